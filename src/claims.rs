@@ -1,0 +1,393 @@
+//! The claims of contract section 1, as a JWT carries them and as the service answers them.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+
+use crate::json::{self, JsonError};
+use crate::time::UnixTime;
+
+/// The largest `exp` and `nbf` that is accepted: the end of the year 9999, in seconds since the epoch.
+pub const MAX_TIME: u64 = 253_402_300_799;
+
+/// `token_type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenType {
+    /// A user's token for access, 1 h.
+    Access,
+    /// Good for nothing but a new access token, 24 h.
+    Refresh,
+    /// For one change of a password.
+    PasswordReset,
+    /// A machine's token.
+    ApiToken,
+    /// The older kind of machine's token.
+    Technical,
+    /// A type that the contract doesn't know, which no configuration can accept.
+    Unknown,
+}
+
+impl TokenType {
+    const NAMES: [(Self, &'static str); 5] = [
+        (Self::Access, "access"),
+        (Self::Refresh, "refresh"),
+        (Self::PasswordReset, "password_reset"),
+        (Self::ApiToken, "api_token"),
+        (Self::Technical, "technical"),
+    ];
+
+    /// The claim's value; empty for [`Self::Unknown`].
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
+    }
+}
+
+/// In a configuration: one of the known names.
+impl<'de> Deserialize<'de> for TokenType {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = Cow::<str>::deserialize(deserializer)?;
+        Self::from_name(&name).ok_or_else(|| {
+            serde::de::Error::custom(format!(
+                "{name:?} is no token type: access, refresh, password_reset, api_token and technical are"
+            ))
+        })
+    }
+}
+
+/// In a token: any string.
+fn token_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TokenType, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    Ok(TokenType::from_name(&name).unwrap_or(TokenType::Unknown))
+}
+
+/// `issued_by`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct IssuedBy {
+    user_id: Option<i64>,
+    user_type: Option<String>,
+}
+
+/// `role_params`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct RoleParams {
+    role: Option<String>,
+    read_only: Option<bool>,
+    federations: Option<Vec<i64>>,
+    alias: Option<String>,
+    resellers_wl: Option<Vec<i64>>,
+    resellers_bl: Option<Vec<i64>>,
+}
+
+/// `aud` (RFC 7519 section 4.1.3): one string or several.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Many(Vec<String>),
+}
+
+/// A claim set of the right shape: types are checked, required claims are there. Nothing about who signed it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Claims {
+    exp: Option<u64>,
+    nbf: Option<u64>,
+    jti: Option<String>,
+    iss: Option<String>,
+    aud: Option<Audience>,
+    user_id: i64,
+    client_id: i64,
+    token_id: Option<i64>,
+    issued_by: Option<IssuedBy>,
+    #[serde(deserialize_with = "token_type")]
+    token_type: TokenType,
+    user_type: Option<String>,
+    user_groups: Option<Vec<String>>,
+    role_params: Option<RoleParams>,
+    email: Option<String>,
+    username: Option<String>,
+    sso_entity: Option<String>,
+    is_admin: Option<bool>,
+    client_name: Option<String>,
+    federation_id: Option<i64>,
+}
+
+/// Not a claim set of the contract.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClaimsError {
+    /// Not strict JSON, a required claim is missing, or one has the wrong type.
+    #[error(transparent)]
+    Json(#[from] JsonError),
+    /// There is no `exp`, or it is null.
+    #[error("missing field `exp`")]
+    NoExpiry,
+    /// A time beyond [`MAX_TIME`].
+    #[error("{0} is out of range")]
+    OutOfRange(&'static str),
+}
+
+/// Why claims are not valid now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TimeError {
+    /// `exp` has come (RFC 7519 section 4.1.4).
+    #[error("expired")]
+    Expired,
+    /// `nbf` has not come yet (RFC 7519 section 4.1.5).
+    #[error("not yet valid")]
+    NotYetValid,
+}
+
+impl Claims {
+    /// Parses a claim set.
+    ///
+    /// # Errors
+    /// [`ClaimsError`] says what is wrong with it.
+    pub fn from_json(json: &[u8]) -> Result<Self, ClaimsError> {
+        let claims: Self = json::parse(json)?;
+        if claims.exp.ok_or(ClaimsError::NoExpiry)? > MAX_TIME {
+            return Err(ClaimsError::OutOfRange("exp"));
+        }
+        if claims.nbf.is_some_and(|nbf| nbf > MAX_TIME) {
+            return Err(ClaimsError::OutOfRange("nbf"));
+        }
+        Ok(claims)
+    }
+
+    /// Expiry, in seconds since the epoch. Only an answer in headers has none.
+    pub const fn exp(&self) -> Option<u64> {
+        self.exp
+    }
+
+    /// Start of validity, in seconds since the epoch.
+    pub const fn nbf(&self) -> Option<u64> {
+        self.nbf
+    }
+
+    /// The type that the token claims to be.
+    pub const fn token_type(&self) -> TokenType {
+        self.token_type
+    }
+
+    /// `iss`.
+    pub fn issuer(&self) -> Option<&str> {
+        self.iss.as_deref()
+    }
+
+    /// Checks `exp` and `nbf`, with `skew` of leeway for both.
+    ///
+    /// # Errors
+    /// [`TimeError`].
+    pub fn check_time(&self, now: UnixTime, skew: Duration) -> Result<(), TimeError> {
+        if self.exp.is_some_and(|exp| now >= UnixTime::from_secs(exp).after(skew)) {
+            Err(TimeError::Expired)
+        } else if self.nbf.is_some_and(|nbf| now.after(skew) < UnixTime::from_secs(nbf)) {
+            Err(TimeError::NotYetValid)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether `aud` names one of `accepted`.
+    pub fn is_for_any(&self, accepted: &[String]) -> bool {
+        match &self.aud {
+            None => false,
+            Some(Audience::One(audience)) => accepted.contains(audience),
+            Some(Audience::Many(audiences)) => audiences.iter().any(|audience| accepted.contains(audience)),
+        }
+    }
+
+    /// The claim as a header carries it: integers in decimal, booleans as `true` and `false`, lists joined by
+    /// commas. `Ok(None)`: the token doesn't have the claim, or has it as null.
+    ///
+    /// # Errors
+    /// [`NotAHeaderValue`] if the claim holds a control character, or an entry of a list a comma.
+    pub fn header_value(&self, path: ClaimPath) -> Result<Option<Cow<'_, str>>, NotAHeaderValue> {
+        let role = self.role_params.as_ref();
+        let issued_by = self.issued_by.as_ref();
+        let value = match path {
+            ClaimPath::Exp => self.exp.map(|exp| Cow::Owned(exp.to_string())),
+            ClaimPath::Nbf => self.nbf.map(|nbf| Cow::Owned(nbf.to_string())),
+            ClaimPath::Jti => text(self.jti.as_ref()),
+            ClaimPath::Iss => text(self.iss.as_ref()),
+            ClaimPath::UserId => integer(Some(self.user_id)),
+            ClaimPath::ClientId => integer(Some(self.client_id)),
+            ClaimPath::TokenId => integer(self.token_id),
+            ClaimPath::IssuedByUserId => integer(issued_by.and_then(|issuer| issuer.user_id)),
+            ClaimPath::IssuedByUserType => text(issued_by.and_then(|issuer| issuer.user_type.as_ref())),
+            ClaimPath::TokenType => Some(Cow::Borrowed(self.token_type.name())),
+            ClaimPath::UserType => text(self.user_type.as_ref()),
+            ClaimPath::UserGroups => list(self.user_groups.as_deref())?,
+            ClaimPath::Role => text(role.and_then(|role| role.role.as_ref())),
+            ClaimPath::RoleReadOnly => boolean(role.and_then(|role| role.read_only)),
+            ClaimPath::RoleFederations => integers(role.and_then(|role| role.federations.as_deref())),
+            ClaimPath::RoleAlias => text(role.and_then(|role| role.alias.as_ref())),
+            ClaimPath::RoleResellersWl => integers(role.and_then(|role| role.resellers_wl.as_deref())),
+            ClaimPath::RoleResellersBl => integers(role.and_then(|role| role.resellers_bl.as_deref())),
+            ClaimPath::Email => text(self.email.as_ref()),
+            ClaimPath::Username => text(self.username.as_ref()),
+            ClaimPath::SsoEntity => text(self.sso_entity.as_ref()),
+            ClaimPath::IsAdmin => boolean(self.is_admin),
+            ClaimPath::ClientName => text(self.client_name.as_ref()),
+            ClaimPath::FederationId => integer(self.federation_id),
+        };
+        match value {
+            Some(value) if value.bytes().any(|byte| byte.is_ascii_control()) => Err(NotAHeaderValue(path)),
+            value => Ok(value),
+        }
+    }
+
+    /// The claims that an answer in headers carries (contract section 1, `json_header`).
+    pub(crate) fn from_answer_headers(
+        token_type: TokenType,
+        (user_id, client_id): (i64, i64),
+        email: Option<String>,
+        user_type: Option<String>,
+        is_admin: Option<bool>,
+    ) -> Self {
+        Self {
+            exp: None,
+            nbf: None,
+            jti: None,
+            iss: None,
+            aud: None,
+            user_id,
+            client_id,
+            token_id: None,
+            issued_by: None,
+            token_type,
+            user_type,
+            user_groups: None,
+            role_params: None,
+            email,
+            username: None,
+            sso_entity: None,
+            is_admin,
+            client_name: None,
+            federation_id: None,
+        }
+    }
+}
+
+fn text(value: Option<&String>) -> Option<Cow<'_, str>> {
+    value.map(|value| Cow::Borrowed(value.as_str()))
+}
+
+fn integer(value: Option<i64>) -> Option<Cow<'static, str>> {
+    value.map(|value| Cow::Owned(value.to_string()))
+}
+
+fn boolean(value: Option<bool>) -> Option<Cow<'static, str>> {
+    value.map(|value| Cow::Borrowed(if value { "true" } else { "false" }))
+}
+
+fn integers(values: Option<&[i64]>) -> Option<Cow<'static, str>> {
+    values.map(|values| Cow::Owned(values.iter().map(i64::to_string).collect::<Vec<_>>().join(",")))
+}
+
+fn list(values: Option<&[String]>) -> Result<Option<Cow<'static, str>>, NotAHeaderValue> {
+    let Some(values) = values else { return Ok(None) };
+    // A group named "a,admin" must not become two.
+    if values.iter().any(|value| value.contains(',')) {
+        return Err(NotAHeaderValue(ClaimPath::UserGroups));
+    }
+    Ok(Some(Cow::Owned(values.join(","))))
+}
+
+/// A claim that can't be written as the value of a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0} cannot be a header's value")]
+pub struct NotAHeaderValue(ClaimPath);
+
+/// One claim of the contract, by its dotted path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the claim of its name in contract section 1")]
+pub enum ClaimPath {
+    Exp,
+    Nbf,
+    Jti,
+    Iss,
+    UserId,
+    ClientId,
+    TokenId,
+    IssuedByUserId,
+    IssuedByUserType,
+    TokenType,
+    UserType,
+    UserGroups,
+    Role,
+    RoleReadOnly,
+    RoleFederations,
+    RoleAlias,
+    RoleResellersWl,
+    RoleResellersBl,
+    Email,
+    Username,
+    SsoEntity,
+    IsAdmin,
+    ClientName,
+    FederationId,
+}
+
+impl ClaimPath {
+    const NAMES: [(Self, &'static str); 24] = [
+        (Self::Exp, "exp"),
+        (Self::Nbf, "nbf"),
+        (Self::Jti, "jti"),
+        (Self::Iss, "iss"),
+        (Self::UserId, "user_id"),
+        (Self::ClientId, "client_id"),
+        (Self::TokenId, "token_id"),
+        (Self::IssuedByUserId, "issued_by.user_id"),
+        (Self::IssuedByUserType, "issued_by.user_type"),
+        (Self::TokenType, "token_type"),
+        (Self::UserType, "user_type"),
+        (Self::UserGroups, "user_groups"),
+        (Self::Role, "role_params.role"),
+        (Self::RoleReadOnly, "role_params.read_only"),
+        (Self::RoleFederations, "role_params.federations"),
+        (Self::RoleAlias, "role_params.alias"),
+        (Self::RoleResellersWl, "role_params.resellers_wl"),
+        (Self::RoleResellersBl, "role_params.resellers_bl"),
+        (Self::Email, "email"),
+        (Self::Username, "username"),
+        (Self::SsoEntity, "sso_entity"),
+        (Self::IsAdmin, "is_admin"),
+        (Self::ClientName, "client_name"),
+        (Self::FederationId, "federation_id"),
+    ];
+}
+
+impl fmt::Display for ClaimPath {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::NAMES.iter().find(|(path, _)| path == self).map_or("", |(_, name)| name);
+        formatter.write_str(name)
+    }
+}
+
+/// No claim of the contract has this path.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("is no claim that a header can carry; these are: {}", known_paths())]
+pub struct UnknownClaim;
+
+fn known_paths() -> String {
+    ClaimPath::NAMES.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
+}
+
+impl FromStr for ClaimPath {
+    type Err = UnknownClaim;
+
+    fn from_str(path: &str) -> Result<Self, UnknownClaim> {
+        Self::NAMES.iter().find(|(_, name)| *name == path).map(|(path, _)| *path).ok_or(UnknownClaim)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+//! The configuration (contract section 3): from Envoy's bytes to a [`Config`] in which every value is usable.
+//!
+//! Parsing happens once. Whatever is unknown, of a wrong type, empty or contradictory is an error that names the
+//! field's path, and no part of such a configuration is used.
+
+mod headers;
+mod protobuf;
+mod raw;
+mod value;
+
+use std::time::Duration;
+
+pub use headers::{IdentityHeader, IdentityHeaders};
+
+use crate::claims::TokenType;
+use crate::matcher::Rule;
+use crate::public_key::PublicKey;
+
+/// Why a configuration was refused: the field's path and what is wrong there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {problem}")]
+pub struct ConfigError {
+    /// The field, as in `rules[2].match.regex`; `configuration` for the whole.
+    pub path: String,
+    /// One sentence.
+    pub problem: String,
+}
+
+impl ConfigError {
+    pub(crate) fn new(path: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { path: path.into(), problem: problem.into() }
+    }
+}
+
+/// The whole configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the authentication service is.
+    pub auth_service: AuthService,
+    /// How a JWT is verified.
+    pub jwt: Jwt,
+    /// How an API token is verified.
+    pub api_token: ApiToken,
+    /// In order; the first that matches decides.
+    pub rules: Vec<Rule>,
+    /// Which claims go upstream under which names.
+    pub identity_headers: IdentityHeaders,
+    /// What becomes of the client's `Authorization`.
+    pub forward_credential: ForwardCredential,
+    /// The `realm` of `WWW-Authenticate` (RFC 9110 section 11.5), ready to stand between quotes.
+    pub realm: String,
+}
+
+/// `auth_service`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthService {
+    /// The Envoy cluster that callouts go to.
+    pub cluster: String,
+    /// `:authority` of callouts.
+    pub authority: String,
+    /// The path that verifies a credential.
+    pub verify_path: String,
+    /// The path of the public key.
+    pub public_key_path: String,
+    /// For one attempt, 1 ms to 60 s.
+    pub timeout: Duration,
+    /// Further attempts after one that failed, 0 to 3.
+    pub retries: u32,
+}
+
+/// `jwt`.
+#[derive(Debug, Clone)]
+pub struct Jwt {
+    /// The types that a client may present as an access token. Never empty.
+    pub token_types: Vec<TokenType>,
+    /// Accepted `iss`; not checked when empty.
+    pub issuers: Vec<String>,
+    /// Accepted `aud`; not checked when empty.
+    pub audiences: Vec<String>,
+    /// Leeway for `exp` and `nbf`, 0 s to 5 min.
+    pub clock_skew: Duration,
+    /// The service's key.
+    pub public_key: PublicKeySource,
+}
+
+/// `jwt.public_key`.
+#[derive(Debug, Clone)]
+pub struct PublicKeySource {
+    /// Age at which the key is fetched again in the background, at least 1 s.
+    pub ttl: Duration,
+    /// The least time between two fetches, 100 ms to 5 min.
+    pub min_refetch_interval: Duration,
+    /// Pinned keys; when there are any, none is fetched.
+    pub pem: Vec<PublicKey>,
+}
+
+/// `api_token`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiToken {
+    /// How the service is to answer.
+    pub response_format: ResponseFormat,
+    /// The kinds of credential that the service is asked to verify. Never empty.
+    pub header_types: Vec<HeaderType>,
+}
+
+impl ApiToken {
+    /// Whether credentials of this kind are sent to the service.
+    pub fn accepts(&self, kind: HeaderType) -> bool {
+        self.header_types.contains(&kind)
+    }
+}
+
+/// How the service tells who a credential belongs to (contract section 1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResponseFormat {
+    /// Claims as a JSON body.
+    JsonBody,
+    /// Identity in response headers.
+    JsonHeader,
+    /// A signed JWT as the body.
+    JwtBody,
+    /// A signed JWT in the response's `Authorization`.
+    JwtHeader,
+}
+
+impl ResponseFormat {
+    /// The name in the query of `/auth/verify`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::JsonBody => "json_body",
+            Self::JsonHeader => "json_header",
+            Self::JwtBody => "jwt_body",
+            Self::JwtHeader => "jwt_header",
+        }
+    }
+
+    /// Whether the answer is a signed JWT.
+    pub const fn is_jwt(self) -> bool {
+        matches!(self, Self::JwtBody | Self::JwtHeader)
+    }
+}
+
+/// A kind of credential that `/auth/verify` is asked to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeaderType {
+    /// `Authorization: APIKey <token>`.
+    Apikey,
+    /// `Authorization: Bearer <JWT>`.
+    Jwt,
+    /// Whatever the service may know beside these.
+    Other,
+}
+
+impl HeaderType {
+    /// The name in the query of `/auth/verify`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Apikey => "apikey",
+            Self::Jwt => "jwt",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// What becomes of the client's `Authorization` upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardCredential {
+    /// It goes on as it came.
+    Keep,
+    /// It is removed.
+    Remove,
+    /// It is replaced by the JWT that was verified, and removed where none was.
+    VerifiedJwt,
+}
+
+impl Config {
+    /// Parses the bytes of Envoy's `configuration`: JSON text, or a serialised `google.protobuf.Struct`.
+    ///
+    /// # Errors
+    /// The first [`ConfigError`] found; nothing of the configuration is to be used then.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ConfigError> {
+        raw::parse(bytes)?.try_into()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! Values that several fields have in common.
+
+use std::time::Duration;
+
+use super::ConfigError;
+
+/// Parses a duration as the contract writes them: a number and one of `ms`, `s`, `m`, `h`.
+pub(super) fn duration(
+    path: &str,
+    text: &str,
+    range: std::ops::RangeInclusive<Duration>,
+) -> Result<Duration, ConfigError> {
+    let parsed = parse_duration(text).ok_or_else(|| {
+        ConfigError::new(path, format!("{text:?} is not a duration: write a number and ms, s, m or h, as in \"1s\""))
+    })?;
+    if range.contains(&parsed) {
+        Ok(parsed)
+    } else {
+        Err(ConfigError::new(
+            path,
+            format!("{text:?} is out of range: {:?} to {:?} are possible", range.start(), range.end()),
+        ))
+    }
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, unit) = text.split_at_checked(unit_at)?;
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    if whole.is_empty() || whole.len() > 12 || fraction.is_empty() || fraction.len() > 3 || fraction.contains('.') {
+        return None;
+    }
+    let scale = 10_u64.pow(u32::try_from(fraction.len()).ok()?);
+    let whole: u64 = whole.parse().ok()?;
+    let fraction: u64 = fraction.parse().ok()?;
+    let ms = whole.checked_mul(unit_ms)?.checked_add(fraction * unit_ms / scale)?;
+    Some(Duration::from_millis(ms))
+}
+
+/// Refuses an empty string and bytes that can't stand in a header or a path.
+pub(super) fn visible(path: &str, text: String) -> Result<String, ConfigError> {
+    if text.is_empty() {
+        Err(ConfigError::new(path, "must not be empty"))
+    } else if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(text)
+    } else {
+        Err(ConfigError::new(path, "may only hold visible ASCII characters"))
+    }
+}
+
+/// A path of the service: visible, beginning with `/`, without a fragment.
+pub(super) fn service_path(path: &str, text: String) -> Result<String, ConfigError> {
+    let text = visible(path, text)?;
+    if text.starts_with('/') && !text.contains('#') {
+        Ok(text)
+    } else {
+        Err(ConfigError::new(path, format!("{text:?} must begin with / and hold no #")))
+    }
+}
+
+/// Refuses a list that is there but empty, and entries that stand in it twice.
+pub(super) fn distinct<T: PartialEq + std::fmt::Debug>(path: &str, list: Vec<T>) -> Result<Vec<T>, ConfigError> {
+    if list.is_empty() {
+        return Err(ConfigError::new(path, "must not be empty"));
+    }
+    for (index, entry) in list.iter().enumerate() {
+        if list.iter().take(index).any(|earlier| earlier == entry) {
+            return Err(ConfigError::new(format!("{path}[{index}]"), format!("{entry:?} stands there twice")));
+        }
+    }
+    Ok(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_a_number_and_a_unit() {
+        for (text, ms) in [("1s", 1_000), ("0s", 0), ("500ms", 500), ("1h", 3_600_000), ("2m", 120_000), ("0.5s", 500)]
+        {
+            assert_eq!(parse_duration(text), Some(Duration::from_millis(ms)), "{text}");
+        }
+        for text in ["", "1", "s", "-1s", "1 s", "1d", "1.s", ".5s", "1.2.3s", "1s1s", "9999999999999h", "1e3s", "∞s"]
+        {
+            assert_eq!(parse_duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_duration_out_of_range_names_the_range() {
+        let range = Duration::from_millis(1)..=Duration::from_secs(60);
+        let error = duration("auth_service.timeout", "0s", range).unwrap_err();
+        assert_eq!(error.to_string(), "auth_service.timeout: \"0s\" is out of range: 1ms to 60s are possible");
+    }
+}

@@ -1,0 +1,250 @@
+//! What leaves the filter: the headers of a request that goes on, or the one response of a denial. This is the one
+//! place that knows how a denial looks (contract section 4).
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::config::{Config, ForwardCredential};
+use crate::policy::Permit;
+
+/// The reason for a denial, by its name in the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "each is the code of its name in contract section 4")]
+pub enum Code {
+    MissingCredentials,
+    MalformedCredentials,
+    UnsupportedScheme,
+    TokenMalformed,
+    SignatureInvalid,
+    TokenExpired,
+    TokenNotYetValid,
+    TokenTypeNotAccepted,
+    TokenRejected,
+    ClaimsNotSufficient,
+    ForbiddenByService,
+    AmbiguousPath,
+    AuthServiceUnavailable,
+    PublicKeyUnavailable,
+    Internal,
+}
+
+impl Code {
+    /// Every code, for documentation and tests.
+    pub const ALL: [Self; 15] = [
+        Self::MissingCredentials,
+        Self::MalformedCredentials,
+        Self::UnsupportedScheme,
+        Self::TokenMalformed,
+        Self::SignatureInvalid,
+        Self::TokenExpired,
+        Self::TokenNotYetValid,
+        Self::TokenTypeNotAccepted,
+        Self::TokenRejected,
+        Self::ClaimsNotSufficient,
+        Self::ForbiddenByService,
+        Self::AmbiguousPath,
+        Self::AuthServiceUnavailable,
+        Self::PublicKeyUnavailable,
+        Self::Internal,
+    ];
+
+    /// The name, as in the body's `code`.
+    pub const fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    /// The HTTP status.
+    pub const fn status(self) -> u16 {
+        self.row().0
+    }
+
+    /// The sentence in the body's `details`.
+    pub const fn details(self) -> &'static str {
+        self.row().2
+    }
+
+    const fn row(self) -> (u16, &'static str, &'static str) {
+        match self {
+            Self::MissingCredentials => (401, "missing_credentials", "The request has no Authorization header."),
+            Self::MalformedCredentials => {
+                (401, "malformed_credentials", "The Authorization header is not one scheme, one space and one token.")
+            }
+            Self::UnsupportedScheme => {
+                (401, "unsupported_scheme", "The Authorization scheme is neither Bearer nor APIKey.")
+            }
+            Self::TokenMalformed => (401, "token_malformed", "The token does not have the form of its kind."),
+            Self::SignatureInvalid => (401, "signature_invalid", "The token's signature is not valid."),
+            Self::TokenExpired => (401, "token_expired", "The token has expired."),
+            Self::TokenNotYetValid => (401, "token_not_yet_valid", "The token is not valid yet."),
+            Self::TokenTypeNotAccepted => {
+                (401, "token_type_not_accepted", "A token of this type is not accepted here.")
+            }
+            Self::TokenRejected => (401, "token_rejected", "The authentication service does not accept the token."),
+            Self::ClaimsNotSufficient => (403, "claims_not_sufficient", "The token does not grant access here."),
+            Self::ForbiddenByService => {
+                (403, "forbidden_by_service", "The authentication service refuses access with this token.")
+            }
+            Self::AmbiguousPath => {
+                (403, "ambiguous_path", "The path can be read in more than one way; send it in its plain form.")
+            }
+            Self::AuthServiceUnavailable => {
+                (503, "auth_service_unavailable", "The token cannot be verified at the moment.")
+            }
+            Self::PublicKeyUnavailable => {
+                (503, "public_key_unavailable", "The token's signature cannot be verified at the moment.")
+            }
+            Self::Internal => (500, "internal", "The gateway could not decide on the request."),
+        }
+    }
+
+    const fn title(self) -> &'static str {
+        match self.status() {
+            401 => "Unauthorized",
+            403 => "Forbidden",
+            503 => "Service Unavailable",
+            _ => "Internal Server Error",
+        }
+    }
+
+    /// The gRPC status that matches (contract section 4).
+    const fn grpc_status(self) -> GrpcStatus {
+        match self.status() {
+            401 => GrpcStatus::Unauthenticated,
+            403 => GrpcStatus::PermissionDenied,
+            503 => GrpcStatus::Unavailable,
+            _ => GrpcStatus::Internal,
+        }
+    }
+}
+
+/// The gRPC statuses that a denial can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GrpcStatus {
+    /// 7.
+    PermissionDenied,
+    /// 13.
+    Internal,
+    /// 14.
+    Unavailable,
+    /// 16.
+    Unauthenticated,
+}
+
+/// A refusal: why, and when to come again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Denial {
+    /// Why.
+    pub code: Code,
+    /// For `Retry-After`, rounded up to whole seconds.
+    pub retry_after: Option<Duration>,
+}
+
+impl From<Code> for Denial {
+    fn from(code: Code) -> Self {
+        let retry_after = (code.status() == 503).then_some(Duration::from_secs(1));
+        Self { code, retry_after }
+    }
+}
+
+/// A denial as the client gets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// Why, for the filter's own records.
+    pub code: Code,
+    /// The HTTP status; what it says for a gRPC client is in `grpc`.
+    pub status: u16,
+    /// Names and values.
+    pub headers: Vec<(&'static str, String)>,
+    /// The JSON body, or the `grpc-message`.
+    pub body: String,
+    /// Set if the client speaks gRPC.
+    pub grpc: Option<GrpcStatus>,
+}
+
+impl Denial {
+    /// Renders the response.
+    pub fn response(self, is_grpc: bool, realm: &str) -> Response {
+        let Self { code, retry_after } = self;
+        let mut headers = vec![("cache-control", "no-store".to_owned())];
+        if code.status() == 401 {
+            headers.push(("www-authenticate", challenge(code, realm)));
+        }
+        if let Some(wait) = retry_after {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            headers.push(("retry-after", seconds.max(1).to_string()));
+        }
+        if is_grpc {
+            return Response {
+                code,
+                status: 200,
+                headers,
+                body: code.name().to_owned(),
+                grpc: Some(code.grpc_status()),
+            };
+        }
+        headers.push(("content-type", "application/json".to_owned()));
+        // None of the three holds anything that JSON would escape.
+        let body =
+            format!(r#"{{"error": "{}", "details": "{}", "code": "{}"}}"#, code.title(), code.details(), code.name());
+        Response { code, status: code.status(), headers, body, grpc: None }
+    }
+}
+
+/// RFC 6750 section 3: no error where the client didn't try to use a bearer token.
+fn challenge(code: Code, realm: &str) -> String {
+    let error = match code {
+        Code::MissingCredentials | Code::UnsupportedScheme => return format!("Bearer realm=\"{realm}\""),
+        Code::MalformedCredentials => "invalid_request",
+        _ => "invalid_token",
+    };
+    format!("Bearer realm=\"{realm}\", error=\"{error}\", error_description=\"{}\"", code.details())
+}
+
+/// What changes on a request that goes on; what was stripped at its arrival stays stripped.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Forward {
+    /// Headers to set, names in lower case. None of them is in the request any more.
+    pub set: Vec<(Rc<str>, String)>,
+    /// What becomes of `Authorization`.
+    pub authorization: Authorization,
+}
+
+/// What becomes of the client's `Authorization`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Authorization {
+    /// It goes on.
+    #[default]
+    Keep,
+    /// It is removed.
+    Remove,
+    /// It becomes this.
+    Replace(String),
+}
+
+/// The headers with which a permitted request goes on.
+///
+/// # Errors
+/// [`Code::TokenMalformed`] if a claim can't be a header's value.
+pub fn forward(permit: &Permit, config: &Config) -> Result<Forward, Code> {
+    let mut set = Vec::new();
+    if let Some(identity) = permit.identity() {
+        for header in config.identity_headers.iter() {
+            let value = identity.claims().header_value(header.claim).map_err(|_| Code::TokenMalformed)?;
+            if let Some(value) = value {
+                set.push((Rc::clone(&header.name), value.into_owned()));
+            }
+        }
+    }
+    let authorization = match config.forward_credential {
+        ForwardCredential::Keep => Authorization::Keep,
+        ForwardCredential::Remove => Authorization::Remove,
+        ForwardCredential::VerifiedJwt => permit
+            .identity()
+            .and_then(|identity| str::from_utf8(identity.jwt()?).ok())
+            .map_or(Authorization::Remove, |jwt| Authorization::Replace(format!("Bearer {jwt}"))),
+    };
+    Ok(Forward { set, authorization })
+}
+
+#[cfg(test)]
+mod tests;

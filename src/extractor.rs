@@ -1,0 +1,112 @@
+//! From the request's headers to its one credential (contract section 2, step 3).
+
+use crate::config::{ApiToken, HeaderType, IdentityHeaders};
+use crate::decision::Code;
+
+/// The longest number before the `$` of an API token: that of a 64-bit row.
+const MAX_NUMBER: usize = 20;
+
+/// The length of what follows the `$` of an API token.
+const SECRET: usize = 128;
+
+/// The head of a request, as the host handed it over: names in lower case, values as bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestHead<'r> {
+    /// All headers in order, pseudo-headers among them.
+    pub headers: &'r [(String, Vec<u8>)],
+}
+
+impl<'r> RequestHead<'r> {
+    /// All values of a header.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &'r [u8]> {
+        self.headers.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_slice())
+    }
+
+    /// The first value of a header; empty if it isn't there.
+    pub fn value(&self, name: &str) -> &'r [u8] {
+        self.values(name).next().unwrap_or_default()
+    }
+
+    /// Whether the client speaks gRPC, by its `content-type`.
+    pub fn is_grpc(&self) -> bool {
+        self.value("content-type")
+            .strip_prefix(b"application/grpc")
+            .is_some_and(|rest| rest.first().is_none_or(|byte| matches!(byte, b'+' | b';')))
+    }
+}
+
+/// The names of headers that must not reach the upstream, whatever becomes of the request: those that the filter
+/// sets, and their twins.
+pub fn headers_to_strip<'r>(head: &RequestHead<'r>, identity_headers: &IdentityHeaders) -> Vec<&'r str> {
+    head.headers.iter().map(|(name, _)| name.as_str()).filter(|name| identity_headers.covers(name.as_bytes())).collect()
+}
+
+/// The one credential of a request, by its form alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Credential<'r> {
+    /// `Bearer`, with what may be a JWT.
+    Jwt(&'r [u8]),
+    /// `APIKey`, with an API token of the right form.
+    ApiToken(&'r str),
+    /// The whole value of `Authorization`, for the service to judge.
+    Other(&'r str),
+}
+
+/// Finds the request's credential.
+///
+/// # Errors
+/// The code of the denial: missing, malformed, of an unknown scheme, or of a form that can't be valid.
+pub fn extract<'r>(head: &RequestHead<'r>, accepted: &ApiToken) -> Result<Credential<'r>, Code> {
+    let mut values = head.values("authorization");
+    let value = values.next().ok_or(Code::MissingCredentials)?;
+    if values.next().is_some() {
+        return Err(Code::MalformedCredentials);
+    }
+    let (scheme, token) = split(value).ok_or(Code::MalformedCredentials)?;
+    let other = |code| {
+        if accepted.accepts(HeaderType::Other) {
+            // `split` has seen to it that these bytes are ASCII.
+            str::from_utf8(value).map(Credential::Other).map_err(|_| Code::MalformedCredentials)
+        } else {
+            Err(code)
+        }
+    };
+    if scheme.eq_ignore_ascii_case(b"bearer") {
+        if has_the_form_of_a_jwt(token) { Ok(Credential::Jwt(token)) } else { other(Code::TokenMalformed) }
+    } else if scheme.eq_ignore_ascii_case(b"apikey") && accepted.accepts(HeaderType::Apikey) {
+        match api_token(token) {
+            Some(token) => Ok(Credential::ApiToken(token)),
+            None => other(Code::TokenMalformed),
+        }
+    } else {
+        other(Code::UnsupportedScheme)
+    }
+}
+
+/// `scheme SP token`: a scheme of letters, digits and `-`, one space, and visible ASCII without commas. Envoy joins
+/// repeated headers with a comma.
+fn split(value: &[u8]) -> Option<(&[u8], &[u8])> {
+    let space = value.iter().position(|byte| *byte == b' ')?;
+    let (scheme, token) = (value.get(..space)?, value.get(space + 1..)?);
+    let is_scheme = !scheme.is_empty() && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
+    let is_token = !token.is_empty() && token.iter().all(|byte| byte.is_ascii_graphic() && *byte != b',');
+    (is_scheme && is_token).then_some((scheme, token))
+}
+
+fn has_the_form_of_a_jwt(token: &[u8]) -> bool {
+    token.iter().filter(|byte| **byte == b'.').count() == 2
+}
+
+/// `^[0-9]+\$[0-9a-z]{128}$` (contract section 1).
+fn api_token(token: &[u8]) -> Option<&str> {
+    let dollar = token.len().checked_sub(SECRET + 1)?;
+    let (number, rest) = token.split_at_checked(dollar)?;
+    let secret = rest.strip_prefix(b"$")?;
+    let is_token = (1..=MAX_NUMBER).contains(&number.len())
+        && number.iter().all(u8::is_ascii_digit)
+        && secret.iter().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase());
+    if is_token { str::from_utf8(token).ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,12 @@
+//! The machine as a whole, with a fake clock, a fake host that keeps its state, and a fake service.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod api_tokens;
+mod key_refetch;
+mod requests;
+mod service_jwts;
+mod streams;
+mod world;
+
+use world::{Answer, Outcome, World, api_token, bearer, claims, jwt, jwt_of};

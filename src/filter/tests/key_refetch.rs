@@ -1,0 +1,260 @@
+//! The public key: the first one, rotation, and the service's faults.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Answer, Outcome, World, bearer, claims, jwt, jwt_of};
+use crate::introspection::CalloutError;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn requests_before_the_first_key_wait_for_it_and_one_worker_asks() {
+    let mut world = World::with_workers(3, json!({}));
+    let streams: Vec<_> = (0..200).map(|number| world.send_to(number % 3, &bearer(&jwt(0)))).collect();
+    assert!(streams.iter().all(|stream| world.outcome(*stream).is_none()));
+    world.live(SECOND);
+    for stream in streams {
+        assert_eq!(world.outcome(stream).unwrap().code(), "");
+    }
+    assert_eq!(world.key_fetches, 1);
+}
+
+#[test]
+fn the_first_tick_fetches_the_key_before_any_request() {
+    let mut world = World::with_workers(2, json!({}));
+    world.tick();
+    assert_eq!(world.key_fetches, 1);
+    world.settle();
+    world.tick();
+    let stream = world.send_to(1, &bearer(&jwt(0)));
+    assert_eq!(world.outcome(stream).unwrap().code(), "", "the other worker has it too");
+    assert_eq!(world.key_fetches, 1);
+}
+
+#[test]
+fn a_worker_that_starts_later_has_the_key_at_once() {
+    let mut world = World::new(json!({}));
+    world.tick();
+    world.settle();
+    world.workers.push(crate::filter::Filter::new(world.workers[0].config().clone()));
+    let stream = world.send_to(1, &bearer(&jwt(0)));
+    assert_eq!(world.outcome(stream).unwrap().code(), "");
+    assert_eq!(world.key_fetches, 1);
+}
+
+#[test]
+fn a_key_is_fetched_again_in_the_background_when_its_time_is_over() {
+    let mut world = World::new(json!({"jwt": {"public_key": {"ttl": "60s"}}}));
+    world.tick();
+    world.settle();
+    world.serves = 1;
+    world.live(59 * SECOND);
+    assert_eq!(world.key_fetches, 1);
+    world.live(3 * SECOND);
+    assert_eq!(world.key_fetches, 2);
+    let stream = world.send(&bearer(&jwt(1)));
+    assert_eq!(world.outcome(stream).unwrap().code(), "", "without waiting");
+}
+
+#[test]
+fn a_rotated_key_is_fetched_while_the_request_waits() {
+    let mut world = World::new(json!({}));
+    world.tick();
+    world.settle();
+    world.live(10 * SECOND);
+    world.serves = 1;
+    let stream = world.send(&bearer(&jwt(1)));
+    assert_eq!(world.outcome(stream), None);
+    world.settle();
+    assert_eq!(world.outcome(stream).unwrap().code(), "");
+    assert_eq!(world.key_fetches, 2);
+}
+
+#[test]
+fn a_request_under_way_when_the_key_changed_is_not_refused_for_it() {
+    let mut world = World::new(json!({}));
+    world.tick();
+    world.settle();
+    world.live(10 * SECOND);
+    world.serves = 1;
+    world.ask(&bearer(&jwt(1)));
+    let stream = world.send(&bearer(&jwt(0)));
+    assert_eq!(world.outcome(stream).unwrap().code(), "", "sent before the rotation, arrived after it");
+    world.live(6 * SECOND);
+    assert_eq!(world.ask(&bearer(&jwt(0))).code(), "signature_invalid");
+}
+
+#[test]
+fn a_second_rotation_within_the_interval_makes_the_request_wait_for_the_next_fetch() {
+    let mut world = World::new(json!({}));
+    world.tick();
+    world.settle();
+    world.live(10 * SECOND);
+    world.serves = 1;
+    world.ask(&bearer(&jwt(1)));
+    world.live(SECOND);
+    world.serves = 2;
+    let stream = world.send(&bearer(&jwt(2)));
+    world.live(3 * SECOND);
+    assert_eq!((world.outcome(stream), world.key_fetches), (None, 2), "the interval is 5 s");
+    world.live(2 * SECOND);
+    assert_eq!(world.outcome(stream).unwrap().code(), "");
+    assert_eq!(world.key_fetches, 3);
+}
+
+#[test]
+fn forged_tokens_cost_one_fetch_an_interval_however_many_they_are() {
+    let mut world = World::with_workers(2, json!({}));
+    world.tick();
+    world.settle();
+    world.live(10 * SECOND);
+    let mut streams = Vec::new();
+    for number in 0..600 {
+        streams.push(world.send_to(number % 2, &bearer(&jwt(2))));
+        world.live(Duration::from_millis(20));
+    }
+    world.live(6 * SECOND);
+    for stream in streams {
+        assert_eq!(world.outcome(stream), Some(Outcome::Denied(401, "signature_invalid", None)));
+    }
+    assert!(world.key_fetches <= 1 + 4, "{} fetches in 18 s", world.key_fetches);
+}
+
+#[test]
+fn a_fetch_that_fails_keeps_the_old_key() {
+    let mut world = World::new(json!({"jwt": {"public_key": {"ttl": "60s"}}}));
+    world.tick();
+    world.settle();
+    for fault in [
+        Answer::Body(500, String::new()),
+        Answer::Body(200, "{".to_owned()),
+        Answer::Body(200, r#"{"public_key": "nonsense"}"#.to_owned()),
+        Answer::Body(200, r#"{"public_key": 1}"#.to_owned()),
+        Answer::Body(401, r#"{"error": "no"}"#.to_owned()),
+        Answer::TooLarge,
+        Answer::Error(CalloutError::Reset),
+        Answer::Error(CalloutError::NotSent),
+    ] {
+        let before = world.key_fetches;
+        world.key_fault = Some(fault.clone());
+        world.live(65 * SECOND);
+        assert!(world.key_fetches > before + 1, "{fault:?}: it was tried, and tried again");
+        assert_eq!(world.ask(&bearer(&jwt(0))).code(), "", "{fault:?}");
+    }
+}
+
+#[test]
+fn without_any_key_a_jwt_gets_a_503_that_says_when_to_come_again() {
+    let mut world = World::new(json!({}));
+    world.key_fault = Some(Answer::Error(CalloutError::NotSent));
+    let outcome = world.ask(&bearer(&jwt(0)));
+    assert_eq!(outcome, Outcome::Denied(503, "public_key_unavailable", Some("1".to_owned())));
+    assert_eq!(world.key_fetches, 2, "one retry");
+
+    world.pass(Duration::from_millis(1));
+    let stream = world.send(&bearer(&jwt(0)));
+    world.key_fault = None;
+    world.live(2 * SECOND);
+    assert_eq!(world.outcome(stream).unwrap().code(), "", "the next attempt is soon");
+}
+
+#[test]
+fn a_signature_that_no_key_explains_is_an_outage_while_the_service_cannot_be_asked() {
+    let mut world = World::new(json!({}));
+    world.tick();
+    world.settle();
+    world.live(10 * SECOND);
+    world.key_fault = Some(Answer::Body(500, String::new()));
+    assert_eq!(world.ask(&bearer(&jwt(1))).code(), "public_key_unavailable");
+    assert_eq!(world.ask(&bearer(&jwt(0))).code(), "", "known clients don't notice");
+}
+
+#[test]
+fn one_retry_can_save_the_fetch() {
+    let mut world = World::new(json!({}));
+    let stream = world.send(&bearer(&jwt(0)));
+    let first = world.pending[0].clone();
+    world.answer(&first, &Answer::Error(CalloutError::Reset));
+    assert_eq!(world.outcome(stream), None);
+    world.settle();
+    assert_eq!(world.outcome(stream).unwrap().code(), "");
+    assert_eq!(world.key_fetches, 2);
+}
+
+#[test]
+fn a_worker_that_dies_while_it_fetches_leaves_the_others_waiting_for_its_lease_only() {
+    let mut world = World::with_workers(2, json!({}));
+    world.workers[0].on_tick(world.now, &world.process);
+    world.workers.remove(0);
+    let stream = world.send(&bearer(&jwt(0)));
+    world.live(2 * SECOND);
+    assert_eq!((world.outcome(stream), world.key_fetches), (None, 0));
+    world.live(2 * SECOND);
+    assert_eq!(world.outcome(stream).unwrap().code(), "", "two timeouts of 1 s and 1 s of slack are over");
+}
+
+#[test]
+fn a_wait_ends_even_if_no_answer_ever_comes() {
+    let mut world = World::new(json!({}));
+    let stream = world.send(&bearer(&jwt(0)));
+    world.pass(60 * SECOND);
+    assert_eq!(world.outcome(stream).unwrap().code(), "public_key_unavailable");
+    assert_eq!(world.workers[0].waiting(), 0);
+}
+
+#[test]
+fn a_token_that_expires_while_it_waits_is_expired() {
+    let mut world = World::new(json!({}));
+    let mut short = claims();
+    short["exp"] = json!(super::world::BEGIN + 2);
+    let stream = world.send(&bearer(&jwt_of(0, &short)));
+    world.pass(Duration::from_millis(2500));
+    world.settle();
+    assert_eq!(world.outcome(stream).unwrap().code(), "token_expired");
+}
+
+#[test]
+fn a_clock_that_steps_either_way_by_an_hour_neither_refuses_nor_floods() {
+    for step in [3600_i64, -3600] {
+        let mut world = World::new(json!({"jwt": {"public_key": {"ttl": "24h"}}}));
+        world.tick();
+        world.settle();
+        let nanos = i64::try_from(world.now.as_nanos()).unwrap() + step * 1_000_000_000;
+        world.now = crate::time::UnixTime::from_nanos(u64::try_from(nanos).unwrap());
+        world.live(2 * SECOND);
+        let mut long = claims();
+        long["exp"] = json!(super::world::BEGIN + 100_000);
+        assert_eq!(world.ask(&bearer(&jwt_of(0, &long))).code(), "");
+        world.live(5 * SECOND);
+        world.serves = 1;
+        let stream = world.send(&bearer(&jwt_of(1, &long)));
+        world.live(6 * SECOND);
+        assert_eq!(world.outcome(stream).unwrap().code(), "", "rotation after a step of {step} s");
+        assert!(world.key_fetches <= 4, "{} fetches after a step of {step} s", world.key_fetches);
+    }
+}
+
+#[test]
+fn the_room_for_waiting_is_bounded_and_full_is_no_verdict() {
+    let mut world = World::new(json!({}));
+    for _ in 0..crate::filter::MAX_WAITING_FOR_KEY {
+        world.send(&bearer(&jwt(0)));
+    }
+    let outcome = world.send(&bearer(&jwt(0)));
+    assert_eq!(world.outcome(outcome).unwrap().code(), "public_key_unavailable");
+    world.settle();
+    assert_eq!(world.workers[0].waiting(), 0);
+    assert_eq!(world.ask(&bearer(&jwt(0))).code(), "");
+
+    let mut world = World::new(json!({}));
+    let mut large = claims();
+    large["client_name"] = json!("x".repeat(11_000));
+    let token = bearer(&jwt_of(0, &large));
+    let denied = (0..2000).filter(|_| {
+        let stream = world.send(&token);
+        world.outcome(stream).is_some()
+    });
+    assert!(denied.count() > 500, "bounded in bytes, too");
+}

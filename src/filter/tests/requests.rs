@@ -1,0 +1,138 @@
+//! From the head of a request to its rule.
+
+use serde_json::json;
+
+use super::world::head;
+use super::{Outcome, World, api_token, bearer, claims, jwt, jwt_of};
+use crate::extractor::RequestHead;
+use crate::filter::Step;
+
+fn with_key(overrides: serde_json::Value) -> World {
+    let mut world = World::new(overrides);
+    world.tick();
+    world.settle();
+    world
+}
+
+#[test]
+fn a_valid_jwt_goes_on_with_its_identity() {
+    let mut world = with_key(json!({}));
+    let expected = [
+        ("x-client-id", "2"),
+        ("x-is-admin", "false"),
+        ("x-user-email", "user@example.com"),
+        ("x-user-id", "1"),
+        ("x-user-type", "common"),
+    ];
+    let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    assert_eq!(world.ask(&bearer(&jwt(0))), Outcome::Forwarded(expected));
+    assert_eq!(world.verifications, 0, "nobody was asked");
+}
+
+#[test]
+fn no_credential_is_denied_where_no_rule_matches() {
+    let mut world = with_key(json!({"rules": [{"match": {"path": "/health"}, "public": true}]}));
+    assert_eq!(world.ask(&head(&[])), Outcome::Denied(401, "missing_credentials", None));
+    assert_eq!(world.ask(&head(&[(":path", "/health?x=1")])), Outcome::Forwarded(vec![]));
+    assert_eq!(world.ask(&head(&[(":path", "/x/../health")])).code(), "ambiguous_path");
+}
+
+#[test]
+fn a_public_rule_does_not_look_at_the_credential() {
+    let mut world = with_key(json!({"rules": [{"match": {"prefix": "/"}, "public": true}]}));
+    assert_eq!(world.ask(&bearer("nonsense")), Outcome::Forwarded(vec![]));
+    assert_eq!(world.ask(&api_token()), Outcome::Forwarded(vec![]));
+    assert_eq!(world.verifications, 0);
+}
+
+#[test]
+fn identity_headers_are_stripped_whatever_the_step_is() {
+    let mut world = with_key(json!({
+        "rules": [{"match": {"path": "/public"}, "public": true}],
+        "identity_headers": {"X-User-Id": null, "X-Uid": "user_id"},
+    }));
+    for path in ["/public", "/private", "/a%2e"] {
+        let headers =
+            head(&[(":path", path), ("x-uid", "1"), ("x_uid", "1"), ("x-is_admin", "true"), ("x-user-id", "1")]);
+        let reception = world.workers[0].on_request(900, &RequestHead { headers: &headers }, world.now, &world.process);
+        assert_eq!(reception.strip, ["x-uid", "x_uid", "x-is_admin"], "{path}: {:?}", reception.step);
+    }
+}
+
+#[test]
+fn each_fault_of_a_jwt_has_its_code() {
+    let mut world = with_key(json!({}));
+    let with = |field: &str, value| {
+        let mut claims = claims();
+        claims[field] = value;
+        jwt_of(0, &claims)
+    };
+    let begin = super::world::BEGIN;
+    for (token, code) in [
+        (with("exp", json!(begin)), "token_expired"),
+        (with("nbf", json!(begin + 60)), "token_not_yet_valid"),
+        (with("token_type", json!("refresh")), "token_type_not_accepted"),
+        (with("token_type", json!("new")), "token_type_not_accepted"),
+        (with("exp", json!("soon")), "token_malformed"),
+        (with("email", json!("a\nb")), "token_malformed"),
+        ("a.b.c".to_owned(), "token_malformed"),
+        ("a.b".to_owned(), "token_malformed"),
+    ] {
+        assert_eq!(world.ask(&bearer(&token)), Outcome::Denied(401, code, None), "{code}");
+    }
+}
+
+#[test]
+fn issuer_and_audience_are_checked_where_they_are_configured() {
+    let mut world = with_key(json!({"jwt": {"issuers": ["us"], "audiences": ["here", "there"]}}));
+    let with = |iss, aud| {
+        let mut claims = claims();
+        claims["iss"] = iss;
+        claims["aud"] = aud;
+        jwt_of(0, &claims)
+    };
+    assert_eq!(world.ask(&bearer(&with(json!("us"), json!("here")))).code(), "");
+    assert_eq!(world.ask(&bearer(&with(json!("us"), json!(["x", "there"])))).code(), "");
+    let refused = Outcome::Denied(403, "claims_not_sufficient", None);
+    assert_eq!(world.ask(&bearer(&with(json!("them"), json!("here")))), refused);
+    assert_eq!(world.ask(&bearer(&with(json!("us"), json!("elsewhere")))), refused);
+    assert_eq!(world.ask(&bearer(&jwt(0))), refused);
+}
+
+#[test]
+fn a_rule_can_ask_for_a_type_of_token() {
+    let mut world = with_key(json!({"rules": [
+        {"match": {"prefix": "/webhooks"}, "require": {"token_types": ["api_token"]}},
+    ]}));
+    let on_webhooks = |credential: Vec<(String, Vec<u8>)>| {
+        let mut headers = head(&[(":path", "/webhooks/1")]);
+        headers.extend(credential.into_iter().filter(|(name, _)| name == "authorization"));
+        headers
+    };
+    assert_eq!(world.ask(&on_webhooks(bearer(&jwt(0)))), Outcome::Denied(401, "token_type_not_accepted", None));
+    assert_eq!(world.ask(&on_webhooks(api_token())).code(), "");
+    assert_eq!(world.ask(&bearer(&jwt(0))).code(), "", "elsewhere it is good");
+}
+
+#[test]
+fn a_grpc_client_is_denied_in_its_own_language() {
+    let mut world = with_key(json!({}));
+    let headers = head(&[("content-type", "application/grpc")]);
+    let reception = world.workers[0].on_request(1, &RequestHead { headers: &headers }, world.now, &world.process);
+    let Step::Deny(response) = reception.step else { panic!("let in") };
+    assert_eq!(response.grpc, Some(crate::decision::GrpcStatus::Unauthenticated));
+    assert_eq!((response.status, response.body.as_str()), (200, "missing_credentials"));
+}
+
+#[test]
+fn pinned_keys_serve_an_offline_gateway() {
+    let pem = include_str!("../testdata/key2.pem");
+    let mut world = with_key(json!({"jwt": {"public_key": {"pem": [pem]}}}));
+    world.live(std::time::Duration::from_secs(7200));
+    assert_eq!(world.ask(&bearer(&jwt(0))), Outcome::Denied(401, "token_expired", None));
+    let mut claims = claims();
+    claims["exp"] = json!(super::world::BEGIN + 9000);
+    assert_eq!(world.ask(&bearer(&jwt_of(1, &claims))).code(), "");
+    assert_eq!(world.ask(&bearer(&jwt_of(0, &claims))).code(), "signature_invalid");
+    assert_eq!(world.key_fetches, 0);
+}

@@ -1,0 +1,97 @@
+//! A JWT that the service answers with is verified like any other; one that can't be is the service's fault.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Answer, Outcome, World, api_token, claims, jwt_of};
+use crate::decision::Authorization;
+use crate::filter::{Action, Resolution};
+
+fn confirmed() -> Value {
+    let mut claims = claims();
+    claims["token_type"] = json!("api_token");
+    claims
+}
+
+fn body(number: usize) -> Answer {
+    Answer::Body(200, jwt_of(number, &confirmed()))
+}
+
+fn world() -> World {
+    World::new(json!({"api_token": {"response_format": "jwt_body"}}))
+}
+
+#[test]
+fn it_is_verified_with_the_key_and_waits_for_the_first_one() {
+    let mut world = world();
+    world.verify = body(0);
+    let stream = world.send(&api_token());
+    world.answer_next();
+    assert_eq!((world.outcome(stream), world.key_fetches), (None, 1));
+    world.settle();
+    assert!(matches!(world.outcome(stream), Some(Outcome::Forwarded(_))));
+    assert_eq!(world.ask(&api_token()).code(), "", "with the key at hand");
+    assert_eq!(world.key_fetches, 1);
+}
+
+#[test]
+fn it_comes_in_a_header_where_the_format_says_so() {
+    let mut world = World::new(json!({"api_token": {"response_format": "jwt_header"}}));
+    world.verify = Answer::Headers(vec![("authorization", format!("Bearer {}", jwt_of(0, &confirmed())))]);
+    assert_eq!(world.ask(&api_token()).code(), "");
+    world.verify = Answer::Headers(vec![]);
+    assert_eq!(world.ask(&api_token()).code(), "auth_service_unavailable");
+}
+
+#[test]
+fn one_that_cannot_be_used_is_an_outage_and_no_verdict() {
+    let mut world = world();
+    world.verify = body(0);
+    world.ask(&api_token());
+    let mut expired = confirmed();
+    expired["exp"] = json!(1);
+    for unusable in [
+        Answer::Body(200, "a.b.c".to_owned()),
+        Answer::Body(200, "no JWT".to_owned()),
+        Answer::Body(200, jwt_of(0, &expired)),
+        Answer::TooLarge,
+    ] {
+        world.verify = unusable.clone();
+        assert_eq!(world.ask(&api_token()).code(), "auth_service_unavailable", "{unusable:?}");
+    }
+    world.verify = body(2);
+    let stream = world.send(&api_token());
+    world.live(Duration::from_secs(6));
+    assert_eq!(world.outcome(stream).unwrap().code(), "auth_service_unavailable", "signed by somebody else");
+}
+
+#[test]
+fn a_refresh_token_is_no_access_token_even_from_the_service() {
+    let mut world = world();
+    let mut refresh = confirmed();
+    refresh["token_type"] = json!("refresh");
+    world.verify = Answer::Body(200, jwt_of(0, &refresh));
+    assert_eq!(world.ask(&api_token()).code(), "token_type_not_accepted");
+}
+
+#[test]
+fn it_can_replace_the_credential_upstream() {
+    let mut world = World::new(json!({"api_token": {"response_format": "jwt_body"}, "forward_credential": "jwt"}));
+    world.tick();
+    world.settle();
+    world.verify = body(0);
+    world.send(&api_token());
+    let pending = world.pending.remove(0);
+    let Answer::Body(_, token) = body(0) else { panic!() };
+    let response = crate::introspection::CalloutResponse {
+        status: 200,
+        headers: vec![],
+        body: Some(format!("{token}\n").into_bytes()),
+    };
+    world.workers[0].on_answer(pending.call(), Ok(response), world.now, &world.process);
+    let Some(Action::Resolve { resolution: Resolution::Forward(forward), .. }) = world.workers[0].next_action() else {
+        panic!("not forwarded")
+    };
+    assert_eq!(forward.authorization, Authorization::Replace(format!("Bearer {token}")));
+}

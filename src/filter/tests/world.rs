@@ -1,0 +1,346 @@
+//! Workers, the shared data between them, and the service, under one clock.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::config::Config;
+use crate::extractor::RequestHead;
+use crate::filter::{Action, CallId, Filter, Resolution, Step, StreamId};
+use crate::host::{Conflict, Host, SharedValue, Write};
+use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
+use crate::public_key::PublicKey;
+use crate::time::UnixTime;
+
+const KEYS: [&str; 3] =
+    [include_str!("../testdata/key1.pem"), include_str!("../testdata/key2.pem"), include_str!("../testdata/key3.pem")];
+
+/// The time at which every world begins, in seconds since the epoch.
+pub const BEGIN: u64 = 1_800_000_000;
+
+/// The service's key of a number.
+pub fn key(number: usize) -> PublicKey {
+    PublicKey::from_pem(KEYS[number]).unwrap()
+}
+
+/// What stands for RSA here: a signature that only fits its key and message, as long as a real one.
+fn sign(key: &PublicKey, message: &[u8]) -> Vec<u8> {
+    let digest = Sha256::new().chain_update(key.der()).chain_update(message).finalize();
+    digest.iter().copied().cycle().take(key.modulus_bytes()).collect()
+}
+
+/// The claims of an access token that expires in an hour.
+pub fn claims() -> Value {
+    json!({
+        "exp": BEGIN + 3600, "jti": "j", "user_id": 1, "client_id": 2, "token_type": "access",
+        "user_type": "common", "email": "user@example.com", "is_admin": false,
+    })
+}
+
+/// An access token that the service signed with its key of this number.
+pub fn jwt(number: usize) -> String {
+    jwt_of(number, &claims())
+}
+
+/// Any claims, signed with the service's key of this number.
+pub fn jwt_of(number: usize, claims: &Value) -> String {
+    let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let signed = format!("{}.{}", encode(br#"{"typ":"JWT","alg":"RS256"}"#), encode(claims.to_string().as_bytes()));
+    let signature = sign(&key(number), signed.as_bytes());
+    format!("{signed}.{}", encode(&signature))
+}
+
+/// `Authorization: Bearer …`.
+pub fn bearer(token: &str) -> Vec<(String, Vec<u8>)> {
+    head(&[("authorization", &format!("Bearer {token}"))])
+}
+
+/// `Authorization: APIKey …`, of the right form.
+pub fn api_token() -> Vec<(String, Vec<u8>)> {
+    head(&[("authorization", &format!("APIKey 7${}", "a".repeat(128)))])
+}
+
+/// A GET of `/` with these headers; pseudo-headers among them replace its own.
+pub fn head(headers: &[(&str, &str)]) -> Vec<(String, Vec<u8>)> {
+    let defaults = [(":method", "GET"), (":path", "/"), (":authority", "gateway.example")];
+    let kept = defaults.iter().filter(|(name, _)| !headers.iter().any(|(other, _)| other == name));
+    kept.chain(headers).map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect()
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// With these headers set, sorted.
+    Forwarded(Vec<(String, String)>),
+    /// With this status, code, and `retry-after`.
+    Denied(u16, &'static str, Option<String>),
+}
+
+impl Outcome {
+    /// The code of a denial; empty for a request that went on.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Forwarded(_) => "",
+            Self::Denied(_, code, _) => code,
+        }
+    }
+
+    fn of(resolution: Resolution) -> Self {
+        match resolution {
+            Resolution::Forward(forward) => {
+                let mut set: Vec<_> = forward.set.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
+                set.sort();
+                Self::Forwarded(set)
+            }
+            Resolution::Deny(response) => {
+                let retry = response.headers.iter().find(|(name, _)| *name == "retry-after");
+                Self::Denied(response.status, response.code.name(), retry.map(|(_, value)| value.clone()))
+            }
+        }
+    }
+}
+
+/// How the service answers.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// This status and body.
+    Body(u16, String),
+    /// 200 and these headers.
+    Headers(Vec<(&'static str, String)>),
+    /// A body that is too large to be read.
+    TooLarge,
+    /// Not at all.
+    Error(CalloutError),
+}
+
+impl Answer {
+    /// 200 and this JSON.
+    pub fn json(body: &Value) -> Self {
+        Self::Body(200, body.to_string())
+    }
+
+    fn response(&self) -> Result<CalloutResponse, CalloutError> {
+        let response = |status, headers, body| Ok(CalloutResponse { status, headers, body });
+        match self {
+            Self::Body(status, body) => response(*status, Vec::new(), Some(body.clone().into_bytes())),
+            Self::Headers(headers) => {
+                let owned = headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into_bytes()));
+                response(200, owned.collect(), Some(Vec::new()))
+            }
+            Self::TooLarge => response(200, Vec::new(), None),
+            Self::Error(error) => Err(*error),
+        }
+    }
+}
+
+/// The process: shared data, and whether it can verify signatures.
+#[derive(Debug, Default)]
+pub struct Process {
+    shared: RefCell<HashMap<String, SharedValue>>,
+}
+
+impl Host for Process {
+    fn shared_data(&self, key: &str) -> Option<SharedValue> {
+        self.shared.borrow().get(key).cloned()
+    }
+
+    fn set_shared_data(&self, key: &str, value: &[u8], write: Write) -> Result<(), Conflict> {
+        let mut shared = self.shared.borrow_mut();
+        let version = shared.get(key).map(|value| value.cas);
+        match (write, version) {
+            (Write::Always, _) | (Write::IfAbsent, None) => {}
+            (Write::IfVersion(expected), Some(version)) if expected == version => {}
+            _ => return Err(Conflict),
+        }
+        let cas = version.unwrap_or(0) + 1;
+        shared.insert(key.to_owned(), SharedValue { bytes: value.to_vec(), cas });
+        Ok(())
+    }
+
+    fn verify_signature(&self, key: &PublicKey, signature: &[u8], message: &[u8]) -> Option<bool> {
+        Some(signature == sign(key, message))
+    }
+}
+
+impl Pending {
+    /// The number that its answer has to name.
+    pub const fn call(&self) -> CallId {
+        self.call
+    }
+}
+
+/// A callout that the service has yet to answer.
+#[derive(Debug, Clone)]
+pub struct Pending {
+    worker: usize,
+    call: CallId,
+    /// What it asks.
+    pub request: CalloutRequest,
+}
+
+/// Everything.
+pub struct World {
+    /// The clock.
+    pub now: UnixTime,
+    /// The workers' process.
+    pub process: Process,
+    /// One filter each.
+    pub workers: Vec<Filter>,
+    /// Which key the service signs with and serves.
+    pub serves: usize,
+    /// What `/iam/public-key` answers instead of the key.
+    pub key_fault: Option<Answer>,
+    /// What `/auth/verify` answers.
+    pub verify: Answer,
+    /// Callouts without an answer yet.
+    pub pending: Vec<Pending>,
+    /// How often the key was asked for.
+    pub key_fetches: usize,
+    /// How often a credential was asked about.
+    pub verifications: usize,
+    outcomes: BTreeMap<StreamId, Outcome>,
+    next_stream: StreamId,
+}
+
+impl World {
+    /// One worker with the smallest configuration, and these fields over it.
+    pub fn new(overrides: Value) -> Self {
+        Self::with_workers(1, overrides)
+    }
+
+    /// Several of them.
+    pub fn with_workers(count: usize, overrides: Value) -> Self {
+        let mut config = json!({"auth_service": {"cluster": "auth"}});
+        config.as_object_mut().unwrap().append(&mut overrides.as_object().unwrap().clone());
+        let config = Config::from_bytes(config.to_string().as_bytes()).unwrap();
+        let mut confirmed = claims();
+        confirmed["token_type"] = json!("api_token");
+        Self {
+            now: UnixTime::from_secs(BEGIN),
+            process: Process::default(),
+            workers: (0..count).map(|_| Filter::new(config.clone())).collect(),
+            serves: 0,
+            key_fault: None,
+            verify: Answer::json(&confirmed),
+            pending: Vec::new(),
+            key_fetches: 0,
+            verifications: 0,
+            outcomes: BTreeMap::new(),
+            next_stream: 1,
+        }
+    }
+
+    /// A request arrives at the first worker.
+    pub fn send(&mut self, headers: &[(String, Vec<u8>)]) -> StreamId {
+        self.send_to(0, headers)
+    }
+
+    /// A request arrives at a worker.
+    pub fn send_to(&mut self, worker: usize, headers: &[(String, Vec<u8>)]) -> StreamId {
+        let stream = self.next_stream;
+        self.next_stream += 1;
+        let head = RequestHead { headers };
+        match self.workers[worker].on_request(stream, &head, self.now, &self.process).step {
+            Step::Forward(forward) => self.record(stream, Resolution::Forward(forward)),
+            Step::Deny(response) => self.record(stream, Resolution::Deny(response)),
+            Step::Wait => {}
+        }
+        self.collect(worker);
+        stream
+    }
+
+    /// A request arrives, and everything that it waits for comes.
+    pub fn ask(&mut self, headers: &[(String, Vec<u8>)]) -> Outcome {
+        let stream = self.send(headers);
+        self.settle();
+        self.outcome(stream).expect("the request is still waiting")
+    }
+
+    /// How a request ended; `None`: it waits, or its client left.
+    pub fn outcome(&self, stream: StreamId) -> Option<Outcome> {
+        self.outcomes.get(&stream).cloned()
+    }
+
+    /// The service answers the oldest callout.
+    pub fn answer_next(&mut self) {
+        let pending = self.pending.remove(0);
+        let answer = if pending.request.authorization.is_none() {
+            let key = || Answer::json(&json!({"public_key": KEYS[self.serves]}));
+            self.key_fault.clone().unwrap_or_else(key)
+        } else {
+            self.verify.clone()
+        };
+        self.answer(&pending, &answer);
+    }
+
+    /// A callout is answered like this.
+    pub fn answer(&mut self, pending: &Pending, answer: &Answer) {
+        self.pending.retain(|other| (other.worker, other.call) != (pending.worker, pending.call));
+        self.workers[pending.worker].on_answer(pending.call, answer.response(), self.now, &self.process);
+        self.collect(pending.worker);
+    }
+
+    /// All callouts are answered, those too that the answers lead to.
+    pub fn settle(&mut self) {
+        while !self.pending.is_empty() {
+            self.answer_next();
+        }
+    }
+
+    /// Time passes, and the workers' ticks with it. Callouts stay unanswered.
+    pub fn pass(&mut self, time: Duration) {
+        let end = self.now.after(time);
+        loop {
+            let period = self.workers.iter().map(Filter::tick_period).min().unwrap();
+            let next = self.now.after(period).min(end);
+            self.now = next;
+            self.tick();
+            if self.now == end {
+                return;
+            }
+        }
+    }
+
+    /// Time passes, and the service answers within a tick whatever it is asked.
+    pub fn live(&mut self, time: Duration) {
+        let end = self.now.after(time);
+        while self.now < end {
+            self.pass(Duration::from_millis(20));
+            self.settle();
+        }
+    }
+
+    /// Every worker ticks, at the time that it is.
+    pub fn tick(&mut self) {
+        for worker in 0..self.workers.len() {
+            self.workers[worker].on_tick(self.now, &self.process);
+            self.collect(worker);
+        }
+    }
+
+    fn collect(&mut self, worker: usize) {
+        while let Some(action) = self.workers[worker].next_action() {
+            match action {
+                Action::Callout { call, request } => {
+                    if request.authorization.is_none() {
+                        self.key_fetches += 1;
+                    } else {
+                        self.verifications += 1;
+                    }
+                    self.pending.push(Pending { worker, call, request });
+                }
+                Action::Resolve { stream, resolution } => self.record(stream, resolution),
+            }
+        }
+    }
+
+    fn record(&mut self, stream: StreamId, resolution: Resolution) {
+        let before = self.outcomes.insert(stream, Outcome::of(resolution));
+        assert_eq!(before, None, "stream {stream} ended twice");
+    }
+}

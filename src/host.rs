@@ -1,0 +1,47 @@
+//! What the core asks of the machine it runs on, beyond waiting: services that answer at once.
+//!
+//! The wasm shell implements [`Host`] over Envoy's host calls, tests over a map. Whatever has to be waited for
+//! is an [`Action`](crate::filter::Action) instead.
+
+use crate::public_key::PublicKey;
+
+/// A value of the host's shared data and the number that a conditional write has to present.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedValue {
+    /// The stored bytes.
+    pub bytes: Vec<u8>,
+    /// The compare-and-swap number of this version.
+    pub cas: u32,
+}
+
+/// When a write to shared data is to take place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Write {
+    /// Whatever is there.
+    Always,
+    /// Only if the key doesn't exist yet.
+    IfAbsent,
+    /// Only if the version is still the one that was read.
+    IfVersion(u32),
+}
+
+/// Somebody else wrote first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the shared value was changed by another worker")]
+pub struct Conflict;
+
+/// Services of the host that answer at once.
+pub trait Host {
+    /// Reads a key of the data that all workers of this process share. `None`: the key doesn't exist.
+    fn shared_data(&self, key: &str) -> Option<SharedValue>;
+
+    /// Writes a key of the shared data. Keys come from a fixed set: the host never frees one.
+    ///
+    /// # Errors
+    /// [`Conflict`] if the condition of `write` didn't hold; nothing was written then.
+    fn set_shared_data(&self, key: &str, value: &[u8], write: Write) -> Result<(), Conflict>;
+
+    /// Verifies an RSASSA-PKCS1-v1_5 signature with SHA-256 natively. `None`: the host can't, use the verifier
+    /// that is compiled in.
+    fn verify_signature(&self, key: &PublicKey, signature: &[u8], message: &[u8]) -> Option<bool>;
+}

@@ -1,0 +1,192 @@
+//! `/auth/verify`: the question to the service, and what its answer means.
+//!
+//! Only 200 with a readable identity, 401 and 403 are verdicts. Everything else is an outage: Envoy's own 503 and
+//! 504 for a refused connection and a timeout, a proxy's error page, half an answer.
+
+use crate::claims::{Claims, ClaimsError, TokenType};
+use crate::config::{Config, ResponseFormat};
+use crate::extractor::Credential;
+
+/// The largest answer that is read, in bytes.
+pub const MAX_BODY: usize = 64 * 1024;
+
+/// A request to the service; always a GET without a body, to the configured cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CalloutRequest {
+    /// `:path`.
+    pub path: String,
+    /// `authorization`, if the request carries a credential.
+    pub authorization: Option<String>,
+}
+
+/// The service's answer, as far as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CalloutResponse {
+    /// The status; 0 if there was none that can be read.
+    pub status: u16,
+    /// Names in lower case, pseudo-headers left out.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body, or `None` if it is larger than [`MAX_BODY`].
+    pub body: Option<Vec<u8>>,
+}
+
+/// Why a callout brought no answer at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CalloutError {
+    /// The host couldn't send it: the cluster doesn't exist, or has no endpoint.
+    #[error("the callout could not be sent")]
+    NotSent,
+    /// The connection broke before the answer was whole.
+    #[error("the connection broke")]
+    Reset,
+}
+
+/// Why the service can't be said to have answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Outage {
+    /// There was no answer.
+    #[error(transparent)]
+    Callout(#[from] CalloutError),
+    /// An answer that is no verdict.
+    #[error("it answered with status {0}")]
+    Status(u16),
+    /// More than [`MAX_BODY`].
+    #[error("its answer is larger than {MAX_BODY} bytes")]
+    TooLarge,
+    /// Claims that aren't those of the contract.
+    #[error("its claims are unreadable: {0}")]
+    Claims(#[from] ClaimsError),
+    /// A header or body that isn't what `response_format` asks for.
+    #[error("its answer lacks a readable {0}")]
+    Missing(&'static str),
+}
+
+/// An identity that the service has vouched for in its answer. Only [`read`] makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Confirmed(Box<Claims>);
+
+impl Confirmed {
+    /// The identity's claims.
+    pub fn into_claims(self) -> Box<Claims> {
+        self.0
+    }
+}
+
+/// What the service says of a credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is valid, and this is whose it is.
+    Identity(Confirmed),
+    /// It is valid, and the identity is in this JWT, which has yet to be verified.
+    Jwt(Vec<u8>),
+    /// 401.
+    Rejected,
+    /// 403.
+    Forbidden,
+}
+
+/// The question whether `credential` is valid. A JWT is asked about as it came.
+pub fn question(credential: Credential<'_>, config: &Config) -> CalloutRequest {
+    let path = &config.auth_service.verify_path;
+    let kinds: Vec<&str> = config.api_token.header_types.iter().map(|kind| kind.name()).collect();
+    let separator = if path.contains('?') { '&' } else { '?' };
+    let format = config.api_token.response_format.name();
+    let authorization = match credential {
+        Credential::Jwt(token) => format!("Bearer {}", String::from_utf8_lossy(token)),
+        Credential::ApiToken(token) => format!("APIKey {token}"),
+        Credential::Other(value) => value.to_owned(),
+    };
+    CalloutRequest {
+        path: format!("{path}{separator}header_types={}&response_format={format}", kinds.join(",")),
+        authorization: Some(authorization),
+    }
+}
+
+/// Reads the answer to [`question`].
+///
+/// # Errors
+/// [`Outage`] if it is no verdict.
+pub fn read(answer: Result<CalloutResponse, CalloutError>, format: ResponseFormat) -> Result<Verdict, Outage> {
+    let answer = answer?;
+    match answer.status {
+        200 => identity(&answer, format),
+        401 => Ok(Verdict::Rejected),
+        403 => Ok(Verdict::Forbidden),
+        status => Err(Outage::Status(status)),
+    }
+}
+
+fn identity(answer: &CalloutResponse, format: ResponseFormat) -> Result<Verdict, Outage> {
+    match format {
+        ResponseFormat::JsonBody => {
+            let body = answer.body.as_deref().ok_or(Outage::TooLarge)?;
+            Ok(Verdict::Identity(Confirmed(Box::new(Claims::from_json(body)?))))
+        }
+        ResponseFormat::JsonHeader => from_headers(answer).map(|claims| Verdict::Identity(Confirmed(Box::new(claims)))),
+        ResponseFormat::JwtBody => {
+            let body = answer.body.as_deref().ok_or(Outage::TooLarge)?;
+            let jwt = body.trim_ascii();
+            if jwt.is_empty() { Err(Outage::Missing("JWT in the body")) } else { Ok(Verdict::Jwt(jwt.to_vec())) }
+        }
+        ResponseFormat::JwtHeader => {
+            let missing = Outage::Missing("JWT in Authorization");
+            let value = text(answer, "authorization", &missing)?.ok_or(missing.clone())?;
+            let (scheme, jwt) = value.split_once(' ').ok_or(missing.clone())?;
+            if scheme.eq_ignore_ascii_case("bearer") && !jwt.is_empty() {
+                Ok(Verdict::Jwt(jwt.as_bytes().to_vec()))
+            } else {
+                Err(missing)
+            }
+        }
+    }
+}
+
+/// `json_header` has neither `exp` nor `token_type`: the service has checked the one, and the other is what was asked
+/// about.
+fn from_headers(answer: &CalloutResponse) -> Result<Claims, Outage> {
+    let integer =
+        |name, outage: Outage| text(answer, name, &outage)?.and_then(|value| value.parse::<i64>().ok()).ok_or(outage);
+    let ids =
+        (integer("x-user-id", Outage::Missing("X-User-Id"))?, integer("x-client-id", Outage::Missing("X-Client-Id"))?);
+    let optional = |name, what| Ok::<_, Outage>(text(answer, name, &Outage::Missing(what))?.map(str::to_owned));
+    let email = optional("x-user-email", "X-User-Email")?;
+    let user_type = optional("x-user-type", "X-User-Type")?;
+    let is_admin = match text(answer, "x-is-admin", &Outage::Missing("X-Is-Admin"))? {
+        None => None,
+        Some(value) if value.eq_ignore_ascii_case("true") => Some(true),
+        Some(value) if value.eq_ignore_ascii_case("false") => Some(false),
+        Some(_) => return Err(Outage::Missing("X-Is-Admin")),
+    };
+    Ok(Claims::from_answer_headers(TokenType::ApiToken, ids, email, user_type, is_admin))
+}
+
+/// The header's one value. None is fine, two are not, nor is one that isn't text.
+fn text<'a>(answer: &'a CalloutResponse, name: &str, otherwise: &Outage) -> Result<Option<&'a str>, Outage> {
+    let mut values = answer.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value);
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => str::from_utf8(value).map(Some).map_err(|_| otherwise.clone()),
+        (Some(_), Some(_)) => Err(otherwise.clone()),
+    }
+}
+
+/// Reads the answer of `/iam/public-key`.
+///
+/// # Errors
+/// [`Outage`] if it holds no text under `public_key`.
+pub fn read_public_key(answer: Result<CalloutResponse, CalloutError>) -> Result<String, Outage> {
+    #[derive(serde::Deserialize)]
+    struct Body {
+        public_key: String,
+    }
+    let answer = answer?;
+    if answer.status != 200 {
+        return Err(Outage::Status(answer.status));
+    }
+    let body = answer.body.as_deref().ok_or(Outage::TooLarge)?;
+    let body: Body = crate::json::parse(body).map_err(|_| Outage::Missing("public_key"))?;
+    Ok(body.public_key)
+}
+
+#[cfg(test)]
+mod tests;

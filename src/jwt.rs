@@ -1,0 +1,181 @@
+//! A JWT (RFC 7519) in JWS compact serialisation (RFC 7515 section 7.1): from bytes that anybody may have sent to
+//! claims that the service has signed.
+//!
+//! ```text
+//! bytes ── UntrustedJwt::parse ──► UntrustedJwt ── verify ──► VerifiedClaims
+//! ```
+//!
+//! Everything that can be refused without arithmetic is refused by [`UntrustedJwt::parse`]. The algorithm is ours;
+//! what the header says of keys (`jwk`, `jku`, `x5u`, `x5c`, `kid`) is never looked at.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jwt_compact::Algorithm;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::claims::{Claims, ClaimsError};
+use crate::json::{self, JsonError};
+use crate::public_key::PublicKey;
+use crate::signature::Rs256Signature;
+
+/// The longest token that is looked at, in bytes. Nothing is decoded of a longer one.
+pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
+
+/// `{"typ":"JWT","alg":"RS256"}`, as the service writes it.
+const USUAL_HEADER: &[u8] = b"eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9";
+
+/// Why bytes are not a JWT of the service, whoever signed them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// Longer than [`MAX_TOKEN_BYTES`].
+    #[error("longer than {MAX_TOKEN_BYTES} bytes")]
+    TooLong,
+    /// Not three segments, none of them empty.
+    #[error("not three segments")]
+    Segments,
+    /// A segment is not base64url without padding in its one canonical form (RFC 7515 section 2).
+    #[error("not canonical base64url")]
+    Base64,
+    /// The header is not strict JSON, or lacks `alg`.
+    #[error("header: {0}")]
+    Header(JsonError),
+    /// `alg` is something else than RS256.
+    #[error("the algorithm is not RS256")]
+    Algorithm,
+    /// `typ` is something else than JWT.
+    #[error("the type is not JWT")]
+    Type,
+    /// `crit` asks for an extension (RFC 7515 section 4.1.11), and there is none that the filter understands.
+    #[error("has critical extensions")]
+    Critical,
+    /// No key of 2048 to 4096 bits makes a signature of this length.
+    #[error("the signature has an impossible length")]
+    SignatureLength,
+    /// The claims are not those of the contract.
+    #[error("claims: {0}")]
+    Claims(#[from] ClaimsError),
+}
+
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    typ: Option<String>,
+    #[serde(default, deserialize_with = "is_there")]
+    crit: bool,
+}
+
+/// True whatever the value is, null included.
+fn is_there<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| true)
+}
+
+/// A well-formed JWT that claims to be signed with RS256. Its claims mean nothing yet.
+#[derive(Debug, Clone)]
+pub struct UntrustedJwt<'t> {
+    token: Cow<'t, [u8]>,
+    signed_bytes: usize,
+    signature: Rs256Signature,
+    claims: Box<Claims>,
+}
+
+impl<'t> UntrustedJwt<'t> {
+    /// Takes a token apart.
+    ///
+    /// # Errors
+    /// [`ParseError`] says why it is none.
+    pub fn parse(token: &'t [u8]) -> Result<Self, ParseError> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(ParseError::TooLong);
+        }
+        let mut segments = token.split(|byte| *byte == b'.');
+        let (Some(header), Some(claims), Some(signature), None) =
+            (segments.next(), segments.next(), segments.next(), segments.next())
+        else {
+            return Err(ParseError::Segments);
+        };
+        if header.is_empty() || claims.is_empty() || signature.is_empty() {
+            return Err(ParseError::Segments);
+        }
+        if header != USUAL_HEADER {
+            check_header(&decode(header)?)?;
+        }
+        let signed_bytes = header.len() + 1 + claims.len();
+        let signature = Rs256Signature::new(decode(signature)?);
+        if !signature.has_possible_length() {
+            return Err(ParseError::SignatureLength);
+        }
+        let claims = Box::new(Claims::from_json(&decode(claims)?)?);
+        Ok(Self { token: Cow::Borrowed(token), signed_bytes, signature, claims })
+    }
+
+    /// The unverified claims: enough to refuse, never enough to accept.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// Keeps the token beyond the request that it came with.
+    pub fn into_owned(self) -> UntrustedJwt<'static> {
+        UntrustedJwt { token: Cow::Owned(self.token.into_owned()), ..self }
+    }
+
+    /// The token's length, in bytes.
+    pub fn len(&self) -> usize {
+        self.token.len()
+    }
+
+    /// Whether the token is empty, which no parsed one is.
+    pub fn is_empty(&self) -> bool {
+        self.token.is_empty()
+    }
+
+    /// Tries the keys in turn. The only way to [`VerifiedClaims`] of a JWT.
+    ///
+    /// # Errors
+    /// The token itself, to be tried again with other keys, if its signature fits none of these.
+    pub fn verify<'k, A>(self, algorithm: &A, keys: impl Iterator<Item = &'k PublicKey>) -> Result<VerifiedClaims, Self>
+    where
+        A: Algorithm<VerifyingKey = PublicKey, Signature = Rs256Signature>,
+    {
+        let signed = self.token.get(..self.signed_bytes).unwrap_or_default();
+        for key in keys {
+            if algorithm.verify_signature(&self.signature, key, signed) {
+                return Ok(VerifiedClaims { claims: self.claims, token: self.token.into_owned() });
+            }
+        }
+        Err(self)
+    }
+}
+
+/// Claims that the service has signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedClaims {
+    claims: Box<Claims>,
+    token: Vec<u8>,
+}
+
+impl VerifiedClaims {
+    /// The claims, and the token that carried them.
+    pub fn into_parts(self) -> (Box<Claims>, Vec<u8>) {
+        (self.claims, self.token)
+    }
+}
+
+fn decode(segment: &[u8]) -> Result<Vec<u8>, ParseError> {
+    URL_SAFE_NO_PAD.decode(segment).map_err(|_| ParseError::Base64)
+}
+
+fn check_header(header: &[u8]) -> Result<(), ParseError> {
+    let header: Header = json::parse(header).map_err(ParseError::Header)?;
+    if header.crit {
+        Err(ParseError::Critical)
+    } else if header.alg != "RS256" {
+        Err(ParseError::Algorithm)
+    } else if header.typ.is_some_and(|typ| !typ.eq_ignore_ascii_case("JWT")) {
+        Err(ParseError::Type)
+    } else {
+        Ok(())
+    }
+}

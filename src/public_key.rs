@@ -1,0 +1,105 @@
+//! The service's public key: parsing, and where it is kept ([`store`]).
+
+pub mod store;
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rsa::RsaPublicKey;
+use rsa::pkcs8::DecodePublicKey as _;
+use rsa::traits::PublicKeyParts as _;
+use sha2::{Digest as _, Sha256};
+
+const BEGIN: &str = "-----BEGIN PUBLIC KEY-----";
+const END: &str = "-----END PUBLIC KEY-----";
+
+/// The longest PEM text that is looked at, in bytes: a 4096-bit key takes about 800.
+const MAX_PEM_BYTES: usize = 8 * 1024;
+
+/// Why a key is refused (contract section 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Not one `PUBLIC KEY` block of PEM (RFC 7468 section 13).
+    #[error("not a PEM block of the type PUBLIC KEY")]
+    NotPem,
+    /// The block doesn't hold an RSA SubjectPublicKeyInfo, or one with impossible numbers.
+    #[error("not an RSA public key")]
+    NotRsa,
+    /// The modulus has this many bits.
+    #[error("the RSA modulus has {0} bits, not 2048 to 4096")]
+    Size(usize),
+}
+
+/// An RSA public key of 2048 to 4096 bits, in both forms that the verifiers want: parsed once, used for every token.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PublicKey {
+    der: Box<[u8]>,
+    rsa: RsaPublicKey,
+}
+
+impl PublicKey {
+    /// The smallest modulus that is accepted, in bits.
+    pub const MIN_BITS: usize = 2048;
+    /// The largest modulus that is accepted, in bits.
+    pub const MAX_BITS: usize = 4096;
+
+    /// Parses the PEM text of `/iam/public-key` or of `jwt.public_key.pem`. Line lengths and line ends are free.
+    ///
+    /// # Errors
+    /// [`KeyError`] says which of the steps failed.
+    pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
+        if pem.len() > MAX_PEM_BYTES {
+            return Err(KeyError::NotPem);
+        }
+        let body = pem.trim().strip_prefix(BEGIN).and_then(|rest| rest.strip_suffix(END)).ok_or(KeyError::NotPem)?;
+        let base64: Vec<u8> = body.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+        let der = STANDARD.decode(base64).map_err(|_| KeyError::NotPem)?;
+        Self::from_der(&der)
+    }
+
+    /// Parses a SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7).
+    ///
+    /// # Errors
+    /// [`KeyError::NotRsa`] or [`KeyError::Size`].
+    pub fn from_der(der: &[u8]) -> Result<Self, KeyError> {
+        let rsa = RsaPublicKey::from_public_key_der(der).map_err(|_| KeyError::NotRsa)?;
+        let bits = rsa.n().bits();
+        if (Self::MIN_BITS..=Self::MAX_BITS).contains(&bits) {
+            Ok(Self { der: der.into(), rsa })
+        } else {
+            Err(KeyError::Size(bits))
+        }
+    }
+
+    /// The SubjectPublicKeyInfo, DER.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// The parsed numbers.
+    pub const fn rsa(&self) -> &RsaPublicKey {
+        &self.rsa
+    }
+
+    /// The modulus' length in bytes, which is every valid signature's.
+    pub fn modulus_bytes(&self) -> usize {
+        self.rsa.size()
+    }
+
+    /// The first 8 hex digits of the key's SHA-256, to tell keys apart in logs.
+    pub fn fingerprint(&self) -> String {
+        short_digest(&self.der)
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "PublicKey({}, {} bits)", self.fingerprint(), self.rsa.n().bits())
+    }
+}
+
+/// The first 8 hex digits of the SHA-256 of `bytes`.
+pub(crate) fn short_digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,278 @@
+//! Which keys are valid now, and when to fetch again.
+//!
+//! Workers share two values: the **key** with the time at which its fetch began, and the **attempt**, which says
+//! when the last fetch began and how it stands. Starting a fetch means winning the attempt by compare-and-swap, so
+//! however many workers want the key, one of them asks the service. An attempt whose worker died is free again
+//! after its lease.
+//!
+//! ```text
+//!            begin (won the swap)
+//! Idle ─────────────────────────────► InFlight ──► Succeeded │ Failed
+//!   ▲                                    │              │
+//!   └────────── the lease is over ◄──────┘   next begin: after the gap that the reason asks for
+//! ```
+
+use std::time::Duration;
+
+use super::PublicKey;
+use crate::config::Config;
+use crate::host::{Conflict, Host, SharedValue, Write};
+use crate::public_key::short_digest;
+use crate::time::UnixTime;
+
+/// Without any key no JWT can be verified, so a failed first fetch is repeated sooner than
+/// `min_refetch_interval`: after at most this long.
+const RETRY_WITHOUT_KEY: Duration = Duration::from_secs(1);
+
+/// Added to the time that an attempt may take before another worker takes it for dead.
+const LEASE_SLACK: Duration = Duration::from_secs(1);
+
+/// The key that the service served at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Fetched {
+    key: PublicKey,
+    /// When its fetch began: the service served this key then or later.
+    at: UnixTime,
+}
+
+/// How the last attempt of any worker to fetch the key stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// Nobody has tried yet, or the record is unreadable.
+    None,
+    /// Some worker is waiting for the service's answer.
+    InFlight {
+        /// When it began.
+        since: UnixTime,
+    },
+    /// The key came and is in the shared data.
+    Succeeded {
+        /// When it began.
+        since: UnixTime,
+    },
+    /// The service couldn't be reached or answered with something that isn't a key.
+    Failed {
+        /// When it began.
+        since: UnixTime,
+    },
+}
+
+impl Attempt {
+    /// When the attempt began.
+    pub const fn since(self) -> Option<UnixTime> {
+        match self {
+            Self::None => None,
+            Self::InFlight { since } | Self::Succeeded { since } | Self::Failed { since } => Some(since),
+        }
+    }
+
+    fn encode(self) -> [u8; 9] {
+        let tag = match self {
+            Self::None => 0,
+            Self::InFlight { .. } => 1,
+            Self::Succeeded { .. } => 2,
+            Self::Failed { .. } => 3,
+        };
+        let mut record = [tag; 9];
+        let since = self.since().unwrap_or_default().as_nanos().to_le_bytes();
+        for (to, from) in record.iter_mut().skip(1).zip(since) {
+            *to = from;
+        }
+        record
+    }
+
+    fn decode(record: &[u8]) -> Self {
+        let Some((&[tag], since)) = record.split_first_chunk::<1>() else {
+            return Self::None;
+        };
+        let Ok(since) = since.try_into().map(|nanos| UnixTime::from_nanos(u64::from_le_bytes(nanos))) else {
+            return Self::None;
+        };
+        match tag {
+            1 => Self::InFlight { since },
+            2 => Self::Succeeded { since },
+            3 => Self::Failed { since },
+            _ => Self::None,
+        }
+    }
+}
+
+/// Why a fetch is wanted, which decides how soon after the last one it may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// There is no key, or it is older than `jwt.public_key.ttl`.
+    Due,
+    /// A signature didn't fit the key.
+    SignatureFailed,
+}
+
+/// A worker's view of the keys.
+#[derive(Debug)]
+pub struct KeyStore {
+    pinned: Vec<PublicKey>,
+    current: Option<Fetched>,
+    /// The key before the current one and until when it is still accepted: requests that were under way when
+    /// the key changed are not refused for it.
+    previous: Option<(PublicKey, UnixTime)>,
+    ttl: Duration,
+    min_refetch_interval: Duration,
+    lease: Duration,
+    key_name: String,
+    attempt_name: String,
+}
+
+impl KeyStore {
+    /// An empty store, or one with the pinned keys, which are never fetched.
+    pub fn new(config: &Config) -> Self {
+        let service = &config.auth_service;
+        // Filters that ask different services may share a `vm_id`; their keys must not mix.
+        let origin =
+            short_digest(format!("{}\0{}\0{}", service.cluster, service.authority, service.public_key_path).as_bytes());
+        Self {
+            pinned: config.jwt.public_key.pem.clone(),
+            current: None,
+            previous: None,
+            ttl: config.jwt.public_key.ttl,
+            min_refetch_interval: config.jwt.public_key.min_refetch_interval,
+            lease: service.timeout * (service.retries + 1) + LEASE_SLACK,
+            key_name: format!("authgate.{origin}.key"),
+            attempt_name: format!("authgate.{origin}.attempt"),
+        }
+    }
+
+    /// The keys to try, the likeliest first.
+    pub fn keys(&self, now: UnixTime) -> impl Iterator<Item = &PublicKey> {
+        let previous = self.previous.as_ref().filter(|(_, until)| now < *until).map(|(key, _)| key);
+        let current = self.current.as_ref().map(|fetched| &fetched.key);
+        self.pinned.iter().chain(current).chain(previous)
+    }
+
+    /// Whether the keys come from the configuration.
+    pub const fn is_pinned(&self) -> bool {
+        !self.pinned.is_empty()
+    }
+
+    /// When the fetch of the current key began.
+    pub fn fetched_at(&self) -> Option<UnixTime> {
+        self.current.as_ref().map(|fetched| fetched.at)
+    }
+
+    /// Whether the key was fetched after `arrived`, so that a signature which doesn't fit it now never will.
+    pub fn can_judge(&self, arrived: UnixTime, now: UnixTime) -> bool {
+        self.is_pinned() || self.fetched_at().is_some_and(|at| arrived <= at && at <= now)
+    }
+
+    /// Takes over what another worker has fetched. Returns whether the current key is another one now, or newer.
+    pub fn synchronise(&mut self, now: UnixTime, host: &impl Host) -> bool {
+        if self.is_pinned() {
+            return false;
+        }
+        let Some(SharedValue { bytes, .. }) = host.shared_data(&self.key_name) else {
+            return false;
+        };
+        let Some((at, der)) = bytes.split_first_chunk::<8>() else {
+            return false;
+        };
+        let at = UnixTime::from_nanos(u64::from_le_bytes(*at));
+        if self.fetched_at() == Some(at) {
+            return false;
+        }
+        let known = self.current.as_ref().map(|fetched| &fetched.key).filter(|key| key.der() == der);
+        let Some(key) = known.cloned().or_else(|| PublicKey::from_der(der).ok()) else {
+            return false;
+        };
+        self.install(Fetched { key, at }, now);
+        true
+    }
+
+    /// How the last attempt of any worker stands. One in flight for longer than it can take is [`Attempt::None`].
+    pub fn attempt(&self, now: UnixTime, host: &impl Host) -> Attempt {
+        self.read_attempt(now, host).0
+    }
+
+    /// Whether the key is missing or older than its `ttl`.
+    pub fn is_due(&self, now: UnixTime) -> bool {
+        !self.is_pinned() && self.fetched_at().is_none_or(|at| now.has_passed(self.ttl, at))
+    }
+
+    /// When the next fetch for `reason` may begin; `None` while one is in flight.
+    pub fn next_fetch(&self, reason: Reason, now: UnixTime, host: &impl Host) -> Option<UnixTime> {
+        self.earliest(reason, now, self.attempt(now, host))
+    }
+
+    /// Tries to become the one worker that fetches the key. True: the caller sends the request now, and calls
+    /// [`Self::succeed`] or [`Self::fail`] with `now` as `began` in the end.
+    pub fn begin(&self, reason: Reason, now: UnixTime, host: &impl Host) -> bool {
+        if self.is_pinned() {
+            return false;
+        }
+        let (attempt, version) = self.read_attempt(now, host);
+        if self.earliest(reason, now, attempt).is_none_or(|earliest| now < earliest) {
+            return false;
+        }
+        let write = version.map_or(Write::IfAbsent, Write::IfVersion);
+        host.set_shared_data(&self.attempt_name, &Attempt::InFlight { since: now }.encode(), write).is_ok()
+    }
+
+    /// The service answered an attempt that began at `began` with `key`.
+    pub fn succeed(&mut self, key: PublicKey, began: UnixTime, now: UnixTime, host: &impl Host) {
+        let mut record = began.as_nanos().to_le_bytes().to_vec();
+        record.extend_from_slice(key.der());
+        // The key first: whoever sees that the attempt succeeded finds it.
+        write_anyway(host, &self.key_name, &record);
+        write_anyway(host, &self.attempt_name, &Attempt::Succeeded { since: began }.encode());
+        self.install(Fetched { key, at: began }, now);
+    }
+
+    /// The attempt that began at `began` brought no key; the old one stays.
+    pub fn fail(&self, began: UnixTime, host: &impl Host) {
+        write_anyway(host, &self.attempt_name, &Attempt::Failed { since: began }.encode());
+    }
+
+    /// The longest that a request can have to wait for a fetch that begins after it arrived, and its end.
+    pub fn longest_wait(&self) -> Duration {
+        self.lease + self.min_refetch_interval + self.lease
+    }
+
+    fn install(&mut self, fetched: Fetched, now: UnixTime) {
+        if let Some(before) = self.current.take()
+            && before.key != fetched.key
+        {
+            log::info!("public key changed from {} to {}", before.key.fingerprint(), fetched.key.fingerprint());
+            self.previous = Some((before.key, now.after(self.min_refetch_interval)));
+        }
+        self.current = Some(fetched);
+    }
+
+    fn read_attempt(&self, now: UnixTime, host: &impl Host) -> (Attempt, Option<u32>) {
+        let Some(SharedValue { bytes, cas }) = host.shared_data(&self.attempt_name) else {
+            return (Attempt::None, None);
+        };
+        let attempt = match Attempt::decode(&bytes) {
+            Attempt::InFlight { since } if now.has_passed(self.lease, since) => Attempt::None,
+            attempt => attempt,
+        };
+        (attempt, Some(cas))
+    }
+
+    fn earliest(&self, reason: Reason, now: UnixTime, attempt: Attempt) -> Option<UnixTime> {
+        let gap = match reason {
+            Reason::Due if self.current.is_none() => self.min_refetch_interval.min(RETRY_WITHOUT_KEY),
+            Reason::Due | Reason::SignatureFailed => self.min_refetch_interval,
+        };
+        match attempt {
+            Attempt::InFlight { .. } => None,
+            Attempt::None => Some(now),
+            // A clock that stepped back behind the attempt must not make the wait longer than the gap.
+            Attempt::Succeeded { since } | Attempt::Failed { since } if since > now => Some(now),
+            Attempt::Succeeded { since } | Attempt::Failed { since } => Some(since.after(gap)),
+        }
+    }
+}
+
+/// Only the worker that won the attempt writes its outcome; should its lease have run out meanwhile, the newer
+/// outcome is as true as the older one.
+fn write_anyway(host: &impl Host, name: &str, value: &[u8]) {
+    let written: Result<(), Conflict> = host.set_shared_data(name, value, Write::Always);
+    debug_assert_eq!(written, Ok(()), "an unconditional write has nothing to conflict with");
+}

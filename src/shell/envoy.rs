@@ -1,0 +1,97 @@
+//! [`Host`] over Envoy's host calls.
+
+use std::cell::Cell;
+use std::time::UNIX_EPOCH;
+
+use proxy_wasm::hostcalls;
+
+use crate::host::{Conflict, Host, SharedValue, Write};
+use crate::public_key::PublicKey;
+use crate::time::UnixTime;
+
+/// A compare-and-swap number that the host never gives out this century: it counts up from 1. A write that presents
+/// it succeeds only where the key doesn't exist, since then the host doesn't compare.
+const NO_VERSION: u32 = u32::MAX;
+
+/// The services of the host that this VM runs in.
+#[derive(Debug)]
+pub struct EnvoyHost {
+    has_verify_signature: Cell<bool>,
+}
+
+impl Default for EnvoyHost {
+    fn default() -> Self {
+        Self { has_verify_signature: Cell::new(true) }
+    }
+}
+
+impl EnvoyHost {
+    /// The host's wall clock; the epoch if it is set before that.
+    pub fn now() -> UnixTime {
+        let since_epoch = hostcalls::get_current_time().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        UnixTime::default().after(since_epoch.unwrap_or_default())
+    }
+}
+
+impl Host for EnvoyHost {
+    fn shared_data(&self, key: &str) -> Option<SharedValue> {
+        match hostcalls::get_shared_data(key) {
+            Ok((Some(bytes), Some(cas))) => Some(SharedValue { bytes, cas }),
+            _ => None,
+        }
+    }
+
+    fn set_shared_data(&self, key: &str, value: &[u8], write: Write) -> Result<(), Conflict> {
+        let cas = match write {
+            Write::Always => None,
+            Write::IfAbsent => Some(NO_VERSION),
+            Write::IfVersion(version) => Some(version),
+        };
+        hostcalls::set_shared_data(key, Some(value), cas).map_err(|_| Conflict)
+    }
+
+    fn verify_signature(&self, key: &PublicKey, signature: &[u8], message: &[u8]) -> Option<bool> {
+        if !self.has_verify_signature.get() {
+            return None;
+        }
+        let question = VerifySignature { public_key: key.der(), signature, text: message }.encode();
+        match hostcalls::call_foreign_function("verify_signature", Some(&question)) {
+            Ok(answer) => Some(is_true(answer.as_deref().unwrap_or_default())),
+            Err(status) => {
+                log::warn!("the host has no verify_signature ({status:?}): signatures are verified in the module");
+                self.has_verify_signature.set(false);
+                None
+            }
+        }
+    }
+}
+
+/// `VerifySignatureArguments` of Envoy's `verify_signature.proto`.
+struct VerifySignature<'a> {
+    public_key: &'a [u8],
+    signature: &'a [u8],
+    text: &'a [u8],
+}
+
+impl VerifySignature<'_> {
+    fn encode(&self) -> Vec<u8> {
+        let fields: [(u8, &[u8]); 4] = [(1, b"sha256"), (2, self.public_key), (3, self.signature), (4, self.text)];
+        let mut message = Vec::with_capacity(fields.iter().map(|(_, value)| value.len() + 6).sum());
+        for (number, value) in fields {
+            message.push(number << 3 | 2);
+            let mut length = value.len();
+            while length >= 0x80 {
+                message.push(u8::try_from(length & 0x7f).unwrap_or_default() | 0x80);
+                length >>= 7;
+            }
+            message.push(u8::try_from(length).unwrap_or_default());
+            message.extend_from_slice(value);
+        }
+        message
+    }
+}
+
+/// Whether a `VerifySignatureResult` says `result: true`. Serialisers write fields in order and leave out a false one.
+fn is_true(result: &[u8]) -> bool {
+    result.starts_with(&[1 << 3, 1])
+}

@@ -1,0 +1,111 @@
+//! The root context: configuration, time, callouts.
+
+use std::rc::Rc;
+
+use proxy_wasm::hostcalls;
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{BufferType, ContextType, LogLevel, MapType};
+
+use super::http::Stream;
+use super::worker::Worker;
+use crate::config::Config;
+use crate::filter::Filter;
+use crate::introspection::{CalloutError, CalloutResponse, MAX_BODY};
+
+/// One per filter configuration and worker.
+pub struct Root {
+    id: u32,
+    worker: Option<Rc<Worker>>,
+}
+
+impl Root {
+    /// The context that the host numbered `id`; it serves nothing before it is configured.
+    pub const fn new(id: u32) -> Self {
+        Self { id, worker: None }
+    }
+}
+
+impl RootContext for Root {
+    /// Follows Envoy's log level, so that lines that nobody reads are not formatted.
+    fn on_vm_start(&mut self, _size: usize) -> bool {
+        proxy_wasm::set_log_level(hostcalls::get_log_level().unwrap_or(LogLevel::Info));
+        true
+    }
+
+    /// Envoy calls this in every worker, in the main thread and once more for a trial, so nothing may leave the VM
+    /// here: the first tick does.
+    fn on_configure(&mut self, size: usize) -> bool {
+        let bytes = match hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size) {
+            Ok(bytes) => bytes.unwrap_or_default(),
+            Err(status) => {
+                log::error!("authgate: the configuration can't be read: {status:?}");
+                return false;
+            }
+        };
+        match Config::from_bytes(&bytes) {
+            Ok(config) => {
+                self.worker = Some(Rc::new(Worker::new(self.id, Filter::new(config))));
+                hostcalls::set_tick_period(FIRST_TICK).is_ok()
+            }
+            Err(error) => {
+                log::error!("authgate: configuration refused: {error}");
+                false
+            }
+        }
+    }
+
+    fn on_tick(&mut self) {
+        if let Some(worker) = &self.worker {
+            worker.on_tick();
+        }
+    }
+
+    /// Not the host's call: see [`super::reentry`].
+    fn on_queue_ready(&mut self, _queue_id: u32) {
+        if let Some(worker) = &self.worker {
+            worker.carry_out();
+        }
+    }
+
+    fn create_http_context(&self, stream: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Stream::new(stream, self.worker.clone())))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
+
+/// How soon after its configuration a worker looks for a key.
+const FIRST_TICK: std::time::Duration = std::time::Duration::from_millis(10);
+
+impl Context for Root {
+    fn on_http_call_response(&mut self, token: u32, num_headers: usize, body_size: usize, _num_trailers: usize) {
+        if let Some(worker) = &self.worker {
+            worker.on_answer(token, answer(num_headers, body_size));
+        }
+    }
+}
+
+/// Reads the callout's answer. Envoy reports one that broke off as one without headers.
+fn answer(num_headers: usize, body_size: usize) -> Result<CalloutResponse, CalloutError> {
+    if num_headers == 0 {
+        return Err(CalloutError::Reset);
+    }
+    let headers = hostcalls::get_map_bytes(MapType::HttpCallResponseHeaders).map_err(|_| CalloutError::Reset)?;
+    let status = headers
+        .iter()
+        .find(|(name, _)| name == ":status")
+        .and_then(|(_, value)| str::from_utf8(value).ok()?.parse().ok())
+        .unwrap_or(0);
+    let body = match body_size {
+        0 => Some(Vec::new()),
+        1..=MAX_BODY => Some(
+            hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body_size)
+                .map_err(|_| CalloutError::Reset)?
+                .unwrap_or_default(),
+        ),
+        _ => None,
+    };
+    Ok(CalloutResponse { status, headers, body })
+}

@@ -1,0 +1,215 @@
+//! What the root context and the streams of one worker share.
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::{GrpcStatusCode, MapType};
+
+use super::envoy::EnvoyHost;
+use super::reentry;
+use crate::decision::{Authorization, Forward, GrpcStatus, Response};
+use crate::extractor::RequestHead;
+use crate::filter::{Action, CallId, Filter, Resolution, Step, StreamId};
+use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
+
+const AUTHORIZATION: &str = "authorization";
+
+/// One filter configuration in one worker.
+pub(super) struct Worker {
+    root_id: u32,
+    filter: RefCell<Filter>,
+    host: EnvoyHost,
+    /// Which call each of the host's callouts carries.
+    callouts: RefCell<HashMap<u32, CallId>>,
+    /// The stream in whose request callback we are. Envoy can't resume a stream from within that callback, so a
+    /// verdict for it is handed back instead.
+    receiving: Cell<Option<StreamId>>,
+    early: RefCell<Option<Resolution>>,
+    tick_period: Cell<Duration>,
+}
+
+impl Worker {
+    pub(super) fn new(root_id: u32, filter: Filter) -> Self {
+        Self {
+            root_id,
+            filter: RefCell::new(filter),
+            host: EnvoyHost::default(),
+            callouts: RefCell::default(),
+            receiving: Cell::new(None),
+            early: RefCell::new(None),
+            tick_period: Cell::new(Duration::ZERO),
+        }
+    }
+
+    /// A request has arrived. Called with the stream as the host's current context.
+    pub(super) fn on_request(&self, stream: StreamId) -> Step {
+        let headers = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default();
+        let head = RequestHead { headers: &headers };
+        let reception = self.filter.borrow_mut().on_request(stream, &head, EnvoyHost::now(), &self.host);
+        for name in reception.strip {
+            remove_header(name);
+        }
+        match reception.step {
+            Step::Wait => self.carry_out_for(stream).map_or(Step::Wait, Step::from),
+            step => step,
+        }
+    }
+
+    /// A stream has ended.
+    pub(super) fn on_end(&self, stream: StreamId) {
+        self.filter.borrow_mut().on_end(stream);
+    }
+
+    /// Called with the root as the host's current context.
+    pub(super) fn on_tick(&self) {
+        self.filter.borrow_mut().on_tick(EnvoyHost::now(), &self.host);
+        self.carry_out();
+    }
+
+    /// A callout has come back. Called with the root as the host's current context.
+    pub(super) fn on_answer(&self, token: u32, answer: Result<CalloutResponse, CalloutError>) {
+        let call = self.callouts.borrow_mut().remove(&token);
+        if let Some(call) = call {
+            self.filter.borrow_mut().on_answer(call, answer, EnvoyHost::now(), &self.host);
+            self.carry_out();
+        }
+    }
+
+    /// Carries out what is pending from within the request callback of `stream`, as the root. Returns the verdict
+    /// on that stream if there already is one.
+    fn carry_out_for(&self, stream: StreamId) -> Option<Resolution> {
+        self.receiving.set(Some(stream));
+        reentry::enter_root(self.root_id);
+        self.receiving.set(None);
+        become_context(stream);
+        self.early.borrow_mut().take()
+    }
+
+    /// Carries out what is pending. The SDK's active context has to be the root.
+    pub(super) fn carry_out(&self) {
+        become_context(self.root_id);
+        while let Some(action) = self.next_action() {
+            match action {
+                Action::Callout { call, request } => self.dispatch(call, &request),
+                Action::Resolve { stream, resolution } if self.receiving.get() == Some(stream) => {
+                    *self.early.borrow_mut() = Some(resolution);
+                }
+                Action::Resolve { stream, resolution } => {
+                    // A stream that the host has forgotten meanwhile has nobody to answer to.
+                    if become_context(stream) {
+                        apply(resolution);
+                    }
+                    become_context(self.root_id);
+                }
+            }
+        }
+        self.adjust_tick();
+    }
+
+    fn next_action(&self) -> Option<Action> {
+        self.filter.borrow_mut().next_action()
+    }
+
+    fn dispatch(&self, call: CallId, request: &CalloutRequest) {
+        let sent = {
+            let filter = self.filter.borrow();
+            let service = &filter.config().auth_service;
+            let mut headers = vec![
+                (":method", "GET"),
+                (":path", request.path.as_str()),
+                (":authority", service.authority.as_str()),
+                ("accept", "application/json, application/jwt, text/plain"),
+                ("user-agent", "authgate"),
+            ];
+            if let Some(authorization) = &request.authorization {
+                headers.push((AUTHORIZATION, authorization));
+            }
+            hostcalls::dispatch_http_call(&service.cluster, headers, None, vec![], service.timeout)
+        };
+        match sent {
+            Ok(token) => {
+                self.callouts.borrow_mut().insert(token, call);
+            }
+            Err(_) => {
+                self.filter.borrow_mut().on_answer(call, Err(CalloutError::NotSent), EnvoyHost::now(), &self.host)
+            }
+        }
+    }
+
+    fn adjust_tick(&self) {
+        let period = self.filter.borrow().tick_period();
+        if self.tick_period.replace(period) != period && hostcalls::set_tick_period(period).is_err() {
+            log::error!("the host sets no timer");
+        }
+    }
+}
+
+/// Makes `context` the one that host calls are about. False: the host doesn't know it any more.
+fn become_context(context: u32) -> bool {
+    hostcalls::set_effective_context(context).is_ok()
+}
+
+/// Ends the wait of the stream that is the host's effective context: one terminal action.
+fn apply(resolution: Resolution) {
+    match resolution {
+        Resolution::Forward(forward) => {
+            change_headers(&forward);
+            if hostcalls::resume_http_request().is_err() {
+                log::error!("a request could not be resumed");
+            }
+        }
+        Resolution::Deny(response) => respond(&response),
+    }
+}
+
+/// Writes what goes upstream into the request's headers.
+pub(super) fn change_headers(forward: &Forward) {
+    for (name, value) in &forward.set {
+        set_header(name, value);
+    }
+    match &forward.authorization {
+        Authorization::Keep => {}
+        Authorization::Remove => remove_header(AUTHORIZATION),
+        Authorization::Replace(value) => set_header(AUTHORIZATION, value),
+    }
+}
+
+/// Ends the stream with a response of ours.
+pub(super) fn respond(response: &Response) {
+    let sent = match response.grpc {
+        None => {
+            let headers = response.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            hostcalls::send_http_response(u32::from(response.status), headers, Some(response.body.as_bytes()))
+        }
+        Some(status) => {
+            let headers = response.headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+            hostcalls::send_grpc_response(grpc_code(status), Some(&response.body), headers)
+        }
+    };
+    if sent.is_err() {
+        log::error!("a response could not be sent");
+    }
+}
+
+const fn grpc_code(status: GrpcStatus) -> GrpcStatusCode {
+    match status {
+        GrpcStatus::PermissionDenied => GrpcStatusCode::PermissionDenied,
+        GrpcStatus::Internal => GrpcStatusCode::Internal,
+        GrpcStatus::Unavailable => GrpcStatusCode::Unavailable,
+        GrpcStatus::Unauthenticated => GrpcStatusCode::Unauthenticated,
+    }
+}
+
+fn set_header(name: &str, value: &str) {
+    if hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, Some(value.as_bytes())).is_err() {
+        log::error!("the header {name} could not be set");
+    }
+}
+
+fn remove_header(name: &str) {
+    if hostcalls::remove_map_value(MapType::HttpRequestHeaders, name).is_err() {
+        log::error!("a header could not be removed");
+    }
+}
