@@ -1,0 +1,375 @@
+//! `/faults`: answers that are broken on demand, counters, and what else only tests may ask for.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::stream::{self, StreamExt};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use crate::app::{App, Json};
+use crate::error::{ApiError, Error};
+use crate::keys::Key;
+use crate::store::now;
+
+/// What a request is counted as, and what a fault is for.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Endpoint {
+    Verify,
+    PublicKey,
+    Login,
+    Refresh,
+    Logout,
+    Blacklist,
+    Tokens,
+    Health,
+    Other,
+    /// Any of them: where there is no fault for the endpoint itself.
+    All,
+}
+
+const COUNTED: [Endpoint; 9] = [
+    Endpoint::Verify,
+    Endpoint::PublicKey,
+    Endpoint::Login,
+    Endpoint::Refresh,
+    Endpoint::Logout,
+    Endpoint::Blacklist,
+    Endpoint::Tokens,
+    Endpoint::Health,
+    Endpoint::Other,
+];
+
+impl Endpoint {
+    fn of(path: &str) -> Self {
+        match path {
+            "/auth/verify" => Self::Verify,
+            "/iam/public-key" => Self::PublicKey,
+            "/auth/jwt/login" => Self::Login,
+            "/auth/jwt/refresh" => Self::Refresh,
+            "/auth/jwt/logout" => Self::Logout,
+            "/auth/blacklist" => Self::Blacklist,
+            "/health" => Self::Health,
+            _ if path == "/iam/tokens" || path.starts_with("/iam/tokens/") => Self::Tokens,
+            _ => Self::Other,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    /// No fault: the service answers.
+    #[default]
+    None,
+    /// The service answers, later.
+    Delay,
+    /// A status (default 500) with an error body.
+    Status,
+    /// The connection is closed before any answer.
+    Reset,
+    /// The connection is closed within the body.
+    ResetMidBody,
+    /// 200 with bytes that are nothing.
+    Garbage,
+    /// 200 with a very long body.
+    Huge,
+    /// Exactly this status (default 200), headers and body.
+    Raw,
+}
+
+/// A fault, as tests put it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Fault {
+    on: Endpoint,
+    #[serde(default)]
+    kind: Kind,
+    /// Before whatever the kind does.
+    #[serde(default)]
+    delay_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    headers: Vec<(String, String)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
+    /// Of a huge body.
+    #[serde(default = "default_megabytes")]
+    megabytes: u64,
+    /// For so many requests; without it until it is replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    times: Option<u64>,
+}
+
+fn default_megabytes() -> u64 {
+    50
+}
+
+/// Marks an answer in whose place the connection is closed.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the connection is reset on demand")]
+pub(crate) struct Reset;
+
+pub(crate) struct Faults {
+    faults: Mutex<BTreeMap<Endpoint, Fault>>,
+    counters: Mutex<BTreeMap<Endpoint, u64>>,
+    verify_in_flight: AtomicU64,
+    /// The key that the next rotation takes: made ahead, because it takes a while.
+    next_key: tokio::sync::Mutex<oneshot::Receiver<Result<Key, Error>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes a key on a thread of its own, which nobody has to wait for when the service stops.
+fn generate_key() -> oneshot::Receiver<Result<Key, Error>> {
+    let (sender, receiver) = oneshot::channel();
+    std::thread::spawn(move || drop(sender.send(Key::generate())));
+    receiver
+}
+
+impl Faults {
+    pub(crate) fn new() -> Self {
+        Self {
+            faults: Mutex::default(),
+            counters: Mutex::default(),
+            verify_in_flight: AtomicU64::new(0),
+            next_key: tokio::sync::Mutex::new(generate_key()),
+        }
+    }
+
+    /// The fault that a request meets, which is then used up by one.
+    fn take(&self, endpoint: Endpoint) -> Option<Fault> {
+        let mut faults = lock(&self.faults);
+        let on = if faults.contains_key(&endpoint) { endpoint } else { Endpoint::All };
+        let fault = faults.get_mut(&on)?;
+        let taken = fault.clone();
+        match &mut fault.times {
+            Some(0 | 1) => drop(faults.remove(&on)),
+            Some(times) => *times -= 1,
+            None => {}
+        }
+        Some(taken)
+    }
+}
+
+/// One verification under way, for as long as it lives.
+struct InFlight(Arc<Faults>);
+
+impl InFlight {
+    fn new(faults: &Arc<Faults>) -> Self {
+        faults.verify_in_flight.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(faults))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.verify_in_flight.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Counts a request and breaks its answer, unless it is for the faults themselves.
+pub(crate) async fn intercept(State(faults): State<Arc<Faults>>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    if path == "/faults" || path.starts_with("/faults/") {
+        return next.run(request).await;
+    }
+    let endpoint = Endpoint::of(path);
+    *lock(&faults.counters).entry(endpoint).or_default() += 1;
+    let _in_flight = (endpoint == Endpoint::Verify).then(|| InFlight::new(&faults));
+    let Some(fault) = faults.take(endpoint) else { return next.run(request).await };
+    if fault.delay_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
+    }
+    match fault.answer() {
+        Some(Ok(response)) => response,
+        Some(Err(error)) => error.into_response(),
+        None => next.run(request).await,
+    }
+}
+
+impl Fault {
+    /// The broken answer; `None` has the service answer.
+    fn answer(&self) -> Option<Result<Response, ApiError>> {
+        Some(match self.kind {
+            Kind::None | Kind::Delay => return None,
+            Kind::Status => {
+                self.given(500, &json!({"error": "Injected fault", "details": "A test asked for it"}).to_string())
+            }
+            Kind::Raw => self.given(200, ""),
+            Kind::Reset => {
+                let mut response = Response::default();
+                response.extensions_mut().insert(Reset);
+                Ok(response)
+            }
+            Kind::ResetMidBody => {
+                let length = [(header::CONTENT_LENGTH, HeaderValue::from_static("1000"))];
+                Ok(json_body(breaks_off_after(Bytes::from_static(b"{\"exp\": 1")), &length))
+            }
+            Kind::Garbage => {
+                Ok(json_body(Body::from(&b"\xff\xfe\x00\x80{\x01\xc3\x28.\xf8\x88\x00.\r\n\xed\xa0\x80"[..]), &[]))
+            }
+            Kind::Huge => {
+                let megabyte = Bytes::from(vec![b'x'; 1 << 20]);
+                let chunks = (0..self.megabytes).map(move |_| Ok::<_, Reset>(megabyte.clone()));
+                Ok(json_body(Body::from_stream(stream::iter(chunks)), &[]))
+            }
+        })
+    }
+
+    /// The given status, headers and body, with defaults for status and body.
+    fn given(&self, status: u16, body: &str) -> Result<Response, ApiError> {
+        let refused = |what| ApiError::bad_request(format!("{what} is none that can be answered with"));
+        let status = self.status.unwrap_or(status);
+        if !(200..=999).contains(&status) {
+            return Err(refused("status"));
+        }
+        let body = match (&self.body, &self.body_base64) {
+            (None, None) => Bytes::copy_from_slice(body.as_bytes()),
+            (Some(text), None) => Bytes::copy_from_slice(text.as_bytes()),
+            (None, Some(base64)) => STANDARD.decode(base64).map_err(|_| refused("body_base64"))?.into(),
+            (Some(_), Some(_)) => return Err(ApiError::bad_request("body and body_base64 exclude each other")),
+        };
+        let length_given = self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+        let body = if length_given { breaks_off_after(body) } else { Body::from(body) };
+        let mut response = Response::new(body);
+        *response.status_mut() = StatusCode::from_u16(status).map_err(|_| refused("status"))?;
+        for (name, value) in &self.headers {
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused("a header's name"))?;
+            let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| refused("a header's value"))?;
+            response.headers_mut().append(name, value);
+        }
+        Ok(response)
+    }
+}
+
+/// A body for a `Content-Length` that it may fall short of: after these bytes the connection is closed, unless they were enough.
+fn breaks_off_after(bytes: Bytes) -> Body {
+    let end = async {
+        tokio::task::yield_now().await; // meanwhile what came before is sent
+        Err(Reset)
+    };
+    Body::from_stream(stream::once(async { Ok(bytes) }).chain(stream::once(end)))
+}
+
+fn json_body(body: Body, headers: &[(HeaderName, HeaderValue)]) -> Response {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().extend(headers.iter().cloned());
+    response
+}
+
+#[derive(Clone)]
+struct Control {
+    app: Arc<App>,
+    faults: Arc<Faults>,
+}
+
+pub(crate) fn router(app: Arc<App>, faults: Arc<Faults>) -> Router {
+    Router::new()
+        .route("/faults", get(show).put(set))
+        .route("/faults/counters", get(counters))
+        .route("/faults/counters/reset", post(reset_counters))
+        .route("/faults/rotate", post(rotate))
+        .route("/faults/private-key", get(private_key))
+        .route("/faults/users/{id}", put(set_user))
+        .with_state(Control { app, faults })
+}
+
+async fn show(State(control): State<Control>) -> axum::Json<Vec<Fault>> {
+    axum::Json(lock(&control.faults.faults).values().cloned().collect())
+}
+
+/// Puts a fault in the place of the one before; one for all endpoints in the place of every other.
+async fn set(State(control): State<Control>, Json(fault): Json<Fault>) -> Result<StatusCode, ApiError> {
+    if let Some(Err(error)) = fault.answer() {
+        return Err(error);
+    }
+    let mut faults = lock(&control.faults.faults);
+    if fault.on == Endpoint::All {
+        faults.clear();
+    }
+    let nothing = fault.kind == Kind::None && fault.delay_ms == 0;
+    if fault.times == Some(0) || (nothing && !faults.contains_key(&Endpoint::All)) {
+        faults.remove(&fault.on);
+    } else {
+        faults.insert(fault.on, fault);
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn counters(State(control): State<Control>) -> axum::Json<BTreeMap<String, Value>> {
+    let counters = lock(&control.faults.counters);
+    let mut shown: BTreeMap<String, Value> = COUNTED
+        .iter()
+        .filter_map(|endpoint| {
+            let Ok(Value::String(name)) = serde_json::to_value(endpoint) else { return None };
+            Some((name, json!(counters.get(endpoint).copied().unwrap_or(0))))
+        })
+        .collect();
+    shown.insert("verify_in_flight".to_owned(), json!(control.faults.verify_in_flight.load(Ordering::SeqCst)));
+    axum::Json(shown)
+}
+
+async fn reset_counters(State(control): State<Control>) -> StatusCode {
+    lock(&control.faults.counters).clear();
+    StatusCode::NO_CONTENT
+}
+
+async fn rotate(State(control): State<Control>) -> Result<axum::Json<Value>, ApiError> {
+    let mut next = control.faults.next_key.lock().await;
+    let made = (&mut *next).await;
+    *next = generate_key();
+    drop(next);
+    let key = Arc::new(made.map_err(|error| Error::Task(error.to_string()))??);
+    let public_pem = key.public_pem.clone();
+    control
+        .app
+        .blocking(move |app| {
+            app.store.set_private_key(&key.private_pem)?;
+            *app.key.write().unwrap_or_else(PoisonError::into_inner) = key;
+            Ok(())
+        })
+        .await?;
+    Ok(axum::Json(json!({"public_key": public_pem})))
+}
+
+async fn private_key(State(control): State<Control>) -> String {
+    control.app.key().private_pem.clone()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UserChange {
+    disabled: bool,
+}
+
+async fn set_user(
+    State(control): State<Control>,
+    id: Result<Path<i64>, PathRejection>,
+    Json(change): Json<UserChange>,
+) -> Result<StatusCode, ApiError> {
+    let unknown = || ApiError::NotFound("There is no such user");
+    let Path(id) = id.map_err(|_| unknown())?;
+    let found = control.app.blocking(move |app| Ok(app.store.set_disabled(id, change.disabled, now())?)).await?;
+    if found { Ok(StatusCode::NO_CONTENT) } else { Err(unknown()) }
+}

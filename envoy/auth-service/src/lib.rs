@@ -1,0 +1,41 @@
+//! The authentication service behind authgate, on SQLite: for local use and for tests.
+//!
+//! It verifies API tokens and JWTs, signs users in and out, keeps API tokens, and publishes its public key and what was revoked.
+//! With [`Options::faults`] it also breaks its answers on demand, so that tests can see what a gateway makes of that.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), auth_service::Error> {
+//! use auth_service::{Options, UserSpec};
+//!
+//! let server = auth_service::start(Options {
+//!     listen: ([127, 0, 0, 1], 0).into(),
+//!     users: vec![UserSpec::new("alice", "secret")],
+//!     ..Options::default()
+//! })
+//! .await?;
+//! println!("{}", server.url());
+//! server.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod app;
+mod error;
+mod faults;
+mod feed;
+mod hash;
+mod jwt;
+mod keys;
+mod options;
+mod server;
+mod session;
+mod store;
+mod tokens;
+mod tokens_store;
+mod verify;
+
+pub use error::Error;
+pub use options::{Options, RoleSpec, TokenHash, UserSpec, UserSpecError};
+pub use server::{Server, start};

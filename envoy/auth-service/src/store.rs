@@ -1,0 +1,169 @@
+//! The database: users and the signing key. API tokens and the revocation feed have modules of their own.
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use serde_json::{Value, json};
+
+use crate::error::Error;
+use crate::options::UserSpec;
+
+/// One connection: SQLite has one writer anyway, and a query takes microseconds.
+#[derive(Debug)]
+pub(crate) struct Store {
+    connection: Mutex<Connection>,
+}
+
+/// A row of `users`.
+#[derive(Clone, Debug)]
+pub(crate) struct User {
+    pub(crate) id: i64,
+    pub(crate) username: String,
+    pub(crate) password_hash: String,
+    pub(crate) email: String,
+    pub(crate) user_type: String,
+    pub(crate) is_admin: bool,
+    pub(crate) client_id: i64,
+    pub(crate) client_name: String,
+    pub(crate) groups: Value,
+    pub(crate) role_params: Option<Value>,
+    pub(crate) sso_entity: Option<String>,
+    pub(crate) federation_id: Option<i64>,
+    pub(crate) disabled: bool,
+    pub(crate) exp_before: i64,
+    pub(crate) refresh_exp_before: i64,
+}
+
+impl User {
+    /// Reads a row of `SELECT users.*`.
+    pub(crate) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get("id")?,
+            username: row.get("username")?,
+            password_hash: row.get("password_hash")?,
+            email: row.get("email")?,
+            user_type: row.get("user_type")?,
+            is_admin: row.get("is_admin")?,
+            client_id: row.get("client_id")?,
+            client_name: row.get("client_name")?,
+            groups: row.get("groups")?,
+            role_params: row.get("role_params")?,
+            sso_entity: row.get("sso_entity")?,
+            federation_id: row.get("federation_id")?,
+            disabled: row.get("disabled")?,
+            exp_before: row.get("exp_before")?,
+            refresh_exp_before: row.get("refresh_exp_before")?,
+        })
+    }
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> i64 {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
+    i64::try_from(seconds).unwrap_or(i64::MAX)
+}
+
+impl Store {
+    /// Opens a database, and makes it where there is none.
+    pub(crate) fn open(path: &str) -> Result<Self, Error> {
+        let connection = if path == ":memory:" {
+            Connection::open_in_memory()?
+        } else {
+            make_private(Path::new(path))?;
+            Connection::open(path)?
+        };
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.execute_batch(include_str!("schema.sql"))?;
+        Ok(Self { connection: Mutex::new(connection) })
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The PEM of the private key, once there is one.
+    pub(crate) fn private_key(&self) -> rusqlite::Result<Option<String>> {
+        self.lock().prepare_cached("SELECT private_pem FROM signing_key")?.query_row([], |row| row.get(0)).optional()
+    }
+
+    /// Keeps a private key in the place of the one before.
+    pub(crate) fn set_private_key(&self, pem: &str) -> rusqlite::Result<()> {
+        self.lock()
+            .prepare_cached("INSERT OR REPLACE INTO signing_key (id, private_pem) VALUES (1, ?1)")?
+            .execute([pem])?;
+        Ok(())
+    }
+
+    pub(crate) fn has_user(&self, username: &str) -> rusqlite::Result<bool> {
+        self.lock().prepare_cached("SELECT 1 FROM users WHERE username = ?1")?.exists([username])
+    }
+
+    pub(crate) fn add_user(&self, user: &UserSpec, password_hash: &str) -> rusqlite::Result<()> {
+        let role_params = user.role.as_ref().map(|role| {
+            json!({"role": role.role, "read_only": role.read_only, "federations": [], "alias": "", "resellers_wl": [], "resellers_bl": []})
+        });
+        self.lock()
+            .prepare_cached(
+                "INSERT INTO users (username, password_hash, email, user_type, is_admin, client_id, client_name, groups, role_params,
+                                    sso_entity, federation_id)
+                 VALUES (:username, :password_hash, :email, :user_type, :is_admin, :client_id, :client_name, :groups, :role_params,
+                         :sso_entity, :federation_id)",
+            )?
+            .execute(named_params! {
+                ":username": user.name,
+                ":password_hash": password_hash,
+                ":email": user.email,
+                ":user_type": user.user_type,
+                ":is_admin": user.admin,
+                ":client_id": user.client_id,
+                ":client_name": user.client_name,
+                ":groups": json!(user.groups),
+                ":role_params": role_params,
+                ":sso_entity": user.sso_entity,
+                ":federation_id": user.federation_id,
+            })?;
+        Ok(())
+    }
+
+    /// The user who signs in as `login`: the username, or else the email.
+    pub(crate) fn user_by_login(&self, login: &str) -> rusqlite::Result<Option<User>> {
+        self.lock()
+            .prepare_cached(
+                "SELECT * FROM users WHERE username = ?1 OR email = ?1 ORDER BY username = ?1 DESC LIMIT 1",
+            )?
+            .query_row([login], User::from_row)
+            .optional()
+    }
+
+    pub(crate) fn user(&self, id: i64) -> rusqlite::Result<Option<User>> {
+        self.lock().prepare_cached("SELECT * FROM users WHERE id = ?1")?.query_row([id], User::from_row).optional()
+    }
+
+    /// Disables or enables a user, and has the verdicts on the user forgotten. False where there is no such user.
+    pub(crate) fn set_disabled(&self, id: i64, disabled: bool, now: i64) -> rusqlite::Result<bool> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction()?;
+        let found = transaction
+            .prepare_cached("UPDATE users SET disabled = ?2 WHERE id = ?1")?
+            .execute(params![id, disabled])?
+            == 1;
+        if found {
+            crate::feed::purge_user(&transaction, id, now)?;
+        }
+        transaction.commit()?;
+        Ok(found)
+    }
+}
+
+/// Makes the file with a mode that keeps others from the signing key; SQLite gives its side files the same.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
