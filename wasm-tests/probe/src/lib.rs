@@ -1,0 +1,64 @@
+//! Answers every request with what authgate's two verifiers say of the RS256 signature in its headers: `x-key`
+//! (SubjectPublicKeyInfo), `x-signature` and `x-message`, each in base64.
+//!
+//! Vectors are of arbitrary messages, which no JWT can carry; this way they reach the very code that the filter runs.
+#![cfg(target_arch = "wasm32")]
+
+use authgate::host::Host as _;
+use authgate::public_key::PublicKey;
+use authgate::shell::EnvoyHost;
+use authgate::signature::verify_in_module;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{Action, ContextType};
+
+mod entry {
+    proxy_wasm::main! {{
+        proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Info);
+        proxy_wasm::set_root_context(|_| Box::new(super::Root));
+    }}
+}
+
+struct Root;
+
+impl Context for Root {}
+
+impl RootContext for Root {
+    fn create_http_context(&self, _id: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Stream))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
+
+struct Stream;
+
+impl Stream {
+    fn decoded(&self, name: &str) -> Option<Vec<u8>> {
+        STANDARD.decode(self.get_http_request_header_bytes(name)?).ok()
+    }
+
+    /// The host's verdict and the module's, or why there is none.
+    fn verdicts(&self) -> Option<String> {
+        let key = match PublicKey::from_der(&self.decoded("x-key")?) {
+            Ok(key) => key,
+            Err(error) => return Some(format!("key: {error}")),
+        };
+        let (signature, message) = (self.decoded("x-signature")?, self.decoded("x-message")?);
+        let host = EnvoyHost::default().verify_signature(&key, &signature, &message);
+        Some(format!("host: {host:?}, module: {}", verify_in_module(&key, &signature, &message)))
+    }
+}
+
+impl Context for Stream {}
+
+impl HttpContext for Stream {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        let answer = self.verdicts().unwrap_or_else(|| "a header is missing or not base64".to_owned());
+        self.send_http_response(200, vec![], Some(answer.as_bytes()));
+        Action::Pause
+    }
+}

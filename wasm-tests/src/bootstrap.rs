@@ -1,0 +1,217 @@
+//! Envoy's bootstrap as a value.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::workspace;
+
+/// The first HTTP filter of the first listener, which is authgate.
+const FILTERS: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters";
+
+/// A bootstrap of Envoy, read from YAML, patched as a JSON value and written as JSON.
+#[derive(Clone, Debug)]
+pub struct Bootstrap(Value);
+
+impl Bootstrap {
+    /// The bootstrap that the project ships, `envoy/envoy.yaml`.
+    ///
+    /// # Errors
+    /// When the file cannot be read or isn't YAML.
+    pub fn shipped() -> Result<Self> {
+        Self::read(&workspace().join("envoy/envoy.yaml"))
+    }
+
+    /// Reads a bootstrap from a YAML file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, isn't YAML, or isn't a bootstrap.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        let value: Value = serde_norway::from_str(&text).with_context(|| format!("parsing {}", path.display()))?;
+        ensure!(
+            value.get("static_resources").is_some(),
+            "{} has no static_resources: it is no bootstrap of Envoy",
+            path.display()
+        );
+        Ok(Self(value))
+    }
+
+    /// The whole bootstrap.
+    pub fn value(&mut self) -> &mut Value {
+        &mut self.0
+    }
+
+    /// Points every wasm filter at the module in this file.
+    pub fn set_module(&mut self, module: &Path) {
+        set_modules(&mut self.0, &Value::from(module.to_string_lossy()));
+    }
+
+    /// Sets the port of the admin interface; 0 lets the system pick one.
+    ///
+    /// # Errors
+    /// When the bootstrap has no admin address.
+    pub fn set_admin_port(&mut self, port: u16) -> Result<()> {
+        self.set("/admin/address/socket_address/port_value", port.into())
+    }
+
+    /// Sets the port of the first listener; 0 lets the system pick one.
+    ///
+    /// # Errors
+    /// When the bootstrap has no such listener.
+    pub fn set_listener_port(&mut self, port: u16) -> Result<()> {
+        self.set("/static_resources/listeners/0/address/socket_address/port_value", port.into())
+    }
+
+    /// Sets the port of the first endpoint of a cluster.
+    ///
+    /// # Errors
+    /// When there is no cluster of that name, or it has no endpoint.
+    pub fn set_cluster_port(&mut self, cluster: &str, port: u16) -> Result<()> {
+        let endpoint = "load_assignment/endpoints/0/lb_endpoints/0/endpoint";
+        let clusters = self.at("/static_resources/clusters")?;
+        let index = clusters
+            .as_array()
+            .and_then(|all| all.iter().position(|one| one["name"] == cluster))
+            .with_context(|| format!("the bootstrap has no cluster {cluster}"))?;
+        self.set(
+            &format!("/static_resources/clusters/{index}/{endpoint}/address/socket_address/port_value"),
+            port.into(),
+        )
+    }
+
+    /// The configuration of the filter, as authgate gets it.
+    ///
+    /// # Errors
+    /// When the first HTTP filter isn't a wasm filter with a `Struct` as its configuration.
+    pub fn filter_config(&mut self) -> Result<&mut Value> {
+        self.at(&format!("{FILTERS}/0/typed_config/config/configuration/value"))
+    }
+
+    /// Hands the filter its configuration as JSON in a `StringValue`, not as a `Struct`.
+    ///
+    /// # Errors
+    /// As [`Bootstrap::filter_config`].
+    pub fn config_as_text(&mut self) -> Result<()> {
+        let text = self.filter_config()?.to_string();
+        let wrapped = json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": text});
+        self.set(&format!("{FILTERS}/0/typed_config/config/configuration"), wrapped)
+    }
+
+    /// Takes the filter out, so that Envoy forwards every request as it is.
+    ///
+    /// # Errors
+    /// When the bootstrap has no list of HTTP filters.
+    pub fn remove_filter(&mut self) -> Result<()> {
+        let filters = self.at(FILTERS)?.as_array_mut().context("http_filters is no list")?;
+        filters.retain(|filter| filter["name"] != "authgate");
+        Ok(())
+    }
+
+    /// Writes the bootstrap as JSON; Envoy reads it when the name ends in `.json`.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        fs::write(path, serde_json::to_vec_pretty(&self.0)?).with_context(|| format!("writing {}", path.display()))
+    }
+
+    fn at(&mut self, pointer: &str) -> Result<&mut Value> {
+        self.0.pointer_mut(pointer).with_context(|| format!("the bootstrap has no {pointer}"))
+    }
+
+    fn set(&mut self, pointer: &str, value: Value) -> Result<()> {
+        *self.at(pointer)? = value;
+        Ok(())
+    }
+}
+
+/// The module that the stack loads: `AUTHGATE_WASM`, else `target/authgate.wasm`.
+///
+/// # Errors
+/// When the file isn't there, with the command that makes it.
+pub(crate) fn module() -> Result<PathBuf> {
+    let path =
+        std::env::var_os("AUTHGATE_WASM").map_or_else(|| workspace().join("target/authgate.wasm"), PathBuf::from);
+    path.canonicalize().with_context(|| format!("no module at {}: `make build` makes it", path.display()))
+}
+
+fn set_modules(value: &mut Value, module: &Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                if name == "filename" && field.as_str().is_some_and(|file| file.ends_with(".wasm")) {
+                    *field = module.clone();
+                } else {
+                    set_modules(field, module);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| set_modules(item, module)),
+        _ => {}
+    }
+}
+
+/// Merges `patch` into `target` as RFC 7396 says: objects field by field, null removes, all else
+/// replaces.
+pub(crate) fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(fields) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(serde_json::Map::new());
+    }
+    if let Value::Object(into) = target {
+        for (name, field) in fields {
+            if field.is_null() {
+                into.remove(name);
+            } else {
+                merge(into.entry(name).or_insert(Value::Null), field);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merging_replaces_lists_and_removes_by_null() {
+        let mut value = json!({"a": {"b": 1, "c": [1, 2]}, "d": 4});
+        merge(&mut value, &json!({"a": {"c": [3], "e": {"f": null, "g": 5}}, "d": null}));
+        assert_eq!(value, json!({"a": {"b": 1, "c": [3], "e": {"g": 5}}}));
+    }
+
+    #[test]
+    fn the_shipped_bootstrap_can_be_patched_wherever_the_stack_needs_it() -> Result<()> {
+        let mut bootstrap = Bootstrap::shipped()?;
+        bootstrap.set_module(Path::new("/m/x.wasm"));
+        bootstrap.set_admin_port(0)?;
+        bootstrap.set_listener_port(0)?;
+        bootstrap.set_cluster_port("upstream", 1)?;
+        bootstrap.set_cluster_port("auth_service", 2)?;
+        assert_eq!(bootstrap.filter_config()?["auth_service"]["cluster"], "auth_service");
+        let text = bootstrap.value().to_string();
+        assert!(text.contains("/m/x.wasm"));
+        assert!(!text.contains("target/authgate.wasm"));
+        for port in [10000, 9901, 9001, 9000] {
+            assert!(!text.contains(&format!("\"port_value\":{port}")), "{port} is still there");
+        }
+        bootstrap.remove_filter()?;
+        assert!(!bootstrap.value().to_string().contains(".wasm"));
+        Ok(())
+    }
+
+    #[test]
+    fn an_unknown_cluster_is_named() -> Result<()> {
+        let mistake = Bootstrap::shipped()?.set_cluster_port("nowhere", 1);
+        assert!(mistake.is_err_and(|error| error.to_string().contains("nowhere")));
+        Ok(())
+    }
+}

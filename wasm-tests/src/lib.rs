@@ -1,0 +1,52 @@
+//! The test harness of authgate: the built module in a real Envoy, between the real auth service
+//! and an upstream that echoes what reached it.
+//!
+//! A test reads like its scenario:
+//!
+//! ```no_run
+//! # async fn example() -> anyhow::Result<()> {
+//! let stack = wasm_tests::Stack::builder().concurrency(2).start().await?;
+//! let jwt = stack.login().await?.access;
+//! let answer = stack.get("/orders").bearer(&jwt).send().await?;
+//! assert_eq!(answer.status, 200);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Every part listens on a port of its own that the system picked, and stops when the [`Stack`] is
+//! dropped. Envoy's log and bootstrap stay on disk when the test failed.
+//!
+//! - [`Stack`] owns the parts; [`Builder`] says how they start.
+//! - [`Request`] and [`Response`] are the client's side, through the gateway.
+//! - [`Echo`] is what the upstream saw of a request.
+//! - [`Bootstrap`] is `envoy/envoy.yaml`, read and patched as a value.
+//! - [`credentials`] makes tokens, good and bad.
+//! - [`demo`] holds the rows of `make demo`, which are an end-to-end test too.
+
+mod bootstrap;
+mod client;
+pub mod credentials;
+pub mod demo;
+mod envoy;
+mod process;
+mod service;
+mod stack;
+mod upstream;
+
+use std::path::{Path, PathBuf};
+
+pub use bootstrap::Bootstrap;
+pub use client::{IDENTITY_HEADERS, Protocol, Request, Response};
+pub use credentials::Tokens;
+pub use envoy::LogLevel;
+pub use stack::{Builder, Ports, Stack};
+pub use upstream::Echo;
+
+/// The folder of the workspace, from which `envoy/` and `target/` are found.
+///
+/// It is known at compile time: the harness runs where it was built.
+#[must_use]
+pub fn workspace() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest).to_owned()
+}

@@ -1,0 +1,443 @@
+//! All parts together.
+
+use std::{net::SocketAddr, path::Path, sync::OnceLock, time::Duration};
+
+use anyhow::{Context, Result};
+use auth_service::{Options, UserSpec};
+use http::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::{
+    LogLevel, Protocol, Request, Response,
+    bootstrap::{self, Bootstrap, merge},
+    client::Client,
+    credentials::success,
+    envoy::{self, Envoy},
+    service::{Service, local},
+    upstream::Upstream,
+};
+
+/// How long [`Stack::raw`] waits for the connection's end.
+const RAW_LIMIT: Duration = Duration::from_secs(5);
+
+/// A change to Envoy's bootstrap.
+type Patch = Box<dyn FnOnce(&mut Value) + Send>;
+
+/// The port of each part on localhost; 0, the default, lets the system pick a free one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ports {
+    /// Envoy's listener.
+    pub gateway: u16,
+    /// Envoy's admin interface.
+    pub admin: u16,
+    /// The auth service.
+    pub service: u16,
+    /// The upstream.
+    pub upstream: u16,
+}
+
+/// How a [`Stack`] starts.
+#[must_use = "nothing starts until `start`"]
+pub struct Builder {
+    concurrency: u32,
+    protocol: Protocol,
+    level: LogLevel,
+    ports: Ports,
+    filter: bool,
+    configs: Vec<Value>,
+    replaced: Option<Value>,
+    as_text: bool,
+    patches: Vec<Patch>,
+    service: Option<Options>,
+    fault: Option<Value>,
+}
+
+impl Builder {
+    /// Envoy's number of workers, each with a VM of its own. The default is 1.
+    pub fn concurrency(mut self, workers: u32) -> Self {
+        self.concurrency = workers;
+        self
+    }
+
+    /// The version of HTTP that requests are sent with. The default is HTTP/1.
+    pub fn protocol(mut self, protocol: Protocol) -> Self {
+        self.protocol = protocol;
+        self
+    }
+
+    /// From which level on Envoy and the module log. The default is info.
+    pub fn log_level(mut self, level: LogLevel) -> Self {
+        self.level = level;
+        self
+    }
+
+    /// The ports of the parts.
+    pub fn ports(mut self, ports: Ports) -> Self {
+        self.ports = ports;
+        self
+    }
+
+    /// Merges this into the filter's configuration in `envoy/envoy.yaml`, as RFC 7396 says: objects
+    /// field by field, null removes a field, all else replaces. May be called again.
+    pub fn config(mut self, patch: Value) -> Self {
+        self.configs.push(patch);
+        self
+    }
+
+    /// Takes the configuration in `envoy/envoy.yaml` as it is, without what [`Stack::builder`] and
+    /// earlier calls of [`Builder::config`] change.
+    pub fn shipped_config(mut self) -> Self {
+        self.configs.clear();
+        self
+    }
+
+    /// Puts this in the place of the filter's configuration.
+    pub fn replace_config(mut self, config: Value) -> Self {
+        self.replaced = Some(config);
+        self
+    }
+
+    /// Hands the filter its configuration as JSON in a `StringValue`, not as a `Struct`.
+    pub fn config_as_text(mut self) -> Self {
+        self.as_text = true;
+        self
+    }
+
+    /// Changes Envoy's bootstrap in any way, after all else was put into it.
+    pub fn envoy(mut self, patch: impl FnOnce(&mut Value) + Send + 'static) -> Self {
+        self.patches.push(Box::new(patch));
+        self
+    }
+
+    /// Leaves authgate out, so that Envoy forwards every request as it is.
+    pub fn without_filter(mut self) -> Self {
+        self.filter = false;
+        self
+    }
+
+    /// Changes the options of the auth service.
+    pub fn service(mut self, patch: impl FnOnce(&mut Options)) -> Self {
+        if let Some(options) = &mut self.service {
+            patch(options);
+        }
+        self
+    }
+
+    /// Starts no auth service: nothing listens where the gateway looks for it.
+    pub fn without_auth_service(mut self) -> Self {
+        self.service = None;
+        self
+    }
+
+    /// Breaks the auth service in this way before Envoy starts, as [`Stack::fault`] does later.
+    pub fn fault(mut self, fault: Value) -> Self {
+        self.fault = Some(fault);
+        self
+    }
+
+    /// Starts the auth service, the upstream and Envoy, and waits until Envoy serves.
+    ///
+    /// # Errors
+    /// When a part cannot start. When Envoy refuses its bootstrap, the error holds the end of its log.
+    pub async fn start(self) -> Result<Stack> {
+        let folder = Folder::new()?;
+        // Envoy shares its port with any other Envoy (SO_REUSEPORT) and wouldn't complain.
+        let taken = || format!("the gateway cannot listen on {}", local(self.ports.gateway));
+        drop(TcpListener::bind(local(self.ports.gateway)).await.with_context(taken)?);
+        let service = match self.service {
+            Some(mut options) => {
+                options.listen = local(self.ports.service);
+                if options.db.is_empty() {
+                    options.db = folder.path().join("auth.db").to_string_lossy().into_owned();
+                }
+                Some(Service::start(options).await?)
+            }
+            None => None,
+        };
+        let upstream = Upstream::start(self.ports.upstream).await?;
+        // Port 1 is reserved, and nothing listens there.
+        let service_port = service.as_ref().map_or(1, |service| service.address().port());
+
+        let mut bootstrap = Bootstrap::shipped()?;
+        bootstrap.set_listener_port(self.ports.gateway)?;
+        bootstrap.set_admin_port(self.ports.admin)?;
+        bootstrap.set_cluster_port("upstream", upstream.address().port())?;
+        bootstrap.set_cluster_port("auth_service", service_port)?;
+        if self.filter {
+            bootstrap.set_module(&bootstrap::module()?);
+            let config = bootstrap.filter_config()?;
+            match self.replaced {
+                Some(replaced) => *config = replaced,
+                None => self.configs.iter().for_each(|patch| merge(config, patch)),
+            }
+            if self.as_text {
+                bootstrap.config_as_text()?;
+            }
+        } else {
+            bootstrap.remove_filter()?;
+        }
+        self.patches.into_iter().for_each(|patch| patch(bootstrap.value()));
+
+        let client = Client { protocol: self.protocol };
+        if let (Some(fault), Some(service)) = (&self.fault, &service) {
+            set_fault(service.address(), fault).await?;
+        }
+        let envoy = Envoy::start(folder.path(), &bootstrap, self.concurrency, self.level).await?;
+        Ok(Stack { envoy, upstream, service, client, private_key: OnceLock::new(), folder })
+    }
+}
+
+/// A running gateway with all that it needs. Dropping it stops every part.
+#[derive(Debug)]
+pub struct Stack {
+    // Dropped in this order: the gateway first, the folder with its files last.
+    envoy: Envoy,
+    upstream: Upstream,
+    service: Option<Service>,
+    client: Client,
+    private_key: OnceLock<String>,
+    folder: Folder,
+}
+
+impl Stack {
+    /// A stack as `envoy/envoy.yaml` says, but for three things that tests need: free ports, five
+    /// seconds instead of one for the auth service's answers (Argon2 on a busy machine), and a
+    /// second instead of five between two fetches of the public key. The auth service has
+    /// `/faults`, and one user, who is a system administrator.
+    pub fn builder() -> Builder {
+        let user = UserSpec {
+            user_type: "system_admin".to_owned(),
+            admin: true,
+            ..UserSpec::new("admin@example.com", "correct horse battery staple")
+        };
+        let service = Options {
+            // A file in the stack's folder.
+            db: String::new(),
+            users: vec![user],
+            faults: true,
+            ..Options::default()
+        };
+        Builder {
+            concurrency: 1,
+            protocol: Protocol::default(),
+            level: LogLevel::default(),
+            ports: Ports::default(),
+            filter: true,
+            configs: vec![json!({
+                "auth_service": {"timeout": "5s"},
+                "jwt": {"public_key": {"min_refetch_interval": "1s"}},
+            })],
+            replaced: None,
+            as_text: false,
+            patches: Vec::new(),
+            service: Some(service),
+            fault: None,
+        }
+    }
+
+    /// Begins a `GET` through the gateway. The path goes out as it is written here.
+    pub fn get(&self, path: &str) -> Request {
+        self.request(Method::GET, path)
+    }
+
+    /// Begins a `POST` through the gateway.
+    pub fn post(&self, path: &str) -> Request {
+        self.request(Method::POST, path)
+    }
+
+    /// Begins a request through the gateway.
+    pub fn request(&self, method: Method, path: &str) -> Request {
+        self.client.request(self.gateway(), method, path)
+    }
+
+    /// Sends bytes to the gateway over TCP and reads until it closes the connection, for five
+    /// seconds at most. `Connection: close` in the bytes spares the wait.
+    ///
+    /// # Errors
+    /// When the connection cannot be made or breaks.
+    pub async fn raw(&self, bytes: &[u8]) -> Result<Vec<u8>> {
+        let mut stream = TcpStream::connect(self.gateway()).await?;
+        stream.write_all(bytes).await?;
+        let mut answer = Vec::new();
+        match tokio::time::timeout(RAW_LIMIT, stream.read_to_end(&mut answer)).await {
+            Ok(read) => read.map(drop).context("the connection broke")?,
+            // What came until now is the answer on a connection that stays open.
+            Err(_elapsed) => {}
+        }
+        Ok(answer)
+    }
+
+    /// Where the gateway listens.
+    #[must_use]
+    pub fn gateway(&self) -> SocketAddr {
+        self.envoy.listener()
+    }
+
+    /// Where Envoy's admin interface listens.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.envoy.admin_address()
+    }
+
+    /// Where the upstream listens.
+    #[must_use]
+    pub fn upstream_address(&self) -> SocketAddr {
+        self.upstream.address()
+    }
+
+    /// How many requests the upstream got.
+    #[must_use]
+    pub fn upstream_hits(&self) -> u64 {
+        self.upstream.hits()
+    }
+
+    /// All that Envoy and the module have logged so far.
+    #[must_use]
+    pub fn envoy_log(&self) -> String {
+        self.envoy.log()
+    }
+
+    /// How Envoy ended; nothing while it runs.
+    #[must_use]
+    pub fn envoy_exit(&self) -> Option<&str> {
+        self.envoy.exit()
+    }
+
+    /// The id of Envoy's process.
+    #[must_use]
+    pub fn envoy_id(&self) -> u32 {
+        self.envoy.id()
+    }
+
+    /// The folder with Envoy's log and bootstrap.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Reads a page of Envoy's admin interface.
+    ///
+    /// # Errors
+    /// When Envoy doesn't answer.
+    pub async fn admin(&self, path: &str) -> Result<Response> {
+        self.envoy.admin(path).await
+    }
+
+    /// Where the auth service listens, or listened while it is stopped.
+    ///
+    /// # Errors
+    /// When the stack has none.
+    pub fn service_address(&self) -> Result<SocketAddr> {
+        Ok(self.service.as_ref().context("this stack has no auth service")?.address())
+    }
+
+    /// Begins a request that goes to the auth service itself, past the gateway.
+    ///
+    /// # Errors
+    /// When the stack has no auth service.
+    pub fn service_request(&self, method: Method, path: &str) -> Result<Request> {
+        Ok(Client::default().request(self.service_address()?, method, path))
+    }
+
+    /// What the auth service counted, as `GET /faults/counters` says it.
+    ///
+    /// # Errors
+    /// When the service doesn't answer.
+    pub async fn counters(&self) -> Result<Value> {
+        let answer = self.service_request(Method::GET, "/faults/counters")?.send().await?;
+        success(&answer)?.json()
+    }
+
+    /// Counts from zero again.
+    ///
+    /// # Errors
+    /// When the service doesn't answer.
+    pub async fn reset_counters(&self) -> Result<()> {
+        let answer = self.service_request(Method::POST, "/faults/counters/reset")?.send().await?;
+        success(&answer).map(drop)
+    }
+
+    /// Breaks the auth service's answers, as `PUT /faults` describes it.
+    ///
+    /// # Errors
+    /// When the service refuses the description or doesn't answer.
+    pub async fn fault(&self, fault: Value) -> Result<()> {
+        set_fault(self.service_address()?, &fault).await
+    }
+
+    /// Gives the auth service a new key: what it signs from now on, the old key doesn't verify.
+    ///
+    /// # Errors
+    /// When the service doesn't answer.
+    pub async fn rotate(&mut self) -> Result<()> {
+        let answer = self.service_request(Method::POST, "/faults/rotate")?.send().await?;
+        success(&answer)?;
+        self.private_key = OnceLock::new();
+        Ok(())
+    }
+
+    /// Stops the auth service: its port refuses connections.
+    pub async fn stop_auth(&mut self) {
+        if let Some(service) = &mut self.service {
+            service.stop().await;
+        }
+    }
+
+    /// Starts the auth service again, on the same port, with the same database and key.
+    ///
+    /// # Errors
+    /// When the stack has no auth service, or its port was taken meanwhile.
+    pub async fn start_auth(&mut self) -> Result<()> {
+        self.service.as_mut().context("this stack has no auth service")?.restart().await
+    }
+
+    /// The name and password of the auth service's first user.
+    #[must_use]
+    pub fn user(&self) -> (&str, &str) {
+        self.service.as_ref().map_or(("", ""), Service::user)
+    }
+
+    /// The service's private key in PEM, asked for once per key.
+    pub(crate) async fn private_key(&self) -> Result<String> {
+        if let Some(key) = self.private_key.get() {
+            return Ok(key.clone());
+        }
+        let answer = self.service_request(Method::GET, "/faults/private-key")?.send().await?;
+        let key = success(&answer)?.text();
+        Ok(self.private_key.get_or_init(|| key).clone())
+    }
+}
+
+async fn set_fault(service: SocketAddr, fault: &Value) -> Result<()> {
+    let request = Client::default().request(service, Method::PUT, "/faults");
+    success(&request.json(fault).send().await?).map(drop)
+}
+
+/// A temporary folder, which stays when the test that made it panics.
+#[derive(Debug)]
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Result<Self> {
+        Ok(Self(tempfile::Builder::new().prefix("authgate-").tempdir()?))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.disable_cleanup(true);
+            let log = envoy::log_tail(self.path());
+            eprintln!("Envoy's files stay in {}; the end of its log:\n{log}", self.path().display());
+        }
+    }
+}

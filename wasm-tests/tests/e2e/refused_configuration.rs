@@ -1,0 +1,44 @@
+//! A configuration that the filter doesn't understand keeps Envoy from starting, and the log names
+//! the field.
+
+use serde_json::{Value, json};
+use wasm_tests::Stack;
+
+/// Envoy doesn't start with this change, and says why in a line that holds all of these words.
+async fn refused(patch: Value, words: &[&str]) {
+    let started = Stack::builder().without_auth_service().config(patch.clone()).start().await;
+    let error = format!("{:#}", started.map(|_| ()).expect_err(&patch.to_string()));
+    let named = error.lines().any(|line| words.iter().all(|word| line.contains(word)));
+    assert!(named, "{patch}: no line with {words:?} in\n{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_field() {
+    refused(json!({"jwt": {"algorithm": "none"}}), &["jwt", "algorithm"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_of_the_contract_that_is_not_built_yet() {
+    refused(json!({"circuit_breaker": {"failures": 5}}), &["circuit_breaker"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_type() {
+    refused(json!({"auth_service": {"retries": "many"}}), &["auth_service.retries"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_cluster() {
+    refused(json!({"auth_service": {"cluster": ""}}), &["auth_service.cluster"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_regular_expression_that_is_none() {
+    let rules = json!([{"match": {"path": "/a"}, "public": true}, {"match": {"regex": "("}, "public": true}]);
+    refused(json!({"rules": rules}), &["rules[1].match.regex"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_duration_that_is_none() {
+    refused(json!({"auth_service": {"timeout": "soon"}}), &["auth_service.timeout"]).await;
+}
