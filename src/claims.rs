@@ -106,11 +106,13 @@ pub struct Claims {
     user_id: i64,
     client_id: i64,
     token_id: Option<i64>,
+    #[serde(default, deserialize_with = "json::optional_object")]
     issued_by: Option<IssuedBy>,
     #[serde(deserialize_with = "token_type")]
     token_type: TokenType,
     user_type: Option<String>,
     user_groups: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "json::optional_object")]
     role_params: Option<RoleParams>,
     email: Option<String>,
     username: Option<String>,

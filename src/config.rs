@@ -49,6 +49,8 @@ pub struct Config {
     pub forward_credential: ForwardCredential,
     /// The `realm` of `WWW-Authenticate` (RFC 9110 section 11.5), ready to stand between quotes.
     pub realm: String,
+    /// The origins whose pages may read denials, as browsers write them (RFC 6454 section 6.2).
+    pub cors_origins: Vec<String>,
 }
 
 /// `auth_service`.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::config::{Config, ForwardCredential};
+use crate::extractor::RequestHead;
 use crate::policy::Permit;
 
 /// The reason for a denial, by its name in the contract.
@@ -161,11 +162,44 @@ pub struct Response {
     pub grpc: Option<GrpcStatus>,
 }
 
+/// What the form of a denial depends on beside its reason.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Client {
+    /// Whether it speaks gRPC.
+    pub is_grpc: bool,
+    /// The origin of the page that sent the request, where `responses.cors_origins` lists it.
+    pub origin: Option<String>,
+}
+
+impl Client {
+    /// The client that sent this request.
+    pub fn of(head: &RequestHead<'_>, config: &Config) -> Self {
+        let origin = head.value("origin");
+        let origin = config.cors_origins.iter().find(|known| known.as_bytes() == origin);
+        Self { is_grpc: head.is_grpc(), origin: origin.cloned() }
+    }
+
+    /// Whether this is a CORS preflight request of an origin that is listed (Fetch standard, "CORS-preflight request"):
+    /// it carries no credential by definition, and Envoy's own cors filter answers it.
+    pub fn is_preflight(&self, head: &RequestHead<'_>) -> bool {
+        self.origin.is_some()
+            && head.value(":method") == b"OPTIONS"
+            && !head.value("access-control-request-method").is_empty()
+    }
+}
+
 impl Denial {
     /// Renders the response.
-    pub fn response(self, is_grpc: bool, realm: &str) -> Response {
+    pub fn response(self, client: &Client, realm: &str) -> Response {
         let Self { code, retry_after } = self;
         let mut headers = vec![("cache-control", "no-store".to_owned())];
+        if let Some(origin) = &client.origin {
+            // Without these a page's script can't tell a denial from a network failure.
+            headers.push(("access-control-allow-origin", origin.clone()));
+            headers.push(("access-control-allow-credentials", "true".to_owned()));
+            headers.push(("access-control-expose-headers", "www-authenticate, retry-after".to_owned()));
+            headers.push(("vary", "origin".to_owned()));
+        }
         if code.status() == 401 {
             headers.push(("www-authenticate", challenge(code, realm)));
         }
@@ -173,7 +207,7 @@ impl Denial {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             headers.push(("retry-after", seconds.max(1).to_string()));
         }
-        if is_grpc {
+        if client.is_grpc {
             return Response {
                 code,
                 status: 200,

@@ -5,8 +5,7 @@
 //! out, until there are none.
 //!
 //! ```text
-//! on_request ──┬─► Step::Forward                                   (a permit: public rule, or verified identity)
-//!              ├─► Step::Deny
+//! on_request ──┬─► Step::Resolve   forward with a permit: public rule, or verified identity; or deny
 //!              └─► Step::Wait ─┬─ Wait::Answer   an API token is with the service
 //!                              │      │ on_answer: 200 with claims ──► policy ──► Resolve
 //!                              │      │            401, 403 ─────────► Resolve(Deny)
@@ -30,12 +29,13 @@ use std::time::Duration;
 
 use crate::claims::TimeError;
 use crate::config::Config;
-use crate::decision::{self, Code, Denial, Forward, Response};
+use crate::decision::{self, Client, Code, Denial, Forward, Response};
 use crate::extractor::{self, Credential, RequestHead};
 use crate::host::Host;
 use crate::introspection::{self, CalloutError, CalloutRequest, CalloutResponse, Outage, Verdict};
 use crate::jwt::UntrustedJwt;
 use crate::matcher::{self, Require, Target};
+use crate::metrics::{Counter, Gauge, Outcome, Source};
 use crate::policy::{self, Identity, Permit, Presenter};
 use crate::public_key::store::{KeyStore, Reason};
 use crate::signature::Rs256;
@@ -58,7 +58,7 @@ pub struct CallId(u64);
 /// What the filter makes of a request's head.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reception<'r> {
-    /// Headers to remove from the request at once, whatever the step is.
+    /// Headers to remove from the request at once, whatever becomes of it.
     pub strip: Vec<&'r str>,
     /// What to do with the request.
     pub step: Step,
@@ -67,30 +67,19 @@ pub struct Reception<'r> {
 /// The one thing that happens to a request now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// It goes on, changed like this.
-    Forward(Forward),
-    /// It ends with this response.
-    Deny(Response),
+    /// There is a verdict already.
+    Resolve(Resolution),
     /// It is held until an [`Action::Resolve`] names it.
     Wait,
 }
 
-/// How a request that waited ends.
+/// How a request ends, as far as the filter is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resolution {
     /// It goes on, changed like this.
     Forward(Forward),
     /// It ends with this response.
     Deny(Response),
-}
-
-impl From<Resolution> for Step {
-    fn from(resolution: Resolution) -> Self {
-        match resolution {
-            Resolution::Forward(forward) => Self::Forward(forward),
-            Resolution::Deny(response) => Self::Deny(response),
-        }
-    }
 }
 
 /// Something for the shell to carry out.
@@ -115,9 +104,16 @@ pub enum Action {
 /// A held request.
 #[derive(Debug)]
 struct Waiting {
-    is_grpc: bool,
-    rule: Option<usize>,
+    ticket: Ticket,
     wait: Wait,
+}
+
+/// What has to be known of a request to end it.
+#[derive(Debug)]
+struct Ticket {
+    client: Client,
+    rule: Option<usize>,
+    source: Source,
 }
 
 #[derive(Debug)]
@@ -126,6 +122,14 @@ enum Wait {
     Answer,
     /// For a key that fits.
     Key(Box<KeyWait>),
+}
+
+/// How far a request got.
+enum Progress {
+    /// It may go on.
+    Done(Permit),
+    /// It has to wait.
+    Waits(Wait),
 }
 
 /// A callout that is under way.
@@ -177,11 +181,9 @@ impl Filter {
         host: &impl Host,
     ) -> Reception<'r> {
         let strip = extractor::headers_to_strip(head, &self.config.identity_headers);
-        let is_grpc = head.is_grpc();
-        let step = match self.decide(stream, head, is_grpc, now, host) {
-            Ok(step) => step,
-            Err(denial) => Step::Deny(denial.response(is_grpc, &self.config.realm)),
-        };
+        let mut ticket = Ticket { client: Client::of(head, &self.config), rule: None, source: Source::None };
+        let progress = self.decide(stream, head, &mut ticket, now, host);
+        let step = self.proceed(stream, ticket, progress, host).map_or(Step::Wait, Step::Resolve);
         Reception { strip, step }
     }
 
@@ -193,7 +195,11 @@ impl Filter {
         now: UnixTime,
         host: &impl Host,
     ) {
-        match self.calls.remove(&call) {
+        let call = self.calls.remove(&call);
+        if call.is_some() {
+            host.shift(Gauge::CalloutsInFlight, -1);
+        }
+        match call {
             None => log::warn!("an answer came to a callout that is not under way"),
             Some(Call::PublicKey { began, retries }) => self.on_key_answer(began, retries, answer, now, host),
             Some(Call::Verify { stream, request, retries }) => {
@@ -212,8 +218,10 @@ impl Filter {
     }
 
     /// The stream has ended, whether its client left or its response is complete.
-    pub fn on_end(&mut self, stream: StreamId) {
-        self.take_waiting(stream);
+    pub fn on_end(&mut self, stream: StreamId, host: &impl Host) {
+        if let Some(Waiting { ticket, .. }) = self.take_waiting(stream) {
+            host.count(Counter::Request { outcome: Outcome::Cancelled, source: ticket.source, reason: None });
+        }
     }
 
     /// The next thing to carry out.
@@ -236,47 +244,54 @@ impl Filter {
         self.calls.len()
     }
 
+    /// From the head to a permit, a denial, or something to wait for.
     fn decide(
         &mut self,
         stream: StreamId,
         head: &RequestHead<'_>,
-        is_grpc: bool,
+        ticket: &mut Ticket,
         now: UnixTime,
         host: &impl Host,
-    ) -> Result<Step, Denial> {
+    ) -> Result<Progress, Denial> {
         let target =
             Target { path: head.value(":path"), method: head.value(":method"), authority: head.value(":authority") };
-        let (rule, is_public) = match matcher::find(&self.config.rules, target) {
-            Ok(found) => (found.map(|(index, _)| index), found.is_some_and(|(_, rule)| rule.public)),
-            Err(_) => return Err(Code::AmbiguousPath.into()),
-        };
-        if is_public {
-            return Ok(Step::Forward(decision::forward(&Permit::public(), &self.config)?));
+        let rule = matcher::find(&self.config.rules, target).map_err(|_| Code::AmbiguousPath)?;
+        ticket.rule = rule.map(|(index, _)| index);
+        if rule.is_some_and(|(_, rule)| rule.public) || ticket.client.is_preflight(head) {
+            return Ok(Progress::Done(Permit::public()));
         }
-        let waiting = Waiting { is_grpc, rule, wait: Wait::Answer };
         match extractor::extract(head, &self.config.api_token)? {
             Credential::Jwt(token) => {
+                ticket.source = Source::Jwt;
                 let jwt = UntrustedJwt::parse(token).map_err(|_| Code::TokenMalformed)?;
                 jwt.claims().check_time(now, self.config.jwt.clock_skew).map_err(time_code)?;
-                match self.verify(jwt, now, host) {
-                    Ok(identity) => self.permit(identity, Presenter::Client, rule).map(Step::Forward),
-                    Err(jwt) => {
-                        let wait = Box::new(KeyWait {
-                            jwt: jwt.into_owned(),
-                            presenter: Presenter::Client,
-                            since: now,
-                            tried: self.keys.fetched_at(),
-                        });
-                        self.wait_for_key(stream, waiting, wait, now, host)
-                    }
-                }
+                self.progress(jwt, Presenter::Client, ticket.rule, now, host)
             }
             credential @ (Credential::ApiToken(_) | Credential::Other(_)) => {
+                ticket.source = Source::Callout;
                 let request = introspection::question(credential, &self.config);
                 let retries = self.config.auth_service.retries;
-                self.waiting.insert(stream, waiting);
-                self.call(request.clone(), Call::Verify { stream, request, retries });
-                Ok(Step::Wait)
+                self.call(request.clone(), Call::Verify { stream, request, retries }, host);
+                Ok(Progress::Waits(Wait::Answer))
+            }
+        }
+    }
+
+    /// Verifies a JWT with the keys that are known, or finds that it has to wait for another.
+    fn progress(
+        &mut self,
+        jwt: UntrustedJwt<'_>,
+        presenter: Presenter,
+        rule: Option<usize>,
+        now: UnixTime,
+        host: &impl Host,
+    ) -> Result<Progress, Denial> {
+        match self.verify(jwt, now, host) {
+            Ok(identity) => Ok(Progress::Done(self.authorise(identity, presenter, rule)?)),
+            Err(jwt) => {
+                let tried = self.keys.fetched_at();
+                let wait = Box::new(KeyWait { jwt: jwt.into_owned(), presenter, since: now, tried });
+                self.wait_for_key(wait, rule, now, host)
             }
         }
     }
@@ -285,12 +300,10 @@ impl Filter {
         jwt.verify(&Rs256::new(host), self.keys.keys(now)).map(Identity::from)
     }
 
-    fn permit(&self, identity: Identity, presenter: Presenter, rule: Option<usize>) -> Result<Forward, Denial> {
-        let public_by_default = Require::default();
-        let require =
-            rule.and_then(|index| self.config.rules.get(index)).map_or(&public_by_default, |rule| &rule.require);
-        let permit = policy::authorise(identity, presenter, require, &self.config)?;
-        Ok(decision::forward(&permit, &self.config)?)
+    fn authorise(&self, identity: Identity, presenter: Presenter, rule: Option<usize>) -> Result<Permit, Code> {
+        let none = Require::default();
+        let require = rule.and_then(|index| self.config.rules.get(index)).map_or(&none, |rule| &rule.require);
+        policy::authorise(identity, presenter, require, &self.config)
     }
 
     fn on_verify_answer(
@@ -302,57 +315,46 @@ impl Filter {
         now: UnixTime,
         host: &impl Host,
     ) {
-        let Some(Waiting { is_grpc, rule, .. }) = self.take_waiting(stream) else {
+        let Some(Waiting { ticket, .. }) = self.take_waiting(stream) else {
             return;
         };
-        match introspection::read(answer, self.config.api_token.response_format) {
+        let verdict = introspection::read(answer, self.config.api_token.response_format);
+        let progress = match verdict {
             Err(outage) if retries > 0 => {
                 log::warn!("auth service, trying again: {outage}");
-                self.waiting.insert(stream, Waiting { is_grpc, rule, wait: Wait::Answer });
-                self.call(request.clone(), Call::Verify { stream, request, retries: retries - 1 });
+                self.call(request.clone(), Call::Verify { stream, request, retries: retries - 1 }, host);
+                Ok(Progress::Waits(Wait::Answer))
             }
-            verdict => match self.judge(stream, verdict, is_grpc, rule, now, host) {
-                Ok(Step::Wait) => {}
-                Ok(Step::Forward(forward)) => self.resolve(stream, Resolution::Forward(forward)),
-                Ok(Step::Deny(response)) => self.resolve(stream, Resolution::Deny(response)),
-                Err(denial) => self.deny(stream, denial, is_grpc),
-            },
+            verdict => self.judge(verdict, ticket.rule, now, host),
+        };
+        if let Some(resolution) = self.proceed(stream, ticket, progress, host) {
+            self.resolve(stream, resolution);
         }
     }
 
+    /// What the service's answer makes of the request.
     fn judge(
         &mut self,
-        stream: StreamId,
         verdict: Result<Verdict, Outage>,
-        is_grpc: bool,
         rule: Option<usize>,
         now: UnixTime,
         host: &impl Host,
-    ) -> Result<Step, Denial> {
+    ) -> Result<Progress, Denial> {
+        let skew = self.config.jwt.clock_skew;
         match verdict {
             Ok(Verdict::Identity(confirmed)) => {
                 let identity = Identity::from(confirmed);
-                identity.claims().check_time(now, self.config.jwt.clock_skew).map_err(time_code)?;
-                self.permit(identity, Presenter::Service, rule).map(Step::Forward)
+                identity.claims().check_time(now, skew).map_err(time_code)?;
+                Ok(Progress::Done(self.authorise(identity, Presenter::Service, rule)?))
             }
             Ok(Verdict::Jwt(token)) => {
-                let unavailable = |problem: String| {
+                let unusable = |problem: String| {
                     log::error!("auth service: its JWT is unusable: {problem}");
-                    Denial::from(Code::AuthServiceUnavailable)
+                    Code::AuthServiceUnavailable
                 };
-                let jwt = UntrustedJwt::parse(&token).map_err(|error| unavailable(error.to_string()))?;
-                jwt.claims()
-                    .check_time(now, self.config.jwt.clock_skew)
-                    .map_err(|error| unavailable(error.to_string()))?;
-                let presenter = Presenter::Service;
-                match self.verify(jwt, now, host) {
-                    Ok(identity) => self.permit(identity, presenter, rule).map(Step::Forward),
-                    Err(jwt) => {
-                        let tried = self.keys.fetched_at();
-                        let wait = Box::new(KeyWait { jwt: jwt.into_owned(), presenter, since: now, tried });
-                        self.wait_for_key(stream, Waiting { is_grpc, rule, wait: Wait::Answer }, wait, now, host)
-                    }
-                }
+                let jwt = UntrustedJwt::parse(&token).map_err(|error| unusable(error.to_string()))?;
+                jwt.claims().check_time(now, skew).map_err(|error| unusable(error.to_string()))?;
+                self.progress(jwt, Presenter::Service, rule, now, host)
             }
             Ok(Verdict::Rejected) => Err(Code::TokenRejected.into()),
             Ok(Verdict::Forbidden) => Err(Code::ForbiddenByService.into()),
@@ -363,20 +365,50 @@ impl Filter {
         }
     }
 
-    fn call(&mut self, request: CalloutRequest, call: Call) {
+    fn call(&mut self, request: CalloutRequest, call: Call, host: &impl Host) {
         let id = CallId(self.next_call);
         self.next_call += 1;
         self.calls.insert(id, call);
         self.actions.push_back(Action::Callout { call: id, request });
+        host.shift(Gauge::CalloutsInFlight, 1);
+    }
+
+    /// Holds the request, or ends it: every request comes through here, and is counted when it ends.
+    fn proceed(
+        &mut self,
+        stream: StreamId,
+        ticket: Ticket,
+        progress: Result<Progress, Denial>,
+        host: &impl Host,
+    ) -> Option<Resolution> {
+        let permit = match progress {
+            Ok(Progress::Waits(wait)) => {
+                self.hold(stream, Waiting { ticket, wait });
+                return None;
+            }
+            Ok(Progress::Done(permit)) => Ok(permit),
+            Err(denial) => Err(denial),
+        };
+        let Ticket { client, source, .. } = ticket;
+        let verdict = permit.and_then(|permit| {
+            let outcome = if permit.identity().is_some() { Outcome::Allow } else { Outcome::Public };
+            Ok((outcome, decision::forward(&permit, &self.config)?))
+        });
+        Some(match verdict {
+            Ok((outcome, forward)) => {
+                host.count(Counter::Request { outcome, source, reason: None });
+                Resolution::Forward(forward)
+            }
+            Err(denial) => {
+                let outcome = if denial.code.status() < 500 { Outcome::Deny } else { Outcome::Error };
+                host.count(Counter::Request { outcome, source, reason: Some(denial.code) });
+                Resolution::Deny(denial.response(&client, &self.config.realm))
+            }
+        })
     }
 
     fn resolve(&mut self, stream: StreamId, resolution: Resolution) {
         self.actions.push_back(Action::Resolve { stream, resolution });
-    }
-
-    fn deny(&mut self, stream: StreamId, denial: Denial, is_grpc: bool) {
-        let response = denial.response(is_grpc, &self.config.realm);
-        self.resolve(stream, Resolution::Deny(response));
     }
 }
 
@@ -386,6 +418,10 @@ const fn time_code(error: TimeError) -> Code {
         TimeError::NotYetValid => Code::TokenNotYetValid,
     }
 }
+
+#[cfg(any(test, feature = "testing"))]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "for tests alone")]
+pub mod world;
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 //! The wasm shell implements [`Host`] over Envoy's host calls, tests over a map. Whatever has to be waited for
 //! is an [`Action`](crate::filter::Action) instead.
 
+use crate::metrics::{Counter, Gauge};
 use crate::public_key::PublicKey;
 
 /// A value of the host's shared data and the number that a conditional write has to present.
@@ -44,4 +45,10 @@ pub trait Host {
     /// Verifies an RSASSA-PKCS1-v1_5 signature with SHA-256 natively. `None`: the host can't, use the verifier
     /// that is compiled in.
     fn verify_signature(&self, key: &PublicKey, signature: &[u8], message: &[u8]) -> Option<bool>;
+
+    /// Counts one.
+    fn count(&self, counter: Counter);
+
+    /// Moves a gauge up or down; `by` is never 0.
+    fn shift(&self, gauge: Gauge, by: i64);
 }

@@ -144,8 +144,10 @@ fn identity(answer: &CalloutResponse, format: ResponseFormat) -> Result<Verdict,
 /// `json_header` has neither `exp` nor `token_type`: the service has checked the one, and the other is what was asked
 /// about.
 fn from_headers(answer: &CalloutResponse) -> Result<Claims, Outage> {
-    let integer =
-        |name, outage: Outage| text(answer, name, &outage)?.and_then(|value| value.parse::<i64>().ok()).ok_or(outage);
+    let integer = |name, outage: Outage| {
+        let value = text(answer, name, &outage)?.filter(|value| !value.starts_with('+'));
+        value.and_then(|value| value.parse::<i64>().ok()).ok_or(outage)
+    };
     let ids =
         (integer("x-user-id", Outage::Missing("X-User-Id"))?, integer("x-client-id", Outage::Missing("X-Client-Id"))?);
     let optional = |name, what| Ok::<_, Outage>(text(answer, name, &Outage::Missing(what))?.map(str::to_owned));

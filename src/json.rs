@@ -6,8 +6,12 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
-use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{
+    Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor,
+};
 
 /// How deep objects and arrays may be nested.
 pub const MAX_DEPTH: usize = 8;
@@ -19,13 +23,61 @@ pub const MAX_KEYS: usize = 128;
 #[error("{0}")]
 pub struct JsonError(String);
 
-/// Parses `json` into `T` after [`check`].
+/// Parses `json`, which has to be an object, into `T` after [`check`].
 ///
 /// # Errors
-/// [`JsonError`] with serde's words, which may quote keys but never values of strings.
+/// [`JsonError`], in words that quote nothing of `json`: it may be a token's.
 pub fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, JsonError> {
     check(json)?;
-    serde_json::from_slice(json).map_err(|error| JsonError(error.to_string()))
+    serde_json::from_slice(json).map(|Object(value)| value).map_err(|error| {
+        let text = error.to_string();
+        // Serde quotes the value that it didn't like, but only the name of a field that isn't there.
+        if text.starts_with("missing field") {
+            JsonError(text)
+        } else {
+            JsonError(format!("a value has the wrong type at line {} column {}", error.line(), error.column()))
+        }
+    })
+}
+
+/// A struct that is read from an object alone: what serde derives takes an array for the fields in turn as well.
+#[derive(Debug)]
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = T;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+
+        deserializer.deserialize_map(Members(PhantomData)).map(Self)
+    }
+}
+
+/// For `deserialize_with`: an [`Object`].
+///
+/// # Errors
+/// The deserializer's.
+pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Object::deserialize(deserializer).map(|Object(value)| value)
+}
+
+/// For `deserialize_with`: an [`Object`] or null.
+///
+/// # Errors
+/// The deserializer's.
+pub fn optional_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.map(|Object(value)| value))
 }
 
 /// Checks that `json` is one JSON text in UTF-8 without repeated keys, at most [`MAX_DEPTH`] deep and with at most
@@ -106,7 +158,7 @@ impl<'de> Visitor<'de> for Strict {
         let mut keys: Vec<Cow<'de, str>> = Vec::with_capacity(24);
         while let Some(key) = map.next_key_seed(Key)? {
             if keys.contains(&key) {
-                return Err(A::Error::custom(format!("the key {key:?} stands there twice")));
+                return Err(A::Error::custom("a key stands there twice"));
             }
             if keys.len() == MAX_KEYS {
                 return Err(A::Error::custom(format!("more than {MAX_KEYS} keys in one object")));
@@ -159,9 +211,25 @@ mod tests {
             r#"{"":1,"":2}"#,
         ] {
             let error = check(json.as_bytes()).unwrap_err();
-            assert!(error.to_string().contains("stands there twice"), "{json}: {error}");
+            assert!(error.to_string().contains("a key stands there twice"), "{json}: {error}");
         }
         assert_eq!(check(br#"{"x":{"a":1},"y":{"a":1},"A":0,"a":0}"#), Ok(()));
+    }
+
+    #[test]
+    fn errors_quote_nothing_of_what_they_are_about() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Number {
+            #[expect(dead_code, reason = "only its type matters")]
+            number: u8,
+        }
+        for json in
+            [r#"{"number":"s3cret"}"#, r#"{"number":7331}"#, r#"{"s3cret":1,"s3cret":1}"#, r#"{"s3cret":1}"#, "s3cret"]
+        {
+            let error = parse::<Number>(json.as_bytes()).unwrap_err().to_string();
+            assert!(!error.contains("s3cret") && !error.contains("7331"), "{json}: {error}");
+        }
+        assert_eq!(parse::<Number>(b"{}").unwrap_err().to_string(), "missing field `number` at line 1 column 2");
     }
 
     #[test]

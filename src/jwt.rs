@@ -179,3 +179,6 @@ fn check_header(header: &[u8]) -> Result<(), ParseError> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,10 +27,13 @@ pub mod introspection;
 pub mod json;
 pub mod jwt;
 pub mod matcher;
+pub mod metrics;
 pub mod path;
 pub mod policy;
 pub mod public_key;
 pub mod signature;
+#[cfg(test)]
+mod testing;
 pub mod time;
 
 #[cfg(target_arch = "wasm32")]

@@ -1,9 +1,9 @@
 //! Every way in which a server behind the gateway might read a path (contract section 2).
 //!
 //! Proxies and servers disagree on what `/public/..%2Fprivate` names. [`readings`] lists the possible answers: all
-//! strings that come out of the path by decoding it up to twice, resolving dots, merging slashes, taking
-//! backslashes for slashes and cutting parameters at `;`, in any order. A rule decides only where it matches all
-//! of them.
+//! strings that come out of the path by decoding it up to twice, with or without its slashes, resolving dots,
+//! merging slashes, taking backslashes for slashes and cutting parameters at `;`, in any order. A rule decides only
+//! where it matches all of them.
 
 use std::borrow::Cow;
 
@@ -56,7 +56,9 @@ pub fn readings(path: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, Ambiguous> {
             (resolve_dots(&reading), decoded),
         ];
         if decoded < 2 && reading.contains(&b'%') {
-            derived.push((decode(&reading)?, decoded + 1));
+            derived.push((decode(&reading, |_| false)?, decoded + 1));
+            // As Apache and Tomcat can be told to, and as every URL parser of a browser treats `%2e`.
+            derived.push((decode(&reading, |byte| matches!(byte, b'/' | b'\\'))?, decoded + 1));
         }
         for (reading, decoded) in derived {
             if !found.iter().any(|(known, times)| *known == reading && *times <= decoded) {
@@ -72,13 +74,14 @@ pub fn readings(path: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, Ambiguous> {
 
 /// Whether a path has exactly one reading: itself.
 pub fn is_plain(path: &[u8]) -> bool {
-    let mut after_slash = false;
-    for byte in path {
-        match byte {
-            b'%' | b'\\' | b';' | b'?' | b'#' => return false,
-            b'/' | b'.' if after_slash => return false,
-            _ if byte.is_ascii_control() => return false,
-            _ => after_slash = *byte == b'/',
+    if path.iter().any(|byte| matches!(byte, b'%' | b'\\' | b';' | b'?' | b'#') || byte.is_ascii_control()) {
+        return false;
+    }
+    // What stands before the first slash and after the last one may be empty; no other segment may.
+    let mut segments = path.split(|byte| *byte == b'/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        if matches!(segment, b"." | b"..") || segment.is_empty() && segments.peek().is_some() {
+            return false;
         }
     }
     true
@@ -88,7 +91,8 @@ fn cut_at(path: &[u8], end: impl Fn(u8) -> bool) -> &[u8] {
     path.split(|byte| end(*byte)).next().unwrap_or_default()
 }
 
-fn decode(path: &[u8]) -> Result<Vec<u8>, Ambiguous> {
+/// Decodes all escapes but those of the bytes to `keep`.
+fn decode(path: &[u8], keep: impl Fn(u8) -> bool) -> Result<Vec<u8>, Ambiguous> {
     let mut decoded = Vec::with_capacity(path.len());
     let mut rest = path;
     while let Some((byte, after)) = rest.split_first() {
@@ -97,17 +101,19 @@ fn decode(path: &[u8]) -> Result<Vec<u8>, Ambiguous> {
             decoded.push(*byte);
             continue;
         }
-        let Some(([high, low], after)) = after.split_first_chunk::<2>() else {
+        let Some((&[high, low], after)) = after.split_first_chunk::<2>() else {
             return Err(Ambiguous::BrokenEscape);
         };
-        let (Some(high), Some(low)) = (char::from(*high).to_digit(16), char::from(*low).to_digit(16)) else {
-            return Err(Ambiguous::BrokenEscape);
-        };
-        let byte = u8::try_from(high * 16 + low).map_err(|_| Ambiguous::BrokenEscape)?;
+        let digit = |byte: u8| char::from(byte).to_digit(16).ok_or(Ambiguous::BrokenEscape);
+        let byte = u8::try_from(digit(high)? * 16 + digit(low)?).map_err(|_| Ambiguous::BrokenEscape)?;
         if byte.is_ascii_control() {
             return Err(Ambiguous::Control);
         }
-        decoded.push(byte);
+        if keep(byte) {
+            decoded.extend([b'%', high, low]);
+        } else {
+            decoded.push(byte);
+        }
         rest = after;
     }
     Ok(decoded)

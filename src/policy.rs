@@ -96,3 +96,6 @@ fn check_issuer_and_audience(claims: &Claims, jwt: &Jwt) -> Result<(), Code> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

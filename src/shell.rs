@@ -6,6 +6,7 @@
 
 mod envoy;
 mod http;
+mod injection;
 mod reentry;
 mod root;
 mod worker;

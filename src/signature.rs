@@ -78,3 +78,6 @@ pub fn verify_in_module(key: &PublicKey, signature: &[u8], message: &[u8]) -> bo
     RsaSignature::try_from_slice(signature)
         .is_ok_and(|signature| Rsa::rs256().verify_signature(&signature, key.rsa(), message))
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,13 +14,14 @@ const DEFAULTS: [(&str, &str); 5] = [
 ];
 
 /// Headers that mean something to Envoy or to HTTP itself, or that the filter handles in another way.
-const RESERVED: [&str; 16] = [
+const RESERVED: [&str; 17] = [
     "authorization",
     "connection",
     "content-length",
     "content-type",
     "cookie",
     "expect",
+    "forwarded",
     "host",
     "keep-alive",
     "proxy-authorization",
@@ -30,8 +31,11 @@ const RESERVED: [&str; 16] = [
     "trailer",
     "transfer-encoding",
     "upgrade",
-    "x-forwarded-for",
+    "via",
 ];
+
+/// Beginnings of such headers.
+const RESERVED_PREFIXES: [&str; 2] = ["x-envoy-", "x-forwarded-"];
 
 /// One header that the filter sets from a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +99,8 @@ fn header(name: &str, claim: &str) -> Result<IdentityHeader, ConfigError> {
         return Err(ConfigError::new(path, "is not a header's name (RFC 9110 section 5.6.2)"));
     }
     let lower = name.to_ascii_lowercase();
-    if RESERVED.contains(&fold(&lower).as_str()) || lower.starts_with("x-envoy-") {
+    let folded = fold(&lower);
+    if RESERVED.contains(&folded.as_str()) || RESERVED_PREFIXES.iter().any(|prefix| folded.starts_with(prefix)) {
         return Err(ConfigError::new(path, "is a header that the filter must not overwrite"));
     }
     let claim = claim.parse().map_err(|error| ConfigError::new(path, format!("{claim:?}: {error}")))?;

@@ -11,6 +11,7 @@ use super::{
     ResponseFormat, protobuf, value,
 };
 use crate::claims::TokenType;
+use crate::json::{Object, object};
 use crate::matcher::{Matcher, PathMatch, Require, Rule};
 use crate::public_key::PublicKey;
 
@@ -44,7 +45,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<RawConfig, ConfigError> {
 fn deserialize<'de, D: Deserializer<'de, Error = serde_json::Error>>(
     deserializer: D,
 ) -> Result<RawConfig, ConfigError> {
-    serde_path_to_error::deserialize(deserializer).map_err(|error| {
+    serde_path_to_error::deserialize(deserializer).map(|Object(raw)| raw).map_err(|error| {
         let path = error.path().to_string();
         let path = if path == "." { "configuration".to_owned() } else { path };
         ConfigError::new(path, error.inner().to_string())
@@ -54,18 +55,19 @@ fn deserialize<'de, D: Deserializer<'de, Error = serde_json::Error>>(
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawConfig {
+    #[serde(deserialize_with = "object")]
     auth_service: RawAuthService,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     jwt: RawJwt,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     api_token: RawApiToken,
     #[serde(default)]
-    rules: Vec<RawRule>,
+    rules: Vec<Object<RawRule>>,
     #[serde(default)]
     identity_headers: Pairs<Option<String>>,
     #[serde(default)]
     forward_credential: RawForwardCredential,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     responses: RawResponses,
 }
 
@@ -73,6 +75,7 @@ pub(super) struct RawConfig {
 #[serde(deny_unknown_fields)]
 struct RawAuthService {
     cluster: String,
+    #[serde(default, deserialize_with = "present")]
     authority: Option<String>,
     #[serde(default = "verify_path")]
     verify_path: String,
@@ -107,6 +110,7 @@ struct RawJwt {
     issuers: Vec<String>,
     audiences: Vec<String>,
     clock_skew: String,
+    #[serde(deserialize_with = "object")]
     public_key: RawPublicKey,
 }
 
@@ -152,32 +156,47 @@ impl Default for RawApiToken {
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawRule {
+    #[serde(deserialize_with = "object")]
     r#match: RawMatch,
     #[serde(default)]
     public: bool,
-    require: Option<RawRequire>,
+    #[serde(default, deserialize_with = "present")]
+    require: Option<Object<RawRequire>>,
 }
 
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawMatch {
+    #[serde(default, deserialize_with = "present")]
     path: Option<String>,
+    #[serde(default, deserialize_with = "present")]
     prefix: Option<String>,
+    #[serde(default, deserialize_with = "present")]
     regex: Option<String>,
+    #[serde(default, deserialize_with = "present")]
     methods: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "present")]
     hosts: Option<Vec<String>>,
 }
 
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawRequire {
+    #[serde(default, deserialize_with = "present")]
     token_types: Option<Vec<TokenType>>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RawResponses {
+    #[serde(deserialize_with = "present")]
     realm: Option<String>,
+    cors_origins: Vec<String>,
+}
+
+/// What is there has a value: null, which YAML makes of nothing behind a key, is an error rather than an absence.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// `true`, `false` or `"jwt"`.
@@ -269,8 +288,12 @@ impl TryFrom<RawConfig> for Config {
                 ));
             }
         };
-        let rules =
-            raw.rules.into_iter().enumerate().map(|(index, rule)| rule.compile(index)).collect::<Result<_, _>>()?;
+        let rules = raw
+            .rules
+            .into_iter()
+            .enumerate()
+            .map(|(index, Object(rule))| rule.compile(index))
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             auth_service: raw.auth_service.try_into()?,
             jwt: raw.jwt.try_into()?,
@@ -279,6 +302,7 @@ impl TryFrom<RawConfig> for Config {
             identity_headers: IdentityHeaders::new(raw.identity_headers.0)?,
             forward_credential,
             realm: realm(raw.responses.realm)?,
+            cors_origins: cors_origins(raw.responses.cors_origins)?,
         })
     }
 }
@@ -310,13 +334,7 @@ impl TryFrom<RawJwt> for Jwt {
     type Error = ConfigError;
 
     fn try_from(raw: RawJwt) -> Result<Self, ConfigError> {
-        let token_types = value::distinct("jwt.token_types", raw.token_types)?;
-        if let Some(index) = token_types.iter().position(|kind| *kind == TokenType::Refresh) {
-            return Err(ConfigError::new(
-                format!("jwt.token_types[{index}]"),
-                "a refresh token is never an access token",
-            ));
-        }
+        let token_types = access_types("jwt.token_types", raw.token_types)?;
         Ok(Self {
             token_types,
             issuers: non_empty("jwt.issuers", raw.issuers)?,
@@ -361,11 +379,11 @@ impl RawRule {
         }
         let require = match self.require {
             None => Require::default(),
-            Some(RawRequire { token_types: None }) => {
+            Some(Object(RawRequire { token_types: None })) => {
                 return Err(ConfigError::new(format!("{path}.require"), "must not be empty"));
             }
-            Some(RawRequire { token_types: Some(types) }) => {
-                Require { token_types: Some(value::distinct(&format!("{path}.require.token_types"), types)?) }
+            Some(Object(RawRequire { token_types: Some(types) })) => {
+                Require { token_types: Some(access_types(&format!("{path}.require.token_types"), types)?) }
             }
         };
         Ok(Rule { matcher: self.r#match.compile(&format!("{path}.match"))?, public: self.public, require })
@@ -391,6 +409,15 @@ impl RawMatch {
     }
 }
 
+/// Types of tokens that are to give access.
+fn access_types(path: &str, types: Vec<TokenType>) -> Result<Vec<TokenType>, ConfigError> {
+    let types = value::distinct(path, types)?;
+    match types.iter().position(|kind| *kind == TokenType::Refresh) {
+        Some(index) => Err(ConfigError::new(format!("{path}[{index}]"), "a refresh token is never an access token")),
+        None => Ok(types),
+    }
+}
+
 fn at(path: &str, field: &str) -> impl FnOnce(String) -> ConfigError {
     let path = format!("{path}.{field}");
     move |problem| ConfigError::new(path, problem)
@@ -411,4 +438,22 @@ fn realm(raw: Option<String>) -> Result<String, ConfigError> {
     } else {
         Err(ConfigError::new("responses.realm", "must be visible ASCII without \" and \\, and not empty"))
     }
+}
+
+/// RFC 6454 section 6.2: scheme, host and, where it isn't the scheme's own, port. `*` can't be meant: denials are
+/// answered with credentials allowed.
+fn cors_origins(origins: Vec<String>) -> Result<Vec<String>, ConfigError> {
+    for (index, origin) in origins.iter().enumerate() {
+        let is_host = |host: &str| {
+            let byte = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_:[]".contains(&byte);
+            !host.is_empty() && host.bytes().all(byte)
+        };
+        if !origin.split_once("://").is_some_and(|(scheme, host)| is_host(scheme) && is_host(host)) {
+            return Err(ConfigError::new(
+                format!("responses.cors_origins[{index}]"),
+                format!("{origin:?} is no origin: write it as a browser does, as in \"https://app.example.com\""),
+            ));
+        }
+    }
+    Ok(origins)
 }

@@ -1,1 +1,273 @@
-//! Tests of this module.
+//! Every form in which a credential comes, and in which it doesn't.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::testing::config;
+
+fn headers(headers: &[(&str, &[u8])]) -> Vec<(String, Vec<u8>)> {
+    headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect()
+}
+
+fn accepting(header_types: &[&str]) -> ApiToken {
+    config(json!({"api_token": {"header_types": header_types}})).api_token
+}
+
+/// What is found in one `authorization` header, owned so that it can leave.
+fn found(value: &[u8], accepted: &ApiToken) -> Result<(&'static str, Vec<u8>), Code> {
+    let headers = headers(&[(":path", b"/"), ("authorization", value), ("accept", b"*/*")]);
+    extract(&RequestHead { headers: &headers }, accepted).map(|credential| match credential {
+        Credential::Jwt(token) => ("jwt", token.to_vec()),
+        Credential::ApiToken(token) => ("api token", token.as_bytes().to_vec()),
+        Credential::Other(value) => ("other", value.as_bytes().to_vec()),
+    })
+}
+
+fn api_token(number: &str, secret: usize) -> String {
+    format!("{number}${}", "0az9".chars().cycle().take(secret).collect::<String>())
+}
+
+#[test]
+fn schemes_are_found_in_any_case() {
+    let accepted = accepting(&["apikey"]);
+    for scheme in ["Bearer", "bearer", "BEARER", "bEaReR"] {
+        assert_eq!(found(format!("{scheme} a.b.c").as_bytes(), &accepted), Ok(("jwt", b"a.b.c".to_vec())));
+    }
+    let token = api_token("17", 128);
+    for scheme in ["APIKey", "apikey", "APIKEY", "ApiKey"] {
+        let expected = Ok(("api token", token.clone().into_bytes()));
+        assert_eq!(found(format!("{scheme} {token}").as_bytes(), &accepted), expected);
+    }
+}
+
+#[test]
+fn no_header_is_no_credential_and_an_empty_one_is_a_bad_one() {
+    let accepted = accepting(&["apikey"]);
+    let none = headers(&[(":path", b"/"), ("x-authorization", b"Bearer a.b.c"), ("cookie", b"authorization=x")]);
+    assert_eq!(extract(&RequestHead { headers: &none }, &accepted), Err(Code::MissingCredentials));
+    assert_eq!(found(b"", &accepted), Err(Code::MalformedCredentials));
+}
+
+#[test]
+fn two_headers_are_refused_even_if_they_are_equal_or_one_is_empty() {
+    for types in [&["apikey"][..], &["apikey", "other"]] {
+        for (one, other) in [("Bearer a.b.c", "Bearer a.b.c"), ("Bearer a.b.c", ""), ("", "Bearer a.b.c"), ("", "")] {
+            let headers = headers(&[("authorization", one.as_bytes()), ("authorization", other.as_bytes())]);
+            let head = RequestHead { headers: &headers };
+            assert_eq!(extract(&head, &accepting(types)), Err(Code::MalformedCredentials), "{one:?} {other:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_one_scheme_one_space_and_one_token_is_malformed() {
+    let token = api_token("17", 128);
+    let joined = format!("APIKey {token},APIKey {token}");
+    // `other` makes no difference: the service is asked about one credential, or not at all.
+    for types in [&["apikey"][..], &["apikey", "other"]] {
+        let accepted = accepting(types);
+        for value in [
+            &b"Bearer a.b.c,Bearer a.b.c"[..],
+            b"Bearer a.b.c, Bearer d.e.f",
+            b"Bearer a.b.c,",
+            b",Bearer a.b.c",
+            joined.as_bytes(),
+            b"Bearer  a.b.c",
+            b"Bearer\ta.b.c",
+            b"Bearer \ta.b.c",
+            b" Bearer a.b.c",
+            b"Bearer a.b.c ",
+            b"Bearer a.b.c\t",
+            b"Bearer a.b.c d",
+            b"Bearer",
+            b"Bearer ",
+            b" ",
+            b"a.b.c",
+            b"Bearer: a.b.c",
+            b"Bearer=a.b.c",
+            b"Be\xc3\xa4rer a.b.c",
+            b"Bearer a.b.\xff",
+            b"Bearer a.b.\xc3\xa9",
+            b"Bearer a.b.c\0",
+            b"Bearer a\0.b.c",
+            b"Bearer\0 a.b.c",
+            b"Bearer a.b.c\r\nx-user-id: 1",
+            b"Bearer a.b\x7f.c",
+            b"\xff",
+        ] {
+            assert_eq!(
+                found(value, &accepted),
+                Err(Code::MalformedCredentials),
+                "{:?}",
+                String::from_utf8_lossy(value)
+            );
+        }
+    }
+}
+
+#[test]
+fn an_unknown_scheme_is_refused_without_other() {
+    let accepted = accepting(&["apikey"]);
+    for value in
+        ["Basic dXNlcjpwYXNz", "Digest x", "Negotiate a.b.c", "BearerX a.b.c", "JWT a.b.c", "Api-Key 1$a", "- x"]
+    {
+        assert_eq!(found(value.as_bytes(), &accepted), Err(Code::UnsupportedScheme), "{value}");
+    }
+}
+
+#[test]
+fn a_bearer_token_has_three_segments() {
+    for token in ["a", "a.b", "a.b.c.d", "a.b.c.d.e", ".", "..."] {
+        let value = format!("Bearer {token}");
+        assert_eq!(found(value.as_bytes(), &accepting(&["apikey"])), Err(Code::TokenMalformed), "{token}");
+        let expected = Ok(("other", value.clone().into_bytes()));
+        assert_eq!(found(value.as_bytes(), &accepting(&["apikey", "other"])), expected, "{token}");
+    }
+    // What the segments hold is for the JWT's own parser.
+    for token in ["..", "a.b.c", "a==.b.c=", "a+/.b.c"] {
+        let expected = Ok(("jwt", token.as_bytes().to_vec()));
+        assert_eq!(found(format!("Bearer {token}").as_bytes(), &accepting(&["apikey", "other"])), expected, "{token}");
+    }
+}
+
+#[test]
+fn an_api_token_is_a_number_a_dollar_and_128_characters() {
+    let max = "18446744073709551615";
+    let good = [api_token("1", 128), api_token("0", 128), api_token("007", 128), api_token(max, 128)];
+    for token in good {
+        let expected = Ok(("api token", token.clone().into_bytes()));
+        assert_eq!(found(format!("APIKey {token}").as_bytes(), &accepting(&["apikey"])), expected, "{token}");
+    }
+    for token in [
+        api_token("17", 127),
+        api_token("17", 129),
+        api_token("17", 0),
+        api_token("", 128),
+        api_token(&"1".repeat(21), 128),
+        api_token("-1", 128),
+        api_token("+1", 128),
+        api_token("1a", 128),
+        api_token("0x1", 128),
+        api_token("1$1", 128),
+        api_token("17", 128).to_ascii_uppercase(),
+        api_token("17", 128).replacen('0', "A", 1),
+        api_token("17", 128).replacen('0', "-", 1),
+        api_token("17", 128).replacen('0', "$", 1),
+        api_token("17", 128).replace('$', "."),
+        api_token("17", 128).replace('$', ""),
+        "a.b.c".to_owned(),
+        "$".to_owned(),
+        "17".to_owned(),
+    ] {
+        let value = format!("APIKey {token}");
+        assert_eq!(found(value.as_bytes(), &accepting(&["apikey"])), Err(Code::TokenMalformed), "{token}");
+        let expected = Ok(("other", value.clone().into_bytes()));
+        assert_eq!(found(value.as_bytes(), &accepting(&["apikey", "other"])), expected, "{token}");
+    }
+    let token = api_token("17", 128);
+    assert_eq!(found(format!("Bearer {token}").as_bytes(), &accepting(&["apikey"])), Err(Code::TokenMalformed));
+}
+
+#[test]
+fn other_hands_the_whole_value_to_the_service() {
+    let accepted = accepting(&["other"]);
+    for value in ["Basic dXNlcjpwYXNz", "basic x", "Custom-1 !#$%&'*+-./:;<=>?@[]^_`{|}~\"\\()"] {
+        assert_eq!(found(value.as_bytes(), &accepted), Ok(("other", value.as_bytes().to_vec())), "{value}");
+    }
+    assert_eq!(found(b"Bearer a.b.c", &accepted), Ok(("jwt", b"a.b.c".to_vec())), "a JWT stays one");
+}
+
+#[test]
+fn without_apikey_an_api_token_is_of_no_known_kind() {
+    let value = format!("APIKey {}", api_token("17", 128));
+    assert_eq!(found(value.as_bytes(), &accepting(&["jwt"])), Err(Code::UnsupportedScheme));
+    assert_eq!(found(value.as_bytes(), &accepting(&["jwt", "other"])), Ok(("other", value.clone().into_bytes())));
+    assert_eq!(found(value.as_bytes(), &accepting(&["other", "apikey"])).unwrap().0, "api token");
+}
+
+fn stripped(identity_headers: &Value, names: &[&str]) -> Vec<String> {
+    let config = config(json!({"identity_headers": identity_headers}));
+    let headers: Vec<_> = names.iter().map(|name| ((*name).to_owned(), b"1".to_vec())).collect();
+    let head = RequestHead { headers: &headers };
+    headers_to_strip(&head, &config.identity_headers).into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn every_twin_of_a_header_that_the_filter_sets_is_stripped() {
+    let twins = [
+        "x-user-id",
+        "x_user_id",
+        "x-user_id",
+        "x_user-id",
+        "x-client-id",
+        "x_client_id",
+        "x-user-email",
+        "x-user-type",
+        "x_user_type",
+        "x-is-admin",
+        "x_is_admin",
+        "x-is_admin",
+        "X-User-Id",
+        "X_USER_ID",
+        "x-Is-aDmin",
+    ];
+    assert_eq!(stripped(&json!({}), &twins), twins);
+    let others = [
+        ":path",
+        "host",
+        "authorization",
+        "cookie",
+        "x-user",
+        "x-user-id-",
+        "x-user-idx",
+        "xuser-id",
+        "x-user--id",
+        "x.user.id",
+        "ax-user-id",
+        "x-request-id",
+        "",
+    ];
+    assert_eq!(stripped(&json!({}), &others), [""; 0]);
+}
+
+#[test]
+fn a_header_that_comes_twice_is_listed_as_often() {
+    assert_eq!(stripped(&json!({}), &["x-is-admin", "accept", "x-is-admin"]), ["x-is-admin", "x-is-admin"]);
+}
+
+#[test]
+fn configured_names_are_stripped_as_the_defaults_are() {
+    let renamed = json!({"X-User-Id": null, "X-Auth_User": "user_id", "x_client_id": "client_id"});
+    let names = ["x-auth-user", "x_auth_user", "x-auth_user", "x-client-id", "x_client_id", "x-user-email"];
+    assert_eq!(stripped(&renamed, &names), names);
+    assert_eq!(stripped(&renamed, &["x-user-id"]), [""; 0], "which the filter doesn't set any more");
+}
+
+#[test]
+fn grpc_is_told_by_the_content_type() {
+    for (value, is_grpc) in [
+        (&b"application/grpc"[..], true),
+        (b"application/grpc+proto", true),
+        (b"application/grpc+json; charset=utf-8", true),
+        (b"application/grpc;x=y", true),
+        (b"application/grpc-web", false),
+        (b"application/grpc-web+proto", false),
+        (b"application/grpcx", false),
+        (b"application/json", false),
+        (b"text/plain; application/grpc", false),
+        (b"\xff", false),
+        (b"", false),
+    ] {
+        let headers = headers(&[("content-type", value)]);
+        assert_eq!(RequestHead { headers: &headers }.is_grpc(), is_grpc, "{value:?}");
+    }
+    assert!(!RequestHead { headers: &[] }.is_grpc());
+}
+
+#[test]
+fn values_are_looked_up_by_their_exact_name() {
+    let headers = headers(&[("a", b"1"), ("b", b"2"), ("a", b"3")]);
+    let head = RequestHead { headers: &headers };
+    assert_eq!(head.values("a").collect::<Vec<_>>(), [b"1", b"3"]);
+    assert_eq!((head.value("a"), head.value("c")), (&b"1"[..], &b""[..]));
+}

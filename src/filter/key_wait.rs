@@ -1,12 +1,11 @@
 //! Requests that wait for a public key: held in a bounded room, looked at again whenever a key comes.
 
-use super::{
-    Call, Filter, MAX_WAITING_BYTES, MAX_WAITING_FOR_KEY, Resolution, Step, StreamId, Wait, Waiting, time_code,
-};
-use crate::decision::{Code, Denial, Forward};
+use super::{Call, Filter, MAX_WAITING_BYTES, MAX_WAITING_FOR_KEY, Progress, StreamId, Wait, Waiting, time_code};
+use crate::decision::{Code, Denial};
 use crate::host::Host;
 use crate::introspection::{self, CalloutError, CalloutRequest, CalloutResponse};
 use crate::jwt::UntrustedJwt;
+use crate::metrics::Counter;
 use crate::policy::Presenter;
 use crate::public_key::PublicKey;
 use crate::public_key::store::{Attempt, Reason};
@@ -24,38 +23,34 @@ pub(super) struct KeyWait {
 }
 
 impl Filter {
-    /// Holds a request whose signature fits no known key, or says at once why that is of no use.
+    /// Lets a JWT wait whose signature fits no known key, or says at once why that is of no use.
     pub(super) fn wait_for_key(
         &mut self,
-        stream: StreamId,
-        waiting: Waiting,
         mut wait: Box<KeyWait>,
+        rule: Option<usize>,
         now: UnixTime,
         host: &impl Host,
-    ) -> Result<Step, Denial> {
+    ) -> Result<Progress, Denial> {
         // Another worker may have fetched the key since the last tick.
         if self.keys.synchronise(now, host) {
             wait.tried = None;
         }
-        match self.try_key_wait(wait, waiting.rule, now, host) {
-            Ok(forward) => Ok(Step::Forward(forward)),
-            Err(Unsettled::Denied(denial)) => Err(denial),
-            Err(Unsettled::Waits(wait)) => {
-                let bytes = self.waiting_bytes + wait.jwt.len();
-                if self.waiting_for_key >= MAX_WAITING_FOR_KEY || bytes > MAX_WAITING_BYTES {
-                    return Err(Code::PublicKeyUnavailable.into());
-                }
-                self.hold_for_key(stream, waiting, wait);
-                self.fetch_key(Reason::SignatureFailed, now, host);
-                Ok(Step::Wait)
+        let progress = self.try_key_wait(wait, rule, now, host)?;
+        if let Progress::Waits(Wait::Key(wait)) = &progress {
+            if self.waiting_for_key >= MAX_WAITING_FOR_KEY || self.waiting_bytes + wait.jwt.len() > MAX_WAITING_BYTES {
+                return Err(Code::PublicKeyUnavailable.into());
             }
+            self.fetch_key(Reason::SignatureFailed, now, host);
         }
+        Ok(progress)
     }
 
-    fn hold_for_key(&mut self, stream: StreamId, waiting: Waiting, wait: Box<KeyWait>) {
-        self.waiting_for_key += 1;
-        self.waiting_bytes += wait.jwt.len();
-        self.waiting.insert(stream, Waiting { wait: Wait::Key(wait), ..waiting });
+    pub(super) fn hold(&mut self, stream: StreamId, waiting: Waiting) {
+        if let Wait::Key(wait) = &waiting.wait {
+            self.waiting_for_key += 1;
+            self.waiting_bytes += wait.jwt.len();
+        }
+        self.waiting.insert(stream, waiting);
     }
 
     pub(super) fn take_waiting(&mut self, stream: StreamId) -> Option<Waiting> {
@@ -79,15 +74,12 @@ impl Filter {
             .map(|(stream, _)| *stream)
             .collect();
         for stream in streams {
-            let Some(Waiting { is_grpc, rule, wait: Wait::Key(wait) }) = self.take_waiting(stream) else {
+            let Some(Waiting { ticket, wait: Wait::Key(wait) }) = self.take_waiting(stream) else {
                 continue;
             };
-            match self.try_key_wait(wait, rule, now, host) {
-                Ok(forward) => self.resolve(stream, Resolution::Forward(forward)),
-                Err(Unsettled::Denied(denial)) => self.deny(stream, denial, is_grpc),
-                Err(Unsettled::Waits(wait)) => {
-                    self.hold_for_key(stream, Waiting { is_grpc, rule, wait: Wait::Answer }, wait);
-                }
+            let progress = self.try_key_wait(wait, ticket.rule, now, host);
+            if let Some(resolution) = self.proceed(stream, ticket, progress, host) {
+                self.resolve(stream, resolution);
             }
         }
         if self.waiting_for_key > 0 {
@@ -101,7 +93,7 @@ impl Filter {
         rule: Option<usize>,
         now: UnixTime,
         host: &impl Host,
-    ) -> Result<Forward, Unsettled> {
+    ) -> Result<Progress, Denial> {
         let key = self.keys.fetched_at();
         if wait.tried != key {
             wait.tried = key;
@@ -110,7 +102,7 @@ impl Filter {
                 .check_time(now, self.config.jwt.clock_skew)
                 .map_err(|error| wait.presenter.denied(time_code(error)))?;
             match self.verify(wait.jwt, now, host) {
-                Ok(identity) => return Ok(self.permit(identity, wait.presenter, rule)?),
+                Ok(identity) => return Ok(Progress::Done(self.authorise(identity, wait.presenter, rule)?)),
                 Err(jwt) => wait.jwt = jwt,
             }
         }
@@ -120,9 +112,9 @@ impl Filter {
         let began_since = |since: UnixTime| since >= wait.since && since <= now;
         let has_failed = matches!(self.keys.attempt(now, host), Attempt::Failed { since } if began_since(since));
         if has_failed || now.has_passed(self.keys.longest_wait(), wait.since) {
-            return Err(self.no_key(now, host).into());
+            return Err(self.no_key(now, host));
         }
-        Err(Unsettled::Waits(wait))
+        Ok(Progress::Waits(Wait::Key(wait)))
     }
 
     fn no_key(&self, now: UnixTime, host: &impl Host) -> Denial {
@@ -133,13 +125,13 @@ impl Filter {
     pub(super) fn fetch_key(&mut self, reason: Reason, now: UnixTime, host: &impl Host) {
         let reason = if self.keys.fetched_at().is_none() { Reason::Due } else { reason };
         if self.keys.begin(reason, now, host) {
-            self.call_for_key(now, self.config.auth_service.retries);
+            self.call_for_key(now, self.config.auth_service.retries, host);
         }
     }
 
-    fn call_for_key(&mut self, began: UnixTime, retries: u32) {
+    fn call_for_key(&mut self, began: UnixTime, retries: u32, host: &impl Host) {
         let request = CalloutRequest { path: self.config.auth_service.public_key_path.clone(), authorization: None };
-        self.call(request, Call::PublicKey { began, retries });
+        self.call(request, Call::PublicKey { began, retries }, host);
     }
 
     pub(super) fn on_key_answer(
@@ -155,15 +147,17 @@ impl Filter {
             .and_then(|pem| PublicKey::from_pem(&pem).map_err(|error| format!("its key is refused: {error}")));
         match key {
             Ok(key) => {
+                host.count(Counter::PublicKeyRefresh { success: true });
                 log::debug!("public key {} fetched", key.fingerprint());
                 self.keys.succeed(key, began, now, host);
             }
             Err(problem) if retries > 0 => {
                 log::warn!("public key not fetched, trying again: {problem}");
-                self.call_for_key(began, retries - 1);
+                self.call_for_key(began, retries - 1, host);
                 return;
             }
             Err(problem) => {
+                host.count(Counter::PublicKeyRefresh { success: false });
                 log::error!("public key not fetched, the old one stays: {problem}");
                 self.keys.fail(began, host);
             }
@@ -172,26 +166,14 @@ impl Filter {
     }
 }
 
-/// Why a request that waits for a key has no verdict to go on with.
-enum Unsettled {
-    Denied(Denial),
-    Waits(Box<KeyWait>),
-}
-
-impl From<Denial> for Unsettled {
-    fn from(denial: Denial) -> Self {
-        Self::Denied(denial)
-    }
-}
-
 impl Presenter {
     /// A client's JWT is denied for what it is. One that the service answered with can only be the service's
     /// fault, which is an outage and no verdict.
-    fn denied(self, code: Code) -> Unsettled {
+    fn denied(self, code: Code) -> Denial {
         let code = match self {
             Self::Client => code,
             Self::Service => Code::AuthServiceUnavailable,
         };
-        Unsettled::Denied(code.into())
+        code.into()
     }
 }

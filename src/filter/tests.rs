@@ -7,6 +7,5 @@ mod key_refetch;
 mod requests;
 mod service_jwts;
 mod streams;
-mod world;
 
-use world::{Answer, Outcome, World, api_token, bearer, claims, jwt, jwt_of};
+use super::world::{self, Answer, Outcome, World, api_token, bearer, claims, jwt, jwt_of};

@@ -1,1 +1,319 @@
-//! Tests of this module.
+//! The service's answers, good and bad.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::claims::ClaimPath;
+use crate::testing::{claims, config};
+
+const FORMATS: [ResponseFormat; 4] =
+    [ResponseFormat::JsonBody, ResponseFormat::JsonHeader, ResponseFormat::JwtBody, ResponseFormat::JwtHeader];
+
+fn answer(status: u16, headers: &[(&str, &[u8])], body: &[u8]) -> CalloutResponse {
+    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect();
+    CalloutResponse { status, headers, body: Some(body.to_vec()) }
+}
+
+fn read_body(body: &[u8], format: ResponseFormat) -> Result<Verdict, Outage> {
+    read(Ok(answer(200, &[("content-type", b"application/json")], body)), format)
+}
+
+fn read_headers(headers: &[(&str, &[u8])], format: ResponseFormat) -> Result<Verdict, Outage> {
+    read(Ok(answer(200, headers, b"")), format)
+}
+
+fn identity(verdict: Result<Verdict, Outage>) -> Box<Claims> {
+    match verdict.unwrap() {
+        Verdict::Identity(confirmed) => confirmed.into_claims(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn value(claims: &Claims, path: ClaimPath) -> Option<String> {
+    claims.header_value(path).unwrap().map(|value| value.into_owned())
+}
+
+/// An answer of which every format can read an identity.
+fn complete() -> CalloutResponse {
+    let headers: [(&str, &[u8]); 6] = [
+        ("x-user-id", b"17"),
+        ("x-client-id", b"23"),
+        ("x-user-email", b"user@example.com"),
+        ("x-user-type", b"common"),
+        ("x-is-admin", b"true"),
+        ("authorization", b"Bearer a.b.c"),
+    ];
+    answer(200, &headers, claims(json!({})).to_string().as_bytes())
+}
+
+#[test]
+fn the_question_names_kinds_and_format() {
+    for (changes, path) in [
+        (json!({}), "/auth/verify?header_types=apikey&response_format=json_body"),
+        (
+            json!({"api_token": {"header_types": ["apikey", "jwt", "other"], "response_format": "json_header"}}),
+            "/auth/verify?header_types=apikey,jwt,other&response_format=json_header",
+        ),
+        (
+            json!({"api_token": {"header_types": ["other"], "response_format": "jwt_body"}}),
+            "/auth/verify?header_types=other&response_format=jwt_body",
+        ),
+        (
+            json!({"api_token": {"response_format": "jwt_header"}, "auth_service": {"cluster": "c", "verify_path": "/v"}}),
+            "/v?header_types=apikey&response_format=jwt_header",
+        ),
+        (
+            json!({"auth_service": {"cluster": "c", "verify_path": "/v?tenant=a"}}),
+            "/v?tenant=a&header_types=apikey&response_format=json_body",
+        ),
+    ] {
+        assert_eq!(question(Credential::ApiToken("1$a"), &config(changes)).path, path);
+    }
+}
+
+#[test]
+fn the_question_carries_the_credential_in_its_own_scheme() {
+    for (credential, authorization) in [
+        (Credential::Jwt(b"a.b.c"), "Bearer a.b.c"),
+        (Credential::ApiToken("17$abc"), "APIKey 17$abc"),
+        (Credential::Other("Basic dXNlcjpwYXNz"), "Basic dXNlcjpwYXNz"),
+        (Credential::Other("bearer opaque"), "bearer opaque"),
+    ] {
+        let question = question(credential, &config(json!({})));
+        assert_eq!(question.authorization.as_deref(), Some(authorization));
+        assert!(!question.path.contains("17$abc"), "no credential in a path");
+    }
+}
+
+#[test]
+fn only_200_401_and_403_are_verdicts() {
+    for format in FORMATS {
+        for status in [
+            0, 100, 101, 201, 202, 204, 206, 299, 301, 302, 304, 307, 400, 402, 404, 405, 407, 408, 409, 418, 429, 431,
+            499, 500, 501, 502, 503, 504, 599, 999,
+        ] {
+            let answer = CalloutResponse { status, ..complete() };
+            assert_eq!(read(Ok(answer), format), Err(Outage::Status(status)), "{format:?}");
+        }
+        assert_eq!(read(Ok(CalloutResponse { status: 401, ..complete() }), format), Ok(Verdict::Rejected));
+        assert_eq!(read(Ok(CalloutResponse { status: 403, ..complete() }), format), Ok(Verdict::Forbidden));
+        assert!(matches!(read(Ok(complete()), format), Ok(Verdict::Identity(_) | Verdict::Jwt(_))));
+    }
+}
+
+#[test]
+fn a_refusal_is_one_whatever_else_the_answer_holds() {
+    for (status, verdict) in [(401, Verdict::Rejected), (403, Verdict::Forbidden)] {
+        let unreadable = CalloutResponse { status, headers: vec![], body: None };
+        assert_eq!(read(Ok(unreadable), ResponseFormat::JsonBody), Ok(verdict));
+    }
+}
+
+#[test]
+fn no_answer_is_an_outage() {
+    for format in FORMATS {
+        for error in [CalloutError::NotSent, CalloutError::Reset] {
+            assert_eq!(read(Err(error), format), Err(Outage::Callout(error)));
+        }
+    }
+}
+
+#[test]
+fn json_body_holds_the_claims() {
+    let body = claims(json!({"token_type": "api_token", "token_id": 5, "unknown": [1]}));
+    let claims = identity(read_body(body.to_string().as_bytes(), ResponseFormat::JsonBody));
+    assert_eq!(claims.token_type(), TokenType::ApiToken);
+    assert_eq!(value(&claims, ClaimPath::TokenId).as_deref(), Some("5"));
+}
+
+#[test]
+fn a_json_body_that_is_not_the_contracts_is_an_outage() {
+    let usual = claims(json!({})).to_string();
+    for body in [
+        String::new(),
+        "null".to_owned(),
+        "{}".to_owned(),
+        "<html>It works!</html>".to_owned(),
+        format!("[{usual}]"),
+        format!("{usual}x"),
+        usual.get(..usual.len() - 1).unwrap().to_owned(),
+        usual.replacen('{', r#"{"user_id": 1, "#, 1),
+        claims(json!({"exp": null})).to_string(),
+        claims(json!({"user_id": null})).to_string(),
+        claims(json!({"client_id": null})).to_string(),
+        claims(json!({"token_type": null})).to_string(),
+        claims(json!({"user_id": "17"})).to_string(),
+        claims(json!({"is_admin": 1})).to_string(),
+        json!({"error": "x", "details": "y"}).to_string(),
+    ] {
+        let verdict = read_body(body.as_bytes(), ResponseFormat::JsonBody);
+        assert!(matches!(verdict, Err(Outage::Claims(_))), "{body}: {verdict:?}");
+    }
+    assert!(matches!(read_body(b"\xff", ResponseFormat::JsonBody), Err(Outage::Claims(_))));
+}
+
+#[test]
+fn a_body_that_is_too_large_is_an_outage_where_it_is_needed() {
+    for (format, expected) in [
+        (ResponseFormat::JsonBody, Some(Outage::TooLarge)),
+        (ResponseFormat::JwtBody, Some(Outage::TooLarge)),
+        (ResponseFormat::JsonHeader, None),
+        (ResponseFormat::JwtHeader, None),
+    ] {
+        assert_eq!(read(Ok(CalloutResponse { body: None, ..complete() }), format).err(), expected, "{format:?}");
+    }
+}
+
+const IDS: [(&str, &[u8]); 2] = [("x-user-id", b"17"), ("x-client-id", b"-23")];
+
+#[test]
+fn json_header_holds_the_identity() {
+    let claims = identity(read_headers(&IDS, ResponseFormat::JsonHeader));
+    assert_eq!((claims.exp(), claims.token_type()), (None, TokenType::ApiToken));
+    assert_eq!(value(&claims, ClaimPath::UserId).as_deref(), Some("17"));
+    assert_eq!(value(&claims, ClaimPath::ClientId).as_deref(), Some("-23"));
+    for path in [ClaimPath::Email, ClaimPath::UserType, ClaimPath::IsAdmin] {
+        assert_eq!(value(&claims, path), None, "{path}");
+    }
+
+    let claims = identity(read(Ok(complete()), ResponseFormat::JsonHeader));
+    assert_eq!(value(&claims, ClaimPath::Email).as_deref(), Some("user@example.com"));
+    assert_eq!(value(&claims, ClaimPath::UserType).as_deref(), Some("common"));
+    for (written, read) in
+        [("true", "true"), ("True", "true"), ("TRUE", "true"), ("false", "false"), ("False", "false")]
+    {
+        let headers = [&IDS[..], &[("x-is-admin", written.as_bytes())]].concat();
+        let claims = identity(read_headers(&headers, ResponseFormat::JsonHeader));
+        assert_eq!(value(&claims, ClaimPath::IsAdmin).as_deref(), Some(read), "{written}");
+    }
+}
+
+#[test]
+fn json_header_without_readable_identifiers_is_an_outage() {
+    for (name, what) in [("x-user-id", "X-User-Id"), ("x-client-id", "X-Client-Id")] {
+        let others: Vec<(&str, &[u8])> = IDS.into_iter().filter(|(known, _)| *known != name).collect();
+        for bad in [
+            &b""[..],
+            b" ",
+            b"17a",
+            b"1.0",
+            b"1e3",
+            b"0x11",
+            b"17,18",
+            b"17, 17",
+            b" 17",
+            b"17 ",
+            b"null",
+            b"\xff",
+            b"--1",
+            b"+17",
+            b"9223372036854775808",
+            b"\xd9\xa1",
+        ] {
+            let headers = [&others[..], &[(name, bad)]].concat();
+            let verdict = read_headers(&headers, ResponseFormat::JsonHeader);
+            assert_eq!(verdict, Err(Outage::Missing(what)), "{name}: {bad:?}");
+        }
+        assert_eq!(read_headers(&others, ResponseFormat::JsonHeader), Err(Outage::Missing(what)), "none");
+        let twice = [&others[..], &[(name, b"17"), (name, b"17")]].concat();
+        assert_eq!(read_headers(&twice, ResponseFormat::JsonHeader), Err(Outage::Missing(what)), "twice");
+    }
+}
+
+#[test]
+fn json_header_with_unreadable_details_is_an_outage() {
+    for (name, what, bad) in [
+        ("x-user-email", "X-User-Email", &b"\xff"[..]),
+        ("x-user-type", "X-User-Type", b"\xc3"),
+        ("x-is-admin", "X-Is-Admin", b"\xff"),
+        ("x-is-admin", "X-Is-Admin", b"1"),
+        ("x-is-admin", "X-Is-Admin", b"yes"),
+        ("x-is-admin", "X-Is-Admin", b""),
+        ("x-is-admin", "X-Is-Admin", b"true,false"),
+        ("x-is-admin", "X-Is-Admin", b" true"),
+    ] {
+        let headers = [&IDS[..], &[(name, bad)]].concat();
+        let verdict = read_headers(&headers, ResponseFormat::JsonHeader);
+        assert_eq!(verdict, Err(Outage::Missing(what)), "{name}: {bad:?}");
+    }
+    for (name, what, good) in [
+        ("x-user-email", "X-User-Email", &b"a@b.c"[..]),
+        ("x-user-type", "X-User-Type", b"common"),
+        ("x-is-admin", "X-Is-Admin", b"false"),
+    ] {
+        let headers = [&IDS[..], &[(name, good), (name, good)]].concat();
+        assert_eq!(read_headers(&headers, ResponseFormat::JsonHeader), Err(Outage::Missing(what)), "{name} twice");
+    }
+}
+
+#[test]
+fn jwt_body_holds_a_token_that_has_yet_to_be_verified() {
+    for body in [&b"a.b.c"[..], b"a.b.c\n", b"\r\n a.b.c \t"] {
+        assert_eq!(read_body(body, ResponseFormat::JwtBody), Ok(Verdict::Jwt(b"a.b.c".to_vec())));
+    }
+    // Garbage is handed on too, and fails as a JWT.
+    assert_eq!(read_body(b"\xff <html>", ResponseFormat::JwtBody), Ok(Verdict::Jwt(b"\xff <html>".to_vec())));
+    for body in [&b""[..], b" ", b"\r\n"] {
+        assert_eq!(read_body(body, ResponseFormat::JwtBody), Err(Outage::Missing("JWT in the body")), "{body:?}");
+    }
+}
+
+#[test]
+fn jwt_header_holds_a_token_that_has_yet_to_be_verified() {
+    for good in ["Bearer a.b.c", "bearer a.b.c", "BEARER a.b.c"] {
+        let verdict = read_headers(&[("authorization", good.as_bytes())], ResponseFormat::JwtHeader);
+        assert_eq!(verdict, Ok(Verdict::Jwt(b"a.b.c".to_vec())), "{good}");
+    }
+    let missing = Err(Outage::Missing("JWT in Authorization"));
+    for bad in [
+        &b""[..],
+        b"a.b.c",
+        b"Bearer",
+        b"Bearer ",
+        b"Bearer\ta.b.c",
+        b" Bearer a.b.c",
+        b"APIKey a.b.c",
+        b"BearerX a.b.c",
+        b"Bearer a.b.\xff",
+    ] {
+        assert_eq!(read_headers(&[("authorization", bad)], ResponseFormat::JwtHeader), missing, "{bad:?}");
+    }
+    assert_eq!(read_headers(&[], ResponseFormat::JwtHeader), missing);
+    let twice: [(&str, &[u8]); 2] = [("authorization", b"Bearer a.b.c"), ("authorization", b"Bearer a.b.c")];
+    assert_eq!(read_headers(&twice, ResponseFormat::JwtHeader), missing);
+    assert_eq!(read_body(b"a.b.c", ResponseFormat::JwtHeader), missing, "a token elsewhere is none");
+}
+
+#[test]
+fn the_public_key_is_read_from_its_field() {
+    let body = json!({"public_key": "-----BEGIN\n-----END", "kid": 1}).to_string();
+    assert_eq!(read_public_key(Ok(answer(200, &[], body.as_bytes()))), Ok("-----BEGIN\n-----END".to_owned()));
+}
+
+#[test]
+fn an_answer_without_a_public_key_is_an_outage() {
+    for body in [
+        json!({}),
+        json!({"public_key": null}),
+        json!({"public_key": 1}),
+        json!({"public_key": ["x"]}),
+        json!({"Public_Key": "x"}),
+        json!(["x"]),
+        json!("x"),
+        Value::Null,
+    ] {
+        let read = read_public_key(Ok(answer(200, &[], body.to_string().as_bytes())));
+        assert_eq!(read, Err(Outage::Missing("public_key")), "{body}");
+    }
+    for body in [&b""[..], b"<html>", b"-----BEGIN PUBLIC KEY-----", br#"{"public_key":"a","public_key":"b"}"#, b"\xff"]
+    {
+        assert_eq!(read_public_key(Ok(answer(200, &[], body))), Err(Outage::Missing("public_key")), "{body:?}");
+    }
+    let body = br#"{"public_key":"x"}"#;
+    for status in [0, 201, 204, 301, 401, 403, 404, 429, 500, 503, 504] {
+        assert_eq!(read_public_key(Ok(answer(status, &[], body))), Err(Outage::Status(status)));
+    }
+    let too_large = CalloutResponse { body: None, ..answer(200, &[], b"") };
+    assert_eq!(read_public_key(Ok(too_large)), Err(Outage::TooLarge));
+    assert_eq!(read_public_key(Err(CalloutError::Reset)), Err(Outage::Callout(CalloutError::Reset)));
+}

@@ -1,1 +1,320 @@
-//! Tests of this module.
+//! Which rule decides.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::testing::config;
+
+/// The index of the rule that decides on a GET of `path`, `Ok(None)` for none.
+fn decide(rules: &Value, path: &str) -> Result<Option<usize>, Undecided> {
+    ask(rules, path, "GET", "gateway.example")
+}
+
+fn ask(rules: &Value, path: &str, method: &str, authority: &str) -> Result<Option<usize>, Undecided> {
+    let config = config(json!({"rules": rules}));
+    let target = Target { path: path.as_bytes(), method: method.as_bytes(), authority: authority.as_bytes() };
+    find(&config.rules, target).map(|found| found.map(|(index, _)| index))
+}
+
+fn one(condition: &Value) -> Value {
+    json!([{"match": condition}])
+}
+
+#[test]
+fn the_first_rule_that_matches_decides() {
+    let rules = json!([
+        {"match": {"path": "/a/b"}, "public": true},
+        {"match": {"prefix": "/a"}},
+        {"match": {"prefix": "/a/b/c"}, "public": true},
+        {"match": {"regex": "/x/[0-9]+"}},
+        {"match": {"prefix": "/x"}},
+    ]);
+    for (path, index) in [
+        ("/a/b", Some(0)),
+        ("/a/b/c", Some(1)),
+        ("/a", Some(1)),
+        ("/x/17", Some(3)),
+        ("/x/17a", Some(4)),
+        ("/", None),
+        ("/other", None),
+    ] {
+        assert_eq!(decide(&rules, path), Ok(index), "{path}");
+    }
+    assert_eq!(decide(&json!([]), "/a"), Ok(None));
+}
+
+#[test]
+fn the_rule_that_decides_is_handed_back() {
+    let config = config(json!({"rules": [
+        {"match": {"prefix": "/a"}, "require": {"token_types": ["api_token"]}},
+        {"match": {"prefix": "/"}, "public": true},
+    ]}));
+    let target = |path| Target { path, method: b"GET", authority: b"" };
+    let (_, rule) = find(&config.rules, target(b"/a")).unwrap().unwrap();
+    assert!(!rule.public);
+    assert_eq!(rule.require.token_types, Some(vec![TokenType::ApiToken]));
+    let (_, rule) = find(&config.rules, target(b"/b")).unwrap().unwrap();
+    assert!(rule.public);
+    assert_eq!(rule.require, Require::default());
+}
+
+#[test]
+fn an_exact_path_matches_itself_alone() {
+    let rules = one(&json!({"path": "/a/b"}));
+    for (path, matches) in [
+        ("/a/b", true),
+        ("/a/b?x=1", true),
+        ("/a/b#x", true),
+        ("/a/b/", false),
+        ("/a/b/c", false),
+        ("/a", false),
+        ("/A/b", false),
+        ("a/b", false),
+        ("", false),
+    ] {
+        assert_eq!(decide(&rules, path), Ok(matches.then_some(0)), "{path}");
+    }
+}
+
+#[test]
+fn a_prefix_matches_whole_segments() {
+    for prefix in ["/a", "/a/"] {
+        let rules = one(&json!({"prefix": prefix}));
+        for (path, matches) in [
+            ("/a", true),
+            ("/a/", true),
+            ("/a/b", true),
+            ("/a/b/c", true),
+            ("/a?b", true),
+            ("/ab", false),
+            ("/a.b", false),
+            ("/a-", false),
+            ("/A", false),
+            ("/b/a", false),
+            ("/", false),
+            ("a", false),
+            ("", false),
+            ("*", false),
+        ] {
+            assert_eq!(decide(&rules, path), Ok(matches.then_some(0)), "{prefix} {path}");
+        }
+    }
+}
+
+#[test]
+fn the_prefix_of_one_slash_matches_every_path_with_one() {
+    let rules = one(&json!({"prefix": "/"}));
+    for (path, matches) in [("/", true), ("/a", true), ("/a/b?c", true), ("*", false), ("", false), ("a", false)] {
+        assert_eq!(decide(&rules, path), Ok(matches.then_some(0)), "{path}");
+    }
+}
+
+#[test]
+fn a_regex_matches_the_whole_path() {
+    for (regex, path, matches) in [
+        ("/a", "/a", true),
+        ("/a", "/ab", false),
+        ("/a", "/b/a", false),
+        ("/a|/b", "/b", true),
+        ("/a|/b", "/ax", false),
+        ("/a|/b", "x/b", false),
+        ("/a|/b", "/a/b", false),
+        ("(?i)/a", "/A", true),
+        ("(?m)^/a$", "/a", true),
+        ("/[^/]+", "/\u{e9}", true),
+        (r"/\d+", "/17", true),
+        (r"/\d+", "/17\u{661}", false),
+        (r"/v1(/.*)?", "/v1/x", true),
+        ("/a.*", "/a?b", true),
+        (r"/a\?b", "/a?b", false),
+        (".*", "*", true),
+        (".*", "", true),
+    ] {
+        assert_eq!(decide(&one(&json!({"regex": regex})), path), Ok(matches.then_some(0)), "{regex} {path}");
+    }
+    let config = config(json!({"rules": [{"match": {"regex": "/a.b"}}]}));
+    let target = Target { path: b"/a\xffb", method: b"GET", authority: b"" };
+    assert!(find(&config.rules, target).unwrap().is_some(), "a byte that is not UTF-8 is one that . matches");
+}
+
+#[test]
+fn a_regex_cannot_leave_its_group_or_grow_without_bound() {
+    for regex in ["a)|(?:b", "(", "[", "a{1000}{1000}{1000}", r"\p{L}", "(?=a)", r"(a)\1", ""] {
+        assert!(PathMatch::regex(regex).is_err(), "{regex}");
+    }
+}
+
+#[test]
+fn methods_are_matched_as_they_are_written() {
+    let rules = one(&json!({"prefix": "/a", "methods": ["GET", "M-SEARCH"]}));
+    for (method, matches) in
+        [("GET", true), ("M-SEARCH", true), ("get", false), ("HEAD", false), ("GETS", false), ("", false)]
+    {
+        assert_eq!(ask(&rules, "/a", method, ""), Ok(matches.then_some(0)), "{method}");
+    }
+    assert_eq!(ask(&rules, "/b", "GET", ""), Ok(None), "path and method both have to fit");
+    assert_eq!(ask(&one(&json!({"methods": ["OPTIONS"]})), "*", "OPTIONS", ""), Ok(Some(0)));
+}
+
+#[test]
+fn hosts_are_compared_without_case_port_and_final_dot() {
+    for (host, authority, matches) in [
+        ("a.example", "a.example", true),
+        ("a.example", "A.Example", true),
+        ("A.EXAMPLE", "a.example", true),
+        ("a.example", "a.example:8443", true),
+        ("a.example", "a.example:", true),
+        ("a.example", "a.example.", true),
+        ("a.example", "a.example.:80", true),
+        ("a.example", "a.example..", false),
+        ("a.example", "b.a.example", false),
+        ("a.example", "xa.example", false),
+        ("a.example", "a.example:80:80", false),
+        ("a.example", "a.example:http", false),
+        ("a.example", "", false),
+        ("127.0.0.1", "127.0.0.1:80", true),
+        ("[::1]", "[::1]", true),
+        ("[::1]", "[::1]:80", true),
+        ("[::1]", "[::1]:", true),
+        ("[2001:DB8::1]", "[2001:db8::1]:443", true),
+        ("[::1]", "[::2]:80", false),
+        ("*.example.com", "a.example.com", true),
+        ("*.example.com", "a.b.EXAMPLE.com:443", true),
+        ("*.example.com", "a.example.com.", true),
+        ("*.example.com", "example.com", false),
+        ("*.example.com", ".example.com", false),
+        ("*.example.com", "aexample.com", false),
+        ("*.example.com", "a.example.com.evil", false),
+    ] {
+        let rules = one(&json!({"prefix": "/", "hosts": [host]}));
+        assert_eq!(ask(&rules, "/", "GET", authority), Ok(matches.then_some(0)), "{host} {authority}");
+    }
+}
+
+#[test]
+fn an_authority_that_is_not_utf8_matches_no_name() {
+    let config = config(json!({"rules": [{"match": {"hosts": ["a.example"]}}]}));
+    let target = Target { path: b"/", method: b"GET", authority: b"a.example\xff" };
+    assert!(find(&config.rules, target).unwrap().is_none());
+}
+
+#[test]
+fn a_path_passes_where_one_rule_covers_all_its_readings() {
+    let rules = json!([
+        {"match": {"prefix": "/files"}},
+        {"match": {"prefix": "/public"}, "public": true},
+        {"match": {"path": "/health"}, "public": true},
+    ]);
+    for (path, index) in [
+        ("/files/a%2Fb", Some(0)),
+        ("/files/a//b;v=1/./c", Some(0)),
+        ("/public/a%20b", Some(1)),
+        ("/public/x/../y", Some(1)),
+        ("/public/%2e", Some(1)),
+        ("/health?x=/../files", Some(2)),
+        ("/other/%61", None),
+        ("/other/../another", None),
+        ("/health/.", None),
+        ("/health/", None),
+    ] {
+        assert_eq!(decide(&rules, path), Ok(index), "{path}");
+    }
+}
+
+#[test]
+fn readings_that_lead_to_different_rules_are_undecided() {
+    let rules = json!([
+        {"match": {"prefix": "/public"}, "public": true},
+        {"match": {"prefix": "/private"}, "require": {"token_types": ["api_token"]}},
+        {"match": {"path": "/health"}, "public": true},
+    ]);
+    for path in [
+        "/public/..%2Fprivate",
+        "/public/../private",
+        "/public/%2e%2e/private",
+        "/public/..;/private",
+        r"/public\..\private",
+        "/public/%252e%252e%252fprivate",
+        "/public/../other",
+        "/private/../public",
+        "/publi%63",
+        "/public/..",
+        "//public",
+        "/public;x",
+        "/health%3fx",
+        "/health;x",
+        "/x/../health",
+        "/public/%2e%2e/private/..%2fpublic/x",
+    ] {
+        assert_eq!(decide(&rules, path), Err(Undecided::DifferentRules), "{path}");
+    }
+}
+
+#[test]
+fn a_path_without_sure_readings_is_undecided_whatever_the_rules_are() {
+    for rules in [json!([]), one(&json!({"prefix": "/"})), one(&json!({"methods": ["GET"]}))] {
+        for (path, why) in [
+            ("/a%00", Ambiguous::Control),
+            ("/a%2500", Ambiguous::Control),
+            ("/a\u{1}", Ambiguous::Control),
+            ("/a%", Ambiguous::BrokenEscape),
+            ("/a%25", Ambiguous::BrokenEscape),
+        ] {
+            assert_eq!(decide(&rules, path), Err(Undecided::Path(why)), "{path}");
+        }
+    }
+    assert_eq!(Undecided::Path(Ambiguous::Control).to_string(), "the path holds a control character");
+}
+
+#[test]
+fn the_query_never_decides() {
+    let rules = json!([{"match": {"path": "/public"}, "public": true}, {"match": {"prefix": "/"}}]);
+    for (path, index) in
+        [("/public?/../private%00%", 0), ("/private?/public", 1), ("/private?x=%2fpublic", 1), ("/private#/public", 1)]
+    {
+        assert_eq!(decide(&rules, path), Ok(Some(index)), "{path}");
+    }
+}
+
+#[test]
+fn rules_name_paths_that_can_be_matched() {
+    for path in [
+        "", "a", "/a//b", "/a/./b", "/a/../b", "/a%20b", r"/a\b", "/a;b", "/a?b", "/a#b", "/a\n", "//", "/.", "/a b",
+        "/é",
+    ] {
+        assert!(PathMatch::exact(path).is_err(), "{path:?}");
+        assert!(PathMatch::prefix(path).is_err(), "{path:?}");
+    }
+    for path in ["/.well-known/jwks.json", "/a.b/..c/d..", "/...", "/~a/$b/@c"] {
+        assert!(PathMatch::exact(path).is_ok(), "{path:?}");
+        let rules = json!([{"match": {"path": path}, "public": true}]);
+        assert_eq!(decide(&rules, path), Ok(Some(0)), "{path:?}");
+    }
+}
+
+#[test]
+fn rules_name_methods_and_hosts_that_can_be_matched() {
+    for method in ["", "get", "Get", "GET ", "GET,POST", "*"] {
+        let error = Matcher::new(PathMatch::Any, vec!["GET".to_owned(), method.to_owned()], vec![]).unwrap_err();
+        assert_eq!(error.0, "methods[1]", "{method:?}");
+    }
+    for host in [
+        "",
+        ".",
+        "*",
+        "*.",
+        "*a.example",
+        "a.*.example",
+        "a.example:80",
+        "a.example.",
+        "https://a.example",
+        "a.example/x",
+        "a b",
+        "user@a.example",
+        "caf\u{e9}.example",
+    ] {
+        let hosts = vec!["a.example".to_owned(), host.to_owned()];
+        let error = Matcher::new(PathMatch::Any, vec![], hosts).unwrap_err();
+        assert_eq!(error.0, "hosts[1]", "{host:?}");
+    }
+}

@@ -1,1 +1,376 @@
-//! Tests of this module.
+//! What a path may mean to somebody.
+
+#![allow(clippy::string_slice, reason = "tests")]
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+fn texts(path: &str) -> BTreeSet<String> {
+    readings(path.as_bytes())
+        .unwrap_or_else(|error| panic!("{path}: {error}"))
+        .into_iter()
+        .map(|reading| String::from_utf8(reading.into_owned()).unwrap())
+        .collect()
+}
+
+#[track_caller]
+fn assert_exactly(path: &str, expected: &[&str]) {
+    assert_eq!(texts(path), expected.iter().map(|reading| (*reading).to_owned()).collect(), "{path}");
+}
+
+#[test]
+fn a_plain_path_has_one_reading() {
+    for path in ["/", "/a", "/a/b.c/d-e_f~", "/a/b/", "/a.b", "/a..", "/a/b..c", "*", "", "a", "/é", "/a:b@c!$&'()*+,="]
+    {
+        assert_exactly(path, &[path]);
+        assert!(is_plain(path.as_bytes()));
+    }
+    assert_eq!(readings(b"/\xff\xfe"), Ok(vec![Cow::Borrowed(&b"/\xff\xfe"[..])]), "not UTF-8 is no reason to refuse");
+}
+
+#[test]
+fn the_query_and_the_fragment_are_cut() {
+    for (path, expected) in [
+        ("/a?b", "/a"),
+        ("/a?b/../c", "/a"),
+        ("/a?%zz%00", "/a"),
+        ("/a?\u{1}", "/a"),
+        ("/a#b", "/a"),
+        ("/a#b?c", "/a"),
+        ("/a?b#c", "/a"),
+        ("/?", "/"),
+        ("?x", ""),
+        ("*?x", "*"),
+    ] {
+        assert_exactly(path, &[expected]);
+    }
+}
+
+#[test]
+fn escapes_are_decoded_up_to_twice() {
+    assert_exactly("/%61", &["/%61", "/a"]);
+    assert_exactly("/%2561", &["/%2561", "/%61", "/a"]);
+    assert_exactly("/%252561", &["/%252561", "/%2561", "/%61"]);
+    assert_exactly("/files/a%2Fb", &["/files/a%2Fb", "/files/a/b"]);
+    assert_exactly("/files/a%2fb", &["/files/a%2fb", "/files/a/b"]);
+    assert_exactly("/a%252Fb", &["/a%252Fb", "/a%2Fb", "/a/b"]);
+    assert_exactly("/a%20b", &["/a%20b", "/a b"]);
+    assert_eq!(readings(b"/%ff"), Ok(vec![Cow::Borrowed(&b"/%ff"[..]), Cow::Borrowed(&b"/\xff"[..])]));
+}
+
+#[test]
+fn dots_slashes_and_backslashes_are_read_in_every_way() {
+    assert_exactly("//a", &["//a", "/a"]);
+    assert_exactly("/a//b///c", &["/a//b///c", "/a/b/c"]);
+    assert_exactly("/a/./b", &["/a/./b", "/a/b"]);
+    assert_exactly("/a/.", &["/a/.", "/a/"]);
+    assert_exactly("/a/../b", &["/a/../b", "/b"]);
+    assert_exactly("/a/b/..", &["/a/b/..", "/a/"]);
+    assert_exactly("/../../a", &["/../../a", "/a"]);
+    assert_exactly("/..", &["/..", "/"]);
+    assert_exactly("/.hidden", &["/.hidden"]);
+    assert_exactly("/a/...", &["/a/..."]);
+    assert_exactly("/a//../b", &["/a//../b", "/a/b", "/a/../b", "/b"]);
+    assert_exactly(r"/a\b", &[r"/a\b", "/a/b"]);
+    assert_exactly(r"/a\..\b", &[r"/a\..\b", "/a/../b", "/b"]);
+    assert_exactly("/a;b", &["/a;b", "/a"]);
+    assert_exactly("/a;b/c", &["/a;b/c", "/a", "/a/c"]);
+}
+
+/// Ways to write `/private` that begin with `/public`, each known to work on some server.
+#[test]
+fn dangerous_readings_are_among_them() {
+    for path in [
+        "/public/../private",
+        "/public/..%2Fprivate",
+        "/public/..%2fprivate",
+        "/public%2f..%2fprivate",
+        "/public/%2e%2e/private",
+        "/public/%2E./private",
+        "/public/.%2e/private",
+        "/public/%2e%2e%2fprivate",
+        "/public/..%252fprivate",
+        "/public/%252e%252e/private",
+        "/public/%252e%252e%252fprivate",
+        "/public/%25%32%65%252e/private",
+        r"/public/..\private",
+        r"/public\..\private",
+        "/public/..%5cprivate",
+        "/public%5C..%5Cprivate",
+        "/public/..%255cprivate",
+        "/public/..;/private",
+        "/public/..;a=b/private",
+        "/public/..;jsessionid=1/private;v=1",
+        "/public/..%3b/private",
+        "/public/..%3Ba/private",
+        "/public/..%253b/private",
+        "/public/%2e%2e;/private",
+        "/public/%2e%2e%3b%2fprivate",
+        "/public/.;/../private",
+        "/public/x;/../../private",
+        "/public//../../private",
+        "/public/./../private",
+        "/public/x/../../private",
+        "/public/../private?",
+        "/public/../private#",
+        "/public/..%2fprivate%3f/public",
+        "/public/..%2fprivate%23/public",
+        "/public/..%2fprivate%253fpublic",
+        "/public/../private;/public",
+        "/public/..//private",
+        "/public/../%70rivate",
+        "/public/../%2570rivate",
+    ] {
+        assert!(texts(path).contains("/private"), "{path}: {:?}", texts(path));
+    }
+}
+
+/// Apache with `AllowEncodedSlashes NoDecode`, Tomcat with `encodedSolidusHandling=passthrough` and every parser of
+/// the WHATWG URL Standard take `%2e%2e` for `..`, but not `%2f` for `/`. What comes after `%2f..` must not hide
+/// where that leads.
+#[test]
+fn escapes_may_be_decoded_but_for_slashes() {
+    for path in [
+        "/public/%2e%2e/private/..%2fpublic",
+        "/public/%2e%2e/private/%2e%2e%2fpublic",
+        "/public/%2E%2e/private/x%2f..%2f..%2fpublic",
+        "/public/%2e%2e/private/..%5cpublic",
+        "/public/%252e%252e/private/..%252fpublic",
+    ] {
+        let readings = texts(path);
+        assert!(readings.iter().any(|reading| reading.starts_with("/private/")), "{path}: {readings:?}");
+        assert!(readings.iter().any(|reading| reading.starts_with("/public")), "{path}: {readings:?}");
+    }
+}
+
+#[test]
+fn control_characters_are_refused_however_they_are_written() {
+    for path in [
+        "/\0",
+        "/\t",
+        "/\n",
+        "/\r",
+        "/\u{1f}",
+        "/\u{7f}",
+        "/a\u{1}?b",
+        "/%00",
+        "/%0a",
+        "/%0D",
+        "/%1f",
+        "/%7f",
+        "/%7F",
+        "/%09",
+        "/%2500",
+        "/%250a",
+        "/%257F",
+        "/a%2500b",
+        "/%25%30%30",
+        "/public/..%2f%00",
+        "/a;%00",
+        "/a;v=%250a/b",
+        "/a%3f%00",
+        "/a%23%250d",
+    ] {
+        assert_eq!(readings(path.as_bytes()), Err(Ambiguous::Control), "{path:?}");
+    }
+    // Three levels deep it is nobody's reading, and the query is none of the path.
+    assert!(readings(b"/%252500").is_ok());
+    assert!(readings(b"/a?%00\0").is_ok());
+    // C1 controls and the halves of characters are bytes like any other.
+    assert!(readings(b"/%80\x80").is_ok());
+}
+
+#[test]
+fn broken_escapes_are_refused() {
+    for path in [
+        "/%", "/%2", "/%zz", "/%2g", "/%g2", "/%%32%65", "/a%", "/a%/b", "/% 2", "/%+2", "/%-1", "/%u002e", "/%\u{e9}",
+        "/%25", "/100%25", "/%25zz", "/%252", "/a%25/b", "/a;%zz", "/%61%",
+    ] {
+        assert_eq!(readings(path.as_bytes()), Err(Ambiguous::BrokenEscape), "{path:?}");
+    }
+    assert!(readings(b"/%2525zz").is_ok(), "broken only after two decodings");
+    assert!(readings(b"/a?100%").is_ok());
+}
+
+#[test]
+fn the_work_is_bounded() {
+    let plain = format!("/{}", "a".repeat(100_000));
+    assert_eq!(readings(plain.as_bytes()).unwrap().len(), 1, "nothing to interpret, so no limit");
+    let longest = format!("/{}%61", "a".repeat(MAX_BYTES - 4));
+    assert_eq!(readings(longest.as_bytes()).unwrap().len(), 2);
+    assert_eq!(readings(format!("{longest}a").as_bytes()), Err(Ambiguous::TooMany));
+    assert_eq!(readings(format!("/?{}", "%".repeat(100_000)).as_bytes()).unwrap().len(), 1);
+
+    let twisted = r"/a;x/..;y\b%5c%2e%2e%3bz%2f//c%252f%252e%252e%253b/%255c..%3fd";
+    match readings(twisted.as_bytes()) {
+        Ok(found) => assert!(found.len() <= MAX_READINGS),
+        Err(error) => assert_eq!(error, Ambiguous::TooMany),
+    }
+    let deep = "/%25252525252e".repeat(200);
+    assert!(readings(deep.as_bytes()).is_ok_and(|found| found.len() <= MAX_READINGS));
+}
+
+#[test]
+fn paths_as_applications_send_them_are_not_refused() {
+    for path in [
+        "/api/v1/users/17",
+        "/files/a%2Fb",
+        "/search/caf%C3%A9%20au%20lait",
+        "/matrix;a=1;b=2/rows;c=3",
+        "/repos/owner%2Fname/contents/dir%2Ffile.txt",
+        "/mail/user%40example.com",
+        "/k8s//double//slashes/",
+        "/.well-known/openid-configuration",
+        "/a/%7Euser/%2e/index.html",
+        r"/windows\style\path",
+    ] {
+        assert!(readings(path.as_bytes()).is_ok(), "{path}: {:?}", readings(path.as_bytes()));
+    }
+}
+
+#[test]
+fn no_reading_is_listed_that_nobody_has() {
+    for path in ["/files/a%2Fb", "/a/../b", "/a;b/c", "/%2561"] {
+        let found = readings(path.as_bytes()).unwrap();
+        let distinct: BTreeSet<_> = found.iter().collect();
+        assert_eq!(found.first().map(|first| first.as_ref()), Some(path.as_bytes()), "as sent comes first");
+        assert_eq!(distinct.len(), found.len(), "{path}: {found:?}");
+    }
+}
+
+/// The transforms once more, written another way: on text, with plain searching and replacing.
+mod independent {
+    pub fn decode(path: &str, keep: &[&str]) -> Result<String, ()> {
+        let mut pieces = path.split('%');
+        let mut decoded = pieces.next().unwrap().to_owned();
+        for piece in pieces {
+            let digits =
+                piece.get(..2).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit())).ok_or(())?;
+            if keep.contains(&digits.to_lowercase().as_str()) {
+                decoded.push('%');
+                decoded.push_str(piece);
+                continue;
+            }
+            let byte = u8::from_str_radix(digits, 16).unwrap();
+            if byte < 0x20 || byte == 0x7f {
+                return Err(());
+            }
+            decoded.push(char::from(byte));
+            decoded.push_str(&piece[2..]);
+        }
+        Ok(decoded)
+    }
+
+    /// The loop of RFC 3986 section 5.2.4, as it stands there.
+    pub fn resolve_dots(path: &str) -> String {
+        let (mut input, mut output) = (path.to_owned(), String::new());
+        while !input.is_empty() {
+            if input.starts_with("/./") {
+                input.replace_range(..2, "");
+            } else if input == "/." {
+                input = "/".to_owned();
+            } else if input.starts_with("/../") || input == "/.." {
+                input = format!("/{}", input.get(4..).unwrap_or_default());
+                output.truncate(output.rfind('/').unwrap_or(0));
+            } else {
+                let end = input[1..].find('/').map_or(input.len(), |at| at + 1);
+                output.push_str(&input[..end]);
+                input.replace_range(..end, "");
+            }
+        }
+        output
+    }
+
+    pub fn merge_slashes(path: &str) -> String {
+        let mut path = path.to_owned();
+        while path.contains("//") {
+            path = path.replace("//", "/");
+        }
+        path
+    }
+
+    pub fn without_parameters(path: &str) -> String {
+        let mut kept = String::new();
+        let mut in_parameters = false;
+        for character in path.chars() {
+            in_parameters = (in_parameters || character == ';') && character != '/';
+            if !in_parameters {
+                kept.push(character);
+            }
+        }
+        kept
+    }
+
+    pub fn cut(path: &str, ends: &[char]) -> String {
+        path[..path.find(ends).unwrap_or(path.len())].to_owned()
+    }
+}
+
+/// All that up to `steps` transforms make of a path, at most two of them decodings. An error if one can't be made.
+fn compositions(path: &str, steps: usize) -> Result<BTreeSet<(String, u8)>, ()> {
+    let mut all = BTreeSet::from([(independent::cut(path, &['?', '#']), 0)]);
+    for _ in 0..steps {
+        let mut next = all.clone();
+        for (path, decoded) in &all {
+            for derived in [
+                independent::cut(path, &['?', '#']),
+                independent::cut(path, &[';']),
+                independent::without_parameters(path),
+                path.replace('\\', "/"),
+                independent::merge_slashes(path),
+                independent::resolve_dots(path),
+            ] {
+                next.insert((derived, *decoded));
+            }
+            if *decoded < 2 {
+                next.insert((independent::decode(path, &[])?, decoded + 1));
+                next.insert((independent::decode(path, &["2f", "5c"])?, decoded + 1));
+            }
+        }
+        all = next;
+    }
+    Ok(all)
+}
+
+/// xorshift64*, so that every run tries the same paths.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        let drawn = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
+        usize::try_from(drawn).unwrap() % limit
+    }
+}
+
+#[test]
+fn any_four_transforms_lead_to_a_reading_or_the_path_is_refused() {
+    const PIECES: [&str; 24] = [
+        "/", "/", "/", ".", "..", "/../", "/..", "a", "b", "\\", ";", ";", "%2f", "%2F", "%2e", "%2e%2e", "%5c", "%3b",
+        "%25", "%252f", "%252e", "%3f", "%23", "%",
+    ];
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let (mut accepted, mut refused) = (0, 0);
+    for _ in 0..6_000 {
+        let length = 1 + random.below(7);
+        let path: String =
+            std::iter::once("/").chain((0..length).map(|_| PIECES[random.below(PIECES.len())])).collect();
+        let Ok(found) = readings(path.as_bytes()) else {
+            refused += 1;
+            continue;
+        };
+        accepted += 1;
+        // Bytes beyond ASCII come out of escapes alone; here each is the character of its number.
+        let found: BTreeSet<String> =
+            found.iter().map(|reading| reading.iter().map(|byte| char::from(*byte)).collect()).collect();
+        let expected = compositions(&path, 4).unwrap_or_else(|()| panic!("{path} has a broken escape: {found:?}"));
+        for (reading, _) in &expected {
+            assert!(found.contains(reading.as_str()), "{path} may be read as {reading}: {found:?}");
+        }
+    }
+    assert!(accepted > 3_000, "{accepted} of {} were accepted", accepted + refused);
+    assert!(refused > 300, "{refused} of {} were refused", accepted + refused);
+}

@@ -1,11 +1,16 @@
 //! [`Host`] over Envoy's host calls.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::fmt::Display;
+use std::hash::Hash;
 use std::time::UNIX_EPOCH;
 
+use hashbrown::HashMap;
 use proxy_wasm::hostcalls;
+use proxy_wasm::types::MetricType;
 
 use crate::host::{Conflict, Host, SharedValue, Write};
+use crate::metrics::{Counter, Gauge};
 use crate::public_key::PublicKey;
 use crate::time::UnixTime;
 
@@ -17,11 +22,14 @@ const NO_VERSION: u32 = u32::MAX;
 #[derive(Debug)]
 pub struct EnvoyHost {
     has_verify_signature: Cell<bool>,
+    /// The host's numbers for what was counted so far: it makes a new one at every definition.
+    counters: RefCell<HashMap<Counter, Option<u32>>>,
+    gauges: RefCell<HashMap<Gauge, Option<u32>>>,
 }
 
 impl Default for EnvoyHost {
     fn default() -> Self {
-        Self { has_verify_signature: Cell::new(true) }
+        Self { has_verify_signature: Cell::new(true), counters: RefCell::default(), gauges: RefCell::default() }
     }
 }
 
@@ -63,6 +71,30 @@ impl Host for EnvoyHost {
                 None
             }
         }
+    }
+
+    fn count(&self, counter: Counter) {
+        increment(&self.counters, MetricType::Counter, counter, 1);
+    }
+
+    fn shift(&self, gauge: Gauge, by: i64) {
+        increment(&self.gauges, MetricType::Gauge, gauge, by);
+    }
+}
+
+/// Moves a metric that is defined at its first use. A host that refuses one goes without.
+fn increment<M: Copy + Eq + Hash + Display>(
+    known: &RefCell<HashMap<M, Option<u32>>>,
+    kind: MetricType,
+    metric: M,
+    by: i64,
+) {
+    let id =
+        *known.borrow_mut().entry(metric).or_insert_with(|| hostcalls::define_metric(kind, &metric.to_string()).ok());
+    if let Some(id) = id
+        && hostcalls::increment_metric(id, by).is_err()
+    {
+        log::error!("the metric {metric} could not be changed");
     }
 }
 

@@ -6,8 +6,8 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use super::worker::{Worker, change_headers, respond};
-use crate::decision::{Code, Denial};
-use crate::filter::{Step, StreamId};
+use crate::decision::{Client, Code, Denial};
+use crate::filter::{Resolution, Step, StreamId};
 
 /// A request on its way.
 pub(super) struct Stream {
@@ -25,15 +25,15 @@ impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _num_headers: usize, _end_of_stream: bool) -> Action {
         let Some(worker) = &self.worker else {
             // Envoy sends no requests to a root that refused its configuration; none would be let through.
-            respond(&Denial::from(Code::Internal).response(false, "authgate"));
+            respond(&Denial::from(Code::Internal).response(&Client::default(), "authgate"));
             return Action::Pause;
         };
         match worker.on_request(self.id) {
-            Step::Forward(forward) => {
+            Step::Resolve(Resolution::Forward(forward)) => {
                 change_headers(&forward);
                 Action::Continue
             }
-            Step::Deny(response) => {
+            Step::Resolve(Resolution::Deny(response)) => {
                 respond(&response);
                 Action::Pause
             }

@@ -7,6 +7,7 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{BufferType, ContextType, LogLevel, MapType};
 
 use super::http::Stream;
+use super::injection;
 use super::worker::Worker;
 use crate::config::Config;
 use crate::filter::Filter;
@@ -68,6 +69,7 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, stream: u32) -> Option<Box<dyn HttpContext>> {
+        injection::point("create_context");
         Some(Box::new(Stream::new(stream, self.worker.clone())))
     }
 

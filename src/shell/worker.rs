@@ -8,7 +8,7 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::{GrpcStatusCode, MapType};
 
 use super::envoy::EnvoyHost;
-use super::reentry;
+use super::{injection, reentry};
 use crate::decision::{Authorization, Forward, GrpcStatus, Response};
 use crate::extractor::RequestHead;
 use crate::filter::{Action, CallId, Filter, Resolution, Step, StreamId};
@@ -46,30 +46,35 @@ impl Worker {
     /// A request has arrived. Called with the stream as the host's current context.
     pub(super) fn on_request(&self, stream: StreamId) -> Step {
         let headers = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default();
+        injection::arm(&headers);
+        injection::point("request_headers");
         let head = RequestHead { headers: &headers };
         let reception = self.filter.borrow_mut().on_request(stream, &head, EnvoyHost::now(), &self.host);
         for name in reception.strip {
             remove_header(name);
         }
         match reception.step {
-            Step::Wait => self.carry_out_for(stream).map_or(Step::Wait, Step::from),
+            Step::Wait => self.carry_out_for(stream).map_or(Step::Wait, Step::Resolve),
             step => step,
         }
     }
 
     /// A stream has ended.
     pub(super) fn on_end(&self, stream: StreamId) {
-        self.filter.borrow_mut().on_end(stream);
+        injection::point("done");
+        self.filter.borrow_mut().on_end(stream, &self.host);
     }
 
     /// Called with the root as the host's current context.
     pub(super) fn on_tick(&self) {
+        injection::point("tick");
         self.filter.borrow_mut().on_tick(EnvoyHost::now(), &self.host);
         self.carry_out();
     }
 
     /// A callout has come back. Called with the root as the host's current context.
     pub(super) fn on_answer(&self, token: u32, answer: Result<CalloutResponse, CalloutError>) {
+        injection::point("call_response");
         let call = self.callouts.borrow_mut().remove(&token);
         if let Some(call) = call {
             self.filter.borrow_mut().on_answer(call, answer, EnvoyHost::now(), &self.host);
@@ -89,6 +94,7 @@ impl Worker {
 
     /// Carries out what is pending. The SDK's active context has to be the root.
     pub(super) fn carry_out(&self) {
+        injection::point("carry_out");
         become_context(self.root_id);
         while let Some(action) = self.next_action() {
             match action {

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::world::head;
 use super::{Outcome, World, api_token, bearer, claims, jwt, jwt_of};
 use crate::extractor::RequestHead;
-use crate::filter::Step;
+use crate::filter::{Resolution, Step};
 
 fn with_key(overrides: serde_json::Value) -> World {
     let mut world = World::new(overrides);
@@ -119,7 +119,7 @@ fn a_grpc_client_is_denied_in_its_own_language() {
     let mut world = with_key(json!({}));
     let headers = head(&[("content-type", "application/grpc")]);
     let reception = world.workers[0].on_request(1, &RequestHead { headers: &headers }, world.now, &world.process);
-    let Step::Deny(response) = reception.step else { panic!("let in") };
+    let Step::Resolve(Resolution::Deny(response)) = reception.step else { panic!("let in") };
     assert_eq!(response.grpc, Some(crate::decision::GrpcStatus::Unauthenticated));
     assert_eq!((response.status, response.body.as_str()), (200, "missing_credentials"));
 }
@@ -135,4 +135,27 @@ fn pinned_keys_serve_an_offline_gateway() {
     assert_eq!(world.ask(&bearer(&jwt_of(1, &claims))).code(), "");
     assert_eq!(world.ask(&bearer(&jwt_of(0, &claims))).code(), "signature_invalid");
     assert_eq!(world.key_fetches, 0);
+}
+
+#[test]
+fn a_page_of_a_listed_origin_can_read_its_denial_and_send_a_preflight() {
+    let mut world = with_key(json!({"responses": {"cors_origins": ["https://app.example.com"]}}));
+    let preflight =
+        |origin: &str| head(&[(":method", "OPTIONS"), ("origin", origin), ("access-control-request-method", "GET")]);
+    assert_eq!(world.ask(&preflight("https://app.example.com")), Outcome::Forwarded(vec![]));
+    assert_eq!(world.ask(&preflight("https://evil.example.com")).code(), "missing_credentials");
+    let not_preflight = head(&[(":method", "OPTIONS"), ("origin", "https://app.example.com")]);
+    assert_eq!(world.ask(&not_preflight).code(), "missing_credentials");
+
+    let mut denial = |origin: &str| {
+        let headers = head(&[("origin", origin)]);
+        match world.workers[0].on_request(1, &RequestHead { headers: &headers }, world.now, &world.process).step {
+            Step::Resolve(Resolution::Deny(response)) => response.headers,
+            step => panic!("{step:?}"),
+        }
+    };
+    let allowed = ("access-control-allow-origin", "https://app.example.com".to_owned());
+    assert!(denial("https://app.example.com").contains(&allowed));
+    let names: Vec<_> = denial("https://evil.example.com").iter().map(|(name, _)| *name).collect();
+    assert!(!names.contains(&"access-control-allow-origin"));
 }

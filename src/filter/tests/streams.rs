@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::world::head;
 use super::{Answer, World, api_token, bearer, jwt};
+use crate::decision::Code;
+use crate::metrics::{Counter, Outcome, Source};
 
 #[test]
 fn a_client_that_leaves_is_forgotten_and_its_answer_goes_nowhere() {
     let mut world = World::new(json!({}));
     let stream = world.send(&api_token());
-    world.workers[0].on_end(stream);
+    world.end(0, stream);
     assert_eq!((world.workers[0].waiting(), world.workers[0].callouts_in_flight()), (0, 1));
     world.settle();
     assert_eq!((world.outcome(stream), world.workers[0].callouts_in_flight()), (None, 0));
@@ -21,7 +24,7 @@ fn nobody_asks_again_for_a_client_that_left() {
     let mut world = World::new(json!({}));
     world.verify = Answer::Body(500, String::new());
     let stream = world.send(&api_token());
-    world.workers[0].on_end(stream);
+    world.end(0, stream);
     world.settle();
     assert_eq!(world.verifications, 1);
 }
@@ -31,7 +34,7 @@ fn a_client_that_leaves_while_the_key_is_fetched_does_not_take_the_fetch_along()
     let mut world = World::new(json!({}));
     let left = world.send(&bearer(&jwt(0)));
     let stayed = world.send(&bearer(&jwt(0)));
-    world.workers[0].on_end(left);
+    world.end(0, left);
     world.settle();
     assert_eq!(world.outcome(left), None);
     assert_eq!(world.outcome(stayed).unwrap().code(), "");
@@ -54,10 +57,10 @@ fn a_second_answer_and_one_that_nobody_asked_for_fall_on_the_floor() {
 fn the_end_of_a_stream_that_never_waited_changes_nothing() {
     let mut world = World::new(json!({}));
     let waits = world.send(&api_token());
-    world.workers[0].on_end(waits + 1);
+    world.end(0, waits + 1);
     world.settle();
     assert_eq!(world.outcome(waits).unwrap().code(), "");
-    world.workers[0].on_end(waits);
+    world.end(0, waits);
     assert_eq!(world.workers[0].waiting(), 0);
 }
 
@@ -68,7 +71,7 @@ fn the_room_of_clients_that_left_is_free_again() {
         let streams: Vec<_> = (0..crate::filter::MAX_WAITING_FOR_KEY).map(|_| world.send(&bearer(&jwt(0)))).collect();
         assert!(streams.iter().all(|stream| world.outcome(*stream).is_none()));
         for stream in streams {
-            world.workers[0].on_end(stream);
+            world.end(0, stream);
         }
     }
     assert_eq!(world.workers[0].waiting(), 0);
@@ -80,6 +83,38 @@ fn ticks_come_fast_only_while_somebody_waits_for_a_key() {
     assert_eq!(world.workers[0].tick_period(), Duration::from_secs(1));
     let stream = world.send(&bearer(&jwt(0)));
     assert_eq!(world.workers[0].tick_period(), Duration::from_millis(20));
-    world.workers[0].on_end(stream);
+    world.end(0, stream);
     assert_eq!(world.workers[0].tick_period(), Duration::from_secs(1));
+}
+
+#[test]
+fn every_request_is_counted_exactly_once_and_gauges_return_to_zero() {
+    let mut world = World::new(json!({"rules": [{"match": {"path": "/public"}, "public": true}]}));
+    let waits = world.send(&bearer(&jwt(0)));
+    let leaves = world.send(&bearer(&jwt(0)));
+    let asked = world.send(&api_token());
+    let leaves_too = world.send(&api_token());
+    world.end(0, leaves);
+    world.end(0, leaves_too);
+    world.settle();
+    world.end(0, waits);
+    world.end(0, asked);
+    world.ask(&head(&[(":path", "/public")]));
+    world.ask(&head(&[]));
+    world.verify = Answer::Body(500, String::new());
+    world.ask(&api_token());
+
+    let count = |outcome, source, reason| {
+        let counter = Counter::Request { outcome, source, reason };
+        world.process.counted.borrow().get(&counter).copied().unwrap_or(0)
+    };
+    assert_eq!(count(Outcome::Allow, Source::Jwt, None), 1);
+    assert_eq!(count(Outcome::Allow, Source::Callout, None), 1);
+    assert_eq!(count(Outcome::Cancelled, Source::Jwt, None), 1);
+    assert_eq!(count(Outcome::Cancelled, Source::Callout, None), 1);
+    assert_eq!(count(Outcome::Public, Source::None, None), 1);
+    assert_eq!(count(Outcome::Deny, Source::None, Some(Code::MissingCredentials)), 1);
+    assert_eq!(count(Outcome::Error, Source::Callout, Some(Code::AuthServiceUnavailable)), 1);
+    assert_eq!(world.process.counted_requests(), world.process.requests.get());
+    assert!(world.process.gauges.borrow().values().all(|level| *level == 0));
 }

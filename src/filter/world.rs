@@ -1,6 +1,6 @@
 //! Workers, the shared data between them, and the service, under one clock.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -14,11 +14,13 @@ use crate::extractor::RequestHead;
 use crate::filter::{Action, CallId, Filter, Resolution, Step, StreamId};
 use crate::host::{Conflict, Host, SharedValue, Write};
 use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
+use crate::metrics::{Counter, Gauge};
 use crate::public_key::PublicKey;
 use crate::time::UnixTime;
 
-const KEYS: [&str; 3] =
-    [include_str!("../testdata/key1.pem"), include_str!("../testdata/key2.pem"), include_str!("../testdata/key3.pem")];
+/// The service's keys, as it serves them.
+pub const KEYS: [&str; 3] =
+    [include_str!("testdata/key1.pem"), include_str!("testdata/key2.pem"), include_str!("testdata/key3.pem")];
 
 /// The time at which every world begins, in seconds since the epoch.
 pub const BEGIN: u64 = 1_800_000_000;
@@ -29,7 +31,7 @@ pub fn key(number: usize) -> PublicKey {
 }
 
 /// What stands for RSA here: a signature that only fits its key and message, as long as a real one.
-fn sign(key: &PublicKey, message: &[u8]) -> Vec<u8> {
+pub fn sign(key: &PublicKey, message: &[u8]) -> Vec<u8> {
     let digest = Sha256::new().chain_update(key.der()).chain_update(message).finalize();
     digest.iter().copied().cycle().take(key.modulus_bytes()).collect()
 }
@@ -142,6 +144,20 @@ impl Answer {
 #[derive(Debug, Default)]
 pub struct Process {
     shared: RefCell<HashMap<String, SharedValue>>,
+    /// How often each was counted.
+    pub counted: RefCell<HashMap<Counter, u64>>,
+    /// Where each gauge stands.
+    pub gauges: RefCell<HashMap<Gauge, i64>>,
+    /// How many requests have arrived.
+    pub requests: Cell<u64>,
+}
+
+impl Process {
+    /// How many requests were counted, whatever became of them.
+    pub fn counted_requests(&self) -> u64 {
+        let counted = self.counted.borrow();
+        counted.iter().filter(|(counter, _)| matches!(counter, Counter::Request { .. })).map(|(_, times)| times).sum()
+    }
 }
 
 impl Host for Process {
@@ -164,6 +180,14 @@ impl Host for Process {
 
     fn verify_signature(&self, key: &PublicKey, signature: &[u8], message: &[u8]) -> Option<bool> {
         Some(signature == sign(key, message))
+    }
+
+    fn count(&self, counter: Counter) {
+        *self.counted.borrow_mut().entry(counter).or_default() += 1;
+    }
+
+    fn shift(&self, gauge: Gauge, by: i64) {
+        *self.gauges.borrow_mut().entry(gauge).or_default() += by;
     }
 }
 
@@ -245,10 +269,10 @@ impl World {
         let stream = self.next_stream;
         self.next_stream += 1;
         let head = RequestHead { headers };
-        match self.workers[worker].on_request(stream, &head, self.now, &self.process).step {
-            Step::Forward(forward) => self.record(stream, Resolution::Forward(forward)),
-            Step::Deny(response) => self.record(stream, Resolution::Deny(response)),
-            Step::Wait => {}
+        self.process.requests.set(self.process.requests.get() + 1);
+        if let Step::Resolve(resolution) = self.workers[worker].on_request(stream, &head, self.now, &self.process).step
+        {
+            self.record(stream, resolution);
         }
         self.collect(worker);
         stream
@@ -321,6 +345,11 @@ impl World {
             self.workers[worker].on_tick(self.now, &self.process);
             self.collect(worker);
         }
+    }
+
+    /// The client of a request leaves, or its response is complete.
+    pub fn end(&mut self, worker: usize, stream: StreamId) {
+        self.workers[worker].on_end(stream, &self.process);
     }
 
     fn collect(&mut self, worker: usize) {

@@ -1,0 +1,177 @@
+//! Who may pass.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::config::ResponseFormat;
+use crate::introspection::{self, CalloutResponse, Verdict};
+use crate::jwt::UntrustedJwt;
+use crate::signature::Rs256;
+use crate::testing::{BareHost, Signer, claims, config};
+
+const TYPES: [&str; 6] = ["access", "refresh", "password_reset", "api_token", "technical", "something_new"];
+
+/// An identity out of a JWT with these claims.
+fn by_jwt(changes: Value) -> Identity {
+    let signer = Signer::a();
+    let token = signer.jwt(&claims(changes));
+    let jwt = UntrustedJwt::parse(token.as_bytes()).unwrap();
+    jwt.verify(&Rs256::new(&BareHost::default()), [signer.public()].iter()).unwrap().into()
+}
+
+/// An identity out of the service's answer with these claims.
+fn by_answer(changes: Value) -> Identity {
+    let body = claims(changes).to_string().into_bytes();
+    let answer = CalloutResponse { status: 200, headers: vec![], body: Some(body) };
+    match introspection::read(Ok(answer), ResponseFormat::JsonBody).unwrap() {
+        Verdict::Identity(confirmed) => confirmed.into(),
+        verdict => panic!("{verdict:?}"),
+    }
+}
+
+fn verdict(identity: Identity, presenter: Presenter, require: &Require, config: &Config) -> Result<(), Code> {
+    authorise(identity, presenter, require, config).map(drop)
+}
+
+fn outcome(accepted: bool) -> Result<(), Code> {
+    if accepted { Ok(()) } else { Err(Code::TokenTypeNotAccepted) }
+}
+
+#[test]
+fn a_client_presents_a_token_of_a_configured_type() {
+    for configured in [
+        json!(["access"]),
+        json!(["access", "api_token"]),
+        json!(["technical"]),
+        json!(["password_reset", "technical", "api_token"]),
+    ] {
+        let config = config(json!({"jwt": {"token_types": configured}}));
+        for kind in TYPES {
+            let accepted = configured.as_array().unwrap().contains(&json!(kind));
+            let result = verdict(by_jwt(json!({"token_type": kind})), Presenter::Client, &Require::default(), &config);
+            assert_eq!(result, outcome(accepted), "{kind} where {configured} are configured");
+        }
+    }
+}
+
+#[test]
+fn by_default_a_client_presents_an_access_or_an_api_token() {
+    for kind in TYPES {
+        let result =
+            verdict(by_jwt(json!({"token_type": kind})), Presenter::Client, &Require::default(), &config(json!({})));
+        assert_eq!(result, outcome(matches!(kind, "access" | "api_token")), "{kind}");
+    }
+}
+
+#[test]
+fn what_the_service_vouches_for_is_a_token_for_access() {
+    // `jwt.token_types` is about what a client presents.
+    let config = config(json!({"jwt": {"token_types": ["password_reset"]}}));
+    for kind in TYPES {
+        let expected = outcome(matches!(kind, "access" | "api_token" | "technical"));
+        for identity in [by_jwt(json!({"token_type": kind})), by_answer(json!({"token_type": kind}))] {
+            assert_eq!(verdict(identity, Presenter::Service, &Require::default(), &config), expected, "{kind}");
+        }
+    }
+}
+
+#[test]
+fn a_rule_narrows_the_types_and_never_widens_them() {
+    let config = config(json!({}));
+    let require = |types: &[TokenType]| Require { token_types: Some(types.to_vec()) };
+    for (kind, types, accepted) in [
+        ("api_token", &[TokenType::ApiToken][..], true),
+        ("access", &[TokenType::ApiToken], false),
+        ("access", &[TokenType::ApiToken, TokenType::Access], true),
+        ("refresh", &[TokenType::Refresh], false),
+        ("technical", &[TokenType::Technical], false),
+        ("something_new", &[TokenType::Unknown], false),
+    ] {
+        let result = verdict(by_jwt(json!({"token_type": kind})), Presenter::Client, &require(types), &config);
+        assert_eq!(result, outcome(accepted), "{kind} where {types:?} are required");
+    }
+    let answered = verdict(
+        by_answer(json!({"token_type": "technical"})),
+        Presenter::Service,
+        &require(&[TokenType::ApiToken]),
+        &config,
+    );
+    assert_eq!(answered, Err(Code::TokenTypeNotAccepted));
+}
+
+#[test]
+fn the_issuer_is_one_of_the_configured_ones() {
+    let with_issuers = config(json!({"jwt": {"issuers": ["auth", "auth-2"]}}));
+    for (issuer, result) in [
+        (json!("auth"), Ok(())),
+        (json!("auth-2"), Ok(())),
+        (json!("Auth"), Err(Code::ClaimsNotSufficient)),
+        (json!("auth-3"), Err(Code::ClaimsNotSufficient)),
+        (json!(""), Err(Code::ClaimsNotSufficient)),
+        (Value::Null, Err(Code::ClaimsNotSufficient)),
+    ] {
+        for presenter in [Presenter::Client, Presenter::Service] {
+            let identity = || by_jwt(json!({"iss": issuer}));
+            assert_eq!(verdict(identity(), presenter, &Require::default(), &with_issuers), result, "{issuer}");
+            assert_eq!(verdict(identity(), presenter, &Require::default(), &config(json!({}))), Ok(()), "{issuer}");
+        }
+    }
+}
+
+#[test]
+fn the_audience_holds_one_of_the_configured_ones() {
+    let with_audiences = config(json!({"jwt": {"audiences": ["gateway", "api"]}}));
+    for (audience, result) in [
+        (json!("gateway"), Ok(())),
+        (json!(["x", "api"]), Ok(())),
+        (json!("x"), Err(Code::ClaimsNotSufficient)),
+        (json!(["x"]), Err(Code::ClaimsNotSufficient)),
+        (json!([]), Err(Code::ClaimsNotSufficient)),
+        (Value::Null, Err(Code::ClaimsNotSufficient)),
+    ] {
+        let identity = || by_jwt(json!({"aud": audience}));
+        assert_eq!(verdict(identity(), Presenter::Client, &Require::default(), &with_audiences), result, "{audience}");
+        assert_eq!(
+            verdict(identity(), Presenter::Client, &Require::default(), &config(json!({}))),
+            Ok(()),
+            "{audience}"
+        );
+    }
+}
+
+#[test]
+fn issuer_and_audience_both_have_to_fit() {
+    let config = config(json!({"jwt": {"issuers": ["auth"], "audiences": ["gateway"]}}));
+    for (changes, result) in [
+        (json!({"iss": "auth", "aud": "gateway"}), Ok(())),
+        (json!({"iss": "auth", "aud": "x"}), Err(Code::ClaimsNotSufficient)),
+        (json!({"iss": "x", "aud": "gateway"}), Err(Code::ClaimsNotSufficient)),
+        // The type is looked at first: a refresh token says nothing about what it would be good for.
+        (json!({"iss": "x", "aud": "x", "token_type": "refresh"}), Err(Code::TokenTypeNotAccepted)),
+    ] {
+        assert_eq!(
+            verdict(by_jwt(changes.clone()), Presenter::Client, &Require::default(), &config),
+            result,
+            "{changes}"
+        );
+    }
+}
+
+#[test]
+fn an_answer_that_is_no_jwt_has_neither_issuer_nor_audience() {
+    let config = config(json!({"jwt": {"issuers": ["auth"], "audiences": ["gateway"]}}));
+    let identity = by_answer(json!({"token_type": "api_token"}));
+    assert_eq!(verdict(identity, Presenter::Service, &Require::default(), &config), Ok(()));
+}
+
+#[test]
+fn a_permit_says_who_was_let_in() {
+    let config = config(json!({}));
+    let identity = by_jwt(json!({}));
+    let permit = authorise(identity.clone(), Presenter::Client, &Require::default(), &config).unwrap();
+    assert_eq!(permit.identity(), Some(&identity));
+    assert_eq!(identity.jwt(), Some(Signer::a().jwt(&claims(json!({}))).as_bytes()));
+    assert_eq!(by_answer(json!({})).jwt(), None);
+    assert_eq!(by_answer(json!({})).claims(), identity.claims());
+    assert_eq!(Permit::public().identity(), None);
+}

@@ -1,0 +1,130 @@
+//! What the tests of several modules share: real keys, tokens signed with them, and a host that can't do anything.
+
+use std::cell::RefCell;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use rsa::pkcs8::{DecodePrivateKey as _, EncodePublicKey as _};
+use rsa::{Pkcs1v15Sign, RsaPrivateKey};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::config::Config;
+use crate::host::{Conflict, Host, SharedValue, Write};
+use crate::metrics::{Counter, Gauge};
+use crate::public_key::PublicKey;
+
+/// The DigestInfo of SHA-256 up to the digest (RFC 8017 section 9.2, note 1).
+const SHA256_PREFIX: [u8; 19] =
+    [0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20];
+
+/// The header that the service writes.
+pub const HEADER: &str = r#"{"typ":"JWT","alg":"RS256"}"#;
+
+/// A time at which [`claims`] are valid.
+pub const NOW: u64 = 1_800_000_000;
+
+/// A private key of which the service's public one could be the other half.
+pub struct Signer(RsaPrivateKey);
+
+impl Signer {
+    /// One key.
+    pub fn a() -> Self {
+        Self::from_pem(include_str!("signature/testdata/signing_key_a.pem"))
+    }
+
+    /// Another key.
+    pub fn b() -> Self {
+        Self::from_pem(include_str!("signature/testdata/signing_key_b.pem"))
+    }
+
+    fn from_pem(pem: &str) -> Self {
+        let base64: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+        Self(RsaPrivateKey::from_pkcs8_der(&STANDARD.decode(base64).unwrap()).unwrap())
+    }
+
+    /// The key that verifies.
+    pub fn public(&self) -> PublicKey {
+        PublicKey::from_der(self.0.to_public_key().to_public_key_der().unwrap().as_bytes()).unwrap()
+    }
+
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
+        let padding = Pkcs1v15Sign { hash_len: Some(32), prefix: SHA256_PREFIX.into() };
+        self.0.sign(padding, &Sha256::digest(message)).unwrap()
+    }
+
+    /// A compact JWS over these very bytes.
+    pub fn token(&self, header: &str, claims: &str) -> String {
+        let signed = format!("{}.{}", base64url(header), base64url(claims));
+        let signature = base64url(self.sign(signed.as_bytes()));
+        format!("{signed}.{signature}")
+    }
+
+    /// A JWT of the service with these claims.
+    pub fn jwt(&self, claims: &Value) -> String {
+        self.token(HEADER, &claims.to_string())
+    }
+}
+
+/// base64url without padding.
+pub fn base64url(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// The claims of an access token, with `changes` laid over them: null removes a claim.
+pub fn claims(changes: Value) -> Value {
+    let mut claims = json!({
+        "exp": NOW + 3600, "jti": "5f0c", "user_id": 17, "client_id": 23, "token_type": "access",
+        "user_type": "common", "email": "user@example.com", "is_admin": false,
+    });
+    merge(&mut claims, changes);
+    claims
+}
+
+/// A configuration: the least that is required, with `changes` laid over it.
+pub fn config(changes: Value) -> Config {
+    let mut config = json!({"auth_service": {"cluster": "auth_service"}});
+    merge(&mut config, changes);
+    Config::from_bytes(config.to_string().as_bytes()).unwrap()
+}
+
+fn merge(base: &mut Value, changes: Value) {
+    let Value::Object(changes) = changes else { panic!("{changes} is no object") };
+    let base = base.as_object_mut().unwrap();
+    for (name, value) in changes {
+        if value.is_null() {
+            base.remove(&name);
+        } else {
+            base.insert(name, value);
+        }
+    }
+}
+
+/// A host without shared data, and by default without a verifier, so that the one that is compiled in has to do.
+#[derive(Default)]
+pub struct BareHost {
+    /// What its own verifier says, if it has one.
+    pub verdict: Option<bool>,
+    /// What the verifier was asked: key, signature and message.
+    pub asked: RefCell<Vec<[Vec<u8>; 3]>>,
+}
+
+impl Host for BareHost {
+    fn shared_data(&self, _: &str) -> Option<SharedValue> {
+        None
+    }
+
+    fn set_shared_data(&self, _: &str, _: &[u8], _: Write) -> Result<(), Conflict> {
+        Err(Conflict)
+    }
+
+    fn verify_signature(&self, key: &PublicKey, signature: &[u8], message: &[u8]) -> Option<bool> {
+        self.asked.borrow_mut().push([key.der().to_vec(), signature.to_vec(), message.to_vec()]);
+        self.verdict
+    }
+
+    fn count(&self, _: Counter) {}
+
+    fn shift(&self, _: Gauge, _: i64) {}
+}
