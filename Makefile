@@ -18,7 +18,7 @@ ARGS =
 
 GATEWAY = ENVOY="$$ENVOY_ABSOLUTE" cargo run --quiet --package wasm-tests --bin gateway --
 
-.PHONY: help build probe envoy toolchain components gateway run demo test lint clean
+.PHONY: help build test-modules envoy toolchain components gateway run demo test lint clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -32,12 +32,14 @@ build: toolchain ## Build the module: target/authgate.wasm
 		cp "$$built" '$(MODULE).part' && mv '$(MODULE).part' '$(MODULE)'; \
 	fi
 
-# The module that lets tests ask both verifiers inside Envoy.
-probe: toolchain
-	@echo '==> building the verifier probe'
+# Modules for tests alone: one asks both verifiers inside Envoy, one is the filter with panics on demand.
+test-modules: build
+	@echo '==> building the modules that only tests load'
 	@cargo build --profile wasm --target $(TARGET) --package verifier-probe --lib
-	@mkdir -p target
 	@cp '$(CARGO_TARGET_DIR)/$(TARGET)/wasm/verifier_probe.wasm' target/verifier_probe.wasm
+	@cargo build --profile wasm --target $(TARGET) --package authgate --lib --features panic-injection \
+		--target-dir '$(CARGO_TARGET_DIR)/panic-injection'
+	@cp '$(CARGO_TARGET_DIR)/panic-injection/$(TARGET)/wasm/authgate.wasm' target/authgate_panics.wasm
 
 envoy: $(ENVOY) ## Fetch Envoy (into .tools/)
 
@@ -78,7 +80,7 @@ run: build envoy gateway ## Start a gateway and print requests to paste; Ctrl-C 
 demo: build envoy gateway ## Send a gateway requests of every kind and show what came back
 	@exec env $(GATEWAY) demo $(ARGS)
 
-test: build probe envoy ## Run every test
+test: test-modules envoy ## Run every test
 	@echo '==> testing'
 	@ENVOY="$$ENVOY_ABSOLUTE" cargo test --workspace
 

@@ -130,14 +130,17 @@ impl Bootstrap {
     }
 }
 
-/// The module that the stack loads: `AUTHGATE_WASM`, else `target/authgate.wasm`.
+/// The module that the stack loads: this one of `target/`, else `AUTHGATE_WASM`, else `target/authgate.wasm`.
 ///
 /// # Errors
 /// When the file isn't there, with the command that makes it.
-pub(crate) fn module() -> Result<PathBuf> {
-    let path =
-        std::env::var_os("AUTHGATE_WASM").map_or_else(|| workspace().join("target/authgate.wasm"), PathBuf::from);
-    path.canonicalize().with_context(|| format!("no module at {}: `make build` makes it", path.display()))
+pub(crate) fn module(name: Option<&str>) -> Result<PathBuf> {
+    let built = |name: &str| workspace().join("target").join(name);
+    let path = match name {
+        Some(name) => built(name),
+        None => std::env::var_os("AUTHGATE_WASM").map_or_else(|| built("authgate.wasm"), PathBuf::from),
+    };
+    path.canonicalize().with_context(|| format!("no module at {}: `make test-modules` makes it", path.display()))
 }
 
 fn set_modules(value: &mut Value, module: &Value) {

@@ -49,6 +49,7 @@ pub struct Builder {
     level: LogLevel,
     ports: Ports,
     filter: bool,
+    module: Option<&'static str>,
     configs: Vec<Value>,
     replaced: Option<Value>,
     as_text: bool,
@@ -114,6 +115,12 @@ impl Builder {
         self
     }
 
+    /// Loads this file of `target/` in the place of authgate's module: one that only tests load.
+    pub fn module(mut self, name: &'static str) -> Self {
+        self.module = Some(name);
+        self
+    }
+
     /// Leaves authgate out, so that Envoy forwards every request as it is.
     pub fn without_filter(mut self) -> Self {
         self.filter = false;
@@ -169,7 +176,7 @@ impl Builder {
         bootstrap.set_cluster_port("upstream", upstream.address().port())?;
         bootstrap.set_cluster_port("auth_service", service_port)?;
         if self.filter {
-            bootstrap.set_module(&bootstrap::module()?);
+            bootstrap.set_module(&bootstrap::module(self.module)?);
             let config = bootstrap.filter_config()?;
             match self.replaced {
                 Some(replaced) => *config = replaced,
@@ -228,6 +235,7 @@ impl Stack {
             level: LogLevel::default(),
             ports: Ports::default(),
             filter: true,
+            module: None,
             configs: vec![json!({
                 "auth_service": {"timeout": "5s"},
                 "jwt": {"public_key": {"min_refetch_interval": "1s"}},

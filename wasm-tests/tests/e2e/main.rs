@@ -5,9 +5,15 @@
 
 mod cold_start;
 mod configuration_forms;
+mod configuration_update;
 mod demo_rows;
+mod disconnects;
 mod harness;
 mod hostile_surroundings;
 mod key_rotation;
+mod large_body;
+mod no_verify_signature;
+mod overload;
 mod refused_configuration;
+mod traps;
 mod wycheproof;

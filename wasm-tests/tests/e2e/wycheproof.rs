@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::Value;
-use wasm_tests::{Request, Stack, workspace};
+use wasm_tests::{Request, Stack};
 
 const VECTORS: &str = include_str!("../../../src/signature/testdata/rsa_signature_2048_sha256_test.json");
 
@@ -16,12 +16,7 @@ fn base64_of(hex: &Value) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn both_verifiers_give_every_vector_its_verdict() {
     // The probe in the filter's place: vectors are no JWTs, so no request to the filter could carry them.
-    let probe = workspace().join("target/verifier_probe.wasm").canonicalize().expect("`make build` makes it");
-    let builder = Stack::builder().without_auth_service().envoy(move |bootstrap| {
-        let module = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0\
-            /typed_config/config/vm_config/code/local/filename";
-        *bootstrap.pointer_mut(module).unwrap() = probe.to_string_lossy().into();
-    });
+    let builder = Stack::builder().without_auth_service().module("verifier_probe.wasm");
     let stack = builder.start().await.unwrap();
     let vectors: Value = serde_json::from_str(VECTORS).unwrap();
     let mut judged = 0;

@@ -1,0 +1,144 @@
+//! A new configuration while requests flow: none is lost, none gets through unauthenticated, and a bad one changes
+//! nothing.
+
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use wasm_tests::Stack;
+
+const FILTER: &str = "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/configuration/value";
+
+/// A listener that Envoy takes from a file, and takes again whenever the file is replaced.
+struct Discovery {
+    folder: tempfile::TempDir,
+    listener: Value,
+}
+
+impl Discovery {
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("lds.json")
+    }
+
+    /// Publishes the listener, as a whole at once.
+    fn publish(&self, version: &str) {
+        let part = self.folder.path().join("part");
+        let mut listener = self.listener.clone();
+        listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
+        fs::write(&part, json!({"version_info": version, "resources": [listener]}).to_string()).unwrap();
+        fs::rename(part, self.file()).unwrap();
+    }
+}
+
+/// A stack whose listener is in a file.
+async fn start() -> (Stack, Discovery) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lds.json");
+    let taken = Arc::new(std::sync::Mutex::new(None));
+    // A port that stays the same over updates; nobody else on this machine is likely to take it meanwhile.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let builder = Stack::builder().concurrency(2).envoy({
+        let taken = Arc::clone(&taken);
+        move |bootstrap| {
+            let mut listener = bootstrap["static_resources"]["listeners"][0].take();
+            listener["address"]["socket_address"]["port_value"] = json!(port);
+            bootstrap["static_resources"]["listeners"] = json!([]);
+            bootstrap["node"] = json!({"id": "gateway", "cluster": "gateway"});
+            bootstrap["dynamic_resources"] = json!({"lds_config": {"path_config_source": {"path": file}}});
+            let discovery = Discovery { folder, listener };
+            discovery.publish("1");
+            *taken.lock().unwrap() = Some(discovery);
+        }
+    });
+    let stack = builder.start().await.unwrap();
+    let discovery = taken.lock().unwrap().take().unwrap();
+    (stack, discovery)
+}
+
+/// How many updates Envoy has made of each kind: taken, refused.
+async fn updates(stack: &Stack) -> (u64, u64) {
+    let page = stack.admin("/stats?filter=listener_manager.lds.update_").await.unwrap().text();
+    let value = |name: &str| {
+        let line = page.lines().find_map(|line| line.strip_prefix(&format!("listener_manager.lds.{name}: ")));
+        line.unwrap().parse().unwrap()
+    };
+    (value("update_success"), value("update_rejected"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_is_lost_and_none_gets_through() {
+    let (stack, mut discovery) = start().await;
+    let jwt = stack.login().await.unwrap().access;
+    let stack = Arc::new(stack);
+    let done = Arc::new(AtomicBool::new(false));
+    let (known, unknown) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+
+    let mut clients = tokio::task::JoinSet::new();
+    for number in 0..4 {
+        let (stack, done, jwt) = (Arc::clone(&stack), Arc::clone(&done), jwt.clone());
+        let (known, unknown) = (Arc::clone(&known), Arc::clone(&unknown));
+        clients.spawn(async move {
+            while !done.load(Ordering::SeqCst) {
+                if number == 0 {
+                    let answer = stack.get("/orders").send().await.unwrap();
+                    assert_eq!(answer.code().as_deref(), Some("missing_credentials"), "{}", answer.text());
+                    unknown.fetch_add(1, Ordering::SeqCst);
+                } else {
+                    let answer = stack.get("/orders").bearer(&jwt).send().await.unwrap();
+                    assert_eq!(answer.status, 200, "{}", answer.text());
+                    known.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        });
+    }
+    let flowed = async |since: u64| {
+        while known.load(Ordering::SeqCst) < since + 50 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    for update in 1..=3 {
+        flowed(known.load(Ordering::SeqCst)).await;
+        let header = format!("X-Update-{update}");
+        discovery.listener.pointer_mut(FILTER).unwrap()["identity_headers"] = json!({header: "user_id"});
+        discovery.publish(&format!("good {update}"));
+        while updates(&stack).await.0 < update + 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    // The last one is in force for whoever connects from now on.
+    let mut echo = stack.get("/orders").bearer(&jwt).send().await.unwrap().upstream().unwrap();
+    while echo.header("x-update-3").as_deref() != Some("1") {
+        assert!(clients.try_join_next().is_none(), "a client failed");
+        echo = stack.get("/orders").bearer(&jwt).send().await.unwrap().upstream().unwrap();
+    }
+    flowed(known.load(Ordering::SeqCst)).await;
+    done.store(true, Ordering::SeqCst);
+    clients.join_all().await;
+    assert!(stack.upstream_hits() > known.load(Ordering::SeqCst));
+    assert!(unknown.load(Ordering::SeqCst) > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_one_is_refused_whole_and_the_one_before_serves_on() {
+    let (stack, mut discovery) = start().await;
+    let jwt = stack.login().await.unwrap().access;
+    let config = discovery.listener.pointer_mut(FILTER).unwrap();
+    config["identity_headers"] = json!({"X-New": "user_id"});
+    config["jwt"]["clock_skew"] = json!("soon");
+    discovery.publish("bad");
+    while updates(&stack).await.1 == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let log = stack.envoy_log();
+    assert!(log.contains("jwt.clock_skew: \"soon\" is not a duration"), "{log}");
+    let answer = stack.get("/orders").bearer(&jwt).send().await.unwrap();
+    assert_eq!(answer.upstream().unwrap().header("x-new"), None);
+    assert_eq!(stack.get("/orders").send().await.unwrap().status, 401);
+}

@@ -1,0 +1,58 @@
+//! A host that doesn't offer `verify_signature`: the module verifies with its own RSA, and the verdicts are the same.
+
+use serde_json::{Map, Value, json};
+use wasm_tests::{Stack, credentials};
+
+/// All that the module may call and be called by, but for `proxy_call_foreign_function`. Envoy answers the rest
+/// with an error, as a host does that lacks it.
+const CAPABILITIES: [&str; 26] = [
+    "environ_get",
+    "environ_sizes_get",
+    "fd_write",
+    "proxy_continue_stream",
+    "proxy_define_metric",
+    "proxy_get_buffer_bytes",
+    "proxy_get_current_time_nanoseconds",
+    "proxy_get_header_map_pairs",
+    "proxy_get_log_level",
+    "proxy_get_shared_data",
+    "proxy_http_call",
+    "proxy_increment_metric",
+    "proxy_log",
+    "proxy_on_configure",
+    "proxy_on_context_create",
+    "proxy_on_delete",
+    "proxy_on_done",
+    "proxy_on_http_call_response",
+    "proxy_on_log",
+    "proxy_on_request_headers",
+    "proxy_on_tick",
+    "proxy_on_vm_start",
+    "proxy_remove_header_map_value",
+    "proxy_replace_header_map_value",
+    "proxy_send_local_response",
+    "proxy_set_effective_context",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jwts_get_the_same_verdicts_from_the_module_itself() {
+    let config =
+        "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
+    let also = ["proxy_set_shared_data", "proxy_set_tick_period_milliseconds", "random_get", "proc_exit"];
+    let allowed: Map<String, Value> =
+        CAPABILITIES.iter().chain(&also).map(|name| ((*name).to_owned(), json!({}))).collect();
+    let builder = Stack::builder().envoy(move |bootstrap| {
+        bootstrap.pointer_mut(config).unwrap()["capability_restriction_config"] =
+            json!({"allowed_capabilities": allowed});
+    });
+    let stack = builder.start().await.unwrap();
+    let jwt = stack.login().await.unwrap().access;
+
+    let answer = stack.get("/orders").bearer(&jwt).send().await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.identity().unwrap()["x-user-id"], "1");
+    let forged = credentials::forged(&jwt).unwrap();
+    let answer = stack.get("/orders").bearer(&forged).send().await.unwrap();
+    assert_eq!(answer.code().as_deref(), Some("signature_invalid"));
+    assert!(stack.envoy_log().contains("the host has no verify_signature"), "{}", stack.envoy_log());
+}

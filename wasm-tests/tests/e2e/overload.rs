@@ -1,0 +1,45 @@
+//! A service that is too slow, and a cluster that takes no more requests.
+
+use std::time::Duration;
+
+use serde_json::json;
+use wasm_tests::Stack;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_is_too_slow_is_asked_twice_and_then_given_up() {
+    let config = json!({"auth_service": {"timeout": "300ms", "retries": 1}});
+    let stack = Stack::builder().config(config).start().await.unwrap();
+    let (_, token) = stack.api_token("any").await.unwrap();
+    stack.reset_counters().await.unwrap();
+    stack.fault(json!({"on": "verify", "kind": "delay", "delay_ms": 60_000})).await.unwrap();
+    let answer = stack.get("/orders").api_key(&token).send().await.unwrap();
+    assert_eq!((answer.status, answer.code().as_deref()), (503, Some("auth_service_unavailable")));
+    assert!(answer.elapsed >= Duration::from_millis(600), "{:?}", answer.elapsed);
+    assert_eq!(stack.counters().await.unwrap()["verify"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_beyond_what_the_cluster_takes_are_denied_and_the_others_served() {
+    let full = json!([{"max_requests": 2, "max_pending_requests": 2, "max_connections": 2}]);
+    let builder = Stack::builder().envoy(move |bootstrap| {
+        bootstrap["static_resources"]["clusters"][1]["circuit_breakers"]["thresholds"] = full;
+    });
+    let stack = builder.start().await.unwrap();
+    let (_, token) = stack.api_token("any").await.unwrap();
+    // The key is there before the crowd.
+    let jwt = stack.login().await.unwrap().access;
+    assert_eq!(stack.get("/orders").bearer(&jwt).send().await.unwrap().status, 200);
+    stack.fault(json!({"on": "verify", "kind": "delay", "delay_ms": 1000})).await.unwrap();
+
+    let mut requests = tokio::task::JoinSet::new();
+    for _ in 0..30 {
+        requests.spawn(stack.get("/orders").api_key(&token).send());
+    }
+    let answers: Vec<_> = requests.join_all().await.into_iter().map(Result::unwrap).collect();
+    let served = answers.iter().filter(|answer| answer.status == 200).count();
+    let denied = answers.iter().filter(|answer| answer.code().as_deref() == Some("auth_service_unavailable")).count();
+    assert_eq!(served + denied, 30);
+    assert!(served >= 2 && denied > 0, "{served} served, {denied} denied");
+    assert!(!stack.envoy_log().contains("panicked"), "{}", stack.envoy_log());
+    assert_eq!(stack.get("/orders").bearer(&jwt).send().await.unwrap().status, 200);
+}

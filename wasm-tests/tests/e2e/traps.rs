@@ -1,0 +1,121 @@
+//! A panic in the module: the VM is made anew, and nobody gets through meanwhile.
+//!
+//! The module is the filter with panics on demand, since no input is known that makes the real one trap.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use wasm_tests::{Response, Stack};
+
+/// The header that names the callback which is to panic next.
+const ORDER: &str = "x-authgate-panic";
+
+fn builder() -> wasm_tests::Builder {
+    Stack::builder().module("authgate_panics.wasm")
+}
+
+/// The gateway's answer, or nothing where it gave none.
+async fn ask(stack: &Stack, jwt: Option<&str>) -> Option<Response> {
+    let request = stack.get("/orders");
+    match jwt {
+        Some(jwt) => request.bearer(jwt),
+        None => request,
+    }
+    .send()
+    .await
+    .ok()
+}
+
+async fn serves_again_after_a_panic_in(callback: &str) {
+    let stack = builder().start().await.unwrap();
+    let jwt = stack.login().await.unwrap().access;
+    let (_, token) = stack.api_token("any").await.unwrap();
+    assert_eq!(ask(&stack, Some(&jwt)).await.unwrap().status, 200);
+
+    // An API token's request passes through every callback of a stream, and the tick follows by itself.
+    let order = stack.get("/orders").api_key(&token).header(ORDER, callback).send().await;
+    if let Ok(answer) = &order
+        && answer.status == 200
+    {
+        assert_eq!(answer.identity().unwrap()["x-user-id"], "1", "let through as somebody it isn't");
+    }
+    let trapped = Instant::now();
+    let mut passed = stack.upstream_hits();
+    let mut served = false;
+    while !served {
+        assert!(trapped.elapsed() < Duration::from_secs(20), "not served again:\n{}", stack.envoy_log());
+        if let Some(nobody) = ask(&stack, None).await {
+            assert!(matches!(nobody.status, 401 | 500 | 503), "{}: {}", nobody.status, nobody.text());
+        }
+        assert_eq!(stack.upstream_hits(), passed, "a request without a credential passed");
+        if let Some(answer) = ask(&stack, Some(&jwt)).await {
+            if answer.status == 200 {
+                passed += 1;
+                assert_eq!(answer.identity().unwrap()["x-user-id"], "1");
+            }
+            served = answer.status == 200 && stack.envoy_log().contains(&format!("injected at {callback}"));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // From the order on, so with the second that a tick may be away.
+    println!("{callback}: served again {:?} after the order", trapped.elapsed());
+    assert!(trapped.elapsed() < Duration::from_secs(4), "{:?}", trapped.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_a_stream_is_made() {
+    serves_again_after_a_panic_in("create_context").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_a_request_arrives() {
+    serves_again_after_a_panic_in("request_headers").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_actions_are_carried_out() {
+    serves_again_after_a_panic_in("carry_out").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_service_answers() {
+    serves_again_after_a_panic_in("call_response").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_a_stream_ends() {
+    serves_again_after_a_panic_in("done").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_time_passes() {
+    serves_again_after_a_panic_in("tick").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_waited_in_the_vm_are_answered_within_the_idle_timeout_and_none_passes() {
+    let hcm = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+    let builder = builder().envoy(move |bootstrap| {
+        bootstrap.pointer_mut(hcm).unwrap()["stream_idle_timeout"] = json!("3s");
+    });
+    let stack = builder.start().await.unwrap();
+    let jwt = stack.login().await.unwrap().access;
+    let (_, token) = stack.api_token("any").await.unwrap();
+    stack.fault(json!({"on": "verify", "kind": "delay", "delay_ms": 60_000})).await.unwrap();
+
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        waiting.spawn(stack.get("/orders").api_key(&token).send());
+    }
+    while stack.counters().await.unwrap()["verify_in_flight"] != 20 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let order = stack.get("/orders").bearer(&jwt).header(ORDER, "request_headers").send().await;
+    assert!(order.is_ok_and(|answer| answer.status != 200));
+    for answer in waiting.join_all().await {
+        let answer = answer.unwrap();
+        assert!(answer.status >= 400, "{}", answer.text());
+        assert!(answer.elapsed < Duration::from_secs(8), "{:?}", answer.elapsed);
+    }
+    assert_eq!(stack.upstream_hits(), 0);
+}
