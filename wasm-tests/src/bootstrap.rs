@@ -13,6 +13,22 @@ use crate::workspace;
 /// The first HTTP filter of the first listener, which is authgate.
 const FILTERS: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters";
 
+/// The connection manager of a listener, as [`crate::Builder::envoy`] hands listeners over inside the bootstrap.
+///
+/// # Panics
+/// When the listener isn't built like that of `envoy/envoy.yaml`.
+pub fn connection_manager(listener: &mut Value) -> &mut Value {
+    &mut listener["filter_chains"][0]["filters"][0]["typed_config"]
+}
+
+/// The wasm plugin's settings in a listener whose first HTTP filter is authgate.
+///
+/// # Panics
+/// As [`connection_manager`].
+pub fn plugin(listener: &mut Value) -> &mut Value {
+    &mut connection_manager(listener)["http_filters"][0]["typed_config"]["config"]
+}
+
 /// A bootstrap of Envoy, read from YAML, patched as a JSON value and written as JSON.
 #[derive(Clone, Debug)]
 pub struct Bootstrap(Value);

@@ -35,7 +35,7 @@ mod upstream;
 
 use std::path::{Path, PathBuf};
 
-pub use bootstrap::Bootstrap;
+pub use bootstrap::{Bootstrap, connection_manager, plugin};
 pub use client::{IDENTITY_HEADERS, Protocol, Request, Response};
 pub use credentials::Tokens;
 pub use envoy::LogLevel;

@@ -12,9 +12,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use wasm_tests::Stack;
-
-const FILTER: &str = "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/configuration/value";
+use wasm_tests::{Stack, plugin};
 
 /// A listener that Envoy takes from a file, and takes again whenever the file is replaced.
 struct Discovery {
@@ -106,7 +104,7 @@ async fn no_request_is_lost_and_none_gets_through() {
     for update in 1..=3 {
         flowed(known.load(Ordering::SeqCst)).await;
         let header = format!("X-Update-{update}");
-        discovery.listener.pointer_mut(FILTER).unwrap()["identity_headers"] = json!({header: "user_id"});
+        plugin(&mut discovery.listener)["configuration"]["value"]["identity_headers"] = json!({header: "user_id"});
         discovery.publish(&format!("good {update}"));
         while updates(&stack).await.0 < update + 1 {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -129,7 +127,7 @@ async fn no_request_is_lost_and_none_gets_through() {
 async fn a_bad_one_is_refused_whole_and_the_one_before_serves_on() {
     let (stack, mut discovery) = start().await;
     let jwt = stack.login().await.unwrap().access;
-    let config = discovery.listener.pointer_mut(FILTER).unwrap();
+    let config = &mut plugin(&mut discovery.listener)["configuration"]["value"];
     config["identity_headers"] = json!({"X-New": "user_id"});
     config["jwt"]["clock_skew"] = json!("soon");
     discovery.publish("bad");

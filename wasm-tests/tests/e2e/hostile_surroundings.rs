@@ -34,6 +34,14 @@ async fn bytes_that_are_not_utf8_in_any_header() {
     let answer = stack.raw(b"GET /public/\xff HTTP/1.1\r\nHost: \xff\r\nConnection: close\r\n\r\n").await.unwrap();
     let text = String::from_utf8_lossy(&answer).into_owned();
     assert!(text.starts_with("HTTP/1.1 4"), "{text}");
+    for request in [
+        &b"GET /orders HTTP/1.1\r\nHost: a\r\nX-\xff: 1\r\nConnection: close\r\n\r\n"[..],
+        b"GET /orders HTTP/1.1\r\nHost: a\r\n\xffuthorization: Bearer x\r\nConnection: close\r\n\r\n",
+        b"\xff /orders HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    ] {
+        let answer = stack.raw(request).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&answer));
+    }
     serves_on(&stack, &jwt).await;
 }
 

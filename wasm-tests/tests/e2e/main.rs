@@ -3,11 +3,13 @@
 //! A test unwraps what it needs rather than returning an error: where it panics, the harness keeps
 //! Envoy's files and prints its log.
 
+mod callout_bytes;
 mod cold_start;
 mod configuration_forms;
 mod configuration_update;
 mod demo_rows;
 mod disconnects;
+mod forwarding;
 mod harness;
 mod hostile_surroundings;
 mod key_rotation;

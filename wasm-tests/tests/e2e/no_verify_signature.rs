@@ -1,7 +1,7 @@
 //! A host that doesn't offer `verify_signature`: the module verifies with its own RSA, and the verdicts are the same.
 
 use serde_json::{Map, Value, json};
-use wasm_tests::{Stack, credentials};
+use wasm_tests::{Stack, credentials, plugin};
 
 /// All that the module may call and be called by, but for `proxy_call_foreign_function`. Envoy answers the rest
 /// with an error, as a host does that lacks it.
@@ -36,13 +36,11 @@ const CAPABILITIES: [&str; 26] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn jwts_get_the_same_verdicts_from_the_module_itself() {
-    let config =
-        "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
     let also = ["proxy_set_shared_data", "proxy_set_tick_period_milliseconds", "random_get", "proc_exit"];
     let allowed: Map<String, Value> =
         CAPABILITIES.iter().chain(&also).map(|name| ((*name).to_owned(), json!({}))).collect();
     let builder = Stack::builder().envoy(move |bootstrap| {
-        bootstrap.pointer_mut(config).unwrap()["capability_restriction_config"] =
+        plugin(&mut bootstrap["static_resources"]["listeners"][0])["capability_restriction_config"] =
             json!({"allowed_capabilities": allowed});
     });
     let stack = builder.start().await.unwrap();

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use wasm_tests::{Response, Stack};
+use wasm_tests::{Response, Stack, connection_manager};
 
 /// The header that names the callback which is to panic next.
 const ORDER: &str = "x-authgate-panic";
@@ -94,9 +94,8 @@ async fn when_time_passes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_waited_in_the_vm_are_answered_within_the_idle_timeout_and_none_passes() {
-    let hcm = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
-    let builder = builder().envoy(move |bootstrap| {
-        bootstrap.pointer_mut(hcm).unwrap()["stream_idle_timeout"] = json!("3s");
+    let builder = builder().envoy(|bootstrap| {
+        connection_manager(&mut bootstrap["static_resources"]["listeners"][0])["stream_idle_timeout"] = json!("3s");
     });
     let stack = builder.start().await.unwrap();
     let jwt = stack.login().await.unwrap().access;

@@ -1,0 +1,68 @@
+//! What reaches the upstream: renamed identity headers, and what becomes of the credential.
+
+use serde_json::{Value, json};
+use wasm_tests::{Builder, Echo, Stack, credentials, plugin};
+
+/// What the upstream sees of a request with an API token, and of one with a JWT, under this configuration.
+async fn seen(config: Value) -> (Echo, Echo, String, String) {
+    seen_by(Stack::builder().config(config)).await
+}
+
+async fn seen_by(builder: Builder) -> (Echo, Echo, String, String) {
+    let stack = builder.start().await.unwrap();
+    let jwt = stack.login().await.unwrap().access;
+    let (_, token) = stack.api_token("any").await.unwrap();
+    let by_token = stack.get("/orders").api_key(&token).send().await.unwrap();
+    let by_jwt = stack.get("/orders").bearer(&jwt).send().await.unwrap();
+    assert_eq!((by_token.status, by_jwt.status), (200, 200), "{} {}", by_token.text(), by_jwt.text());
+    (by_token.upstream().unwrap(), by_jwt.upstream().unwrap(), token, jwt)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_credential_goes_on_unless_the_configuration_says_otherwise() {
+    let (by_token, by_jwt, token, jwt) = seen(json!({})).await;
+    assert_eq!(by_token.header("authorization"), Some(format!("APIKey {token}")));
+    assert_eq!(by_jwt.header("authorization"), Some(format!("Bearer {jwt}")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_credential_can_be_kept_from_the_upstream() {
+    let (by_token, by_jwt, ..) = seen(json!({"forward_credential": false})).await;
+    assert_eq!((by_token.header("authorization"), by_jwt.header("authorization")), (None, None));
+    assert_eq!(by_token.header("x-user-id").as_deref(), Some("1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_upstream_can_get_the_verified_jwt_whatever_the_client_sent() {
+    for format in ["jwt_body", "jwt_header"] {
+        let config = json!({"forward_credential": "jwt", "api_token": {"response_format": format}});
+        let (by_token, by_jwt, _, jwt) = seen(config).await;
+        let converted = by_token.header("authorization").unwrap();
+        let claims = credentials::claims_of(converted.strip_prefix("Bearer ").unwrap()).unwrap();
+        assert_eq!((&claims["token_type"], &claims["user_id"]), (&json!("api_token"), &json!(1)), "{format}");
+        assert_eq!(by_jwt.header("authorization"), Some(format!("Bearer {jwt}")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn identity_headers_can_be_renamed_removed_and_added() {
+    let names = json!({"X-User-Id": null, "X-Platform-User-ID": "user_id", "X-Is-Admin": null,
+        "X-Issuer": "issued_by.user_type", "X-Groups": "user_groups"});
+    // Put there as it is: merging would take the nulls for its own.
+    let builder = Stack::builder().envoy(move |bootstrap| {
+        plugin(&mut bootstrap["static_resources"]["listeners"][0])["configuration"]["value"]["identity_headers"] =
+            names;
+    });
+    let (by_token, ..) = seen_by(builder).await;
+    assert_eq!(by_token.header("x-platform-user-id").as_deref(), Some("1"));
+    assert_eq!(by_token.header("x-issuer").as_deref(), Some("system_admin"));
+    assert_eq!((by_token.header("x-user-id"), by_token.header("x-is-admin")), (None, None));
+    assert!(by_token.header("x-user-email").is_some(), "the other defaults stay");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_in_response_headers_is_one_too() {
+    let (by_token, ..) = seen(json!({"api_token": {"response_format": "json_header"}})).await;
+    assert_eq!(by_token.header("x-user-id").as_deref(), Some("1"));
+    assert_eq!(by_token.header("x-is-admin").as_deref(), Some("true"));
+}
