@@ -210,7 +210,7 @@ impl Claims {
     /// commas. `Ok(None)`: the token doesn't have the claim, or has it as null.
     ///
     /// # Errors
-    /// [`NotAHeaderValue`] if the claim holds a control character, or an entry of a list a comma.
+    /// [`NotAHeaderValue`] if the claim holds a control character or outer blanks, or an entry of a list a comma.
     pub fn header_value(&self, path: ClaimPath) -> Result<Option<Cow<'_, str>>, NotAHeaderValue> {
         let role = self.role_params.as_ref();
         let issued_by = self.issued_by.as_ref();
@@ -241,7 +241,10 @@ impl Claims {
             ClaimPath::FederationId => integer(self.federation_id),
         };
         match value {
-            Some(value) if value.bytes().any(|byte| byte.is_ascii_control()) => Err(NotAHeaderValue(path)),
+            // Outer blanks are no part of a header's value (RFC 9110 section 5.5): it would reach the upstream changed.
+            Some(value) if value.bytes().any(|byte| byte.is_ascii_control()) || value.trim_matches(' ') != value => {
+                Err(NotAHeaderValue(path))
+            }
             value => Ok(value),
         }
     }
@@ -296,8 +299,8 @@ fn integers(values: Option<&[i64]>) -> Option<Cow<'static, str>> {
 
 fn list(values: Option<&[String]>) -> Result<Option<Cow<'static, str>>, NotAHeaderValue> {
     let Some(values) = values else { return Ok(None) };
-    // A group named "a,admin" must not become two.
-    if values.iter().any(|value| value.contains(',')) {
+    // A group named "a,admin" must not become two, and one named " admin" must not become "admin".
+    if values.iter().any(|value| value.contains(',') || value.trim_matches(' ') != value) {
         return Err(NotAHeaderValue(ClaimPath::UserGroups));
     }
     Ok(Some(Cow::Owned(values.join(","))))

@@ -15,7 +15,7 @@
 //!                                     │ a key came: it fits ─────────► policy ──► Resolve
 //!                                     │ a key fetched since: doesn't ► Resolve(Deny 401)
 //!                                     └ none to be had in time ──────► Resolve(Deny 503)
-//! on_disconnect: whatever the stream waited for is forgotten.
+//! on_end: whatever the stream waited for is forgotten.
 //! ```
 //!
 //! A waiting stream is an entry of one map, taken out by the verdict, so that a second verdict has nothing to apply
@@ -40,13 +40,17 @@ use crate::policy::{self, Identity, Permit, Presenter};
 use crate::public_key::store::{KeyStore, Reason};
 use crate::signature::Rs256;
 use crate::time::UnixTime;
-use key_wait::KeyWait;
+use key_wait::{KeyRoom, KeyWait};
+pub use key_wait::{MAX_WAITING_BYTES, MAX_WAITING_FOR_KEY};
 
-/// The most requests that wait for a key at once, in one worker.
-pub const MAX_WAITING_FOR_KEY: usize = 4096;
+/// The most callouts that are under way at once, in one worker: those too whose client has left.
+pub const MAX_CALLOUTS: usize = 4096;
 
-/// The most bytes of tokens that wait for a key at once, in one worker.
-pub const MAX_WAITING_BYTES: usize = 16 * 1024 * 1024;
+/// The most bytes of credentials in callouts that are under way, in one worker.
+pub const MAX_CALLOUT_BYTES: usize = 16 * 1024 * 1024;
+
+/// The least time between two lines about the service in the log, so that clients can't fill it.
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A request, by the number that the host gave its stream.
 pub type StreamId = u32;
@@ -139,15 +143,26 @@ enum Call {
     PublicKey { began: UnixTime, retries: u32 },
 }
 
+impl Call {
+    /// The bytes of the credential that it keeps.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Verify { request, .. } => request.authorization.as_ref().map_or(0, String::len),
+            Self::PublicKey { .. } => 0,
+        }
+    }
+}
+
 /// The state of one worker.
 #[derive(Debug)]
 pub struct Filter {
     config: Config,
     keys: KeyStore,
     waiting: BTreeMap<StreamId, Waiting>,
-    waiting_for_key: usize,
-    waiting_bytes: usize,
+    key_room: KeyRoom,
     calls: BTreeMap<CallId, Call>,
+    call_bytes: usize,
+    logged: Option<UnixTime>,
     next_call: u64,
     actions: VecDeque<Action>,
 }
@@ -159,9 +174,10 @@ impl Filter {
             keys: KeyStore::new(&config),
             config,
             waiting: BTreeMap::new(),
-            waiting_for_key: 0,
-            waiting_bytes: 0,
+            key_room: KeyRoom::default(),
             calls: BTreeMap::new(),
+            call_bytes: 0,
+            logged: None,
             next_call: 0,
             actions: VecDeque::new(),
         }
@@ -196,7 +212,8 @@ impl Filter {
         host: &impl Host,
     ) {
         let call = self.calls.remove(&call);
-        if call.is_some() {
+        if let Some(call) = &call {
+            self.call_bytes -= call.bytes();
             host.shift(Gauge::CalloutsInFlight, -1);
         }
         match call {
@@ -219,6 +236,8 @@ impl Filter {
 
     /// The stream has ended, whether its client left or its response is complete.
     pub fn on_end(&mut self, stream: StreamId, host: &impl Host) {
+        // Its verdict may be there and not carried out yet.
+        self.actions.retain(|action| !matches!(action, Action::Resolve { stream: ended, .. } if *ended == stream));
         if let Some(Waiting { ticket, .. }) = self.take_waiting(stream) {
             host.count(Counter::Request { outcome: Outcome::Cancelled, source: ticket.source, reason: None });
         }
@@ -230,8 +249,8 @@ impl Filter {
     }
 
     /// How soon [`Self::on_tick`] wants to be called: soon while requests wait for what another worker may bring.
-    pub const fn tick_period(&self) -> Duration {
-        if self.waiting_for_key > 0 { Duration::from_millis(20) } else { Duration::from_secs(1) }
+    pub fn tick_period(&self) -> Duration {
+        self.key_room.tick_period().unwrap_or(Duration::from_secs(1))
     }
 
     /// How many requests wait.
@@ -270,6 +289,10 @@ impl Filter {
             credential @ (Credential::ApiToken(_) | Credential::Other(_)) => {
                 ticket.source = Source::Callout;
                 let request = introspection::question(credential, &self.config);
+                let bytes = request.authorization.as_ref().map_or(0, String::len);
+                if self.calls.len() >= MAX_CALLOUTS || self.call_bytes + bytes > MAX_CALLOUT_BYTES {
+                    return Err(Code::AuthServiceUnavailable.into());
+                }
                 let retries = self.config.auth_service.retries;
                 self.call(request.clone(), Call::Verify { stream, request, retries }, host);
                 Ok(Progress::Waits(Wait::Answer))
@@ -289,8 +312,8 @@ impl Filter {
         match self.verify(jwt, now, host) {
             Ok(identity) => Ok(Progress::Done(self.authorise(identity, presenter, rule)?)),
             Err(jwt) => {
-                let tried = self.keys.fetched_at();
-                let wait = Box::new(KeyWait { jwt: jwt.into_owned(), presenter, since: now, tried });
+                let tried = self.keys.generation();
+                let wait = Box::new(KeyWait { token: jwt.into_token(), presenter, since: now, tried });
                 self.wait_for_key(wait, rule, now, host)
             }
         }
@@ -321,7 +344,7 @@ impl Filter {
         let verdict = introspection::read(answer, self.config.api_token.response_format);
         let progress = match verdict {
             Err(outage) if retries > 0 => {
-                log::warn!("auth service, trying again: {outage}");
+                log::debug!("auth service, trying again: {outage}");
                 self.call(request.clone(), Call::Verify { stream, request, retries: retries - 1 }, host);
                 Ok(Progress::Waits(Wait::Answer))
             }
@@ -348,26 +371,34 @@ impl Filter {
                 Ok(Progress::Done(self.authorise(identity, Presenter::Service, rule)?))
             }
             Ok(Verdict::Jwt(token)) => {
-                let unusable = |problem: String| {
-                    log::error!("auth service: its JWT is unusable: {problem}");
-                    Code::AuthServiceUnavailable
+                let jwt = match UntrustedJwt::parse(&token) {
+                    Ok(jwt) => jwt,
+                    Err(error) => return Err(self.outage(format_args!("its JWT is unusable: {error}"), now)),
                 };
-                let jwt = UntrustedJwt::parse(&token).map_err(|error| unusable(error.to_string()))?;
-                jwt.claims().check_time(now, skew).map_err(|error| unusable(error.to_string()))?;
+                if let Err(error) = jwt.claims().check_time(now, skew) {
+                    return Err(self.outage(format_args!("its JWT is unusable: {error}"), now));
+                }
                 self.progress(jwt, Presenter::Service, rule, now, host)
             }
             Ok(Verdict::Rejected) => Err(Code::TokenRejected.into()),
             Ok(Verdict::Forbidden) => Err(Code::ForbiddenByService.into()),
-            Err(outage) => {
-                log::error!("auth service: {outage}");
-                Err(Code::AuthServiceUnavailable.into())
-            }
+            Err(outage) => Err(self.outage(format_args!("{outage}"), now)),
         }
+    }
+
+    /// The denial for want of a verdict, and a line in the log unless there was one just now.
+    fn outage(&mut self, problem: std::fmt::Arguments<'_>, now: UnixTime) -> Denial {
+        if self.logged.is_none_or(|last| now.has_passed(LOG_INTERVAL, last)) {
+            self.logged = Some(now);
+            log::error!("auth service: {problem}");
+        }
+        Code::AuthServiceUnavailable.into()
     }
 
     fn call(&mut self, request: CalloutRequest, call: Call, host: &impl Host) {
         let id = CallId(self.next_call);
         self.next_call += 1;
+        self.call_bytes += call.bytes();
         self.calls.insert(id, call);
         self.actions.push_back(Action::Callout { call: id, request });
         host.shift(Gauge::CalloutsInFlight, 1);
@@ -405,6 +436,21 @@ impl Filter {
                 Resolution::Deny(denial.response(&client, &self.config.realm))
             }
         })
+    }
+
+    fn hold(&mut self, stream: StreamId, waiting: Waiting) {
+        if let Wait::Key(wait) = &waiting.wait {
+            self.key_room.enter(wait);
+        }
+        self.waiting.insert(stream, waiting);
+    }
+
+    fn take_waiting(&mut self, stream: StreamId) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&stream)?;
+        if let Wait::Key(wait) = &waiting.wait {
+            self.key_room.leave(wait);
+        }
+        Some(waiting)
     }
 
     fn resolve(&mut self, stream: StreamId, resolution: Resolution) {

@@ -8,8 +8,6 @@
 //! Everything that can be refused without arithmetic is refused by [`UntrustedJwt::parse`]. The algorithm is ours;
 //! what the header says of keys (`jwk`, `jku`, `x5u`, `x5c`, `kid`) is never looked at.
 
-use std::borrow::Cow;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jwt_compact::Algorithm;
@@ -75,7 +73,7 @@ fn is_there<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D
 /// A well-formed JWT that claims to be signed with RS256. Its claims mean nothing yet.
 #[derive(Debug, Clone)]
 pub struct UntrustedJwt<'t> {
-    token: Cow<'t, [u8]>,
+    token: &'t [u8],
     signed_bytes: usize,
     signature: Rs256Signature,
     claims: Box<Claims>,
@@ -108,7 +106,7 @@ impl<'t> UntrustedJwt<'t> {
             return Err(ParseError::SignatureLength);
         }
         let claims = Box::new(Claims::from_json(&decode(claims)?)?);
-        Ok(Self { token: Cow::Borrowed(token), signed_bytes, signature, claims })
+        Ok(Self { token, signed_bytes, signature, claims })
     }
 
     /// The unverified claims: enough to refuse, never enough to accept.
@@ -116,19 +114,9 @@ impl<'t> UntrustedJwt<'t> {
         &self.claims
     }
 
-    /// Keeps the token beyond the request that it came with.
-    pub fn into_owned(self) -> UntrustedJwt<'static> {
-        UntrustedJwt { token: Cow::Owned(self.token.into_owned()), ..self }
-    }
-
-    /// The token's length, in bytes.
-    pub fn len(&self) -> usize {
-        self.token.len()
-    }
-
-    /// Whether the token is empty, which no parsed one is.
-    pub fn is_empty(&self) -> bool {
-        self.token.is_empty()
+    /// The token itself, to be kept beyond the request that it came with.
+    pub fn into_token(self) -> Vec<u8> {
+        self.token.to_vec()
     }
 
     /// Tries the keys in turn. The only way to [`VerifiedClaims`] of a JWT.
@@ -142,7 +130,7 @@ impl<'t> UntrustedJwt<'t> {
         let signed = self.token.get(..self.signed_bytes).unwrap_or_default();
         for key in keys {
             if algorithm.verify_signature(&self.signature, key, signed) {
-                return Ok(VerifiedClaims { claims: self.claims, token: self.token.into_owned() });
+                return Ok(VerifiedClaims { claims: self.claims, token: self.token.to_vec() });
             }
         }
         Err(self)

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 /// The longest path with anything to interpret in it that is looked at, in bytes.
-pub const MAX_BYTES: usize = 4096;
+pub const MAX_BYTES: usize = 2048;
 
 /// The most readings that a path may have.
 pub const MAX_READINGS: usize = 64;
@@ -47,18 +47,31 @@ pub fn readings(path: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, Ambiguous> {
     let mut next = 0;
     while let Some((reading, decoded)) = found.get(next).cloned() {
         next += 1;
-        let mut derived = vec![
-            (cut_at(&reading, |byte| matches!(byte, b'?' | b'#')).to_vec(), decoded),
-            (cut_at(&reading, |byte| byte == b';').to_vec(), decoded),
-            (without_parameters(&reading), decoded),
-            (backslashes_as_slashes(&reading), decoded),
-            (merge_slashes(&reading), decoded),
-            (resolve_dots(&reading), decoded),
-        ];
+        let mut derived: Vec<(Vec<u8>, u8)> = Vec::new();
+        let mut derive = |reading: Vec<u8>| derived.push((reading, decoded));
+        // What a step has nothing to do to is not worth a copy: paths come from anybody.
+        if reading.iter().any(|byte| matches!(byte, b'?' | b'#')) {
+            derive(cut_at(&reading, |byte| matches!(byte, b'?' | b'#')).to_vec());
+        }
+        if reading.contains(&b';') {
+            derive(cut_at(&reading, |byte| byte == b';').to_vec());
+            derive(without_parameters(&reading));
+        }
+        if reading.contains(&b'\\') {
+            derive(backslashes_as_slashes(&reading));
+        }
+        if reading.windows(2).any(|pair| pair == b"//") {
+            derive(merge_slashes(&reading));
+        }
+        if reading.windows(2).any(|pair| pair == b"/.") {
+            derive(resolve_dots(&reading));
+        }
         if decoded < 2 && reading.contains(&b'%') {
-            derived.push((decode(&reading, |_| false)?, decoded + 1));
-            // As Apache and Tomcat can be told to, and as every URL parser of a browser treats `%2e`.
-            derived.push((decode(&reading, |byte| matches!(byte, b'/' | b'\\'))?, decoded + 1));
+            // Slashes kept as Apache and Tomcat can be told to, for each kind on its own, and as every URL parser of a
+            // browser does while it takes `%2e` for a dot.
+            for kept in [&b""[..], b"/\\", b"/", b"\\"] {
+                derived.push((decode(&reading, |byte| kept.contains(&byte))?, decoded + 1));
+            }
         }
         for (reading, decoded) in derived {
             if !found.iter().any(|(known, times)| *known == reading && *times <= decoded) {

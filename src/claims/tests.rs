@@ -378,6 +378,8 @@ fn a_group_with_a_comma_cannot_become_two() {
     };
     assert_eq!(value(json!(["a,admin"])), Err(NotAHeaderValue(ClaimPath::UserGroups)));
     assert_eq!(value(json!(["a", ","])), Err(NotAHeaderValue(ClaimPath::UserGroups)));
+    assert_eq!(value(json!(["a", " admin"])), Err(NotAHeaderValue(ClaimPath::UserGroups)));
+    assert_eq!(value(json!(["a b"])), Ok(Some("a b".into())));
     assert_eq!(value(json!(["a", "b c"])), Ok(Some("a,b c".to_owned())));
     assert_eq!(value(json!([])), Ok(Some(String::new())));
     assert_eq!(value(Value::Null), Ok(None));

@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, IntoDeserializer as _, MapAccess, Visitor};
 
 use super::{
     ApiToken, AuthService, Config, ConfigError, ForwardCredential, HeaderType, IdentityHeaders, Jwt, PublicKeySource,
@@ -143,13 +143,13 @@ impl Default for RawPublicKey {
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RawApiToken {
-    response_format: ResponseFormat,
-    header_types: Vec<HeaderType>,
+    response_format: Word<ResponseFormat>,
+    header_types: Vec<Word<HeaderType>>,
 }
 
 impl Default for RawApiToken {
     fn default() -> Self {
-        Self { response_format: ResponseFormat::JsonBody, header_types: vec![HeaderType::Apikey] }
+        Self { response_format: Word(ResponseFormat::JsonBody), header_types: vec![Word(HeaderType::Apikey)] }
     }
 }
 
@@ -199,12 +199,22 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
     T::deserialize(deserializer).map(Some)
 }
 
+/// One of a set of words: what serde derives for an enum takes an object with the word as its key as well.
+#[derive(Debug)]
+struct Word<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Word<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::deserialize(String::deserialize(deserializer)?.into_deserializer()).map(Self)
+    }
+}
+
 /// `true`, `false` or `"jwt"`.
 #[derive(Debug, serde::Deserialize)]
 #[serde(untagged, expecting = "expected true, false or \"jwt\"")]
 enum RawForwardCredential {
     Flag(bool),
-    Jwt(JwtWord),
+    Jwt(Word<JwtWord>),
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -272,16 +282,29 @@ impl TryFrom<RawConfig> for Config {
 
     fn try_from(raw: RawConfig) -> Result<Self, ConfigError> {
         let api_token = ApiToken {
-            response_format: raw.api_token.response_format,
-            header_types: value::distinct("api_token.header_types", raw.api_token.header_types)?,
+            response_format: raw.api_token.response_format.0,
+            header_types: value::distinct(
+                "api_token.header_types",
+                raw.api_token.header_types.into_iter().map(|Word(kind)| kind).collect(),
+            )?,
         };
+        if !api_token.accepts(HeaderType::Apikey) && !api_token.accepts(HeaderType::Other) {
+            return Err(ConfigError::new(
+                "api_token.header_types",
+                "without apikey and other nothing is ever asked about",
+            ));
+        }
+        if api_token.accepts(HeaderType::Other) && api_token.response_format == ResponseFormat::JsonHeader {
+            // It doesn't tell the type of a token, and of other credentials nothing is known.
+            return Err(ConfigError::new("api_token.header_types", "other contradicts response_format json_header"));
+        }
         let forward_credential = match raw.forward_credential {
             RawForwardCredential::Flag(true) => ForwardCredential::Keep,
             RawForwardCredential::Flag(false) => ForwardCredential::Remove,
-            RawForwardCredential::Jwt(JwtWord::Jwt) if api_token.response_format.is_jwt() => {
+            RawForwardCredential::Jwt(Word(JwtWord::Jwt)) if api_token.response_format.is_jwt() => {
                 ForwardCredential::VerifiedJwt
             }
-            RawForwardCredential::Jwt(JwtWord::Jwt) => {
+            RawForwardCredential::Jwt(Word(JwtWord::Jwt)) => {
                 return Err(ConfigError::new(
                     "forward_credential",
                     "\"jwt\" needs api_token.response_format jwt_body or jwt_header",

@@ -295,6 +295,11 @@ fn empty_and_impossible_values_are_named() {
         (r#""jwt": {"public_key": {"pem": [""]}}"#, "jwt.public_key.pem[0]"),
         (r#""jwt": {"public_key": {"pem": ["-----BEGIN PUBLIC KEY-----"]}}"#, "jwt.public_key.pem[0]"),
         (r#""api_token": {"header_types": []}"#, "api_token.header_types"),
+        (r#""api_token": {"header_types": ["jwt"]}"#, "api_token.header_types"),
+        (
+            r#""api_token": {"header_types": ["apikey", "other"], "response_format": "json_header"}"#,
+            "api_token.header_types",
+        ),
         (r#""api_token": {"header_types": ["jwt", "apikey", "jwt"]}"#, "api_token.header_types[2]"),
         (r#""rules": [{"match": {}}]"#, "rules[0].match"),
         (r#""rules": [{"match": {"path": ""}}]"#, "rules[0].match.path"),
@@ -458,4 +463,16 @@ fn the_size_is_bounded() {
     assert_eq!(Config::from_bytes(padded(1024 * 1024 + 1).as_bytes()).unwrap_err().path, "configuration");
     let deep = format!(r#"{{"rules": {}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
     assert!(Config::from_bytes(deep.as_bytes()).is_err());
+}
+
+#[test]
+fn a_word_is_a_string_and_no_object_with_that_key() {
+    for (fields, path) in [
+        (r#""api_token": {"response_format": {"json_body": null}}"#, "api_token.response_format"),
+        (r#""api_token": {"header_types": [{"apikey": null}]}"#, "api_token.header_types[0]"),
+        (r#""api_token": {"response_format": "jwt_body"}, "forward_credential": {"jwt": null}"#, "forward_credential"),
+    ] {
+        let error = Config::from_bytes(format!(r#"{{"auth_service": {{"cluster": "c"}}, {fields}}}"#).as_bytes());
+        assert_eq!(error.unwrap_err().path, path);
+    }
 }

@@ -1,6 +1,8 @@
 //! Requests that wait for a public key: held in a bounded room, looked at again whenever a key comes.
 
-use super::{Call, Filter, MAX_WAITING_BYTES, MAX_WAITING_FOR_KEY, Progress, StreamId, Wait, Waiting, time_code};
+use std::time::Duration;
+
+use super::{Call, Filter, Progress, StreamId, Wait, Waiting, time_code};
 use crate::decision::{Code, Denial};
 use crate::host::Host;
 use crate::introspection::{self, CalloutError, CalloutRequest, CalloutResponse};
@@ -11,33 +13,82 @@ use crate::public_key::PublicKey;
 use crate::public_key::store::{Attempt, Reason};
 use crate::time::UnixTime;
 
+/// The most requests that wait for a key at once, in one worker.
+pub const MAX_WAITING_FOR_KEY: usize = 4096;
+
+/// The most bytes of tokens that wait for a key at once, in one worker.
+pub const MAX_WAITING_BYTES: usize = 16 * 1024 * 1024;
+
+/// The most requests that are ended in one go. Envoy sends the responses one inside the other, and some 300 of them
+/// exhaust the VM's stack; verifying their signatures would keep the worker's other clients waiting, too.
+const AT_ONCE: usize = 32;
+
+/// How often every request is looked at although nothing has changed, for those whose time is over.
+const ROUND: Duration = Duration::from_secs(1);
+
 /// What is kept of a request whose JWT fits no key that is known.
 #[derive(Debug)]
 pub(super) struct KeyWait {
-    pub(super) jwt: UntrustedJwt<'static>,
+    /// Taken apart again for each try: what it was parsed into may be many times larger.
+    pub(super) token: Vec<u8>,
     pub(super) presenter: Presenter,
     /// A key that was fetched since then settles it.
     pub(super) since: UnixTime,
-    /// With which key the signature was tried last.
-    pub(super) tried: Option<UnixTime>,
+    /// With which generation of keys the signature was tried last.
+    pub(super) tried: u64,
+}
+
+/// The requests that wait for a key, but for what all waiting requests have in common.
+#[derive(Debug, Default)]
+pub(super) struct KeyRoom {
+    count: usize,
+    bytes: usize,
+    /// Those that are to be looked at next, in order.
+    round: std::collections::VecDeque<StreamId>,
+    /// When the round was last begun, and what was known of the key then.
+    begun: Option<(UnixTime, Option<UnixTime>, Attempt)>,
+}
+
+impl KeyRoom {
+    /// How soon it wants to be looked at again; `None`: not before something happens.
+    pub(super) fn tick_period(&self) -> Option<Duration> {
+        if self.round.is_empty() {
+            (self.count > 0).then_some(Duration::from_millis(20))
+        } else {
+            Some(Duration::from_millis(1))
+        }
+    }
+
+    fn takes(&self, token: &[u8]) -> bool {
+        self.count < MAX_WAITING_FOR_KEY && self.bytes + token.len() <= MAX_WAITING_BYTES
+    }
+
+    pub(super) fn enter(&mut self, wait: &KeyWait) {
+        self.count += 1;
+        self.bytes += wait.token.len();
+    }
+
+    pub(super) fn leave(&mut self, wait: &KeyWait) {
+        self.count -= 1;
+        self.bytes -= wait.token.len();
+    }
 }
 
 impl Filter {
     /// Lets a JWT wait whose signature fits no known key, or says at once why that is of no use.
     pub(super) fn wait_for_key(
         &mut self,
-        mut wait: Box<KeyWait>,
+        wait: Box<KeyWait>,
         rule: Option<usize>,
         now: UnixTime,
         host: &impl Host,
     ) -> Result<Progress, Denial> {
         // Another worker may have fetched the key since the last tick.
-        if self.keys.synchronise(now, host) {
-            wait.tried = None;
-        }
-        let progress = self.try_key_wait(wait, rule, now, host)?;
+        self.keys.synchronise(now, host);
+        let attempt = self.keys.attempt(now, host);
+        let progress = self.try_key_wait(wait, rule, attempt, now, host)?;
         if let Progress::Waits(Wait::Key(wait)) = &progress {
-            if self.waiting_for_key >= MAX_WAITING_FOR_KEY || self.waiting_bytes + wait.jwt.len() > MAX_WAITING_BYTES {
+            if !self.key_room.takes(&wait.token) {
                 return Err(Code::PublicKeyUnavailable.into());
             }
             self.fetch_key(Reason::SignatureFailed, now, host);
@@ -45,44 +96,42 @@ impl Filter {
         Ok(progress)
     }
 
-    pub(super) fn hold(&mut self, stream: StreamId, waiting: Waiting) {
-        if let Wait::Key(wait) = &waiting.wait {
-            self.waiting_for_key += 1;
-            self.waiting_bytes += wait.jwt.len();
-        }
-        self.waiting.insert(stream, waiting);
-    }
-
-    pub(super) fn take_waiting(&mut self, stream: StreamId) -> Option<Waiting> {
-        let waiting = self.waiting.remove(&stream)?;
-        if let Wait::Key(wait) = &waiting.wait {
-            self.waiting_for_key -= 1;
-            self.waiting_bytes -= wait.jwt.len();
-        }
-        Some(waiting)
-    }
-
-    /// Looks again at every request that waits for a key, and sees to it that a key is on its way.
+    /// Looks again at requests that wait for a key, at [`AT_ONCE`] of them at the most, and sees to it that a key is
+    /// on its way.
     pub(super) fn settle_key_waits(&mut self, now: UnixTime, host: &impl Host) {
-        if self.waiting_for_key == 0 {
+        if self.key_room.count == 0 {
+            self.key_room.round.clear();
             return;
         }
-        let streams: Vec<StreamId> = self
-            .waiting
-            .iter()
-            .filter(|(_, waiting)| matches!(waiting.wait, Wait::Key(_)))
-            .map(|(stream, _)| *stream)
-            .collect();
+        let attempt = self.keys.attempt(now, host);
+        let fetched = self.keys.fetched_at();
+        let is_new = self.key_room.begun.is_none_or(|(at, known_key, known_attempt)| {
+            now.has_passed(ROUND, at) || (known_key, known_attempt) != (fetched, attempt)
+        });
+        if is_new {
+            let waits = |waiting: &Waiting| matches!(waiting.wait, Wait::Key(_));
+            let round = self.waiting.iter().filter(|(_, waiting)| waits(waiting)).map(|(stream, _)| *stream);
+            self.key_room.round = round.collect();
+            self.key_room.begun = Some((now, fetched, attempt));
+        }
+        let chunk = self.key_room.round.len().min(AT_ONCE);
+        let streams: Vec<StreamId> = self.key_room.round.drain(..chunk).collect();
         for stream in streams {
-            let Some(Waiting { ticket, wait: Wait::Key(wait) }) = self.take_waiting(stream) else {
-                continue;
+            let (ticket, wait) = match self.take_waiting(stream) {
+                Some(Waiting { ticket, wait: Wait::Key(wait) }) => (ticket, wait),
+                // Its client left, and the host gave its number to another.
+                Some(other) => {
+                    self.hold(stream, other);
+                    continue;
+                }
+                None => continue,
             };
-            let progress = self.try_key_wait(wait, ticket.rule, now, host);
+            let progress = self.try_key_wait(wait, ticket.rule, attempt, now, host);
             if let Some(resolution) = self.proceed(stream, ticket, progress, host) {
                 self.resolve(stream, resolution);
             }
         }
-        if self.waiting_for_key > 0 {
+        if self.key_room.count > 0 {
             self.fetch_key(Reason::SignatureFailed, now, host);
         }
     }
@@ -91,34 +140,33 @@ impl Filter {
         &self,
         mut wait: Box<KeyWait>,
         rule: Option<usize>,
+        attempt: Attempt,
         now: UnixTime,
         host: &impl Host,
     ) -> Result<Progress, Denial> {
-        let key = self.keys.fetched_at();
-        if wait.tried != key {
-            wait.tried = key;
-            wait.jwt
-                .claims()
-                .check_time(now, self.config.jwt.clock_skew)
-                .map_err(|error| wait.presenter.denied(time_code(error)))?;
-            match self.verify(wait.jwt, now, host) {
-                Ok(identity) => return Ok(Progress::Done(self.authorise(identity, wait.presenter, rule)?)),
-                Err(jwt) => wait.jwt = jwt,
+        let presenter = wait.presenter;
+        if wait.tried != self.keys.generation() {
+            wait.tried = self.keys.generation();
+            let jwt = UntrustedJwt::parse(&wait.token).map_err(|_| presenter.denied(Code::TokenMalformed))?;
+            let time = jwt.claims().check_time(now, self.config.jwt.clock_skew);
+            time.map_err(|error| presenter.denied(time_code(error)))?;
+            if let Ok(identity) = self.verify(jwt, now, host) {
+                return Ok(Progress::Done(self.authorise(identity, presenter, rule)?));
             }
         }
         if self.keys.can_judge(wait.since, now) {
-            return Err(wait.presenter.denied(Code::SignatureInvalid));
+            return Err(presenter.denied(Code::SignatureInvalid));
         }
         let began_since = |since: UnixTime| since >= wait.since && since <= now;
-        let has_failed = matches!(self.keys.attempt(now, host), Attempt::Failed { since } if began_since(since));
+        let has_failed = matches!(attempt, Attempt::Failed { since } if began_since(since));
         if has_failed || now.has_passed(self.keys.longest_wait(), wait.since) {
-            return Err(self.no_key(now, host));
+            return Err(self.no_key(attempt, now));
         }
         Ok(Progress::Waits(Wait::Key(wait)))
     }
 
-    fn no_key(&self, now: UnixTime, host: &impl Host) -> Denial {
-        let next = self.keys.next_fetch(Reason::Due, now, host).and_then(|next| next.since(now));
+    fn no_key(&self, attempt: Attempt, now: UnixTime) -> Denial {
+        let next = self.keys.next_fetch(Reason::Due, attempt, now).and_then(|next| next.since(now));
         Denial { code: Code::PublicKeyUnavailable, retry_after: Some(next.unwrap_or_default()) }
     }
 
@@ -152,7 +200,7 @@ impl Filter {
                 self.keys.succeed(key, began, now, host);
             }
             Err(problem) if retries > 0 => {
-                log::warn!("public key not fetched, trying again: {problem}");
+                log::debug!("public key not fetched, trying again: {problem}");
                 self.call_for_key(began, retries - 1, host);
                 return;
             }

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -27,7 +28,8 @@ pub const BEGIN: u64 = 1_800_000_000;
 
 /// The service's key of a number.
 pub fn key(number: usize) -> PublicKey {
-    PublicKey::from_pem(KEYS[number]).unwrap()
+    static PARSED: LazyLock<[PublicKey; 3]> = LazyLock::new(|| KEYS.map(|pem| PublicKey::from_pem(pem).unwrap()));
+    PARSED[number].clone()
 }
 
 /// What stands for RSA here: a signature that only fits its key and message, as long as a real one.
@@ -307,6 +309,13 @@ impl World {
         self.pending.retain(|other| (other.worker, other.call) != (pending.worker, pending.call));
         self.workers[pending.worker].on_answer(pending.call, answer.response(), self.now, &self.process);
         self.collect(pending.worker);
+    }
+
+    /// A callout for the key that was set aside is answered at last, with the key of this number.
+    pub fn answer_key_late(&mut self, worker: usize, call: CallId, number: usize) {
+        let answer = Answer::json(&json!({"public_key": KEYS[number]}));
+        self.workers[worker].on_answer(call, answer.response(), self.now, &self.process);
+        self.collect(worker);
     }
 
     /// All callouts are answered, those too that the answers lead to.

@@ -51,16 +51,16 @@ fn the_question_names_kinds_and_format() {
     for (changes, path) in [
         (json!({}), "/auth/verify?header_types=apikey&response_format=json_body"),
         (
-            json!({"api_token": {"header_types": ["apikey", "jwt", "other"], "response_format": "json_header"}}),
-            "/auth/verify?header_types=apikey,jwt,other&response_format=json_header",
+            json!({"api_token": {"header_types": ["apikey", "jwt", "other"], "response_format": "jwt_header"}}),
+            "/auth/verify?header_types=apikey,jwt,other&response_format=jwt_header",
         ),
         (
             json!({"api_token": {"header_types": ["other"], "response_format": "jwt_body"}}),
             "/auth/verify?header_types=other&response_format=jwt_body",
         ),
         (
-            json!({"api_token": {"response_format": "jwt_header"}, "auth_service": {"cluster": "c", "verify_path": "/v"}}),
-            "/v?header_types=apikey&response_format=jwt_header",
+            json!({"api_token": {"response_format": "json_header"}, "auth_service": {"cluster": "c", "verify_path": "/v"}}),
+            "/v?header_types=apikey&response_format=json_header",
         ),
         (
             json!({"auth_service": {"cluster": "c", "verify_path": "/v?tenant=a"}}),

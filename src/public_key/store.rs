@@ -27,6 +27,10 @@ const RETRY_WITHOUT_KEY: Duration = Duration::from_secs(1);
 /// Added to the time that an attempt may take before another worker takes it for dead.
 const LEASE_SLACK: Duration = Duration::from_secs(1);
 
+/// No request waits longer than this for a key, so that it gets its answer from the filter and not from Envoy's
+/// `stream_idle_timeout`, 30 s in the shipped configuration.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
 /// The key that the service served at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Fetched {
@@ -111,6 +115,8 @@ pub enum Reason {
 pub struct KeyStore {
     pinned: Vec<PublicKey>,
     current: Option<Fetched>,
+    /// Counts the keys that there have been, so that nobody tries one twice.
+    generation: u64,
     /// The key before the current one and until when it is still accepted: requests that were under way when
     /// the key changed are not refused for it.
     previous: Option<(PublicKey, UnixTime)>,
@@ -131,6 +137,7 @@ impl KeyStore {
         Self {
             pinned: config.jwt.public_key.pem.clone(),
             current: None,
+            generation: 0,
             previous: None,
             ttl: config.jwt.public_key.ttl,
             min_refetch_interval: config.jwt.public_key.min_refetch_interval,
@@ -157,6 +164,11 @@ impl KeyStore {
         self.current.as_ref().map(|fetched| fetched.at)
     }
 
+    /// A number that changes when the keys do; one that was fetched again unchanged doesn't count.
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// Whether the key was fetched after `arrived`, so that a signature which doesn't fit it now never will.
     pub fn can_judge(&self, arrived: UnixTime, now: UnixTime) -> bool {
         self.is_pinned() || self.fetched_at().is_some_and(|at| arrived <= at && at <= now)
@@ -174,7 +186,8 @@ impl KeyStore {
             return false;
         };
         let at = UnixTime::from_nanos(u64::from_le_bytes(*at));
-        if self.fetched_at() == Some(at) {
+        // An older one comes of a worker whose answer was late; but a time to come is that of a clock since set back.
+        if self.fetched_at().is_some_and(|known| at == known || at < known && known <= now) {
             return false;
         }
         let known = self.current.as_ref().map(|fetched| &fetched.key).filter(|key| key.der() == der);
@@ -196,8 +209,8 @@ impl KeyStore {
     }
 
     /// When the next fetch for `reason` may begin; `None` while one is in flight.
-    pub fn next_fetch(&self, reason: Reason, now: UnixTime, host: &impl Host) -> Option<UnixTime> {
-        self.earliest(reason, now, self.attempt(now, host))
+    pub fn next_fetch(&self, reason: Reason, attempt: Attempt, now: UnixTime) -> Option<UnixTime> {
+        self.earliest(reason, now, attempt)
     }
 
     /// Tries to become the one worker that fetches the key. True: the caller sends the request now, and calls
@@ -216,25 +229,46 @@ impl KeyStore {
 
     /// The service answered an attempt that began at `began` with `key`.
     pub fn succeed(&mut self, key: PublicKey, began: UnixTime, now: UnixTime, host: &impl Host) {
-        let mut record = began.as_nanos().to_le_bytes().to_vec();
-        record.extend_from_slice(key.der());
-        // The key first: whoever sees that the attempt succeeded finds it.
-        write_anyway(host, &self.key_name, &record);
-        write_anyway(host, &self.attempt_name, &Attempt::Succeeded { since: began }.encode());
-        self.install(Fetched { key, at: began }, now);
+        // An attempt that outlived its lease may have been overtaken by another worker's.
+        self.synchronise(now, host);
+        if self.fetched_at().is_none_or(|known| known <= began || known > now) {
+            let mut record = began.as_nanos().to_le_bytes().to_vec();
+            record.extend_from_slice(key.der());
+            // The key first: whoever sees that the attempt succeeded finds it.
+            let written = host.set_shared_data(&self.key_name, &record, Write::Always);
+            debug_assert_eq!(written, Ok(()), "an unconditional write has nothing to conflict with");
+            self.install(Fetched { key, at: began }, now);
+        }
+        self.end(Attempt::Succeeded { since: began }, began, host);
     }
 
     /// The attempt that began at `began` brought no key; the old one stays.
     pub fn fail(&self, began: UnixTime, host: &impl Host) {
-        write_anyway(host, &self.attempt_name, &Attempt::Failed { since: began }.encode());
+        self.end(Attempt::Failed { since: began }, began, host);
+    }
+
+    /// Records how the attempt ended, unless it is another worker's by now.
+    fn end(&self, outcome: Attempt, began: UnixTime, host: &impl Host) {
+        if let Some(SharedValue { bytes, cas }) = host.shared_data(&self.attempt_name)
+            && Attempt::decode(&bytes) == (Attempt::InFlight { since: began })
+        {
+            let written: Result<(), Conflict> =
+                host.set_shared_data(&self.attempt_name, &outcome.encode(), Write::IfVersion(cas));
+            if written.is_err() {
+                log::debug!("another worker took the attempt over");
+            }
+        }
     }
 
     /// The longest that a request can have to wait for a fetch that begins after it arrived, and its end.
     pub fn longest_wait(&self) -> Duration {
-        self.lease + self.min_refetch_interval + self.lease
+        (self.lease + self.min_refetch_interval + self.lease).min(LONGEST_WAIT)
     }
 
     fn install(&mut self, fetched: Fetched, now: UnixTime) {
+        if self.current.as_ref().is_none_or(|before| before.key != fetched.key) {
+            self.generation += 1;
+        }
         if let Some(before) = self.current.take()
             && before.key != fetched.key
         {
@@ -268,11 +302,4 @@ impl KeyStore {
             Attempt::Succeeded { since } | Attempt::Failed { since } => Some(since.after(gap)),
         }
     }
-}
-
-/// Only the worker that won the attempt writes its outcome; should its lease have run out meanwhile, the newer
-/// outcome is as true as the older one.
-fn write_anyway(host: &impl Host, name: &str, value: &[u8]) {
-    let written: Result<(), Conflict> = host.set_shared_data(name, value, Write::Always);
-    debug_assert_eq!(written, Ok(()), "an unconditional write has nothing to conflict with");
 }

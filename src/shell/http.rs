@@ -1,5 +1,6 @@
 //! One context per request.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
@@ -13,11 +14,19 @@ use crate::filter::{Resolution, Step, StreamId};
 pub(super) struct Stream {
     id: StreamId,
     worker: Option<Rc<Worker>>,
+    /// Whether the verdict was to let it go on.
+    passed: Rc<Cell<bool>>,
 }
 
 impl Stream {
-    pub(super) const fn new(id: StreamId, worker: Option<Rc<Worker>>) -> Self {
-        Self { id, worker }
+    pub(super) fn new(id: StreamId, worker: Option<Rc<Worker>>) -> Self {
+        Self { id, worker, passed: Rc::new(Cell::new(false)) }
+    }
+
+    /// With `allow_on_headers_stop_iteration`, Envoy goes on with the body of a request whose head is held, and what
+    /// this says of it counts for the head as well.
+    fn action(&self) -> Action {
+        if self.passed.get() { Action::Continue } else { Action::Pause }
     }
 }
 
@@ -28,17 +37,27 @@ impl HttpContext for Stream {
             respond(&Denial::from(Code::Internal).response(&Client::default(), "authgate"));
             return Action::Pause;
         };
-        match worker.on_request(self.id) {
+        match worker.on_request(self.id, &self.passed) {
             Step::Resolve(Resolution::Forward(forward)) => {
                 change_headers(&forward);
-                Action::Continue
+                self.passed.set(true);
             }
-            Step::Resolve(Resolution::Deny(response)) => {
-                respond(&response);
-                Action::Pause
-            }
-            Step::Wait => Action::Pause,
+            Step::Resolve(Resolution::Deny(response)) => respond(&response),
+            Step::Wait => {}
         }
+        self.action()
+    }
+
+    fn on_http_request_body(&mut self, _size: usize, _end_of_stream: bool) -> Action {
+        self.action()
+    }
+
+    /// Trailers are headers to some servers.
+    fn on_http_request_trailers(&mut self, _num_trailers: usize) -> Action {
+        if let Some(worker) = &self.worker {
+            worker.strip_trailers();
+        }
+        self.action()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the root context and the streams of one worker share.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
@@ -10,7 +11,7 @@ use proxy_wasm::types::{GrpcStatusCode, MapType};
 use super::envoy::EnvoyHost;
 use super::{injection, reentry};
 use crate::decision::{Authorization, Forward, GrpcStatus, Response};
-use crate::extractor::RequestHead;
+use crate::extractor::{RequestHead, headers_to_strip};
 use crate::filter::{Action, CallId, Filter, Resolution, Step, StreamId};
 use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
 
@@ -27,6 +28,8 @@ pub(super) struct Worker {
     /// verdict for it is handed back instead.
     receiving: Cell<Option<StreamId>>,
     early: RefCell<Option<Resolution>>,
+    /// Streams that are held, with what tells them that they are not any more.
+    held: RefCell<HashMap<StreamId, Rc<Cell<bool>>>>,
     tick_period: Cell<Duration>,
 }
 
@@ -39,12 +42,14 @@ impl Worker {
             callouts: RefCell::default(),
             receiving: Cell::new(None),
             early: RefCell::new(None),
+            held: RefCell::default(),
             tick_period: Cell::new(Duration::ZERO),
         }
     }
 
-    /// A request has arrived. Called with the stream as the host's current context.
-    pub(super) fn on_request(&self, stream: StreamId) -> Step {
+    /// A request has arrived. Called with the stream as the host's current context. `passed` is set should the
+    /// request be held now and go on later.
+    pub(super) fn on_request(&self, stream: StreamId, passed: &Rc<Cell<bool>>) -> Step {
         let headers = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default();
         injection::arm(&headers);
         injection::point("request_headers");
@@ -54,14 +59,36 @@ impl Worker {
             remove_header(name);
         }
         match reception.step {
-            Step::Wait => self.carry_out_for(stream).map_or(Step::Wait, Step::Resolve),
+            Step::Wait => match self.carry_out_for(stream) {
+                Some(resolution) => Step::Resolve(resolution),
+                None => {
+                    self.held.borrow_mut().insert(stream, Rc::clone(passed));
+                    Step::Wait
+                }
+            },
             step => step,
+        }
+    }
+
+    /// Takes from the request's trailers what the filter would take from its head.
+    pub(super) fn strip_trailers(&self) {
+        let trailers = hostcalls::get_map_bytes(MapType::HttpRequestTrailers).unwrap_or_default();
+        let names = {
+            let filter = self.filter.borrow();
+            let head = RequestHead { headers: &trailers };
+            headers_to_strip(&head, &filter.config().identity_headers)
+        };
+        for name in names {
+            if hostcalls::remove_map_value(MapType::HttpRequestTrailers, name).is_err() {
+                log::error!("a trailer could not be removed");
+            }
         }
     }
 
     /// A stream has ended.
     pub(super) fn on_end(&self, stream: StreamId) {
         injection::point("done");
+        self.held.borrow_mut().remove(&stream);
         self.filter.borrow_mut().on_end(stream, &self.host);
     }
 
@@ -103,8 +130,12 @@ impl Worker {
                     *self.early.borrow_mut() = Some(resolution);
                 }
                 Action::Resolve { stream, resolution } => {
+                    let held = self.held.borrow_mut().remove(&stream);
                     // A stream that the host has forgotten meanwhile has nobody to answer to.
-                    if become_context(stream) {
+                    if let Some(passed) = held
+                        && become_context(stream)
+                    {
+                        passed.set(matches!(resolution, Resolution::Forward(_)));
                         apply(resolution);
                     }
                     become_context(self.root_id);

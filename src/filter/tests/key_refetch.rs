@@ -244,7 +244,7 @@ fn the_room_for_waiting_is_bounded_and_full_is_no_verdict() {
     }
     let outcome = world.send(&bearer(&jwt(0)));
     assert_eq!(world.outcome(outcome).unwrap().code(), "public_key_unavailable");
-    world.settle();
+    world.live(SECOND);
     assert_eq!(world.workers[0].waiting(), 0);
     assert_eq!(world.ask(&bearer(&jwt(0))).code(), "");
 
@@ -257,4 +257,40 @@ fn the_room_for_waiting_is_bounded_and_full_is_no_verdict() {
         world.outcome(stream).is_some()
     });
     assert!(denied.count() > 500, "bounded in bytes, too");
+}
+
+#[test]
+fn a_crowd_is_settled_a_few_at_a_time_and_soon() {
+    let mut world = World::new(json!({}));
+    let streams: Vec<_> = (0..1000).map(|_| world.send(&bearer(&jwt(1)))).collect();
+    let ended = |world: &World| streams.iter().filter(|stream| world.outcome(**stream).is_some()).count();
+    world.settle();
+    let mut before = ended(&world);
+    assert_eq!(before, 32);
+    while before < 1000 {
+        assert!(world.workers[0].tick_period() <= Duration::from_millis(20));
+        world.tick();
+        let now = ended(&world);
+        assert!((1..=32).contains(&(now - before)), "{} at once", now - before);
+        before = now;
+    }
+}
+
+#[test]
+fn an_answer_that_outlived_its_lease_does_not_bring_an_older_key_back() {
+    let mut world = World::with_workers(2, json!({}));
+    world.workers[0].on_tick(world.now, &world.process);
+    let stalled = world.workers[0].next_action();
+    world.live(4 * SECOND);
+    world.serves = 1;
+    let stream = world.send_to(1, &bearer(&jwt(1)));
+    world.live(6 * SECOND);
+    assert_eq!(world.outcome(stream).unwrap().code(), "");
+    let Some(crate::filter::Action::Callout { call, .. }) = stalled else { panic!("nothing was asked") };
+    world.answer_key_late(0, call, 0);
+    world.live(SECOND);
+    for worker in [0, 1] {
+        let stream = world.send_to(worker, &bearer(&jwt(1)));
+        assert_eq!(world.outcome(stream).unwrap().code(), "", "worker {worker}, without waiting");
+    }
 }

@@ -118,3 +118,27 @@ fn every_request_is_counted_exactly_once_and_gauges_return_to_zero() {
     assert_eq!(world.process.counted_requests(), world.process.requests.get());
     assert!(world.process.gauges.borrow().values().all(|level| *level == 0));
 }
+
+#[test]
+fn a_verdict_that_is_not_carried_out_yet_ends_with_its_stream() {
+    let mut world = World::new(json!({}));
+    let stream = world.send(&api_token());
+    let call = world.pending.remove(0).call();
+    let answer = crate::introspection::CalloutResponse { status: 401, headers: vec![], body: Some(vec![]) };
+    world.workers[0].on_answer(call, Ok(answer), world.now, &world.process);
+    world.end(0, stream);
+    assert_eq!(world.workers[0].next_action(), None);
+}
+
+#[test]
+fn callouts_are_bounded_even_if_their_clients_leave() {
+    let mut world = World::new(json!({}));
+    for _ in 0..crate::filter::MAX_CALLOUTS {
+        let stream = world.send(&api_token());
+        world.end(0, stream);
+    }
+    let one_more = world.send(&api_token());
+    assert_eq!(world.outcome(one_more).unwrap().code(), "auth_service_unavailable");
+    world.settle();
+    assert_eq!(world.ask(&api_token()).code(), "");
+}
