@@ -96,12 +96,24 @@ enum Audience {
 }
 
 /// A claim set of the right shape: types are checked, required claims are there. Nothing about who signed it.
+///
+/// The registered claims (RFC 7519 section 4.1) have their types too where the contract has no use for them, so that
+/// no token is accepted which a stricter reader would call malformed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Claims {
+    #[serde(default, deserialize_with = "json::not_null")]
     exp: Option<u64>,
+    #[serde(default, deserialize_with = "json::not_null")]
     nbf: Option<u64>,
+    #[serde(default, deserialize_with = "json::not_null")]
+    iat: Option<u64>,
+    #[serde(default, deserialize_with = "json::not_null")]
     jti: Option<String>,
+    #[serde(default, deserialize_with = "json::not_null")]
     iss: Option<String>,
+    #[serde(default, deserialize_with = "json::not_null")]
+    sub: Option<String>,
+    #[serde(default, deserialize_with = "json::not_null")]
     aud: Option<Audience>,
     user_id: i64,
     client_id: i64,
@@ -159,6 +171,9 @@ impl Claims {
         }
         if claims.nbf.is_some_and(|nbf| nbf > MAX_TIME) {
             return Err(ClaimsError::OutOfRange("nbf"));
+        }
+        if claims.iat.is_some_and(|iat| iat > MAX_TIME) {
+            return Err(ClaimsError::OutOfRange("iat"));
         }
         Ok(claims)
     }
@@ -260,8 +275,10 @@ impl Claims {
         Self {
             exp: None,
             nbf: None,
+            iat: None,
             jti: None,
             iss: None,
+            sub: None,
             aud: None,
             user_id,
             client_id,

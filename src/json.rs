@@ -80,6 +80,14 @@ pub fn optional_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deseriali
     Ok(Option::deserialize(deserializer)?.map(|Object(value)| value))
 }
 
+/// For `deserialize_with` and `default`: a value that may be missing, but not null.
+///
+/// # Errors
+/// The deserializer's.
+pub fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 /// Checks that `json` is one JSON text in UTF-8 without repeated keys, at most [`MAX_DEPTH`] deep and with at most
 /// [`MAX_KEYS`] keys an object.
 ///

@@ -60,7 +60,11 @@ pub enum ParseError {
 #[derive(Deserialize)]
 struct Header {
     alg: String,
+    #[serde(default, deserialize_with = "json::not_null")]
     typ: Option<String>,
+    /// Of the right type (RFC 7515 section 4.1.4), and not looked at.
+    #[serde(default, deserialize_with = "json::not_null", rename = "kid")]
+    _kid: Option<String>,
     #[serde(default, deserialize_with = "is_there")]
     crit: bool,
 }

@@ -61,12 +61,21 @@ fn four_claims_are_required() {
 fn optional_claims_may_be_null_and_unknown_ones_may_be_there() {
     let mut nulls = everything();
     let required = ["exp", "user_id", "client_id", "token_type"];
+    let registered = ["nbf", "iat", "jti", "iss", "sub", "aud"];
     for (name, value) in nulls.as_object_mut().unwrap() {
-        if !required.contains(&name.as_str()) {
+        if !required.contains(&name.as_str()) && !registered.contains(&name.as_str()) {
             *value = Value::Null;
         }
     }
     assert!(parse(&nulls).is_ok());
+    for name in registered {
+        let mut null = everything();
+        null[name] = Value::Null;
+        assert!(parse(&null).is_err(), "{name}");
+    }
+    for wrong in [json!({"sub": 7}), json!({"iat": "x"}), json!({"iat": 1.5}), json!({"iat": -1}), json!({"aud": 7})] {
+        assert!(parse(&claims(wrong.clone())).is_err(), "{wrong}");
+    }
     let nulls = json!({"role": null, "read_only": null, "federations": null, "new": {"x": 1}});
     assert!(parse(&claims(json!({"role_params": nulls, "issued_by": {}, "scope": "x", "x": [{"y": 1.5}]}))).is_ok());
 }

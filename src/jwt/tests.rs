@@ -294,6 +294,10 @@ fn what_the_header_says_of_keys_grants_nothing() {
             Value::Null,
         ] {
             let header = json!({"typ": "JWT", "alg": "RS256", name: value}).to_string();
+            if name == "kid" && !value.is_string() {
+                assert!(matches!(refused(&service.token(&header, &claims)), ParseError::Header(_)), "{header}");
+                continue;
+            }
             assert!(verify(&attacker.token(&header, &claims), &[service.public()]).is_none(), "{header}");
             assert!(verify(&service.token(&header, &claims), &[service.public()]).is_some(), "{header}");
         }

@@ -66,10 +66,18 @@ impl Envoy {
     ///
     /// # Errors
     /// When Envoy isn't installed, exits, or isn't ready within a minute; with the end of its log.
-    pub(crate) async fn start(folder: &Path, bootstrap: &Bootstrap, concurrency: u32, level: LogLevel) -> Result<Self> {
+    pub(crate) async fn start(
+        folder: &Path,
+        bootstrap: &Bootstrap,
+        concurrency: u32,
+        level: LogLevel,
+        components: Option<&'static str>,
+    ) -> Result<Self> {
         let config = folder.join("bootstrap.json");
         bootstrap.write(&config)?;
         let log = fs::File::create(log_in(folder))?;
+        // Without this, info starts with a hundred lines about what is compiled in.
+        let components = components.unwrap_or(if level == LogLevel::Info { "main:warn" } else { "" });
         let process = Process::start(&binary()?, {
             let folder = folder.to_owned();
             move |command| {
@@ -79,8 +87,7 @@ impl Envoy {
                     .arg("--admin-address-path")
                     .arg(folder.join("admin"))
                     .args(["--log-level", &level.to_string()])
-                    // Without this, info starts with a hundred lines about what is compiled in.
-                    .args(["--component-log-level", if level == LogLevel::Info { "main:warn" } else { "" }])
+                    .args(["--component-log-level", components])
                     .args(["--concurrency", &concurrency.to_string()])
                     .arg("--disable-hot-restart")
                     .stdin(Stdio::null())

@@ -25,6 +25,7 @@
 
 mod bootstrap;
 mod client;
+pub mod corpus;
 pub mod credentials;
 pub mod demo;
 mod envoy;

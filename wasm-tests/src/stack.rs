@@ -47,6 +47,7 @@ pub struct Builder {
     concurrency: u32,
     protocol: Protocol,
     level: LogLevel,
+    components: Option<&'static str>,
     ports: Ports,
     filter: bool,
     module: Option<&'static str>,
@@ -74,6 +75,12 @@ impl Builder {
     /// From which level on Envoy and the module log. The default is info.
     pub fn log_level(mut self, level: LogLevel) -> Self {
         self.level = level;
+        self
+    }
+
+    /// Lets parts of Envoy log from other levels on, as `--component-log-level` says it: `wasm:trace`.
+    pub fn component_log_level(mut self, components: &'static str) -> Self {
+        self.components = Some(components);
         self
     }
 
@@ -194,7 +201,7 @@ impl Builder {
         if let (Some(fault), Some(service)) = (&self.fault, &service) {
             set_fault(service.address(), fault).await?;
         }
-        let envoy = Envoy::start(folder.path(), &bootstrap, self.concurrency, self.level).await?;
+        let envoy = Envoy::start(folder.path(), &bootstrap, self.concurrency, self.level, self.components).await?;
         Ok(Stack { envoy, upstream, service, client, private_key: OnceLock::new(), folder })
     }
 }
@@ -233,6 +240,7 @@ impl Stack {
             concurrency: 1,
             protocol: Protocol::default(),
             level: LogLevel::default(),
+            components: None,
             ports: Ports::default(),
             filter: true,
             module: None,

@@ -1,5 +1,6 @@
 //! Answers every request with what authgate's two verifiers say of the RS256 signature in its headers: `x-key`
-//! (SubjectPublicKeyInfo), `x-signature` and `x-message`, each in base64.
+//! (SubjectPublicKeyInfo), `x-signature` and `x-message`, each in base64. Many signatures of one key go into `x-cases`
+//! instead: `signature.message` each, with a comma between them.
 //!
 //! Vectors are of arbitrary messages, which no JWT can carry; this way they reach the very code that the filter runs.
 #![cfg(target_arch = "wasm32")]
@@ -47,10 +48,22 @@ impl Stream {
             Ok(key) => key,
             Err(error) => return Some(format!("key: {error}")),
         };
+        if let Some(cases) = self.get_http_request_header_bytes("x-cases") {
+            return cases.split(|byte| *byte == b',').map(|case| both(&key, case)).collect();
+        }
         let (signature, message) = (self.decoded("x-signature")?, self.decoded("x-message")?);
         let host = EnvoyHost::default().verify_signature(&key, &signature, &message);
         Some(format!("host: {host:?}, module: {}", verify_in_module(&key, &signature, &message)))
     }
+}
+
+/// Two letters for the host's verdict and the module's: `y` and `n`, or `-` where the host has none.
+fn both(key: &PublicKey, case: &[u8]) -> Option<String> {
+    let dot = case.iter().position(|byte| *byte == b'.')?;
+    let (signature, message) = (STANDARD.decode(case.get(..dot)?).ok()?, STANDARD.decode(case.get(dot + 1..)?).ok()?);
+    let letter = |verdict: bool| if verdict { 'y' } else { 'n' };
+    let host = EnvoyHost::default().verify_signature(key, &signature, &message).map_or('-', letter);
+    Some(String::from_iter([host, letter(verify_in_module(key, &signature, &message))]))
 }
 
 impl Context for Stream {}

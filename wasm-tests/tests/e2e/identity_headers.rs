@@ -1,0 +1,131 @@
+//! A client names no identity: whatever it sends under the names that the filter sets, the upstream sees
+//! the verified one, once, or none.
+
+use http::Method;
+use serde_json::{Value, json};
+use wasm_tests::{
+    Echo, Stack,
+    corpus::{self, tokens},
+};
+
+/// Names that the filter is configured with, and the value that each has of the corpus' base claims.
+type Names = &'static [(&'static str, &'static str)];
+
+const DEFAULT: Names = &[
+    ("X-User-Id", "7"),
+    ("X-Client-Id", "70"),
+    ("X-User-Email", "seven@example.com"),
+    ("X-User-Type", "common"),
+    ("X-Is-Admin", "false"),
+];
+
+const RENAMED: Names = &[
+    ("Remote-User", "seven"),
+    ("x_auth_client", "70"),
+    ("X-Groups", "Users"),
+    ("X-Role", "viewer"),
+    ("X-User-Type", "common"),
+];
+
+/// What CGI, WSGI and their kin make of a name.
+fn folded(name: &str) -> String {
+    name.to_ascii_lowercase().replace('_', "-")
+}
+
+/// The names under which somebody behind might find the header `name`.
+fn twins(name: &str) -> Vec<String> {
+    let lower = name.to_ascii_lowercase();
+    let dashes = lower.replace('_', "-");
+    let one_underscore = dashes.replacen('-', "_", 1);
+    let mixed =
+        dashes.char_indices().map(|(index, letter)| if index % 2 == 0 { letter.to_ascii_uppercase() } else { letter });
+    let mut twins =
+        vec![lower.replace('-', "_"), lower.to_uppercase(), dashes.clone(), mixed.collect(), one_underscore, lower];
+    twins.sort();
+    twins.dedup();
+    twins
+}
+
+/// All values that a header arrived with, under whatever name folds to its own.
+fn arrived(echo: &Echo, name: &str) -> Vec<String> {
+    let same = echo.headers.iter().filter(|header| folded(&header[0]) == folded(name));
+    same.map(|header| header[1].clone()).collect()
+}
+
+/// Sends every twin of every name, on a private and on a public route, over HTTP/1 and HTTP/2, once and
+/// several times, with and without a value that is no text.
+async fn only_the_verified_identity_arrives(config: Value, names: Names) {
+    let builder = Stack::builder().config(corpus::config()).config(config).fault(corpus::trusted_key());
+    let stack = builder.start().await.unwrap();
+    let jwt = tokens::good();
+    let values: [&[&[u8]]; 4] = [&[b"1"], &[b"1", b"2"], &[b""], &[b"caf\xe9"]];
+    for (name, verified) in names {
+        for twin in twins(name) {
+            for values in values {
+                for path in ["/orders", "/public/page"] {
+                    for http2 in [false, true] {
+                        // hyper writes every name in lower case; raw bytes below don't.
+                        let request = stack.request(Method::GET, path).bearer(&jwt);
+                        let request = values.iter().fold(request, |request, value| request.header(&twin, value));
+                        let request = if http2 { request.http2() } else { request };
+                        let echo = request.send().await.unwrap().upstream().unwrap();
+                        let expected: &[&str] = if path == "/orders" { &[verified] } else { &[] };
+                        assert_eq!(arrived(&echo, name), expected, "{twin} {values:?} {path} HTTP/2: {http2}");
+                    }
+                }
+            }
+        }
+    }
+    // All at once, in the case as written here.
+    let all: String = names.iter().flat_map(|(name, _)| twins(name)).map(|twin| format!("{twin}: 1\r\n")).collect();
+    for path in ["/orders", "/public/page"] {
+        let bytes = format!(
+            "GET {path} HTTP/1.1\r\nHost: x\r\n{all}Authorization: Bearer {jwt}\r\n{all}Connection: close\r\n\r\n"
+        );
+        let answer = corpus::raw(stack.gateway(), bytes.as_bytes()).await.unwrap();
+        let echo = answer.upstream().unwrap();
+        for (name, verified) in names {
+            let expected: &[&str] = if path == "/orders" { &[verified] } else { &[] };
+            assert_eq!(arrived(&echo, name), expected, "{name} {path}");
+        }
+    }
+    assert_eq!(stack.scars(&jwt).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_the_default_names() {
+    only_the_verified_identity_arrives(json!({}), DEFAULT).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_names_of_ones_own() {
+    let names = json!({
+        "X-User-Id": null, "X-Client-Id": null, "X-User-Email": null, "X-Is-Admin": null,
+        "Remote-User": "username", "x_auth_client": "client_id", "X-Groups": "user_groups", "X-Role": "role_params.role",
+    });
+    only_the_verified_identity_arrives(json!({"identity_headers": names}), RENAMED).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_the_token_lacks_leaves_no_header_of_the_clients() {
+    let builder = Stack::builder().config(corpus::config()).fault(corpus::trusted_key());
+    let stack = builder.start().await.unwrap();
+    let mut claims = tokens::base();
+    for absent in ["email", "user_type", "is_admin"] {
+        claims[absent] = Value::Null;
+    }
+    let jwt = corpus::keys::Signer::trusted().claims(claims.to_string());
+    let request =
+        DEFAULT.iter().fold(stack.get("/orders").bearer(&jwt), |request, (name, _)| request.header(name, "1"));
+    let echo = request.send().await.unwrap().upstream().unwrap();
+    let expected: [(&str, &[&str]); 5] = [
+        ("x-user-id", &["7"]),
+        ("x-client-id", &["70"]),
+        ("x-user-email", &[]),
+        ("x-user-type", &[]),
+        ("x-is-admin", &[]),
+    ];
+    for (name, values) in expected {
+        assert_eq!(arrived(&echo, name), values, "{name}");
+    }
+}

@@ -1,0 +1,327 @@
+//! Nothing that a client or the auth service says in confidence is in what Envoy writes, with the module
+//! at its most talkative, nor in a denial.
+
+use std::net::SocketAddr;
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use http::Method;
+use serde_json::{Value, json};
+use wasm_tests::{
+    Request, Response, Stack,
+    corpus::{answers, keys::Signer, request_to, seen, tokens},
+    credentials::{claims_of, forged},
+};
+
+/// One listener for each `response_format`.
+fn add_listeners(bootstrap: &mut Value) {
+    let listeners = bootstrap["static_resources"]["listeners"].as_array_mut().unwrap();
+    for format in answers::FORMATS {
+        let mut listener = listeners[0].clone();
+        listener["name"] = json!(format);
+        let config = "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/configuration/value";
+        // An identity in headers has no type, so the filter asks for one only of API tokens.
+        let kinds = if format == "json_header" { json!(["apikey"]) } else { json!(["apikey", "jwt", "other"]) };
+        listener.pointer_mut(config).unwrap()["api_token"] = json!({"response_format": format, "header_types": kinds});
+        listeners.push(listener);
+    }
+}
+
+/// What must not be found, and what was answered.
+#[derive(Default)]
+struct Record {
+    secrets: Vec<String>,
+    verdicts: Vec<String>,
+    denials: Vec<String>,
+}
+
+impl Record {
+    /// A text that nobody may write down.
+    fn secret(&mut self, text: impl Into<String>) -> String {
+        let text = text.into();
+        self.secrets.push(text.clone());
+        text
+    }
+
+    /// A token, and each of its parts that is long enough to be told from other words.
+    fn token(&mut self, token: impl Into<String>) -> String {
+        let token = self.secret(token);
+        let parts = token.split(['.', '$']).filter(|part| part.len() > 8).map(str::to_owned);
+        self.secrets.extend(parts.collect::<Vec<_>>());
+        token
+    }
+
+    async fn send(&mut self, request: Request) -> Response {
+        let answer = request.send().await.unwrap();
+        let seen = seen(&answer);
+        if seen != "200" {
+            self.denials.push(format!("{:?} {}", answer.headers, answer.text()));
+        }
+        self.verdicts.push(answer.header("grpc-message").unwrap_or(seen));
+        answer
+    }
+}
+
+const CANARIES: [&str; 6] = [
+    "canary-jti-7f3a",
+    "canary@secret.example",
+    "canary-username",
+    "Canary Client Ltd",
+    "canary-group",
+    "canary-entity",
+];
+
+/// Claims whose every text is a canary.
+fn canary_claims() -> Value {
+    let mut claims = tokens::base();
+    let [jti, email, username, client, group, entity] = CANARIES;
+    claims["jti"] = json!(jti);
+    claims["email"] = json!(email);
+    claims["username"] = json!(username);
+    claims["client_name"] = json!(client);
+    claims["user_groups"] = json!([group]);
+    claims["sso_entity"] = json!(entity);
+    claims
+}
+
+/// Texts of a token's claims that a parser might quote when it refuses them.
+fn refused_claims() -> Vec<String> {
+    let text = canary_claims().to_string();
+    let broken = [("user_id", "7"), ("exp", "4102444800"), ("is_admin", "false"), ("client_id", "70")];
+    let mut all: Vec<_> = broken
+        .iter()
+        .map(|(name, value)| {
+            text.replace(&format!("\"{name}\":{value}"), &format!("\"{name}\":\"canary@secret.example\""))
+        })
+        .collect();
+    all.extend([
+        text.replacen('{', r#"{"canary-username":1,"canary-username":2,"#, 1),
+        text.replacen('{', r#"{"canary-username":}"#, 1),
+        text.replace("4102444800", "1600000000"),
+        text.replacen('{', r#"{"nbf":4102444799,"#, 1),
+        text.replace("\"access\"", "\"canary-username\""),
+        text.replace("canary@secret.example", "canary@secret.example\\r\\nx: y"),
+        text.replace("\"exp\"", "\"canary-jti-7f3a-exp\""),
+    ]);
+    all
+}
+
+/// Every kind of request, through one listener.
+async fn every_kind(record: &mut Record, stack: &Stack, listener: SocketAddr, api: &str) {
+    let get = |path: &str| request_to(listener, Method::GET, path);
+    let access = record.token(stack.login().await.unwrap().access);
+    let refresh = record.token(stack.login().await.unwrap().refresh);
+    let canary = record.token(stack.mint_claims(&canary_claims()).await.unwrap());
+    let altered = record.token(forged(&canary).unwrap());
+    let foreign = record.token(Signer::foreign().claims(canary_claims().to_string()));
+    let mut requests = vec![
+        get("/orders"),
+        get("/orders").bearer(&access),
+        get("/orders").bearer(&refresh),
+        get("/orders").bearer(&canary),
+        get("/orders").bearer(&altered),
+        get("/orders").bearer(&foreign),
+        get("/webhooks/x").bearer(&canary),
+        get("/orders").api_key(api),
+        get("/webhooks/x").api_key(api),
+        get("/public/page").bearer(&canary),
+        get("/public/../orders").bearer(&canary),
+        get("/orders").bearer(&canary).bearer(&access),
+        get("/orders").header("authorization", format!("Bearer {canary} {access}")),
+        get("/orders").header("authorization", format!("Bearer  {canary}")),
+        get("/orders").header("authorization", &canary),
+        get("/orders").header("authorization", format!("Basic {}", record.secret("dXNlcjpjYW5hcnk="))),
+        get("/orders").header("authorization", format!("Canary {}", record.secret("canary-of-another-scheme"))),
+        get("/orders").header("authorization", [b"Bearer \xff", canary.as_bytes()].concat()),
+        get("/orders").bearer(&format!("{canary}=")),
+        get("/orders").bearer(&canary.replacen('.', "..", 1)),
+        get("/orders").api_key(&record.token(format!("77${}", "canarysecret0000".repeat(8)))),
+        get("/orders").api_key(&record.token(format!("77${}", "CANARYSECRET0000".repeat(8)))),
+        get("/orders").header("cookie", format!("session={}", record.secret("canary-in-a-cookie"))),
+        get(&format!("/orders?access_token={}", record.secret("canary-in-the-query"))),
+        get("/orders").header("x-user-email", record.secret("canary-of-a-spoofed@header.example")),
+        get("/orders").header("content-type", "application/grpc").bearer(&altered),
+        get("/orders")
+            .header("content-type", "application/grpc")
+            .api_key(&format!("78${}", "canarysecret0000".repeat(8))),
+        get("/orders").header("origin", "https://app.example.com").bearer(&altered),
+    ];
+    for header in [
+        json!({"typ": "JWT", "alg": record.secret("canary-alg")}),
+        json!({"alg": "RS256", "typ": record.secret("canary-typ")}),
+        json!({"alg": "RS256", "crit": [record.secret("canary-crit")]}),
+        json!({"alg": "RS256", "kid": record.secret("canary-kid")}),
+    ] {
+        let token = stack.mint(&header.to_string(), &canary_claims().to_string()).await.unwrap();
+        requests.push(get("/orders").bearer(&record.token(token)));
+    }
+    for claims in refused_claims() {
+        let token = stack.mint(r#"{"typ":"JWT","alg":"RS256"}"#, &claims).await.unwrap();
+        requests.push(get("/orders").bearer(&record.token(token)));
+    }
+    for request in requests {
+        record.send(request).await;
+    }
+}
+
+fn raw(status: u16, headers: Value, body: &str) -> Value {
+    json!({"on": "verify", "kind": "raw", "status": status, "headers": headers, "body": body})
+}
+
+/// Answers that a parser might quote when it refuses them.
+fn answers_with_canaries() -> Vec<Value> {
+    let error = r#"{"error": "canary-username", "details": "canary@secret.example is unknown"}"#;
+    let mut all: Vec<_> = refused_claims().iter().map(|claims| raw(200, json!([]), claims)).collect();
+    all.extend([200, 302, 401, 403, 429, 500, 503].map(|status| {
+        raw(
+            status,
+            json!([["X-Reason", "canary-username"], ["WWW-Authenticate", "Bearer realm=\"canary-entity\""]]),
+            error,
+        )
+    }));
+    all.extend([
+        raw(200, json!([["X-User-Id", "canary-username"], ["X-Client-Id", "70"]]), ""),
+        raw(
+            200,
+            json!([
+                ["X-User-Id", "7"],
+                ["X-Client-Id", "70"],
+                ["X-Is-Admin", "canary-group"],
+                ["X-User-Email", "canary@secret.example"]
+            ]),
+            "",
+        ),
+        raw(
+            200,
+            json!([["Authorization", "Bearer canary-jti-7f3a.canary-username.canary-group"]]),
+            "canary-jti-7f3a.canary-username.canary-group",
+        ),
+        raw(200, json!([["Authorization", "canary-username"]]), "canary-username"),
+        json!({"on": "verify", "kind": "garbage"}),
+        json!({"on": "verify", "kind": "reset"}),
+        json!({"on": "verify", "kind": "reset_mid_body"}),
+    ]);
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn are_in_no_log_metric_or_denial() {
+    let config = json!({
+        "jwt": {"public_key": {"min_refetch_interval": "100ms"}},
+        "responses": {"cors_origins": ["https://app.example.com"]},
+        "rules": [
+            {"match": {"prefix": "/public"}, "public": true},
+            {"match": {"prefix": "/webhooks"}, "require": {"token_types": ["api_token"]}},
+        ],
+    });
+    let builder = Stack::builder().config(config).component_log_level("wasm:trace,main:warn");
+    let mut stack = builder.envoy(add_listeners).start().await.unwrap();
+    let listeners = stack.listeners().await.unwrap();
+    let mut record = Record::default();
+    for canary in CANARIES {
+        record.secret(canary);
+    }
+    let (user, password) = stack.user();
+    record.secrets.extend([user.to_owned(), password.to_owned()]);
+    let (_, api) = stack.api_token("secrets").await.unwrap();
+    record.token(api.as_str());
+
+    for (_, listener) in &listeners {
+        every_kind(&mut record, &stack, *listener, &api).await;
+    }
+    for fault in answers_with_canaries() {
+        stack.fault(fault).await.unwrap();
+        for (_, listener) in &listeners {
+            let request = request_to(*listener, Method::GET, "/orders");
+            record.send(request.api_key(&api)).await;
+        }
+    }
+    stack.fault(json!({"on": "all", "kind": "none"})).await.unwrap();
+
+    // Signed out, rotated, and down; each with tokens of before and after.
+    let before = record.token(stack.login().await.unwrap().access);
+    record.secret(claims_of(&before).unwrap()["jti"].as_str().unwrap());
+    let logout = stack.service_request(Method::POST, "/auth/jwt/logout").unwrap().bearer(&before).send().await.unwrap();
+    assert!(logout.status < 300, "{}", logout.text());
+    record.send(stack.get("/orders").bearer(&before)).await;
+    let mut keys = Vec::new();
+    for _ in 0..2 {
+        let key = stack.service_request(Method::GET, "/iam/public-key").unwrap().send().await.unwrap().json().unwrap();
+        keys.push(key["public_key"].as_str().unwrap().to_owned());
+        if keys.len() == 1 {
+            stack.rotate().await.unwrap();
+        }
+    }
+    let after = record.token(stack.login().await.unwrap().access);
+    record.send(stack.get("/orders").bearer(&after)).await;
+    record.send(stack.get("/orders").bearer(&before)).await;
+    for body in [
+        "canary-username",
+        r#"{"public_key": "canary-username"}"#,
+        r#"{"public_key": 7, "canary-username": 1}"#,
+        "-----BEGIN PUBLIC KEY-----\ncanary-username\n-----END PUBLIC KEY-----",
+    ] {
+        stack.fault(json!({"on": "public_key", "kind": "raw", "body": body})).await.unwrap();
+        let strange = record.token(Signer::foreign().claims(canary_claims().to_string()));
+        record.send(stack.get("/orders").bearer(&strange)).await;
+    }
+    stack.stop_auth().await;
+    for (_, listener) in &listeners {
+        let get = || request_to(*listener, Method::GET, "/orders");
+        record.send(get().api_key(&api)).await;
+        record.send(get().bearer(&after)).await;
+        record.send(get().bearer(&before)).await;
+    }
+
+    // Every line of a key, and its bytes in hexadecimal.
+    for key in keys {
+        let lines: Vec<_> = key.lines().filter(|line| !line.starts_with('-')).map(str::to_owned).collect();
+        let der = BASE64_STANDARD.decode(lines.concat()).unwrap();
+        record.secrets.push(der.iter().map(|byte| format!("{byte:02x}")).collect());
+        record.secrets.push(lines.concat());
+        record.secrets.extend(lines);
+    }
+    // The header of every JWT is none's secret, but no business of a log either.
+    record.secrets.push("eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9".to_owned());
+
+    let log = stack.envoy_log();
+    assert!(
+        log.contains("[trace][wasm]") && log.contains("public key"),
+        "the module logs at its most talkative:\n{log}"
+    );
+    let mut written = vec![("the log", log)];
+    for page in ["/stats", "/stats/prometheus", "/stats?format=json", "/clusters", "/listeners"] {
+        written.push((page, stack.admin(page).await.unwrap().text()));
+    }
+    written.extend(record.denials.iter().map(|denial| ("a denial", denial.clone())));
+    let mut found = Vec::new();
+    for (place, text) in &written {
+        let lower = text.to_ascii_lowercase();
+        for secret in &record.secrets {
+            let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+            if text.contains(secret.as_str()) || lower.contains(&hex) {
+                let line = text.lines().find(|line| line.contains(secret.as_str())).unwrap_or_default();
+                found.push(format!("{place}: {secret}: {line}"));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+
+    // Or else there was nothing to write about.
+    for code in [
+        "200",
+        "missing_credentials",
+        "malformed_credentials",
+        "token_malformed",
+        "signature_invalid",
+        "token_expired",
+        "token_not_yet_valid",
+        "token_type_not_accepted",
+        "token_rejected",
+        "forbidden_by_service",
+        "ambiguous_path",
+        "auth_service_unavailable",
+        "public_key_unavailable",
+    ] {
+        assert!(record.verdicts.iter().any(|verdict| verdict.ends_with(code)), "{code}: {:?}", record.verdicts);
+    }
+}
