@@ -13,15 +13,21 @@ FETCHED = .tools/envoy-$(ENVOY_VERSION)/envoy
 ENVOY ?= $(FETCHED)
 export ENVOY_ABSOLUTE = $(abspath $(ENVOY))
 
+# Seconds for each fuzz target.
+FUZZ_SECONDS = 30
+FUZZ_TARGETS = extraction jwt answers configuration paths machine
+CARGO_FUZZ_VERSION = 0.13.2
+CARGO_FUZZ = .tools/cargo-fuzz-$(CARGO_FUZZ_VERSION)
+
 # Options of `make run` and `make demo`, for example: make run ARGS='--port 8080'
 ARGS =
 
 GATEWAY = ENVOY="$$ENVOY_ABSOLUTE" cargo run --quiet --package wasm-tests --bin gateway --
 
-.PHONY: help build test-modules envoy toolchain components gateway run demo test lint clean
+.PHONY: help build test-modules envoy toolchain components gateway run demo test fuzz-smoke fuzz-libfuzzer fuzz-stable lint clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
 build: toolchain ## Build the module: target/authgate.wasm
 	@echo '==> building $(MODULE)'
@@ -83,6 +89,45 @@ demo: build envoy gateway ## Send a gateway requests of every kind and show what
 test: test-modules envoy ## Run every test
 	@echo '==> testing'
 	@ENVOY="$$ENVOY_ABSOLUTE" cargo test --workspace
+
+fuzz-smoke: toolchain ## Fuzz each target for 30 s (FUZZ_SECONDS)
+	@if ! cargo +nightly --version >/dev/null 2>&1; then \
+		echo '==> no nightly toolchain (rustup toolchain install nightly): fuzzing without libFuzzer'; \
+		$(MAKE) fuzz-stable; \
+	elif ! c++ --version >/dev/null 2>&1; then \
+		echo '==> no C++ compiler (Debian: apt-get install g++): fuzzing without libFuzzer'; \
+		$(MAKE) fuzz-stable; \
+	elif ! $(MAKE) $(CARGO_FUZZ)/bin/cargo-fuzz; then \
+		echo '==> cargo-fuzz is not to be had: fuzzing without libFuzzer'; \
+		$(MAKE) fuzz-stable; \
+	else \
+		$(MAKE) fuzz-libfuzzer; \
+	fi
+
+# What libFuzzer finds beyond the corpus, an input that fails too, stays in target/. There is no unsafe code for a
+# sanitizer to watch, and without one a target runs several times as often.
+fuzz-libfuzzer: $(CARGO_FUZZ)/bin/cargo-fuzz
+	@for target in $(FUZZ_TARGETS); do \
+		echo "==> fuzzing $$target for $(FUZZ_SECONDS) s"; \
+		found='$(abspath $(CARGO_TARGET_DIR))/fuzz/found'/$$target; \
+		mkdir -p "$$found/corpus"; \
+		PATH="$(CURDIR)/$(CARGO_FUZZ)/bin:$$PATH" cargo +nightly fuzz run $$target \
+			"$$found/corpus" wasm-tests/fuzz/corpus/$$target \
+			--fuzz-dir wasm-tests/fuzz --target-dir '$(abspath $(CARGO_TARGET_DIR))/fuzz' --features libfuzzer \
+			--sanitizer none \
+			-- -max_total_time=$(FUZZ_SECONDS) -timeout=20 -verbosity=0 -print_final_stats=1 \
+			-artifact_prefix="$$found/" || exit 1; \
+	done
+
+# The corpus, and mutations of it that are the same at every run.
+fuzz-stable: toolchain
+	@for target in $(FUZZ_TARGETS); do \
+		cargo run --quiet --release --package authgate-fuzz --bin fuzz-on-stable -- $$target $(FUZZ_SECONDS) || exit 1; \
+	done
+
+$(CARGO_FUZZ)/bin/cargo-fuzz:
+	@echo '==> installing cargo-fuzz $(CARGO_FUZZ_VERSION) (into .tools/)'
+	@cargo install cargo-fuzz --locked --version $(CARGO_FUZZ_VERSION) --root $(CARGO_FUZZ) --no-track --quiet
 
 lint: components build envoy ## Check format, lints, docs and Envoy's configurations
 	@echo '==> checking the format'

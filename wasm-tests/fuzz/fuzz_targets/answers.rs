@@ -1,0 +1,4 @@
+//! See `authgate_fuzz::answers`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| authgate_fuzz::answers::run(data));

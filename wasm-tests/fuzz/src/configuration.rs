@@ -1,0 +1,208 @@
+//! The configuration: as JSON and as a serialised `google.protobuf.Struct`, told apart by the first byte, which is that
+//! of a `Struct`'s first field or none that JSON could begin with.
+
+use std::time::Duration;
+
+use authgate::claims::TokenType;
+use authgate::config::{Config, ConfigError, ForwardCredential};
+use authgate::extractor::RequestHead;
+use authgate::filter::world::Process;
+use authgate::filter::{Filter, Resolution, Step};
+use authgate::time::UnixTime;
+use prost::Message as _;
+use prost_types::value::Kind;
+use prost_types::{ListValue, Struct, Value as Proto};
+use serde_json::Value;
+
+use crate::oracle::json::{self, Json};
+
+/// Far below what serde_json takes, and far above what any configuration needs.
+const DEPTH: usize = 100;
+
+/// How many confusions of one input are tried.
+const CONFUSIONS: usize = 6;
+
+/// Checks one input.
+///
+/// # Panics
+/// If a promise is broken.
+pub fn run(data: &[u8]) {
+    let found = Config::from_bytes(data);
+    if let Err(error) = &found {
+        let is_named = !error.path.is_empty() || error.problem.contains("unknown field ``");
+        assert!(is_named && !error.problem.is_empty(), "an error names its field: {error:?}");
+    }
+    let Some(written) = json::parse(data, DEPTH) else {
+        // Neither JSON nor Struct, or a Struct, which means what its JSON means.
+        let decoded = Struct::decode(data).ok().map(object);
+        assert!(found.is_err() || decoded.is_some(), "bytes are taken that are neither JSON nor a Struct");
+        if let Some(value) = decoded {
+            same(&Config::from_bytes(value.to_string().as_bytes()), &found);
+        }
+        return;
+    };
+    if !written.is_unambiguous() {
+        assert!(found.is_err(), "a configuration with a repeated key is taken");
+        return;
+    }
+    let value: Value = serde_json::from_slice(data).expect("JSON for one reader is JSON for the other");
+    same(&Config::from_bytes(value.to_string().as_bytes()), &found);
+    if let Value::Object(members) = &value {
+        let fields = members.iter().map(|(name, value)| (name.clone(), proto(value))).collect();
+        same(&Config::from_bytes(&Struct { fields }.encode_to_vec()), &found);
+    } else {
+        assert!(found.is_err(), "a configuration that is no object is taken");
+    }
+    if let Ok(config) = found {
+        in_bounds(&config);
+        serves(config);
+        let seed = data.iter().fold(data.len(), |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)));
+        for number in 0..CONFUSIONS {
+            confuse(&written, seed.wrapping_add(number * 7));
+        }
+    }
+}
+
+/// Every configuration that is this one but for the type or a key of one value is refused.
+///
+/// # Panics
+/// If one isn't.
+pub fn refuses_every_confusion(data: &[u8]) {
+    let written = json::parse(data, DEPTH).expect("JSON");
+    assert!(Config::from_bytes(data).is_ok(), "only of a good configuration");
+    for number in 0..written.nodes() * 4 {
+        confuse(&written, number);
+    }
+}
+
+fn same(one: &Result<Config, ConfigError>, other: &Result<Config, ConfigError>) {
+    match (one, other) {
+        (Ok(one), Ok(other)) => assert_eq!(shape(one), shape(other), "one value, two configurations"),
+        (Err(_), Err(_)) => {}
+        _ => panic!("one spelling is taken and the other isn't: {one:?} and {other:?}"),
+    }
+}
+
+/// All that a configuration says. In which order headers are set is nothing that it says: a `Struct` has none.
+fn shape(config: &Config) -> String {
+    let mut headers: Vec<String> = config.identity_headers.iter().map(|header| format!("{header:?}")).collect();
+    headers.sort();
+    format!("{config:?}").replace(&format!("{:?}", config.identity_headers), &headers.concat())
+}
+
+/// Gives one value of an accepted configuration another type, or one object a key too many.
+fn confuse(written: &Json, number: usize) {
+    let mut confused = written.clone();
+    let nodes = confused.nodes();
+    let node = confused.node(number % nodes).expect("a number below the count");
+    let one = || Json::Number("1".to_owned());
+    *node = match (&*node, number / nodes % 4) {
+        (Json::Object(members), 0) => {
+            let mut members = members.clone();
+            members.push(("not_a_field".to_owned(), one()));
+            Json::Object(members)
+        }
+        (Json::Object(members), 1) => Json::Array(members.iter().map(|(_, value)| value.clone()).collect()),
+        (Json::Object(members), 2) if !members.is_empty() => {
+            let mut members = members.clone();
+            members.push(members[0].clone());
+            Json::Object(members)
+        }
+        (Json::Object(_), _) => one(),
+        (Json::Array(entries), 0) => {
+            let numbered = entries.iter().enumerate().map(|(index, entry)| (index.to_string(), entry.clone()));
+            Json::Object(numbered.collect())
+        }
+        (Json::Array(_), 1) => Json::Text("GET".to_owned()),
+        (Json::Array(_), _) => one(),
+        (Json::Text(text), 0) => Json::Object(vec![(text.clone(), Json::Null)]),
+        (Json::Text(text), 1) => Json::Array(vec![Json::Text(text.clone())]),
+        (Json::Text(_), _) => one(),
+        (Json::Number(number), 0) => Json::Text(number.clone()),
+        (Json::Number(number), 1) => Json::Array(vec![Json::Number(number.clone())]),
+        (Json::Bool(flag), 0) => Json::Text(flag.to_string()),
+        (Json::Bool(flag), 1) => Json::Number(u8::from(*flag).to_string()),
+        (Json::Number(_) | Json::Bool(_), _) => Json::Object(Vec::new()),
+        (Json::Null, 0) => Json::Object(Vec::new()),
+        (Json::Null, 1) => Json::Array(vec![Json::Null]),
+        (Json::Null, _) => Json::Bool(false),
+    };
+    let text = confused.text();
+    assert!(Config::from_bytes(text.as_bytes()).is_err(), "taken in spite of a wrong type: {text}");
+}
+
+/// What contract section 3 says of values.
+fn in_bounds(config: &Config) {
+    let between = |low, value, high| Duration::from_millis(low) <= value && value <= Duration::from_millis(high);
+    let service = &config.auth_service;
+    assert!(between(1, service.timeout, 60_000) && service.retries <= 3);
+    for text in [&service.cluster, &service.authority, &service.verify_path, &service.public_key_path] {
+        assert!(!text.is_empty() && text.bytes().all(|byte| (0x21..0x7f).contains(&byte)), "{text:?}");
+    }
+    assert!(service.verify_path.starts_with('/') && service.public_key_path.starts_with('/'));
+    assert!(between(0, config.jwt.clock_skew, 300_000));
+    assert!(between(100, config.jwt.public_key.min_refetch_interval, 300_000));
+    assert!(config.jwt.public_key.ttl >= Duration::from_secs(1));
+    assert!(!config.jwt.token_types.is_empty() && !config.api_token.header_types.is_empty());
+    assert!(!config.jwt.token_types.contains(&TokenType::Refresh), "a refresh token is never an access token");
+    assert!(config.forward_credential != ForwardCredential::VerifiedJwt || config.api_token.response_format.is_jwt());
+    assert!(!config.realm.is_empty() && config.realm.bytes().all(|byte| (b' '..0x7f).contains(&byte)));
+    assert!(!config.realm.contains(['"', '\\']), "a realm that ends its own quotes");
+    assert!(config.cors_origins.iter().all(|origin| origin != "*" && origin.bytes().all(|byte| byte > b' ')));
+    let names: Vec<String> = config.identity_headers.iter().map(|header| header.name.replace('_', "-")).collect();
+    for (index, name) in names.iter().enumerate() {
+        assert!(!names[..index].contains(name), "{name} is set twice");
+        assert!(name.bytes().all(|byte| byte > b' ' && byte < 0x7f && !byte.is_ascii_uppercase()), "{name:?}");
+        for reserved in ["authorization", "host", "cookie", "content-length", "transfer-encoding", "te", "connection"] {
+            assert_ne!(name, reserved);
+        }
+    }
+}
+
+/// A filter works by it: without a credential, nothing but a public rule lets a request in.
+fn serves(config: Config) {
+    let may_pass = config.rules.iter().any(|rule| rule.public);
+    let headers: Vec<(String, Vec<u8>)> = [(":path", "/"), (":method", "GET"), (":authority", "gateway.example")]
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
+        .collect();
+    let mut filter = Filter::new(config);
+    let head = RequestHead { headers: &headers };
+    let now = UnixTime::from_secs(1_800_000_000);
+    let host = Process::default();
+    match filter.on_request(1, &head, now, &host).step {
+        Step::Wait => panic!("nothing to wait for"),
+        Step::Resolve(Resolution::Forward(forward)) => assert!(may_pass && forward.set.is_empty()),
+        Step::Resolve(Resolution::Deny(response)) => assert_eq!(response.code.name(), "missing_credentials"),
+    }
+    filter.on_tick(now, &host);
+}
+
+fn proto(value: &Value) -> Proto {
+    let kind = match value {
+        Value::Null => Kind::NullValue(0),
+        Value::Bool(flag) => Kind::BoolValue(*flag),
+        Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
+        Value::String(text) => Kind::StringValue(text.clone()),
+        Value::Array(entries) => Kind::ListValue(ListValue { values: entries.iter().map(proto).collect() }),
+        Value::Object(members) => Kind::StructValue(Struct {
+            fields: members.iter().map(|(name, value)| (name.clone(), proto(value))).collect(),
+        }),
+    };
+    Proto { kind: Some(kind) }
+}
+
+fn object(value: Struct) -> Value {
+    Value::Object(value.fields.into_iter().map(|(name, value)| (name, json_of(value))).collect())
+}
+
+fn json_of(value: Proto) -> Value {
+    match value.kind {
+        None | Some(Kind::NullValue(_)) => Value::Null,
+        Some(Kind::BoolValue(flag)) => Value::Bool(flag),
+        Some(Kind::NumberValue(number)) => Value::from(number),
+        Some(Kind::StringValue(text)) => Value::String(text),
+        Some(Kind::ListValue(list)) => Value::Array(list.values.into_iter().map(json_of).collect()),
+        Some(Kind::StructValue(inner)) => object(inner),
+    }
+}

@@ -1,0 +1,38 @@
+//! Fuzz targets of authgate's core.
+//!
+//! A target is a function from bytes to nothing that panics where a promise is broken. `cargo fuzz` calls it with what
+//! libFuzzer makes up (`fuzz_targets/`); the test `replay` and the command `fuzz-on-stable` call it on a stable
+//! toolchain, with the inputs of `corpus/` and with mutations of them. What a result has to be is worked out a second
+//! time, by code that has nothing in common with authgate's ([`oracle`]).
+
+pub mod answers;
+pub mod configuration;
+pub mod corpus;
+pub mod extraction;
+pub mod jwt;
+pub mod machine;
+pub mod mutation;
+pub mod oracle;
+pub mod paths;
+
+/// One fuzz target.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    /// Its name, which is that of its folder in `corpus/` too.
+    pub name: &'static str,
+    /// Checks one input.
+    ///
+    /// # Panics
+    /// If a promise is broken.
+    pub run: fn(&[u8]),
+}
+
+/// All of them.
+pub const TARGETS: [Target; 6] = [
+    Target { name: "extraction", run: extraction::run },
+    Target { name: "jwt", run: jwt::run },
+    Target { name: "answers", run: answers::run },
+    Target { name: "configuration", run: configuration::run },
+    Target { name: "paths", run: paths::run },
+    Target { name: "machine", run: machine::run },
+];

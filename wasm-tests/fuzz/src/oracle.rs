@@ -1,0 +1,7 @@
+//! What results have to be, found out in another way than authgate's.
+
+pub mod base64;
+pub mod claims;
+pub mod host;
+pub mod json;
+pub mod paths;

@@ -1,0 +1,60 @@
+//! A host whose verifier keeps a record of what it was asked.
+
+use std::cell::RefCell;
+
+use authgate::filter::world::Process;
+use authgate::host::{Conflict, Host, SharedValue, Write};
+use authgate::metrics::{Counter, Gauge};
+use authgate::public_key::PublicKey;
+
+/// One question to the verifier, and its answer.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// The key.
+    pub key: PublicKey,
+    /// The signature.
+    pub signature: Vec<u8>,
+    /// What it is to be a signature of.
+    pub message: Vec<u8>,
+    /// What the verifier said.
+    pub said: bool,
+}
+
+/// The fake host of the crate's own tests, watched.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    /// The host.
+    pub process: Process,
+    /// What its verifier was asked.
+    pub asked: RefCell<Vec<Asked>>,
+    /// Whether it has no verifier, so that the one that is compiled in has to do.
+    pub is_bare: bool,
+}
+
+impl Host for Recorder {
+    fn shared_data(&self, key: &str) -> Option<SharedValue> {
+        self.process.shared_data(key)
+    }
+
+    fn set_shared_data(&self, key: &str, value: &[u8], write: Write) -> Result<(), Conflict> {
+        self.process.set_shared_data(key, value, write)
+    }
+
+    fn verify_signature(&self, key: &PublicKey, signature: &[u8], message: &[u8]) -> Option<bool> {
+        if self.is_bare {
+            return None;
+        }
+        let said = self.process.verify_signature(key, signature, message)?;
+        let (signature, message) = (signature.to_vec(), message.to_vec());
+        self.asked.borrow_mut().push(Asked { key: key.clone(), signature, message, said });
+        Some(said)
+    }
+
+    fn count(&self, counter: Counter) {
+        self.process.count(counter);
+    }
+
+    fn shift(&self, gauge: Gauge, by: i64) {
+        self.process.shift(gauge, by);
+    }
+}

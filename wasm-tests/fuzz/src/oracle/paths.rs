@@ -1,0 +1,136 @@
+//! What a path may mean to a server: each of its readings made by one small step from another.
+
+use std::collections::BTreeSet;
+
+/// How often a server may decode.
+pub const MAX_DECODES: u8 = 2;
+
+/// A reading, and how often it took decoding.
+pub type Reading = (Vec<u8>, u8);
+
+/// Why a step can't be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// A control character comes out.
+    Control,
+    /// There is no such escape.
+    BrokenEscape,
+}
+
+/// Everything that one step makes of a reading.
+pub fn steps((path, decodes): &Reading) -> Vec<Result<Reading, Flaw>> {
+    let mut steps: Vec<_> = [
+        up_to(path, b"?#"),
+        up_to(path, b";"),
+        without_parameters(path),
+        path.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect(),
+        merged(path),
+        without_dots(path),
+    ]
+    .into_iter()
+    .map(|path| Ok((path, *decodes)))
+    .collect();
+    if *decodes < MAX_DECODES && path.contains(&b'%') {
+        for kept in [&b""[..], b"/", b"\\", b"/\\"] {
+            steps.push(decoded(path, kept).map(|path| (path, decodes + 1)));
+        }
+    }
+    steps
+}
+
+/// All readings that at most `rounds` steps lead to, and the flaws on the way; cut short beyond `limit` readings.
+pub fn closure(path: &[u8], rounds: usize, limit: usize) -> (BTreeSet<Reading>, Vec<Flaw>) {
+    let mut found = BTreeSet::from([(up_to(path, b"?#"), 0)]);
+    let mut flaws = Vec::new();
+    let mut fresh: Vec<Reading> = found.iter().cloned().collect();
+    for _ in 0..rounds {
+        let mut next = Vec::new();
+        for step in fresh.iter().flat_map(steps) {
+            match step {
+                Ok(reading) if found.len() < limit && found.insert(reading.clone()) => next.push(reading),
+                Ok(_) => {}
+                Err(flaw) => flaws.push(flaw),
+            }
+        }
+        if next.is_empty() {
+            break;
+        }
+        fresh = next;
+    }
+    (found, flaws)
+}
+
+/// Whether any of the bytes is a control character.
+pub fn has_control(path: &[u8]) -> bool {
+    path.iter().any(|byte| *byte < 0x20 || *byte == 0x7f)
+}
+
+fn up_to(path: &[u8], ends: &[u8]) -> Vec<u8> {
+    path.iter().copied().take_while(|byte| !ends.contains(byte)).collect()
+}
+
+/// Decodes every escape, but those of the bytes that are `kept`.
+fn decoded(path: &[u8], kept: &[u8]) -> Result<Vec<u8>, Flaw> {
+    let mut bytes = Vec::new();
+    let mut at = 0;
+    while at < path.len() {
+        if path[at] == b'%' {
+            let digits = path.get(at + 1..at + 3).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+            let digits = str::from_utf8(digits.ok_or(Flaw::BrokenEscape)?).map_err(|_| Flaw::BrokenEscape)?;
+            let byte = u8::from_str_radix(digits, 16).map_err(|_| Flaw::BrokenEscape)?;
+            if has_control(&[byte]) {
+                return Err(Flaw::Control);
+            }
+            if kept.contains(&byte) {
+                bytes.extend_from_slice(&path[at..at + 3]);
+            } else {
+                bytes.push(byte);
+            }
+            at += 3;
+        } else {
+            bytes.push(path[at]);
+            at += 1;
+        }
+    }
+    Ok(bytes)
+}
+
+fn without_parameters(path: &[u8]) -> Vec<u8> {
+    let mut is_parameter = false;
+    let keep = |byte: &u8| {
+        is_parameter = *byte == b';' || (is_parameter && *byte != b'/');
+        !is_parameter
+    };
+    path.iter().copied().filter(keep).collect()
+}
+
+fn merged(path: &[u8]) -> Vec<u8> {
+    let mut bytes: Vec<u8> = Vec::new();
+    for byte in path {
+        if *byte != b'/' || bytes.last() != Some(&b'/') {
+            bytes.push(*byte);
+        }
+    }
+    bytes
+}
+
+/// RFC 3986 section 5.2.4 to the letter, for paths that begin with `/`.
+fn without_dots(path: &[u8]) -> Vec<u8> {
+    if !path.starts_with(b"/") {
+        return path.to_vec();
+    }
+    let mut input = path.to_vec();
+    let mut output: Vec<u8> = Vec::new();
+    while !input.is_empty() {
+        if input.starts_with(b"/./") || input == b"/." {
+            input.splice(..input.len().min(3), *b"/");
+        } else if input.starts_with(b"/../") || input == b"/.." {
+            input.splice(..input.len().min(4), *b"/");
+            output.truncate(output.iter().rposition(|byte| *byte == b'/').unwrap_or(0));
+        } else {
+            let end = input.iter().skip(1).position(|byte| *byte == b'/').map_or(input.len(), |at| at + 1);
+            output.extend(input.drain(..end));
+        }
+    }
+    output
+}
