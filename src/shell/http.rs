@@ -6,6 +6,7 @@ use std::rc::Rc;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
+use super::injection;
 use super::worker::{Worker, change_headers, respond};
 use crate::decision::{Client, Code, Denial};
 use crate::filter::{Resolution, Step, StreamId};
@@ -49,11 +50,13 @@ impl HttpContext for Stream {
     }
 
     fn on_http_request_body(&mut self, _size: usize, _end_of_stream: bool) -> Action {
+        injection::point("request_body");
         self.action()
     }
 
     /// Trailers are headers to some servers.
     fn on_http_request_trailers(&mut self, _num_trailers: usize) -> Action {
+        injection::point("request_trailers");
         if let Some(worker) = &self.worker {
             worker.strip_trailers();
         }
