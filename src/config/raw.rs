@@ -47,7 +47,7 @@ fn deserialize<'de, D: Deserializer<'de, Error = serde_json::Error>>(
 ) -> Result<RawConfig, ConfigError> {
     serde_path_to_error::deserialize(deserializer).map(|Object(raw)| raw).map_err(|error| {
         let path = error.path().to_string();
-        let path = if path == "." { "configuration".to_owned() } else { path };
+        let path = if path == "." || path.is_empty() { "configuration".to_owned() } else { path };
         ConfigError::new(path, error.inner().to_string())
     })
 }

@@ -272,6 +272,8 @@ fn what_is_required_is_named_when_it_is_missing() {
         let error = Config::from_bytes(text.as_bytes()).unwrap_err();
         assert!(error.to_string().contains(problem), "{error}");
     }
+    let nameless = Config::from_bytes(br#"{"auth_service": {"cluster": "c"}, "": 1}"#).unwrap_err();
+    assert_eq!(nameless.path, "configuration");
     for empty in ["", " ", "\n\t\r\n"] {
         assert_eq!(Config::from_bytes(empty.as_bytes()).unwrap_err().path, "auth_service.cluster");
     }

@@ -29,8 +29,7 @@ const CONFUSIONS: usize = 6;
 pub fn run(data: &[u8]) {
     let found = Config::from_bytes(data);
     if let Err(error) = &found {
-        let is_named = !error.path.is_empty() || error.problem.contains("unknown field ``");
-        assert!(is_named && !error.problem.is_empty(), "an error names its field: {error:?}");
+        assert!(!error.path.is_empty() && !error.problem.is_empty(), "an error names its field: {error:?}");
     }
     let Some(written) = json::parse(data, DEPTH) else {
         // Neither JSON nor Struct, or a Struct, which means what its JSON means.
