@@ -1,7 +1,5 @@
 //! A service that is too slow, and a cluster that takes no more requests.
 
-use std::time::Duration;
-
 use serde_json::json;
 use wasm_tests::Stack;
 
@@ -14,7 +12,6 @@ async fn a_service_that_is_too_slow_is_asked_twice_and_then_given_up() {
     stack.fault(json!({"on": "verify", "kind": "delay", "delay_ms": 60_000})).await.unwrap();
     let answer = stack.get("/orders").api_key(&token).send().await.unwrap();
     assert_eq!((answer.status, answer.code().as_deref()), (503, Some("auth_service_unavailable")));
-    assert!(answer.elapsed >= Duration::from_millis(600), "{:?}", answer.elapsed);
     assert_eq!(stack.counters().await.unwrap()["verify"], 2);
 }
 
