@@ -38,11 +38,13 @@ build: toolchain ## Build the module: target/authgate.wasm
 		cp "$$built" '$(MODULE).part' && mv '$(MODULE).part' '$(MODULE)'; \
 	fi
 
-# Modules for tests alone: one asks both verifiers inside Envoy, one is the filter with panics on demand.
+# Modules for tests alone: one asks both verifiers inside Envoy, one is the filter with panics on demand. Each has a
+# folder of its own to build in: with other features cargo would write over the real module, and build it again.
 test-modules: build
 	@echo '==> building the modules that only tests load'
-	@cargo build --profile wasm --target $(TARGET) --package verifier-probe --lib
-	@cp '$(CARGO_TARGET_DIR)/$(TARGET)/wasm/verifier_probe.wasm' target/verifier_probe.wasm
+	@cargo build --profile wasm --target $(TARGET) --package verifier-probe --lib \
+		--target-dir '$(CARGO_TARGET_DIR)/verifier-probe'
+	@cp '$(CARGO_TARGET_DIR)/verifier-probe/$(TARGET)/wasm/verifier_probe.wasm' target/verifier_probe.wasm
 	@cargo build --profile wasm --target $(TARGET) --package authgate --lib --features panic-injection \
 		--target-dir '$(CARGO_TARGET_DIR)/panic-injection'
 	@cp '$(CARGO_TARGET_DIR)/panic-injection/$(TARGET)/wasm/authgate.wasm' target/authgate_panics.wasm
