@@ -312,6 +312,12 @@ impl Stack {
         self.upstream.hits()
     }
 
+    /// How many of them came without an `Authorization`, which the filter leaves on what it lets through.
+    #[must_use]
+    pub fn anonymous_upstream_hits(&self) -> u64 {
+        self.upstream.anonymous_hits()
+    }
+
     /// All that Envoy and the module have logged so far.
     #[must_use]
     pub fn envoy_log(&self) -> String {

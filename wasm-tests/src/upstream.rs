@@ -53,11 +53,18 @@ impl Echo {
     }
 }
 
+/// What arrived.
+#[derive(Debug, Default)]
+struct Hits {
+    all: AtomicU64,
+    anonymous: AtomicU64,
+}
+
 /// A running upstream, for HTTP/1 and HTTP/2. Dropping it stops it.
 #[derive(Debug)]
 pub(crate) struct Upstream {
     address: SocketAddr,
-    hits: Arc<AtomicU64>,
+    hits: Arc<Hits>,
     server: JoinHandle<()>,
 }
 
@@ -73,7 +80,7 @@ impl Upstream {
         let address = listener.local_addr()?;
         // A failure here costs milliseconds, no more.
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-        let hits = Arc::new(AtomicU64::new(0));
+        let hits = Arc::new(Hits::default());
         let app = Router::new().fallback(echo).with_state(Arc::clone(&hits));
         let server = tokio::spawn(async move {
             // It only returns when its listener fails for good, and requests show that.
@@ -89,7 +96,12 @@ impl Upstream {
 
     /// How many requests it got.
     pub(crate) fn hits(&self) -> u64 {
-        self.hits.load(Ordering::SeqCst)
+        self.hits.all.load(Ordering::SeqCst)
+    }
+
+    /// How many of them had no `Authorization`.
+    pub(crate) fn anonymous_hits(&self) -> u64 {
+        self.hits.anonymous.load(Ordering::SeqCst)
     }
 }
 
@@ -99,8 +111,11 @@ impl Drop for Upstream {
     }
 }
 
-async fn echo(State(hits): State<Arc<AtomicU64>>, request: http::Request<Body>) -> Json<Echo> {
-    hits.fetch_add(1, Ordering::SeqCst);
+async fn echo(State(hits): State<Arc<Hits>>, request: http::Request<Body>) -> Json<Echo> {
+    hits.all.fetch_add(1, Ordering::SeqCst);
+    if !request.headers().contains_key(http::header::AUTHORIZATION) {
+        hits.anonymous.fetch_add(1, Ordering::SeqCst);
+    }
     let (head, body) = request.into_parts();
     // A body that breaks off counts as none: the gateway sees the broken connection itself.
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();

@@ -10,6 +10,8 @@ mod signature;
 
 use serde_json::{Value, json};
 
+use crate::credentials;
+
 use super::{
     Case, Verdict,
     keys::{Signer, USUAL_HEADER, encode},
@@ -45,26 +47,9 @@ pub fn good() -> String {
 /// All claims of the contract, in a token that is good until 2100.
 #[must_use]
 pub fn base() -> Value {
-    json!({
-        "exp": FUTURE,
-        "jti": "00000000-0000-4000-8000-000000000001",
-        "user_id": 7,
-        "client_id": 70,
-        "issued_by": {"user_id": 7, "user_type": "common"},
-        "token_type": "access",
-        "user_type": "common",
-        "user_groups": ["Users"],
-        "role_params": {
-            "role": "viewer", "read_only": true, "federations": [], "alias": null,
-            "resellers_wl": [], "resellers_bl": [],
-        },
-        "email": "seven@example.com",
-        "username": "seven",
-        "sso_entity": null,
-        "is_admin": false,
-        "client_name": "Seventy",
-        "federation_id": null,
-    })
+    let mut claims = credentials::claims();
+    claims["exp"] = json!(FUTURE);
+    claims
 }
 
 /// The base with one claim set to this value.
