@@ -32,6 +32,7 @@ pub mod path;
 pub mod policy;
 pub mod public_key;
 pub mod signature;
+pub mod table;
 #[cfg(test)]
 mod testing;
 pub mod time;

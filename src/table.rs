@@ -1,0 +1,204 @@
+//! A table in the host's shared data: a fixed set of keys, each with a short list of records.
+//!
+//! The host never frees a key, so keys can't be what clients send. A record belongs under the key that a hash of its
+//! subject picks, and names its subject in full. What no longer fits displaces what its caller can best do without.
+
+use std::marker::PhantomData;
+
+use crate::host::{Host, SharedValue, Write};
+use crate::time::UnixTime;
+
+/// How often an update is tried again that another worker was faster than.
+const TRIES: usize = 16;
+
+/// One record, of a fixed length.
+pub trait Record: Sized {
+    /// The length, in bytes.
+    const BYTES: usize;
+
+    /// Appends exactly [`Self::BYTES`] bytes.
+    fn encode(&self, to: &mut Vec<u8>);
+
+    /// Reads what [`Self::encode`] wrote. `None`: these bytes are something else.
+    fn decode(bytes: &[u8]) -> Option<Self>;
+}
+
+/// Every try found that another worker had written meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the shared table is too busy")]
+pub struct Busy;
+
+/// The table, as one worker sees it: it holds nothing itself.
+#[derive(Debug)]
+pub struct Table<R> {
+    prefix: String,
+    rows: u32,
+    record: PhantomData<R>,
+}
+
+impl<R: Record> Table<R> {
+    /// A table of `rows` keys (a power of two, 65,536 at the most) whose names begin with `prefix`.
+    pub const fn new(prefix: String, rows: u32) -> Self {
+        Self { prefix, rows, record: PhantomData }
+    }
+
+    /// How many keys there are.
+    pub const fn rows(&self) -> u32 {
+        self.rows
+    }
+
+    /// The row of a subject whose hash begins like this.
+    pub fn row(&self, hash: &[u8]) -> u32 {
+        let first = hash.first_chunk::<4>().map_or(0, |bytes| u32::from_le_bytes(*bytes));
+        first & (self.rows - 1)
+    }
+
+    /// The records of a row; none if there is no such key yet, or what it holds is unreadable.
+    pub fn read(&self, row: u32, host: &impl Host) -> Vec<R> {
+        host.shared_data(&self.name(row)).map_or_else(Vec::new, |value| decode(&value.bytes))
+    }
+
+    /// Changes the records of a row as one step: `change` is called again should another worker have been faster. It
+    /// returns whether there is anything to write, and what else the caller wants to know.
+    ///
+    /// # Errors
+    /// [`Busy`] after many tries; nothing was written.
+    pub fn update<T>(
+        &self,
+        row: u32,
+        host: &impl Host,
+        mut change: impl FnMut(&mut Vec<R>) -> (bool, T),
+    ) -> Result<T, Busy> {
+        let name = self.name(row);
+        for _ in 0..TRIES {
+            let (mut records, write) = match host.shared_data(&name) {
+                None => (Vec::new(), Write::IfAbsent),
+                Some(SharedValue { bytes, cas }) => (decode(&bytes), Write::IfVersion(cas)),
+            };
+            let (has_changed, result) = change(&mut records);
+            if !has_changed {
+                return Ok(result);
+            }
+            let mut bytes = Vec::with_capacity(records.len() * R::BYTES);
+            records.iter().for_each(|record| record.encode(&mut bytes));
+            if host.set_shared_data(&name, &bytes, write).is_ok() {
+                return Ok(result);
+            }
+        }
+        Err(Busy)
+    }
+
+    fn name(&self, row: u32) -> String {
+        format!("{}{row:x}", self.prefix)
+    }
+}
+
+fn decode<R: Record>(bytes: &[u8]) -> Vec<R> {
+    bytes.chunks_exact(R::BYTES.max(1)).filter_map(R::decode).collect()
+}
+
+/// Takes numbers and digests off the front of a record.
+#[derive(Debug)]
+pub struct Reader<'b>(pub &'b [u8]);
+
+impl Reader<'_> {
+    /// The next bytes.
+    pub fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (first, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    /// The next number.
+    pub fn u64(&mut self) -> Option<u64> {
+        self.bytes().map(u64::from_le_bytes)
+    }
+
+    /// The next time.
+    pub fn time(&mut self) -> Option<UnixTime> {
+        self.u64().map(UnixTime::from_nanos)
+    }
+}
+
+/// Appends a number as [`Reader::u64`] reads it.
+pub fn write_u64(to: &mut Vec<u8>, number: u64) {
+    to.extend_from_slice(&number.to_le_bytes());
+}
+
+/// Appends a time as [`Reader::time`] reads it.
+pub fn write_time(to: &mut Vec<u8>, time: UnixTime) {
+    write_u64(to, time.as_nanos());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::world::Process;
+
+    #[derive(Debug, PartialEq, Eq)]
+    struct Number(u64);
+
+    impl Record for Number {
+        const BYTES: usize = 8;
+
+        fn encode(&self, to: &mut Vec<u8>) {
+            write_u64(to, self.0);
+        }
+
+        fn decode(bytes: &[u8]) -> Option<Self> {
+            Reader(bytes).u64().map(Self)
+        }
+    }
+
+    fn table() -> Table<Number> {
+        Table::new("t.".to_owned(), 16)
+    }
+
+    #[test]
+    fn rows_keep_their_records_apart() {
+        let (table, host) = (table(), Process::default());
+        for row in [0, 15] {
+            table.update(row, &host, |records| (true, records.push(Number(row.into())))).unwrap();
+        }
+        assert_eq!(table.read(0, &host), [Number(0)]);
+        assert_eq!(table.read(15, &host), [Number(15)]);
+        assert_eq!(table.read(7, &host), []);
+        assert_eq!(table.row(&[0xff, 0xff, 0xff, 0xff, 1]), 15);
+        assert_eq!(table.row(&[]), 0);
+    }
+
+    #[test]
+    fn an_update_that_another_worker_overtook_is_made_on_what_that_one_wrote() {
+        let (table, host) = (table(), Process::default());
+        let mut calls = 0;
+        table
+            .update(3, &host, |records| {
+                calls += 1;
+                if calls == 1 {
+                    table.update(3, &host, |records| (true, records.push(Number(1)))).unwrap();
+                }
+                (true, records.push(Number(2)))
+            })
+            .unwrap();
+        assert_eq!((calls, table.read(3, &host)), (2, vec![Number(1), Number(2)]));
+    }
+
+    #[test]
+    fn who_is_always_overtaken_is_told() {
+        let (table, host) = (table(), Process::default());
+        let outcome = table.update(3, &host, |records| {
+            host.set_shared_data("t.3", &[], Write::Always).unwrap();
+            (true, records.push(Number(2)))
+        });
+        assert_eq!((outcome, table.read(3, &host)), (Err(Busy), vec![]));
+    }
+
+    #[test]
+    fn nothing_is_written_where_nothing_changes_and_a_strangers_bytes_are_no_record() {
+        let (table, host) = (table(), Process::default());
+        assert_eq!(table.update(1, &host, |records| (false, records.len())), Ok(0));
+        assert_eq!(host.shared_data("t.1"), None);
+        host.set_shared_data("t.1", b"1234567", Write::Always).unwrap();
+        assert_eq!(table.read(1, &host), []);
+    }
+}
