@@ -4,9 +4,10 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::claims::Claims;
 use crate::config::{Config, ForwardCredential};
 use crate::extractor::RequestHead;
-use crate::policy::Permit;
+use crate::policy::{Headers, Permit};
 
 /// The reason for a denial, by its name in the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,10 +21,12 @@ pub enum Code {
     TokenExpired,
     TokenNotYetValid,
     TokenTypeNotAccepted,
+    TokenRevoked,
     TokenRejected,
     ClaimsNotSufficient,
     ForbiddenByService,
     AmbiguousPath,
+    TooManyFailures,
     AuthServiceUnavailable,
     PublicKeyUnavailable,
     Internal,
@@ -31,7 +34,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for documentation and tests.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::MissingCredentials,
         Self::MalformedCredentials,
         Self::UnsupportedScheme,
@@ -40,10 +43,12 @@ impl Code {
         Self::TokenExpired,
         Self::TokenNotYetValid,
         Self::TokenTypeNotAccepted,
+        Self::TokenRevoked,
         Self::TokenRejected,
         Self::ClaimsNotSufficient,
         Self::ForbiddenByService,
         Self::AmbiguousPath,
+        Self::TooManyFailures,
         Self::AuthServiceUnavailable,
         Self::PublicKeyUnavailable,
         Self::Internal,
@@ -80,6 +85,7 @@ impl Code {
             Self::TokenTypeNotAccepted => {
                 (401, "token_type_not_accepted", "A token of this type is not accepted here.")
             }
+            Self::TokenRevoked => (401, "token_revoked", "The token has been revoked."),
             Self::TokenRejected => (401, "token_rejected", "The authentication service does not accept the token."),
             Self::ClaimsNotSufficient => (403, "claims_not_sufficient", "The token does not grant access here."),
             Self::ForbiddenByService => {
@@ -87,6 +93,9 @@ impl Code {
             }
             Self::AmbiguousPath => {
                 (403, "ambiguous_path", "The path can be read in more than one way; send it in its plain form.")
+            }
+            Self::TooManyFailures => {
+                (429, "too_many_failures", "Too many attempts with tokens that are not valid; try again later.")
             }
             Self::AuthServiceUnavailable => {
                 (503, "auth_service_unavailable", "The token cannot be verified at the moment.")
@@ -102,6 +111,7 @@ impl Code {
         match self.status() {
             401 => "Unauthorized",
             403 => "Forbidden",
+            429 => "Too Many Requests",
             503 => "Service Unavailable",
             _ => "Internal Server Error",
         }
@@ -112,6 +122,7 @@ impl Code {
         match self.status() {
             401 => GrpcStatus::Unauthenticated,
             403 => GrpcStatus::PermissionDenied,
+            429 => GrpcStatus::ResourceExhausted,
             503 => GrpcStatus::Unavailable,
             _ => GrpcStatus::Internal,
         }
@@ -123,6 +134,8 @@ impl Code {
 pub enum GrpcStatus {
     /// 7.
     PermissionDenied,
+    /// 8.
+    ResourceExhausted,
     /// 13.
     Internal,
     /// 14.
@@ -142,7 +155,7 @@ pub struct Denial {
 
 impl From<Code> for Denial {
     fn from(code: Code) -> Self {
-        let retry_after = (code.status() == 503).then_some(Duration::from_secs(1));
+        let retry_after = matches!(code.status(), 429 | 503).then_some(Duration::from_secs(1));
         Self { code, retry_after }
     }
 }
@@ -238,7 +251,7 @@ fn challenge(code: Code, realm: &str) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Forward {
     /// Headers to set, names in lower case. None of them is in the request any more.
-    pub set: Vec<(Rc<str>, String)>,
+    pub set: Headers,
     /// What becomes of `Authorization`.
     pub authorization: Authorization,
 }
@@ -260,15 +273,10 @@ pub enum Authorization {
 /// # Errors
 /// [`Code::TokenMalformed`] if a claim can't be a header's value.
 pub fn forward(permit: &Permit, config: &Config) -> Result<Forward, Code> {
-    let mut set = Vec::new();
-    if let Some(identity) = permit.identity() {
-        for header in config.identity_headers.iter() {
-            let value = identity.claims().header_value(header.claim).map_err(|_| Code::TokenMalformed)?;
-            if let Some(value) = value {
-                set.push((Rc::clone(&header.name), value.into_owned()));
-            }
-        }
-    }
+    let set = match permit.identity() {
+        None => Rc::default(),
+        Some(identity) => identity.headers(|claims| render(claims, config))?,
+    };
     let authorization = match config.forward_credential {
         ForwardCredential::Keep => Authorization::Keep,
         ForwardCredential::Remove => Authorization::Remove,
@@ -278,6 +286,14 @@ pub fn forward(permit: &Permit, config: &Config) -> Result<Forward, Code> {
             .map_or(Authorization::Remove, |jwt| Authorization::Replace(format!("Bearer {jwt}"))),
     };
     Ok(Forward { set, authorization })
+}
+
+fn render(claims: &Claims, config: &Config) -> Result<Headers, Code> {
+    let values = config.identity_headers.iter().filter_map(|header| match claims.header_value(header.claim) {
+        Ok(value) => value.map(|value| Ok((Rc::clone(&header.name), value.into_owned()))),
+        Err(_) => Some(Err(Code::TokenMalformed)),
+    });
+    values.collect()
 }
 
 #[cfg(test)]

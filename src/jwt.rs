@@ -16,7 +16,7 @@ use serde::de::IgnoredAny;
 
 use crate::claims::{Claims, ClaimsError};
 use crate::json::{self, JsonError};
-use crate::public_key::PublicKey;
+use crate::public_key::{KeyId, PublicKey};
 use crate::signature::Rs256Signature;
 
 /// The longest token that is looked at, in bytes. Nothing is decoded of a longer one.
@@ -134,7 +134,7 @@ impl<'t> UntrustedJwt<'t> {
         let signed = self.token.get(..self.signed_bytes).unwrap_or_default();
         for key in keys {
             if algorithm.verify_signature(&self.signature, key, signed) {
-                return Ok(VerifiedClaims { claims: self.claims, token: self.token.to_vec() });
+                return Ok(VerifiedClaims { claims: self.claims, token: self.token.to_vec(), key: key.id() });
             }
         }
         Err(self)
@@ -146,9 +146,15 @@ impl<'t> UntrustedJwt<'t> {
 pub struct VerifiedClaims {
     claims: Box<Claims>,
     token: Vec<u8>,
+    key: KeyId,
 }
 
 impl VerifiedClaims {
+    /// The key that the signature fits.
+    pub const fn key(&self) -> KeyId {
+        self.key
+    }
+
     /// The claims, and the token that carried them.
     pub fn into_parts(self) -> (Box<Claims>, Vec<u8>) {
         (self.claims, self.token)

@@ -1,17 +1,37 @@
 //! Identity and rule: allowed or not.
 
+use std::cell::OnceCell;
+use std::rc::Rc;
+
 use crate::claims::{Claims, TokenType};
 use crate::config::{Config, Jwt};
 use crate::decision::Code;
 use crate::introspection::Confirmed;
 use crate::jwt::VerifiedClaims;
 use crate::matcher::Require;
+use crate::public_key::KeyId;
 
-/// Who sent the request. Only verification makes one: of a JWT's signature, or by the service's answer.
+/// The headers that say upstream who sent a request: names in lower case, and values.
+pub type Headers = Rc<[(Rc<str>, String)]>;
+
+/// Who sent the request. Only verification makes one: of a JWT's signature, or by the service's answer. The
+/// verification cache may bring it back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     claims: Box<Claims>,
+    verifier: Verifier,
+    is_jwt: bool,
     jwt: Option<Vec<u8>>,
+    headers: OnceCell<Result<Headers, Code>>,
+}
+
+/// Who has vouched for an identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verifier {
+    /// The service, in an answer to a question about the credential.
+    Service,
+    /// This key, which the credential is signed with.
+    Key(KeyId),
 }
 
 impl Identity {
@@ -20,22 +40,54 @@ impl Identity {
         &self.claims
     }
 
-    /// The verified JWT, if the identity came in one.
+    /// The verified JWT, if the identity came in one and was kept with it.
     pub fn jwt(&self) -> Option<&[u8]> {
         self.jwt.as_deref()
+    }
+
+    /// The headers for the upstream, rendered at the first call and kept.
+    ///
+    /// # Errors
+    /// What `render` says, at every call.
+    pub fn headers(&self, render: impl FnOnce(&Claims) -> Result<Headers, Code>) -> Result<Headers, Code> {
+        self.headers.get_or_init(|| render(&self.claims)).clone()
+    }
+
+    /// The same, known by a question to the service: its JWT may be signed, but the answer is what counts.
+    #[must_use]
+    pub fn by_service(self) -> Self {
+        Self { verifier: Verifier::Service, ..self }
+    }
+
+    /// The same without the JWT's text, which need not be kept unless it goes upstream.
+    #[must_use]
+    pub fn without_text(self) -> Self {
+        Self { jwt: None, ..self }
+    }
+
+    /// Takes it apart for the verification cache: claims, verifier, whether it came in a JWT, and that JWT.
+    pub(crate) fn parts(&self) -> (&Claims, Verifier, bool, Option<&[u8]>) {
+        (&self.claims, self.verifier, self.is_jwt, self.jwt())
+    }
+
+    /// Makes one out of what the verification cache kept of [`Self::parts`].
+    pub(crate) fn recall(claims: Claims, verifier: Verifier, is_jwt: bool, jwt: Option<Vec<u8>>) -> Self {
+        Self { claims: Box::new(claims), verifier, is_jwt, jwt, headers: OnceCell::new() }
     }
 }
 
 impl From<VerifiedClaims> for Identity {
     fn from(verified: VerifiedClaims) -> Self {
+        let verifier = Verifier::Key(verified.key());
         let (claims, jwt) = verified.into_parts();
-        Self { claims, jwt: Some(jwt) }
+        Self { claims, verifier, is_jwt: true, jwt: Some(jwt), headers: OnceCell::new() }
     }
 }
 
 impl From<Confirmed> for Identity {
     fn from(confirmed: Confirmed) -> Self {
-        Self { claims: confirmed.into_claims(), jwt: None }
+        let (claims, verifier) = (confirmed.into_claims(), Verifier::Service);
+        Self { claims, verifier, is_jwt: false, jwt: None, headers: OnceCell::new() }
     }
 }
 
@@ -44,14 +96,14 @@ impl From<Confirmed> for Identity {
 pub enum Presenter {
     /// The client sent a JWT, so `jwt.token_types` says which types are good for access.
     Client,
-    /// The service answered for a credential of another kind.
+    /// The service answered for it.
     Service,
 }
 
 /// The permission to go on. Only [`authorise`] and [`Permit::public`] give one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permit {
-    identity: Option<Identity>,
+    identity: Option<Rc<Identity>>,
 }
 
 impl Permit {
@@ -61,8 +113,8 @@ impl Permit {
     }
 
     /// Who was let in; `None` on a public rule.
-    pub const fn identity(&self) -> Option<&Identity> {
-        self.identity.as_ref()
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.as_deref()
     }
 }
 
@@ -70,8 +122,31 @@ impl Permit {
 ///
 /// # Errors
 /// The code of the denial.
-pub fn authorise(identity: Identity, presenter: Presenter, require: &Require, config: &Config) -> Result<Permit, Code> {
-    let kind = identity.claims.token_type();
+pub fn authorise(
+    identity: impl Into<Rc<Identity>>,
+    presenter: Presenter,
+    require: &Require,
+    config: &Config,
+) -> Result<Permit, Code> {
+    let identity = identity.into();
+    check_claims(&identity.claims, presenter, require, config)?;
+    if identity.is_jwt {
+        check_issuer_and_audience(&identity.claims, &config.jwt)?;
+    }
+    Ok(Permit { identity: Some(identity) })
+}
+
+/// Whether a JWT with these claims could be let in were it valid: what can't be need not be asked about.
+///
+/// # Errors
+/// The code of the denial.
+pub fn precheck(unverified: &Claims, require: &Require, config: &Config) -> Result<(), Code> {
+    check_claims(unverified, Presenter::Client, require, config)?;
+    check_issuer_and_audience(unverified, &config.jwt)
+}
+
+fn check_claims(claims: &Claims, presenter: Presenter, require: &Require, config: &Config) -> Result<(), Code> {
+    let kind = claims.token_type();
     let is_accepted = match presenter {
         Presenter::Client => config.jwt.token_types.contains(&kind),
         Presenter::Service => matches!(kind, TokenType::Access | TokenType::ApiToken | TokenType::Technical),
@@ -79,10 +154,7 @@ pub fn authorise(identity: Identity, presenter: Presenter, require: &Require, co
     if !is_accepted || require.token_types.as_ref().is_some_and(|types| !types.contains(&kind)) {
         return Err(Code::TokenTypeNotAccepted);
     }
-    if identity.jwt.is_some() {
-        check_issuer_and_audience(&identity.claims, &config.jwt)?;
-    }
-    Ok(Permit { identity: Some(identity) })
+    Ok(())
 }
 
 /// RFC 7519 sections 4.1.1 and 4.1.3, where the configuration lists any.

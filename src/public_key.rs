@@ -31,9 +31,14 @@ pub enum KeyError {
     Size(usize),
 }
 
+/// Tells keys apart: the beginning of the SHA-256 of the SubjectPublicKeyInfo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyId(pub [u8; 8]);
+
 /// An RSA public key of 2048 to 4096 bits, in both forms that the verifiers want: parsed once, used for every token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PublicKey {
+    id: KeyId,
     der: Box<[u8]>,
     rsa: RsaPublicKey,
 }
@@ -66,10 +71,15 @@ impl PublicKey {
         let rsa = RsaPublicKey::from_public_key_der(der).map_err(|_| KeyError::NotRsa)?;
         let bits = rsa.n().bits();
         if (Self::MIN_BITS..=Self::MAX_BITS).contains(&bits) {
-            Ok(Self { der: der.into(), rsa })
+            Ok(Self { id: KeyId::of(der), der: der.into(), rsa })
         } else {
             Err(KeyError::Size(bits))
         }
+    }
+
+    /// What this key is told from others by.
+    pub const fn id(&self) -> KeyId {
+        self.id
     }
 
     /// The SubjectPublicKeyInfo, DER.
@@ -90,6 +100,12 @@ impl PublicKey {
     /// The first 8 hex digits of the key's SHA-256, to tell keys apart in logs.
     pub fn fingerprint(&self) -> String {
         short_digest(&self.der)
+    }
+}
+
+impl KeyId {
+    fn of(der: &[u8]) -> Self {
+        Self(Sha256::digest(der).first_chunk().copied().unwrap_or_default())
     }
 }
 

@@ -14,7 +14,7 @@ use crate::signature::Rs256;
 use crate::testing::{BareHost, Signer, claims, config};
 
 /// Contract section 4.
-const CODES: [(Code, u16, &str); 15] = [
+const CODES: [(Code, u16, &str); 17] = [
     (Code::MissingCredentials, 401, "missing_credentials"),
     (Code::MalformedCredentials, 401, "malformed_credentials"),
     (Code::UnsupportedScheme, 401, "unsupported_scheme"),
@@ -23,10 +23,12 @@ const CODES: [(Code, u16, &str); 15] = [
     (Code::TokenExpired, 401, "token_expired"),
     (Code::TokenNotYetValid, 401, "token_not_yet_valid"),
     (Code::TokenTypeNotAccepted, 401, "token_type_not_accepted"),
+    (Code::TokenRevoked, 401, "token_revoked"),
     (Code::TokenRejected, 401, "token_rejected"),
     (Code::ClaimsNotSufficient, 403, "claims_not_sufficient"),
     (Code::ForbiddenByService, 403, "forbidden_by_service"),
     (Code::AmbiguousPath, 403, "ambiguous_path"),
+    (Code::TooManyFailures, 429, "too_many_failures"),
     (Code::AuthServiceUnavailable, 503, "auth_service_unavailable"),
     (Code::PublicKeyUnavailable, 503, "public_key_unavailable"),
     (Code::Internal, 500, "internal"),
@@ -119,9 +121,9 @@ fn a_challenge_has_the_form_of_rfc_6750() {
 }
 
 #[test]
-fn only_503_says_when_to_come_again() {
+fn who_is_to_come_again_is_told_when() {
     for (code, status, _) in CODES {
-        assert_eq!(header(&deny(code), "retry-after"), (status == 503).then_some("1"), "{code:?}");
+        assert_eq!(header(&deny(code), "retry-after"), matches!(status, 429 | 503).then_some("1"), "{code:?}");
     }
 }
 
@@ -151,6 +153,7 @@ fn a_grpc_client_gets_the_matching_status_and_the_code() {
         let expected = match status {
             401 => GrpcStatus::Unauthenticated,
             403 => GrpcStatus::PermissionDenied,
+            429 => GrpcStatus::ResourceExhausted,
             503 => GrpcStatus::Unavailable,
             _ => GrpcStatus::Internal,
         };
@@ -295,7 +298,7 @@ fn the_credential_goes_on_is_removed_or_is_replaced() {
         assert_eq!(go_on(by_jwt(&token), changes.clone()).unwrap().authorization, of_jwt, "{changes}");
         assert_eq!(go_on(by_answer(json!({})), changes.clone()).unwrap().authorization, of_answer, "{changes}");
         let public = forward(&Permit::public(), &config(changes.clone())).unwrap();
-        assert_eq!(public.set, [], "a public request has no identity");
+        assert!(public.set.is_empty(), "a public request has no identity");
         let of_public = if of_jwt == Authorization::Keep { Authorization::Keep } else { Authorization::Remove };
         assert_eq!(public.authorization, of_public, "{changes}");
     }

@@ -97,7 +97,8 @@ impl Outcome {
     fn of(resolution: Resolution) -> Self {
         match resolution {
             Resolution::Forward(forward) => {
-                let mut set: Vec<_> = forward.set.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
+                let mut set: Vec<_> =
+                    forward.set.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
                 set.sort();
                 Self::Forwarded(set)
             }

@@ -14,7 +14,7 @@
 
 use std::time::Duration;
 
-use super::PublicKey;
+use super::{KeyId, PublicKey};
 use crate::config::Config;
 use crate::host::{Conflict, Host, SharedValue, Write};
 use crate::public_key::short_digest;
@@ -152,6 +152,11 @@ impl KeyStore {
         let previous = self.previous.as_ref().filter(|(_, until)| now < *until).map(|(key, _)| key);
         let current = self.current.as_ref().map(|fetched| &fetched.key);
         self.pinned.iter().chain(current).chain(previous)
+    }
+
+    /// Whether a signature by this key would be accepted now.
+    pub fn accepts(&self, key: KeyId, now: UnixTime) -> bool {
+        self.keys(now).any(|known| known.id() == key)
     }
 
     /// Whether the keys come from the configuration.

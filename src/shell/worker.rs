@@ -203,7 +203,7 @@ fn apply(resolution: Resolution) {
 
 /// Writes what goes upstream into the request's headers.
 pub(super) fn change_headers(forward: &Forward) {
-    for (name, value) in &forward.set {
+    for (name, value) in forward.set.iter() {
         set_header(name, value);
     }
     match &forward.authorization {
@@ -233,6 +233,7 @@ pub(super) fn respond(response: &Response) {
 const fn grpc_code(status: GrpcStatus) -> GrpcStatusCode {
     match status {
         GrpcStatus::PermissionDenied => GrpcStatusCode::PermissionDenied,
+        GrpcStatus::ResourceExhausted => GrpcStatusCode::ResourceExhausted,
         GrpcStatus::Internal => GrpcStatusCode::Internal,
         GrpcStatus::Unavailable => GrpcStatusCode::Unavailable,
         GrpcStatus::Unauthenticated => GrpcStatusCode::Unauthenticated,
