@@ -4,6 +4,7 @@
 //! field's path, and no part of such a configuration is used.
 
 mod headers;
+mod profile;
 mod protobuf;
 mod raw;
 mod value;
@@ -11,6 +12,7 @@ mod value;
 use std::time::Duration;
 
 pub use headers::{IdentityHeader, IdentityHeaders};
+pub use profile::Profile;
 
 use crate::claims::TokenType;
 use crate::matcher::Rule;
@@ -41,6 +43,14 @@ pub struct Config {
     pub jwt: Jwt,
     /// How an API token is verified.
     pub api_token: ApiToken,
+    /// How long the service's verdicts are kept.
+    pub cache: Cache,
+    /// When the service is left alone.
+    pub circuit_breaker: CircuitBreaker,
+    /// The list of revoked tokens; `None` where the service has none.
+    pub revocation: Option<Revocation>,
+    /// When clients that fail again and again are turned away; `None`: never.
+    pub failed_auth_throttle: Option<FailedAuthThrottle>,
     /// In order; the first that matches decides.
     pub rules: Vec<Rule>,
     /// Which claims go upstream under which names.
@@ -73,6 +83,8 @@ pub struct AuthService {
 /// `jwt`.
 #[derive(Debug, Clone)]
 pub struct Jwt {
+    /// Who verifies, where the rule doesn't say.
+    pub verification: Verification,
     /// The types that a client may present as an access token. Never empty.
     pub token_types: Vec<TokenType>,
     /// Accepted `iss`; not checked when empty.
@@ -83,6 +95,16 @@ pub struct Jwt {
     pub clock_skew: Duration,
     /// The service's key.
     pub public_key: PublicKeySource,
+}
+
+/// Who verifies a JWT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verification {
+    /// The filter, with the service's key.
+    Local,
+    /// The service, by callout.
+    Remote,
 }
 
 /// `jwt.public_key`.
@@ -164,6 +186,67 @@ impl HeaderType {
             Self::Other => "other",
         }
     }
+}
+
+/// `cache`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cache {
+    /// The most verdicts that are kept, 1 to 1,000,000.
+    pub max_entries: usize,
+    /// How long a verdict that lets a credential in is good, 0 s to 24 h; 0 s turns the whole cache off.
+    pub ttl: Duration,
+    /// How long a refusal is good, 0 s to 1 h; 0 s: refusals aren't kept.
+    pub negative_ttl: Duration,
+    /// How long a verdict may stand in while the service is down, 0 s to 168 h; 0 s: never.
+    pub stale_ttl: Duration,
+    /// What goes when it is full.
+    pub eviction: Eviction,
+}
+
+impl Cache {
+    /// Whether nothing is kept at all, neither refusals nor verdicts that may stand in.
+    pub const fn is_off(&self) -> bool {
+        self.ttl.is_zero()
+    }
+}
+
+/// Which verdict goes when the cache is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Eviction {
+    /// The least recently used.
+    Lru,
+    /// The least frequently used.
+    Lfu,
+}
+
+/// `circuit_breaker`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CircuitBreaker {
+    /// Failures in a row that open it, 1 to 1000.
+    pub failures: u32,
+    /// How long it stays open before a probe, 100 ms to 1 h.
+    pub open_for: Duration,
+}
+
+/// `revocation`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revocation {
+    /// The service's path of the list.
+    pub path: String,
+    /// The time between two looks at it, 1 s to 1 h.
+    pub poll_interval: Duration,
+}
+
+/// `failed_auth_throttle`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FailedAuthThrottle {
+    /// Failures within `window` that lock out, 1 to 1,000,000.
+    pub attempts: u32,
+    /// The time in which they are counted, 1 s to 24 h.
+    pub window: Duration,
+    /// How long a client stays locked out, 1 s to 24 h.
+    pub lockout: Duration,
 }
 
 /// What becomes of the client's `Authorization` upstream.

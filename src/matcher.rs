@@ -3,6 +3,7 @@
 use regex::bytes::{Regex, RegexBuilder};
 
 use crate::claims::TokenType;
+use crate::config::Verification;
 use crate::path::{self, Ambiguous};
 
 /// The largest compiled form of a rule's regex, in bytes.
@@ -17,6 +18,8 @@ pub struct Rule {
     pub public: bool,
     /// What the identity has to be like.
     pub require: Require,
+    /// Who verifies a JWT; what `jwt.verification` says if `None`.
+    pub verification: Option<Verification>,
 }
 
 /// `require`: what an identity needs beyond being verified.

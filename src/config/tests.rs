@@ -184,16 +184,9 @@ fn a_field_that_nobody_knows_is_named() {
 #[test]
 fn a_field_of_the_contract_that_does_nothing_yet_is_unknown() {
     assert_paths(&[
-        (r#""profile": "production""#, "profile"),
         (r#""credentials": {"header": "authorization"}"#, "credentials"),
-        (r#""cache": {"ttl": "300s"}"#, "cache"),
-        (r#""circuit_breaker": {}"#, "circuit_breaker"),
-        (r#""revocation": {}"#, "revocation"),
-        (r#""failed_auth_throttle": {}"#, "failed_auth_throttle"),
         (r#""status_paths": {}"#, "status_paths"),
-        (r#""jwt": {"verification": "local"}"#, "jwt.verification"),
         (r#""rules": [{"match": {"path": "/a"}, "mode": "shadow"}]"#, "rules[0].mode"),
-        (r#""rules": [{"match": {"path": "/a"}, "verification": "remote"}]"#, "rules[0].verification"),
         (r#""rules": [{"match": {"path": "/a"}, "require": {"is_admin": true}}]"#, "rules[0].require.is_admin"),
     ]);
 }

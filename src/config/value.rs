@@ -23,6 +23,18 @@ pub(super) fn duration(
     }
 }
 
+/// The number, if it is within its range.
+pub(super) fn number(path: &str, number: u32, range: std::ops::RangeInclusive<u32>) -> Result<u32, ConfigError> {
+    if range.contains(&number) {
+        Ok(number)
+    } else {
+        Err(ConfigError::new(
+            path,
+            format!("{number} is out of range: {} to {} are possible", range.start(), range.end()),
+        ))
+    }
+}
+
 fn parse_duration(text: &str) -> Option<Duration> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = text.split_at_checked(unit_at)?;
