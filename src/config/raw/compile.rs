@@ -11,7 +11,7 @@ use crate::claims::TokenType;
 use crate::config::profile::Defaults;
 use crate::config::{
     ApiToken, AuthService, Cache, CircuitBreaker, Config, ConfigError, FailedAuthThrottle, ForwardCredential,
-    HeaderType, IdentityHeaders, Jwt, PublicKeySource, ResponseFormat, Revocation, value,
+    HeaderType, IdentityHeaders, Jwt, PublicKeySource, ResponseFormat, Revocation, Verification, value,
 };
 use crate::json::Object;
 use crate::matcher::{Matcher, PathMatch, Require, Rule};
@@ -59,15 +59,22 @@ impl TryFrom<RawConfig> for Config {
                 ));
             }
         };
-        let rules = raw
+        let rules: Vec<Rule> = raw
             .rules
             .into_iter()
             .enumerate()
             .map(|(index, Object(rule))| rule.compile(index))
             .collect::<Result<_, _>>()?;
+        let jwt = raw.jwt.compile(&defaults)?;
+        if api_token.response_format == ResponseFormat::JsonHeader
+            && let Some(path) = remote_verification(&jwt, &rules)
+        {
+            // It tells neither the type of a token nor when it expires.
+            return Err(ConfigError::new(path, "remote contradicts api_token.response_format json_header"));
+        }
         Ok(Self {
             auth_service: raw.auth_service.compile(&defaults)?,
-            jwt: raw.jwt.compile(&defaults)?,
+            jwt,
             api_token,
             cache: raw.cache.compile(&defaults.cache)?,
             circuit_breaker: raw.circuit_breaker.compile(&defaults.circuit_breaker)?,
@@ -80,6 +87,15 @@ impl TryFrom<RawConfig> for Config {
             cors_origins: cors_origins(raw.responses.cors_origins)?,
         })
     }
+}
+
+/// The first field that asks for it.
+fn remote_verification(jwt: &Jwt, rules: &[Rule]) -> Option<String> {
+    if jwt.verification == Verification::Remote {
+        return Some("jwt.verification".to_owned());
+    }
+    let index = rules.iter().position(|rule| rule.verification == Some(Verification::Remote))?;
+    Some(format!("rules[{index}].verification"))
 }
 
 impl RawAuthService {
@@ -195,7 +211,10 @@ impl RawRule {
         if self.public && self.require.is_some() {
             return Err(ConfigError::new(path, "public and require contradict each other"));
         }
-        let verification = self.verification.map(|Word(verification)| verification);
+        if self.public && self.verification.is_some() {
+            let problem = "public and verification contradict each other: no credential is looked at";
+            return Err(ConfigError::new(format!("{path}.verification"), problem));
+        }
         let require = match self.require {
             None => Require::default(),
             Some(Object(RawRequire { token_types: None })) => {
@@ -209,7 +228,7 @@ impl RawRule {
             matcher: self.r#match.compile(&format!("{path}.match"))?,
             public: self.public,
             require,
-            verification,
+            verification: self.verification.map(|Word(verification)| verification),
         })
     }
 }

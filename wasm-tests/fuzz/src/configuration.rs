@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use authgate::claims::TokenType;
-use authgate::config::{Config, ConfigError, ForwardCredential};
+use authgate::config::{Config, ConfigError, ForwardCredential, ResponseFormat, Verification};
 use authgate::extractor::RequestHead;
 use authgate::filter::world::Process;
 use authgate::filter::{Filter, Resolution, Step};
@@ -18,6 +18,9 @@ use crate::oracle::json::{self, Json};
 
 /// Far below what serde_json takes, and far above what any configuration needs.
 const DEPTH: usize = 100;
+
+/// In milliseconds.
+const HOUR: u64 = 3_600_000;
 
 /// How many confusions of one input are tried.
 const CONFUSIONS: usize = 6;
@@ -142,6 +145,24 @@ fn in_bounds(config: &Config) {
     assert!(between(0, config.jwt.clock_skew, 300_000));
     assert!(between(100, config.jwt.public_key.min_refetch_interval, 300_000));
     assert!(config.jwt.public_key.ttl >= Duration::from_secs(1));
+    assert!((1..=1_000_000).contains(&config.cache.max_entries));
+    assert!(between(0, config.cache.ttl, 24 * HOUR) && between(0, config.cache.negative_ttl, HOUR));
+    assert!(between(0, config.cache.stale_ttl, 168 * HOUR));
+    assert!(
+        (1..=1000).contains(&config.circuit_breaker.failures) && between(100, config.circuit_breaker.open_for, HOUR)
+    );
+    if let Some(revocation) = &config.revocation {
+        assert!(revocation.path.starts_with('/') && revocation.path.bytes().all(|byte| (0x21..0x7f).contains(&byte)));
+        assert!(between(1_000, revocation.poll_interval, HOUR));
+    }
+    if let Some(throttle) = &config.failed_auth_throttle {
+        assert!((1..=1_000_000).contains(&throttle.attempts));
+        assert!(between(1_000, throttle.window, 24 * HOUR) && between(1_000, throttle.lockout, 24 * HOUR));
+    }
+    assert!(config.rules.iter().all(|rule| !rule.public || rule.verification.is_none()));
+    let mut verifiers = config.rules.iter().filter_map(|rule| rule.verification).chain([config.jwt.verification]);
+    let asks = verifiers.any(|verifier| verifier == Verification::Remote);
+    assert!(!asks || config.api_token.response_format != ResponseFormat::JsonHeader, "an answer that says too little");
     assert!(!config.jwt.token_types.is_empty() && !config.api_token.header_types.is_empty());
     assert!(!config.jwt.token_types.contains(&TokenType::Refresh), "a refresh token is never an access token");
     assert!(config.forward_credential != ForwardCredential::VerifiedJwt || config.api_token.response_format.is_jwt());

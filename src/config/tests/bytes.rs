@@ -1,0 +1,57 @@
+//! What Envoy hands over: bytes, before there are fields.
+
+use super::*;
+
+#[test]
+fn a_json_field_that_stands_there_twice_is_refused() {
+    for (text, path) in [
+        (r#"{"auth_service": {"cluster": "a"}, "auth_service": {"cluster": "b"}}"#, "configuration"),
+        (r#"{"auth_service": {"cluster": "a", "cluster": "b"}}"#, "auth_service"),
+        (r#"{"auth_service": {"cluster": "a", "clust\u0065r": "b"}}"#, "auth_service"),
+        (r#"{"auth_service": {"cluster": "a"}, "rules": [{"match": {"path": "/a", "path": "/b"}}]}"#, "rules[0].match"),
+        (r#"{"auth_service": {"cluster": "a"}, "identity_headers": {"X-A": "jti", "X-A": "jti"}}"#, "identity_headers"),
+    ] {
+        let error = Config::from_bytes(text.as_bytes()).unwrap_err();
+        assert_eq!(error.path, path, "{text}: {error}");
+        assert!(error.problem.contains("duplicate"), "{text}: {error}");
+    }
+}
+
+#[test]
+fn what_is_neither_json_nor_a_struct_is_refused() {
+    let good = r#"{"auth_service": {"cluster": "c"}}"#;
+    assert!(Config::from_bytes(format!("\n {good} \n").as_bytes()).is_ok());
+    for bytes in [
+        format!("{good}x").into_bytes(),
+        format!("{good}{good}").into_bytes(),
+        format!("[{good}]").into_bytes(),
+        format!("\u{feff}{good}").into_bytes(),
+        good.replace('"', "'").into_bytes(),
+        b"auth_service:\n  cluster: c\n".to_vec(),
+        b"auth_service.cluster".to_vec(),
+        b"null".to_vec(),
+        b"1".to_vec(),
+        b"[]".to_vec(),
+        br#"[{"cluster": "c"}]"#.to_vec(),
+        b"\0".to_vec(),
+        vec![0xff; 64],
+        good.replace("\"c\"", "\"\u{1}\"").into_bytes(),
+        good.as_bytes()[..good.len() - 1].to_vec(),
+        [good.as_bytes(), b"\0"].concat(),
+    ] {
+        assert!(Config::from_bytes(&bytes).is_err(), "{:?}", String::from_utf8_lossy(&bytes));
+    }
+    let whole = proto_struct(&example()).encode_to_vec();
+    assert!(Config::from_bytes(&whole).is_ok());
+    assert!(Config::from_bytes(&whole[..whole.len() - 1]).is_err(), "cut short");
+}
+
+#[test]
+fn the_size_is_bounded() {
+    let good = r#"{"auth_service": {"cluster": "c"}}"#;
+    let padded = |bytes: usize| format!("{good}{}", " ".repeat(bytes - good.len()));
+    assert!(Config::from_bytes(padded(1024 * 1024).as_bytes()).is_ok());
+    assert_eq!(Config::from_bytes(padded(1024 * 1024 + 1).as_bytes()).unwrap_err().path, "configuration");
+    let deep = format!(r#"{{"rules": {}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+    assert!(Config::from_bytes(deep.as_bytes()).is_err());
+}
