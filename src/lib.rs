@@ -17,6 +17,7 @@
 #![cfg_attr(not(target_arch = "wasm32"), forbid(unsafe_code))]
 #![deny(unsafe_code)]
 
+pub mod cache;
 pub mod claims;
 pub mod config;
 pub mod decision;
@@ -31,6 +32,7 @@ pub mod metrics;
 pub mod path;
 pub mod policy;
 pub mod public_key;
+pub mod seal;
 pub mod signature;
 pub mod table;
 #[cfg(test)]

@@ -1,0 +1,333 @@
+//! The worker's own store: bounded in entries and in bytes, and safe from a flood of credentials that are seen once.
+//!
+//! It knows nothing of time: whether a value may still be used is the caller's to decide. It starts empty and grows,
+//! because many VMs are made that see little traffic.
+
+use std::cell::{Cell, RefCell};
+use std::hash::RandomState;
+
+use hashlink::LinkedHashMap;
+use quick_cache::unsync::Cache;
+use quick_cache::{Lifecycle, Weighter};
+
+use super::Digest;
+
+/// Which entry goes first when the store is full (`cache.eviction`, CONTRACT.md).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// The least recently used one, of those first that weren't used again since they came.
+    Lru,
+    /// One that is seldom used (CLOCK-Pro with counters, as in S3-FIFO).
+    Lfu,
+}
+
+/// What an entry weighs beside its value, in bytes: the key (32), links, its place in the hash table, and the room that
+/// tables keep free or use for the memory of evicted keys. An estimate from above for 32-bit targets and a `V` that is
+/// no larger than a few pointers; the size of a larger `V` belongs into the caller's `bytes`, thrice.
+pub const ENTRY_OVERHEAD: usize = 160;
+
+/// The part of the bound in bytes that a single entry may take: an eighth. One answer can't clear the store.
+const LARGEST_SHARE: usize = 8;
+
+/// A bounded map of digests to values. One worker's: it isn't shared between threads.
+#[derive(Debug)]
+pub struct LocalCache<V> {
+    store: Store<V>,
+    max_entries: usize,
+    max_bytes: usize,
+}
+
+#[derive(Debug)]
+enum Store<V> {
+    Lru(Segmented<V>),
+    Lfu(Frequent<V>),
+}
+
+#[derive(Debug, Clone)]
+struct Entry<V> {
+    value: V,
+    /// With [`ENTRY_OVERHEAD`].
+    bytes: usize,
+}
+
+impl<V: Clone> LocalCache<V> {
+    /// An empty store of at most `max_entries` entries that weigh at most `max_bytes` together; above 2^32 - 1 either
+    /// bound counts as that.
+    pub fn new(policy: Policy, max_entries: usize, max_bytes: usize) -> Self {
+        // Of 32 bits each, so that their product fits 64.
+        let limit = usize::try_from(u32::MAX).unwrap_or(usize::MAX);
+        let (max_entries, max_bytes) = (max_entries.min(limit), max_bytes.min(limit));
+        let store = match policy {
+            Policy::Lfu if max_entries > 1 => Store::Lfu(Frequent::new(max_entries, max_bytes)),
+            // Of one entry there is nothing to choose, and `quick_cache` wouldn't keep any.
+            Policy::Lfu | Policy::Lru => Store::Lru(Segmented::new(max_entries, max_bytes)),
+        };
+        Self { store, max_entries, max_bytes }
+    }
+
+    /// The value of a key. Counts as a use of it.
+    pub fn get(&mut self, key: &Digest) -> Option<V> {
+        match &mut self.store {
+            Store::Lru(store) => store.get(key),
+            Store::Lfu(store) => store.cache.get(key).map(|entry| entry.value.clone()),
+        }
+    }
+
+    /// The value of a key, without a use of it.
+    pub fn peek(&self, key: &Digest) -> Option<V> {
+        match &self.store {
+            Store::Lru(store) => store.peek(key),
+            Store::Lfu(store) => store.cache.peek(key),
+        }
+        .map(|entry| entry.value.clone())
+    }
+
+    /// Sets the value of a key and returns how many other entries had to go for it.
+    ///
+    /// `bytes` is what the value weighs; [`ENTRY_OVERHEAD`] comes on top. An entry that weighs more than an eighth of
+    /// the bound isn't kept; what the key had before goes in any case.
+    pub fn insert(&mut self, key: Digest, value: V, bytes: usize) -> usize {
+        let bytes = bytes.saturating_add(ENTRY_OVERHEAD);
+        if self.max_entries == 0 || bytes > self.max_bytes / LARGEST_SHARE {
+            self.remove(&key);
+            return 0;
+        }
+        let entry = Entry { value, bytes };
+        match &mut self.store {
+            Store::Lru(store) => store.insert(key, entry),
+            Store::Lfu(store) => store.insert(key, entry),
+        }
+    }
+
+    /// Takes an entry out.
+    pub fn remove(&mut self, key: &Digest) -> Option<V> {
+        match &mut self.store {
+            Store::Lru(store) => store.protected.remove(key).or_else(|| store.probation.remove(key)),
+            Store::Lfu(store) => store.remove(key),
+        }
+        .map(|entry| entry.value)
+    }
+
+    /// Drops the entries of which `keep` says false, in no order, and returns how many those were.
+    pub fn retain(&mut self, mut keep: impl FnMut(&Digest, &V) -> bool) -> usize {
+        let before = self.len();
+        match &mut self.store {
+            Store::Lru(store) => {
+                store.probation.retain(&mut keep);
+                store.protected.retain(&mut keep);
+            }
+            Store::Lfu(store) => store.retain(keep),
+        }
+        before - self.len()
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        match &self.store {
+            Store::Lru(store) => store.len(),
+            Store::Lfu(store) => store.cache.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What all entries weigh, each with its [`ENTRY_OVERHEAD`].
+    pub fn bytes(&self) -> usize {
+        match &self.store {
+            Store::Lru(store) => store.bytes(),
+            Store::Lfu(store) => store.bytes,
+        }
+    }
+}
+
+/// Segmented LRU: an entry comes on probation, and its first use brings it under protection, where entries that are
+/// seen once never compete with it.
+#[derive(Debug)]
+struct Segmented<V> {
+    probation: Segment<V>,
+    protected: Segment<V>,
+    max_entries: usize,
+    max_bytes: usize,
+}
+
+impl<V: Clone> Segmented<V> {
+    /// The part of both bounds that protected entries may take, in percent. Room for probation decides how far apart
+    /// the first two uses of a credential may lie; with less of it more of the used ones fit.
+    const PROTECTED_PERCENT: usize = 80;
+
+    fn new(max_entries: usize, max_bytes: usize) -> Self {
+        Self { probation: Segment::new(), protected: Segment::new(), max_entries, max_bytes }
+    }
+
+    fn len(&self) -> usize {
+        self.probation.entries.len() + self.protected.entries.len()
+    }
+
+    fn bytes(&self) -> usize {
+        self.probation.bytes + self.protected.bytes
+    }
+
+    fn get(&mut self, key: &Digest) -> Option<V> {
+        if let Some(entry) = self.protected.entries.to_back(key) {
+            return Some(entry.value.clone());
+        }
+        let entry = self.probation.remove(key)?;
+        let value = entry.value.clone();
+        self.protected.insert(*key, entry);
+        self.demote();
+        Some(value)
+    }
+
+    fn peek(&self, key: &Digest) -> Option<&Entry<V>> {
+        self.protected.entries.get(key).or_else(|| self.probation.entries.get(key))
+    }
+
+    fn insert(&mut self, key: Digest, entry: Entry<V>) -> usize {
+        if self.protected.entries.contains_key(&key) {
+            self.protected.insert(key, entry);
+            self.demote();
+        } else {
+            self.probation.insert(key, entry);
+        }
+        let mut evicted = 0;
+        while (self.len() > self.max_entries || self.bytes() > self.max_bytes)
+            && self.probation.pop().or_else(|| self.protected.pop()).is_some()
+        {
+            evicted += 1;
+        }
+        evicted
+    }
+
+    /// Protected entries beyond their part go back on probation, as the last to be evicted there.
+    fn demote(&mut self) {
+        let share = |whole: usize| whole / 100 * Self::PROTECTED_PERCENT + whole % 100 * Self::PROTECTED_PERCENT / 100;
+        while self.protected.entries.len() > share(self.max_entries) || self.protected.bytes > share(self.max_bytes) {
+            let Some((key, entry)) = self.protected.pop() else { return };
+            self.probation.insert(key, entry);
+        }
+    }
+}
+
+/// Entries by their last use, the oldest first.
+#[derive(Debug)]
+struct Segment<V> {
+    entries: LinkedHashMap<Digest, Entry<V>, RandomState>,
+    bytes: usize,
+}
+
+impl<V> Segment<V> {
+    fn new() -> Self {
+        Self { entries: LinkedHashMap::with_hasher(RandomState::new()), bytes: 0 }
+    }
+
+    fn insert(&mut self, key: Digest, entry: Entry<V>) {
+        self.bytes += entry.bytes;
+        self.bytes -= self.entries.insert(key, entry).map_or(0, |replaced| replaced.bytes);
+    }
+
+    fn remove(&mut self, key: &Digest) -> Option<Entry<V>> {
+        let entry = self.entries.remove(key)?;
+        self.bytes -= entry.bytes;
+        Some(entry)
+    }
+
+    fn pop(&mut self) -> Option<(Digest, Entry<V>)> {
+        let (key, entry) = self.entries.pop_front()?;
+        self.bytes -= entry.bytes;
+        Some((key, entry))
+    }
+
+    fn retain(&mut self, mut keep: impl FnMut(&Digest, &V) -> bool) {
+        self.entries.retain(|key, entry| {
+            let stays = keep(key, &entry.value);
+            if !stays {
+                self.bytes -= entry.bytes;
+            }
+            stays
+        });
+    }
+}
+
+/// The store of `quick_cache`, which bounds one sum of weights.
+#[derive(Debug)]
+struct Frequent<V> {
+    cache: Cache<Digest, Entry<V>, Share, RandomState, CountEvictions>,
+    bytes: usize,
+}
+
+impl<V> Frequent<V> {
+    fn new(max_entries: usize, max_bytes: usize) -> Self {
+        let share = Share { max_entries: max_entries as u64, max_bytes: max_bytes as u64 };
+        let whole = share.max_entries * share.max_bytes;
+        Self { cache: Cache::with(max_entries, whole, share, RandomState::new(), CountEvictions), bytes: 0 }
+    }
+
+    fn insert(&mut self, key: Digest, entry: Entry<V>) -> usize {
+        let mut evicted = Evicted::default();
+        let replaces = self.cache.contains_key(&key);
+        self.bytes += entry.bytes;
+        self.cache.insert_with_lifecycle(key, entry, &mut evicted);
+        self.bytes -= evicted.bytes;
+        evicted.entries - usize::from(replaces)
+    }
+
+    fn remove(&mut self, key: &Digest) -> Option<Entry<V>> {
+        let (_, entry) = self.cache.remove(key)?;
+        self.bytes -= entry.bytes;
+        Some(entry)
+    }
+
+    fn retain(&mut self, keep: impl FnMut(&Digest, &V) -> bool) {
+        // It asks for an `Fn`, and calls it once for each.
+        let keep = RefCell::new(keep);
+        let gone = Cell::new(0);
+        self.cache.retain(|key, entry| {
+            let stays = keep.borrow_mut()(key, &entry.value);
+            if !stays {
+                gone.set(gone.get() + entry.bytes);
+            }
+            stays
+        });
+        self.bytes -= gone.get();
+    }
+}
+
+/// Weighs an entry by the larger of its shares in the two bounds, so that one bound on the sum keeps both. Where some
+/// entries are limited by one and some by the other, the store is full before either is reached.
+#[derive(Debug)]
+struct Share {
+    max_entries: u64,
+    max_bytes: u64,
+}
+
+impl<V> Weighter<Digest, Entry<V>> for Share {
+    /// In parts of `max_entries * max_bytes`.
+    fn weight(&self, _: &Digest, entry: &Entry<V>) -> u64 {
+        self.max_bytes.max(entry.bytes as u64 * self.max_entries)
+    }
+}
+
+/// Counts what leaves in favour of something that comes; a value that is replaced is among it.
+#[derive(Debug)]
+struct CountEvictions;
+
+#[derive(Default)]
+struct Evicted {
+    entries: usize,
+    bytes: usize,
+}
+
+impl<V> Lifecycle<Digest, Entry<V>> for CountEvictions {
+    type RequestState = Evicted;
+
+    fn on_evict(&self, evicted: &mut Evicted, _: Digest, entry: Entry<V>) {
+        evicted.entries += 1;
+        evicted.bytes += entry.bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests;
