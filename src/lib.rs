@@ -17,6 +17,7 @@
 #![cfg_attr(not(target_arch = "wasm32"), forbid(unsafe_code))]
 #![deny(unsafe_code)]
 
+pub mod breaker;
 pub mod cache;
 pub mod claims;
 pub mod config;

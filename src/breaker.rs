@@ -1,0 +1,215 @@
+//! The circuit breaker of callouts to the auth service (contract sections 2 and 3, `circuit_breaker`).
+//!
+//! There is one per process: its workers share a record, which they change by compare-and-swap.
+//!
+//! ```text
+//!          `failures` in a row            admit, after `open_for`
+//! Closed ──────────────────────► Open ─────────────────────────────► HalfOpen ◄─┐ admit, after the lease:
+//!   ▲                              ▲          the probe failed          │ │ └───┘ the next probe
+//!   │                              └────────────────────────────────────┘ │
+//!   └──────────────────────── the probe was answered ─────────────────────┘
+//! ```
+//!
+//! Each arrow begins a new epoch, and a [`Ticket`] names the epoch of its admission. A report counts in that epoch
+//! alone: so a call that was sent before the breaker opened decides nothing any more, and neither does a probe that
+//! another one took over from.
+
+use std::time::Duration;
+
+use crate::host::Host;
+use crate::table::{self, Reader, Table, write_time, write_u64};
+use crate::time::UnixTime;
+
+/// The table's one row.
+const ROW: u32 = 0;
+
+/// What the breaker lets through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum State {
+    /// Every call.
+    #[default]
+    Closed,
+    /// One probe, which is under way or never came back.
+    HalfOpen,
+    /// None.
+    Open,
+}
+
+impl State {
+    /// The value of `auth_breaker_state` (contract section 5).
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Closed => 0,
+            Self::HalfOpen => 1,
+            Self::Open => 2,
+        }
+    }
+
+    const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Closed),
+            1 => Some(Self::HalfOpen),
+            2 => Some(Self::Open),
+            _ => None,
+        }
+    }
+}
+
+/// Names the epoch in which a call was admitted. Whoever reports the call's outcome hands it back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket(u64);
+
+/// Whether a call may be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// It may, and so may any other.
+    Closed(Ticket),
+    /// It may, as the one probe: its outcome decides, so it has to be reported.
+    Probe(Ticket),
+    /// It may not.
+    Open {
+        /// The time until a probe can be admitted, more than 0. While one is under way: until its lease is over.
+        retry_after: Duration,
+    },
+}
+
+/// How the breaker stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// The state.
+    pub state: State,
+    /// Whether the next [`Breaker::admit`] wins the probe.
+    pub is_probe_due: bool,
+}
+
+/// What the workers share. Without one, or if it is unreadable, the breaker is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Record {
+    state: State,
+    epoch: u64,
+    /// How many calls in a row have failed; 0 unless closed.
+    failures: u64,
+    /// When this epoch began; nobody asks while closed.
+    since: UnixTime,
+}
+
+impl Record {
+    fn of(records: &[Self]) -> Self {
+        records.first().copied().unwrap_or_default()
+    }
+
+    const fn next(self, state: State, since: UnixTime) -> Self {
+        Self { state, epoch: self.epoch.wrapping_add(1), failures: 0, since }
+    }
+}
+
+impl table::Record for Record {
+    const BYTES: usize = 25;
+
+    fn encode(&self, to: &mut Vec<u8>) {
+        to.push(self.state.number());
+        write_u64(to, self.epoch);
+        write_u64(to, self.failures);
+        write_time(to, self.since);
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader(bytes);
+        let [state] = reader.bytes()?;
+        Some(Self {
+            state: State::from_number(state)?,
+            epoch: reader.u64()?,
+            failures: reader.u64()?,
+            since: reader.time()?,
+        })
+    }
+}
+
+/// The breaker, as one worker sees it.
+#[derive(Debug)]
+pub struct Breaker {
+    table: Table<Record>,
+    failures: u64,
+    open_for: Duration,
+    probe_lease: Duration,
+}
+
+impl Breaker {
+    /// - `name`: how the key of the shared data begins; nothing else may use such keys.
+    /// - `failures`: how many in a row open the breaker; 0 is the same as 1.
+    /// - `open_for`: how long it stays open before a probe.
+    /// - `probe_lease`: the longest that a probe can take. After it the probe's worker counts as dead.
+    pub fn new(name: String, failures: u32, open_for: Duration, probe_lease: Duration) -> Self {
+        Self { table: Table::new(name, 1), failures: failures.into(), open_for, probe_lease }
+    }
+
+    /// Asks whether a call may be sent. Only winning the probe writes to the shared data.
+    pub fn admit(&self, now: UnixTime, host: &impl Host) -> Admission {
+        let admission = self.table.update(ROW, host, |records| {
+            let record = Record::of(records);
+            if record.state == State::Closed {
+                return (false, Admission::Closed(Ticket(record.epoch)));
+            }
+            if let Some(retry_after) = self.wait(record, now) {
+                return (false, Admission::Open { retry_after });
+            }
+            let probe = record.next(State::HalfOpen, now);
+            *records = vec![probe];
+            (true, Admission::Probe(Ticket(probe.epoch)))
+        });
+        // Busy: others compete for the probe, so one of them has it.
+        admission.unwrap_or(Admission::Open { retry_after: self.probe_lease })
+    }
+
+    /// How the breaker stands; changes nothing.
+    pub fn peek(&self, now: UnixTime, host: &impl Host) -> Status {
+        let record = Record::of(&self.table.read(ROW, host));
+        Status { state: record.state, is_probe_due: self.wait(record, now).is_none() && record.state != State::Closed }
+    }
+
+    /// The service answered a call, whatever its verdict. Returns the state if that changed it.
+    pub fn succeed(&self, ticket: Ticket, now: UnixTime, host: &impl Host) -> Option<State> {
+        self.report(ticket, host, |record| match record.state {
+            State::Closed => Record { failures: 0, ..record },
+            State::HalfOpen | State::Open => record.next(State::Closed, now),
+        })
+    }
+
+    /// A call failed: no connection, a timeout, 5xx, or an unreadable answer. Returns the state if that changed it.
+    pub fn fail(&self, ticket: Ticket, now: UnixTime, host: &impl Host) -> Option<State> {
+        self.report(ticket, host, |record| match record.state {
+            State::Closed if record.failures.saturating_add(1) < self.failures => {
+                Record { failures: record.failures + 1, ..record }
+            }
+            State::Closed | State::HalfOpen | State::Open => record.next(State::Open, now),
+        })
+    }
+
+    /// Makes one step, unless the epoch of the call is over.
+    fn report(&self, ticket: Ticket, host: &impl Host, step: impl Fn(Record) -> Record) -> Option<State> {
+        let change = self.table.update(ROW, host, |records| {
+            let before = Record::of(records);
+            let after = if before.epoch == ticket.0 { step(before) } else { before };
+            *records = vec![after];
+            (after != before, (after.state != before.state).then_some(after.state))
+        });
+        change.unwrap_or_else(|busy| {
+            log::debug!("the outcome of a callout isn't counted: {busy}");
+            None
+        })
+    }
+
+    /// The time until a probe is possible, if that is not now.
+    fn wait(&self, record: Record, now: UnixTime) -> Option<Duration> {
+        let period = match record.state {
+            State::Closed => return None,
+            State::HalfOpen => self.probe_lease,
+            State::Open => self.open_for,
+        };
+        let elapsed = now.since(record.since)?;
+        period.checked_sub(elapsed).filter(|left| !left.is_zero())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

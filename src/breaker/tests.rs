@@ -1,0 +1,384 @@
+use std::cell::RefCell;
+
+use super::*;
+use crate::filter::world::{BEGIN, Process};
+use crate::host::{Conflict, SharedValue, Write};
+use crate::metrics::{Counter, Gauge};
+use crate::public_key::PublicKey;
+
+const OPEN_FOR: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_secs(5);
+const TICK: Duration = Duration::from_nanos(1);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// A host on which another worker acts between a worker's read and its write.
+pub(crate) struct Overtaking<'p, F> {
+    process: &'p Process,
+    /// What the others do before each of the next writes.
+    actions: RefCell<Vec<F>>,
+}
+
+impl<'p, F: FnOnce()> Overtaking<'p, F> {
+    pub(crate) fn new(process: &'p Process, actions: impl IntoIterator<Item = F>) -> Self {
+        Self { process, actions: RefCell::new(actions.into_iter().collect()) }
+    }
+}
+
+impl<F: FnOnce()> Host for Overtaking<'_, F> {
+    fn shared_data(&self, key: &str) -> Option<SharedValue> {
+        self.process.shared_data(key)
+    }
+
+    fn set_shared_data(&self, key: &str, value: &[u8], write: Write) -> Result<(), Conflict> {
+        let action = self.actions.borrow_mut().pop();
+        if let Some(action) = action {
+            action();
+        }
+        self.process.set_shared_data(key, value, write)
+    }
+
+    fn verify_signature(&self, key: &PublicKey, signature: &[u8], message: &[u8]) -> Option<bool> {
+        self.process.verify_signature(key, signature, message)
+    }
+
+    fn count(&self, counter: Counter) {
+        self.process.count(counter);
+    }
+
+    fn shift(&self, gauge: Gauge, by: i64) {
+        self.process.shift(gauge, by);
+    }
+}
+
+fn start() -> UnixTime {
+    UnixTime::from_secs(BEGIN)
+}
+
+/// `by` before the start.
+fn earlier(by: Duration) -> UnixTime {
+    UnixTime::from_nanos(start().as_nanos() - u64::try_from(by.as_nanos()).unwrap())
+}
+
+fn workers() -> (Breaker, Breaker, Process) {
+    let worker = || Breaker::new("b.".to_owned(), 3, OPEN_FOR, LEASE);
+    (worker(), worker(), Process::default())
+}
+
+fn closed(breaker: &Breaker, now: UnixTime, host: &impl Host) -> Ticket {
+    match breaker.admit(now, host) {
+        Admission::Closed(ticket) => ticket,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn probe(breaker: &Breaker, now: UnixTime, host: &impl Host) -> Ticket {
+    match breaker.admit(now, host) {
+        Admission::Probe(ticket) => ticket,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn open(retry_after: Duration) -> Admission {
+    Admission::Open { retry_after }
+}
+
+fn state(breaker: &Breaker, host: &Process) -> State {
+    breaker.peek(start(), host).state
+}
+
+/// Opens the breaker at the start; the ticket is that of a call which is still under way.
+fn trip(breaker: &Breaker, host: &Process) -> Ticket {
+    let ticket = closed(breaker, start(), host);
+    let outcomes: Vec<_> = (0..3).map(|_| breaker.fail(ticket, start(), host)).collect();
+    assert_eq!(outcomes, [None, None, Some(State::Open)]);
+    ticket
+}
+
+#[test]
+fn failures_in_a_row_open_it_whichever_worker_they_happen_to() {
+    let (a, b, host) = workers();
+    let (by_a, by_b) = (closed(&a, start(), &host), closed(&b, start(), &host));
+    assert_eq!(a.fail(by_a, start(), &host), None);
+    assert_eq!(b.fail(by_b, start(), &host), None);
+    closed(&a, start(), &host);
+    assert_eq!(a.fail(by_a, start(), &host), Some(State::Open));
+    assert_eq!((a.admit(start(), &host), b.admit(start(), &host)), (open(OPEN_FOR), open(OPEN_FOR)));
+}
+
+#[test]
+fn a_success_begins_the_row_anew() {
+    let (a, b, host) = workers();
+    let ticket = closed(&a, start(), &host);
+    for _ in 0..2 {
+        a.fail(ticket, start(), &host);
+        a.fail(ticket, start(), &host);
+        assert_eq!(b.succeed(ticket, start(), &host), None);
+    }
+    assert_eq!(state(&a, &host), State::Closed);
+    a.fail(ticket, start(), &host);
+    a.fail(ticket, start(), &host);
+    assert_eq!(a.fail(ticket, start(), &host), Some(State::Open));
+}
+
+#[test]
+fn a_limit_of_one_or_none_opens_at_the_first_failure() {
+    for failures in [0, 1] {
+        let (breaker, host) = (Breaker::new("b.".to_owned(), failures, OPEN_FOR, LEASE), Process::default());
+        let ticket = closed(&breaker, start(), &host);
+        assert_eq!(breaker.fail(ticket, start(), &host), Some(State::Open));
+    }
+}
+
+#[test]
+fn a_success_without_a_failure_before_it_writes_nothing() {
+    let (a, _, host) = workers();
+    let ticket = closed(&a, start(), &host);
+    a.succeed(ticket, start(), &host);
+    assert_eq!(host.shared_data("b.0"), None);
+    a.fail(ticket, start(), &host);
+    a.succeed(ticket, start(), &host);
+    let written = host.shared_data("b.0");
+    a.succeed(ticket, start(), &host);
+    assert_eq!((host.shared_data("b.0"), written.is_some()), (written.clone(), true));
+}
+
+#[test]
+fn one_of_the_workers_wins_the_probe_when_the_time_is_over() {
+    let (a, b, host) = workers();
+    trip(&a, &host);
+    let due = start().after(OPEN_FOR);
+    assert_eq!(b.admit(start().after(OPEN_FOR - TICK), &host), open(TICK));
+    probe(&b, due, &host);
+    assert_eq!(a.admit(due, &host), open(LEASE));
+    assert_eq!(b.admit(due.after(TICK), &host), open(LEASE - TICK));
+}
+
+#[test]
+fn who_competes_for_the_probe_and_loses_is_not_admitted() {
+    let (a, b, host) = workers();
+    trip(&a, &host);
+    let due = start().after(OPEN_FOR);
+    let overtaking = Overtaking::new(&host, [|| assert!(matches!(b.admit(due, &host), Admission::Probe(_)))]);
+    assert_eq!(a.admit(due, &overtaking), open(LEASE));
+}
+
+#[test]
+fn who_finds_the_record_forever_changing_is_not_admitted() {
+    let (a, b, host) = workers();
+    trip(&a, &host);
+    let due = start().after(OPEN_FOR);
+    let written = host.shared_data("b.0").unwrap().bytes;
+    let touch = || host.set_shared_data("b.0", &written, Write::Always).unwrap();
+    assert_eq!(a.admit(due, &Overtaking::new(&host, [touch; 16])), open(LEASE));
+    probe(&b, due, &host);
+}
+
+#[test]
+fn the_probes_success_closes_it_and_the_row_begins_at_none() {
+    let (a, b, host) = workers();
+    trip(&a, &host);
+    let due = start().after(OPEN_FOR);
+    let won = probe(&a, due, &host);
+    assert_eq!(a.succeed(won, due, &host), Some(State::Closed));
+    let ticket = closed(&b, due, &host);
+    let outcomes: Vec<_> = (0..3).map(|_| b.fail(ticket, due, &host)).collect();
+    assert_eq!(outcomes, [None, None, Some(State::Open)]);
+}
+
+#[test]
+fn the_probes_failure_opens_it_for_as_long_again() {
+    let (a, b, host) = workers();
+    trip(&a, &host);
+    let won = probe(&a, start().after(OPEN_FOR), &host);
+    let failed = start().after(OPEN_FOR + TICK);
+    assert_eq!(a.fail(won, failed, &host), Some(State::Open));
+    assert_eq!(b.admit(failed, &host), open(OPEN_FOR));
+    assert_eq!(a.admit(failed.after(OPEN_FOR - TICK), &host), open(TICK));
+    probe(&b, failed.after(OPEN_FOR), &host);
+}
+
+#[test]
+fn a_probe_that_nobody_reports_is_free_again_after_its_lease() {
+    let (a, b, host) = workers();
+    trip(&a, &host);
+    let due = start().after(OPEN_FOR);
+    probe(&a, due, &host);
+    assert_eq!(b.admit(due.after(LEASE - TICK), &host), open(TICK));
+    let won = probe(&b, due.after(LEASE), &host);
+    assert_eq!(a.admit(due.after(LEASE), &host), open(LEASE));
+    assert_eq!(b.succeed(won, due.after(LEASE), &host), Some(State::Closed));
+}
+
+#[test]
+fn a_probe_that_outlived_its_lease_still_decides_if_no_other_took_over() {
+    for (succeeds, expected) in [(true, State::Closed), (false, State::Open)] {
+        let (a, _, host) = workers();
+        trip(&a, &host);
+        let won = probe(&a, start().after(OPEN_FOR), &host);
+        let late = start().after(OPEN_FOR + LEASE + TICK);
+        let changed = if succeeds { a.succeed(won, late, &host) } else { a.fail(won, late, &host) };
+        assert_eq!((changed, state(&a, &host)), (Some(expected), expected));
+    }
+}
+
+#[test]
+fn of_two_probes_only_the_later_decides_in_whatever_order_they_report() {
+    for old_is_first in [true, false] {
+        for old_succeeds in [true, false] {
+            for new_succeeds in [true, false] {
+                let (a, b, host) = workers();
+                trip(&a, &host);
+                let due = start().after(OPEN_FOR);
+                let old = probe(&a, due, &host);
+                let new = probe(&b, due.after(LEASE), &host);
+                let now = due.after(LEASE + TICK);
+                let report_old = || if old_succeeds { a.succeed(old, now, &host) } else { a.fail(old, now, &host) };
+                let report_new = || if new_succeeds { b.succeed(new, now, &host) } else { b.fail(new, now, &host) };
+                let (by_old, by_new) = if old_is_first {
+                    let by_old = report_old();
+                    assert_eq!(state(&a, &host), State::HalfOpen);
+                    (by_old, report_new())
+                } else {
+                    let by_new = report_new();
+                    (report_old(), by_new)
+                };
+                let expected = if new_succeeds { State::Closed } else { State::Open };
+                assert_eq!((by_old, by_new, state(&a, &host)), (None, Some(expected), expected));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_call_from_before_it_opened_decides_nothing_any_more() {
+    for succeeds in [true, false] {
+        let (a, b, host) = workers();
+        let late = trip(&a, &host);
+        let due = start().after(OPEN_FOR);
+        let report = |now| {
+            let before = host.shared_data("b.0");
+            for _ in 0..4 {
+                let changed = if succeeds { b.succeed(late, now, &host) } else { b.fail(late, now, &host) };
+                assert_eq!((changed, host.shared_data("b.0")), (None, before.clone()));
+            }
+        };
+        report(due);
+        let won = probe(&a, due, &host);
+        report(due);
+        a.succeed(won, due, &host);
+        report(due);
+        let ticket = closed(&a, due, &host);
+        a.fail(ticket, due, &host);
+        report(due);
+        a.fail(ticket, due, &host);
+        assert_eq!(a.fail(ticket, due, &host), Some(State::Open));
+    }
+}
+
+#[test]
+fn a_probe_reports_once() {
+    for succeeds in [true, false] {
+        let (a, _, host) = workers();
+        trip(&a, &host);
+        let due = start().after(OPEN_FOR);
+        let won = probe(&a, due, &host);
+        if succeeds {
+            a.succeed(won, due, &host)
+        } else {
+            a.fail(won, due, &host)
+        };
+        let before = host.shared_data("b.0");
+        assert_eq!((a.succeed(won, due, &host), a.fail(won, due, &host)), (None, None));
+        assert_eq!(host.shared_data("b.0"), before);
+    }
+}
+
+#[test]
+fn failures_of_two_workers_at_once_all_count() {
+    let (a, b, host) = workers();
+    let ticket = closed(&a, start(), &host);
+    a.fail(ticket, start(), &host);
+    let overtaking = Overtaking::new(&host, [|| assert_eq!(b.fail(ticket, start(), &host), None)]);
+    assert_eq!(a.fail(ticket, start(), &overtaking), Some(State::Open));
+}
+
+#[test]
+fn a_failure_that_the_opening_one_overtakes_opens_nothing_again() {
+    let (a, b, host) = workers();
+    let ticket = closed(&a, start(), &host);
+    a.fail(ticket, start(), &host);
+    a.fail(ticket, start(), &host);
+    let by_b = || assert_eq!(b.fail(ticket, start(), &host), Some(State::Open));
+    let later = start().after(TICK);
+    assert_eq!(a.fail(ticket, later, &Overtaking::new(&host, [by_b])), None);
+    assert_eq!(a.admit(later, &host), open(OPEN_FOR - TICK));
+}
+
+#[test]
+fn a_clock_that_steps_either_way_ends_open_for_and_the_lease() {
+    for now in [earlier(HOUR), earlier(TICK), start().after(HOUR)] {
+        let (a, b, host) = workers();
+        trip(&a, &host);
+        let won = probe(&b, now, &host);
+        assert_eq!(a.admit(now, &host), open(LEASE));
+        assert_eq!(b.fail(won, now, &host), Some(State::Open));
+        assert_eq!(a.admit(now, &host), open(OPEN_FOR));
+    }
+    for by in [HOUR, TICK] {
+        let (a, b, host) = workers();
+        trip(&a, &host);
+        let due = start().after(OPEN_FOR);
+        let old = probe(&a, due, &host);
+        let stepped = UnixTime::from_nanos(due.as_nanos() - u64::try_from(by.as_nanos()).unwrap());
+        let new = probe(&b, stepped, &host);
+        assert_eq!(a.succeed(old, stepped, &host), None);
+        assert_eq!(b.succeed(new, stepped, &host), Some(State::Closed));
+    }
+}
+
+#[test]
+fn an_unreadable_record_counts_as_closed() {
+    for bytes in [&b""[..], b"garbage", &[3; 25], &[0xff; 64]] {
+        let (a, b, host) = workers();
+        host.set_shared_data("b.0", bytes, Write::Always).unwrap();
+        assert_eq!(a.peek(start(), &host), Status { state: State::Closed, is_probe_due: false });
+        trip(&b, &host);
+        assert_eq!(a.admit(start(), &host), open(OPEN_FOR));
+    }
+}
+
+#[test]
+fn an_impossible_count_of_failures_opens_it_at_the_next() {
+    let (a, _, host) = workers();
+    let mut bytes = [0xff; 25];
+    bytes[0] = 0;
+    host.set_shared_data("b.0", &bytes, Write::Always).unwrap();
+    let ticket = closed(&a, start(), &host);
+    assert_eq!(a.fail(ticket, start(), &host), Some(State::Open));
+}
+
+#[test]
+fn a_look_at_it_tells_when_a_probe_is_due_and_changes_nothing() {
+    let (a, b, host) = workers();
+    let look = |now, state, is_probe_due| {
+        let before = host.shared_data("b.0");
+        assert_eq!(b.peek(now, &host), Status { state, is_probe_due });
+        assert_eq!(host.shared_data("b.0"), before);
+    };
+    look(start(), State::Closed, false);
+    trip(&a, &host);
+    let due = start().after(OPEN_FOR);
+    look(start().after(OPEN_FOR - TICK), State::Open, false);
+    look(due, State::Open, true);
+    look(earlier(TICK), State::Open, true);
+    let won = probe(&a, due, &host);
+    look(due.after(LEASE - TICK), State::HalfOpen, false);
+    look(due.after(LEASE), State::HalfOpen, true);
+    a.succeed(won, due, &host);
+    look(due.after(HOUR), State::Closed, false);
+}
+
+#[test]
+fn states_have_the_numbers_of_the_metric() {
+    assert_eq!([State::Closed, State::HalfOpen, State::Open].map(State::number), [0, 1, 2]);
+}
