@@ -88,16 +88,40 @@ impl Bootstrap {
     /// # Errors
     /// When there is no cluster of that name, or it has no endpoint.
     pub fn set_cluster_port(&mut self, cluster: &str, port: u16) -> Result<()> {
-        let endpoint = "load_assignment/endpoints/0/lb_endpoints/0/endpoint";
+        self.set_endpoint_port(cluster, 0, port)
+    }
+
+    /// Sets the port of the endpoint that a cluster fails over to: the first of its second priority.
+    ///
+    /// # Errors
+    /// When there is no cluster of that name, or it has no such endpoint.
+    pub fn set_second_port(&mut self, cluster: &str, port: u16) -> Result<()> {
+        self.set_endpoint_port(cluster, 1, port)
+    }
+
+    fn set_endpoint_port(&mut self, cluster: &str, locality: usize, port: u16) -> Result<()> {
         let clusters = self.at("/static_resources/clusters")?;
         let index = clusters
             .as_array()
             .and_then(|all| all.iter().position(|one| one["name"] == cluster))
             .with_context(|| format!("the bootstrap has no cluster {cluster}"))?;
+        let endpoint = format!("load_assignment/endpoints/{locality}/lb_endpoints/0/endpoint");
         self.set(
             &format!("/static_resources/clusters/{index}/{endpoint}/address/socket_address/port_value"),
             port.into(),
         )
+    }
+
+    /// Sets variables of the environment that the filter's VM sees, beside those that are there.
+    ///
+    /// # Errors
+    /// When the bootstrap has no wasm filter.
+    pub fn set_environment(&mut self, variables: &[(String, String)]) -> Result<()> {
+        let vm = self.at(&format!("{FILTERS}/0/typed_config/config/vm_config"))?;
+        for (name, value) in variables {
+            vm["environment_variables"]["key_values"][name] = value.as_str().into();
+        }
+        Ok(())
     }
 
     /// The configuration of the filter, as authgate gets it.
@@ -215,11 +239,12 @@ mod tests {
         bootstrap.set_listener_port(0)?;
         bootstrap.set_cluster_port("upstream", 1)?;
         bootstrap.set_cluster_port("auth_service", 2)?;
+        bootstrap.set_second_port("auth_service", 3)?;
         assert_eq!(bootstrap.filter_config()?["auth_service"]["cluster"], "auth_service");
         let text = bootstrap.value().to_string();
         assert!(text.contains("/m/x.wasm"));
         assert!(!text.contains("target/authgate.wasm"));
-        for port in [10000, 9901, 9001, 9000] {
+        for port in [10000, 9901, 9001, 9000, 9002] {
             assert!(!text.contains(&format!("\"port_value\":{port}")), "{port} is still there");
         }
         bootstrap.remove_filter()?;

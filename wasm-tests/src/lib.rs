@@ -29,6 +29,7 @@ pub mod corpus;
 pub mod credentials;
 pub mod demo;
 mod envoy;
+mod metrics;
 mod process;
 mod service;
 mod stack;
@@ -40,6 +41,7 @@ pub use bootstrap::{Bootstrap, connection_manager, plugin};
 pub use client::{IDENTITY_HEADERS, Protocol, Request, Response};
 pub use credentials::Tokens;
 pub use envoy::LogLevel;
+pub use metrics::Metrics;
 pub use stack::{Builder, Ports, Stack};
 pub use upstream::Echo;
 

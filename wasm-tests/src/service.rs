@@ -1,9 +1,16 @@
-//! The auth service, in this process.
+//! The auth services, in this process: how tests break, stop and question them.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::OnceLock,
+};
 
 use anyhow::{Context, Result};
 use auth_service::{Options, Server};
+use http::Method;
+use serde_json::Value;
+
+use crate::{Request, Stack, client::Client, credentials::success};
 
 /// The auth service, running or stopped; a restart keeps its port, its database and its key.
 #[derive(Debug)]
@@ -21,6 +28,11 @@ impl Service {
         let mut service = Self { options, server: None };
         service.restart().await?;
         Ok(service)
+    }
+
+    /// Starts another service on the same database, at a free port.
+    pub(crate) async fn another(&self) -> Result<Self> {
+        Self::start(Options { listen: local(0), ..self.options.clone() }).await
     }
 
     /// Starts the service again, at the address it had.
@@ -43,6 +55,21 @@ impl Service {
         self.options.listen
     }
 
+    /// Begins a request to the service.
+    fn request(&self, method: Method, path: &str) -> Request {
+        Client::default().request(self.address(), method, path)
+    }
+
+    /// Breaks its answers, as `PUT /faults` describes it.
+    pub(crate) async fn fault(&self, fault: &Value) -> Result<()> {
+        success(&self.request(Method::PUT, "/faults").json(fault).send().await?).map(drop)
+    }
+
+    /// What it counted.
+    async fn counters(&self) -> Result<Value> {
+        success(&self.request(Method::GET, "/faults/counters").send().await?)?.json()
+    }
+
     /// The name and password of its first user.
     pub(crate) fn user(&self) -> (&str, &str) {
         self.options.users.first().map_or(("", ""), |user| (&user.name, &user.password))
@@ -52,4 +79,132 @@ impl Service {
 /// An address on localhost.
 pub(crate) fn local(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+const NO_SERVICE: &str = "this stack has no auth service";
+const NO_SECOND: &str = "this stack has no second auth service";
+
+/// The auth services: the first one, and a second where [`crate::Builder::second_auth_service`] asked for it.
+impl Stack {
+    /// Where the auth service listens, or listened while it is stopped.
+    ///
+    /// # Errors
+    /// When the stack has none.
+    pub fn service_address(&self) -> Result<SocketAddr> {
+        Ok(self.first()?.address())
+    }
+
+    /// Begins a request that goes to the auth service itself, past the gateway.
+    ///
+    /// # Errors
+    /// When the stack has no auth service.
+    pub fn service_request(&self, method: Method, path: &str) -> Result<Request> {
+        Ok(self.first()?.request(method, path))
+    }
+
+    /// What the auth service counted, as `GET /faults/counters` says it.
+    ///
+    /// # Errors
+    /// When the service doesn't answer.
+    pub async fn counters(&self) -> Result<Value> {
+        self.first()?.counters().await
+    }
+
+    /// What the second auth service counted.
+    ///
+    /// # Errors
+    /// When the stack has none, or it doesn't answer.
+    pub async fn counters_of_second(&self) -> Result<Value> {
+        self.second()?.counters().await
+    }
+
+    /// Counts from zero again.
+    ///
+    /// # Errors
+    /// When the service doesn't answer.
+    pub async fn reset_counters(&self) -> Result<()> {
+        let answer = self.service_request(Method::POST, "/faults/counters/reset")?.send().await?;
+        success(&answer).map(drop)
+    }
+
+    /// Breaks the auth service's answers, as `PUT /faults` describes it.
+    ///
+    /// # Errors
+    /// When the service refuses the description or doesn't answer.
+    pub async fn fault(&self, fault: Value) -> Result<()> {
+        self.first()?.fault(&fault).await
+    }
+
+    /// Gives the auth service a new key: what it signs from now on, the old key doesn't verify.
+    ///
+    /// # Errors
+    /// When the service doesn't answer.
+    pub async fn rotate(&mut self) -> Result<()> {
+        let answer = self.service_request(Method::POST, "/faults/rotate")?.send().await?;
+        success(&answer)?;
+        self.private_key = OnceLock::new();
+        Ok(())
+    }
+
+    /// Stops the auth service: its port refuses connections.
+    pub async fn stop_auth(&mut self) {
+        if let Some(service) = &mut self.service {
+            service.stop().await;
+        }
+    }
+
+    /// Starts the auth service again, on the same port, with the same database and key.
+    ///
+    /// # Errors
+    /// When the stack has no auth service, or its port was taken meanwhile.
+    pub async fn start_auth(&mut self) -> Result<()> {
+        self.service.as_mut().context(NO_SERVICE)?.restart().await
+    }
+
+    /// Where the second auth service listens, or listened while it is stopped.
+    ///
+    /// # Errors
+    /// When the stack has none.
+    pub fn second_address(&self) -> Result<SocketAddr> {
+        Ok(self.second()?.address())
+    }
+
+    /// Stops the second auth service: its port refuses connections.
+    pub async fn stop_second_auth(&mut self) {
+        if let Some(service) = &mut self.second {
+            service.stop().await;
+        }
+    }
+
+    /// Starts the second auth service again, on the same port, with the same database and key.
+    ///
+    /// # Errors
+    /// When the stack has none, or its port was taken meanwhile.
+    pub async fn start_second_auth(&mut self) -> Result<()> {
+        self.second.as_mut().context(NO_SECOND)?.restart().await
+    }
+
+    /// The name and password of the auth service's first user.
+    #[must_use]
+    pub fn user(&self) -> (&str, &str) {
+        self.service.as_ref().map_or(("", ""), Service::user)
+    }
+
+    /// The service's private key in PEM, asked for once per key.
+    pub(crate) async fn private_key(&self) -> Result<String> {
+        if let Some(key) = self.private_key.get() {
+            return Ok(key.clone());
+        }
+        let answer = self.service_request(Method::GET, "/faults/private-key")?.send().await?;
+        let key = success(&answer)?.text();
+        Ok(self.private_key.get_or_init(|| key).clone())
+    }
+
+    fn first(&self) -> Result<&Service> {
+        self.service.as_ref().context(NO_SERVICE)
+    }
+
+    fn second(&self) -> Result<&Service> {
+        self.second.as_ref().context(NO_SECOND)
+    }
 }

@@ -16,7 +16,6 @@ use crate::{
     LogLevel, Protocol, Request, Response,
     bootstrap::{self, Bootstrap, merge},
     client::Client,
-    credentials::success,
     envoy::{self, Envoy},
     service::{Service, local},
     upstream::Upstream,
@@ -56,6 +55,8 @@ pub struct Builder {
     as_text: bool,
     patches: Vec<Patch>,
     service: Option<Options>,
+    second: bool,
+    environment: Vec<(String, String)>,
     fault: Option<Value>,
 }
 
@@ -148,6 +149,19 @@ impl Builder {
         self
     }
 
+    /// Starts a second auth service for the gateway to fail over to, on the first one's database: with its users, tokens
+    /// and key. Without this, nothing listens where the gateway looks for it.
+    pub fn second_auth_service(mut self) -> Self {
+        self.second = true;
+        self
+    }
+
+    /// Sets a variable of the environment that the filter's VM sees. May be called again.
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Breaks the auth service in this way before Envoy starts, as [`Stack::fault`] does later.
     pub fn fault(mut self, fault: Value) -> Self {
         self.fault = Some(fault);
@@ -173,15 +187,20 @@ impl Builder {
             }
             None => None,
         };
+        let second = match &service {
+            Some(first) if self.second => Some(first.another().await?),
+            _ => None,
+        };
         let upstream = Upstream::start(self.ports.upstream).await?;
         // Port 1 is reserved, and nothing listens there.
-        let service_port = service.as_ref().map_or(1, |service| service.address().port());
+        let port = |service: &Option<Service>| service.as_ref().map_or(1, |service| service.address().port());
 
         let mut bootstrap = Bootstrap::shipped()?;
         bootstrap.set_listener_port(self.ports.gateway)?;
         bootstrap.set_admin_port(self.ports.admin)?;
         bootstrap.set_cluster_port("upstream", upstream.address().port())?;
-        bootstrap.set_cluster_port("auth_service", service_port)?;
+        bootstrap.set_cluster_port("auth_service", port(&service))?;
+        bootstrap.set_second_port("auth_service", port(&second))?;
         if self.filter {
             bootstrap.set_module(&bootstrap::module(self.module)?);
             let config = bootstrap.filter_config()?;
@@ -189,6 +208,7 @@ impl Builder {
                 Some(replaced) => *config = replaced,
                 None => self.configs.iter().for_each(|patch| merge(config, patch)),
             }
+            bootstrap.set_environment(&self.environment)?;
             if self.as_text {
                 bootstrap.config_as_text()?;
             }
@@ -199,10 +219,10 @@ impl Builder {
 
         let client = Client { protocol: self.protocol };
         if let (Some(fault), Some(service)) = (&self.fault, &service) {
-            set_fault(service.address(), fault).await?;
+            service.fault(fault).await?;
         }
         let envoy = Envoy::start(folder.path(), &bootstrap, self.concurrency, self.level, self.components).await?;
-        Ok(Stack { envoy, upstream, service, client, private_key: OnceLock::new(), folder })
+        Ok(Stack { envoy, upstream, service, second, client, private_key: OnceLock::new(), folder })
     }
 }
 
@@ -212,9 +232,10 @@ pub struct Stack {
     // Dropped in this order: the gateway first, the folder with its files last.
     envoy: Envoy,
     upstream: Upstream,
-    service: Option<Service>,
+    pub(crate) service: Option<Service>,
+    pub(crate) second: Option<Service>,
     client: Client,
-    private_key: OnceLock<String>,
+    pub(crate) private_key: OnceLock<String>,
     folder: Folder,
 }
 
@@ -252,6 +273,8 @@ impl Stack {
             as_text: false,
             patches: Vec::new(),
             service: Some(service),
+            second: false,
+            environment: Vec::new(),
             fault: None,
         }
     }
@@ -349,95 +372,6 @@ impl Stack {
     pub async fn admin(&self, path: &str) -> Result<Response> {
         self.envoy.admin(path).await
     }
-
-    /// Where the auth service listens, or listened while it is stopped.
-    ///
-    /// # Errors
-    /// When the stack has none.
-    pub fn service_address(&self) -> Result<SocketAddr> {
-        Ok(self.service.as_ref().context("this stack has no auth service")?.address())
-    }
-
-    /// Begins a request that goes to the auth service itself, past the gateway.
-    ///
-    /// # Errors
-    /// When the stack has no auth service.
-    pub fn service_request(&self, method: Method, path: &str) -> Result<Request> {
-        Ok(Client::default().request(self.service_address()?, method, path))
-    }
-
-    /// What the auth service counted, as `GET /faults/counters` says it.
-    ///
-    /// # Errors
-    /// When the service doesn't answer.
-    pub async fn counters(&self) -> Result<Value> {
-        let answer = self.service_request(Method::GET, "/faults/counters")?.send().await?;
-        success(&answer)?.json()
-    }
-
-    /// Counts from zero again.
-    ///
-    /// # Errors
-    /// When the service doesn't answer.
-    pub async fn reset_counters(&self) -> Result<()> {
-        let answer = self.service_request(Method::POST, "/faults/counters/reset")?.send().await?;
-        success(&answer).map(drop)
-    }
-
-    /// Breaks the auth service's answers, as `PUT /faults` describes it.
-    ///
-    /// # Errors
-    /// When the service refuses the description or doesn't answer.
-    pub async fn fault(&self, fault: Value) -> Result<()> {
-        set_fault(self.service_address()?, &fault).await
-    }
-
-    /// Gives the auth service a new key: what it signs from now on, the old key doesn't verify.
-    ///
-    /// # Errors
-    /// When the service doesn't answer.
-    pub async fn rotate(&mut self) -> Result<()> {
-        let answer = self.service_request(Method::POST, "/faults/rotate")?.send().await?;
-        success(&answer)?;
-        self.private_key = OnceLock::new();
-        Ok(())
-    }
-
-    /// Stops the auth service: its port refuses connections.
-    pub async fn stop_auth(&mut self) {
-        if let Some(service) = &mut self.service {
-            service.stop().await;
-        }
-    }
-
-    /// Starts the auth service again, on the same port, with the same database and key.
-    ///
-    /// # Errors
-    /// When the stack has no auth service, or its port was taken meanwhile.
-    pub async fn start_auth(&mut self) -> Result<()> {
-        self.service.as_mut().context("this stack has no auth service")?.restart().await
-    }
-
-    /// The name and password of the auth service's first user.
-    #[must_use]
-    pub fn user(&self) -> (&str, &str) {
-        self.service.as_ref().map_or(("", ""), Service::user)
-    }
-
-    /// The service's private key in PEM, asked for once per key.
-    pub(crate) async fn private_key(&self) -> Result<String> {
-        if let Some(key) = self.private_key.get() {
-            return Ok(key.clone());
-        }
-        let answer = self.service_request(Method::GET, "/faults/private-key")?.send().await?;
-        let key = success(&answer)?.text();
-        Ok(self.private_key.get_or_init(|| key).clone())
-    }
-}
-
-async fn set_fault(service: SocketAddr, fault: &Value) -> Result<()> {
-    let request = Client::default().request(service, Method::PUT, "/faults");
-    success(&request.json(fault).send().await?).map(drop)
 }
 
 /// A temporary folder, which stays when the test that made it panics.

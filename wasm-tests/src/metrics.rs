@@ -1,0 +1,117 @@
+//! What Envoy's process tells about itself: metrics, hosts, memory.
+
+use std::{fs, net::SocketAddr};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::Stack;
+
+/// One reading of `/stats/prometheus`.
+#[derive(Clone, Debug)]
+pub struct Metrics(String);
+
+impl Metrics {
+    /// A metric's value, summed over every series that has these labels among its own; 0 while there is none, as Envoy
+    /// shows no counter before its first use.
+    ///
+    /// # Errors
+    /// When a value isn't a whole number.
+    pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Result<u64> {
+        let mut sum = 0;
+        for line in self.0.lines() {
+            let Some((series, value)) = line.rsplit_once(' ') else { continue };
+            let (its_name, its_labels) = series.split_once('{').unwrap_or((series, "}"));
+            // A comma before each label, the first too, so that none is taken for the end of another.
+            let its_labels = format!(",{}", its_labels.trim_end_matches('}'));
+            let has = |(label, value): &(&str, &str)| {
+                let wanted = format!(",{label}=\"{value}\"");
+                its_labels.contains(&wanted)
+            };
+            if its_name == name && labels.iter().all(has) {
+                sum += value.parse::<u64>().with_context(|| format!("no whole number: {line}"))?;
+            }
+        }
+        Ok(sum)
+    }
+}
+
+impl Stack {
+    /// Reads Envoy's metrics, authgate's among them.
+    ///
+    /// # Errors
+    /// When Envoy doesn't answer.
+    pub async fn metrics(&self) -> Result<Metrics> {
+        Ok(Metrics(self.admin("/stats/prometheus").await?.text()))
+    }
+
+    /// Reads one metric, as [`Metrics::value`] says.
+    ///
+    /// # Errors
+    /// When Envoy doesn't answer, or a value isn't a whole number.
+    pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Result<u64> {
+        self.metrics().await?.value(name, labels)
+    }
+
+    /// The resident memory of Envoy's process, in bytes.
+    ///
+    /// # Errors
+    /// When Envoy has ended, or the system isn't Linux.
+    pub fn memory(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.envoy_id()))?;
+        let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        Ok(kilobytes.context("the process has no memory")?.parse::<u64>()? * 1024)
+    }
+
+    /// Whether Envoy takes a cluster's host to be healthy: by its checks of it and by how requests to it end.
+    ///
+    /// # Errors
+    /// When Envoy doesn't answer, or has no such host.
+    pub async fn is_healthy(&self, cluster: &str, host: SocketAddr) -> Result<bool> {
+        let clusters = self.admin("/clusters?format=json").await?.json()?;
+        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        let cluster = list(&clusters["cluster_statuses"]).into_iter().find(|one| one["name"] == cluster);
+        let hosts = list(&cluster.context("no such cluster")?["host_statuses"]);
+        let port = |one: &Value| one.pointer("/address/socket_address/port_value").and_then(Value::as_u64);
+        let host = hosts.iter().find(|one| port(one) == Some(host.port().into())).context("no such host")?;
+        let failed = |check: &str| host["health_status"][check] == true;
+        ensure!(host["health_status"]["eds_health_status"].is_string(), "no health in {host}");
+        Ok(!["failed_active_health_check", "failed_outlier_check"].into_iter().any(failed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = "\
+# TYPE requests counter
+requests{outcome=\"allow\",source=\"jwt\"} 3
+requests{outcome=\"deny\",source=\"jwt\"} 4
+requests_more{outcome=\"allow\"} 100
+age_bucket{le=\"0.5\"} 1
+state{} 2
+bare 7
+half 0.5
+";
+
+    #[test]
+    fn a_metric_is_summed_over_the_series_that_have_its_labels() -> Result<()> {
+        let metrics = Metrics(PAGE.to_owned());
+        for (name, labels, sum) in [
+            ("requests", &[][..], 7),
+            ("requests", &[("outcome", "allow")], 3),
+            ("requests", &[("source", "jwt")], 7),
+            ("requests", &[("source", "jwt"), ("outcome", "deny")], 4),
+            ("requests", &[("outcome", "den")], 0),
+            ("requests", &[("come", "deny")], 0),
+            ("state", &[], 2),
+            ("bare", &[], 7),
+            ("nowhere", &[], 0),
+        ] {
+            assert_eq!(metrics.value(name, labels)?, sum, "{name} {labels:?}");
+        }
+        assert!(metrics.value("half", &[]).is_err());
+        Ok(())
+    }
+}
