@@ -23,6 +23,9 @@ use crate::time::UnixTime;
 /// The table's one row.
 const ROW: u32 = 0;
 
+/// The longest that a worker can be held up between reading its clock and reading a record.
+const WORKERS_APART: Duration = Duration::from_secs(1);
+
 /// What the breaker lets through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum State {
@@ -206,9 +209,17 @@ impl Breaker {
             State::HalfOpen => self.probe_lease,
             State::Open => self.open_for,
         };
-        let elapsed = now.since(record.since)?;
-        period.checked_sub(elapsed).filter(|left| !left.is_zero())
+        remaining(period, record.since, now)
     }
+}
+
+/// What is left of a period that began at `since`, by whichever worker's clock; `None` if it has passed.
+///
+/// A clock that stepped back behind the begin has ended it. One that is behind by a moment has not stepped: another
+/// worker wrote the record after this one had read its clock, and must not lose it to this one.
+pub(crate) fn remaining(period: Duration, since: UnixTime, now: UnixTime) -> Option<Duration> {
+    let elapsed = now.after(WORKERS_APART).since(since)?.saturating_sub(WORKERS_APART);
+    period.checked_sub(elapsed).filter(|left| !left.is_zero())
 }
 
 #[cfg(test)]

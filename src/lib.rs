@@ -38,6 +38,7 @@ pub mod signature;
 pub mod table;
 #[cfg(test)]
 mod testing;
+pub mod throttle;
 pub mod time;
 
 #[cfg(target_arch = "wasm32")]

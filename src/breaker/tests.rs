@@ -316,7 +316,7 @@ fn a_failure_that_the_opening_one_overtakes_opens_nothing_again() {
 
 #[test]
 fn a_clock_that_steps_either_way_ends_open_for_and_the_lease() {
-    for now in [earlier(HOUR), earlier(TICK), start().after(HOUR)] {
+    for now in [earlier(HOUR), earlier(WORKERS_APART + TICK), start().after(HOUR)] {
         let (a, b, host) = workers();
         trip(&a, &host);
         let won = probe(&b, now, &host);
@@ -324,7 +324,7 @@ fn a_clock_that_steps_either_way_ends_open_for_and_the_lease() {
         assert_eq!(b.fail(won, now, &host), Some(State::Open));
         assert_eq!(a.admit(now, &host), open(OPEN_FOR));
     }
-    for by in [HOUR, TICK] {
+    for by in [HOUR, WORKERS_APART + TICK] {
         let (a, b, host) = workers();
         trip(&a, &host);
         let due = start().after(OPEN_FOR);
@@ -333,6 +333,18 @@ fn a_clock_that_steps_either_way_ends_open_for_and_the_lease() {
         let new = probe(&b, stepped, &host);
         assert_eq!(a.succeed(old, stepped, &host), None);
         assert_eq!(b.succeed(new, stepped, &host), Some(State::Closed));
+    }
+}
+
+#[test]
+fn who_read_its_clock_a_moment_before_the_others_step_sees_it_begin_now() {
+    for behind in [TICK, WORKERS_APART] {
+        let (a, b, host) = workers();
+        trip(&a, &host);
+        assert_eq!(b.admit(earlier(behind), &host), open(OPEN_FOR));
+        let later = start().after(OPEN_FOR + behind);
+        probe(&a, later, &host);
+        assert_eq!(b.admit(start().after(OPEN_FOR), &host), open(LEASE));
     }
 }
 
@@ -370,7 +382,7 @@ fn a_look_at_it_tells_when_a_probe_is_due_and_changes_nothing() {
     let due = start().after(OPEN_FOR);
     look(start().after(OPEN_FOR - TICK), State::Open, false);
     look(due, State::Open, true);
-    look(earlier(TICK), State::Open, true);
+    look(earlier(HOUR), State::Open, true);
     let won = probe(&a, due, &host);
     look(due.after(LEASE - TICK), State::HalfOpen, false);
     look(due.after(LEASE), State::HalfOpen, true);

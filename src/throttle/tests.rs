@@ -1,0 +1,471 @@
+use std::array::from_fn;
+
+use super::*;
+use crate::breaker::tests::Overtaking;
+use crate::filter::world::{BEGIN, Process};
+use crate::host::Write;
+
+const WINDOW: Duration = Duration::from_secs(60);
+const LOCKOUT: Duration = Duration::from_secs(300);
+const TICK: Duration = Duration::from_nanos(1);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+fn start() -> UnixTime {
+    UnixTime::from_secs(BEGIN)
+}
+
+fn earlier(by: Duration) -> UnixTime {
+    UnixTime::from_nanos(start().as_nanos() - u64::try_from(by.as_nanos()).unwrap())
+}
+
+fn throttle() -> Throttle {
+    Throttle::new("f.".to_owned(), 3, WINDOW, LOCKOUT)
+}
+
+fn of(address: &str, token: &str) -> Subject {
+    Subject::new(Some(address).filter(|it| !it.is_empty()), Some(token).filter(|it| !it.is_empty()))
+}
+
+fn a() -> Subject {
+    of("192.0.2.1:1000", "")
+}
+
+fn b() -> Subject {
+    of("192.0.2.2:1000", "")
+}
+
+fn fail(throttle: &Throttle, times: usize, subject: Subject, now: UnixTime, host: &Process) {
+    (0..times).for_each(|_| throttle.fail(&subject, now, host));
+}
+
+/// Different addresses whose records share one row.
+fn neighbours<const N: usize>() -> [Subject; N] {
+    let mut same_row = (0u32..)
+        .map(|number| of(&format!("10.{}.{}.{}:1", number >> 16, number >> 8 & 255, number & 255), ""))
+        .filter(|subject| throttle().table.row(&subject.address.unwrap()) == 5);
+    from_fn(|_| same_row.next().unwrap())
+}
+
+/// How many records each key holds.
+fn rows(host: &Process) -> Vec<usize> {
+    (0..ROWS).map(|row| throttle().table.read(row, host).len()).filter(|length| *length > 0).collect()
+}
+
+#[test]
+fn an_address_is_locked_out_once_it_has_failed_too_often_by_both_workers() {
+    let (one, other, host) = (throttle(), throttle(), Process::default());
+    one.fail(&a(), start(), &host);
+    other.fail(&a(), start(), &host);
+    assert_eq!(one.check(&a(), start(), &host), None);
+    let last = start().after(WINDOW - TICK);
+    other.fail(&a(), last, &host);
+    for worker in [&one, &other] {
+        assert_eq!(worker.check(&a(), last, &host), Some(LOCKOUT));
+        assert_eq!(worker.check(&a(), last.after(LOCKOUT - TICK), &host), Some(TICK));
+        assert_eq!(worker.check(&a(), last.after(LOCKOUT), &host), None);
+    }
+}
+
+#[test]
+fn one_addresss_lockout_is_not_anothers() {
+    let (throttle, host) = (throttle(), Process::default());
+    fail(&throttle, 3, a(), start(), &host);
+    fail(&throttle, 2, b(), start(), &host);
+    assert_eq!(throttle.check(&a(), start(), &host), Some(LOCKOUT));
+    assert_eq!(throttle.check(&b(), start(), &host), None);
+}
+
+#[test]
+fn a_window_begins_with_its_first_failure_and_ends_whatever_comes_in_it() {
+    let (throttle, host) = (throttle(), Process::default());
+    throttle.fail(&a(), start(), &host);
+    throttle.fail(&a(), start().after(WINDOW - TICK), &host);
+    let next = start().after(WINDOW);
+    fail(&throttle, 2, a(), next, &host);
+    assert_eq!(throttle.check(&a(), next, &host), None);
+    throttle.fail(&a(), next.after(WINDOW - TICK), &host);
+    assert_eq!(throttle.check(&a(), next.after(WINDOW), &host), Some(LOCKOUT - TICK));
+}
+
+#[test]
+fn failures_during_a_lockout_neither_prolong_it_nor_count_afterwards() {
+    let (throttle, host) = (throttle(), Process::default());
+    let subject = of("192.0.2.1:1", "7");
+    fail(&throttle, 3, subject, start(), &host);
+    fail(&throttle, 5, subject, start().after(LOCKOUT - TICK), &host);
+    let end = start().after(LOCKOUT);
+    assert_eq!(throttle.check(&subject, start().after(LOCKOUT - TICK), &host), Some(TICK));
+    fail(&throttle, 2, subject, end, &host);
+    assert_eq!(throttle.check(&subject, end, &host), None);
+    throttle.fail(&subject, end, &host);
+    assert_eq!(throttle.check(&subject, end, &host), Some(LOCKOUT));
+}
+
+#[test]
+fn a_lockout_shorter_than_the_window_ends_and_a_new_window_begins() {
+    let (throttle, host) = (Throttle::new("f.".to_owned(), 3, LOCKOUT, WINDOW), Process::default());
+    fail(&throttle, 3, a(), start(), &host);
+    let end = start().after(WINDOW);
+    assert_eq!(throttle.check(&a(), end, &host), None);
+    fail(&throttle, 2, a(), end, &host);
+    assert_eq!(throttle.check(&a(), end, &host), None);
+    throttle.fail(&a(), end, &host);
+    assert_eq!(throttle.check(&a(), end, &host), Some(WINDOW));
+}
+
+#[test]
+fn a_single_attempt_locks_at_once_and_none_turns_the_throttle_off() {
+    let host = Process::default();
+    let off = Throttle::new("f.".to_owned(), 0, WINDOW, LOCKOUT);
+    fail(&off, 5, of("192.0.2.1:1", "7"), start(), &host);
+    assert!(rows(&host).is_empty());
+    let strict = Throttle::new("f.".to_owned(), 1, WINDOW, LOCKOUT);
+    strict.fail(&a(), start(), &host);
+    assert_eq!(strict.check(&a(), start(), &host), Some(LOCKOUT));
+    assert_eq!(off.check(&a(), start(), &host), None);
+}
+
+#[test]
+fn who_guesses_a_tokens_secret_from_many_addresses_gets_one_try_from_each() {
+    let (one, other, host) = (throttle(), throttle(), Process::default());
+    for number in 0..50 {
+        let guesser = of(&format!("198.51.100.{number}:1"), "7");
+        assert_eq!(one.check(&guesser, start(), &host), None, "{number}");
+        one.fail(&guesser, start(), &host);
+        assert_eq!(other.check(&guesser, start(), &host).is_some(), number >= 2, "{number}");
+    }
+    assert_eq!(one.check(&of("198.51.100.0:1", "7"), start(), &host), Some(LOCKOUT));
+}
+
+#[test]
+fn a_tokens_owner_is_not_locked_out_by_others() {
+    let (throttle, host) = (throttle(), Process::default());
+    for number in 0..50 {
+        throttle.fail(&of(&format!("198.51.100.{number}:1"), "7"), start(), &host);
+    }
+    assert_eq!(throttle.check(&of("192.0.2.1:1", "7"), start(), &host), None);
+}
+
+#[test]
+fn a_tokens_lock_is_no_lock_of_the_addresses_other_tokens() {
+    let (throttle, host) = (throttle(), Process::default());
+    for number in 0..3 {
+        throttle.fail(&of(&format!("198.51.100.{number}:1"), "7"), start(), &host);
+    }
+    assert_eq!(throttle.check(&of("198.51.100.0:1", "7"), start(), &host), Some(LOCKOUT));
+    assert_eq!(throttle.check(&of("198.51.100.0:1", "8"), start(), &host), None);
+    assert_eq!(throttle.check(&of("198.51.100.0:1", ""), start(), &host), None);
+}
+
+#[test]
+fn an_address_that_failed_with_another_token_is_locked_out_of_the_locked_one() {
+    let (throttle, host) = (throttle(), Process::default());
+    for number in 0..3 {
+        throttle.fail(&of(&format!("198.51.100.{number}:1"), "7"), start(), &host);
+    }
+    throttle.fail(&of("192.0.2.1:1", "8"), start(), &host);
+    assert_eq!(throttle.check(&of("192.0.2.1:1", "7"), start(), &host), Some(LOCKOUT));
+}
+
+#[test]
+fn a_failure_is_held_against_an_address_for_as_long_as_a_lockout() {
+    let (throttle, host) = (throttle(), Process::default());
+    let early = of("192.0.2.1:1", "7");
+    throttle.fail(&early, start(), &host);
+    let locked = start().after(WINDOW - TICK);
+    fail(&throttle, 2, of("", "7"), locked, &host);
+    // The token's lock lasts longer than the memory of the address's failure.
+    assert_eq!(throttle.check(&early, locked, &host), Some(LOCKOUT - (WINDOW - TICK)));
+    assert_eq!(throttle.check(&early, start().after(LOCKOUT - TICK), &host), Some(TICK));
+    assert_eq!(throttle.check(&early, start().after(LOCKOUT), &host), None);
+    assert!(throttle.check(&of("", "7"), start().after(LOCKOUT), &host).is_some());
+}
+
+#[test]
+fn the_longer_of_two_locks_is_told() {
+    let (throttle, host) = (throttle(), Process::default());
+    let later = start().after(WINDOW);
+    fail(&throttle, 3, a(), start(), &host);
+    fail(&throttle, 3, of("", "7"), later, &host);
+    let both = of("192.0.2.1:1", "7");
+    assert_eq!(throttle.check(&both, later, &host), Some(LOCKOUT - WINDOW));
+    fail(&throttle, 3, b(), later.after(WINDOW), &host);
+    assert_eq!(throttle.check(&of("192.0.2.2:1", "7"), later.after(WINDOW), &host), Some(LOCKOUT));
+}
+
+#[test]
+fn where_the_address_is_unknown_the_id_alone_counts() {
+    let (throttle, host) = (throttle(), Process::default());
+    fail(&throttle, 2, of("", "7"), start(), &host);
+    assert_eq!(throttle.check(&of("", "7"), start(), &host), None);
+    throttle.fail(&of("192.0.2.1:1", "7"), start(), &host);
+    assert_eq!(throttle.check(&of("", "7"), start(), &host), Some(LOCKOUT));
+    assert_eq!(throttle.check(&of("", "8"), start(), &host), None);
+}
+
+#[test]
+fn who_is_unknown_altogether_is_never_locked_out() {
+    let (throttle, host) = (throttle(), Process::default());
+    fail(&throttle, 5, of("", ""), start(), &host);
+    assert_eq!(throttle.check(&of("", ""), start(), &host), None);
+    assert!(rows(&host).is_empty());
+}
+
+#[test]
+fn an_address_is_taken_without_its_port_ipv6_by_its_64_and_ipv4_mapped_as_ipv4() {
+    let address = |text| Subject::new(Some(text), None);
+    for (one, other) in [
+        ("192.0.2.1:1000", "192.0.2.1:0"),
+        ("[2001:db8:1:2::1]:80", "[2001:db8:1:2:ffff:ffff:ffff:ffff]:81"),
+        ("[2001:db8:1:2::1]:80", "[2001:DB8:0001:2:0::9]:80"),
+        ("[::ffff:192.0.2.1]:5", "192.0.2.1:6"),
+        ("[::ffff:c000:201]:5", "192.0.2.1:6"),
+    ] {
+        assert_eq!(address(one), address(other), "{one} {other}");
+    }
+    for (one, other) in [
+        ("192.0.2.1:1000", "192.0.2.2:1000"),
+        ("[2001:db8:1:2::1]:80", "[2001:db8:1:3::1]:80"),
+        ("[::ffff:192.0.2.1]:5", "[::ffff:192.0.2.2]:5"),
+        ("[::192.0.2.1]:5", "192.0.2.1:5"),
+    ] {
+        assert_ne!(address(one), address(other), "{one} {other}");
+    }
+}
+
+#[test]
+fn what_is_no_address_is_none() {
+    for text in [
+        "",
+        ":",
+        ":80",
+        "192.0.2.1",
+        "192.0.2.1:",
+        "192.0.2.1:65536",
+        "192.0.2.1:-1",
+        "256.0.2.1:1",
+        "192.0.2:1",
+        "2001:db8::1",
+        "[2001:db8::1]",
+        "[]:1",
+        "[2001:db8::1",
+        "[192.0.2.1]:1",
+        "localhost:80",
+        "/run/envoy.sock",
+        "192.0.2.1:1,192.0.2.2:1",
+        " 192.0.2.1:1",
+        "192.0.2.1:1\0",
+        "\u{661}92.0.2.1:1",
+        "é",
+    ] {
+        assert_eq!(Subject::new(Some(text), None), Subject::new(None, None), "{text:?}");
+    }
+    assert_ne!(Subject::new(Some("192.0.2.1:1"), None), Subject::new(None, None));
+}
+
+#[test]
+fn a_token_id_is_its_number_and_what_is_no_number_is_none() {
+    let token = |id| Subject::new(None, Some(id));
+    assert_eq!(token("7"), token("007"));
+    assert_eq!(token("0"), token("00"));
+    for (one, other) in [("7", "70"), ("0", "7"), ("18446744073709551617", "1")] {
+        assert_ne!(token(one), token(other), "{one} {other}");
+    }
+    for id in ["", "-7", "+7", "7$", "7a", " 7", "\u{667}"] {
+        assert_eq!(token(id), Subject::new(None, None), "{id:?}");
+    }
+    assert_ne!(token("0"), Subject::new(None, None));
+}
+
+#[test]
+fn a_token_id_that_looks_like_an_address_is_none() {
+    let (throttle, host) = (throttle(), Process::default());
+    // The bytes of 49.50.51.52 are those of "1234".
+    fail(&throttle, 3, of("", "1234"), start(), &host);
+    assert_eq!(throttle.check(&of("49.50.51.52:1", ""), start(), &host), None);
+}
+
+#[test]
+fn no_address_and_no_id_stand_in_the_records() {
+    let (throttle, host) = (throttle(), Process::default());
+    let subject = of("192.0.2.1:1", "1234567");
+    throttle.fail(&subject, start(), &host);
+    for hash in [subject.address.unwrap(), subject.token.unwrap()] {
+        let stored = host.shared_data(&format!("f.{:x}", throttle.table.row(&hash))).unwrap().bytes;
+        assert_eq!(stored.len(), 32);
+        assert!(!stored.windows(4).any(|bytes| bytes == [192, 0, 2, 1]));
+        assert!(!stored.windows(7).any(|bytes| bytes == b"1234567"));
+    }
+    let digest = Sha256::digest(b"token\x001234567");
+    assert_eq!(subject.token.unwrap()[..], digest[..16]);
+}
+
+#[test]
+fn a_flood_of_addresses_fills_no_row_beyond_its_limit() {
+    let (throttle, host) = (throttle(), Process::default());
+    for number in 0..20_000u32 {
+        let [high, low] = [number >> 8, number & 255];
+        throttle.fail(&of(&format!("10.1.{high}.{low}:1"), &number.to_string()), start(), &host);
+        throttle.fail(&of(&format!("[2001:db8:{number:x}::1]:1"), ""), start(), &host);
+    }
+    let rows = rows(&host);
+    assert_eq!((rows.len(), rows.iter().max()), (1024, Some(&8)));
+    fail(&throttle, 3, a(), start(), &host);
+    assert_eq!(throttle.check(&a(), start(), &host), Some(LOCKOUT));
+}
+
+#[test]
+fn a_full_row_displaces_the_window_that_ends_first() {
+    let (throttle, host) = (throttle(), Process::default());
+    let subjects: [_; 9] = neighbours();
+    for (order, subject) in [3, 1, 0, 2, 4, 5, 6, 7].into_iter().zip(&subjects) {
+        fail(&throttle, 2, *subject, start().after(TICK * order), &host);
+    }
+    let now = start().after(TICK * 10);
+    fail(&throttle, 3, subjects[8], now, &host);
+    let row = throttle.table.read(5, &host);
+    let is_kept = |subject: &Subject| row.iter().any(|record| Some(record.subject) == subject.address);
+    let lost: Vec<_> = (0..9).filter(|at| !is_kept(&subjects[*at])).collect();
+    assert_eq!((lost, row.len()), (vec![2], 8));
+    assert_eq!(throttle.check(&subjects[8], now, &host), Some(LOCKOUT));
+}
+
+#[test]
+fn a_full_row_displaces_no_live_lock_while_there_is_anything_else() {
+    let (throttle, host) = (throttle(), Process::default());
+    let subjects: [_; 12] = neighbours();
+    for subject in &subjects[..7] {
+        fail(&throttle, 3, *subject, start(), &host);
+    }
+    // Their windows would all end later than the locks of these times do.
+    let late = start().after(LOCKOUT - TICK);
+    for subject in &subjects[7..] {
+        throttle.fail(subject, late, &host);
+    }
+    for subject in &subjects[..7] {
+        assert_eq!(throttle.check(subject, late, &host), Some(TICK));
+    }
+    assert_eq!(throttle.table.read(5, &host).len(), 8);
+}
+
+#[test]
+fn a_row_of_locks_alone_loses_the_one_that_ends_first() {
+    let (throttle, host) = (throttle(), Process::default());
+    let subjects: [_; 9] = neighbours();
+    for (order, subject) in [1, 2, 0, 3, 4, 5, 6, 7].into_iter().zip(&subjects) {
+        fail(&throttle, 3, *subject, start().after(TICK * order), &host);
+    }
+    let now = start().after(TICK * 10);
+    fail(&throttle, 3, subjects[8], now, &host);
+    let locked: Vec<_> = (0..9).filter(|at| throttle.check(&subjects[*at], now, &host).is_some()).collect();
+    assert_eq!(locked, [0, 1, 3, 4, 5, 6, 7, 8]);
+}
+
+#[test]
+fn a_lock_that_is_over_is_displaced_before_a_window_that_is_not() {
+    let (throttle, host) = (Throttle::new("f.".to_owned(), 3, LOCKOUT, WINDOW), Process::default());
+    let subjects: [_; 9] = neighbours();
+    for subject in &subjects[..7] {
+        fail(&throttle, 2, *subject, start(), &host);
+    }
+    fail(&throttle, 3, subjects[7], start().after(TICK), &host);
+    let now = start().after(WINDOW + TICK);
+    throttle.fail(&subjects[8], now, &host);
+    for subject in &subjects[..7] {
+        throttle.fail(subject, now, &host);
+        assert_eq!(throttle.check(subject, now, &host), Some(WINDOW));
+    }
+}
+
+#[test]
+fn what_is_over_makes_room_first() {
+    let (throttle, host) = (throttle(), Process::default());
+    let subjects: [_; 9] = neighbours();
+    for subject in &subjects[..8] {
+        fail(&throttle, 3, *subject, start(), &host);
+    }
+    throttle.fail(&subjects[8], start().after(LOCKOUT), &host);
+    assert_eq!(throttle.table.read(5, &host).len(), 1);
+}
+
+#[test]
+fn a_clock_that_steps_either_way_ends_locks_and_windows() {
+    for now in [earlier(HOUR), earlier(Duration::from_secs(2)), start().after(HOUR)] {
+        let (throttle, host) = (throttle(), Process::default());
+        let subject = of("192.0.2.1:1", "7");
+        fail(&throttle, 3, subject, start(), &host);
+        assert_eq!(throttle.check(&subject, now, &host), None);
+        fail(&throttle, 2, subject, now, &host);
+        assert_eq!(throttle.check(&subject, now, &host), None);
+        throttle.fail(&subject, now, &host);
+        assert_eq!(throttle.check(&subject, now, &host), Some(LOCKOUT));
+
+        let counting = b();
+        fail(&throttle, 2, counting, start(), &host);
+        fail(&throttle, 2, counting, now, &host);
+        assert_eq!(throttle.check(&counting, now, &host), None);
+    }
+}
+
+#[test]
+fn a_worker_whose_clock_reading_is_a_moment_old_counts_on_and_unlocks_nobody() {
+    let (throttle, host) = (throttle(), Process::default());
+    fail(&throttle, 2, a(), start(), &host);
+    throttle.fail(&a(), earlier(TICK), &host);
+    assert_eq!(throttle.check(&a(), earlier(TICK * 2), &host), Some(LOCKOUT));
+}
+
+#[test]
+fn failures_at_two_workers_at_once_all_count() {
+    let (one, other, host) = (throttle(), throttle(), Process::default());
+    one.fail(&a(), start(), &host);
+    let overtaking = Overtaking::new(&host, [|| other.fail(&a(), start(), &host)]);
+    one.fail(&a(), start(), &overtaking);
+    assert_eq!(one.check(&a(), start(), &host), Some(LOCKOUT));
+}
+
+#[test]
+fn a_failure_that_the_locking_one_overtakes_doesnt_prolong_the_lock() {
+    let (one, other, host) = (throttle(), throttle(), Process::default());
+    fail(&one, 2, a(), start(), &host);
+    let overtaking = Overtaking::new(&host, [|| other.fail(&a(), start(), &host)]);
+    let later = start().after(TICK);
+    one.fail(&a(), later, &overtaking);
+    assert_eq!(one.check(&a(), later, &host), Some(LOCKOUT - TICK));
+}
+
+#[test]
+fn neighbours_that_two_workers_write_at_once_are_both_counted() {
+    let (one, other, host) = (throttle(), throttle(), Process::default());
+    let [left, right] = neighbours();
+    fail(&one, 2, left, start(), &host);
+    fail(&one, 2, right, start(), &host);
+    one.fail(&left, start(), &Overtaking::new(&host, [|| other.fail(&right, start(), &host)]));
+    for subject in [left, right] {
+        assert_eq!(one.check(&subject, start(), &host), Some(LOCKOUT));
+    }
+}
+
+#[test]
+fn a_row_that_is_always_being_written_costs_a_failure_and_no_more() {
+    let (throttle, host) = (throttle(), Process::default());
+    let key = format!("f.{:x}", throttle.table.row(&a().address.unwrap()));
+    let touch = || host.set_shared_data(&key, &[], Write::Always).unwrap();
+    throttle.fail(&a(), start(), &Overtaking::new(&host, [touch; 16]));
+    fail(&throttle, 2, a(), start(), &host);
+    assert_eq!(throttle.check(&a(), start(), &host), None);
+    throttle.fail(&a(), start(), &host);
+    assert_eq!(throttle.check(&a(), start(), &host), Some(LOCKOUT));
+}
+
+#[test]
+fn an_unreadable_row_locks_nobody_and_is_written_over() {
+    let (throttle, host) = (throttle(), Process::default());
+    let key = format!("f.{:x}", throttle.table.row(&a().address.unwrap()));
+    for bytes in [&b"x"[..], &[0xff; 32 * 20 + 7], &[0; 32 * 20]] {
+        host.set_shared_data(&key, bytes, Write::Always).unwrap();
+        assert_eq!(throttle.check(&a(), start(), &host), None);
+        fail(&throttle, 3, a(), start(), &host);
+        assert_eq!(throttle.check(&a(), start(), &host), Some(LOCKOUT));
+    }
+}
