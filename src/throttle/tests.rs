@@ -183,14 +183,14 @@ fn a_failure_is_held_against_an_address_for_as_long_as_a_lockout() {
 
 #[test]
 fn the_longer_of_two_locks_is_told() {
-    let (throttle, host) = (throttle(), Process::default());
-    let later = start().after(WINDOW);
+    let (throttle, host) = (Throttle::new("f.".to_owned(), 3, LOCKOUT, WINDOW), Process::default());
+    let (both, later) = (of("192.0.2.1:1", "7"), start().after(WINDOW / 2));
     fail(&throttle, 3, a(), start(), &host);
+    assert_eq!(throttle.check(&both, later, &host), Some(WINDOW / 2));
     fail(&throttle, 3, of("", "7"), later, &host);
-    let both = of("192.0.2.1:1", "7");
-    assert_eq!(throttle.check(&both, later, &host), Some(LOCKOUT - WINDOW));
-    fail(&throttle, 3, b(), later.after(WINDOW), &host);
-    assert_eq!(throttle.check(&of("192.0.2.2:1", "7"), later.after(WINDOW), &host), Some(LOCKOUT));
+    assert_eq!(throttle.check(&both, later, &host), Some(WINDOW));
+    fail(&throttle, 3, b(), later.after(TICK), &host);
+    assert_eq!(throttle.check(&of("192.0.2.2:1", "7"), later.after(TICK), &host), Some(WINDOW));
 }
 
 #[test]
