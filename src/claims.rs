@@ -215,6 +215,26 @@ impl Claims {
         self.nbf
     }
 
+    /// The token's own name, by which it can be revoked (RFC 7519 section 4.1.7).
+    pub fn jti(&self) -> Option<&str> {
+        self.jti.as_deref()
+    }
+
+    /// Whose token it is.
+    pub const fn user_id(&self) -> i64 {
+        self.user_id
+    }
+
+    /// Which client its user belongs to.
+    pub const fn client_id(&self) -> i64 {
+        self.client_id
+    }
+
+    /// The API token that it is or stands for.
+    pub const fn token_id(&self) -> Option<i64> {
+        self.token_id
+    }
+
     /// The type that the token claims to be.
     pub const fn token_type(&self) -> TokenType {
         self.token_type

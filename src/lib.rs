@@ -33,6 +33,7 @@ pub mod metrics;
 pub mod path;
 pub mod policy;
 pub mod public_key;
+pub mod revocation;
 pub mod seal;
 pub mod signature;
 pub mod table;
