@@ -1,1 +1,419 @@
-//! Tests.
+//! What is revoked, for how long, and in how many writes.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::claims::MAX_TIME;
+use crate::filter::world::{BEGIN, Process};
+use crate::host::{Conflict, SharedValue, Write};
+use crate::introspection::CalloutResponse;
+use crate::metrics::{Counter, Gauge};
+use crate::public_key::PublicKey;
+use crate::testing;
+
+const LIFE: Duration = Duration::from_secs(3900);
+
+/// One of the workers: they are all alike, since they hold nothing themselves.
+fn worker() -> Revocations {
+    Revocations::new("r.".to_owned(), LIFE)
+}
+
+/// So many seconds after the beginning.
+fn at(seconds: i64) -> UnixTime {
+    UnixTime::from_secs(secs(seconds))
+}
+
+fn secs(seconds: i64) -> u64 {
+    BEGIN.checked_add_signed(seconds).unwrap()
+}
+
+/// An answer of the feed with these lists.
+fn changes(lists: Value) -> Changes {
+    let mut body = json!({"cursor": "c"});
+    body.as_object_mut().unwrap().append(&mut lists.as_object().unwrap().clone());
+    let body = Some(body.to_string().into_bytes());
+    feed::read(Ok(CalloutResponse { status: 200, headers: Vec::new(), body })).unwrap()
+}
+
+fn apply(lists: Value, now: UnixTime, host: &Process) -> Applied {
+    worker().apply(&changes(lists), now, host).unwrap()
+}
+
+/// The claims of user 17, client 23 with these over them.
+fn claims(over: Value) -> Claims {
+    Claims::from_json(testing::claims(over).to_string().as_bytes()).unwrap()
+}
+
+fn is_revoked(over: Value, host: &Process) -> bool {
+    worker().is_revoked(&claims(over), host)
+}
+
+fn is_purged(over: Value, verified: UnixTime, host: &Process) -> bool {
+    worker().is_purged(&claims(over), verified, host)
+}
+
+fn sweep(now: UnixTime, host: &Process) {
+    (0..worker().rows()).for_each(|row| worker().sweep_row(row, now, host));
+}
+
+/// Different tokens of one row.
+fn tokens_of_row(row: u32, count: usize) -> impl Iterator<Item = TokenDigest> {
+    (0..count).map(move |number| {
+        let mut token = [0; 16];
+        token[..4].copy_from_slice(&row.to_le_bytes());
+        token[8..].copy_from_slice(&u64::try_from(number).unwrap().to_le_bytes());
+        token
+    })
+}
+
+fn of_tokens(revoked: Vec<RevokedToken>) -> Changes {
+    Changes { revoked, ..changes(json!({})) }
+}
+
+#[test]
+fn a_revoked_token_is_revoked_for_every_worker_and_no_other_token_is() {
+    let host = Process::default();
+    assert!(!is_revoked(json!({"jti": "a"}), &host));
+    let applied = apply(json!({"revoked": [{"jti": "a", "exp": secs(60)}]}), at(0), &host);
+    assert_eq!(applied, Applied { revoked: 1, ..Applied::default() });
+    assert!(is_revoked(json!({"jti": "a"}), &host));
+    assert!(!is_revoked(json!({"jti": "A"}), &host));
+    assert!(!is_revoked(json!({"jti": null}), &host));
+}
+
+#[test]
+fn the_empty_name_is_a_name() {
+    let host = Process::default();
+    apply(json!({"revoked": [{"jti": "", "exp": secs(60)}]}), at(0), &host);
+    assert!(is_revoked(json!({"jti": ""}), &host));
+    assert!(!is_revoked(json!({"jti": null}), &host));
+}
+
+#[test]
+fn a_token_in_the_list_twice_is_revoked_until_the_later_time() {
+    for times in [[30, 60], [60, 30]] {
+        let host = Process::default();
+        let entries = times.map(|exp| json!({"jti": "a", "exp": secs(exp)}));
+        assert_eq!(apply(json!({"revoked": entries}), at(0), &host).revoked, 1);
+        assert_eq!(worker().size(&host), 1);
+        sweep(at(300 + 59), &host);
+        assert!(is_revoked(json!({"jti": "a"}), &host));
+        sweep(at(300 + 60), &host);
+        assert!(!is_revoked(json!({"jti": "a"}), &host));
+    }
+}
+
+#[test]
+fn a_token_stays_revoked_for_as_long_as_any_clock_skew_lets_it_be_used() {
+    let host = Process::default();
+    apply(json!({"revoked": [{"jti": "a", "exp": secs(60)}]}), at(0), &host);
+    let last = UnixTime::from_nanos(at(60).after(LEEWAY).as_nanos() - 1);
+    let token = claims(json!({"jti": "a", "exp": secs(60)}));
+    sweep(last, &host);
+    assert_eq!(token.check_time(last, LEEWAY), Ok(()));
+    assert!(worker().is_revoked(&token, &host));
+    sweep(at(60).after(LEEWAY), &host);
+    assert!(token.check_time(at(60).after(LEEWAY), LEEWAY).is_err());
+    assert!(!worker().is_revoked(&token, &host));
+}
+
+#[test]
+fn what_has_expired_is_not_put_on_the_list() {
+    let host = Process::default();
+    let lists = json!({"revoked": [{"jti": "a", "exp": secs(-300)}, {"jti": "b", "exp": secs(-299)}]});
+    assert_eq!(apply(lists, at(0), &host), Applied { revoked: 1, ..Applied::default() });
+    assert!(!is_revoked(json!({"jti": "a"}), &host));
+    assert!(is_revoked(json!({"jti": "b"}), &host));
+}
+
+#[test]
+fn no_time_is_too_late_to_be_kept() {
+    let host = Process::default();
+    apply(json!({"revoked": [{"jti": "a", "exp": u64::MAX}]}), at(0), &host);
+    apply(json!({"users": [{"user_id": 17, "exp_before": 1e300}]}), at(0), &host);
+    sweep(UnixTime::from_secs(9_000_000_000), &host);
+    assert!(is_revoked(json!({"jti": "a", "user_id": 1}), &host));
+    assert!(is_revoked(json!({"jti": "b", "user_id": 17, "exp": MAX_TIME}), &host));
+}
+
+#[test]
+fn a_sign_out_revokes_what_expires_before_it_of_that_user_alone() {
+    let host = Process::default();
+    let applied = apply(json!({"users": [{"user_id": 17, "exp_before": secs(3600)}]}), at(0), &host);
+    assert_eq!(applied, Applied { users: 1, purged: 1, ..Applied::default() });
+    assert!(is_revoked(json!({"exp": secs(3599)}), &host));
+    assert!(!is_revoked(json!({"exp": secs(3600)}), &host));
+    assert!(!is_revoked(json!({"exp": secs(3599), "user_id": 18, "client_id": 17, "token_id": 17}), &host));
+    sweep(at(3600 + 299), &host);
+    assert!(is_revoked(json!({"exp": secs(3599)}), &host));
+    sweep(at(3600 + 300), &host);
+    assert!(!is_revoked(json!({"exp": secs(3599)}), &host));
+}
+
+#[test]
+fn an_identity_without_expiry_is_not_revoked_by_a_sign_out_but_forgotten() {
+    let host = Process::default();
+    apply(json!({"users": [{"user_id": 17, "exp_before": secs(3600)}]}), at(0), &host);
+    let kind = crate::claims::TokenType::ApiToken;
+    let identity = Claims::from_answer_headers(kind, (17, 23), None, None, None);
+    assert!(!worker().is_revoked(&identity, &host));
+    assert!(worker().is_purged(&identity, at(0), &host));
+}
+
+#[test]
+fn an_earlier_sign_out_takes_nothing_back() {
+    let host = Process::default();
+    apply(json!({"users": [{"user_id": 17, "exp_before": secs(3600)}]}), at(0), &host);
+    let applied = apply(json!({"users": [{"user_id": 17, "exp_before": secs(60)}]}), at(1), &host);
+    assert_eq!(applied, Applied { purged: 1, ..Applied::default() });
+    assert!(is_revoked(json!({"exp": secs(3599)}), &host));
+    assert!(is_purged(json!({}), at(1), &host));
+}
+
+#[test]
+fn a_purge_is_of_the_subject_it_names() {
+    let (user, client, token) = (json!({"user_id": 5}), json!({"client_id": 5}), json!({"token_id": 5}));
+    let none = json!({"user_id": 1, "client_id": 2, "token_id": 3});
+    for purged in [&user, &client, &token] {
+        let host = Process::default();
+        let applied = apply(json!({"purge": [purged]}), at(0), &host);
+        assert_eq!(applied, Applied { purged: 1, ..Applied::default() });
+        for subject in [&user, &client, &token] {
+            let mut over = none.clone();
+            over.as_object_mut().unwrap().append(&mut subject.as_object().unwrap().clone());
+            assert_eq!(is_purged(over.clone(), at(0), &host), purged == subject, "{purged} {subject}");
+            assert!(!is_revoked(over, &host));
+        }
+        assert!(!is_purged(json!({"user_id": 1, "client_id": 2, "token_id": null}), at(0), &host));
+    }
+}
+
+#[test]
+fn what_was_verified_up_to_the_purge_is_forgotten() {
+    let host = Process::default();
+    apply(json!({"purge": [{"user_id": 17}]}), at(0), &host);
+    assert!(is_purged(json!({}), at(-3600), &host));
+    assert!(is_purged(json!({}), at(0), &host));
+    assert!(!is_purged(json!({}), UnixTime::from_nanos(at(0).as_nanos() + 1), &host));
+    apply(json!({"purge": [{"user_id": 17}]}), at(10), &host);
+    assert!(is_purged(json!({}), at(10), &host));
+}
+
+#[test]
+fn a_purge_is_kept_for_as_long_as_a_verdict_can_live() {
+    let host = Process::default();
+    apply(json!({"purge": [{"user_id": 17}]}), at(0), &host);
+    sweep(at(3899), &host);
+    assert!(is_purged(json!({}), at(0), &host));
+    sweep(at(3900), &host);
+    assert!(!is_purged(json!({}), at(0), &host));
+}
+
+#[test]
+fn what_nobody_understands_purges_everybody() {
+    let host = Process::default();
+    let applied =
+        apply(json!({"purge": [{"federation_id": 1}], "revoked": [{"jti": "a", "exp": secs(9)}]}), at(0), &host);
+    assert_eq!(applied, Applied { revoked: 1, purged: 1, ..Applied::default() });
+    assert!(is_purged(json!({"user_id": 99}), at(0), &host));
+    assert!(!is_purged(json!({"user_id": 99}), at(1), &host));
+}
+
+#[test]
+fn what_the_feed_said_stays_when_a_later_list_leaves_it_out() {
+    let host = Process::default();
+    let lists = json!({"revoked": [{"jti": "a", "exp": secs(60)}], "users": [{"user_id": 17, "exp_before": secs(60)}],
+        "purge": [{"client_id": 23}]});
+    apply(lists, at(0), &host);
+    assert_eq!(apply(json!({}), at(1), &host), Applied::default());
+    apply(json!({"revoked": [{"jti": "b", "exp": secs(60)}]}), at(2), &host);
+    assert!(is_revoked(json!({"jti": "a", "user_id": 1}), &host));
+    assert!(is_revoked(json!({"jti": "c", "exp": secs(59)}), &host));
+    assert!(is_purged(json!({"user_id": 1}), at(0), &host));
+}
+
+#[test]
+fn a_clock_set_forward_for_a_moment_makes_no_token_good_and_one_set_back_neither() {
+    let host = Process::default();
+    apply(json!({"revoked": [{"jti": "a", "exp": secs(600)}], "purge": [{"user_id": 17}]}), at(0), &host);
+    // An hour later by the clock nothing of it is swept by being asked for, or by what is added elsewhere.
+    apply(json!({"revoked": [{"jti": "b", "exp": secs(4000)}]}), at(3600), &host);
+    assert!(is_revoked(json!({"jti": "a"}), &host));
+    // An hour earlier.
+    apply(json!({"revoked": [{"jti": "c", "exp": secs(600)}], "purge": [{"user_id": 17}]}), at(-3600), &host);
+    sweep(at(-3600), &host);
+    for jti in ["a", "b", "c"] {
+        assert!(is_revoked(json!({"jti": jti}), &host), "{jti}");
+    }
+    assert!(is_purged(json!({}), at(0), &host), "an earlier purge takes no later one back");
+}
+
+#[test]
+fn the_size_counts_tokens_and_signed_out_users() {
+    let host = Process::default();
+    assert_eq!(worker().size(&host), 0);
+    let lists = json!({"revoked": [{"jti": "a", "exp": secs(60)}, {"jti": "b", "exp": secs(70)}],
+        "users": [{"user_id": 17, "exp_before": secs(60)}], "purge": [{"client_id": 23}, {"user_id": 18}]});
+    apply(lists, at(0), &host);
+    assert_eq!(worker().size(&host), 3);
+    sweep(at(365), &host);
+    assert_eq!(worker().size(&host), 2, "the user's mark is still a purge");
+}
+
+/// A process that counts writes, and in which somebody else always writes a key first, if it has one.
+#[derive(Default)]
+struct Watched {
+    process: Process,
+    writes: Cell<usize>,
+    written: RefCell<BTreeSet<String>>,
+    contended: Option<String>,
+}
+
+impl Host for Watched {
+    fn shared_data(&self, key: &str) -> Option<SharedValue> {
+        self.process.shared_data(key)
+    }
+
+    fn set_shared_data(&self, key: &str, value: &[u8], write: Write) -> Result<(), Conflict> {
+        if self.contended.as_deref() == Some(key) {
+            return Err(Conflict);
+        }
+        self.writes.set(self.writes.get() + 1);
+        self.written.borrow_mut().insert(key.to_owned());
+        self.process.set_shared_data(key, value, write)
+    }
+
+    fn verify_signature(&self, _: &PublicKey, _: &[u8], _: &[u8]) -> Option<bool> {
+        None
+    }
+
+    fn count(&self, _: Counter) {}
+
+    fn shift(&self, _: Gauge, _: i64) {}
+}
+
+#[test]
+fn a_full_list_of_a_hundred_thousand_writes_every_row_once() {
+    let host = Watched::default();
+    let revoked = (0..100_000).map(|id| RevokedToken { token: token_digest(&format!("{id:x}")), exp: secs(60) });
+    let mut list = of_tokens(revoked.collect());
+    list.users = (0..10_000).map(|id| (id * 1024, secs(60))).collect();
+    list.purge = (0..10_000).flat_map(|id| [Subject::User(id), Subject::Token(id)]).collect();
+    let applied = worker().apply(&list, at(0), &host).unwrap();
+    let both = (0..10_000).filter(|id| id % 1024 == 0).count();
+    assert_eq!(applied, Applied { revoked: 100_000, users: 10_000, purged: 30_000 - both, dropped: 0 });
+    assert_eq!(worker().size(&host), 110_000);
+    assert_eq!((host.writes.get(), host.written.borrow().len()), (1024 + 256, 1024 + 256));
+
+    assert_eq!(worker().apply(&list, at(0), &host), Ok(Applied::default()));
+    assert_eq!(host.writes.get(), 1024 + 256, "the same once more changes nothing");
+}
+
+#[test]
+fn of_too_many_tokens_in_a_row_those_that_expire_first_are_dropped() {
+    let host = Process::default();
+    let exp = |number: usize| secs(1000 + i64::try_from(number * 7 % (MAX_ROW + 3)).unwrap());
+    let tokens = tokens_of_row(5, MAX_ROW + 3).enumerate();
+    let tokens: Vec<_> = tokens.map(|(number, token)| RevokedToken { token, exp: exp(number) }).collect();
+    let (first, later) = tokens.split_at(100);
+    assert_eq!(worker().apply(&of_tokens(first.to_vec()), at(0), &host).unwrap().dropped, 0);
+    let applied = worker().apply(&of_tokens(later.to_vec()), at(0), &host).unwrap();
+    assert_eq!(applied.dropped, 3);
+    let kept = worker().tokens.read(5, &host);
+    assert_eq!(kept.len(), MAX_ROW);
+    assert!(kept.iter().all(|token| token.exp >= secs(1003)));
+
+    let again = worker().apply(&of_tokens(tokens), at(0), &host).unwrap();
+    assert_eq!(again, Applied { dropped: 3, ..Applied::default() }, "nothing else changes");
+    assert_eq!(worker().tokens.read(5, &host), kept);
+}
+
+#[test]
+fn what_has_expired_makes_room_and_is_not_counted_as_dropped() {
+    let host = Process::default();
+    let of = |range: std::ops::Range<usize>, exp| {
+        let tokens = tokens_of_row(5, range.end).skip(range.start);
+        of_tokens(tokens.map(|token| RevokedToken { token, exp: secs(exp) }).collect())
+    };
+    worker().apply(&of(0..MAX_ROW, 60), at(0), &host).unwrap();
+    let applied = worker().apply(&of(MAX_ROW..2 * MAX_ROW, 4000), at(360), &host).unwrap();
+    assert_eq!(applied, Applied { revoked: MAX_ROW, ..Applied::default() });
+}
+
+#[test]
+fn a_purge_that_does_not_fit_becomes_one_of_everybody() {
+    let host = Process::default();
+    let row = |id: i64, marks: &Table<Mark>| marks.row(&Subject::User(id).hash());
+    let marks = worker().marks;
+    let users: Vec<i64> = (0..).filter(|id| row(*id, &marks) == row(0, &marks)).take(MAX_ROW + 1).collect();
+    let purge = |ids: &[i64]| Changes { purge: ids.iter().copied().map(Subject::User).collect(), ..changes(json!({})) };
+    assert_eq!(worker().apply(&purge(&users[..MAX_ROW]), at(0), &host).unwrap().dropped, 0);
+    assert!(!is_purged(json!({"user_id": 1_000_000_000}), at(0), &host));
+    assert_eq!(worker().apply(&purge(&users[MAX_ROW..]), at(1), &host).unwrap().dropped, 1);
+    for user in users.iter().chain(&[1_000_000_000]) {
+        assert!(is_purged(json!({"user_id": user}), at(0), &host), "{user}");
+    }
+}
+
+#[test]
+fn a_row_that_is_busy_fails_the_poll_and_keeps_no_other_row_from_being_written() {
+    let token = RevokedToken { token: token_digest("a"), exp: secs(60) };
+    let busy = format!("r.revoked.{:x}", worker().tokens.row(&token.token));
+    let host = Watched { contended: Some(busy), ..Watched::default() };
+    let others = (0..3000).map(|id| RevokedToken { token: token_digest(&format!("o{id}")), exp: secs(60) });
+    let mut list = of_tokens(others.chain([token]).collect());
+    list.purge.push(Subject::User(17));
+    assert_eq!(worker().apply(&list, at(0), &host), Err(Busy));
+    let rows: BTreeSet<u32> = list.revoked.iter().map(|token| worker().tokens.row(&token.token)).collect();
+    assert_eq!(host.written.borrow().len(), rows.len(), "all but that one, and the mark's");
+    assert!(worker().is_purged(&claims(json!({})), at(0), &host));
+    assert!(!worker().is_revoked(&claims(json!({"jti": "a"})), &host));
+}
+
+#[test]
+fn sweeping_writes_only_where_something_expired() {
+    let host = Watched::default();
+    let token = |jti, exp| RevokedToken { token: token_digest(jti), exp: secs(exp) };
+    worker().apply(&of_tokens(vec![token("a", 60), token("b", 90)]), at(0), &host).unwrap();
+    let before = host.writes.get();
+    (0..worker().rows()).for_each(|row| worker().sweep_row(row, at(360), &host));
+    assert_eq!(host.writes.get(), before + 1);
+    assert_eq!(worker().size(&host), 1);
+    worker().sweep_row(u32::MAX, at(9000), &host);
+    assert_eq!(worker().size(&host), 1);
+}
+
+#[test]
+fn numbers_spread_over_the_rows_however_they_are_given_out() {
+    let marks = worker().marks;
+    for step in [1, 2, 100, 256, 1024, 65_536, 1 << 31, -1] {
+        let mut rows = [0_u32; MARK_ROWS as usize];
+        for number in 0..25_600 {
+            rows[usize::try_from(marks.row(&Subject::User(number * step).hash())).unwrap()] += 1;
+        }
+        assert!(rows.iter().all(|count| (50..=200).contains(count)), "step {step}: {rows:?}");
+    }
+}
+
+/// How long a full list takes: `cargo test --release -- --ignored --nocapture how_long`.
+#[test]
+#[ignore = "measures and asserts nothing about time"]
+fn how_long_a_full_list_takes() {
+    let tokens: Vec<Value> = (0..100_000).map(|id| json!({"jti": format!("{id:032x}"), "exp": secs(60)})).collect();
+    let body = json!({"cursor": "c", "revoked": tokens}).to_string().into_bytes();
+    let host = Process::default();
+    let begin = std::time::Instant::now();
+    let list = feed::read(Ok(CalloutResponse { status: 200, headers: Vec::new(), body: Some(body) })).unwrap();
+    let read = begin.elapsed();
+    assert_eq!(worker().apply(&list, at(0), &host).unwrap().revoked, 100_000);
+    let applied = begin.elapsed() - read;
+    assert_eq!(worker().size(&host), 100_000);
+    let sized = begin.elapsed() - read - applied;
+    let token = claims(json!({"jti": format!("{:032x}", 77)}));
+    assert!((0..1000).all(|_| worker().is_revoked(&token, &host)));
+    let asked = (begin.elapsed() - read - applied - sized) / 1000;
+    println!("read {read:?}, apply {applied:?}, size {sized:?}, is_revoked {asked:?}");
+}

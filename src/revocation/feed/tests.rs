@@ -1,1 +1,190 @@
-//! Tests.
+//! Answers of every kind.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn answer(status: u16, body: impl Into<Vec<u8>>) -> Result<CalloutResponse, CalloutError> {
+    Ok(CalloutResponse { status, headers: Vec::new(), body: Some(body.into()) })
+}
+
+fn read_json(body: &Value) -> Result<Changes, FeedError> {
+    read(answer(200, body.to_string()))
+}
+
+/// The list of this name with these entries, between two that are fine.
+fn read_list(name: &str, entry: &str) -> Changes {
+    let fine = match name {
+        "revoked" => [r#"{"jti": "a", "exp": 1}"#, r#"{"jti": "b", "exp": 2}"#],
+        "users" => [r#"{"user_id": 1, "exp_before": 1}"#, r#"{"user_id": 2, "exp_before": 2}"#],
+        _ => [r#"{"user_id": 1}"#, r#"{"user_id": 2}"#],
+    };
+    read(answer(200, format!(r#"{{"cursor": "c", "{name}": [{}, {entry}, {}]}}"#, fine[0], fine[1]))).unwrap()
+}
+
+fn token(jti: &str, exp: u64) -> RevokedToken {
+    RevokedToken { token: token_digest(jti), exp }
+}
+
+#[test]
+fn the_answer_of_the_contract_is_read() {
+    let body = r#"{"cursor": "e-17", "revoked": [{"jti": "…", "exp": 1682345678}],
+        "users": [{"user_id": 1, "exp_before": 1682349278}],
+        "purge": [{"user_id": 1}, {"client_id": 2}, {"token_id": 3}]}"#;
+    assert_eq!(
+        read(answer(200, body)),
+        Ok(Changes {
+            cursor: "e-17".to_owned(),
+            revoked: vec![token("…", 1_682_345_678)],
+            users: vec![(1, 1_682_349_278)],
+            purge: vec![Subject::User(1), Subject::Client(2), Subject::Token(3)],
+            unreadable: 0,
+        })
+    );
+}
+
+#[test]
+fn what_is_missing_is_empty_and_what_is_unknown_is_left_alone() {
+    let empty =
+        Changes { cursor: "c".to_owned(), revoked: Vec::new(), users: Vec::new(), purge: Vec::new(), unreadable: 0 };
+    for body in [json!({"cursor": "c"}), json!({"cursor": "c", "revoked": [], "users": [], "purge": [], "more": [1]})] {
+        assert_eq!(read_json(&body), Ok(empty.clone()), "{body}");
+    }
+    let body = json!({"cursor": "c", "revoked": [{"jti": "a", "exp": 1, "why": "theft"}],
+        "users": [{"user_id": 1, "exp_before": 2, "by": {"user_id": 3}}], "purge": [{"user_id": 4, "client_id": null}]});
+    let changes = read_json(&body).unwrap();
+    assert_eq!((changes.revoked, changes.users), (vec![token("a", 1)], vec![(1, 2)]));
+    assert_eq!((changes.purge, changes.unreadable), (vec![Subject::User(4)], 0));
+}
+
+#[test]
+fn only_400_speaks_of_the_cursor() {
+    let body = r#"{"cursor": "c"}"#;
+    assert_eq!(read(answer(400, body)), Err(FeedError::BadCursor));
+    for status in [0, 204, 206, 301, 304, 401, 403, 404, 410, 500, 503, 504] {
+        assert_eq!(read(answer(status, body)), Err(FeedError::Status(status)));
+    }
+    for error in [CalloutError::NotSent, CalloutError::Reset] {
+        assert_eq!(read(Err(error)), Err(FeedError::Callout(error)));
+    }
+    let too_large = CalloutResponse { status: 200, headers: Vec::new(), body: None };
+    assert_eq!(read(Ok(too_large)), Err(FeedError::TooLarge));
+}
+
+#[test]
+fn what_is_no_feed_is_unreadable() {
+    for body in [
+        "",
+        "null",
+        "[]",
+        r#"["c", [], [], []]"#,
+        "<html>",
+        "{}",
+        r#"{"revoked": []}"#,
+        r#"{"cursor": null}"#,
+        r#"{"cursor": 17}"#,
+        r#"{"cursor": "c", "cursor": "d"}"#,
+        r#"{"cursor": "c", "revoked": null}"#,
+        r#"{"cursor": "c", "revoked": {}}"#,
+        r#"{"cursor": "c", "users": "none"}"#,
+        r#"{"cursor": "c", "purge": 0}"#,
+        r#"{"cursor": "c", "revoked": [{"jti": "a", "exp": 1}"#,
+        r#"{"cursor": "c", "revoked": [{"jti": "a", "jti": "b", "exp": 1}]}"#,
+        r#"{"cursor": "c"} {}"#,
+    ] {
+        assert!(matches!(read(answer(200, body)), Err(FeedError::Json(_))), "{body}");
+    }
+}
+
+#[test]
+fn a_cursor_is_short_and_visible() {
+    let longest = "x".repeat(MAX_CURSOR);
+    for cursor in ["!", "~", "a+b/c=%&?#", &longest] {
+        assert_eq!(read_json(&json!({"cursor": cursor})).unwrap().cursor, cursor);
+    }
+    for cursor in ["", " ", "a b", "a\n", "a\u{7f}", "é", &format!("{longest}x")] {
+        assert_eq!(read_json(&json!({"cursor": cursor})), Err(FeedError::Cursor), "{cursor:?}");
+    }
+}
+
+#[test]
+fn an_odd_entry_stops_no_other_and_every_verdict_is_forgotten_for_it() {
+    let odd = [
+        ("revoked", r#"{"jti": "x"}"#),
+        ("revoked", r#"{"exp": 5}"#),
+        ("revoked", r#"{"jti": null, "exp": 5}"#),
+        ("revoked", r#"{"jti": "x", "exp": "5"}"#),
+        ("revoked", r#"{"jti": 7, "exp": 5}"#),
+        ("revoked", r#"["x", 5]"#),
+        ("revoked", "\"x\""),
+        ("users", r#"{"user_id": 3}"#),
+        ("users", r#"{"user_id": "3", "exp_before": 5}"#),
+        ("users", r#"{"user_id": 9223372036854775808, "exp_before": 5}"#),
+        ("users", r#"{"user_id": 3, "exp_before": null}"#),
+        ("users", "[3, 5]"),
+        ("purge", r#"{"federation_id": 3}"#),
+        ("purge", "{}"),
+        ("purge", r#"{"user_id": null}"#),
+        ("purge", r#"{"user_id": "3"}"#),
+        ("purge", r#"{"user_id": 3, "client_id": "4"}"#),
+        ("purge", "[3]"),
+        ("purge", "null"),
+    ];
+    for (name, entry) in odd {
+        let changes = read_list(name, entry);
+        assert_eq!(changes.unreadable, 1, "{name}: {entry}");
+        assert_eq!(changes.purge.last(), Some(&Subject::All), "{name}: {entry}");
+        match name {
+            "revoked" => assert_eq!(changes.revoked, [token("a", 1), token("b", 2)], "{entry}"),
+            "users" => assert_eq!(changes.users, [(1, 1), (2, 2)], "{entry}"),
+            _ => assert_eq!(changes.purge, [Subject::User(1), Subject::User(2), Subject::All], "{entry}"),
+        }
+    }
+}
+
+#[test]
+fn a_purge_of_more_than_one_is_one_of_each() {
+    let changes = read_list("purge", r#"{"token_id": -3, "client_id": 4}"#);
+    let purge = [Subject::User(1), Subject::Client(4), Subject::Token(-3), Subject::User(2)];
+    assert_eq!((changes.purge.as_slice(), changes.unreadable), (&purge[..], 0));
+}
+
+#[test]
+fn every_number_is_a_time() {
+    let late = MAX_TIME + 1;
+    for (number, seconds) in [
+        ("0", 0),
+        ("-1", 0),
+        ("-9223372036854775808", 0),
+        ("-1e300", 0),
+        ("5.0", 5),
+        ("5.1", 6),
+        ("1.6e9", 1_600_000_000),
+        ("253402300799", MAX_TIME),
+        ("253402300800", late),
+        ("18446744073709551615", late),
+        ("18446744073709551616", late),
+        ("1e300", late),
+    ] {
+        let changes = read_list("revoked", &format!(r#"{{"jti": "x", "exp": {number}}}"#));
+        assert_eq!(changes.revoked[1], token("x", seconds), "{number}");
+        let changes = read_list("users", &format!(r#"{{"user_id": 3, "exp_before": {number}}}"#));
+        assert_eq!(changes.users[1], (3, seconds), "{number}");
+    }
+}
+
+#[test]
+fn a_hundred_thousand_tokens_fit() {
+    let tokens: Vec<Value> =
+        (0..100_000).map(|id| json!({"jti": format!("{id:032x}"), "exp": 1_800_000_000})).collect();
+    let body = json!({"cursor": "c", "revoked": tokens}).to_string();
+    assert!(body.len() < MAX_FEED_BODY);
+    assert_eq!(read(answer(200, body)).unwrap().revoked.len(), 100_000);
+}
+
+#[test]
+fn a_cursor_is_encoded_in_the_path() {
+    assert_eq!(path("/auth/blacklist", None), "/auth/blacklist");
+    assert_eq!(path("/auth/blacklist", Some("aZ09-._~")), "/auth/blacklist?since=aZ09-._~");
+    assert_eq!(path("/b?all=1", Some("+/=&?#%")), "/b?all=1&since=%2B%2F%3D%26%3F%23%25");
+}

@@ -1,1 +1,207 @@
-//! Tests.
+//! Workers that poll, and clocks that don't keep time.
+
+use super::*;
+use crate::filter::world::{BEGIN, Process};
+
+const INTERVAL: Duration = Duration::from_secs(40);
+const LEASE: Duration = Duration::from_secs(11);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// One of the workers: they are all alike, since they hold nothing themselves.
+fn worker() -> Poller {
+    Poller::new("poll".to_owned(), INTERVAL, LEASE)
+}
+
+/// So many seconds after the beginning.
+fn at(seconds: i64) -> UnixTime {
+    UnixTime::from_secs(BEGIN.checked_add_signed(seconds).unwrap())
+}
+
+/// A poll that begins and succeeds with this cursor.
+fn succeed(now: UnixTime, cursor: &str, host: &Process) -> Poll {
+    let poll = worker().begin(now, host).unwrap();
+    worker().succeed(poll.began, cursor, 3, host);
+    poll
+}
+
+#[test]
+fn one_worker_polls() {
+    let host = Process::default();
+    let poll = worker().begin(at(0), &host);
+    assert_eq!(poll, Some(Poll { began: at(0), since: None }));
+    for seconds in [0, 1, 10] {
+        assert_eq!(worker().begin(at(seconds), &host), None);
+    }
+}
+
+#[test]
+fn a_worker_whose_clock_was_read_a_moment_before_is_no_second_one() {
+    let host = Process::default();
+    let earlier = at(0);
+    assert!(worker().begin(earlier.after(SIMULTANEOUS), &host).is_some());
+    assert_eq!(worker().begin(earlier, &host), None);
+}
+
+#[test]
+fn a_poll_goes_on_from_the_last_cursor_whoever_got_it() {
+    let host = Process::default();
+    assert_eq!(succeed(at(0), "a", &host).since, None);
+    assert_eq!(succeed(at(30), "b", &host).since.as_deref(), Some("a"));
+    let failing = worker().begin(at(60), &host).unwrap();
+    worker().fail(failing.began, false, &host);
+    assert_eq!(worker().begin(at(90), &host).unwrap().since.as_deref(), Some("b"));
+}
+
+#[test]
+fn the_next_poll_begins_three_quarters_of_an_interval_after_the_last_one_began() {
+    for does_succeed in [true, false] {
+        let host = Process::default();
+        let poll = worker().begin(at(0), &host).unwrap();
+        if does_succeed {
+            worker().succeed(poll.began, "a", 0, &host);
+        } else {
+            worker().fail(poll.began, false, &host);
+        }
+        assert_eq!(worker().due_in(at(0), &host), Duration::from_secs(30));
+        assert_eq!(worker().due_in(at(29), &host), Duration::from_secs(1));
+        assert_eq!(worker().begin(at(29), &host), None);
+        assert_eq!(worker().due_in(at(30), &host), Duration::ZERO);
+        assert!(worker().begin(at(30), &host).is_some());
+    }
+}
+
+#[test]
+fn with_a_tick_every_quarter_no_interval_passes_without_a_poll() {
+    for offset in 0..10 {
+        let host = Process::default();
+        let (mut last, mut polls) = (None, 0);
+        for tick in 0..100 {
+            let now = at(offset + tick * 10).after(Duration::from_millis(u64::try_from(tick * 37 % 10).unwrap()));
+            if let Some(poll) = worker().begin(now, &host) {
+                worker().fail(poll.began, false, &host);
+                assert!(last.is_none_or(|last| now.since(last).unwrap() < INTERVAL + Duration::from_millis(10)));
+                (last, polls) = (Some(now), polls + 1);
+            }
+        }
+        assert!(polls >= 25, "{polls}");
+    }
+}
+
+#[test]
+fn a_poll_whose_worker_died_is_free_after_its_lease() {
+    let host = Process::default();
+    worker().begin(at(0), &host).unwrap();
+    assert_eq!(worker().due_in(at(10), &host), Duration::from_secs(1));
+    assert_eq!(worker().begin(at(10), &host), None);
+    assert!(worker().begin(at(11), &host).is_some());
+    assert_eq!(worker().begin(at(12), &host), None);
+}
+
+#[test]
+fn a_late_answer_does_not_set_the_cursor_back() {
+    let host = Process::default();
+    succeed(at(0), "a", &host);
+    let late = worker().begin(at(30), &host).unwrap();
+    let next = worker().begin(at(41), &host).unwrap();
+    worker().succeed(late.began, "b", 1, &host);
+    assert_eq!(worker().begin(at(42), &host), None, "the other poll is still in flight");
+    worker().succeed(next.began, "c", 2, &host);
+    worker().succeed(late.began, "b", 1, &host);
+    worker().fail(late.began, true, &host);
+    assert_eq!(worker().size(&host), 2);
+    assert_eq!(worker().begin(at(71), &host).unwrap().since.as_deref(), Some("c"));
+}
+
+#[test]
+fn a_poll_ends_once() {
+    let host = Process::default();
+    let poll = succeed(at(0), "a", &host);
+    worker().fail(poll.began, true, &host);
+    worker().succeed(poll.began, "z", 9, &host);
+    assert_eq!(worker().size(&host), 3);
+    assert_eq!(worker().begin(at(30), &host).unwrap().since.as_deref(), Some("a"));
+}
+
+#[test]
+fn after_a_refused_cursor_polling_begins_anew_at_once() {
+    let host = Process::default();
+    succeed(at(0), "a", &host);
+    let refused = worker().begin(at(30), &host).unwrap();
+    worker().fail(refused.began, true, &host);
+    assert_eq!(worker().begin(at(31), &host), Some(Poll { began: at(31), since: None }));
+    assert_eq!(worker().begin(at(32), &host), None);
+    // That the service refuses no cursor at all is no reason to hurry.
+    worker().fail(at(31), true, &host);
+    assert_eq!(worker().due_in(at(32), &host), Duration::from_secs(29));
+}
+
+#[test]
+fn a_list_is_stale_until_a_poll_of_the_last_two_intervals_succeeds() {
+    let host = Process::default();
+    assert!(worker().is_stale(at(0), &host));
+    let poll = worker().begin(at(0), &host).unwrap();
+    assert!(worker().is_stale(at(1), &host));
+    worker().succeed(poll.began, "a", 0, &host);
+    assert!(!worker().is_stale(at(1), &host));
+    // It is when a poll began that counts, and only of those that succeed.
+    let poll = worker().begin(at(30), &host).unwrap();
+    worker().fail(poll.began, false, &host);
+    assert!(!worker().is_stale(at(79), &host));
+    assert!(worker().is_stale(at(80), &host));
+    worker().begin(at(80), &host).unwrap();
+    assert!(worker().is_stale(at(80), &host));
+}
+
+#[test]
+fn a_clock_that_is_set_back_stops_nothing_and_everything_is_asked_for_again() {
+    for is_in_flight in [true, false] {
+        let host = Process::default();
+        succeed(at(0), "a", &host);
+        let poll = worker().begin(at(30), &host).unwrap();
+        if !is_in_flight {
+            worker().succeed(poll.began, "b", 0, &host);
+        }
+        let now = UnixTime::from_nanos(at(31).as_nanos() - u64::try_from(HOUR.as_nanos()).unwrap());
+        assert!(worker().is_stale(now, &host));
+        assert_eq!(worker().due_in(now, &host), Duration::ZERO);
+        let poll = worker().begin(now, &host).unwrap();
+        assert_eq!(poll, Poll { began: now, since: None });
+        worker().succeed(poll.began, "c", 0, &host);
+        assert!(!worker().is_stale(now, &host));
+        let later = now.after(Duration::from_secs(30));
+        assert_eq!(worker().begin(later, &host).unwrap().since.as_deref(), Some("c"));
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_forward_only_brings_the_next_poll_forward() {
+    let host = Process::default();
+    succeed(at(0), "a", &host);
+    let now = at(1).after(HOUR);
+    assert!(worker().is_stale(now, &host));
+    assert_eq!(succeed(now, "b", &host).since.as_deref(), Some("a"));
+    assert!(!worker().is_stale(now, &host));
+    assert_eq!(worker().due_in(now, &host), Duration::from_secs(30));
+}
+
+#[test]
+fn the_size_is_the_one_that_the_last_success_told() {
+    let host = Process::default();
+    assert_eq!(worker().size(&host), 0);
+    succeed(at(0), "a", &host);
+    let poll = worker().begin(at(30), &host).unwrap();
+    assert_eq!(worker().size(&host), 3);
+    worker().fail(poll.began, true, &host);
+    assert_eq!(worker().size(&host), 3);
+}
+
+#[test]
+fn a_record_of_a_strangers_is_none() {
+    for bytes in [&b""[..], b"\x00", b"\x03aaaaaaaabbbbbbbbcccccccc", b"\x02aaaaaaaabbbbbbbbcccccccc\xff"] {
+        let host = Process::default();
+        host.set_shared_data("poll", bytes, Write::Always).unwrap();
+        assert!(worker().is_stale(at(0), &host));
+        assert_eq!(succeed(at(0), "a", &host).since, None);
+        assert!(!worker().is_stale(at(0), &host));
+    }
+}
