@@ -23,9 +23,6 @@ use crate::time::UnixTime;
 /// The table's one row.
 const ROW: u32 = 0;
 
-/// The longest that a worker can be held up between reading its clock and reading a record.
-const WORKERS_APART: Duration = Duration::from_secs(1);
-
 /// What the breaker lets through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum State {
@@ -45,6 +42,15 @@ impl State {
             Self::Closed => 0,
             Self::HalfOpen => 1,
             Self::Open => 2,
+        }
+    }
+
+    /// The name, for the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::HalfOpen => "half-open",
+            Self::Open => "open",
         }
     }
 
@@ -164,6 +170,12 @@ impl Breaker {
         admission.unwrap_or(Admission::Open { retry_after: self.probe_lease })
     }
 
+    /// The time until a probe can be admitted, if no call can be now; changes nothing.
+    pub fn rejects(&self, now: UnixTime, host: &impl Host) -> Option<Duration> {
+        let record = Record::of(&self.table.read(ROW, host));
+        self.wait(record, now).filter(|_| record.state != State::Closed)
+    }
+
     /// How the breaker stands; changes nothing.
     pub fn peek(&self, now: UnixTime, host: &impl Host) -> Status {
         let record = Record::of(&self.table.read(ROW, host));
@@ -209,17 +221,8 @@ impl Breaker {
             State::HalfOpen => self.probe_lease,
             State::Open => self.open_for,
         };
-        remaining(period, record.since, now)
+        now.remaining(period, record.since)
     }
-}
-
-/// What is left of a period that began at `since`, by whichever worker's clock; `None` if it has passed.
-///
-/// A clock that stepped back behind the begin has ended it. One that is behind by a moment has not stepped: another
-/// worker wrote the record after this one had read its clock, and must not lose it to this one.
-pub(crate) fn remaining(period: Duration, since: UnixTime, now: UnixTime) -> Option<Duration> {
-    let elapsed = now.after(WORKERS_APART).since(since)?.saturating_sub(WORKERS_APART);
-    period.checked_sub(elapsed).filter(|left| !left.is_zero())
 }
 
 #[cfg(test)]

@@ -1,13 +1,52 @@
-//! The verification cache: what a credential was found to be, kept so that it isn't found out again.
+//! The verification cache: what is known of a credential, so that it need not be verified again.
 //!
-//! [`local`] is the part of one worker.
+//! Two levels: a store of this worker ([`local`]), and slots in the process's shared data ([`shared`]), by which all
+//! workers know what one has verified. Refusals are kept apart ([`refusals`]), so that a flood of credentials that the
+//! service refuses displaces no verdict.
+//!
+//! An entry holds an identity and when its verification began, never a route's decision. It is good for
+//! `min(ttl, exp)`, counted from then and never prolonged by its use; for `stale_ttl` more it may stand in while the
+//! service is down. A clock that is set back ends entries that seem to come from the future. Credentials are kept as
+//! their SHA-256 alone.
 
-use std::hash::{Hash, Hasher};
-
+pub mod leases;
 pub mod local;
+pub mod refusals;
+mod shared;
 
-/// The SHA-256 of a credential, under which everything about it is kept: the credential itself isn't.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use std::cell::Cell;
+use std::hash::{Hash, Hasher};
+use std::rc::Rc;
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::claims::Claims;
+use crate::config::{self, Config, Eviction, ForwardCredential};
+use crate::host::Host;
+use crate::metrics::{CacheEvent, Counter, Gauge};
+use crate::policy::Identity;
+use crate::public_key::short_digest;
+use crate::time::UnixTime;
+use leases::Leases;
+use local::{LocalCache, Policy};
+use refusals::{Refusal, Refusals};
+use shared::Slots;
+
+/// What the local store may take for each of `cache.max_entries`, in bytes.
+const BYTES_PER_ENTRY: usize = 1024;
+
+/// What it may take however few those are, so that one large identity finds room.
+const LEAST_BYTES: usize = 256 * 1024;
+
+/// An entry is verified again in the background once this part of its `ttl` is left.
+const REFRESH_AHEAD: u32 = 10;
+
+/// At least this long before its end, in case of a short `ttl`, and after a refresh that failed.
+const LEAST_AHEAD: Duration = Duration::from_secs(1);
+
+/// The SHA-256 of a credential, of how it is verified, and of the configuration that its identity depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Digest(pub [u8; 32]);
 
 impl Hash for Digest {
@@ -19,3 +58,351 @@ impl Hash for Digest {
         state.write_u64(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
     }
 }
+
+/// How a credential is verified: what one way has found says nothing about another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A JWT, by its signature.
+    LocalJwt,
+    /// A JWT, by the service.
+    RemoteJwt,
+    /// An API token, by the service.
+    ApiToken,
+    /// Anything else, by the service.
+    Other,
+}
+
+impl Kind {
+    /// Whether the credential is a JWT of the client's.
+    pub const fn is_jwt(self) -> bool {
+        matches!(self, Self::LocalJwt | Self::RemoteJwt)
+    }
+
+    const fn tag(self) -> u8 {
+        match self {
+            Self::LocalJwt => 1,
+            Self::RemoteJwt => 2,
+            Self::ApiToken => 3,
+            Self::Other => 4,
+        }
+    }
+}
+
+/// A verdict that let a credential in.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Whose credential it is.
+    pub identity: Rc<Identity>,
+    /// When the verification began that found this.
+    pub verified: UnixTime,
+    /// When it was last tried to verify it again.
+    refreshed: Cell<Option<UnixTime>>,
+}
+
+impl Entry {
+    const fn new(identity: Rc<Identity>, verified: UnixTime) -> Self {
+        Self { identity, verified, refreshed: Cell::new(None) }
+    }
+
+    fn claims(&self) -> &Claims {
+        self.identity.claims()
+    }
+
+    /// Whether it was verified no longer than `life` ago.
+    fn is_within(&self, life: Duration, now: UnixTime) -> bool {
+        !now.has_passed(life, self.verified)
+    }
+}
+
+/// What is known of a credential.
+#[derive(Debug)]
+pub enum Lookup {
+    /// It was verified not longer than `ttl` ago. Its expiry and its revocation are the caller's to check.
+    Fresh(Rc<Entry>),
+    /// The service refused it not longer than `negative_ttl` ago.
+    Refused,
+    /// Nothing.
+    Miss,
+}
+
+/// The cache as one worker sees it.
+#[derive(Debug)]
+pub struct VerificationCache {
+    settings: config::Cache,
+    keeps_text: bool,
+    scope: Sha256,
+    local: LocalCache<Rc<Entry>>,
+    slots: Slots,
+    refusals: Refusals,
+    /// Which credentials some worker of the process is asking about.
+    pub leases: Leases,
+    /// Entries and bytes as the gauges know them.
+    reported: (usize, usize),
+}
+
+impl VerificationCache {
+    /// An empty local store over whatever the shared data hold.
+    pub fn new(config: &Config, prefix: &str) -> Self {
+        let settings = config.cache;
+        let policy = match settings.eviction {
+            Eviction::Lru => Policy::Lru,
+            Eviction::Lfu => Policy::Lfu,
+        };
+        let lease = config.auth_service.longest_callout();
+        Self {
+            settings,
+            keeps_text: config.forward_credential == ForwardCredential::VerifiedJwt,
+            scope: scope(config),
+            local: LocalCache::new(
+                policy,
+                settings.max_entries,
+                settings.max_entries.saturating_mul(BYTES_PER_ENTRY).max(LEAST_BYTES),
+            ),
+            slots: Slots::new(format!("{prefix}v.")),
+            refusals: Refusals::new(format!("{prefix}n.")),
+            leases: Leases::new(format!("{prefix}l."), lease),
+            reported: (0, 0),
+        }
+    }
+
+    /// Whether nothing is kept: `cache.ttl` is 0.
+    pub const fn is_off(&self) -> bool {
+        self.settings.is_off()
+    }
+
+    /// How long an entry can be of use at most.
+    pub fn longest_life(settings: &config::Cache) -> Duration {
+        settings.ttl + settings.stale_ttl
+    }
+
+    /// The key of a credential.
+    pub fn digest(&self, kind: Kind, credential: &[u8]) -> Digest {
+        let hash = self.scope.clone().chain_update([kind.tag()]).chain_update(credential);
+        Digest(hash.finalize().into())
+    }
+
+    /// Looks a credential up. A miss is the caller's to count: others may be of help yet.
+    pub fn look_up(&mut self, key: &Digest, kind: Kind, now: UnixTime, host: &impl Host) -> Lookup {
+        if self.is_off() {
+            return Lookup::Miss;
+        }
+        let refusal = self.refusal(key, kind, now, host);
+        let ttl = self.settings.ttl;
+        let entry = self.newest(key, ttl, now, host);
+        match (entry, refusal) {
+            (Some(entry), refusal) if refusal.as_ref().is_none_or(|refusal| refusal.at < entry.verified) => {
+                Lookup::Fresh(entry)
+            }
+            (_, Some(refusal)) if now < refusal.negative_until => {
+                host.count(Counter::Cache(CacheEvent::Negative));
+                Lookup::Refused
+            }
+            _ => Lookup::Miss,
+        }
+    }
+
+    /// What may stand in while the service is down: verified within `ttl` and `stale_ttl`, and not refused since.
+    pub fn stale(&mut self, key: &Digest, kind: Kind, now: UnixTime, host: &impl Host) -> Option<Rc<Entry>> {
+        if self.is_off() {
+            return None;
+        }
+        let refusal = self.refusal(key, kind, now, host);
+        let entry = self.newest(key, Self::longest_life(&self.settings), now, host)?;
+        refusal.is_none_or(|refusal| refusal.at < entry.verified).then_some(entry)
+    }
+
+    /// Whether the service's last word on the credential, as far as it is known, was no.
+    pub fn is_refused(&self, key: &Digest, kind: Kind, now: UnixTime, host: &impl Host) -> bool {
+        self.refusal(key, kind, now, host).is_some()
+    }
+
+    /// Whether the entry ends soon, and it is time to verify it again in the background. True once a second at most.
+    pub fn wants_refresh(&self, entry: &Entry, now: UnixTime) -> bool {
+        let ttl = self.settings.ttl;
+        let ahead = (ttl / REFRESH_AHEAD).max(LEAST_AHEAD).min(ttl / 2);
+        let is_soon = now.has_passed(ttl.saturating_sub(ahead), entry.verified);
+        // One that ends by its expiry is not prolonged by any verification.
+        let expires = entry.claims().exp().is_some_and(|exp| UnixTime::from_secs(exp) <= entry.verified.after(ttl));
+        let was_tried = entry.refreshed.get().is_some_and(|at| !now.has_passed(LEAST_AHEAD, at));
+        let wants = is_soon && !expires && !was_tried;
+        if wants {
+            entry.refreshed.set(Some(now));
+        }
+        wants
+    }
+
+    /// Keeps a verdict whose verification began at `verified`, on both levels. Returns the identity as it is kept.
+    pub fn store(
+        &mut self,
+        key: &Digest,
+        kind: Kind,
+        identity: Identity,
+        verified: UnixTime,
+        now: UnixTime,
+        host: &impl Host,
+    ) -> Rc<Identity> {
+        let identity = if self.keeps_text { identity } else { identity.without_text() };
+        let identity = Rc::new(identity);
+        if self.is_off() {
+            return identity;
+        }
+        if kind != Kind::LocalJwt && !self.refusals.withdraw(key, verified, now, host) {
+            // It was refused by a verification that began later.
+            return identity;
+        }
+        let is_newer = |known: &Rc<Entry>| known.verified > verified && !known.verified.is_to_come(now);
+        if self.local.peek(key).as_ref().is_some_and(is_newer) {
+            return identity;
+        }
+        let entry = Rc::new(Entry::new(Rc::clone(&identity), verified));
+        let record = shared::encode(key, &entry);
+        self.slots.write(key, &record, host);
+        self.keep(key, entry, record.len(), host);
+        identity
+    }
+
+    /// The service has refused the credential in a verification that began at `began`. It was 401, which is good for
+    /// `negative_ttl`, or 403, which isn't kept; either ends a verdict at once, in every worker.
+    pub fn refuse(
+        &mut self,
+        (key, kind): (&Digest, Kind),
+        is_401: bool,
+        expires: Option<UnixTime>,
+        (began, now): (UnixTime, UnixTime),
+        host: &impl Host,
+    ) {
+        let is_superseded = |entry: &Rc<Entry>| entry.verified <= began || entry.verified.is_to_come(now);
+        if self.local.peek(key).as_ref().is_some_and(is_superseded) {
+            self.local.remove(key);
+            self.report(host);
+        }
+        if self.is_off() && kind != Kind::RemoteJwt {
+            return;
+        }
+        self.slots.clear_if(key, |verified| verified <= began || verified.is_to_come(now), host);
+        let negative = if is_401 && !self.is_off() { self.settings.negative_ttl } else { Duration::ZERO };
+        let outlives = now.after(Self::longest_life(&self.settings).max(negative));
+        let until = expires.map_or(outlives, |expires| expires.max(outlives));
+        self.refusals.add(Refusal { key: *key, at: began, negative_until: now.after(negative), until }, now, host);
+    }
+
+    /// Drops an entry of this worker and of the slots: it was revoked, purged, or its key is not accepted any more.
+    pub fn forget(&mut self, key: &Digest, host: &impl Host) {
+        self.local.remove(key);
+        self.slots.clear_if(key, |_| true, host);
+        self.report(host);
+    }
+
+    /// Drops from the local store what can't be of use any more.
+    pub fn sweep_local(&mut self, now: UnixTime, host: &impl Host) {
+        let life = Self::longest_life(&self.settings);
+        self.local.retain(|_, entry| is_of_use(entry.claims(), entry.verified, life, now));
+        self.report(host);
+    }
+
+    /// How many rows [`Self::sweep_row`] has to be called for.
+    pub const fn rows(&self) -> u32 {
+        shared::SLOTS + refusals::ROWS
+    }
+
+    /// Drops from one row of the shared data what can't be of use any more.
+    pub fn sweep_row(&self, row: u32, now: UnixTime, host: &impl Host) {
+        let life = Self::longest_life(&self.settings);
+        match row.checked_sub(shared::SLOTS) {
+            None => self.slots.sweep(row, |entry| is_of_use(entry.claims(), entry.verified, life, now), host),
+            Some(row) => self.refusals.sweep(row, now, host),
+        }
+    }
+
+    fn refusal(&self, key: &Digest, kind: Kind, now: UnixTime, host: &impl Host) -> Option<Refusal> {
+        // Only the service refuses.
+        if kind == Kind::LocalJwt { None } else { self.refusals.find(key, now, host) }
+    }
+
+    /// The entry that was verified last, if that was within `life`, from whichever level.
+    fn newest(&mut self, key: &Digest, life: Duration, now: UnixTime, host: &impl Host) -> Option<Rc<Entry>> {
+        let local = self.local.get(key);
+        if let Some(entry) = local.as_ref().filter(|entry| entry.is_within(self.settings.ttl, now)) {
+            return Some(Rc::clone(entry));
+        }
+        let shared = self.slots.read(key, host).filter(|(entry, _)| entry.is_within(life, now));
+        match (local.filter(|entry| entry.is_within(life, now)), shared) {
+            (Some(local), Some((shared, _))) if shared.verified <= local.verified => Some(local),
+            (_, Some((shared, bytes))) => {
+                let entry = Rc::new(shared);
+                self.keep(key, Rc::clone(&entry), bytes, host);
+                Some(entry)
+            }
+            (local, None) => local,
+        }
+    }
+
+    fn keep(&mut self, key: &Digest, entry: Rc<Entry>, record: usize, host: &impl Host) {
+        let bytes = weight(&entry, record);
+        for _ in 0..self.local.insert(*key, entry, bytes) {
+            host.count(Counter::Cache(CacheEvent::Evict));
+        }
+        self.report(host);
+    }
+
+    /// Moves the gauges to where the local store is.
+    fn report(&mut self, host: &impl Host) {
+        let current = (self.local.len(), self.local.bytes());
+        let difference = |new: usize, old: usize| {
+            i64::try_from(new).unwrap_or(i64::MAX).saturating_sub(i64::try_from(old).unwrap_or(i64::MAX))
+        };
+        for (gauge, by) in [
+            (Gauge::CacheEntries, difference(current.0, self.reported.0)),
+            (Gauge::CacheBytes, difference(current.1, self.reported.1)),
+        ] {
+            if by != 0 {
+                host.shift(gauge, by);
+            }
+        }
+        self.reported = current;
+    }
+}
+
+fn is_of_use(claims: &Claims, verified: UnixTime, life: Duration, now: UnixTime) -> bool {
+    let has_expired = claims.exp().is_some_and(|exp| now >= UnixTime::from_secs(exp).after(config::MAX_CLOCK_SKEW));
+    !has_expired && !now.has_passed(life, verified)
+}
+
+/// What an entry takes in memory, nearly: its strings are as long as in its record, and once more in its headers.
+fn weight(entry: &Entry, record: usize) -> usize {
+    size_of::<Entry>() + size_of::<Identity>() + size_of_val(entry.claims()) + record * 3 / 2
+}
+
+/// What an identity depends on beside the credential: filters that differ in it, and may share a `vm_id`, must not
+/// know each other's verdicts.
+fn scope(config: &Config) -> Sha256 {
+    let service = &config.auth_service;
+    let mut scope = Sha256::new();
+    let mut add = |field: &[u8]| {
+        scope.update(u64::try_from(field.len()).unwrap_or(u64::MAX).to_le_bytes());
+        scope.update(field);
+    };
+    for field in [&service.cluster, &service.authority, &service.verify_path, &service.public_key_path] {
+        add(field.as_bytes());
+    }
+    add(config.api_token.response_format.name().as_bytes());
+    for kind in &config.api_token.header_types {
+        add(kind.name().as_bytes());
+    }
+    add(if config.forward_credential == ForwardCredential::VerifiedJwt { b"text" } else { b"" });
+    for (name, list) in [("iss", &config.jwt.issuers), ("aud", &config.jwt.audiences)] {
+        add(name.as_bytes());
+        list.iter().for_each(|entry| add(entry.as_bytes()));
+    }
+    scope
+}
+
+/// Begins the names of all shared data of filters that ask the same service.
+pub fn prefix(config: &Config) -> String {
+    let service = &config.auth_service;
+    let origin = format!("{}\0{}\0{}", service.cluster, service.authority, service.verify_path);
+    format!("authgate.{}.", short_digest(origin.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -80,6 +80,16 @@ pub struct AuthService {
     pub retries: u32,
 }
 
+impl AuthService {
+    /// The longest time that a question and its retries take, and a little more: who has no answer by then gets none.
+    pub fn longest_callout(&self) -> Duration {
+        self.timeout * (self.retries + 1) + Duration::from_secs(1)
+    }
+}
+
+/// The largest `jwt.clock_skew`.
+pub const MAX_CLOCK_SKEW: Duration = Duration::from_secs(300);
+
 /// `jwt`.
 #[derive(Debug, Clone)]
 pub struct Jwt {

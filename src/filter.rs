@@ -5,14 +5,14 @@
 //! out, until there are none.
 //!
 //! ```text
-//! on_request ──┬─► Step::Resolve   forward with a permit: public rule, or verified identity; or deny
-//!              └─► Step::Wait ─┬─ Wait::Answer   an API token is with the service
-//!                              │      │ on_answer: 200 with claims ──► policy ──► Resolve
-//!                              │      │            401, 403 ─────────► Resolve(Deny)
-//!                              │      │            outage ───────────► once more, then Resolve(Deny 503)
-//!                              │      ▼            200 with a JWT
+//! on_request ──┬─► Step::Resolve   forward with a permit: public rule, identity of a JWT or of the cache; or deny
+//!              └─► Step::Wait ─┬─ Wait::Answer   the credential is with the service, for all who wait with it
+//!                              │      │ 200 with claims ──► cache, policy ──► Resolve
+//!                              │      │ 401, 403 ─────────► Resolve(Deny)
+//!                              │      │ outage ───────────► once more, then what may stand in, or Deny 503
+//!                              │      ▼ 200 with a JWT
 //!                              └─ Wait::Key      the signature fits no key that is known yet
-//!                                     │ a key came: it fits ─────────► policy ──► Resolve
+//!                                     │ a key came: it fits ─────────► cache, policy ──► Resolve
 //!                                     │ a key fetched since: doesn't ► Resolve(Deny 401)
 //!                                     └ none to be had in time ──────► Resolve(Deny 503)
 //! on_end: whatever the stream waited for is forgotten.
@@ -22,32 +22,47 @@
 //! to. A callout is an entry of another, taken out by its answer, so that a second answer, or one that nobody asked
 //! for, falls on the floor. Callouts belong to the worker, not to a stream: they come to their end whoever leaves.
 
+mod flights;
 mod key_wait;
+mod outage;
+mod upkeep;
+mod verification;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 use std::time::Duration;
 
+use crate::breaker::{self, Breaker};
+use crate::cache::{self, Digest, Kind, VerificationCache};
 use crate::claims::TimeError;
 use crate::config::Config;
 use crate::decision::{self, Client, Code, Denial, Forward, Response};
-use crate::extractor::{self, Credential, RequestHead};
+use crate::extractor::{self, RequestHead};
 use crate::host::Host;
-use crate::introspection::{self, CalloutError, CalloutRequest, CalloutResponse, Outage, Verdict};
-use crate::jwt::UntrustedJwt;
-use crate::matcher::{self, Require, Target};
+use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse, MAX_BODY};
 use crate::metrics::{Counter, Gauge, Outcome, Source};
-use crate::policy::{self, Identity, Permit, Presenter};
-use crate::public_key::store::{KeyStore, Reason};
-use crate::signature::Rs256;
+use crate::policy::Permit;
+use crate::public_key::store::KeyStore;
+use crate::revocation::feed::MAX_FEED_BODY;
+use crate::throttle::{Subject, Throttle};
 use crate::time::UnixTime;
+use flights::{Finished, Flights};
 use key_wait::{KeyRoom, KeyWait};
 pub use key_wait::{MAX_WAITING_BYTES, MAX_WAITING_FOR_KEY};
+use upkeep::{Feed, Sweep};
 
 /// The most callouts that are under way at once, in one worker: those too whose client has left.
 pub const MAX_CALLOUTS: usize = 4096;
 
 /// The most bytes of credentials in callouts that are under way, in one worker.
 pub const MAX_CALLOUT_BYTES: usize = 16 * 1024 * 1024;
+
+/// The most requests that wait for the service's answers at once, in one worker.
+pub const MAX_WAITING: usize = 16_384;
+
+/// The most requests that are ended in one go. Envoy sends the responses one inside the other, and some 300 of them
+/// exhaust the VM's stack; verifying their signatures would keep the worker's other clients waiting, too.
+const AT_ONCE: usize = 32;
 
 /// The least time between two lines about the service in the log, so that clients can't fill it.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
@@ -118,12 +133,19 @@ struct Ticket {
     client: Client,
     rule: Option<usize>,
     source: Source,
+    kind: Kind,
+    /// The credential, where its verdict may be kept.
+    key: Option<Digest>,
+    /// Whose failure it counts as.
+    subject: Option<Subject>,
 }
 
 #[derive(Debug)]
 enum Wait {
-    /// For the answer to the call that names this stream.
-    Answer,
+    /// For the answer about this credential.
+    Answer(Digest),
+    /// For its turn: the answer is there.
+    Turn(Rc<Finished>),
     /// For a key that fits.
     Key(Box<KeyWait>),
 }
@@ -139,18 +161,9 @@ enum Progress {
 /// A callout that is under way.
 #[derive(Debug)]
 enum Call {
-    Verify { stream: StreamId, request: CalloutRequest, retries: u32 },
+    Verify { key: Digest, admitted: breaker::Ticket },
     PublicKey { began: UnixTime, retries: u32 },
-}
-
-impl Call {
-    /// The bytes of the credential that it keeps.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Verify { request, .. } => request.authorization.as_ref().map_or(0, String::len),
-            Self::PublicKey { .. } => 0,
-        }
-    }
+    Feed { began: UnixTime, retries: u32, since: Option<String> },
 }
 
 /// The state of one worker.
@@ -158,28 +171,50 @@ impl Call {
 pub struct Filter {
     config: Config,
     keys: KeyStore,
+    cache: VerificationCache,
+    breaker: Breaker,
+    feed: Option<Feed>,
+    throttle: Option<Throttle>,
     waiting: BTreeMap<StreamId, Waiting>,
     key_room: KeyRoom,
+    flights: Flights,
+    /// Whose answers are there, in the order of their turns.
+    turns: VecDeque<StreamId>,
     calls: BTreeMap<CallId, Call>,
-    call_bytes: usize,
+    sweep: Sweep,
     logged: Option<UnixTime>,
     next_call: u64,
     actions: VecDeque<Action>,
 }
 
 impl Filter {
-    /// A worker that knows no key yet.
+    /// A worker that knows nothing yet but what others have written into the shared data.
     pub fn new(config: Config) -> Self {
+        let prefix = cache::prefix(&config);
+        let (breaker, service) = (config.circuit_breaker, &config.auth_service);
         Self {
             keys: KeyStore::new(&config),
-            config,
+            cache: VerificationCache::new(&config, &prefix),
+            breaker: Breaker::new(
+                format!("{prefix}breaker"),
+                breaker.failures,
+                breaker.open_for,
+                service.longest_callout(),
+            ),
+            feed: config.revocation.as_ref().map(|settings| Feed::new(settings, &config, &prefix)),
+            throttle: config.failed_auth_throttle.map(|throttle| {
+                Throttle::new(format!("{prefix}t."), throttle.attempts, throttle.window, throttle.lockout)
+            }),
             waiting: BTreeMap::new(),
             key_room: KeyRoom::default(),
+            flights: Flights::default(),
+            turns: VecDeque::new(),
             calls: BTreeMap::new(),
-            call_bytes: 0,
+            sweep: Sweep::new(format!("{prefix}sweep")),
             logged: None,
             next_call: 0,
             actions: VecDeque::new(),
+            config,
         }
     }
 
@@ -197,9 +232,16 @@ impl Filter {
         host: &impl Host,
     ) -> Reception<'r> {
         let strip = extractor::headers_to_strip(head, &self.config.identity_headers);
-        let mut ticket = Ticket { client: Client::of(head, &self.config), rule: None, source: Source::None };
+        let mut ticket = Ticket {
+            client: Client::of(head, &self.config),
+            rule: None,
+            source: Source::None,
+            kind: Kind::Other,
+            key: None,
+            subject: None,
+        };
         let progress = self.decide(stream, head, &mut ticket, now, host);
-        let step = self.proceed(stream, ticket, progress, host).map_or(Step::Wait, Step::Resolve);
+        let step = self.proceed(stream, ticket, progress, now, host).map_or(Step::Wait, Step::Resolve);
         Reception { strip, step }
     }
 
@@ -212,25 +254,30 @@ impl Filter {
         host: &impl Host,
     ) {
         let call = self.calls.remove(&call);
-        if let Some(call) = &call {
-            self.call_bytes -= call.bytes();
+        if call.is_some() {
             host.shift(Gauge::CalloutsInFlight, -1);
         }
         match call {
             None => log::warn!("an answer came to a callout that is not under way"),
             Some(Call::PublicKey { began, retries }) => self.on_key_answer(began, retries, answer, now, host),
-            Some(Call::Verify { stream, request, retries }) => {
-                self.on_verify_answer(stream, request, retries, answer, now, host);
-            }
+            Some(Call::Verify { key, admitted }) => self.on_verify_answer(&key, admitted, answer, now, host),
+            Some(Call::Feed { began, retries, since }) => self.on_feed_answer(began, retries, since, answer, now, host),
         }
+    }
+
+    /// How much of the answer to `call` is read, in bytes; a longer one is handed over without its body.
+    pub fn body_limit(&self, call: CallId) -> usize {
+        if matches!(self.calls.get(&call), Some(Call::Feed { .. })) { MAX_FEED_BODY } else { MAX_BODY }
     }
 
     /// Time has passed: to be called every [`Self::tick_period`].
     pub fn on_tick(&mut self, now: UnixTime, host: &impl Host) {
-        self.keys.synchronise(now, host);
-        if self.keys.is_due(now) {
-            self.fetch_key(Reason::Due, now, host);
-        }
+        self.keep_key(now, host);
+        self.poll_feed(now, host);
+        self.sweep(now, host);
+        self.report_breaker(now, host);
+        self.settle_elsewhere(now, host);
+        self.settle_turns(now, host);
         self.settle_key_waits(now, host);
     }
 
@@ -238,7 +285,10 @@ impl Filter {
     pub fn on_end(&mut self, stream: StreamId, host: &impl Host) {
         // Its verdict may be there and not carried out yet.
         self.actions.retain(|action| !matches!(action, Action::Resolve { stream: ended, .. } if *ended == stream));
-        if let Some(Waiting { ticket, .. }) = self.take_waiting(stream) {
+        if let Some(Waiting { ticket, wait }) = self.take_waiting(stream) {
+            if let Wait::Answer(key) = wait {
+                self.flights.leave(&key, stream);
+            }
             host.count(Counter::Request { outcome: Outcome::Cancelled, source: ticket.source, reason: None });
         }
     }
@@ -248,9 +298,13 @@ impl Filter {
         self.actions.pop_front()
     }
 
-    /// How soon [`Self::on_tick`] wants to be called: soon while requests wait for what another worker may bring.
+    /// How soon [`Self::on_tick`] wants to be called: soon while requests wait for their turn, or for what another
+    /// worker may bring.
     pub fn tick_period(&self) -> Duration {
-        self.key_room.tick_period().unwrap_or(Duration::from_secs(1))
+        let turn = (!self.turns.is_empty()).then_some(Duration::from_millis(1));
+        let idle = self.feed.as_ref().map_or(Duration::from_secs(1), Feed::tick_period);
+        let wishes = [turn, self.key_room.tick_period(), self.flights.tick_period(), self.sweep.tick_period()];
+        wishes.into_iter().flatten().min().unwrap_or(idle).min(idle)
     }
 
     /// How many requests wait.
@@ -263,142 +317,9 @@ impl Filter {
         self.calls.len()
     }
 
-    /// From the head to a permit, a denial, or something to wait for.
-    fn decide(
-        &mut self,
-        stream: StreamId,
-        head: &RequestHead<'_>,
-        ticket: &mut Ticket,
-        now: UnixTime,
-        host: &impl Host,
-    ) -> Result<Progress, Denial> {
-        let target =
-            Target { path: head.value(":path"), method: head.value(":method"), authority: head.value(":authority") };
-        let rule = matcher::find(&self.config.rules, target).map_err(|_| Code::AmbiguousPath)?;
-        ticket.rule = rule.map(|(index, _)| index);
-        if rule.is_some_and(|(_, rule)| rule.public) || ticket.client.is_preflight(head) {
-            return Ok(Progress::Done(Permit::public()));
-        }
-        match extractor::extract(head, &self.config.api_token)? {
-            Credential::Jwt(token) => {
-                ticket.source = Source::Jwt;
-                let jwt = UntrustedJwt::parse(token).map_err(|_| Code::TokenMalformed)?;
-                jwt.claims().check_time(now, self.config.jwt.clock_skew).map_err(time_code)?;
-                self.progress(jwt, Presenter::Client, ticket.rule, now, host)
-            }
-            credential @ (Credential::ApiToken(_) | Credential::Other(_)) => {
-                ticket.source = Source::Callout;
-                let request = introspection::question(credential, &self.config);
-                let bytes = request.authorization.as_ref().map_or(0, String::len);
-                if self.calls.len() >= MAX_CALLOUTS || self.call_bytes + bytes > MAX_CALLOUT_BYTES {
-                    return Err(Code::AuthServiceUnavailable.into());
-                }
-                let retries = self.config.auth_service.retries;
-                self.call(request.clone(), Call::Verify { stream, request, retries }, host);
-                Ok(Progress::Waits(Wait::Answer))
-            }
-        }
-    }
-
-    /// Verifies a JWT with the keys that are known, or finds that it has to wait for another.
-    fn progress(
-        &mut self,
-        jwt: UntrustedJwt<'_>,
-        presenter: Presenter,
-        rule: Option<usize>,
-        now: UnixTime,
-        host: &impl Host,
-    ) -> Result<Progress, Denial> {
-        match self.verify(jwt, now, host) {
-            Ok(identity) => Ok(Progress::Done(self.authorise(identity, presenter, rule)?)),
-            Err(jwt) => {
-                let tried = self.keys.generation();
-                let wait = Box::new(KeyWait { token: jwt.into_token(), presenter, since: now, tried });
-                self.wait_for_key(wait, rule, now, host)
-            }
-        }
-    }
-
-    fn verify<'t>(&self, jwt: UntrustedJwt<'t>, now: UnixTime, host: &impl Host) -> Result<Identity, UntrustedJwt<'t>> {
-        jwt.verify(&Rs256::new(host), self.keys.keys(now)).map(Identity::from)
-    }
-
-    fn authorise(&self, identity: Identity, presenter: Presenter, rule: Option<usize>) -> Result<Permit, Code> {
-        let none = Require::default();
-        let require = rule.and_then(|index| self.config.rules.get(index)).map_or(&none, |rule| &rule.require);
-        policy::authorise(identity, presenter, require, &self.config)
-    }
-
-    fn on_verify_answer(
-        &mut self,
-        stream: StreamId,
-        request: CalloutRequest,
-        retries: u32,
-        answer: Result<CalloutResponse, CalloutError>,
-        now: UnixTime,
-        host: &impl Host,
-    ) {
-        let Some(Waiting { ticket, .. }) = self.take_waiting(stream) else {
-            return;
-        };
-        let verdict = introspection::read(answer, self.config.api_token.response_format);
-        let progress = match verdict {
-            Err(outage) if retries > 0 => {
-                log::debug!("auth service, trying again: {outage}");
-                self.call(request.clone(), Call::Verify { stream, request, retries: retries - 1 }, host);
-                Ok(Progress::Waits(Wait::Answer))
-            }
-            verdict => self.judge(verdict, ticket.rule, now, host),
-        };
-        if let Some(resolution) = self.proceed(stream, ticket, progress, host) {
-            self.resolve(stream, resolution);
-        }
-    }
-
-    /// What the service's answer makes of the request.
-    fn judge(
-        &mut self,
-        verdict: Result<Verdict, Outage>,
-        rule: Option<usize>,
-        now: UnixTime,
-        host: &impl Host,
-    ) -> Result<Progress, Denial> {
-        let skew = self.config.jwt.clock_skew;
-        match verdict {
-            Ok(Verdict::Identity(confirmed)) => {
-                let identity = Identity::from(confirmed);
-                identity.claims().check_time(now, skew).map_err(time_code)?;
-                Ok(Progress::Done(self.authorise(identity, Presenter::Service, rule)?))
-            }
-            Ok(Verdict::Jwt(token)) => {
-                let jwt = match UntrustedJwt::parse(&token) {
-                    Ok(jwt) => jwt,
-                    Err(error) => return Err(self.outage(format_args!("its JWT is unusable: {error}"), now)),
-                };
-                if let Err(error) = jwt.claims().check_time(now, skew) {
-                    return Err(self.outage(format_args!("its JWT is unusable: {error}"), now));
-                }
-                self.progress(jwt, Presenter::Service, rule, now, host)
-            }
-            Ok(Verdict::Rejected) => Err(Code::TokenRejected.into()),
-            Ok(Verdict::Forbidden) => Err(Code::ForbiddenByService.into()),
-            Err(outage) => Err(self.outage(format_args!("{outage}"), now)),
-        }
-    }
-
-    /// The denial for want of a verdict, and a line in the log unless there was one just now.
-    fn outage(&mut self, problem: std::fmt::Arguments<'_>, now: UnixTime) -> Denial {
-        if self.logged.is_none_or(|last| now.has_passed(LOG_INTERVAL, last)) {
-            self.logged = Some(now);
-            log::error!("auth service: {problem}");
-        }
-        Code::AuthServiceUnavailable.into()
-    }
-
     fn call(&mut self, request: CalloutRequest, call: Call, host: &impl Host) {
         let id = CallId(self.next_call);
         self.next_call += 1;
-        self.call_bytes += call.bytes();
         self.calls.insert(id, call);
         self.actions.push_back(Action::Callout { call: id, request });
         host.shift(Gauge::CalloutsInFlight, 1);
@@ -410,6 +331,7 @@ impl Filter {
         stream: StreamId,
         ticket: Ticket,
         progress: Result<Progress, Denial>,
+        now: UnixTime,
         host: &impl Host,
     ) -> Option<Resolution> {
         let permit = match progress {
@@ -420,7 +342,7 @@ impl Filter {
             Ok(Progress::Done(permit)) => Ok(permit),
             Err(denial) => Err(denial),
         };
-        let Ticket { client, source, .. } = ticket;
+        let Ticket { client, source, subject, .. } = ticket;
         let verdict = permit.and_then(|permit| {
             let outcome = if permit.identity().is_some() { Outcome::Allow } else { Outcome::Public };
             Ok((outcome, decision::forward(&permit, &self.config)?))
@@ -431,6 +353,7 @@ impl Filter {
                 Resolution::Forward(forward)
             }
             Err(denial) => {
+                let denial = self.throttled(denial, subject.as_ref(), now, host);
                 let outcome = if denial.code.status() < 500 { Outcome::Deny } else { Outcome::Error };
                 host.count(Counter::Request { outcome, source, reason: Some(denial.code) });
                 Resolution::Deny(denial.response(&client, &self.config.realm))

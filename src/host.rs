@@ -51,4 +51,11 @@ pub trait Host {
 
     /// Moves a gauge up or down; `by` is never 0.
     fn shift(&self, gauge: Gauge, by: i64);
+
+    /// Puts a gauge, one that is the same for all workers, where it is.
+    fn set(&self, gauge: Gauge, to: u64);
+
+    /// The address and port of the request's client, as the host has it from the connection and from what it trusts:
+    /// `192.0.2.1:4711`, `[2001:db8::1]:4711`. Only to be asked while a request is arriving.
+    fn client_address(&self) -> Option<String>;
 }

@@ -4,7 +4,7 @@
 //! 504 for a refused connection and a timeout, a proxy's error page, half an answer.
 
 use crate::claims::{Claims, ClaimsError, TokenType};
-use crate::config::{Config, ResponseFormat};
+use crate::config::{Config, HeaderType, ResponseFormat};
 use crate::extractor::Credential;
 
 /// The largest answer that is read, in bytes.
@@ -56,9 +56,20 @@ pub enum Outage {
     /// Claims that aren't those of the contract.
     #[error("its claims are unreadable: {0}")]
     Claims(#[from] ClaimsError),
+    /// A JWT that can't be the service's.
+    #[error("its JWT is unusable: {0}")]
+    Jwt(String),
     /// A header or body that isn't what `response_format` asks for.
     #[error("its answer lacks a readable {0}")]
     Missing(&'static str),
+}
+
+impl Outage {
+    /// Whether it says that the service is down, rather than that it has no answer to this one question: a client
+    /// may find one that it answers with, say, 400, and must not get the breaker to open by it.
+    pub const fn is_down(&self) -> bool {
+        !matches!(self, Self::Status(400..=407 | 409..=428 | 430..=499))
+    }
 }
 
 /// An identity that the service has vouched for in its answer. Only [`read`] makes one.
@@ -88,7 +99,12 @@ pub enum Verdict {
 /// The question whether `credential` is valid. A JWT is asked about as it came.
 pub fn question(credential: Credential<'_>, config: &Config) -> CalloutRequest {
     let path = &config.auth_service.verify_path;
-    let kinds: Vec<&str> = config.api_token.header_types.iter().map(|kind| kind.name()).collect();
+    let mut kinds: Vec<&str> = config.api_token.header_types.iter().map(|kind| kind.name()).collect();
+    let jwt = HeaderType::Jwt.name();
+    if matches!(credential, Credential::Jwt(_)) && !kinds.contains(&jwt) {
+        // The rules ask for it, whatever `header_types` says of credentials that aren't verified locally.
+        kinds.push(jwt);
+    }
     let separator = if path.contains('?') { '&' } else { '?' };
     let format = config.api_token.response_format.name();
     let authorization = match credential {

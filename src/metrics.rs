@@ -36,9 +36,15 @@ impl Outcome {
 pub enum Source {
     /// A JWT of the client's, verified locally.
     Jwt,
+    /// The verification cache.
+    Cache,
+    /// A cached verdict that stood in while the service was down.
+    Stale,
     /// The service's answer.
     Callout,
-    /// Neither was needed.
+    /// A JWT that the service was to verify, verified locally while it was down.
+    Fallback,
+    /// None of these.
     None,
 }
 
@@ -46,8 +52,62 @@ impl Source {
     const fn name(self) -> &'static str {
         match self {
             Self::Jwt => "jwt",
+            Self::Cache => "cache",
+            Self::Stale => "stale",
             Self::Callout => "callout",
+            Self::Fallback => "fallback",
             Self::None => "none",
+        }
+    }
+}
+
+/// What happened in the verification cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CacheEvent {
+    /// A verdict was there.
+    Hit,
+    /// None was.
+    Miss,
+    /// One stood in while the service was down.
+    Stale,
+    /// A refusal was there.
+    Negative,
+    /// An entry had to make room for another.
+    Evict,
+    /// A request joined others that wait for the same answer.
+    Coalesced,
+}
+
+impl CacheEvent {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Stale => "stale",
+            Self::Negative => "negative",
+            Self::Evict => "evict",
+            Self::Coalesced => "coalesced",
+        }
+    }
+}
+
+/// What the revocation list said of an identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BlacklistCheck {
+    /// It isn't on the list.
+    Clear,
+    /// It is.
+    Revoked,
+    /// It isn't, but the list is old: the feed has not been read for twice its interval, or not at all yet.
+    Stale,
+}
+
+impl BlacklistCheck {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Clear => "clear",
+            Self::Revoked => "revoked",
+            Self::Stale => "stale",
         }
     }
 }
@@ -69,6 +129,15 @@ pub enum Counter {
         /// Whether it brought one.
         success: bool,
     },
+    /// Something in the verification cache.
+    Cache(CacheEvent),
+    /// A look at the revocation list.
+    BlacklistCheck(BlacklistCheck),
+    /// A poll of the revocation feed that came to its end.
+    BlacklistPoll {
+        /// Whether it could be read.
+        success: bool,
+    },
 }
 
 /// The name as Envoy is told it. `stats_config.stats_tags` of the bootstrap make labels of the `.label=value` parts.
@@ -87,6 +156,13 @@ impl fmt::Display for Counter {
                 "auth_public_key_refresh_total.outcome={}",
                 if *success { "success" } else { "failure" }
             ),
+            Self::Cache(event) => write!(formatter, "auth_cache_events_total.event={}", event.name()),
+            Self::BlacklistCheck(result) => {
+                write!(formatter, "auth_blacklist_checks_total.result={}", result.name())
+            }
+            Self::BlacklistPoll { success } => {
+                write!(formatter, "auth_blacklist_polls_total.outcome={}", if *success { "success" } else { "failure" })
+            }
         }
     }
 }
@@ -96,12 +172,24 @@ impl fmt::Display for Counter {
 pub enum Gauge {
     /// Callouts that the service has yet to answer.
     CalloutsInFlight,
+    /// Entries of the workers' own stores of the verification cache.
+    CacheEntries,
+    /// What they take in memory, in bytes.
+    CacheBytes,
+    /// 0: closed, 1: half-open, 2: open.
+    BreakerState,
+    /// Tokens and users on the revocation list.
+    BlacklistSize,
 }
 
 impl fmt::Display for Gauge {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CalloutsInFlight => formatter.write_str("auth_callouts_in_flight"),
-        }
+        formatter.write_str(match self {
+            Self::CalloutsInFlight => "auth_callouts_in_flight",
+            Self::CacheEntries => "auth_cache_entries",
+            Self::CacheBytes => "auth_cache_bytes",
+            Self::BreakerState => "auth_breaker_state",
+            Self::BlacklistSize => "auth_blacklist_size",
+        })
     }
 }

@@ -45,6 +45,11 @@ impl Identity {
         self.jwt.as_deref()
     }
 
+    /// Who has vouched for it.
+    pub const fn verifier(&self) -> Verifier {
+        self.verifier
+    }
+
     /// The headers for the upstream, rendered at the first call and kept.
     ///
     /// # Errors

@@ -1,1 +1,137 @@
-//! Nothing yet.
+//! Values in Envoy's shared data, sealed: another plugin under the same `vm_id` can neither read nor forge them.
+//!
+//! It can still delete them, and put an older value back under the name that it was sealed for. What is stored must
+//! carry its own expiry, therefore.
+
+use std::cell::Cell;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chacha20poly1305::aead::{Aead as _, Payload};
+use chacha20poly1305::{Key, KeyInit as _, XChaCha20Poly1305, XNonce};
+
+use crate::host::{Conflict, Host, SharedValue, Write};
+use crate::metrics::{Counter, Gauge};
+use crate::public_key::PublicKey;
+
+const NONCE_BYTES: usize = 24;
+
+/// Why a text isn't a key for [`Seal`]. The texts of these never repeat the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SealKeyError {
+    /// It isn't base64.
+    #[error("the seal key must be 32 bytes in standard base64 with padding, without whitespace; it isn't such base64")]
+    NotBase64,
+    /// It is base64, of fewer or more bytes.
+    #[error("the seal key must be 32 bytes in standard base64 with padding, without whitespace; its length is another")]
+    Length,
+}
+
+/// Seals and opens values with XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03). All workers share the key.
+///
+/// A sealed value is the nonce (24 bytes), the ciphertext, and its tag (16 bytes). It is bound to a name.
+pub struct Seal {
+    cipher: XChaCha20Poly1305,
+    nonce_prefix: [u8; 16],
+    /// How many values were sealed.
+    sealed: Cell<u64>,
+}
+
+impl Seal {
+    /// A seal of a key as `AUTHGATE_SEAL_KEY` has it (CONTRACT.md): 32 bytes, in standard base64 with padding.
+    ///
+    /// Under one key a nonce must never come twice, so `nonce_prefix` has to be random, drawn anew for each seal.
+    ///
+    /// # Errors
+    /// [`SealKeyError`] for any other text, also for one with whitespace around it.
+    pub fn new(key: &str, nonce_prefix: [u8; 16]) -> Result<Self, SealKeyError> {
+        let bytes = STANDARD.decode(key).map_err(|_| SealKeyError::NotBase64)?;
+        let key: [u8; 32] = bytes.try_into().map_err(|_| SealKeyError::Length)?;
+        Ok(Self { cipher: XChaCha20Poly1305::new(&Key::from(key)), nonce_prefix, sealed: Cell::new(0) })
+    }
+
+    /// Seals a value for this name.
+    pub fn seal(&self, name: &str, plain: &[u8]) -> Vec<u8> {
+        let count = self.sealed.get();
+        self.sealed.set(count.wrapping_add(1));
+        let mut sealed = [&self.nonce_prefix[..], &count.to_be_bytes()].concat();
+        let nonce = XNonce::clone_from_slice(&sealed);
+        // Fails for more than 256 GiB alone; the bare nonce is unreadable.
+        let ciphertext = self.cipher.encrypt(&nonce, Payload { msg: plain, aad: name.as_bytes() }).unwrap_or_default();
+        sealed.extend(ciphertext);
+        sealed
+    }
+
+    /// Opens what was sealed for this name with the same key. `None`: it wasn't, or was changed since.
+    pub fn open(&self, name: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_BYTES>()?;
+        self.cipher.decrypt(&XNonce::from(*nonce), Payload { msg: ciphertext, aad: name.as_bytes() }).ok()
+    }
+}
+
+impl fmt::Debug for Seal {
+    /// Without the key.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Seal").finish_non_exhaustive()
+    }
+}
+
+/// A host whose shared data holds sealed values alone; everything else is the host's own.
+#[derive(Debug)]
+pub struct Sealed<H> {
+    host: H,
+    seal: Option<Seal>,
+}
+
+impl<H> Sealed<H> {
+    /// Seals the values of this host. Without a seal they are as they are.
+    pub fn new(host: H, seal: Option<Seal>) -> Self {
+        Self { host, seal }
+    }
+
+    /// The host itself.
+    pub fn inner(&self) -> &H {
+        &self.host
+    }
+}
+
+impl<H: Host> Host for Sealed<H> {
+    /// A value that can't be opened is empty, which no decoder accepts. It exists, so that it can be replaced by
+    /// [`Write::IfVersion`].
+    fn shared_data(&self, key: &str) -> Option<SharedValue> {
+        let value = self.host.shared_data(key)?;
+        let Some(seal) = &self.seal else { return Some(value) };
+        Some(SharedValue { bytes: seal.open(key, &value.bytes).unwrap_or_default(), cas: value.cas })
+    }
+
+    fn set_shared_data(&self, key: &str, value: &[u8], write: Write) -> Result<(), Conflict> {
+        match &self.seal {
+            Some(seal) => self.host.set_shared_data(key, &seal.seal(key, value), write),
+            None => self.host.set_shared_data(key, value, write),
+        }
+    }
+
+    fn verify_signature(&self, key: &PublicKey, signature: &[u8], message: &[u8]) -> Option<bool> {
+        self.host.verify_signature(key, signature, message)
+    }
+
+    fn count(&self, counter: Counter) {
+        self.host.count(counter);
+    }
+
+    fn shift(&self, gauge: Gauge, by: i64) {
+        self.host.shift(gauge, by);
+    }
+
+    fn set(&self, gauge: Gauge, to: u64) {
+        self.host.set(gauge, to);
+    }
+
+    fn client_address(&self) -> Option<String> {
+        self.host.client_address()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -127,4 +127,10 @@ impl Host for BareHost {
     fn count(&self, _: Counter) {}
 
     fn shift(&self, _: Gauge, _: i64) {}
+
+    fn set(&self, _: Gauge, _: u64) {}
+
+    fn client_address(&self) -> Option<String> {
+        None
+    }
 }

@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::breaker::remaining;
 use crate::host::Host;
 use crate::table::{self, Reader, Table, write_time, write_u64};
 use crate::time::UnixTime;
@@ -114,9 +113,7 @@ impl Throttle {
         let by_token = subject.token.and_then(find).and_then(|record| self.lock(record, now)).and_then(|lock| {
             match subject.address {
                 None => Some(lock),
-                Some(_) => {
-                    address.and_then(|record| remaining(self.memory(), record.since, now)).map(|it| it.min(lock))
-                }
+                Some(_) => address.and_then(|record| now.remaining(self.memory(), record.since)).map(|it| it.min(lock)),
             }
         });
         by_address.max(by_token)
@@ -138,9 +135,9 @@ impl Throttle {
 
     /// Counts a failure in a row. False: nothing has changed.
     fn count(&self, subject: Hash, row: &mut Vec<Record>, now: UnixTime) -> bool {
-        row.retain(|record| remaining(self.memory(), record.since, now).is_some());
+        row.retain(|record| now.remaining(self.memory(), record.since).is_some());
         match row.iter_mut().find(|record| record.subject == subject) {
-            Some(record) if remaining(self.period(*record), record.since, now).is_some() => {
+            Some(record) if now.remaining(self.period(*record), record.since).is_some() => {
                 if self.is_lock(*record) {
                     return false;
                 }
@@ -162,7 +159,7 @@ impl Throttle {
 
     /// How long a record is still locked.
     fn lock(&self, record: Record, now: UnixTime) -> Option<Duration> {
-        if self.is_lock(record) { remaining(self.lockout, record.since, now) } else { None }
+        if self.is_lock(record) { now.remaining(self.lockout, record.since) } else { None }
     }
 
     const fn is_lock(&self, record: Record) -> bool {

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// How far the times may lie apart that two workers read of one clock, when what the one has written reaches the other.
+pub const WORKERS_APART: Duration = Duration::from_secs(1);
+
 /// A point in time: nanoseconds since 1970-01-01T00:00:00Z, as the host's wall clock tells it.
 ///
 /// The wall clock may step either way, so nothing here assumes that a later call sees a larger value.
@@ -41,10 +44,24 @@ impl UnixTime {
         self.0.checked_sub(earlier.0).map(Duration::from_nanos)
     }
 
-    /// Whether `period` has passed since `earlier`. A clock that stepped back behind `earlier` counts as
-    /// passed, so that no interval ever lasts longer than its length by the clock of the day.
-    pub fn has_passed(self, period: Duration, earlier: Self) -> bool {
-        self.since(earlier).is_none_or(|elapsed| elapsed >= period)
+    /// What is left of a `period` that began at `begin`, by whichever worker's clock; `None` if it has passed.
+    ///
+    /// A clock that stepped back behind `begin` has ended the period, so that none ever lasts much longer than its
+    /// length by the clock of the day. One that is behind by a moment has not stepped: another worker wrote `begin`
+    /// after this one had read its clock, and that must not be lost to this one.
+    pub fn remaining(self, period: Duration, begin: Self) -> Option<Duration> {
+        let elapsed = self.after(WORKERS_APART).since(begin)?.saturating_sub(WORKERS_APART);
+        period.checked_sub(elapsed).filter(|left| !left.is_zero())
+    }
+
+    /// Whether `period` has passed since `begin`, as [`Self::remaining`] has it.
+    pub fn has_passed(self, period: Duration, begin: Self) -> bool {
+        self.remaining(period, begin).is_none()
+    }
+
+    /// Whether this is a time to come for whose clock says `now`: that clock was set back.
+    pub fn is_to_come(self, now: Self) -> bool {
+        self > now.after(WORKERS_APART)
     }
 }
 
@@ -58,5 +75,14 @@ mod tests {
         assert!(UnixTime::from_secs(400).has_passed(Duration::from_secs(3_600), before));
         assert!(!UnixTime::from_secs(1_001).has_passed(Duration::from_secs(2), before));
         assert!(UnixTime::from_secs(1_002).has_passed(Duration::from_secs(2), before));
+    }
+
+    #[test]
+    fn what_another_worker_wrote_a_moment_later_has_just_begun() {
+        let (now, later) = (UnixTime::from_secs(1_000), UnixTime::from_nanos(1_000_000_000_500));
+        assert_eq!(now.remaining(Duration::from_secs(5), later), Some(Duration::from_secs(5)));
+        assert!(!later.is_to_come(now));
+        assert!(UnixTime::from_secs(1_002).is_to_come(now));
+        assert!(now.has_passed(Duration::ZERO, now));
     }
 }

@@ -5,6 +5,7 @@ use crate::filter::world::{BEGIN, Process};
 use crate::host::{Conflict, SharedValue, Write};
 use crate::metrics::{Counter, Gauge};
 use crate::public_key::PublicKey;
+use crate::time::WORKERS_APART;
 
 const OPEN_FOR: Duration = Duration::from_secs(60);
 const LEASE: Duration = Duration::from_secs(5);
@@ -47,6 +48,14 @@ impl<F: FnOnce()> Host for Overtaking<'_, F> {
 
     fn shift(&self, gauge: Gauge, by: i64) {
         self.process.shift(gauge, by);
+    }
+
+    fn set(&self, gauge: Gauge, to: u64) {
+        self.process.set(gauge, to);
+    }
+
+    fn client_address(&self) -> Option<String> {
+        self.process.client_address()
     }
 }
 

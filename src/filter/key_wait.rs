@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Call, Filter, Progress, StreamId, Wait, Waiting, time_code};
+use super::{AT_ONCE, Call, Filter, Progress, StreamId, Ticket, Wait, Waiting, time_code};
 use crate::decision::{Code, Denial};
 use crate::host::Host;
 use crate::introspection::{self, CalloutError, CalloutRequest, CalloutResponse};
@@ -19,10 +19,6 @@ pub const MAX_WAITING_FOR_KEY: usize = 4096;
 /// The most bytes of tokens that wait for a key at once, in one worker.
 pub const MAX_WAITING_BYTES: usize = 16 * 1024 * 1024;
 
-/// The most requests that are ended in one go. Envoy sends the responses one inside the other, and some 300 of them
-/// exhaust the VM's stack; verifying their signatures would keep the worker's other clients waiting, too.
-const AT_ONCE: usize = 32;
-
 /// How often every request is looked at although nothing has changed, for those whose time is over.
 const ROUND: Duration = Duration::from_secs(1);
 
@@ -32,6 +28,8 @@ pub(super) struct KeyWait {
     /// Taken apart again for each try: what it was parsed into may be many times larger.
     pub(super) token: Vec<u8>,
     pub(super) presenter: Presenter,
+    /// When the verification began that is to end here.
+    pub(super) began: UnixTime,
     /// A key that was fetched since then settles it.
     pub(super) since: UnixTime,
     /// With which generation of keys the signature was tried last.
@@ -79,14 +77,14 @@ impl Filter {
     pub(super) fn wait_for_key(
         &mut self,
         wait: Box<KeyWait>,
-        rule: Option<usize>,
+        ticket: &Ticket,
         now: UnixTime,
         host: &impl Host,
     ) -> Result<Progress, Denial> {
         // Another worker may have fetched the key since the last tick.
         self.keys.synchronise(now, host);
         let attempt = self.keys.attempt(now, host);
-        let progress = self.try_key_wait(wait, rule, attempt, now, host)?;
+        let progress = self.try_key_wait(wait, ticket, attempt, now, host)?;
         if let Progress::Waits(Wait::Key(wait)) = &progress {
             if !self.key_room.takes(&wait.token) {
                 return Err(Code::PublicKeyUnavailable.into());
@@ -117,7 +115,7 @@ impl Filter {
         let chunk = self.key_room.round.len().min(AT_ONCE);
         let streams: Vec<StreamId> = self.key_room.round.drain(..chunk).collect();
         for stream in streams {
-            let (ticket, wait) = match self.take_waiting(stream) {
+            let (mut ticket, wait) = match self.take_waiting(stream) {
                 Some(Waiting { ticket, wait: Wait::Key(wait) }) => (ticket, wait),
                 // Its client left, and the host gave its number to another.
                 Some(other) => {
@@ -126,8 +124,15 @@ impl Filter {
                 }
                 None => continue,
             };
-            let progress = self.try_key_wait(wait, ticket.rule, attempt, now, host);
-            if let Some(resolution) = self.proceed(stream, ticket, progress, host) {
+            let is_answer = wait.presenter == Presenter::Service;
+            let progress = match self.try_key_wait(wait, &ticket, attempt, now, host) {
+                // The service's answer turned out to be of no use.
+                Err(denial) if is_answer && denial.code.status() == 503 => {
+                    self.stand_in(&mut ticket, now, host).unwrap_or(Err(denial))
+                }
+                progress => progress,
+            };
+            if let Some(resolution) = self.proceed(stream, ticket, progress, now, host) {
                 self.resolve(stream, resolution);
             }
         }
@@ -137,9 +142,9 @@ impl Filter {
     }
 
     fn try_key_wait(
-        &self,
+        &mut self,
         mut wait: Box<KeyWait>,
-        rule: Option<usize>,
+        ticket: &Ticket,
         attempt: Attempt,
         now: UnixTime,
         host: &impl Host,
@@ -151,7 +156,7 @@ impl Filter {
             let time = jwt.claims().check_time(now, self.config.jwt.clock_skew);
             time.map_err(|error| presenter.denied(time_code(error)))?;
             if let Ok(identity) = self.verify(jwt, now, host) {
-                return Ok(Progress::Done(self.authorise(identity, presenter, rule)?));
+                return self.let_in(identity, presenter, ticket, wait.began, now, host);
             }
         }
         if self.keys.can_judge(wait.since, now) {
@@ -174,6 +179,14 @@ impl Filter {
         let reason = if self.keys.fetched_at().is_none() { Reason::Due } else { reason };
         if self.keys.begin(reason, now, host) {
             self.call_for_key(now, self.config.auth_service.retries, host);
+        }
+    }
+
+    /// Takes over what another worker has fetched, and fetches the key when its time has come.
+    pub(super) fn keep_key(&mut self, now: UnixTime, host: &impl Host) {
+        self.keys.synchronise(now, host);
+        if self.keys.is_due(now) {
+            self.fetch_key(Reason::Due, now, host);
         }
     }
 

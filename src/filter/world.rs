@@ -66,7 +66,12 @@ pub fn bearer(token: &str) -> Vec<(String, Vec<u8>)> {
 
 /// `Authorization: APIKey …`, of the right form.
 pub fn api_token() -> Vec<(String, Vec<u8>)> {
-    head(&[("authorization", &format!("APIKey 7${}", "a".repeat(128)))])
+    api_token_of(7)
+}
+
+/// The API token of this number.
+pub fn api_token_of(number: usize) -> Vec<(String, Vec<u8>)> {
+    head(&[("authorization", &format!("APIKey {number}${}", "a".repeat(128)))])
 }
 
 /// A GET of `/` with these headers; pseudo-headers among them replace its own.
@@ -153,6 +158,8 @@ pub struct Process {
     pub gauges: RefCell<HashMap<Gauge, i64>>,
     /// How many requests have arrived.
     pub requests: Cell<u64>,
+    /// Where the next request comes from.
+    pub address: RefCell<Option<String>>,
 }
 
 impl Process {
@@ -191,6 +198,14 @@ impl Host for Process {
 
     fn shift(&self, gauge: Gauge, by: i64) {
         *self.gauges.borrow_mut().entry(gauge).or_default() += by;
+    }
+
+    fn set(&self, gauge: Gauge, to: u64) {
+        self.gauges.borrow_mut().insert(gauge, i64::try_from(to).unwrap());
+    }
+
+    fn client_address(&self) -> Option<String> {
+        self.address.borrow().clone()
     }
 }
 

@@ -24,9 +24,6 @@ use crate::time::UnixTime;
 /// `min_refetch_interval`: after at most this long.
 const RETRY_WITHOUT_KEY: Duration = Duration::from_secs(1);
 
-/// Added to the time that an attempt may take before another worker takes it for dead.
-const LEASE_SLACK: Duration = Duration::from_secs(1);
-
 /// No request waits longer than this for a key, so that it gets its answer from the filter and not from Envoy's
 /// `stream_idle_timeout`, 30 s in the shipped configuration.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
@@ -141,7 +138,7 @@ impl KeyStore {
             previous: None,
             ttl: config.jwt.public_key.ttl,
             min_refetch_interval: config.jwt.public_key.min_refetch_interval,
-            lease: service.timeout * (service.retries + 1) + LEASE_SLACK,
+            lease: service.longest_callout(),
             key_name: format!("authgate.{origin}.key"),
             attempt_name: format!("authgate.{origin}.attempt"),
         }
@@ -192,7 +189,7 @@ impl KeyStore {
         };
         let at = UnixTime::from_nanos(u64::from_le_bytes(*at));
         // An older one comes of a worker whose answer was late; but a time to come is that of a clock since set back.
-        if self.fetched_at().is_some_and(|known| at == known || at < known && known <= now) {
+        if self.fetched_at().is_some_and(|known| at == known || at < known && !known.is_to_come(now)) {
             return false;
         }
         let known = self.current.as_ref().map(|fetched| &fetched.key).filter(|key| key.der() == der);
@@ -236,7 +233,7 @@ impl KeyStore {
     pub fn succeed(&mut self, key: PublicKey, began: UnixTime, now: UnixTime, host: &impl Host) {
         // An attempt that outlived its lease may have been overtaken by another worker's.
         self.synchronise(now, host);
-        if self.fetched_at().is_none_or(|known| known <= began || known > now) {
+        if self.fetched_at().is_none_or(|known| known <= began || known.is_to_come(now)) {
             let mut record = began.as_nanos().to_le_bytes().to_vec();
             record.extend_from_slice(key.der());
             // The key first: whoever sees that the attempt succeeded finds it.
@@ -303,7 +300,7 @@ impl KeyStore {
             Attempt::InFlight { .. } => None,
             Attempt::None => Some(now),
             // A clock that stepped back behind the attempt must not make the wait longer than the gap.
-            Attempt::Succeeded { since } | Attempt::Failed { since } if since > now => Some(now),
+            Attempt::Succeeded { since } | Attempt::Failed { since } if since.is_to_come(now) => Some(now),
             Attempt::Succeeded { since } | Attempt::Failed { since } => Some(since.after(gap)),
         }
     }

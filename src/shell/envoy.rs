@@ -80,6 +80,18 @@ impl Host for EnvoyHost {
     fn shift(&self, gauge: Gauge, by: i64) {
         increment(&self.gauges, MetricType::Gauge, gauge, by);
     }
+
+    fn set(&self, gauge: Gauge, to: u64) {
+        let id = define(&self.gauges, MetricType::Gauge, gauge);
+        if id.is_some_and(|id| hostcalls::record_metric(id, to).is_err()) {
+            log::error!("the metric {gauge} could not be set");
+        }
+    }
+
+    fn client_address(&self) -> Option<String> {
+        let address = hostcalls::get_property(vec!["source", "address"]).ok()??;
+        String::from_utf8(address).ok()
+    }
 }
 
 /// Moves a metric that is defined at its first use. A host that refuses one goes without.
@@ -89,13 +101,19 @@ fn increment<M: Copy + Eq + Hash + Display>(
     metric: M,
     by: i64,
 ) {
-    let id =
-        *known.borrow_mut().entry(metric).or_insert_with(|| hostcalls::define_metric(kind, &metric.to_string()).ok());
-    if let Some(id) = id
+    if let Some(id) = define(known, kind, metric)
         && hostcalls::increment_metric(id, by).is_err()
     {
         log::error!("the metric {metric} could not be changed");
     }
+}
+
+fn define<M: Copy + Eq + Hash + Display>(
+    known: &RefCell<HashMap<M, Option<u32>>>,
+    kind: MetricType,
+    metric: M,
+) -> Option<u32> {
+    *known.borrow_mut().entry(metric).or_insert_with(|| hostcalls::define_metric(kind, &metric.to_string()).ok())
 }
 
 /// `VerifySignatureArguments` of Envoy's `verify_signature.proto`.

@@ -1,5 +1,6 @@
 //! The root context: configuration, time, callouts.
 
+use std::env::VarError;
 use std::rc::Rc;
 
 use proxy_wasm::hostcalls;
@@ -11,7 +12,8 @@ use super::injection;
 use super::worker::Worker;
 use crate::config::Config;
 use crate::filter::Filter;
-use crate::introspection::{CalloutError, CalloutResponse, MAX_BODY};
+use crate::introspection::{CalloutError, CalloutResponse};
+use crate::seal::Seal;
 
 /// One per filter configuration and worker.
 pub struct Root {
@@ -43,9 +45,12 @@ impl RootContext for Root {
                 return false;
             }
         };
-        match Config::from_bytes(&bytes) {
-            Ok(config) => {
-                self.worker = Some(Rc::new(Worker::new(self.id, Filter::new(config))));
+        let configured = Config::from_bytes(&bytes)
+            .map_err(|error| error.to_string())
+            .and_then(|config| Ok((config, seal().map_err(|problem| format!("{SEAL_KEY}: {problem}"))?)));
+        match configured {
+            Ok((config, seal)) => {
+                self.worker = Some(Rc::new(Worker::new(self.id, Filter::new(config), seal)));
                 hostcalls::set_tick_period(FIRST_TICK).is_ok()
             }
             Err(error) => {
@@ -78,19 +83,34 @@ impl RootContext for Root {
     }
 }
 
+/// The environment variable of the VM with the key that shared data are sealed with (contract section 3).
+const SEAL_KEY: &str = "AUTHGATE_SEAL_KEY";
+
+/// The seal, where the operator has set a key.
+fn seal() -> Result<Option<Seal>, String> {
+    let key = match std::env::var(SEAL_KEY) {
+        Ok(key) => key,
+        Err(VarError::NotPresent) => return Ok(None),
+        Err(VarError::NotUnicode(_)) => return Err("is not text".to_owned()),
+    };
+    let mut prefix = [0; 16];
+    getrandom::getrandom(&mut prefix).map_err(|error| format!("the host gives no random numbers: {error}"))?;
+    Seal::new(&key, prefix).map(Some).map_err(|error| error.to_string())
+}
+
 /// How soon after its configuration a worker looks for a key.
 const FIRST_TICK: std::time::Duration = std::time::Duration::from_millis(10);
 
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, num_headers: usize, body_size: usize, _num_trailers: usize) {
         if let Some(worker) = &self.worker {
-            worker.on_answer(token, answer(num_headers, body_size));
+            worker.on_answer(token, |limit| answer(num_headers, body_size, limit));
         }
     }
 }
 
 /// Reads the callout's answer. Envoy reports one that broke off as one without headers.
-fn answer(num_headers: usize, body_size: usize) -> Result<CalloutResponse, CalloutError> {
+fn answer(num_headers: usize, body_size: usize, limit: usize) -> Result<CalloutResponse, CalloutError> {
     if num_headers == 0 {
         return Err(CalloutError::Reset);
     }
@@ -100,14 +120,13 @@ fn answer(num_headers: usize, body_size: usize) -> Result<CalloutResponse, Callo
         .find(|(name, _)| name == ":status")
         .and_then(|(_, value)| str::from_utf8(value).ok()?.parse().ok())
         .unwrap_or(0);
-    let body = match body_size {
-        0 => Some(Vec::new()),
-        1..=MAX_BODY => Some(
-            hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body_size)
-                .map_err(|_| CalloutError::Reset)?
-                .unwrap_or_default(),
-        ),
-        _ => None,
+    let body = if body_size == 0 {
+        Some(Vec::new())
+    } else if body_size <= limit {
+        let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body_size);
+        Some(body.map_err(|_| CalloutError::Reset)?.unwrap_or_default())
+    } else {
+        None
     };
     Ok(CalloutResponse { status, headers, body })
 }

@@ -14,6 +14,7 @@ use crate::decision::{Authorization, Forward, GrpcStatus, Response};
 use crate::extractor::{RequestHead, headers_to_strip};
 use crate::filter::{Action, CallId, Filter, Resolution, Step, StreamId};
 use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
+use crate::seal::{Seal, Sealed};
 
 const AUTHORIZATION: &str = "authorization";
 
@@ -21,7 +22,7 @@ const AUTHORIZATION: &str = "authorization";
 pub(super) struct Worker {
     root_id: u32,
     filter: RefCell<Filter>,
-    host: EnvoyHost,
+    host: Sealed<EnvoyHost>,
     /// Which call each of the host's callouts carries.
     callouts: RefCell<HashMap<u32, CallId>>,
     /// The stream in whose request callback we are. Envoy can't resume a stream from within that callback, so a
@@ -34,11 +35,11 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(root_id: u32, filter: Filter) -> Self {
+    pub(super) fn new(root_id: u32, filter: Filter, seal: Option<Seal>) -> Self {
         Self {
             root_id,
             filter: RefCell::new(filter),
-            host: EnvoyHost::default(),
+            host: Sealed::new(EnvoyHost::default(), seal),
             callouts: RefCell::default(),
             receiving: Cell::new(None),
             early: RefCell::new(None),
@@ -99,11 +100,13 @@ impl Worker {
         self.carry_out();
     }
 
-    /// A callout has come back. Called with the root as the host's current context.
-    pub(super) fn on_answer(&self, token: u32, answer: Result<CalloutResponse, CalloutError>) {
+    /// A callout has come back: `read` reads its answer, with this limit for the body. Called with the root as the
+    /// host's current context.
+    pub(super) fn on_answer(&self, token: u32, read: impl FnOnce(usize) -> Result<CalloutResponse, CalloutError>) {
         injection::point("call_response");
         let call = self.callouts.borrow_mut().remove(&token);
         if let Some(call) = call {
+            let answer = read(self.filter.borrow().body_limit(call));
             self.filter.borrow_mut().on_answer(call, answer, EnvoyHost::now(), &self.host);
             self.carry_out();
         }

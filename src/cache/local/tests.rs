@@ -52,15 +52,15 @@ fn any_sequence_of_operations_keeps_both_bounds_and_every_value() {
             let mut cache = LocalCache::new(policy, max_entries, max_bytes);
             let mut inserted: HashMap<usize, (u64, usize)> = HashMap::new();
             let (mut evictions, mut replacements) = (0, 0);
-            for step in 0..20_000 {
-                let number = random.below(150).min(random.below(150));
+            for step in 0..4_000_u64 {
+                let number = random.below(100).min(random.below(100));
                 let key = digest(number);
                 let had = cache.peek(&key);
                 let before = cache.len();
                 match random.below(20) {
                     0..10 => assert_eq!(cache.get(&key), had),
                     10..18 => {
-                        let bytes = random.below(5) * random.below(80);
+                        let bytes = random.below(5) * random.below(300);
                         let evicted = cache.insert(key, step, bytes);
                         inserted.insert(number, (step, bytes));
                         if bytes + ENTRY_OVERHEAD > max_bytes / 8 {
@@ -80,57 +80,193 @@ fn any_sequence_of_operations_keeps_both_bounds_and_every_value() {
                         let odd = random.below(10);
                         let gone = cache.retain(|key, _| usize::from(key.0[31]) % 10 != odd);
                         assert_eq!(cache.len(), before - gone);
-                        assert!(keys(&cache, 150).iter().all(|number| number % 10 != odd));
+                        assert!(keys(&cache, 100).iter().all(|number| number % 10 != odd));
                     }
                 }
                 assert!(cache.len() <= max_entries, "{policy:?} {max_entries} {max_bytes}");
                 assert!(cache.bytes() <= max_bytes, "{policy:?} {max_entries} {max_bytes}");
-                let kept = keys(&cache, 150);
+                // All of them take long to look up.
+                if step % 8 != 0 {
+                    continue;
+                }
+                let kept = keys(&cache, 100);
                 assert_eq!((cache.len(), cache.is_empty()), (kept.len(), kept.is_empty()));
                 let weighs: usize = kept.iter().map(|number| inserted[number].1 + ENTRY_OVERHEAD).sum();
                 assert_eq!(cache.bytes(), weighs);
                 assert!(kept.iter().all(|number| cache.peek(&digest(*number)) == Some(inserted[number].0)));
             }
-            assert!(evictions > 500 && replacements > 500, "{policy:?} {max_entries} {max_bytes}: {evictions}");
+            assert!(
+                evictions > 10 && replacements > 10,
+                "{policy:?} {max_entries} {max_bytes}: {evictions} {replacements}"
+            );
         }
     }
 }
 
-/// The share of hits, in percent, of clients whose requests follow Zipf's law with exponent 1, each request followed
-/// by one with a credential that is never seen again. Every client has sent two requests before; the first half of
-/// these aren't counted.
-fn hit_rate(policy: Policy, max_entries: usize, clients: usize, requests: usize) -> f64 {
-    let mut cumulated: Vec<f64> = (1..=clients).map(|rank| 1.0 / rank as f64).collect();
-    for rank in 1..clients {
+/// The share of hits, in percent, of 10,000 clients whose requests follow Zipf's law with exponent 1, each request
+/// followed by one with a credential that is never seen again. It is counted over 100,000 requests of the clients
+/// after a warm-up: 200,000 without the flood and 100,000 with it.
+fn hit_rate(policy: Policy) -> f64 {
+    const CLIENTS: usize = 10_000;
+    let mut cumulated: Vec<f64> = (1..=CLIENTS).map(|rank| 1.0 / rank as f64).collect();
+    for rank in 1..CLIENTS {
         cumulated[rank] += cumulated[rank - 1];
     }
     let mut random = Random(1);
-    let mut cache = LocalCache::new(policy, max_entries, 1 << 30);
-    for client in 0..clients {
-        cache.insert(digest(client), (), 0);
-        cache.get(&digest(client));
-    }
-    let mut hits = 0;
-    for request in 0..2 * requests {
-        let point = random.next() as f64 / 2f64.powi(64) * cumulated[clients - 1];
-        let client = cumulated.partition_point(|sum| *sum <= point);
-        let hit = cache.get(&digest(client)).is_some();
+    let mut cache = LocalCache::new(policy, 10_000, 1 << 30);
+    let mut ask = |number| {
+        let hit = cache.get(&digest(number)).is_some();
         if !hit {
-            cache.insert(digest(client), (), 0);
+            cache.insert(digest(number), (), 0);
         }
-        hits += usize::from(hit && request >= requests);
-        let once = digest(clients + request);
-        assert_eq!(cache.get(&once), None);
-        cache.insert(once, (), 0);
+        hit
+    };
+    let mut hits = 0;
+    for request in 0..400_000 {
+        let point = random.next() as f64 / 2f64.powi(64) * cumulated[CLIENTS - 1];
+        let hit = ask(cumulated.partition_point(|sum| *sum <= point));
+        hits += usize::from(hit && request >= 300_000);
+        if request >= 200_000 {
+            assert!(!ask(CLIENTS + request));
+        }
     }
-    hits as f64 * 100.0 / requests as f64
+    hits as f64 / 1000.0
 }
 
 #[test]
 fn a_flood_of_credentials_seen_once_leaves_those_in_use() {
     for policy in POLICIES {
-        let rate = hit_rate(policy, 10_000, 10_000, 100_000);
-        println!("{policy:?}: {rate:.2} % of 10,000 clients' requests hit");
-        assert!(rate >= 95.0, "{policy:?}: {rate:.2} %");
+        let rate = hit_rate(policy);
+        println!("{policy:?}: {rate:.2} % hits");
+        assert!(rate >= 96.0, "{policy:?}: {rate:.2} %");
+    }
+}
+
+#[test]
+fn the_least_recently_used_goes_first_and_those_never_used_before_it() {
+    let mut cache = LocalCache::new(Policy::Lru, 4, 1 << 20);
+    for number in 0..4 {
+        assert_eq!(cache.insert(digest(number), number, 0), 0);
+    }
+    for number in [2, 0, 1] {
+        assert_eq!(cache.get(&digest(number)), Some(number));
+    }
+    assert_eq!(cache.insert(digest(4), 4, 0), 1, "3 was never used");
+    assert_eq!(keys(&cache, 9), [0, 1, 2, 4]);
+    for number in 5..8 {
+        cache.insert(digest(number), number, 0);
+    }
+    assert_eq!(keys(&cache, 9), [0, 1, 2, 7]);
+    for number in [7, 0] {
+        cache.get(&digest(number));
+    }
+    cache.insert(digest(8), 8, 0);
+    assert_eq!(keys(&cache, 9), [0, 1, 7, 8], "2 was used longest ago");
+}
+
+#[test]
+fn a_look_is_no_use() {
+    let mut cache = LocalCache::new(Policy::Lru, 2, 1 << 20);
+    cache.insert(digest(0), 0, 0);
+    cache.insert(digest(1), 1, 0);
+    assert_eq!(cache.peek(&digest(0)), Some(0));
+    cache.insert(digest(2), 2, 0);
+    assert_eq!(keys(&cache, 3), [1, 2]);
+}
+
+#[test]
+fn a_value_is_replaced_where_it_is() {
+    for policy in POLICIES {
+        let mut cache = LocalCache::new(policy, 10, room(80));
+        cache.insert(digest(0), "old", 100);
+        cache.insert(digest(1), "other", 0);
+        assert_eq!(cache.insert(digest(0), "new", 300), 0);
+        assert_eq!((cache.get(&digest(0)), cache.len()), (Some("new"), 2));
+        assert_eq!(cache.bytes(), 300 + room(2));
+        assert_eq!(cache.insert(digest(0), "newer", 0), 0);
+        assert_eq!((cache.get(&digest(0)), cache.bytes()), (Some("newer"), room(2)));
+    }
+}
+
+#[test]
+fn an_entry_larger_than_an_eighth_is_not_kept_and_ends_what_it_replaces() {
+    for policy in POLICIES {
+        let mut cache = LocalCache::new(policy, 10, room(80));
+        let largest = room(10) - ENTRY_OVERHEAD;
+        cache.insert(digest(0), 0, 0);
+        assert_eq!(cache.insert(digest(1), 1, largest), 0);
+        assert_eq!(cache.get(&digest(1)), Some(1));
+        for bytes in [largest + 1, usize::MAX] {
+            assert_eq!(cache.insert(digest(1), 2, bytes), 0);
+            assert_eq!((keys(&cache, 3), cache.bytes()), (vec![0], room(1)));
+        }
+    }
+}
+
+#[test]
+fn retain_drops_what_it_is_told_and_counts_it() {
+    for policy in POLICIES {
+        let mut cache = LocalCache::new(policy, 100, 1 << 20);
+        for number in 0..10 {
+            cache.insert(digest(number), number, number);
+        }
+        cache.get(&digest(4));
+        cache.get(&digest(5));
+        let mut seen = Vec::new();
+        let gone = cache.retain(|key, number| {
+            assert_eq!(*key, digest(*number));
+            seen.push(*number);
+            number % 2 == 0
+        });
+        seen.sort_unstable();
+        assert_eq!((gone, seen), (5, (0..10).collect()));
+        assert_eq!((keys(&cache, 10), cache.bytes()), (vec![0, 2, 4, 6, 8], 20 + room(5)));
+        assert_eq!(cache.retain(|_, _| true), 0);
+        assert_eq!(cache.retain(|_, _| false), 5);
+        assert_eq!((cache.is_empty(), cache.bytes()), (true, 0));
+    }
+}
+
+#[test]
+fn a_store_without_room_keeps_nothing() {
+    for policy in POLICIES {
+        for (max_entries, max_bytes) in [(0, 1 << 20), (10, 0), (10, room(7))] {
+            let mut cache = LocalCache::new(policy, max_entries, max_bytes);
+            assert_eq!(cache.insert(digest(0), 0, 0), 0);
+            assert_eq!((cache.get(&digest(0)), cache.len(), cache.bytes()), (None, 0, 0));
+        }
+        let mut largest = LocalCache::new(policy, usize::MAX, usize::MAX);
+        largest.insert(digest(0), 0, 1000);
+        assert_eq!(largest.get(&digest(0)), Some(0));
+    }
+}
+
+#[test]
+fn an_empty_store_takes_no_memory() {
+    for policy in POLICIES {
+        match LocalCache::<u64>::new(policy, 1_000_000, 1 << 30).store {
+            Store::Lru(store) => {
+                assert_eq!(store.probation.entries.capacity() + store.protected.entries.capacity(), 0);
+            }
+            Store::Lfu(store) => assert_eq!(store.cache.memory_used().total(), 0),
+        }
+    }
+}
+
+#[test]
+fn keys_that_share_what_is_hashed_are_told_apart() {
+    for policy in POLICIES {
+        let mut cache = LocalCache::new(policy, 1000, 1 << 20);
+        let key = |number: u8| {
+            let mut bytes = [7; 32];
+            bytes[31] = number;
+            Digest(bytes)
+        };
+        for number in 0..100 {
+            cache.insert(key(number), number, 0);
+        }
+        assert!((0..100).all(|number| cache.get(&key(number)) == Some(number)));
+        assert_eq!(cache.remove(&key(3)), Some(3));
+        assert_eq!((cache.get(&key(3)), cache.get(&key(4)), cache.len()), (None, Some(4), 99));
     }
 }

@@ -11,7 +11,7 @@ use crate::claims::TokenType;
 use crate::config::profile::Defaults;
 use crate::config::{
     ApiToken, AuthService, Cache, CircuitBreaker, Config, ConfigError, FailedAuthThrottle, ForwardCredential,
-    HeaderType, IdentityHeaders, Jwt, PublicKeySource, ResponseFormat, Revocation, Verification, value,
+    HeaderType, IdentityHeaders, Jwt, MAX_CLOCK_SKEW, PublicKeySource, ResponseFormat, Revocation, Verification, value,
 };
 use crate::json::Object;
 use crate::matcher::{Matcher, PathMatch, Require, Rule};
@@ -124,7 +124,7 @@ impl RawJwt {
             token_types,
             issuers: non_empty("jwt.issuers", self.issuers)?,
             audiences: non_empty("jwt.audiences", self.audiences)?,
-            clock_skew: value::duration("jwt.clock_skew", &self.clock_skew, Duration::ZERO..=5 * MINUTE)?,
+            clock_skew: value::duration("jwt.clock_skew", &self.clock_skew, Duration::ZERO..=MAX_CLOCK_SKEW)?,
             public_key: self.public_key.compile(defaults)?,
         })
     }

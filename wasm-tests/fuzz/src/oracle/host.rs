@@ -57,4 +57,12 @@ impl Host for Recorder {
     fn shift(&self, gauge: Gauge, by: i64) {
         self.process.shift(gauge, by);
     }
+
+    fn set(&self, gauge: Gauge, to: u64) {
+        self.process.set(gauge, to);
+    }
+
+    fn client_address(&self) -> Option<String> {
+        self.process.client_address()
+    }
 }

@@ -1,0 +1,128 @@
+//! Which credentials some worker is asking the service about, so that no other asks the same meanwhile.
+//!
+//! A lease ends with its answer, or after the longest time that a callout and its retries can take, should its worker
+//! have died. Two workers may win the same one where a row is full: a callout more, and no harm.
+
+use std::time::Duration;
+
+use super::Digest;
+use crate::host::Host;
+use crate::table::{Reader, Record, Table, write_time};
+use crate::time::UnixTime;
+
+const ROWS: u32 = 1024;
+const PER_ROW: usize = 8;
+
+/// How the question about a credential stands in the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Nobody is asking.
+    Nobody,
+    /// Some worker is.
+    Somebody,
+    /// Nobody is any more: at this time the service turned out to be down.
+    InVain(UnixTime),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Lease {
+    /// The half of a key: should two ever agree in it, the second waits for the first.
+    key: [u8; 16],
+    /// When the callout began, or when it turned out to be in vain.
+    at: UnixTime,
+    failed: bool,
+}
+
+impl Record for Lease {
+    const BYTES: usize = 16 + 8 + 1;
+
+    fn encode(&self, to: &mut Vec<u8>) {
+        to.extend_from_slice(&self.key);
+        write_time(to, self.at);
+        to.push(u8::from(self.failed));
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader(bytes);
+        Some(Self { key: reader.bytes()?, at: reader.time()?, failed: reader.bytes::<1>()? != [0] })
+    }
+}
+
+/// The leases of all workers.
+#[derive(Debug)]
+pub struct Leases {
+    table: Table<Lease>,
+    length: Duration,
+}
+
+impl Leases {
+    pub(super) const fn new(prefix: String, length: Duration) -> Self {
+        Self { table: Table::new(prefix, ROWS), length }
+    }
+
+    /// Tries to become the one that asks. False: another worker is asking.
+    pub fn begin(&self, key: &Digest, now: UnixTime, host: &impl Host) -> bool {
+        let (row, half) = self.place(key);
+        let begun = self.table.update(row, host, |leases| {
+            leases.retain(|lease| !now.has_passed(self.length, lease.at));
+            if leases.iter().any(|lease| lease.key == half && !lease.failed) {
+                return (false, false);
+            }
+            leases.retain(|lease| lease.key != half);
+            if leases.len() >= PER_ROW && !remove_failed(leases) {
+                return (false, true);
+            }
+            leases.push(Lease { key: half, at: now, failed: false });
+            (true, true)
+        });
+        begun.unwrap_or(true)
+    }
+
+    /// The question that began at `began` was answered, or will not be asked.
+    pub fn end(&self, key: &Digest, began: UnixTime, host: &impl Host) {
+        self.change(key, began, host, |_| None);
+    }
+
+    /// The question that began at `began` got no answer.
+    pub fn fail(&self, key: &Digest, began: UnixTime, now: UnixTime, host: &impl Host) {
+        self.change(key, began, host, |lease| Some(Lease { at: now, failed: true, ..lease }));
+    }
+
+    /// How the question about a credential stands.
+    pub fn asked(&self, key: &Digest, now: UnixTime, host: &impl Host) -> Asked {
+        let (row, half) = self.place(key);
+        let leases = self.table.read(row, host);
+        match leases.iter().find(|lease| lease.key == half && !now.has_passed(self.length, lease.at)) {
+            None => Asked::Nobody,
+            Some(lease) if lease.failed => Asked::InVain(lease.at),
+            Some(_) => Asked::Somebody,
+        }
+    }
+
+    fn change(&self, key: &Digest, began: UnixTime, host: &impl Host, change: impl Fn(Lease) -> Option<Lease>) {
+        let (row, half) = self.place(key);
+        let changed = self.table.update(row, host, |leases| {
+            // Not one that another worker began after this was over.
+            let index = leases.iter().position(|lease| lease.key == half && lease.at == began && !lease.failed);
+            let Some(index) = index else { return (false, ()) };
+            let lease = leases.swap_remove(index);
+            leases.extend(change(lease));
+            (true, ())
+        });
+        if changed.is_err() {
+            log::debug!("a lease could not be ended and runs out");
+        }
+    }
+
+    fn place(&self, key: &Digest) -> (u32, [u8; 16]) {
+        (self.table.row(&key.0), key.0.first_chunk().copied().unwrap_or_default())
+    }
+}
+
+fn remove_failed(leases: &mut Vec<Lease>) -> bool {
+    let failed = leases.iter().position(|lease| lease.failed);
+    failed.is_some_and(|index| {
+        leases.swap_remove(index);
+        true
+    })
+}

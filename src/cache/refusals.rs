@@ -1,0 +1,124 @@
+//! What the service has refused: for `negative_ttl` an answer to the same question, and longer than that the reason
+//! why no older verdict may stand in.
+
+use super::Digest;
+use crate::host::Host;
+use crate::table::{Reader, Record, Table, write_time};
+use crate::time::UnixTime;
+
+/// How many rows the table has.
+pub(super) const ROWS: u32 = 4096;
+
+/// How many refusals a row holds.
+const PER_ROW: usize = 4;
+
+/// An explicit 401 or 403 of the service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Whose.
+    pub key: Digest,
+    /// When the verification began that ended so.
+    pub at: UnixTime,
+    /// Until when it is the answer; not later than `at` for a 403.
+    pub negative_until: UnixTime,
+    /// Until when there can be an older verdict.
+    pub until: UnixTime,
+}
+
+impl Record for Refusal {
+    const BYTES: usize = 32 + 3 * 8;
+
+    fn encode(&self, to: &mut Vec<u8>) {
+        to.extend_from_slice(&self.key.0);
+        write_time(to, self.at);
+        write_time(to, self.negative_until);
+        write_time(to, self.until);
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader(bytes);
+        Some(Self {
+            key: Digest(reader.bytes()?),
+            at: reader.time()?,
+            negative_until: reader.time()?,
+            until: reader.time()?,
+        })
+    }
+}
+
+impl Refusal {
+    /// One from the future is of a clock that was set back since: how old it is can't be told.
+    fn is_alive(&self, now: UnixTime) -> bool {
+        !self.at.is_to_come(now) && now < self.until
+    }
+}
+
+/// The refusals that all workers know.
+#[derive(Debug)]
+pub struct Refusals {
+    table: Table<Refusal>,
+}
+
+impl Refusals {
+    pub(super) const fn new(prefix: String) -> Self {
+        Self { table: Table::new(prefix, ROWS) }
+    }
+
+    pub(super) fn find(&self, key: &Digest, now: UnixTime, host: &impl Host) -> Option<Refusal> {
+        let mut row = self.table.read(self.row(key), host);
+        let index = row.iter().position(|refusal| refusal.key == *key && refusal.is_alive(now))?;
+        Some(row.swap_remove(index))
+    }
+
+    /// Adds one, unless a later one is known. A full row loses the one that began first.
+    pub(super) fn add(&self, refusal: Refusal, now: UnixTime, host: &impl Host) {
+        let added = self.table.update(self.row(&refusal.key), host, |row| {
+            row.retain(|known| known.is_alive(now));
+            if row.iter().any(|known| known.key == refusal.key && known.at > refusal.at) {
+                return (false, ());
+            }
+            row.retain(|known| known.key != refusal.key);
+            while row.len() >= PER_ROW {
+                let oldest = row.iter().enumerate().min_by_key(|(_, known)| known.at).map(|(index, _)| index);
+                row.swap_remove(oldest.unwrap_or_default());
+            }
+            row.push(refusal.clone());
+            (true, ())
+        });
+        if added.is_err() {
+            log::warn!("a refusal of the auth service could not be shared");
+        }
+    }
+
+    /// A verification that began at `verified` let the key in. False: it was refused by one that began then or later.
+    pub(super) fn withdraw(&self, key: &Digest, verified: UnixTime, now: UnixTime, host: &impl Host) -> bool {
+        let row = self.row(key);
+        // Nearly always there is nothing to withdraw.
+        if !self.table.read(row, host).iter().any(|known| known.key == *key) {
+            return true;
+        }
+        let withdrawn = self.table.update(row, host, |row| {
+            if row.iter().any(|known| known.key == *key && known.is_alive(now) && known.at >= verified) {
+                return (false, false);
+            }
+            row.retain(|known| known.key != *key);
+            (true, true)
+        });
+        withdrawn.unwrap_or(false)
+    }
+
+    pub(super) fn sweep(&self, row: u32, now: UnixTime, host: &impl Host) {
+        let swept = self.table.update(row, host, |row| {
+            let before = row.len();
+            row.retain(|known| known.is_alive(now));
+            (row.len() != before, ())
+        });
+        if swept.is_err() {
+            log::debug!("a row of refusals was too busy to be swept");
+        }
+    }
+
+    fn row(&self, key: &Digest) -> u32 {
+        self.table.row(&key.0)
+    }
+}

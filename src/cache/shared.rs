@@ -1,0 +1,126 @@
+//! The shared level: a fixed number of slots in the process's shared data, each with one entry.
+//!
+//! An entry's slot is picked by its key, and named in full within; where two meet, the later overwrites the earlier.
+
+use std::rc::Rc;
+
+use super::{Digest, Entry};
+use crate::claims::Claims;
+use crate::host::{Host, Write};
+use crate::policy::{Identity, Verifier};
+use crate::public_key::KeyId;
+use crate::table::{Reader, write_time};
+use crate::time::UnixTime;
+
+/// How many slots there are: a power of two.
+pub(super) const SLOTS: u32 = 16_384;
+
+/// The longest record that is written, in bytes. A larger identity is known to one worker alone.
+const MAX_BYTES: usize = 4096;
+
+/// Of the form of the records, so that another version of the filter takes none for what it isn't.
+const VERSION: u8 = 1;
+
+/// The slots.
+#[derive(Debug)]
+pub(super) struct Slots {
+    prefix: String,
+}
+
+impl Slots {
+    pub(super) const fn new(prefix: String) -> Self {
+        Self { prefix }
+    }
+
+    /// The entry of this key, and its record's length.
+    pub(super) fn read(&self, key: &Digest, host: &impl Host) -> Option<(Entry, usize)> {
+        let value = host.shared_data(&self.name(slot(key)))?;
+        let (found, entry) = decode(&value.bytes)?;
+        (found == *key).then_some((entry, value.bytes.len()))
+    }
+
+    /// Writes an entry's record over whatever its slot holds.
+    pub(super) fn write(&self, key: &Digest, record: &[u8], host: &impl Host) {
+        if record.len() <= MAX_BYTES && host.set_shared_data(&self.name(slot(key)), record, Write::Always).is_err() {
+            log::debug!("a verdict could not be shared");
+        }
+    }
+
+    /// Empties the slot if it holds this key's entry, of a time to which `ends` applies.
+    pub(super) fn clear_if(&self, key: &Digest, ends: impl Fn(UnixTime) -> bool, host: &impl Host) {
+        let name = self.name(slot(key));
+        // A slot that another worker writes meanwhile is looked at again: it may be an entry as old as this.
+        while let Some(value) = host.shared_data(&name) {
+            let is_its = head(&value.bytes).is_some_and(|(found, verified)| found == *key && ends(verified));
+            if !is_its || host.set_shared_data(&name, &[], Write::IfVersion(value.cas)).is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// Empties the slot unless `keep` applies to its entry.
+    pub(super) fn sweep(&self, slot: u32, keep: impl Fn(&Entry) -> bool, host: &impl Host) {
+        let name = self.name(slot);
+        if let Some(value) = host.shared_data(&name)
+            && !value.bytes.is_empty()
+            && !decode(&value.bytes).is_some_and(|(_, entry)| keep(&entry))
+            && host.set_shared_data(&name, &[], Write::IfVersion(value.cas)).is_err()
+        {
+            log::debug!("a slot was written while it was swept");
+        }
+    }
+
+    fn name(&self, slot: u32) -> String {
+        format!("{}{slot:x}", self.prefix)
+    }
+}
+
+fn slot(key: &Digest) -> u32 {
+    let [a, b, c, d, ..] = key.0;
+    u32::from_le_bytes([a, b, c, d]) & (SLOTS - 1)
+}
+
+/// Version, key, time, verifier, whether it came in a JWT, that JWT's length and text, claims.
+pub(super) fn encode(key: &Digest, entry: &Entry) -> Vec<u8> {
+    let (claims, verifier, is_jwt, jwt) = entry.identity.parts();
+    let jwt = jwt.unwrap_or_default();
+    let claims = claims.record();
+    let mut record = Vec::with_capacity(64 + jwt.len() + claims.len());
+    record.push(VERSION);
+    record.extend_from_slice(&key.0);
+    write_time(&mut record, entry.verified);
+    let (tag, id) = match verifier {
+        Verifier::Service => (0, [0; 8]),
+        Verifier::Key(KeyId(id)) => (1, id),
+    };
+    record.push(tag | u8::from(is_jwt) << 1);
+    record.extend_from_slice(&id);
+    record.extend_from_slice(&u32::try_from(jwt.len()).unwrap_or(u32::MAX).to_le_bytes());
+    record.extend_from_slice(jwt);
+    record.extend_from_slice(&claims);
+    record
+}
+
+fn head(record: &[u8]) -> Option<(Digest, UnixTime)> {
+    let mut reader = Reader(record);
+    let [version] = reader.bytes()?;
+    let key = Digest(reader.bytes()?);
+    let verified = reader.time()?;
+    (version == VERSION).then_some((key, verified))
+}
+
+fn decode(record: &[u8]) -> Option<(Digest, Entry)> {
+    let (key, verified) = head(record)?;
+    let mut reader = Reader(record.get(1 + 32 + 8..)?);
+    let [tag] = reader.bytes()?;
+    let id = reader.bytes()?;
+    let verifier = match tag & 1 {
+        0 => Verifier::Service,
+        _ => Verifier::Key(KeyId(id)),
+    };
+    let length = usize::try_from(u32::from_le_bytes(reader.bytes()?)).ok()?;
+    let (jwt, claims) = reader.0.split_at_checked(length)?;
+    let jwt = (!jwt.is_empty()).then(|| jwt.to_vec());
+    let identity = Identity::recall(Claims::recall(claims)?, verifier, tag & 2 != 0, jwt);
+    Some((key, Entry::new(Rc::new(identity), verified)))
+}

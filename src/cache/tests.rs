@@ -1,0 +1,1 @@
+//! Both levels together, as one worker and two see them.

@@ -1,0 +1,369 @@
+//! Single-flight: one question to the service for all who wait for the same answer, and for all workers as far as
+//! the leases in shared data allow.
+//!
+//! ```text
+//!            a lease, and the breaker lets it      answer: stored, every waiter's turn comes
+//! ask ─────────────────────────────────► Calling ─────────────────────────────────────────► (gone)
+//!  │ another worker is asking              ▲   outage: again, then what may stand in
+//!  └───────────────────────► Elsewhere ────┘ that worker came to nothing
+//!                               │ its verdict is in the shared data: every waiter's turn comes
+//!                               └─────────────────────────────────────────────────────────► (gone)
+//! ```
+//!
+//! Nobody leads: the callout is the worker's, and goes on when a client leaves.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::{
+    AT_ONCE, Call, Filter, MAX_CALLOUT_BYTES, MAX_CALLOUTS, MAX_WAITING, Progress, StreamId, Ticket, Wait, Waiting,
+};
+use crate::breaker::{self, Admission};
+use crate::cache::leases::Asked;
+use crate::cache::{Digest, Kind, Lookup};
+use crate::decision::{Code, Denial};
+use crate::host::Host;
+use crate::introspection::{self, CalloutError, CalloutRequest, CalloutResponse, Outage, Verdict};
+use crate::jwt::UntrustedJwt;
+use crate::metrics::{CacheEvent, Counter};
+use crate::policy::{Identity, Presenter};
+use crate::time::UnixTime;
+
+/// How many questions that other workers ask are looked at in one tick.
+const LOOKS: usize = 256;
+
+/// What the service is asked.
+#[derive(Debug, Clone)]
+pub(super) struct Question {
+    pub(super) kind: Kind,
+    pub(super) request: CalloutRequest,
+    /// The expiry that a JWT claims.
+    pub(super) expires: Option<UnixTime>,
+}
+
+impl Question {
+    fn bytes(&self) -> usize {
+        self.request.authorization.as_ref().map_or(0, String::len)
+    }
+
+    /// The JWT that it is about.
+    pub(super) fn jwt(&self) -> Option<&str> {
+        let authorization = self.request.authorization.as_deref().filter(|_| self.kind == Kind::RemoteJwt)?;
+        authorization.split_once(' ').map(|(_, token)| token)
+    }
+}
+
+/// A question that has no answer yet, and who waits for it.
+#[derive(Debug)]
+struct Flight {
+    question: Question,
+    streams: Vec<StreamId>,
+    began: UnixTime,
+    retries: u32,
+    is_elsewhere: bool,
+}
+
+impl Flight {
+    /// Nobody is worth a second callout who has left, nor a verdict that is still good.
+    fn wants_retry(&self) -> bool {
+        self.retries > 0 && !self.streams.is_empty()
+    }
+}
+
+/// A question and what came of it.
+#[derive(Debug)]
+pub(super) struct Finished {
+    question: Question,
+    began: UnixTime,
+    finding: Finding,
+}
+
+#[derive(Debug)]
+enum Finding {
+    Identity(Rc<Identity>),
+    /// The answer is a JWT that fits no key which is known yet.
+    Jwt(Vec<u8>),
+    Refused(Code),
+    Outage,
+}
+
+/// The questions under way.
+#[derive(Debug, Default)]
+pub(super) struct Flights {
+    by_key: BTreeMap<Digest, Flight>,
+    /// Those that other workers ask, in the order in which they are looked at.
+    elsewhere: VecDeque<Digest>,
+    bytes: usize,
+}
+
+impl Flights {
+    pub(super) fn tick_period(&self) -> Option<Duration> {
+        (!self.elsewhere.is_empty()).then_some(Duration::from_millis(10))
+    }
+
+    pub(super) fn leave(&mut self, key: &Digest, stream: StreamId) {
+        if let Some(flight) = self.by_key.get_mut(key)
+            && let Some(index) = flight.streams.iter().position(|waiting| *waiting == stream)
+        {
+            flight.streams.swap_remove(index);
+        }
+    }
+
+    fn insert(&mut self, key: Digest, flight: Flight) {
+        self.bytes += flight.question.bytes();
+        if flight.is_elsewhere {
+            self.elsewhere.push_back(key);
+        }
+        self.by_key.insert(key, flight);
+    }
+
+    fn remove(&mut self, key: &Digest) -> Option<Flight> {
+        let flight = self.by_key.remove(key)?;
+        self.bytes -= flight.question.bytes();
+        Some(flight)
+    }
+}
+
+impl Filter {
+    /// A request waits for the service's verdict, with others if they ask about the same credential.
+    pub(super) fn ask(
+        &mut self,
+        stream: StreamId,
+        key: Digest,
+        question: Question,
+        ticket: &mut Ticket,
+        now: UnixTime,
+        host: &impl Host,
+    ) -> Result<Progress, Denial> {
+        if self.waiting.len() >= MAX_WAITING {
+            return self.without_service(ticket, &question, None, now, host);
+        }
+        if let Some(flight) = self.flights.by_key.get_mut(&key) {
+            flight.streams.push(stream);
+            host.count(Counter::Cache(CacheEvent::Coalesced));
+            return Ok(Progress::Waits(Wait::Answer(key)));
+        }
+        // A probe in the background: who has something that may stand in needn't wait for it.
+        if self.breaker.peek(now, host).is_probe_due
+            && let Some(progress) = self.stand_in(ticket, now, host)
+        {
+            self.refresh(key, question, now, host);
+            return progress;
+        }
+        match self.begin(key, question.clone(), vec![stream], now, host) {
+            Ok(()) => Ok(Progress::Waits(Wait::Answer(key))),
+            Err(retry_after) => self.without_service(ticket, &question, retry_after, now, host),
+        }
+    }
+
+    /// Asks again about a credential whose verdict ends soon. Nobody waits for it.
+    pub(super) fn refresh(&mut self, key: Digest, question: Question, now: UnixTime, host: &impl Host) {
+        let is_asked = self.flights.by_key.contains_key(&key)
+            || !self.cache.is_off() && self.cache.leases.asked(&key, now, host) == Asked::Somebody;
+        // Half the room is left to those who wait.
+        if !is_asked && self.calls.len() < MAX_CALLOUTS / 2 {
+            // Should the service be down, whatever is known stays.
+            let _ = self.begin(key, question, Vec::new(), now, host);
+        }
+    }
+
+    /// Sends a question, or finds that another worker has. `Err`: the service can't be asked, and perhaps when to
+    /// try again.
+    fn begin(
+        &mut self,
+        key: Digest,
+        question: Question,
+        streams: Vec<StreamId>,
+        now: UnixTime,
+        host: &impl Host,
+    ) -> Result<(), Option<Duration>> {
+        let is_full = self.flights.by_key.len() >= MAX_CALLOUTS
+            || self.flights.bytes + question.bytes() > MAX_CALLOUT_BYTES
+            || self.calls.len() >= MAX_CALLOUTS;
+        if is_full {
+            return Err(None);
+        }
+        let retries = self.config.auth_service.retries;
+        let flight = Flight { question, streams, began: now, retries, is_elsewhere: false };
+        // A verdict of another worker comes by way of the cache.
+        if !self.cache.is_off()
+            && self.breaker.rejects(now, host).is_none()
+            && !self.cache.leases.begin(&key, now, host)
+        {
+            self.flights.insert(key, Flight { is_elsewhere: true, ..flight });
+            return Ok(());
+        }
+        let (admitted, retries) = match self.breaker.admit(now, host) {
+            Admission::Closed(ticket) => (ticket, retries),
+            // A probe is one callout: its failure says enough.
+            Admission::Probe(ticket) => (ticket, 0),
+            Admission::Open { retry_after } => {
+                self.cache.leases.end(&key, now, host);
+                return Err(Some(retry_after));
+            }
+        };
+        let request = flight.question.request.clone();
+        self.flights.insert(key, Flight { retries, ..flight });
+        self.call(request, Call::Verify { key, admitted }, host);
+        Ok(())
+    }
+
+    /// The service has answered the question about `key`, or can't.
+    pub(super) fn on_verify_answer(
+        &mut self,
+        key: &Digest,
+        admitted: breaker::Ticket,
+        answer: Result<CalloutResponse, CalloutError>,
+        now: UnixTime,
+        host: &impl Host,
+    ) {
+        let verdict = introspection::read(answer, self.config.api_token.response_format);
+        let finding = match verdict {
+            Ok(Verdict::Identity(confirmed)) => Ok(Ok(Identity::from(confirmed))),
+            Ok(Verdict::Jwt(token)) => match UntrustedJwt::parse(&token) {
+                Err(error) => Err(Outage::Jwt(error.to_string())),
+                Ok(jwt) => match jwt.claims().check_time(now, self.config.jwt.clock_skew) {
+                    Err(error) => Err(Outage::Jwt(error.to_string())),
+                    Ok(()) => match self.verify(jwt, now, host) {
+                        Ok(identity) => Ok(Ok(identity.by_service())),
+                        Err(_) => Ok(Err(Finding::Jwt(token))),
+                    },
+                },
+            },
+            Ok(Verdict::Rejected) => Ok(Err(Finding::Refused(Code::TokenRejected))),
+            Ok(Verdict::Forbidden) => Ok(Err(Finding::Refused(Code::ForbiddenByService))),
+            Err(outage) => Err(outage),
+        };
+        let is_down = finding.as_ref().is_err_and(Outage::is_down);
+        self.report_outcome(is_down, admitted, now, host);
+        let Some(flight) = self.flights.by_key.get_mut(key) else {
+            return;
+        };
+        let finding = match finding {
+            Ok(Ok(identity)) => {
+                let (kind, began) = (flight.question.kind, flight.began);
+                Finding::Identity(self.cache.store(key, kind, identity, began, now, host))
+            }
+            Ok(Err(finding)) => finding,
+            Err(outage) if flight.wants_retry() && self.breaker.peek(now, host).state == breaker::State::Closed => {
+                log::debug!("auth service, trying again: {outage}");
+                flight.retries -= 1;
+                let request = flight.question.request.clone();
+                self.call(request, Call::Verify { key: *key, admitted }, host);
+                return;
+            }
+            Err(outage) => {
+                self.log_outage(&outage, now);
+                Finding::Outage
+            }
+        };
+        self.finish(key, finding, now, host);
+        self.settle_turns(now, host);
+    }
+
+    /// Ends a question that this worker has asked, and lets everybody's turn come.
+    fn finish(&mut self, key: &Digest, finding: Finding, now: UnixTime, host: &impl Host) {
+        let Some(flight) = self.flights.remove(key) else {
+            return;
+        };
+        let Flight { question, streams, began, .. } = flight;
+        if let Finding::Refused(code) = finding {
+            let is_401 = code.status() == 401;
+            self.cache.refuse((key, question.kind), is_401, question.expires, (began, now), host);
+        }
+        if !self.cache.is_off() {
+            match finding {
+                Finding::Outage => self.cache.leases.fail(key, began, now, host),
+                _ => self.cache.leases.end(key, began, host),
+            }
+        }
+        self.take_turns(key, streams, Finished { question, began, finding });
+    }
+
+    fn take_turns(&mut self, key: &Digest, streams: Vec<StreamId>, finished: Finished) {
+        let finished = Rc::new(finished);
+        for stream in streams {
+            match self.waiting.get_mut(&stream) {
+                Some(Waiting { wait, .. }) if matches!(&*wait, Wait::Answer(asked) if asked == key) => {
+                    *wait = Wait::Turn(Rc::clone(&finished));
+                    self.turns.push_back(stream);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Looks after the questions that other workers ask.
+    pub(super) fn settle_elsewhere(&mut self, now: UnixTime, host: &impl Host) {
+        for _ in 0..self.flights.elsewhere.len().min(LOOKS) {
+            let Some(key) = self.flights.elsewhere.pop_front() else { return };
+            let Some(flight) = self.flights.by_key.get(&key) else { continue };
+            let (kind, began) = (flight.question.kind, flight.began);
+            let finding = match self.cache.look_up(&key, kind, now, host) {
+                Lookup::Fresh(entry) => Some(Finding::Identity(Rc::clone(&entry.identity))),
+                Lookup::Refused => Some(Finding::Refused(Code::TokenRejected)),
+                Lookup::Miss => match self.cache.leases.asked(&key, now, host) {
+                    Asked::Somebody => {
+                        self.flights.elsewhere.push_back(key);
+                        continue;
+                    }
+                    Asked::InVain(at) if at >= began => Some(Finding::Outage),
+                    // It came to nothing that can be shared.
+                    Asked::InVain(_) | Asked::Nobody => None,
+                },
+            };
+            let Some(Flight { question, streams, .. }) = self.flights.remove(&key) else { continue };
+            match finding {
+                Some(finding) => self.take_turns(&key, streams, Finished { question, began, finding }),
+                None if streams.is_empty() => {}
+                None => {
+                    if let Err(_retry_after) = self.begin(key, question.clone(), streams.clone(), now, host) {
+                        let finding = Finding::Outage;
+                        self.take_turns(&key, streams, Finished { question, began, finding });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the wait of requests whose answer is there, of [`AT_ONCE`] at the most.
+    pub(super) fn settle_turns(&mut self, now: UnixTime, host: &impl Host) {
+        let mut settled = 0;
+        while settled < AT_ONCE {
+            let Some(stream) = self.turns.pop_front() else { return };
+            let (mut ticket, finished) = match self.take_waiting(stream) {
+                Some(Waiting { ticket, wait: Wait::Turn(finished) }) => (ticket, finished),
+                // Its client left, and the host gave its number to another.
+                Some(other) => {
+                    self.hold(stream, other);
+                    continue;
+                }
+                None => continue,
+            };
+            settled += 1;
+            let progress = self.settle(&finished, &mut ticket, now, host);
+            if let Some(resolution) = self.proceed(stream, ticket, progress, now, host) {
+                self.resolve(stream, resolution);
+            }
+        }
+    }
+
+    fn settle(
+        &mut self,
+        finished: &Finished,
+        ticket: &mut Ticket,
+        now: UnixTime,
+        host: &impl Host,
+    ) -> Result<Progress, Denial> {
+        match &finished.finding {
+            Finding::Identity(identity) => self.admit(Rc::clone(identity), ticket, now, host).map(Progress::Done),
+            Finding::Jwt(token) => match UntrustedJwt::parse(token) {
+                Ok(jwt) => self.progress(jwt, Presenter::Service, ticket, finished.began, now, host),
+                Err(_) => self.without_service(ticket, &finished.question, None, now, host),
+            },
+            Finding::Refused(code) => Err((*code).into()),
+            Finding::Outage => self.without_service(ticket, &finished.question, None, now, host),
+        }
+    }
+}

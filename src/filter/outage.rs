@@ -1,0 +1,81 @@
+//! When the service gives no verdict: what may stand in, the breaker, and the log.
+
+use super::flights::Question;
+use super::{Filter, LOG_INTERVAL, Progress, Ticket, time_code};
+use crate::breaker;
+use crate::cache::Kind;
+use crate::decision::{Code, Denial};
+use crate::host::Host;
+use crate::introspection::Outage;
+use crate::jwt::UntrustedJwt;
+use crate::metrics::{CacheEvent, Counter, Gauge, Source};
+use crate::policy::Presenter;
+use crate::time::UnixTime;
+use std::rc::Rc;
+use std::time::Duration;
+
+impl Filter {
+    /// In this order: a verdict of the cache within `stale_ttl`, a JWT's own signature, 503 (contract section 2).
+    pub(super) fn without_service(
+        &mut self,
+        ticket: &mut Ticket,
+        question: &Question,
+        retry_after: Option<Duration>,
+        now: UnixTime,
+        host: &impl Host,
+    ) -> Result<Progress, Denial> {
+        if let Some(progress) = self.stand_in(ticket, now, host) {
+            return progress;
+        }
+        let is_refused = ticket.key.is_some_and(|key| self.cache.is_refused(&key, Kind::RemoteJwt, now, host));
+        if let Some(token) = question.jwt().filter(|_| !is_refused) {
+            // What the signature alone says is no verdict of the service, and isn't kept as one.
+            ticket.key = None;
+            ticket.source = Source::Fallback;
+            let jwt = UntrustedJwt::parse(token.as_bytes()).map_err(|_| Code::TokenMalformed)?;
+            jwt.claims().check_time(now, self.config.jwt.clock_skew).map_err(time_code)?;
+            return self.progress(jwt, Presenter::Client, ticket, now, now, host);
+        }
+        let retry_after = retry_after.or_else(|| self.breaker.rejects(now, host));
+        let unavailable = Denial::from(Code::AuthServiceUnavailable);
+        Err(Denial { retry_after: retry_after.or(unavailable.retry_after), ..unavailable })
+    }
+
+    /// A verdict of the cache, if there is one that may stand in.
+    pub(super) fn stand_in(
+        &mut self,
+        ticket: &mut Ticket,
+        now: UnixTime,
+        host: &impl Host,
+    ) -> Option<Result<Progress, Denial>> {
+        let entry = self.cache.stale(&ticket.key?, ticket.kind, now, host)?;
+        if !self.still_stands(&entry, ticket, now, host) {
+            return None;
+        }
+        ticket.source = Source::Stale;
+        host.count(Counter::Cache(CacheEvent::Stale));
+        Some(self.admit(Rc::clone(&entry.identity), ticket, now, host).map(Progress::Done))
+    }
+
+    /// Tells the breaker how a callout ended.
+    pub(super) fn report_outcome(&mut self, is_down: bool, admitted: breaker::Ticket, now: UnixTime, host: &impl Host) {
+        let changed =
+            if is_down { self.breaker.fail(admitted, now, host) } else { self.breaker.succeed(admitted, now, host) };
+        if let Some(state) = changed {
+            log::warn!("auth service: the circuit breaker is {}", state.name());
+            host.set(Gauge::BreakerState, state.number().into());
+        }
+    }
+
+    pub(super) fn report_breaker(&self, now: UnixTime, host: &impl Host) {
+        host.set(Gauge::BreakerState, self.breaker.peek(now, host).state.number().into());
+    }
+
+    /// A line in the log, unless there was one just now.
+    pub(super) fn log_outage(&mut self, outage: &Outage, now: UnixTime) {
+        if self.logged.is_none_or(|last| now.has_passed(LOG_INTERVAL, last)) {
+            self.logged = Some(now);
+            log::error!("auth service: {outage}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What happens with time alone: the revocation feed is polled, and what has expired is swept.
+
+use std::time::Duration;
+
+use super::{Call, Filter};
+use crate::cache::VerificationCache;
+use crate::config::{self, Config};
+use crate::host::{Host, SharedValue, Write};
+use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
+use crate::metrics::{Counter, Gauge};
+use crate::revocation::feed::{self, FeedError};
+use crate::revocation::poller::Poller;
+use crate::revocation::{Applied, Revocations};
+use crate::time::UnixTime;
+
+/// How often what has expired is dropped.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(300);
+
+/// How many rows of the shared data are swept in one tick.
+const ROWS_AT_ONCE: u32 = 256;
+
+/// The revocation list, and what keeps it up to date.
+#[derive(Debug)]
+pub(super) struct Feed {
+    pub(super) list: Revocations,
+    /// Whether it may lack what was revoked lately, as of the last tick.
+    pub(super) is_stale: bool,
+    poller: Poller,
+    settings: config::Revocation,
+}
+
+impl Feed {
+    pub(super) fn new(settings: &config::Revocation, config: &Config, prefix: &str) -> Self {
+        let lease = config.auth_service.longest_callout();
+        Self {
+            list: Revocations::new(format!("{prefix}r."), VerificationCache::longest_life(&config.cache)),
+            is_stale: true,
+            poller: Poller::new(format!("{prefix}feed"), settings.poll_interval, lease),
+            settings: settings.clone(),
+        }
+    }
+
+    /// Often enough that no interval passes without a poll.
+    pub(super) fn tick_period(&self) -> Duration {
+        (self.settings.poll_interval / 4).min(Duration::from_secs(1))
+    }
+}
+
+/// How far this worker's sweeps have got.
+#[derive(Debug)]
+pub(super) struct Sweep {
+    name: String,
+    swept: Option<UnixTime>,
+    next_row: Option<u32>,
+}
+
+impl Sweep {
+    pub(super) const fn new(name: String) -> Self {
+        Self { name, swept: None, next_row: None }
+    }
+
+    pub(super) fn tick_period(&self) -> Option<Duration> {
+        self.next_row.map(|_| Duration::from_millis(10))
+    }
+
+    /// Whether this worker is the one of the process that sweeps the shared data now.
+    fn wins(&self, now: UnixTime, host: &impl Host) -> bool {
+        let write = match host.shared_data(&self.name) {
+            None => Write::IfAbsent,
+            Some(SharedValue { bytes, cas }) => {
+                let last = bytes.first_chunk().map(|nanos| UnixTime::from_nanos(u64::from_le_bytes(*nanos)));
+                if last.is_some_and(|last| !now.has_passed(SWEEP_INTERVAL, last)) {
+                    return false;
+                }
+                Write::IfVersion(cas)
+            }
+        };
+        host.set_shared_data(&self.name, &now.as_nanos().to_le_bytes(), write).is_ok()
+    }
+}
+
+impl Filter {
+    pub(super) fn poll_feed(&mut self, now: UnixTime, host: &impl Host) {
+        let Some(feed) = &mut self.feed else { return };
+        feed.is_stale = feed.poller.is_stale(now, host);
+        host.set(Gauge::BlacklistSize, u64::try_from(feed.poller.size(host)).unwrap_or(u64::MAX));
+        if let Some(poll) = feed.poller.begin(now, host) {
+            let retries = self.config.auth_service.retries;
+            self.call_for_feed(Call::Feed { began: poll.began, retries, since: poll.since }, host);
+        }
+    }
+
+    fn call_for_feed(&mut self, call: Call, host: &impl Host) {
+        let (Some(feed), Call::Feed { since, .. }) = (&self.feed, &call) else { return };
+        let path = feed::path(&feed.settings.path, since.as_deref());
+        self.call(CalloutRequest { path, authorization: None }, call, host);
+    }
+
+    pub(super) fn on_feed_answer(
+        &mut self,
+        began: UnixTime,
+        retries: u32,
+        since: Option<String>,
+        answer: Result<CalloutResponse, CalloutError>,
+        now: UnixTime,
+        host: &impl Host,
+    ) {
+        let Some(feed) = &self.feed else { return };
+        let problem = match feed::read(answer) {
+            Ok(changes) => match feed.list.apply(&changes, now, host) {
+                Ok(applied) => {
+                    if changes.unreadable > 0 {
+                        log::error!("revocation feed: {} entries are unreadable", changes.unreadable);
+                    }
+                    if applied.dropped > 0 {
+                        log::error!("revocation list: {} entries found no room", applied.dropped);
+                    }
+                    if applied != Applied::default() || since.is_none() {
+                        let size = feed.list.size(host);
+                        host.set(Gauge::BlacklistSize, u64::try_from(size).unwrap_or(u64::MAX));
+                        feed.poller.succeed(began, &changes.cursor, size, host);
+                    } else {
+                        feed.poller.succeed(began, &changes.cursor, feed.poller.size(host), host);
+                    }
+                    host.count(Counter::BlacklistPoll { success: true });
+                    return;
+                }
+                Err(busy) => busy.to_string(),
+            },
+            Err(FeedError::BadCursor) if since.is_some() => {
+                log::info!("revocation feed: the cursor is refused; reading the list from its beginning");
+                self.call_for_feed(Call::Feed { began, retries, since: None }, host);
+                return;
+            }
+            Err(error) if retries > 0 => {
+                log::debug!("revocation feed not read, trying again: {error}");
+                self.call_for_feed(Call::Feed { began, retries: retries - 1, since }, host);
+                return;
+            }
+            Err(error) => error.to_string(),
+        };
+        log::error!("revocation feed not read, the list stays as it is: {problem}");
+        feed.poller.fail(began, false, host);
+        host.count(Counter::BlacklistPoll { success: false });
+    }
+
+    pub(super) fn sweep(&mut self, now: UnixTime, host: &impl Host) {
+        let Some(row) = self.sweep.next_row else {
+            if self.sweep.swept.is_none_or(|last| now.has_passed(SWEEP_INTERVAL, last)) {
+                // A worker that has just begun has nothing to sweep yet.
+                if self.sweep.swept.replace(now).is_some() {
+                    self.cache.sweep_local(now, host);
+                }
+                self.sweep.next_row = self.sweep.wins(now, host).then_some(0);
+            }
+            return;
+        };
+        let rows = self.cache.rows();
+        let all = rows + self.feed.as_ref().map_or(0, |feed| feed.list.rows());
+        let end = (row + ROWS_AT_ONCE).min(all);
+        for row in row..end {
+            match (row.checked_sub(rows), &self.feed) {
+                (Some(row), Some(feed)) => feed.list.sweep_row(row, now, host),
+                _ => self.cache.sweep_row(row, now, host),
+            }
+        }
+        self.sweep.next_row = (end < all).then_some(end);
+    }
+}

@@ -1,0 +1,279 @@
+//! From a request's head to the verdict on its credential, as far as this worker can tell by itself.
+
+use std::rc::Rc;
+
+use super::flights::Question;
+use super::{Filter, KeyWait, Progress, StreamId, Ticket, time_code};
+use crate::cache::{Entry, Kind, Lookup};
+use crate::config::Verification;
+use crate::decision::{Code, Denial};
+use crate::extractor::{self, Credential, RequestHead};
+use crate::host::Host;
+use crate::introspection;
+use crate::jwt::UntrustedJwt;
+use crate::matcher::{self, Require, Rule, Target};
+use crate::metrics::{BlacklistCheck, CacheEvent, Counter, Source};
+use crate::policy::{self, Identity, Permit, Presenter, Verifier};
+use crate::signature::Rs256;
+use crate::throttle::Subject;
+use crate::time::UnixTime;
+
+impl Filter {
+    /// From the head to a permit, a denial, or something to wait for.
+    pub(super) fn decide(
+        &mut self,
+        stream: StreamId,
+        head: &RequestHead<'_>,
+        ticket: &mut Ticket,
+        now: UnixTime,
+        host: &impl Host,
+    ) -> Result<Progress, Denial> {
+        let target =
+            Target { path: head.value(":path"), method: head.value(":method"), authority: head.value(":authority") };
+        let rule = matcher::find(&self.config.rules, target).map_err(|_| Code::AmbiguousPath)?;
+        ticket.rule = rule.map(|(index, _)| index);
+        if rule.is_some_and(|(_, rule)| rule.public) || ticket.client.is_preflight(head) {
+            return Ok(Progress::Done(Permit::public()));
+        }
+        let verification = rule.and_then(|(_, rule)| rule.verification).unwrap_or(self.config.jwt.verification);
+        let credential = extractor::extract(head, &self.config.api_token);
+        if self.throttle.is_some() {
+            let token_id = match &credential {
+                Ok(Credential::ApiToken(token)) => token.split_once('$').map(|(id, _)| id),
+                _ => None,
+            };
+            ticket.subject = Some(Subject::new(host.client_address().as_deref(), token_id));
+        }
+        match credential? {
+            Credential::Jwt(token) if verification == Verification::Local => self.verify_here(token, ticket, now, host),
+            credential => self.verify_by_service(stream, credential, ticket, now, host),
+        }
+    }
+
+    /// A JWT, by its signature.
+    fn verify_here(
+        &mut self,
+        token: &[u8],
+        ticket: &mut Ticket,
+        now: UnixTime,
+        host: &impl Host,
+    ) -> Result<Progress, Denial> {
+        ticket.kind = Kind::LocalJwt;
+        ticket.source = Source::Jwt;
+        if !self.cache.is_off() && token.len() <= crate::jwt::MAX_TOKEN_BYTES {
+            let key = self.cache.digest(Kind::LocalJwt, token);
+            ticket.key = Some(key);
+            if let Lookup::Fresh(entry) = self.cache.look_up(&key, Kind::LocalJwt, now, host)
+                && let Some(permit) = self.recall(&entry, ticket, now, host)?
+            {
+                return Ok(Progress::Done(permit));
+            }
+            host.count(Counter::Cache(CacheEvent::Miss));
+        }
+        let jwt = UntrustedJwt::parse(token).map_err(|_| Code::TokenMalformed)?;
+        jwt.claims().check_time(now, self.config.jwt.clock_skew).map_err(time_code)?;
+        self.progress(jwt, Presenter::Client, ticket, now, now, host)
+    }
+
+    /// What only the service can tell.
+    fn verify_by_service(
+        &mut self,
+        stream: StreamId,
+        credential: Credential<'_>,
+        ticket: &mut Ticket,
+        now: UnixTime,
+        host: &impl Host,
+    ) -> Result<Progress, Denial> {
+        let (kind, bytes) = match credential {
+            Credential::Jwt(token) => (Kind::RemoteJwt, token),
+            Credential::ApiToken(token) => (Kind::ApiToken, token.as_bytes()),
+            Credential::Other(value) => (Kind::Other, value.as_bytes()),
+        };
+        ticket.kind = kind;
+        ticket.source = Source::Callout;
+        let key = self.cache.digest(kind, bytes);
+        ticket.key = Some(key);
+        match self.cache.look_up(&key, kind, now, host) {
+            Lookup::Fresh(entry) => {
+                if let Some(permit) = self.recall(&entry, ticket, now, host)? {
+                    if self.cache.wants_refresh(&entry, now) {
+                        let expires = entry.identity.claims().exp().map(UnixTime::from_secs);
+                        let request = introspection::question(credential, &self.config);
+                        self.refresh(key, Question { kind, request, expires }, now, host);
+                    }
+                    return Ok(Progress::Done(permit));
+                }
+            }
+            Lookup::Refused => {
+                ticket.source = Source::Cache;
+                return Err(Code::TokenRejected.into());
+            }
+            Lookup::Miss => {}
+        }
+        if !self.cache.is_off() {
+            host.count(Counter::Cache(CacheEvent::Miss));
+        }
+        let mut expires = None;
+        if let Credential::Jwt(token) = credential {
+            // What can't be valid need not be asked about.
+            let jwt = UntrustedJwt::parse(token).map_err(|_| Code::TokenMalformed)?;
+            jwt.claims().check_time(now, self.config.jwt.clock_skew).map_err(time_code)?;
+            policy::precheck(jwt.claims(), self.require(ticket.rule), &self.config)?;
+            expires = jwt.claims().exp().map(UnixTime::from_secs);
+        }
+        let lockout = self.throttle.as_ref().zip(ticket.subject.as_ref());
+        if let Some(remaining) = lockout.and_then(|(throttle, subject)| throttle.check(subject, now, host)) {
+            return Err(Denial { code: Code::TooManyFailures, retry_after: Some(remaining) });
+        }
+        let request = introspection::question(credential, &self.config);
+        self.ask(stream, key, Question { kind, request, expires }, ticket, now, host)
+    }
+
+    /// Lets a verdict of the cache be checked against everything that may have changed since. `None`: it is void.
+    fn recall(
+        &mut self,
+        entry: &Rc<Entry>,
+        ticket: &mut Ticket,
+        now: UnixTime,
+        host: &impl Host,
+    ) -> Result<Option<Permit>, Denial> {
+        if !self.still_stands(entry, ticket, now, host) {
+            return Ok(None);
+        }
+        let claims = entry.identity.claims();
+        match claims.check_time(now, self.config.jwt.clock_skew) {
+            Err(error) if ticket.kind == Kind::LocalJwt => return Err(time_code(error).into()),
+            // The service may know better.
+            Err(_) => return Ok(None),
+            Ok(()) => {}
+        }
+        host.count(Counter::Cache(CacheEvent::Hit));
+        ticket.source = Source::Cache;
+        self.admit(Rc::clone(&entry.identity), ticket, now, host).map(Some)
+    }
+
+    /// Whether neither a purge nor the loss of its key has ended an entry.
+    pub(super) fn still_stands(&mut self, entry: &Entry, ticket: &Ticket, now: UnixTime, host: &impl Host) -> bool {
+        let has_key = match entry.identity.verifier() {
+            Verifier::Service => true,
+            Verifier::Key(key) => self.keys.accepts(key, now),
+        };
+        let claims = entry.identity.claims();
+        let is_purged = self.feed.as_ref().is_some_and(|feed| feed.list.is_purged(claims, entry.verified, host));
+        if has_key && !is_purged {
+            return true;
+        }
+        if let Some(key) = &ticket.key {
+            self.cache.forget(key, host);
+        }
+        false
+    }
+
+    /// Verifies a JWT with the keys that are known, or finds that it has to wait for another. `began` is when its
+    /// verification did.
+    pub(super) fn progress(
+        &mut self,
+        jwt: UntrustedJwt<'_>,
+        presenter: Presenter,
+        ticket: &Ticket,
+        began: UnixTime,
+        now: UnixTime,
+        host: &impl Host,
+    ) -> Result<Progress, Denial> {
+        match self.verify(jwt, now, host) {
+            Ok(identity) => self.let_in(identity, presenter, ticket, began, now, host),
+            Err(jwt) => {
+                let tried = self.keys.generation();
+                let wait = Box::new(KeyWait { token: jwt.into_token(), presenter, began, since: now, tried });
+                self.wait_for_key(wait, ticket, now, host)
+            }
+        }
+    }
+
+    pub(super) fn verify<'t>(
+        &self,
+        jwt: UntrustedJwt<'t>,
+        now: UnixTime,
+        host: &impl Host,
+    ) -> Result<Identity, UntrustedJwt<'t>> {
+        jwt.verify(&Rs256::new(host), self.keys.keys(now)).map(Identity::from)
+    }
+
+    /// The identity of a JWT whose signature fits: kept, then checked.
+    pub(super) fn let_in(
+        &mut self,
+        identity: Identity,
+        presenter: Presenter,
+        ticket: &Ticket,
+        began: UnixTime,
+        now: UnixTime,
+        host: &impl Host,
+    ) -> Result<Progress, Denial> {
+        let identity = match presenter {
+            Presenter::Client => identity,
+            Presenter::Service => identity.by_service(),
+        };
+        let identity = match &ticket.key {
+            Some(key) => self.cache.store(key, ticket.kind, identity, began, now, host),
+            None => Rc::new(identity),
+        };
+        self.admit(identity, ticket, now, host).map(Progress::Done)
+    }
+
+    /// The last checks, whichever way the identity was found: not expired, not revoked, and good for the rule.
+    pub(super) fn admit(
+        &self,
+        identity: Rc<Identity>,
+        ticket: &Ticket,
+        now: UnixTime,
+        host: &impl Host,
+    ) -> Result<Permit, Denial> {
+        identity.claims().check_time(now, self.config.jwt.clock_skew).map_err(time_code)?;
+        if let Some(feed) = &self.feed {
+            let result = if feed.list.is_revoked(identity.claims(), host) {
+                BlacklistCheck::Revoked
+            } else if feed.is_stale {
+                BlacklistCheck::Stale
+            } else {
+                BlacklistCheck::Clear
+            };
+            host.count(Counter::BlacklistCheck(result));
+            if result == BlacklistCheck::Revoked {
+                return Err(Code::TokenRevoked.into());
+            }
+        }
+        let presenter = if ticket.kind.is_jwt() { Presenter::Client } else { Presenter::Service };
+        Ok(policy::authorise(identity, presenter, self.require(ticket.rule), &self.config)?)
+    }
+
+    fn require(&self, rule: Option<usize>) -> &Require {
+        static NONE: Require = Require { token_types: None };
+        rule.and_then(|index| self.config.rules.get(index)).map_or(&NONE, |Rule { require, .. }| require)
+    }
+
+    /// A denial, unless its client has failed so often that it is told so instead.
+    pub(super) fn throttled(
+        &self,
+        denial: Denial,
+        subject: Option<&Subject>,
+        now: UnixTime,
+        host: &impl Host,
+    ) -> Denial {
+        let (Some(throttle), Some(subject)) = (&self.throttle, subject) else {
+            return denial;
+        };
+        // Who brings no credential, or one that was good once, isn't guessing.
+        let is_guess =
+            denial.code.status() == 401 && !matches!(denial.code, Code::MissingCredentials | Code::TokenExpired);
+        if !is_guess {
+            return denial;
+        }
+        match throttle.check(subject, now, host) {
+            Some(remaining) => Denial { code: Code::TooManyFailures, retry_after: Some(remaining) },
+            None => {
+                throttle.fail(subject, now, host);
+                denial
+            }
+        }
+    }
+}
