@@ -403,23 +403,3 @@ fn numbers_spread_over_the_rows_however_they_are_given_out() {
         assert!(rows.iter().all(|count| (50..=200).contains(count)), "step {step}: {rows:?}");
     }
 }
-
-/// How long a full list takes: `cargo test --release -- --ignored --nocapture how_long`.
-#[test]
-#[ignore = "measures and asserts nothing about time"]
-fn how_long_a_full_list_takes() {
-    let tokens: Vec<Value> = (0..100_000).map(|id| json!({"jti": format!("{id:032x}"), "exp": secs(60)})).collect();
-    let body = json!({"cursor": "c", "revoked": tokens}).to_string().into_bytes();
-    let host = Process::default();
-    let begin = std::time::Instant::now();
-    let list = feed::read(Ok(CalloutResponse { status: 200, headers: Vec::new(), body: Some(body) })).unwrap();
-    let read = begin.elapsed();
-    assert_eq!(worker().apply(&list, at(0), &host).unwrap().revoked, 100_000);
-    let applied = begin.elapsed() - read;
-    assert_eq!(worker().size(&host), 100_000);
-    let sized = begin.elapsed() - read - applied;
-    let token = claims(json!({"jti": format!("{:032x}", 77)}));
-    assert!((0..1000).all(|_| worker().is_revoked(&token, &host)));
-    let asked = (begin.elapsed() - read - applied - sized) / 1000;
-    println!("read {read:?}, apply {applied:?}, size {sized:?}, is_revoked {asked:?}");
-}
