@@ -328,7 +328,6 @@ impl Revocations {
         host: &impl Host,
         mut count: impl FnMut(Option<&E>, &E),
     ) -> Result<usize, Busy> {
-        entries.retain(|(_, entry)| now < entry.end(self.max_entry_life));
         entries.sort_by_key(|(row, _)| *row);
         let (mut dropped, mut busy) = (0, false);
         for group in entries.chunk_by(|(one, _), (other, _)| one == other) {

@@ -141,8 +141,7 @@ impl Poller {
     /// Whether the list may lack what was revoked lately: no poll that began within the last two intervals has
     /// succeeded.
     pub fn is_stale(&self, now: UnixTime, host: &impl Host) -> bool {
-        let record = self.read(host).0;
-        record.succeeded == UnixTime::default() || now.has_passed(self.poll_interval * 2, record.succeeded)
+        now.has_passed(self.poll_interval * 2, self.read(host).0.succeeded)
     }
 
     /// How long the list was after the last poll that succeeded.
