@@ -231,7 +231,8 @@ impl VerificationCache {
         wants
     }
 
-    /// Keeps a verdict whose verification began at `verified`, on both levels. Returns the identity as it is kept.
+    /// Keeps a verdict whose verification began at `verified`, on both levels. Returns the identity as it is kept, or
+    /// `None` if the service has refused the credential in a verification that began later.
     pub fn store(
         &mut self,
         key: &Digest,
@@ -240,25 +241,20 @@ impl VerificationCache {
         verified: UnixTime,
         now: UnixTime,
         host: &impl Host,
-    ) -> Rc<Identity> {
-        let identity = if self.keeps_text { identity } else { identity.without_text() };
-        let identity = Rc::new(identity);
-        if self.is_off() {
-            return identity;
-        }
+    ) -> Option<Rc<Identity>> {
         if kind != Kind::LocalJwt && !self.refusals.withdraw(key, verified, now, host) {
-            // It was refused by a verification that began later.
-            return identity;
+            return None;
         }
+        let identity = Rc::new(if self.keeps_text { identity } else { identity.without_text() });
         let is_newer = |known: &Rc<Entry>| known.verified > verified && !known.verified.is_to_come(now);
-        if self.local.peek(key).as_ref().is_some_and(is_newer) {
-            return identity;
+        if self.is_off() || self.local.peek(key).as_ref().is_some_and(is_newer) {
+            return Some(identity);
         }
         let entry = Rc::new(Entry::new(Rc::clone(&identity), verified));
         let record = shared::encode(key, &entry);
         self.slots.write(key, &record, host);
         self.keep(key, entry, record.len(), host);
-        identity
+        Some(identity)
     }
 
     /// The service has refused the credential in a verification that began at `began`. It was 401, which is good for
@@ -297,6 +293,12 @@ impl VerificationCache {
     pub fn sweep_local(&mut self, now: UnixTime, host: &impl Host) {
         let life = Self::longest_life(&self.settings);
         self.local.retain(|_, entry| is_of_use(entry.claims(), entry.verified, life, now));
+        self.report(host);
+    }
+
+    /// The worker ends: the gauges, which are those of all workers, forget what it has kept.
+    pub fn retire(&mut self, host: &impl Host) {
+        self.local.retain(|_, _| false);
         self.report(host);
     }
 

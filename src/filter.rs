@@ -293,6 +293,11 @@ impl Filter {
         }
     }
 
+    /// The worker ends: the gauges forget what it has kept.
+    pub fn on_retirement(&mut self, host: &impl Host) {
+        self.cache.retire(host);
+    }
+
     /// The next thing to carry out.
     pub fn next_action(&mut self) -> Option<Action> {
         self.actions.pop_front()

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::upkeep::Feed;
 use super::{
     AT_ONCE, Call, Filter, MAX_CALLOUT_BYTES, MAX_CALLOUTS, MAX_WAITING, Progress, StreamId, Ticket, Wait, Waiting,
 };
@@ -243,7 +244,8 @@ impl Filter {
         let finding = match finding {
             Ok(Ok(identity)) => {
                 let (kind, began) = (flight.question.kind, flight.began);
-                Finding::Identity(self.cache.store(key, kind, identity, began, now, host))
+                let kept = self.cache.store(key, kind, identity, began, now, host);
+                kept.map_or(Finding::Refused(Code::TokenRejected), Finding::Identity)
             }
             Ok(Err(finding)) => finding,
             Err(outage) if flight.wants_retry() && self.breaker.peek(now, host).state == breaker::State::Closed => {
@@ -342,7 +344,7 @@ impl Filter {
                 None => continue,
             };
             settled += 1;
-            let progress = self.settle(&finished, &mut ticket, now, host);
+            let progress = self.settle(stream, &finished, &mut ticket, now, host);
             if let Some(resolution) = self.proceed(stream, ticket, progress, now, host) {
                 self.resolve(stream, resolution);
             }
@@ -351,13 +353,23 @@ impl Filter {
 
     fn settle(
         &mut self,
+        stream: StreamId,
         finished: &Finished,
         ticket: &mut Ticket,
         now: UnixTime,
         host: &impl Host,
     ) -> Result<Progress, Denial> {
         match &finished.finding {
-            Finding::Identity(identity) => self.admit(Rc::clone(identity), ticket, now, host).map(Progress::Done),
+            Finding::Identity(identity) => {
+                let is_purged = |feed: &Feed| feed.list.is_purged(identity.claims(), finished.began, host);
+                match ticket.key {
+                    // The service was asked before it said that older verdicts are to be forgotten.
+                    Some(key) if self.feed.as_ref().is_some_and(is_purged) => {
+                        self.ask(stream, key, finished.question.clone(), ticket, now, host)
+                    }
+                    _ => self.admit(Rc::clone(identity), ticket, now, host).map(Progress::Done),
+                }
+            }
             Finding::Jwt(token) => match UntrustedJwt::parse(token) {
                 Ok(jwt) => self.progress(jwt, Presenter::Service, ticket, finished.began, now, host),
                 Err(_) => self.without_service(ticket, &finished.question, None, now, host),

@@ -146,11 +146,11 @@ impl Filter {
 
     pub(super) fn sweep(&mut self, now: UnixTime, host: &impl Host) {
         let Some(row) = self.sweep.next_row else {
-            if self.sweep.swept.is_none_or(|last| now.has_passed(SWEEP_INTERVAL, last)) {
-                // A worker that has just begun has nothing to sweep yet.
-                if self.sweep.swept.replace(now).is_some() {
-                    self.cache.sweep_local(now, host);
-                }
+            // A worker that has just begun has nothing to sweep yet.
+            let last = *self.sweep.swept.get_or_insert(now);
+            if now.has_passed(SWEEP_INTERVAL, last) {
+                self.sweep.swept = Some(now);
+                self.cache.sweep_local(now, host);
                 self.sweep.next_row = self.sweep.wins(now, host).then_some(0);
             }
             return;

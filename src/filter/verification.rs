@@ -214,7 +214,7 @@ impl Filter {
             Presenter::Service => identity.by_service(),
         };
         let identity = match &ticket.key {
-            Some(key) => self.cache.store(key, ticket.kind, identity, began, now, host),
+            Some(key) => self.cache.store(key, ticket.kind, identity, began, now, host).ok_or(Code::TokenRejected)?,
             None => Rc::new(identity),
         };
         self.admit(identity, ticket, now, host).map(Progress::Done)
@@ -262,9 +262,15 @@ impl Filter {
         let (Some(throttle), Some(subject)) = (&self.throttle, subject) else {
             return denial;
         };
-        // Who brings no credential, or one that was good once, isn't guessing.
-        let is_guess =
-            denial.code.status() == 401 && !matches!(denial.code, Code::MissingCredentials | Code::TokenExpired);
+        // Who brings no credential, or one that is or was good, isn't guessing.
+        let is_guess = matches!(
+            denial.code,
+            Code::MalformedCredentials
+                | Code::UnsupportedScheme
+                | Code::TokenMalformed
+                | Code::SignatureInvalid
+                | Code::TokenRejected
+        );
         if !is_guess {
             return denial;
         }

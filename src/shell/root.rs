@@ -102,6 +102,14 @@ fn seal() -> Result<Option<Seal>, String> {
 const FIRST_TICK: std::time::Duration = std::time::Duration::from_millis(10);
 
 impl Context for Root {
+    /// The configuration is replaced, or Envoy ends.
+    fn on_done(&mut self) -> bool {
+        if let Some(worker) = &self.worker {
+            worker.on_retirement();
+        }
+        true
+    }
+
     fn on_http_call_response(&mut self, token: u32, num_headers: usize, body_size: usize, _num_trailers: usize) {
         if let Some(worker) = &self.worker {
             worker.on_answer(token, |limit| answer(num_headers, body_size, limit));

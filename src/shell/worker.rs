@@ -93,6 +93,11 @@ impl Worker {
         self.filter.borrow_mut().on_end(stream, &self.host);
     }
 
+    /// The root has come to its end.
+    pub(super) fn on_retirement(&self) {
+        self.filter.borrow_mut().on_retirement(&self.host);
+    }
+
     /// Called with the root as the host's current context.
     pub(super) fn on_tick(&self) {
         injection::point("tick");

@@ -64,6 +64,12 @@ impl Host for Overtaken<'_> {
     fn count(&self, _: Counter) {}
 
     fn shift(&self, _: Gauge, _: i64) {}
+
+    fn set(&self, _: Gauge, _: u64) {}
+
+    fn client_address(&self) -> Option<String> {
+        None
+    }
 }
 
 #[test]
