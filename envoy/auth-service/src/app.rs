@@ -21,13 +21,22 @@ pub(crate) struct App {
     pub(crate) access_ttl: i64,
     /// Seconds.
     pub(crate) refresh_ttl: i64,
+    /// The key of the last signature or check, read from its PEM.
     pub(crate) key: RwLock<Arc<Key>>,
 }
 
 impl App {
-    /// The key that signs now.
-    pub(crate) fn key(&self) -> Arc<Key> {
-        Arc::clone(&self.key.read().unwrap_or_else(PoisonError::into_inner))
+    /// The key that signs now: the one in the database, which another service on it may have rotated.
+    pub(crate) fn key(&self) -> Result<Arc<Key>, Error> {
+        let known = Arc::clone(&self.key.read().unwrap_or_else(PoisonError::into_inner));
+        match self.store.private_key()? {
+            Some(pem) if pem != known.private_pem => {
+                let key = Arc::new(Key::from_pem(&pem)?);
+                *self.key.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&key);
+                Ok(key)
+            }
+            _ => Ok(known),
+        }
     }
 
     /// Runs what waits for the database or signs, off the async threads.
@@ -46,18 +55,18 @@ impl App {
 
     /// Signs an access token.
     pub(crate) fn access_token(&self, user: &User) -> Result<String, Error> {
-        Claims::new(user, TokenType::Access, self.access_exp(user)).sign(&self.key())
+        Claims::new(user, TokenType::Access, self.access_exp(user)).sign(&*self.key()?)
     }
 
     /// Signs a refresh token.
     pub(crate) fn refresh_token(&self, user: &User) -> Result<String, Error> {
         let exp = (now() + self.refresh_ttl).max(user.refresh_exp_before);
-        Claims::new(user, TokenType::Refresh, exp).sign(&self.key())
+        Claims::new(user, TokenType::Refresh, exp).sign(&*self.key()?)
     }
 
     /// Reads a JWT of one of these types and of a user who is not disabled.
     pub(crate) fn check_jwt(&self, jwt: &str, token_types: &[&str]) -> Result<Token, ApiError> {
-        let token = jwt::read(jwt, &self.key(), now())?;
+        let token = jwt::read(jwt, &*self.key()?, now())?;
         if !token_types.contains(&token.token_type.as_str()) {
             return Err(ApiError::Unauthorized("Token is of a type that is not accepted here"));
         }

@@ -1,7 +1,6 @@
 //! `/faults`: answers that are broken on demand, counters, and what else only tests may ask for.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,13 +8,14 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::stream::{self, StreamExt};
+use rsa::sha2::{Digest, Sha256};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -127,10 +127,18 @@ fn default_megabytes() -> u64 {
 #[error("the connection is reset on demand")]
 pub(crate) struct Reset;
 
+#[derive(Default)]
+struct Counters {
+    requests: BTreeMap<Endpoint, u64>,
+    /// Verifications by the fingerprint of the credential: the first 8 hex digits of its SHA-256.
+    credentials: BTreeMap<String, u64>,
+    verify_in_flight: u64,
+    verify_peak_in_flight: u64,
+}
+
 pub(crate) struct Faults {
     faults: Mutex<BTreeMap<Endpoint, Fault>>,
-    counters: Mutex<BTreeMap<Endpoint, u64>>,
-    verify_in_flight: AtomicU64,
+    counters: Mutex<Counters>,
     /// The key that the next rotation takes: made ahead, because it takes a while.
     next_key: tokio::sync::Mutex<oneshot::Receiver<Result<Key, Error>>>,
 }
@@ -148,12 +156,7 @@ fn generate_key() -> oneshot::Receiver<Result<Key, Error>> {
 
 impl Faults {
     pub(crate) fn new() -> Self {
-        Self {
-            faults: Mutex::default(),
-            counters: Mutex::default(),
-            verify_in_flight: AtomicU64::new(0),
-            next_key: tokio::sync::Mutex::new(generate_key()),
-        }
+        Self { faults: Mutex::default(), counters: Mutex::default(), next_key: tokio::sync::Mutex::new(generate_key()) }
     }
 
     /// The fault that a request meets, which is then used up by one.
@@ -176,15 +179,24 @@ struct InFlight(Arc<Faults>);
 
 impl InFlight {
     fn new(faults: &Arc<Faults>) -> Self {
-        faults.verify_in_flight.fetch_add(1, Ordering::SeqCst);
+        let mut counters = lock(&faults.counters);
+        counters.verify_in_flight += 1;
+        counters.verify_peak_in_flight = counters.verify_peak_in_flight.max(counters.verify_in_flight);
         Self(Arc::clone(faults))
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.verify_in_flight.fetch_sub(1, Ordering::SeqCst);
+        lock(&self.0.counters).verify_in_flight -= 1;
     }
+}
+
+/// The credential of a request, told apart from others without giving it away; of what stands behind the scheme, if any.
+fn fingerprint(headers: &HeaderMap) -> String {
+    let value = headers.get(header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
+    let credential = value.splitn(2, |byte| *byte == b' ').last().unwrap_or_default();
+    Sha256::digest(credential).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Counts a request and breaks its answer, unless it is for the faults themselves.
@@ -194,7 +206,11 @@ pub(crate) async fn intercept(State(faults): State<Arc<Faults>>, request: Reques
         return next.run(request).await;
     }
     let endpoint = Endpoint::of(path);
-    *lock(&faults.counters).entry(endpoint).or_default() += 1;
+    *lock(&faults.counters).requests.entry(endpoint).or_default() += 1;
+    if endpoint == Endpoint::Verify {
+        let credential = fingerprint(request.headers());
+        *lock(&faults.counters).credentials.entry(credential).or_default() += 1;
+    }
     let _in_flight = (endpoint == Endpoint::Verify).then(|| InFlight::new(&faults));
     let Some(fault) = faults.take(endpoint) else { return next.run(request).await };
     if fault.delay_ms > 0 {
@@ -292,6 +308,7 @@ pub(crate) fn router(app: Arc<App>, faults: Arc<Faults>) -> Router {
         .route("/faults/rotate", post(rotate))
         .route("/faults/private-key", get(private_key))
         .route("/faults/users/{id}", put(set_user))
+        .route("/faults/clients/{id}", put(set_client))
         .with_state(Control { app, faults })
 }
 
@@ -323,15 +340,19 @@ async fn counters(State(control): State<Control>) -> axum::Json<BTreeMap<String,
         .iter()
         .filter_map(|endpoint| {
             let Ok(Value::String(name)) = serde_json::to_value(endpoint) else { return None };
-            Some((name, json!(counters.get(endpoint).copied().unwrap_or(0))))
+            Some((name, json!(counters.requests.get(endpoint).copied().unwrap_or(0))))
         })
         .collect();
-    shown.insert("verify_in_flight".to_owned(), json!(control.faults.verify_in_flight.load(Ordering::SeqCst)));
+    shown.insert("verify_in_flight".to_owned(), json!(counters.verify_in_flight));
+    shown.insert("verify_peak_in_flight".to_owned(), json!(counters.verify_peak_in_flight));
+    shown.insert("verify_by_credential".to_owned(), json!(counters.credentials));
     axum::Json(shown)
 }
 
 async fn reset_counters(State(control): State<Control>) -> StatusCode {
-    lock(&control.faults.counters).clear();
+    let mut counters = lock(&control.faults.counters);
+    let under_way = counters.verify_in_flight;
+    *counters = Counters { verify_in_flight: under_way, verify_peak_in_flight: under_way, ..Counters::default() };
     StatusCode::NO_CONTENT
 }
 
@@ -340,36 +361,40 @@ async fn rotate(State(control): State<Control>) -> Result<axum::Json<Value>, Api
     let made = (&mut *next).await;
     *next = generate_key();
     drop(next);
-    let key = Arc::new(made.map_err(|error| Error::Task(error.to_string()))??);
+    let key = made.map_err(|error| Error::Task(error.to_string()))??;
     let public_pem = key.public_pem.clone();
-    control
-        .app
-        .blocking(move |app| {
-            app.store.set_private_key(&key.private_pem)?;
-            *app.key.write().unwrap_or_else(PoisonError::into_inner) = key;
-            Ok(())
-        })
-        .await?;
+    control.app.blocking(move |app| Ok(app.store.set_private_key(&key.private_pem)?)).await?;
     Ok(axum::Json(json!({"public_key": public_pem})))
 }
 
-async fn private_key(State(control): State<Control>) -> String {
-    control.app.key().private_pem.clone()
+async fn private_key(State(control): State<Control>) -> Result<String, ApiError> {
+    control.app.blocking(|app| Ok(app.key()?.private_pem.clone())).await
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct UserChange {
+struct Change {
     disabled: bool,
 }
 
 async fn set_user(
     State(control): State<Control>,
     id: Result<Path<i64>, PathRejection>,
-    Json(change): Json<UserChange>,
+    Json(change): Json<Change>,
 ) -> Result<StatusCode, ApiError> {
     let unknown = || ApiError::NotFound("There is no such user");
     let Path(id) = id.map_err(|_| unknown())?;
-    let found = control.app.blocking(move |app| Ok(app.store.set_disabled(id, change.disabled, now())?)).await?;
+    let found = control.app.blocking(move |app| Ok(app.store.set_user_disabled(id, change.disabled, now())?)).await?;
+    if found { Ok(StatusCode::NO_CONTENT) } else { Err(unknown()) }
+}
+
+async fn set_client(
+    State(control): State<Control>,
+    id: Result<Path<i64>, PathRejection>,
+    Json(change): Json<Change>,
+) -> Result<StatusCode, ApiError> {
+    let unknown = || ApiError::NotFound("There is no such client");
+    let Path(id) = id.map_err(|_| unknown())?;
+    let found = control.app.blocking(move |app| Ok(app.store.set_client_disabled(id, change.disabled, now())?)).await?;
     if found { Ok(StatusCode::NO_CONTENT) } else { Err(unknown()) }
 }

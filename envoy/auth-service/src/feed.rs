@@ -29,6 +29,11 @@ pub(crate) fn purge_user(connection: &Connection, id: i64, now: i64) -> rusqlite
     add(connection, "purge_user", None, Some(id), None, now + PURGE_SECONDS)
 }
 
+/// Tells gateways to forget every verdict on a client's users.
+pub(crate) fn purge_client(connection: &Connection, id: i64, now: i64) -> rusqlite::Result<()> {
+    add(connection, "purge_client", None, Some(id), None, now + PURGE_SECONDS)
+}
+
 /// Tells gateways to forget every verdict on an API token.
 pub(crate) fn purge_token(connection: &Connection, id: i64, now: i64) -> rusqlite::Result<()> {
     add(connection, "purge_token", None, Some(id), None, now + PURGE_SECONDS)
@@ -92,6 +97,7 @@ impl Store {
                 "jti" => revoked.push(json!({"jti": jti, "exp": exp})),
                 "user" => users.push(json!({"user_id": id, "exp_before": exp})),
                 "purge_user" => purge.push(json!({"user_id": id})),
+                "purge_client" => purge.push(json!({"client_id": id})),
                 _ => purge.push(json!({"token_id": id})),
             }
         }

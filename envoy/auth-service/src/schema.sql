@@ -44,7 +44,7 @@ INSERT INTO sqlite_sequence (name, seq) SELECT 'tokens', 24125
 -- The revocation feed. AUTOINCREMENT: a sequence number is never used again, even after its row is gone.
 CREATE TABLE IF NOT EXISTS feed (
     seq      INTEGER PRIMARY KEY AUTOINCREMENT,
-    kind     TEXT NOT NULL CHECK (kind IN ('jti', 'user', 'purge_user', 'purge_token')),
+    kind     TEXT NOT NULL CHECK (kind IN ('jti', 'user', 'purge_user', 'purge_client', 'purge_token')),
     jti      TEXT,    -- of kind jti
     id       INTEGER, -- of the other kinds
     exp      INTEGER, -- the token's exp or the user's exp_before

@@ -93,8 +93,11 @@ fn load_key(store: &Store) -> Result<Key, Error> {
         return Key::from_pem(&pem);
     }
     let key = Key::generate()?;
-    store.set_private_key(&key.private_pem)?;
-    Ok(key)
+    store.add_private_key(&key.private_pem)?;
+    match store.private_key()? {
+        Some(pem) if pem != key.private_pem => Key::from_pem(&pem),
+        _ => Ok(key),
+    }
 }
 
 async fn add_users(store: &Store, hasher: &Hasher, options: &Options) -> Result<(), Error> {

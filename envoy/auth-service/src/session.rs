@@ -12,8 +12,8 @@ use crate::error::ApiError;
 use crate::options::TokenHash;
 use crate::store::now;
 
-pub(crate) async fn public_key(State(app): State<Arc<App>>) -> axum::Json<Value> {
-    axum::Json(json!({"public_key": app.key().public_pem}))
+pub(crate) async fn public_key(State(app): State<Arc<App>>) -> Result<axum::Json<Value>, ApiError> {
+    app.blocking(|app| Ok(axum::Json(json!({"public_key": app.key()?.public_pem})))).await
 }
 
 #[derive(Deserialize)]

@@ -90,6 +90,14 @@ impl Store {
         self.lock().prepare_cached("SELECT private_pem FROM signing_key")?.query_row([], |row| row.get(0)).optional()
     }
 
+    /// Keeps a private key unless there is one: of two services that start at once, one makes the key of both.
+    pub(crate) fn add_private_key(&self, pem: &str) -> rusqlite::Result<()> {
+        self.lock()
+            .prepare_cached("INSERT OR IGNORE INTO signing_key (id, private_pem) VALUES (1, ?1)")?
+            .execute([pem])?;
+        Ok(())
+    }
+
     /// Keeps a private key in the place of the one before.
     pub(crate) fn set_private_key(&self, pem: &str) -> rusqlite::Result<()> {
         self.lock()
@@ -102,6 +110,7 @@ impl Store {
         self.lock().prepare_cached("SELECT 1 FROM users WHERE username = ?1")?.exists([username])
     }
 
+    /// Adds a user, unless another service on this database added one of that name meanwhile.
     pub(crate) fn add_user(&self, user: &UserSpec, password_hash: &str) -> rusqlite::Result<()> {
         let role_params = user.role.as_ref().map(|role| {
             json!({"role": role.role, "read_only": role.read_only, "federations": [], "alias": "", "resellers_wl": [], "resellers_bl": []})
@@ -111,7 +120,8 @@ impl Store {
                 "INSERT INTO users (username, password_hash, email, user_type, is_admin, client_id, client_name, groups, role_params,
                                     sso_entity, federation_id)
                  VALUES (:username, :password_hash, :email, :user_type, :is_admin, :client_id, :client_name, :groups, :role_params,
-                         :sso_entity, :federation_id)",
+                         :sso_entity, :federation_id)
+                 ON CONFLICT (username) DO NOTHING",
             )?
             .execute(named_params! {
                 ":username": user.name,
@@ -144,15 +154,31 @@ impl Store {
     }
 
     /// Disables or enables a user, and has the verdicts on the user forgotten. False where there is no such user.
-    pub(crate) fn set_disabled(&self, id: i64, disabled: bool, now: i64) -> rusqlite::Result<bool> {
+    pub(crate) fn set_user_disabled(&self, id: i64, disabled: bool, now: i64) -> rusqlite::Result<bool> {
+        self.set_disabled("UPDATE users SET disabled = ?2 WHERE id = ?1", id, disabled, |connection| {
+            crate::feed::purge_user(connection, id, now)
+        })
+    }
+
+    /// Disables or enables all users of a client, and has the verdicts on the client forgotten. False where it has none.
+    pub(crate) fn set_client_disabled(&self, id: i64, disabled: bool, now: i64) -> rusqlite::Result<bool> {
+        self.set_disabled("UPDATE users SET disabled = ?2 WHERE client_id = ?1", id, disabled, |connection| {
+            crate::feed::purge_client(connection, id, now)
+        })
+    }
+
+    fn set_disabled(
+        &self,
+        update: &'static str,
+        id: i64,
+        disabled: bool,
+        purge: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<bool> {
         let mut connection = self.lock();
         let transaction = connection.transaction()?;
-        let found = transaction
-            .prepare_cached("UPDATE users SET disabled = ?2 WHERE id = ?1")?
-            .execute(params![id, disabled])?
-            == 1;
+        let found = transaction.prepare_cached(update)?.execute(params![id, disabled])? > 0;
         if found {
-            crate::feed::purge_user(&transaction, id, now)?;
+            purge(&transaction)?;
         }
         transaction.commit()?;
         Ok(found)

@@ -165,7 +165,7 @@ async fn verify_api_token(app: &Arc<App>, token: String) -> Result<Verdict, ApiE
 async fn jwt_of(app: &Arc<App>, jwt: Jwt) -> Result<String, ApiError> {
     match jwt {
         Jwt::Same(jwt) => Ok(jwt),
-        Jwt::Sign(claims) => app.blocking(move |app| Ok(claims.sign(&app.key())?)).await,
+        Jwt::Sign(claims) => app.blocking(move |app| Ok(claims.sign(&*app.key()?)?)).await,
     }
 }
 

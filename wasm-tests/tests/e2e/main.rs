@@ -14,6 +14,7 @@ mod corpus_tokens;
 mod crowds;
 mod demo_rows;
 mod disconnects;
+mod failover;
 mod forwarding;
 mod grpc_and_cors;
 mod harness;

@@ -45,12 +45,14 @@ async fn requests_are_counted_even_when_they_meet_a_fault() {
     let _ = answer(service.get("/nowhere")).await;
     let none = json!({
         "verify": 0, "public_key": 0, "login": 0, "refresh": 0, "logout": 0, "blacklist": 0, "tokens": 0, "health": 0, "other": 0,
-        "verify_in_flight": 0,
+        "verify_in_flight": 0, "verify_peak_in_flight": 0, "verify_by_credential": {},
     });
     let mut expected = none.clone();
-    for (name, count) in [("verify", 3), ("login", 1), ("blacklist", 1), ("other", 1)] {
+    for (name, count) in [("verify", 3), ("login", 1), ("blacklist", 1), ("other", 1), ("verify_peak_in_flight", 1)] {
         expected[name] = json!(count);
     }
+    // Of SHA-256("a.b.c").
+    expected["verify_by_credential"] = json!({"845e3044": 3});
     assert_eq!(service.counters().await, expected);
     assert_eq!(service.send(service.post("/faults/counters/reset")).await.status(), 204);
     assert_eq!(service.counters().await, none);
@@ -185,6 +187,7 @@ async fn a_delayed_request_is_in_flight_until_it_is_answered_or_given_up() {
         tokio::task::yield_now().await;
     }
     assert_eq!(service.counters().await["verify"], 1);
+    assert_eq!(service.counters().await["verify_peak_in_flight"], 1);
 
     service.fault(json!({"on": "verify", "kind": "status", "status": 504, "delay_ms": 20})).await;
     let started = std::time::Instant::now();

@@ -7,7 +7,7 @@ use auth_service::{Error, Options};
 use reqwest::{Client, Method};
 use serde_json::json;
 
-use crate::support::{answer, options, refusal, start, start_with};
+use crate::support::{Service, answer, options, refusal, start, start_with};
 
 #[tokio::test]
 async fn health_and_what_is_not_there() {
@@ -54,6 +54,44 @@ async fn a_file_keeps_everything_across_a_restart() {
         let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(file).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600);
     }
+}
+
+/// Two services that start at once on a new database.
+async fn twins(options: Options) -> [Service; 2] {
+    let (one, other) = tokio::join!(tokio::spawn(start_with(options.clone())), tokio::spawn(start_with(options)));
+    [one.unwrap(), other.unwrap()]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_services_on_one_database_are_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = |number: i32| {
+        let file = directory.path().join(format!("{number}.db"));
+        Options { db: file.to_str().unwrap().to_owned(), ..options() }
+    };
+    for number in 0..3 {
+        let [one, other] = twins(options(number)).await;
+        let public_key = async |service: &Service| answer(service.get("/iam/public-key")).await.1;
+        assert_eq!(public_key(&one).await, public_key(&other).await, "{number}");
+    }
+
+    let [one, other] = twins(Options { faults: true, ..options(3) }).await;
+    let (access, refresh) = one.login("alice").await;
+    let token = one.create_token(&access, json!({"name": "a"})).await;
+    assert_eq!(answer(other.verify_jwt(&access)).await.0, 200);
+    assert_eq!(answer(other.verify_token(&token)).await.0, 200);
+    assert_eq!(answer(other.post("/auth/jwt/refresh").bearer_auth(&refresh)).await.0, 200);
+    // What one revoked, the other refuses, and a cursor of one is good for the other.
+    let cursor = other.blacklist(None).await["cursor"].clone();
+    assert_eq!(one.send(one.post("/auth/jwt/logout").bearer_auth(&access)).await.status(), 204);
+    assert_eq!(refusal(other.verify_jwt(&access)).await.0, 401);
+    assert_eq!(one.blacklist(cursor.as_str()).await, other.blacklist(cursor.as_str()).await);
+    // A rotation is one of both.
+    let rotated = answer(one.post("/faults/rotate")).await.1;
+    assert_eq!(answer(other.get("/iam/public-key")).await.1, rotated);
+    let (of_other, _) = other.login("alice").await;
+    assert_eq!(answer(one.verify_jwt(&of_other)).await.0, 200);
+    assert_eq!(refusal(other.post("/auth/jwt/refresh").bearer_auth(&refresh)).await.0, 401);
 }
 
 #[tokio::test]

@@ -205,6 +205,25 @@ async fn a_disabled_user_is_refused_everywhere() {
 }
 
 #[tokio::test]
+async fn the_users_of_a_disabled_client_are_refused_and_the_client_is_purged() {
+    let service = start_with_faults().await;
+    let (alice, _) = service.login("alice").await;
+    let (root, _) = service.login("root").await;
+    let cursor = service.blacklist(None).await["cursor"].clone();
+    let change = |client: i64, disabled: bool| {
+        service.put(&format!("/faults/clients/{client}")).json(&json!({"disabled": disabled}))
+    };
+    assert_eq!(service.send(change(1, true)).await.status(), 204);
+    assert_eq!(refusal(service.verify_jwt(&alice)).await, (403, "User is disabled".to_owned()));
+    assert_eq!(answer(service.verify_jwt(&root)).await.0, 200);
+    assert_eq!(service.blacklist(cursor.as_str()).await["purge"], json!([{"client_id": 1}]));
+
+    assert_eq!(service.send(change(1, false)).await.status(), 204);
+    assert_eq!(answer(service.verify_jwt(&alice)).await.0, 200);
+    assert_eq!(refusal(change(99, true)).await.0, 404);
+}
+
+#[tokio::test]
 async fn lifetimes_are_options() {
     let service =
         start_with(auth_service::Options { access_ttl: 60, refresh_ttl: 120, ..crate::support::options() }).await;

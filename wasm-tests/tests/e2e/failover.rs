@@ -1,0 +1,229 @@
+//! The auth service's first host goes and comes back: the second one answers meanwhile, and no client notices.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use auth_service::TokenHash;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use wasm_tests::{Builder, Stack};
+
+const CLUSTER: &str = "auth_service";
+const CLIENTS: usize = 4;
+const HELD: u64 = 8;
+/// Between two looks at a state that a test waits for.
+const POLL: Duration = Duration::from_millis(10);
+/// A state that hasn't come by then never will.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Two auth services, hosts that Envoy checks every 100 ms and that an ejection keeps out for no longer, and answers
+/// that a busy machine gives in time.
+fn two_services() -> Builder {
+    Stack::builder()
+        .second_auth_service()
+        .service(|options| options.token_hash = TokenHash::Pbkdf2)
+        .config(json!({"auth_service": {"timeout": "20s"}}))
+        .envoy(|bootstrap| {
+            let cluster = &mut bootstrap["static_resources"]["clusters"][1];
+            let check = &mut cluster["health_checks"][0];
+            for name in ["interval", "unhealthy_edge_interval", "no_traffic_interval"] {
+                check[name] = json!("0.1s");
+            }
+            // A busy machine is no dead host.
+            check["timeout"] = json!("20s");
+            for name in ["interval", "base_ejection_time", "max_ejection_time"] {
+                cluster["outlier_detection"][name] = json!("0.1s");
+            }
+        })
+}
+
+/// Looks until the state is there.
+async fn until(what: &str, state: impl AsyncFn() -> bool) {
+    let looking = async {
+        while !state().await {
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, looking).await.unwrap_or_else(|_| panic!("{what}: not within {LIMIT:?}"));
+}
+
+async fn until_health(stack: &Stack, host: SocketAddr, healthy: bool) {
+    let what = format!("{host} is {}healthy", if healthy { "" } else { "un" });
+    until(&what, async || stack.is_healthy(CLUSTER, host).await.unwrap() == healthy).await;
+}
+
+fn verified(counters: Value) -> u64 {
+    counters["verify"].as_u64().unwrap()
+}
+
+async fn by_first(stack: &Stack) -> u64 {
+    verified(stack.counters().await.unwrap())
+}
+
+async fn by_second(stack: &Stack) -> u64 {
+    verified(stack.counters_of_second().await.unwrap())
+}
+
+/// Clients that each send one request after the other until they are stopped, every second one with an API token.
+struct Load {
+    stop: Arc<AtomicBool>,
+    clients: JoinSet<u64>,
+}
+
+impl Load {
+    /// The requests are prepared in the caller: the clients have no hold on the stack, which it stops parts of.
+    fn start(stack: &Stack, jwt: &str, token: &str) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut clients = JoinSet::new();
+        let gateway = stack.gateway();
+        for client in 0..CLIENTS {
+            let (stop, jwt, token) = (Arc::clone(&stop), jwt.to_owned(), token.to_owned());
+            clients.spawn(async move {
+                let mut served = 0;
+                while !stop.load(Ordering::SeqCst) {
+                    let request = wasm_tests::corpus::request_to(gateway, http::Method::GET, "/orders");
+                    let request = if client % 2 == 0 { request.api_key(&token) } else { request.bearer(&jwt) };
+                    let answer = request.send().await.unwrap();
+                    assert_eq!(answer.status, 200, "client {client} after {served}: {}", answer.text());
+                    assert_eq!(answer.identity().unwrap()["x-user-id"], "1");
+                    served += 1;
+                }
+                served
+            });
+        }
+        Self { stop, clients }
+    }
+
+    /// Fails where a client met anything but a 200.
+    async fn stop(self) {
+        self.stop.store(true, Ordering::SeqCst);
+        let served = self.clients.join_all().await;
+        assert!(served.iter().all(|served| *served > 0), "{served:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_client_notices_when_the_first_host_dies_under_load_and_comes_back() {
+    let mut stack = two_services().concurrency(2).start().await.unwrap();
+    let (first, second) = (stack.service_address().unwrap(), stack.second_address().unwrap());
+    until_health(&stack, second, true).await;
+    let jwt = stack.login().await.unwrap().access;
+    let (_, token) = stack.api_token("load").await.unwrap();
+
+    let load = Load::start(&stack, &jwt, &token);
+    until("the first host answers", async || by_first(&stack).await >= 20).await;
+    assert_eq!(by_second(&stack).await, 0, "the second host is asked although the first is well");
+    for _ in 0..3 {
+        let before = by_second(&stack).await;
+        stack.stop_auth().await;
+        until_health(&stack, first, false).await;
+        until("the second host answers", async || by_second(&stack).await >= before + 20).await;
+        stack.start_auth().await.unwrap();
+        until_health(&stack, first, true).await;
+        until("the first host answers again", async || by_first(&stack).await >= 20).await;
+    }
+    load.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_the_dying_host_had_are_answered_by_the_other() {
+    let mut stack = two_services().start().await.unwrap();
+    let second = stack.second_address().unwrap();
+    until_health(&stack, second, true).await;
+    let (_, token) = stack.api_token("held").await.unwrap();
+    stack.fault(json!({"on": "verify", "kind": "delay", "delay_ms": 3_600_000})).await.unwrap();
+
+    let mut requests = JoinSet::new();
+    for _ in 0..HELD {
+        requests.spawn(stack.get("/orders").api_key(&token).send());
+    }
+    until("all are held", async || stack.counters().await.unwrap()["verify_in_flight"] == HELD).await;
+    stack.stop_auth().await;
+    for answer in requests.join_all().await {
+        let answer = answer.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    assert_eq!(by_second(&stack).await, HELD);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_whose_verdicts_fail_is_left_for_the_other_though_its_health_is_well() {
+    let builder = two_services().envoy(|bootstrap| {
+        let outliers = &mut bootstrap["static_resources"]["clusters"][1]["outlier_detection"];
+        outliers["base_ejection_time"] = json!("3600s");
+        outliers["max_ejection_time"] = json!("3600s");
+    });
+    let stack = builder.start().await.unwrap();
+    let (first, second) = (stack.service_address().unwrap(), stack.second_address().unwrap());
+    until_health(&stack, second, true).await;
+    let (_, token) = stack.api_token("sick").await.unwrap();
+    stack.fault(json!({"on": "verify", "kind": "status", "status": 500})).await.unwrap();
+
+    let ask = async || stack.get("/orders").api_key(&token).send().await.unwrap().status;
+    let mut refused = 0;
+    while ask().await != 200 {
+        refused += 1;
+    }
+    // Three failures in a row, two of them for each request, and the news of the ejection may be late.
+    assert!((1..=10).contains(&refused), "{refused} refused");
+    until_health(&stack, first, false).await;
+    let asked = by_first(&stack).await;
+    let checks = stack.counters().await.unwrap()["health"].as_u64().unwrap();
+    until("the first host is checked", async || {
+        stack.counters().await.unwrap()["health"].as_u64().unwrap() >= checks + 3
+    })
+    .await;
+    for _ in 0..10 {
+        assert_eq!(ask().await, 200);
+    }
+    assert_eq!(by_first(&stack).await, asked, "it was asked although it was ejected");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_both_hosts_gone_clients_are_told_so_and_the_first_one_back_serves() {
+    let mut stack = two_services().start().await.unwrap();
+    let (first, second) = (stack.service_address().unwrap(), stack.second_address().unwrap());
+    until_health(&stack, second, true).await;
+    let jwt = stack.login().await.unwrap().access;
+    let (_, token) = stack.api_token("gone").await.unwrap();
+    assert_eq!(stack.get("/orders").bearer(&jwt).send().await.unwrap().status, 200);
+    stack.stop_auth().await;
+    stack.stop_second_auth().await;
+    until_health(&stack, first, false).await;
+    until_health(&stack, second, false).await;
+
+    // Nobody waits for a host: a client gives up after 30 s, and two timeouts of a callout would take 40.
+    let denied = stack.get("/orders").api_key(&token).send().await.unwrap();
+    assert_eq!((denied.status, denied.code().as_deref()), (503, Some("auth_service_unavailable")));
+    assert_eq!(stack.get("/orders").bearer(&jwt).send().await.unwrap().status, 200);
+
+    stack.start_second_auth().await.unwrap();
+    until_health(&stack, second, true).await;
+    until("the second host answers", async || stack.get("/orders").api_key(&token).send().await.unwrap().status == 200)
+        .await;
+    stack.stop_second_auth().await;
+    stack.start_auth().await.unwrap();
+    until_health(&stack, first, true).await;
+    until("the first host answers", async || stack.get("/orders").api_key(&token).send().await.unwrap().status == 200)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_wrongly_taken_to_be_dead_still_serves_where_there_is_no_other() {
+    let builder = Stack::builder().service(|options| options.token_hash = TokenHash::Pbkdf2);
+    let stack = builder.fault(json!({"on": "health", "kind": "status"})).start().await.unwrap();
+    let (_, token) = stack.api_token("alone").await.unwrap();
+    assert!(!stack.is_healthy(CLUSTER, stack.service_address().unwrap()).await.unwrap());
+    // Every other one is first sent to the host that isn't there.
+    for _ in 0..20 {
+        let answer = stack.get("/orders").api_key(&token).send().await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    assert_eq!(by_first(&stack).await, 20);
+}
