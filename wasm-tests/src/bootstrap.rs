@@ -240,9 +240,11 @@ mod tests {
         bootstrap.set_cluster_port("upstream", 1)?;
         bootstrap.set_cluster_port("auth_service", 2)?;
         bootstrap.set_second_port("auth_service", 3)?;
+        bootstrap.set_environment(&[("NAME".to_owned(), "value".to_owned())])?;
         assert_eq!(bootstrap.filter_config()?["auth_service"]["cluster"], "auth_service");
         let text = bootstrap.value().to_string();
         assert!(text.contains("/m/x.wasm"));
+        assert!(text.contains(r#""environment_variables":{"key_values":{"NAME":"value"}}"#));
         assert!(!text.contains("target/authgate.wasm"));
         for port in [10000, 9901, 9001, 9000, 9002] {
             assert!(!text.contains(&format!("\"port_value\":{port}")), "{port} is still there");
