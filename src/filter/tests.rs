@@ -3,9 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod api_tokens;
+mod breaker;
 mod key_refetch;
+mod outage;
+mod profiles;
+mod remote;
 mod requests;
+mod revocation;
 mod service_jwts;
 mod streams;
+mod throttle;
 
 use super::world::{self, Answer, Outcome, World, api_token, bearer, claims, jwt, jwt_of};

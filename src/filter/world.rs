@@ -168,6 +168,16 @@ impl Process {
         let counted = self.counted.borrow();
         counted.iter().filter(|(counter, _)| matches!(counter, Counter::Request { .. })).map(|(_, times)| times).sum()
     }
+
+    /// How often this was counted.
+    pub fn count_of(&self, counter: Counter) -> u64 {
+        self.counted.borrow().get(&counter).copied().unwrap_or(0)
+    }
+
+    /// Where a gauge stands.
+    pub fn gauge(&self, gauge: Gauge) -> Option<i64> {
+        self.gauges.borrow().get(&gauge).copied()
+    }
 }
 
 impl Host for Process {
@@ -214,6 +224,16 @@ impl Pending {
     pub const fn call(&self) -> CallId {
         self.call
     }
+
+    /// Which worker sent it.
+    pub const fn worker(&self) -> usize {
+        self.worker
+    }
+
+    /// Whether it asks for the revocation list.
+    pub fn is_poll(&self) -> bool {
+        self.request.path.starts_with("/auth/blacklist")
+    }
 }
 
 /// A callout that the service has yet to answer.
@@ -239,12 +259,16 @@ pub struct World {
     pub key_fault: Option<Answer>,
     /// What `/auth/verify` answers.
     pub verify: Answer,
+    /// What `/auth/blacklist` answers.
+    pub feed: Answer,
     /// Callouts without an answer yet.
     pub pending: Vec<Pending>,
     /// How often the key was asked for.
     pub key_fetches: usize,
     /// How often a credential was asked about.
     pub verifications: usize,
+    /// How often the revocation list was asked for.
+    pub polls: usize,
     outcomes: BTreeMap<StreamId, Outcome>,
     next_stream: StreamId,
 }
@@ -269,9 +293,11 @@ impl World {
             serves: 0,
             key_fault: None,
             verify: Answer::json(&confirmed),
+            feed: Answer::json(&json!({"cursor": "c"})),
             pending: Vec::new(),
             key_fetches: 0,
             verifications: 0,
+            polls: 0,
             outcomes: BTreeMap::new(),
             next_stream: 1,
         }
@@ -298,7 +324,12 @@ impl World {
 
     /// A request arrives, and everything that it waits for comes.
     pub fn ask(&mut self, headers: &[(String, Vec<u8>)]) -> Outcome {
-        let stream = self.send(headers);
+        self.ask_at(0, headers)
+    }
+
+    /// The same at another worker.
+    pub fn ask_at(&mut self, worker: usize, headers: &[(String, Vec<u8>)]) -> Outcome {
+        let stream = self.send_to(worker, headers);
         self.settle();
         self.outcome(stream).expect("the request is still waiting")
     }
@@ -311,7 +342,9 @@ impl World {
     /// The service answers the oldest callout.
     pub fn answer_next(&mut self) {
         let pending = self.pending.remove(0);
-        let answer = if pending.request.authorization.is_none() {
+        let answer = if pending.is_poll() {
+            self.feed.clone()
+        } else if pending.request.authorization.is_none() {
             let key = || Answer::json(&json!({"public_key": KEYS[self.serves]}));
             self.key_fault.clone().unwrap_or_else(key)
         } else {
@@ -381,12 +414,16 @@ impl World {
         while let Some(action) = self.workers[worker].next_action() {
             match action {
                 Action::Callout { call, request } => {
-                    if request.authorization.is_none() {
-                        self.key_fetches += 1;
+                    let pending = Pending { worker, call, request };
+                    let counter = if pending.is_poll() {
+                        &mut self.polls
+                    } else if pending.request.authorization.is_none() {
+                        &mut self.key_fetches
                     } else {
-                        self.verifications += 1;
-                    }
-                    self.pending.push(Pending { worker, call, request });
+                        &mut self.verifications
+                    };
+                    *counter += 1;
+                    self.pending.push(pending);
                 }
                 Action::Resolve { stream, resolution } => self.record(stream, resolution),
             }

@@ -1,0 +1,291 @@
+//! When the service gives no verdict: what an outage is, what stands in for a while, and for whom nothing does.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::world::{BEGIN, KEYS, api_token_of, head};
+use super::{Answer, Outcome, World, api_token, bearer, claims, jwt, jwt_of};
+use crate::introspection::CalloutError;
+use crate::metrics::{CacheEvent, Counter, Outcome as End, Source};
+use crate::time::UnixTime;
+
+const DOWN: Answer = Answer::Error(CalloutError::Reset);
+
+/// Verdicts are good for 10 s, stale ones for 60 s more, refusals for 2 s; the breaker stays out of it.
+fn world_with(workers: usize, changes: Value) -> World {
+    let mut config = json!({
+        "cache": {"ttl": "10s", "stale_ttl": "60s", "negative_ttl": "2s"},
+        "circuit_breaker": {"failures": 1000},
+    });
+    config.as_object_mut().unwrap().append(&mut changes.as_object().unwrap().clone());
+    let mut world = World::with_workers(workers, config);
+    world.tick();
+    world.settle();
+    world
+}
+
+fn world() -> World {
+    world_with(1, json!({}))
+}
+
+fn remote_world(workers: usize) -> World {
+    world_with(workers, json!({"jwt": {"verification": "remote"}}))
+}
+
+fn confirmed() -> Value {
+    let mut claims = claims();
+    claims["token_type"] = json!("api_token");
+    claims
+}
+
+fn status(status: u16) -> Answer {
+    Answer::Body(status, String::new())
+}
+
+fn at(world: &mut World, seconds: u64) {
+    world.now = UnixTime::from_secs(BEGIN + seconds);
+    world.tick();
+    world.settle();
+}
+
+fn allowed(world: &World, source: Source) -> u64 {
+    world.process.count_of(Counter::Request { outcome: End::Allow, source, reason: None })
+}
+
+fn unavailable() -> Outcome {
+    Outcome::Denied(503, "auth_service_unavailable", Some("1".to_owned()))
+}
+
+fn outages() -> Vec<Answer> {
+    let no_user = json!({"exp": BEGIN + 3600, "client_id": 2, "token_type": "api_token"});
+    let mut answers: Vec<_> = [504, 503, 500, 599, 404, 400, 408, 429, 302, 204, 0].map(status).to_vec();
+    answers.extend([
+        DOWN,
+        Answer::Error(CalloutError::NotSent),
+        status(200),
+        Answer::Body(200, "<html>".to_owned()),
+        Answer::Body(200, r#"{"exp": 1"#.to_owned()),
+        Answer::json(&no_user),
+        Answer::TooLarge,
+    ]);
+    answers
+}
+
+#[test]
+fn whatever_is_no_verdict_is_retried_once_and_known_clients_are_served_stale() {
+    for outage in outages() {
+        let mut world = world();
+        let known = world.ask(&api_token());
+        at(&mut world, 11);
+        world.verify = outage.clone();
+        assert_eq!(world.ask(&api_token()), known, "{outage:?}");
+        assert_eq!((world.verifications, allowed(&world, Source::Stale)), (3, 1), "{outage:?}");
+        assert_eq!(world.process.count_of(Counter::Cache(CacheEvent::Stale)), 1);
+        assert_eq!(world.ask(&api_token_of(8)), unavailable(), "{outage:?}");
+    }
+}
+
+#[test]
+fn a_verdict_of_one_worker_stands_in_at_another() {
+    let mut world = world_with(2, json!({}));
+    let known = world.ask_at(0, &api_token());
+    at(&mut world, 11);
+    world.verify = DOWN;
+    assert_eq!(world.ask_at(1, &api_token()), known);
+}
+
+#[test]
+fn all_who_wait_for_one_answer_get_the_stale_one_and_each_is_counted_once() {
+    let mut world = world();
+    world.ask(&api_token());
+    at(&mut world, 11);
+    world.verify = DOWN;
+    let streams: Vec<_> = (0..100).map(|_| world.send(&api_token())).collect();
+    world.end(0, streams[7]);
+    world.settle();
+    world.live(Duration::from_millis(200));
+    let served = streams.iter().filter(|stream| world.outcome(**stream).is_some()).count();
+    assert_eq!((served, world.verifications, allowed(&world, Source::Stale)), (99, 3, 99));
+    let cancelled = Counter::Request { outcome: End::Cancelled, source: Source::Callout, reason: None };
+    assert_eq!(world.process.count_of(cancelled), 1);
+    assert_eq!(world.process.counted_requests(), world.process.requests.get());
+}
+
+#[test]
+fn a_stale_verdict_ends_with_stale_ttl_and_its_use_prolongs_nothing() {
+    let mut world = world();
+    world.ask(&api_token());
+    world.verify = DOWN;
+    for seconds in [11, 30, 50, 69] {
+        at(&mut world, seconds);
+        assert_eq!(world.ask(&api_token()).code(), "", "after {seconds} s");
+    }
+    at(&mut world, 70);
+    assert_eq!(world.ask(&api_token()), unavailable());
+}
+
+#[test]
+fn an_explicit_refusal_ends_what_could_be_stale_in_every_worker() {
+    for (refusal, code) in [(401, "token_rejected"), (403, "forbidden_by_service")] {
+        for refuses in [0, 1] {
+            let mut world = world_with(2, json!({}));
+            for worker in [0, 1] {
+                assert_eq!(world.ask_at(worker, &api_token()).code(), "");
+            }
+            at(&mut world, 11);
+            world.verify = status(refusal);
+            assert_eq!(world.ask_at(refuses, &api_token()).code(), code);
+            world.verify = DOWN;
+            for seconds in [14, 40, 69] {
+                at(&mut world, seconds);
+                for worker in [0, 1] {
+                    assert_eq!(world.ask_at(worker, &api_token()), unavailable(), "{refusal} at {refuses}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_refusal_in_answer_to_a_refresh_ends_a_verdict_in_every_worker() {
+    for (refusal, code) in [(401, "token_rejected"), (403, "auth_service_unavailable")] {
+        let mut world = world_with(2, json!({}));
+        for worker in [0, 1] {
+            world.ask_at(worker, &api_token());
+        }
+        at(&mut world, 9);
+        world.verify = status(refusal);
+        assert_eq!(world.ask_at(0, &api_token()).code(), "", "a hit, and the last one");
+        assert_eq!(world.verifications, 2);
+        world.verify = DOWN;
+        for worker in [0, 1] {
+            assert_eq!(world.ask_at(worker, &api_token()).code(), code);
+        }
+        at(&mut world, 15);
+        for worker in [0, 1] {
+            assert_eq!(world.ask_at(worker, &api_token()), unavailable());
+        }
+    }
+}
+
+#[test]
+fn a_refusal_while_another_worker_waits_in_vain_leaves_that_one_nothing_stale() {
+    let mut world = world_with(2, json!({}));
+    for worker in [0, 1] {
+        world.ask_at(worker, &api_token());
+    }
+    at(&mut world, 11);
+    // The first worker's lease runs out, so that there are two questions.
+    let slow = world.send_to(0, &api_token());
+    let slow_call = world.pending.remove(0);
+    at(&mut world, 15);
+    world.verify = status(401);
+    assert_eq!(world.ask_at(1, &api_token()).code(), "token_rejected");
+    world.verify = DOWN;
+    world.answer(&slow_call, &DOWN);
+    world.settle();
+    assert_eq!(world.outcome(slow), Some(unavailable()));
+}
+
+#[test]
+fn a_token_that_the_service_accepts_again_can_be_stale_again() {
+    let mut world = world_with(2, json!({}));
+    world.ask(&api_token());
+    at(&mut world, 11);
+    world.verify = status(401);
+    world.ask(&api_token());
+    at(&mut world, 14);
+    world.verify = Answer::json(&confirmed());
+    assert_eq!(world.ask(&api_token()).code(), "");
+    at(&mut world, 25);
+    world.verify = DOWN;
+    for worker in [0, 1] {
+        assert_eq!(world.ask_at(worker, &api_token()).code(), "");
+    }
+}
+
+#[test]
+fn a_stale_identity_has_to_pass_the_policy_of_its_rule() {
+    let rules = json!([{"match": {"prefix": "/users"}, "require": {"token_types": ["access"]}}]);
+    let mut world = world_with(1, json!({"rules": rules}));
+    let mut token = api_token();
+    world.ask(&token);
+    at(&mut world, 11);
+    world.verify = DOWN;
+    assert_eq!(world.ask(&token).code(), "");
+    token.iter_mut().find(|(name, _)| name == ":path").unwrap().1 = b"/users".to_vec();
+    assert_eq!(world.ask(&token).code(), "token_type_not_accepted");
+    assert_eq!(allowed(&world, Source::Stale), 1);
+}
+
+#[test]
+fn a_jwt_on_a_remote_route_is_first_served_stale_and_then_by_its_signature() {
+    let mut world = remote_world(1);
+    let known = bearer(&jwt(0));
+    world.ask(&known);
+    at(&mut world, 11);
+    world.verify = DOWN;
+    assert_eq!(world.ask(&known).code(), "");
+    assert_eq!((allowed(&world, Source::Stale), allowed(&world, Source::Fallback)), (1, 0));
+    at(&mut world, 71);
+    assert_eq!(world.ask(&known).code(), "");
+    assert_eq!((allowed(&world, Source::Stale), allowed(&world, Source::Fallback)), (1, 1));
+    assert_eq!(world.verifications, 1 + 2 + 2, "the service is tried each time");
+    assert_eq!(world.process.counted_requests(), world.process.requests.get());
+}
+
+#[test]
+fn a_fallback_is_no_verdict_of_the_service() {
+    let mut world = remote_world(2);
+    world.verify = DOWN;
+    let token = bearer(&jwt(0));
+    assert_eq!(world.ask_at(0, &token).code(), "");
+    assert_eq!(world.ask_at(0, &token).code(), "");
+    assert_eq!((world.verifications, allowed(&world, Source::Fallback)), (4, 2));
+    world.verify = status(403);
+    for worker in [0, 1] {
+        assert_eq!(world.ask_at(worker, &token).code(), "forbidden_by_service");
+    }
+    assert_eq!(allowed(&world, Source::Cache) + allowed(&world, Source::Stale), 0);
+}
+
+#[test]
+fn a_fallback_needs_a_signature_that_fits_and_a_key() {
+    let mut world = remote_world(1);
+    world.verify = DOWN;
+    at(&mut world, 10);
+    let forged = world.send(&bearer(&jwt(2)));
+    world.settle();
+    assert_eq!(world.outcome(forged).unwrap().code(), "signature_invalid");
+    assert_eq!(world.ask(&head(&[("authorization", "Bearer a.b.c")])).code(), "token_malformed");
+
+    let mut world = World::new(json!({"jwt": {"verification": "remote"}}));
+    (world.verify, world.key_fault) = (DOWN, Some(DOWN));
+    let stream = world.send(&bearer(&jwt(0)));
+    world.settle();
+    assert_eq!(world.outcome(stream).unwrap().code(), "public_key_unavailable");
+}
+
+#[test]
+fn a_clock_that_is_set_back_or_ahead_serves_nothing_stale_that_it_should_not() {
+    for hour in [-3600, 3600] {
+        let mut world = world();
+        world.now = UnixTime::from_secs(BEGIN + 7200);
+        let mut long = confirmed();
+        long["exp"] = json!(BEGIN + 36_000);
+        world.verify = Answer::json(&long);
+        world.ask(&api_token());
+        world.verify = DOWN;
+        at(&mut world, 7211);
+        assert_eq!(world.ask(&api_token()).code(), "");
+        at(&mut world, 7212_u64.checked_add_signed(hour).unwrap());
+        assert_eq!(world.ask(&api_token()), unavailable(), "{hour}: how old the verdict is can't be told");
+        world.verify = Answer::json(&long);
+        assert_eq!(world.ask(&api_token()).code(), "", "{hour}");
+        at(&mut world, 7223_u64.checked_add_signed(hour).unwrap());
+        world.verify = DOWN;
+        assert_eq!(world.ask(&api_token()).code(), "", "{hour}");
+        assert_eq!(allowed(&world, Source::Stale), 2);
+    }
+}
