@@ -193,7 +193,7 @@ impl VerificationCache {
             (Some(entry), refusal) if refusal.as_ref().is_none_or(|refusal| refusal.at < entry.verified) => {
                 Lookup::Fresh(entry)
             }
-            (_, Some(refusal)) if now < refusal.negative_until => {
+            (_, Some(refusal)) if refusal.is_answer(now) => {
                 host.count(Counter::Cache(CacheEvent::Negative));
                 Lookup::Refused
             }

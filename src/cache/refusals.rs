@@ -47,9 +47,15 @@ impl Record for Refusal {
 }
 
 impl Refusal {
-    /// One from the future is of a clock that was set back since: how old it is can't be told.
+    /// Whether there can be an older verdict yet. One from the future is of a clock that was set back since: how old
+    /// it is can't be told, so it ends every verdict but is no answer, and gives way to whatever the service says next.
     fn is_alive(&self, now: UnixTime) -> bool {
-        !self.at.is_to_come(now) && now < self.until
+        now < self.until
+    }
+
+    /// Whether it is the answer to the same question.
+    pub(super) fn is_answer(&self, now: UnixTime) -> bool {
+        !self.at.is_to_come(now) && now < self.negative_until
     }
 }
 
@@ -74,7 +80,7 @@ impl Refusals {
     pub(super) fn add(&self, refusal: Refusal, now: UnixTime, host: &impl Host) {
         let added = self.table.update(self.row(&refusal.key), host, |row| {
             row.retain(|known| known.is_alive(now));
-            if row.iter().any(|known| known.key == refusal.key && known.at > refusal.at) {
+            if row.iter().any(|known| known.key == refusal.key && known.at > refusal.at && !known.at.is_to_come(now)) {
                 return (false, ());
             }
             row.retain(|known| known.key != refusal.key);
@@ -98,7 +104,8 @@ impl Refusals {
             return true;
         }
         let withdrawn = self.table.update(row, host, |row| {
-            if row.iter().any(|known| known.key == *key && known.is_alive(now) && known.at >= verified) {
+            let is_later = |known: &Refusal| known.is_alive(now) && known.at >= verified && !known.at.is_to_come(now);
+            if row.iter().any(|known| known.key == *key && is_later(known)) {
                 return (false, false);
             }
             row.retain(|known| known.key != *key);

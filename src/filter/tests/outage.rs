@@ -289,3 +289,33 @@ fn a_clock_that_is_set_back_or_ahead_serves_nothing_stale_that_it_should_not() {
         assert_eq!(allowed(&world, Source::Stale), 2);
     }
 }
+
+#[test]
+fn a_refusal_of_an_hour_when_the_clock_was_fast_holds_when_it_is_right_again() {
+    let mut world = remote_world(2);
+    let token = bearer(&jwt_of(0, &{
+        let mut long = claims();
+        long["exp"] = json!(BEGIN + 36_000);
+        long
+    }));
+    let tokens = [token, api_token()];
+    for worker in [0, 1] {
+        tokens.iter().for_each(|token| assert_eq!(world.ask_at(worker, token).code(), ""));
+    }
+    at(&mut world, 3600);
+    world.verify = status(401);
+    tokens.iter().for_each(|token| assert_eq!(world.ask_at(0, token).code(), "token_rejected"));
+    at(&mut world, 5);
+    world.verify = DOWN;
+    for worker in [0, 1] {
+        tokens.iter().for_each(|token| assert_eq!(world.ask_at(worker, token), unavailable()));
+    }
+    let mut long = confirmed();
+    long["exp"] = json!(BEGIN + 36_000);
+    world.verify = Answer::json(&long);
+    let asked = world.verifications;
+    for worker in [0, 1, 0, 1] {
+        assert_eq!(world.ask_at(worker, &api_token()).code(), "");
+    }
+    assert_eq!(world.verifications, asked + 1, "a new verdict counts, and is kept");
+}
