@@ -278,7 +278,7 @@ impl VerificationCache {
         self.slots.clear_if(key, |verified| verified <= began || verified.is_to_come(now), host);
         let negative = if is_401 && !self.is_off() { self.settings.negative_ttl } else { Duration::ZERO };
         let outlives = now.after(Self::longest_life(&self.settings).max(negative));
-        let until = expires.map_or(outlives, |expires| expires.max(outlives));
+        let until = expires.map_or(outlives, |expires| expires.after(config::MAX_CLOCK_SKEW).max(outlives));
         self.refusals.add(Refusal { key: *key, at: began, negative_until: now.after(negative), until }, now, host);
     }
 

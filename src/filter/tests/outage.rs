@@ -268,6 +268,31 @@ fn a_fallback_needs_a_signature_that_fits_and_a_key() {
 }
 
 #[test]
+fn a_jwt_that_the_service_refused_is_not_let_in_by_its_signature_until_it_expires() {
+    let mut other = claims();
+    other["jti"] = json!("other");
+    for cache in [json!({"ttl": "10s", "stale_ttl": "60s", "negative_ttl": "2s"}), json!({"ttl": "0s"})] {
+        for (refusal, code) in [(401, "token_rejected"), (403, "forbidden_by_service")] {
+            let jwt_settings = json!({"verification": "remote", "clock_skew": "1m"});
+            let mut world = world_with(2, json!({"cache": cache, "jwt": jwt_settings}));
+            world.verify = status(refusal);
+            let token = bearer(&jwt(0));
+            assert_eq!(world.ask_at(0, &token).code(), code);
+            world.verify = DOWN;
+            for seconds in [3, 80, 2000, 3599, 3600, 3659] {
+                at(&mut world, seconds);
+                for worker in [0, 1] {
+                    assert_eq!(world.ask_at(worker, &token), unavailable(), "{cache} {refusal} {seconds}");
+                }
+                assert_eq!(world.ask_at(1, &bearer(&jwt_of(0, &other))).code(), "");
+            }
+            at(&mut world, 3660);
+            assert_eq!(world.ask(&token).code(), "token_expired");
+        }
+    }
+}
+
+#[test]
 fn a_clock_that_is_set_back_or_ahead_serves_nothing_stale_that_it_should_not() {
     for hour in [-3600, 3600] {
         let mut world = world();
