@@ -29,8 +29,6 @@ impl Filter {
         }
         let is_refused = ticket.key.is_some_and(|key| self.cache.is_refused(&key, Kind::RemoteJwt, now, host));
         if let Some(token) = question.jwt().filter(|_| !is_refused) {
-            // What the signature alone says is no verdict of the service, and isn't kept as one.
-            ticket.key = None;
             ticket.source = Source::Fallback;
             let jwt = UntrustedJwt::parse(token.as_bytes()).map_err(|_| Code::TokenMalformed)?;
             jwt.claims().check_time(now, self.config.jwt.clock_skew).map_err(time_code)?;

@@ -213,9 +213,17 @@ impl Filter {
             Presenter::Client => identity,
             Presenter::Service => identity.by_service(),
         };
+        let is_fallback = ticket.source == Source::Fallback;
+        if is_fallback && ticket.key.is_some_and(|key| self.cache.is_refused(&key, ticket.kind, now, host)) {
+            // By an answer that came while this waited for a key.
+            return Err(Code::AuthServiceUnavailable.into());
+        }
         let identity = match &ticket.key {
-            Some(key) => self.cache.store(key, ticket.kind, identity, began, now, host).ok_or(Code::TokenRejected)?,
-            None => Rc::new(identity),
+            // What the signature alone says is no verdict of the service, and isn't kept as one.
+            Some(key) if !is_fallback => {
+                self.cache.store(key, ticket.kind, identity, began, now, host).ok_or(Code::TokenRejected)?
+            }
+            _ => Rc::new(identity),
         };
         self.admit(identity, ticket, now, host).map(Progress::Done)
     }

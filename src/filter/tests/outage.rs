@@ -293,6 +293,24 @@ fn a_jwt_that_the_service_refused_is_not_let_in_by_its_signature_until_it_expire
 }
 
 #[test]
+fn a_refusal_while_a_fallback_waits_for_a_key_ends_it() {
+    let mut world = World::with_workers(2, json!({"jwt": {"verification": "remote"}}));
+    let token = bearer(&jwt(0));
+    let waits = world.send_to(0, &token);
+    for _ in 0..2 {
+        let asked = world.pending.iter().find(|pending| pending.request.authorization.is_some()).unwrap().clone();
+        world.answer(&asked, &DOWN);
+    }
+    assert_eq!(world.outcome(waits), None, "it waits for the first key");
+    let refused = world.send_to(1, &token);
+    let asked = world.pending.iter().find(|pending| pending.request.authorization.is_some()).unwrap().clone();
+    world.answer(&asked, &status(401));
+    assert_eq!(world.outcome(refused).unwrap().code(), "token_rejected");
+    world.settle();
+    assert_eq!(world.outcome(waits), Some(unavailable()));
+}
+
+#[test]
 fn a_clock_that_is_set_back_or_ahead_serves_nothing_stale_that_it_should_not() {
     for hour in [-3600, 3600] {
         let mut world = world();
