@@ -50,6 +50,10 @@ impl Filter {
         if !self.still_stands(&entry, ticket, now, host) {
             return None;
         }
+        if !ticket.kind.is_jwt() {
+            // Whether it was prolonged only the service knows.
+            entry.identity.claims().check_time(now, self.config.jwt.clock_skew).ok()?;
+        }
         ticket.source = Source::Stale;
         host.count(Counter::Cache(CacheEvent::Stale));
         Some(self.admit(Rc::clone(&entry.identity), ticket, now, host).map(Progress::Done))

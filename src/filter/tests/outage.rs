@@ -126,6 +126,25 @@ fn a_stale_verdict_ends_with_stale_ttl_and_its_use_prolongs_nothing() {
 }
 
 #[test]
+fn no_stale_verdict_outlives_the_expiry_of_its_token() {
+    let mut world = world();
+    let mut short = confirmed();
+    short["exp"] = json!(BEGIN + 30);
+    world.verify = Answer::json(&short);
+    world.ask(&api_token());
+    world.verify = DOWN;
+    at(&mut world, 29);
+    assert_eq!(world.ask(&api_token()).code(), "");
+    let stream = world.send(&api_token());
+    world.now = UnixTime::from_secs(BEGIN + 30);
+    world.settle();
+    assert_eq!(world.outcome(stream), Some(unavailable()), "it expired while the service was asked");
+    assert_eq!(world.ask(&api_token()), unavailable(), "whether it was prolonged only the service knows");
+    world.verify = Answer::json(&confirmed());
+    assert_eq!(world.ask(&api_token()).code(), "");
+}
+
+#[test]
 fn an_explicit_refusal_ends_what_could_be_stale_in_every_worker() {
     for (refusal, code) in [(401, "token_rejected"), (403, "forbidden_by_service")] {
         for refuses in [0, 1] {
