@@ -371,7 +371,10 @@ impl Filter {
                 }
             }
             Finding::Jwt(token) => match UntrustedJwt::parse(token) {
-                Ok(jwt) => self.progress(jwt, Presenter::Service, ticket, finished.began, now, host),
+                Ok(jwt) => {
+                    let progress = self.progress(jwt, Presenter::Service, ticket, finished.began, now, host);
+                    self.or_stand_in(progress, ticket, now, host)
+                }
                 Err(_) => self.without_service(ticket, &finished.question, None, now, host),
             },
             Finding::Refused(code) => Err((*code).into()),

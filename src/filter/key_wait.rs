@@ -125,13 +125,10 @@ impl Filter {
                 None => continue,
             };
             let is_answer = wait.presenter == Presenter::Service;
-            let progress = match self.try_key_wait(wait, &ticket, attempt, now, host) {
-                // The service's answer turned out to be of no use.
-                Err(denial) if is_answer && denial.code.status() == 503 => {
-                    self.stand_in(&mut ticket, now, host).unwrap_or(Err(denial))
-                }
-                progress => progress,
-            };
+            let mut progress = self.try_key_wait(wait, &ticket, attempt, now, host);
+            if is_answer {
+                progress = self.or_stand_in(progress, &mut ticket, now, host);
+            }
             if let Some(resolution) = self.proceed(stream, ticket, progress, now, host) {
                 self.resolve(stream, resolution);
             }

@@ -59,6 +59,20 @@ impl Filter {
         Some(self.admit(Rc::clone(&entry.identity), ticket, now, host).map(Progress::Done))
     }
 
+    /// What the service answered may turn out to be of no use, as if it hadn't.
+    pub(super) fn or_stand_in(
+        &mut self,
+        progress: Result<Progress, Denial>,
+        ticket: &mut Ticket,
+        now: UnixTime,
+        host: &impl Host,
+    ) -> Result<Progress, Denial> {
+        match progress {
+            Err(denial) if denial.code.status() == 503 => self.stand_in(ticket, now, host).unwrap_or(Err(denial)),
+            progress => progress,
+        }
+    }
+
     /// Tells the breaker how a callout ended.
     pub(super) fn report_outcome(&mut self, is_down: bool, admitted: breaker::Ticket, now: UnixTime, host: &impl Host) {
         let changed =

@@ -87,6 +87,30 @@ fn whatever_is_no_verdict_is_retried_once_and_known_clients_are_served_stale() {
 }
 
 #[test]
+fn a_jwt_of_the_service_that_is_of_no_use_is_an_outage() {
+    let mut expired = confirmed();
+    expired["exp"] = json!(1);
+    let pinned = json!({"public_key": {"pem": [KEYS[0]]}});
+    for jwt_settings in [json!({}), pinned] {
+        for unusable in ["a.b.c", "", &jwt_of(0, &expired), &jwt_of(2, &confirmed())] {
+            let format = json!({"response_format": "jwt_body"});
+            let mut world = world_with(1, json!({"api_token": format, "jwt": jwt_settings}));
+            world.verify = Answer::Body(200, jwt_of(0, &confirmed()));
+            let known = world.ask(&api_token());
+            at(&mut world, 11);
+            world.verify = Answer::Body(200, unusable.to_owned());
+            let stream = world.send(&api_token());
+            let unknown = world.send(&api_token_of(8));
+            world.settle();
+            world.live(Duration::from_secs(13));
+            assert_eq!(world.outcome(stream), Some(known), "{unusable}");
+            assert_eq!(world.outcome(unknown).unwrap().code(), "auth_service_unavailable", "{unusable}");
+            assert_eq!(allowed(&world, Source::Stale), 1, "{unusable}");
+        }
+    }
+}
+
+#[test]
 fn a_verdict_of_one_worker_stands_in_at_another() {
     let mut world = world_with(2, json!({}));
     let known = world.ask_at(0, &api_token());
