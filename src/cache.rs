@@ -253,7 +253,7 @@ impl VerificationCache {
         let entry = Rc::new(Entry::new(Rc::clone(&identity), verified));
         let record = shared::encode(key, &entry);
         self.slots.write(key, &record, host);
-        self.keep(key, entry, record.len(), host);
+        self.keep(key, entry, host);
         Some(identity)
     }
 
@@ -327,20 +327,20 @@ impl VerificationCache {
         if let Some(entry) = local.as_ref().filter(|entry| entry.is_within(self.settings.ttl, now)) {
             return Some(Rc::clone(entry));
         }
-        let shared = self.slots.read(key, host).filter(|(entry, _)| entry.is_within(life, now));
+        let shared = self.slots.read(key, host).filter(|entry| entry.is_within(life, now));
         match (local.filter(|entry| entry.is_within(life, now)), shared) {
-            (Some(local), Some((shared, _))) if shared.verified <= local.verified => Some(local),
-            (_, Some((shared, bytes))) => {
+            (Some(local), Some(shared)) if shared.verified <= local.verified => Some(local),
+            (_, Some(shared)) => {
                 let entry = Rc::new(shared);
-                self.keep(key, Rc::clone(&entry), bytes, host);
+                self.keep(key, Rc::clone(&entry), host);
                 Some(entry)
             }
             (local, None) => local,
         }
     }
 
-    fn keep(&mut self, key: &Digest, entry: Rc<Entry>, record: usize, host: &impl Host) {
-        let bytes = weight(&entry, record);
+    fn keep(&mut self, key: &Digest, entry: Rc<Entry>, host: &impl Host) {
+        let bytes = weight(&entry);
         for _ in 0..self.local.insert(*key, entry, bytes) {
             host.count(Counter::Cache(CacheEvent::Evict));
         }
@@ -370,10 +370,18 @@ fn is_of_use(claims: &Claims, verified: UnixTime, life: Duration, now: UnixTime)
     !has_expired && !now.has_passed(life, verified)
 }
 
-/// What an entry takes in memory, nearly: its strings are as long as in its record, and once more in its headers.
-fn weight(entry: &Entry, record: usize) -> usize {
-    size_of::<Entry>() + size_of::<Identity>() + size_of_val(entry.claims()) + record * 3 / 2
+/// What an entry takes in memory, nearly, with its headers, which are rendered at its first use.
+fn weight(entry: &Entry) -> usize {
+    const ALLOCATIONS: usize = 3 * 8;
+    let claims = entry.claims();
+    let text = entry.identity.jwt().map_or(0, <[u8]>::len);
+    let own = size_of::<Entry>() + size_of::<Identity>() + size_of::<Claims>() + ALLOCATIONS;
+    // A header is a name that all share, and a value of its own.
+    own + claims.heap_bytes() + text + HEADERS
 }
+
+/// What the five default headers take, of which one has a value as long as an address.
+const HEADERS: usize = 5 * (size_of::<(Rc<str>, String)>() + 16) + 32;
 
 /// What an identity depends on beside the credential: filters that differ in it, and may share a `vm_id`, must not
 /// know each other's verdicts.

@@ -193,6 +193,35 @@ impl Claims {
         Ok(claims)
     }
 
+    /// What the claims take beside their own size, nearly: each string and list with what an allocator adds.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        const ALLOCATION: usize = 8;
+        let string = |value: Option<&String>| value.map_or(0, |value| value.len() + ALLOCATION);
+        let strings = |list: Option<&Vec<String>>| {
+            list.map_or(0, |list| {
+                ALLOCATION + list.iter().map(|entry| size_of::<String>() + entry.len() + ALLOCATION).sum::<usize>()
+            })
+        };
+        let integers = |list: Option<&Vec<i64>>| list.map_or(0, |list| ALLOCATION + size_of_val(list.as_slice()));
+        let (role, issuer) = (self.role_params.as_ref(), self.issued_by.as_ref());
+        let audience = match &self.aud {
+            None => 0,
+            Some(Audience::One(audience)) => string(Some(audience)),
+            Some(Audience::Many(audiences)) => strings(Some(audiences)),
+        };
+        let texts = [&self.jti, &self.iss, &self.sub, &self.user_type, &self.email, &self.username, &self.sso_entity];
+        texts.into_iter().map(|text| string(text.as_ref())).sum::<usize>()
+            + string(self.client_name.as_ref())
+            + string(issuer.and_then(|issuer| issuer.user_type.as_ref()))
+            + string(role.and_then(|role| role.role.as_ref()))
+            + string(role.and_then(|role| role.alias.as_ref()))
+            + strings(self.user_groups.as_ref())
+            + audience
+            + integers(role.and_then(|role| role.federations.as_ref()))
+            + integers(role.and_then(|role| role.resellers_wl.as_ref()))
+            + integers(role.and_then(|role| role.resellers_bl.as_ref()))
+    }
+
     /// Writes them down for [`Self::recall`].
     pub(crate) fn record(&self) -> Vec<u8> {
         // Serialising strings and numbers into memory can't fail; an empty record is unreadable.

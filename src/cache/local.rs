@@ -21,10 +21,17 @@ pub enum Policy {
     Lfu,
 }
 
-/// What an entry weighs beside its value, in bytes: the key (32), links, its place in the hash table, and the room that
-/// tables keep free or use for the memory of evicted keys. An estimate from above for 32-bit targets and a `V` that is
-/// no larger than a few pointers; the size of a larger `V` belongs into the caller's `bytes`, thrice.
-pub const ENTRY_OVERHEAD: usize = 160;
+impl Policy {
+    /// What an entry weighs beside its value, in bytes: the key (32), links, its place in the hash table, and the room
+    /// that tables keep free or use for the memory of evicted keys. An estimate from above for 32-bit targets and a `V`
+    /// that is no larger than a few pointers; the size of a larger one belongs into the caller's `bytes`, thrice.
+    pub const fn overhead(self) -> usize {
+        match self {
+            Self::Lru => 80,
+            Self::Lfu => 160,
+        }
+    }
+}
 
 /// The part of the bound in bytes that a single entry may take: an eighth. One answer can't clear the store.
 const LARGEST_SHARE: usize = 8;
@@ -32,6 +39,7 @@ const LARGEST_SHARE: usize = 8;
 /// A bounded map of digests to values. One worker's: it isn't shared between threads.
 #[derive(Debug)]
 pub struct LocalCache<V> {
+    policy: Policy,
     store: Store<V>,
     max_entries: usize,
     max_bytes: usize,
@@ -46,7 +54,7 @@ enum Store<V> {
 #[derive(Debug, Clone)]
 struct Entry<V> {
     value: V,
-    /// With [`ENTRY_OVERHEAD`].
+    /// With [`Policy::overhead`].
     bytes: usize,
 }
 
@@ -62,7 +70,7 @@ impl<V: Clone> LocalCache<V> {
             // Of one entry there is nothing to choose, and `quick_cache` wouldn't keep any.
             Policy::Lfu | Policy::Lru => Store::Lru(Segmented::new(max_entries, max_bytes)),
         };
-        Self { store, max_entries, max_bytes }
+        Self { policy, store, max_entries, max_bytes }
     }
 
     /// The value of a key. Counts as a use of it.
@@ -84,10 +92,10 @@ impl<V: Clone> LocalCache<V> {
 
     /// Sets the value of a key and returns how many other entries had to go for it.
     ///
-    /// `bytes` is what the value weighs; [`ENTRY_OVERHEAD`] comes on top. An entry that weighs more than an eighth of
+    /// `bytes` is what the value weighs; [`Policy::overhead`] comes on top. An entry that weighs more than an eighth of
     /// the bound isn't kept; what the key had before goes in any case.
     pub fn insert(&mut self, key: Digest, value: V, bytes: usize) -> usize {
-        let bytes = bytes.saturating_add(ENTRY_OVERHEAD);
+        let bytes = bytes.saturating_add(self.policy.overhead());
         if self.max_entries == 0 || bytes > self.max_bytes / LARGEST_SHARE {
             self.remove(&key);
             return 0;
@@ -134,7 +142,7 @@ impl<V: Clone> LocalCache<V> {
         self.len() == 0
     }
 
-    /// What all entries weigh, each with its [`ENTRY_OVERHEAD`].
+    /// What all entries weigh, each with its [`Policy::overhead`].
     pub fn bytes(&self) -> usize {
         match &self.store {
             Store::Lru(store) => store.bytes(),

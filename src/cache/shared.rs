@@ -32,11 +32,11 @@ impl Slots {
         Self { prefix }
     }
 
-    /// The entry of this key, and its record's length.
-    pub(super) fn read(&self, key: &Digest, host: &impl Host) -> Option<(Entry, usize)> {
+    /// The entry of this key.
+    pub(super) fn read(&self, key: &Digest, host: &impl Host) -> Option<Entry> {
         let value = host.shared_data(&self.name(slot(key)))?;
         let (found, entry) = decode(&value.bytes)?;
-        (found == *key).then_some((entry, value.bytes.len()))
+        (found == *key).then_some(entry)
     }
 
     /// Writes an entry's record over whatever its slot holds.

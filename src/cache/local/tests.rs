@@ -35,8 +35,8 @@ fn digest(number: usize) -> Digest {
 }
 
 /// Room for this many values of no weight.
-fn room(entries: usize) -> usize {
-    entries * ENTRY_OVERHEAD
+fn room(policy: Policy, entries: usize) -> usize {
+    entries * policy.overhead()
 }
 
 fn keys<V: Clone>(cache: &LocalCache<V>, candidates: usize) -> Vec<usize> {
@@ -47,7 +47,9 @@ fn keys<V: Clone>(cache: &LocalCache<V>, candidates: usize) -> Vec<usize> {
 fn any_sequence_of_operations_keeps_both_bounds_and_every_value() {
     for policy in POLICIES {
         // Limited by entries, by bytes, and by neither alone.
-        for (max_entries, max_bytes) in [(1, 1 << 20), (7, 1 << 20), (50, 1 << 20), (1000, room(40)), (50, room(90))] {
+        for (max_entries, max_bytes) in
+            [(1, 1 << 20), (7, 1 << 20), (50, 1 << 20), (1000, room(policy, 40)), (50, room(policy, 90))]
+        {
             let mut random = Random(max_entries as u64);
             let mut cache = LocalCache::new(policy, max_entries, max_bytes);
             let mut inserted: HashMap<usize, (u64, usize)> = HashMap::new();
@@ -63,7 +65,7 @@ fn any_sequence_of_operations_keeps_both_bounds_and_every_value() {
                         let bytes = random.below(5) * random.below(300);
                         let evicted = cache.insert(key, step, bytes);
                         inserted.insert(number, (step, bytes));
-                        if bytes + ENTRY_OVERHEAD > max_bytes / 8 {
+                        if bytes + policy.overhead() > max_bytes / 8 {
                             assert_eq!((evicted, cache.peek(&key)), (0, None));
                         } else {
                             assert_eq!(cache.len(), before + usize::from(had.is_none()) - evicted);
@@ -91,7 +93,7 @@ fn any_sequence_of_operations_keeps_both_bounds_and_every_value() {
                 }
                 let kept = keys(&cache, 100);
                 assert_eq!((cache.len(), cache.is_empty()), (kept.len(), kept.is_empty()));
-                let weighs: usize = kept.iter().map(|number| inserted[number].1 + ENTRY_OVERHEAD).sum();
+                let weighs: usize = kept.iter().map(|number| inserted[number].1 + policy.overhead()).sum();
                 assert_eq!(cache.bytes(), weighs);
                 assert!(kept.iter().all(|number| cache.peek(&digest(*number)) == Some(inserted[number].0)));
             }
@@ -177,28 +179,28 @@ fn a_look_is_no_use() {
 #[test]
 fn a_value_is_replaced_where_it_is() {
     for policy in POLICIES {
-        let mut cache = LocalCache::new(policy, 10, room(80));
+        let mut cache = LocalCache::new(policy, 10, room(policy, 80));
         cache.insert(digest(0), "old", 100);
         cache.insert(digest(1), "other", 0);
         assert_eq!(cache.insert(digest(0), "new", 300), 0);
         assert_eq!((cache.get(&digest(0)), cache.len()), (Some("new"), 2));
-        assert_eq!(cache.bytes(), 300 + room(2));
+        assert_eq!(cache.bytes(), 300 + room(policy, 2));
         assert_eq!(cache.insert(digest(0), "newer", 0), 0);
-        assert_eq!((cache.get(&digest(0)), cache.bytes()), (Some("newer"), room(2)));
+        assert_eq!((cache.get(&digest(0)), cache.bytes()), (Some("newer"), room(policy, 2)));
     }
 }
 
 #[test]
 fn an_entry_larger_than_an_eighth_is_not_kept_and_ends_what_it_replaces() {
     for policy in POLICIES {
-        let mut cache = LocalCache::new(policy, 10, room(80));
-        let largest = room(10) - ENTRY_OVERHEAD;
+        let mut cache = LocalCache::new(policy, 10, room(policy, 80));
+        let largest = room(policy, 10) - policy.overhead();
         cache.insert(digest(0), 0, 0);
         assert_eq!(cache.insert(digest(1), 1, largest), 0);
         assert_eq!(cache.get(&digest(1)), Some(1));
         for bytes in [largest + 1, usize::MAX] {
             assert_eq!(cache.insert(digest(1), 2, bytes), 0);
-            assert_eq!((keys(&cache, 3), cache.bytes()), (vec![0], room(1)));
+            assert_eq!((keys(&cache, 3), cache.bytes()), (vec![0], room(policy, 1)));
         }
     }
 }
@@ -220,7 +222,7 @@ fn retain_drops_what_it_is_told_and_counts_it() {
         });
         seen.sort_unstable();
         assert_eq!((gone, seen), (5, (0..10).collect()));
-        assert_eq!((keys(&cache, 10), cache.bytes()), (vec![0, 2, 4, 6, 8], 20 + room(5)));
+        assert_eq!((keys(&cache, 10), cache.bytes()), (vec![0, 2, 4, 6, 8], 20 + room(policy, 5)));
         assert_eq!(cache.retain(|_, _| true), 0);
         assert_eq!(cache.retain(|_, _| false), 5);
         assert_eq!((cache.is_empty(), cache.bytes()), (true, 0));
@@ -230,7 +232,7 @@ fn retain_drops_what_it_is_told_and_counts_it() {
 #[test]
 fn a_store_without_room_keeps_nothing() {
     for policy in POLICIES {
-        for (max_entries, max_bytes) in [(0, 1 << 20), (10, 0), (10, room(7))] {
+        for (max_entries, max_bytes) in [(0, 1 << 20), (10, 0), (10, room(policy, 7))] {
             let mut cache = LocalCache::new(policy, max_entries, max_bytes);
             assert_eq!(cache.insert(digest(0), 0, 0), 0);
             assert_eq!((cache.get(&digest(0)), cache.len(), cache.bytes()), (None, 0, 0));
