@@ -1,1 +1,366 @@
-//! x
+//! The circuit breaker: when the service is left alone, and by which probe it is found again.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::world::{BEGIN, api_token_of};
+use super::{Answer, Outcome, World, bearer, claims, jwt};
+use crate::filter::StreamId;
+use crate::introspection::CalloutError;
+use crate::metrics::{Counter, Gauge, Outcome as End, Source};
+use crate::time::UnixTime;
+
+const DOWN: Answer = Answer::Error(CalloutError::Reset);
+
+/// Three failures open it for 60 s. Nothing is retried; a callout takes 2 s at the most, and so does a probe.
+fn world_with(workers: usize, changes: Value) -> World {
+    let mut config = json!({
+        "auth_service": {"cluster": "auth", "retries": 0},
+        "cache": {"ttl": "10s", "stale_ttl": "30m", "negative_ttl": "2s"},
+        "circuit_breaker": {"failures": 3, "open_for": "60s"},
+    });
+    config.as_object_mut().unwrap().append(&mut changes.as_object().unwrap().clone());
+    let mut world = World::with_workers(workers, config);
+    world.verify = up();
+    world.tick();
+    world.settle();
+    world
+}
+
+fn world(workers: usize) -> World {
+    world_with(workers, json!({}))
+}
+
+fn up() -> Answer {
+    let mut confirmed = claims();
+    confirmed["token_type"] = json!("api_token");
+    confirmed["exp"] = json!(BEGIN + 36_000);
+    Answer::json(&confirmed)
+}
+
+fn status(status: u16) -> Answer {
+    Answer::Body(status, String::new())
+}
+
+fn at(world: &mut World, seconds: u64) {
+    world.now = UnixTime::from_secs(BEGIN + seconds);
+    world.tick();
+}
+
+fn unavailable(retry_after: u64) -> Outcome {
+    Outcome::Denied(503, "auth_service_unavailable", Some(retry_after.to_string()))
+}
+
+fn allowed(world: &World, source: Source) -> u64 {
+    world.process.count_of(Counter::Request { outcome: End::Allow, source, reason: None })
+}
+
+/// Fails three callouts about unknown tokens, by the workers in turn.
+fn open(world: &mut World) {
+    world.verify = DOWN;
+    for number in 100..103 {
+        assert_eq!(
+            world.ask_at(number % world.workers.len(), &api_token_of(number)).code(),
+            "auth_service_unavailable"
+        );
+    }
+}
+
+/// What is being asked of the service, while nothing answers.
+fn asked(world: &World) -> Vec<usize> {
+    world
+        .pending
+        .iter()
+        .filter(|call| call.request.authorization.is_some())
+        .map(super::world::Pending::worker)
+        .collect()
+}
+
+fn send_to_all(world: &mut World, number: usize) -> Vec<StreamId> {
+    (0..world.workers.len()).map(|worker| world.send_to(worker, &api_token_of(number + worker))).collect()
+}
+
+#[test]
+fn failures_in_a_row_at_all_workers_together_open_it_and_then_nobody_asks() {
+    let mut world = world(3);
+    open(&mut world);
+    assert_eq!(world.verifications, 3);
+    for number in 0..6 {
+        assert_eq!(world.ask_at(number % 3, &api_token_of(number)), unavailable(60));
+    }
+    at(&mut world, 20);
+    assert_eq!(world.ask(&api_token_of(7)), unavailable(40));
+    world.now = world.now.after(Duration::from_millis(39_001));
+    assert_eq!(world.ask(&api_token_of(7)), unavailable(1), "a whole second, rounded up");
+    assert_eq!(world.verifications, 3);
+}
+
+#[test]
+fn a_retry_is_a_failure_too() {
+    let mut world = world_with(1, json!({"auth_service": {"cluster": "auth", "retries": 1}}));
+    world.verify = DOWN;
+    world.ask(&api_token_of(1));
+    assert_eq!(world.ask(&api_token_of(2)), unavailable(60), "the third failure opened it, so there is no fourth");
+    assert_eq!(world.verifications, 3);
+}
+
+#[test]
+fn no_question_is_asked_again_once_it_is_open() {
+    let mut world = world_with(2, json!({"auth_service": {"cluster": "auth", "retries": 3}}));
+    let first = world.send_to(0, &api_token_of(1));
+    let call = world.pending.remove(0);
+    world.verify = DOWN;
+    world.ask_at(1, &api_token_of(2));
+    assert_eq!(world.verifications, 1 + 3);
+    world.answer(&call, &DOWN);
+    assert_eq!((world.outcome(first), world.verifications), (Some(unavailable(60)), 4));
+}
+
+#[test]
+fn a_refusal_and_any_answer_but_5xx_is_no_failure_and_ends_the_row() {
+    for answer in [up(), status(401), status(403), status(400), status(404)] {
+        let mut world = world(2);
+        for round in 0..4 {
+            world.verify = DOWN;
+            for number in 0..2 {
+                world.ask_at(number, &api_token_of(10 * round + number));
+            }
+            world.verify = answer.clone();
+            world.ask(&api_token_of(10 * round + 5));
+        }
+        assert_eq!(world.verifications, 12, "{answer:?}");
+        for number in 100..110 {
+            world.ask(&api_token_of(number));
+        }
+        assert_eq!(world.verifications, 22, "{answer:?}");
+    }
+}
+
+#[test]
+fn every_kind_of_outage_is_a_failure() {
+    let no_claims = Answer::Body(200, "{}".to_owned());
+    for answer in [status(500), status(503), status(504), status(408), status(429), no_claims, Answer::TooLarge, DOWN] {
+        let mut world = world(1);
+        world.verify = answer.clone();
+        for number in 0..5 {
+            world.ask(&api_token_of(number));
+        }
+        assert_eq!(world.verifications, 3, "{answer:?}");
+    }
+}
+
+#[test]
+fn while_it_is_open_known_clients_are_served_at_once() {
+    let jwt_settings = json!({"verification": "remote"});
+    let mut world = world_with(2, json!({"jwt": jwt_settings}));
+    world.ask(&api_token_of(1));
+    at(&mut world, 11);
+    open(&mut world);
+    for worker in [0, 1] {
+        for headers in [api_token_of(1), bearer(&jwt(0))] {
+            let stream = world.send_to(worker, &headers);
+            assert_eq!(world.outcome(stream).unwrap().code(), "");
+        }
+    }
+    assert_eq!((allowed(&world, Source::Stale), allowed(&world, Source::Fallback)), (2, 2));
+    assert_eq!((world.verifications, world.process.counted_requests()), (4, world.process.requests.get()));
+}
+
+#[test]
+fn there_is_one_probe_over_all_workers_and_the_others_are_told_when_to_come_again() {
+    let mut world = world(3);
+    open(&mut world);
+    at(&mut world, 59);
+    send_to_all(&mut world, 0);
+    assert!(asked(&world).is_empty());
+    at(&mut world, 60);
+    let streams = send_to_all(&mut world, 0);
+    assert_eq!(asked(&world), [0]);
+    assert_eq!(world.outcome(streams[0]), None, "it is the probe's");
+    assert_eq!(world.outcome(streams[1]), Some(unavailable(2)), "when the probe counts as lost");
+    assert_eq!(world.outcome(streams[2]), Some(unavailable(2)));
+}
+
+#[test]
+fn a_probe_that_is_answered_closes_it_for_all_workers_at_once() {
+    for answer in [up(), status(401), status(403), status(404)] {
+        let mut world = world(3);
+        open(&mut world);
+        at(&mut world, 60);
+        send_to_all(&mut world, 0);
+        world.verify = answer.clone();
+        world.settle();
+        world.verify = up();
+        for worker in [2, 1, 0] {
+            assert_eq!(world.ask_at(worker, &api_token_of(10 + worker)).code(), "", "{answer:?}");
+        }
+        assert_eq!(world.verifications, 3 + 1 + 3, "{answer:?}");
+    }
+}
+
+#[test]
+fn a_probe_that_fails_opens_it_again_and_is_not_retried() {
+    let mut world = world_with(2, json!({"auth_service": {"cluster": "auth", "retries": 2}}));
+    world.verify = DOWN;
+    world.ask(&api_token_of(1));
+    assert_eq!(world.verifications, 3);
+    at(&mut world, 60);
+    assert_eq!(world.ask(&api_token_of(1)), unavailable(60));
+    for worker in [0, 1] {
+        assert_eq!(world.ask_at(worker, &api_token_of(2)), unavailable(60));
+    }
+    assert_eq!(world.verifications, 4);
+    at(&mut world, 119);
+    assert_eq!(world.ask_at(1, &api_token_of(2)), unavailable(1));
+    at(&mut world, 120);
+    world.verify = up();
+    assert_eq!(world.ask_at(1, &api_token_of(2)).code(), "");
+}
+
+#[test]
+fn a_refused_probe_in_the_background_ends_what_was_stale() {
+    let mut world = world(2);
+    world.ask(&api_token_of(1));
+    at(&mut world, 11);
+    open(&mut world);
+    at(&mut world, 71);
+    world.verify = status(401);
+    assert_eq!(world.ask(&api_token_of(1)).code(), "", "the last one");
+    for worker in [0, 1] {
+        assert_eq!(world.ask_at(worker, &api_token_of(1)).code(), "token_rejected");
+    }
+}
+
+#[test]
+fn a_hit_that_wants_a_refresh_can_be_the_probe() {
+    let mut world = world_with(1, json!({"cache": {"ttl": "100s", "stale_ttl": "30m"}}));
+    world.ask(&api_token_of(1));
+    at(&mut world, 30);
+    open(&mut world);
+    at(&mut world, 95);
+    let stream = world.send(&api_token_of(1));
+    assert_eq!((world.outcome(stream).unwrap().code(), asked(&world)), ("", vec![0]));
+    world.verify = up();
+    world.settle();
+    assert_eq!(world.ask(&api_token_of(2)).code(), "");
+}
+
+#[test]
+fn the_probe_counts_though_its_client_leaves() {
+    for (answer, code) in [(up(), ""), (DOWN, "auth_service_unavailable")] {
+        let mut world = world(2);
+        open(&mut world);
+        at(&mut world, 60);
+        let stream = world.send(&api_token_of(1));
+        world.end(0, stream);
+        world.verify = answer;
+        world.settle();
+        world.verify = up();
+        assert_eq!(world.ask_at(1, &api_token_of(2)).code(), code);
+    }
+}
+
+#[test]
+fn another_worker_probes_once_the_probes_worker_has_been_silent_for_too_long() {
+    let mut world = world(3);
+    open(&mut world);
+    at(&mut world, 60);
+    world.send_to(0, &api_token_of(1));
+    let lost = world.pending.remove(0);
+    at(&mut world, 61);
+    assert_eq!(world.ask_at(1, &api_token_of(2)), unavailable(1));
+    at(&mut world, 62);
+    let streams = [1, 2].map(|worker| world.send_to(worker, &api_token_of(worker)));
+    assert_eq!(asked(&world), [1]);
+    world.answer(&lost, &DOWN);
+    assert_eq!(world.outcome(streams[0]), None, "the lost one decides nothing any more");
+    world.verify = up();
+    world.settle();
+    assert_eq!(world.outcome(streams[0]).unwrap().code(), "");
+    assert_eq!(world.ask_at(2, &api_token_of(9)).code(), "");
+}
+
+#[test]
+fn answers_to_questions_from_before_it_opened_decide_nothing() {
+    let mut world = world(2);
+    let early = world.send_to(0, &api_token_of(1));
+    let another = world.send_to(0, &api_token_of(2));
+    let (call, failing) = (world.pending.remove(0), world.pending.remove(0));
+    open(&mut world);
+    world.answer(&call, &up());
+    assert_eq!(world.outcome(early).unwrap().code(), "", "a verdict all the same");
+    assert_eq!(world.ask_at(1, &api_token_of(3)), unavailable(60), "it stays open");
+    at(&mut world, 60);
+    world.send_to(1, &api_token_of(4));
+    world.answer(&failing, &DOWN);
+    assert_eq!(world.outcome(another), Some(unavailable(2)));
+    world.verify = up();
+    world.settle();
+    assert_eq!(world.ask(&api_token_of(5)).code(), "", "nor does it fail the probe");
+}
+
+#[test]
+fn neither_the_key_nor_the_revocation_list_has_to_do_with_it() {
+    let mut world = world_with(1, json!({"revocation": {"path": "/auth/blacklist"}}));
+    (world.key_fault, world.feed) = (Some(DOWN), DOWN);
+    for minute in 60..80 {
+        at(&mut world, 60 * minute);
+        world.settle();
+    }
+    assert!(world.key_fetches > 3 && world.polls > 3);
+    assert_eq!(world.ask(&api_token_of(1)).code(), "", "their failures don't open it");
+    open(&mut world);
+    (world.key_fault, world.feed) = (None, Answer::json(&json!({"cursor": "c"})));
+    let (fetches, polls) = (world.key_fetches, world.polls);
+    at(&mut world, 60 * 80 + 30);
+    world.settle();
+    assert!(world.key_fetches > fetches && world.polls > polls, "they go on while it is open");
+    assert_eq!(world.ask(&api_token_of(2)).code(), "auth_service_unavailable", "and don't close it");
+}
+
+#[test]
+fn an_hours_step_of_the_clock_either_way_means_a_probe_and_no_longer_wait() {
+    for hour in [-3600, 3600] {
+        let mut world = world_with(2, json!({"cache": {"ttl": "0s"}}));
+        at(&mut world, 7200);
+        world.settle();
+        open(&mut world);
+        at(&mut world, 7201_u64.checked_add_signed(hour).unwrap());
+        let streams = send_to_all(&mut world, 0);
+        assert_eq!(asked(&world), [0], "{hour}");
+        assert_eq!(world.outcome(streams[1]), Some(unavailable(2)));
+        at(&mut world, 7201);
+        assert_eq!(asked(&world), [0], "{hour}");
+        world.send_to(1, &api_token_of(5));
+        assert_eq!(asked(&world).len(), 2, "{hour}: nobody can tell how long the probe has been out");
+        world.verify = up();
+        world.settle();
+        assert_eq!(world.ask(&api_token_of(6)).code(), "", "{hour}");
+    }
+}
+
+#[test]
+fn it_needs_no_cache() {
+    let mut world = world_with(2, json!({"cache": {"ttl": "0s"}}));
+    open(&mut world);
+    assert_eq!(world.ask(&api_token_of(1)), unavailable(60));
+    at(&mut world, 60);
+    world.verify = up();
+    assert_eq!(world.ask_at(1, &api_token_of(1)).code(), "");
+    assert_eq!(world.ask_at(0, &api_token_of(1)).code(), "");
+    assert_eq!(world.verifications, 5);
+}
+
+#[test]
+fn at_its_defaults_it_opens_after_five_failures_for_a_minute() {
+    let mut world = World::new(json!({}));
+    world.tick();
+    world.settle();
+    world.verify = DOWN;
+    for number in 0..4 {
+        world.ask(&api_token_of(number));
+    }
+    assert_eq!(world.verifications, 5);
+    assert_eq!(world.ask(&api_token_of(9)), unavailable(60));
+}
