@@ -198,7 +198,10 @@ impl Filter {
         let (admitted, retries) = match self.breaker.admit(now, host) {
             Admission::Closed(ticket) => (ticket, retries),
             // A probe is one callout: its failure says enough.
-            Admission::Probe(ticket) => (ticket, 0),
+            Admission::Probe(ticket) => {
+                self.report_breaker(now, host);
+                (ticket, 0)
+            }
             Admission::Open { retry_after } => {
                 self.cache.leases.end(&key, now, host);
                 return Err(Some(retry_after));

@@ -301,6 +301,25 @@ fn answers_to_questions_from_before_it_opened_decide_nothing() {
 }
 
 #[test]
+fn the_gauge_follows_it() {
+    let mut world = world(2);
+    let mut states = vec![world.process.gauge(Gauge::BreakerState)];
+    open(&mut world);
+    states.push(world.process.gauge(Gauge::BreakerState));
+    at(&mut world, 60);
+    states.push(world.process.gauge(Gauge::BreakerState));
+    world.send_to(1, &api_token_of(1));
+    states.push(world.process.gauge(Gauge::BreakerState));
+    world.settle();
+    states.push(world.process.gauge(Gauge::BreakerState));
+    at(&mut world, 120);
+    world.verify = up();
+    world.ask(&api_token_of(1));
+    states.push(world.process.gauge(Gauge::BreakerState));
+    assert_eq!(states, [0, 2, 2, 1, 2, 0].map(Some));
+}
+
+#[test]
 fn neither_the_key_nor_the_revocation_list_has_to_do_with_it() {
     let mut world = world_with(1, json!({"revocation": {"path": "/auth/blacklist"}}));
     (world.key_fault, world.feed) = (Some(DOWN), DOWN);
