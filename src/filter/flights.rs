@@ -140,17 +140,20 @@ impl Filter {
         if self.waiting.len() >= MAX_WAITING {
             return self.without_service(ticket, &question, None, now, host);
         }
+        // A probe goes on in the background: who has something that may stand in needn't wait for it.
+        let breaker = self.breaker.peek(now, host);
+        if breaker.state != breaker::State::Closed
+            && let Some(progress) = self.stand_in(ticket, now, host)
+        {
+            if breaker.is_probe_due {
+                self.refresh(key, question, now, host);
+            }
+            return progress;
+        }
         if let Some(flight) = self.flights.by_key.get_mut(&key) {
             flight.streams.push(stream);
             host.count(Counter::Cache(CacheEvent::Coalesced));
             return Ok(Progress::Waits(Wait::Answer(key)));
-        }
-        // A probe in the background: who has something that may stand in needn't wait for it.
-        if self.breaker.peek(now, host).is_probe_due
-            && let Some(progress) = self.stand_in(ticket, now, host)
-        {
-            self.refresh(key, question, now, host);
-            return progress;
         }
         match self.begin(key, question.clone(), vec![stream], now, host) {
             Ok(()) => Ok(Progress::Waits(Wait::Answer(key))),

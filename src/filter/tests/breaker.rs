@@ -219,6 +219,29 @@ fn a_probe_that_fails_opens_it_again_and_is_not_retried() {
 }
 
 #[test]
+fn who_has_something_stale_sends_the_probe_and_does_not_wait_for_it() {
+    let mut world = world(2);
+    for worker in [0, 1] {
+        world.ask_at(worker, &api_token_of(1));
+    }
+    at(&mut world, 11);
+    open(&mut world);
+    at(&mut world, 71);
+    for worker in [1, 0, 1] {
+        let stream = world.send_to(worker, &api_token_of(1));
+        assert_eq!(world.outcome(stream).map(|outcome| outcome.code()), Some(""), "nor does anybody while it is out");
+    }
+    assert_eq!(asked(&world), [1]);
+    world.verify = up();
+    world.settle();
+    assert_eq!(world.ask_at(0, &api_token_of(2)).code(), "", "it is closed");
+    assert_eq!((allowed(&world, Source::Stale), world.verifications), (3, 1 + 3 + 1 + 1));
+    let stream = world.send_to(0, &api_token_of(1));
+    assert_eq!(world.outcome(stream).unwrap().code(), "");
+    assert_eq!(allowed(&world, Source::Cache), 1 + 1, "the probe's answer was kept");
+}
+
+#[test]
 fn a_refused_probe_in_the_background_ends_what_was_stale() {
     let mut world = world(2);
     world.ask(&api_token_of(1));
