@@ -29,7 +29,7 @@ use crate::introspection::{self, CalloutError, CalloutRequest, CalloutResponse, 
 use crate::jwt::UntrustedJwt;
 use crate::metrics::{CacheEvent, Counter};
 use crate::policy::{Identity, Presenter};
-use crate::time::UnixTime;
+use crate::time::{UnixTime, WORKERS_APART};
 
 /// How many questions that other workers ask are looked at in one tick.
 const LOOKS: usize = 256;
@@ -367,7 +367,11 @@ impl Filter {
     ) -> Result<Progress, Denial> {
         match &finished.finding {
             Finding::Identity(identity) => {
-                let is_purged = |feed: &Feed| feed.list.is_purged(identity.claims(), finished.began, host);
+                let is_purged = |feed: &Feed| {
+                    let by = |asked| feed.list.is_purged(identity.claims(), asked, host);
+                    // A purge of a time to come, by a clock that was set back since, would be asked about for ever.
+                    by(finished.began) && !by(now.after(WORKERS_APART))
+                };
                 match ticket.key {
                     // The service was asked before it said that older verdicts are to be forgotten.
                     Some(key) if self.feed.as_ref().is_some_and(is_purged) => {

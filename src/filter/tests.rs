@@ -11,6 +11,7 @@ mod remote;
 mod requests;
 mod revocation;
 mod service_jwts;
+mod set_back;
 mod streams;
 mod throttle;
 
