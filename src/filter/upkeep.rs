@@ -51,12 +51,13 @@ impl Feed {
 pub(super) struct Sweep {
     name: String,
     swept: Option<UnixTime>,
+    ticked: Option<UnixTime>,
     next_row: Option<u32>,
 }
 
 impl Sweep {
     pub(super) const fn new(name: String) -> Self {
-        Self { name, swept: None, next_row: None }
+        Self { name, swept: None, ticked: None, next_row: None }
     }
 
     pub(super) fn tick_period(&self) -> Option<Duration> {
@@ -145,6 +146,11 @@ impl Filter {
     }
 
     pub(super) fn sweep(&mut self, now: UnixTime, host: &impl Host) {
+        if self.sweep.ticked.replace(now).is_some_and(|last| last.is_to_come(now)) {
+            // The clock was set back: what seems to come from the future must not seem the newest when that is there.
+            self.cache.sweep_local(now, host);
+            self.sweep.next_row = Some(0);
+        }
         let Some(row) = self.sweep.next_row else {
             // A worker that has just begun has nothing to sweep yet.
             let last = *self.sweep.swept.get_or_insert(now);

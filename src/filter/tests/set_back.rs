@@ -1,4 +1,5 @@
-//! A clock that is set back by less than a verdict lives.
+//! A clock that is set back by less than a verdict lives: what was verified before seems to come from the future, and
+//! would seem the newest once that is there.
 
 use std::time::Duration;
 
@@ -33,4 +34,32 @@ fn a_purge_of_a_time_to_come_makes_no_question_endless() {
     world.answer_next();
     assert!(matches!(world.outcome(stream), Some(Outcome::Forwarded(_))), "{:?}", world.outcome(stream));
     assert_eq!(world.verifications, 1);
+}
+
+#[test]
+fn a_verdict_of_a_time_to_come_is_not_the_newest_when_that_time_is_there_and_a_refusal_is_newer() {
+    let mut world = World::with_workers(2, json!({}));
+    world.live(2 * MINUTE);
+    for worker in [0, 1] {
+        world.ask_at(worker, &api_token());
+    }
+    set_back(&mut world);
+    world.verify = Answer::Body(401, String::new());
+    assert_eq!(world.ask(&api_token()).code(), "token_rejected");
+    world.live(MINUTE + Duration::from_secs(1));
+    assert_eq!(world.ask_at(1, &api_token()).code(), "token_rejected");
+}
+
+#[test]
+fn a_verdict_of_a_time_to_come_is_not_the_newest_when_that_time_is_there_and_a_purge_is_newer() {
+    let mut world = World::new(json!({"revocation": {"path": "/auth/blacklist"}}));
+    world.live(2 * MINUTE);
+    world.ask(&api_token());
+    set_back(&mut world);
+    world.settle();
+    world.feed = purge();
+    world.live(MINUTE / 2);
+    world.verify = Answer::Body(401, String::new());
+    world.live(MINUTE / 2 + Duration::from_secs(1));
+    assert_eq!(world.ask(&api_token()).code(), "token_rejected");
 }
