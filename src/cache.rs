@@ -117,7 +117,7 @@ impl Entry {
 /// What is known of a credential.
 #[derive(Debug)]
 pub enum Lookup {
-    /// It was verified not longer than `ttl` ago. Its expiry and its revocation are the caller's to check.
+    /// It was verified not longer than `ttl` ago and has not expired. Its revocation is the caller's to check.
     Fresh(Rc<Entry>),
     /// The service refused it not longer than `negative_ttl` ago.
     Refused,
@@ -129,6 +129,7 @@ pub enum Lookup {
 #[derive(Debug)]
 pub struct VerificationCache {
     settings: config::Cache,
+    clock_skew: Duration,
     keeps_text: bool,
     scope: Sha256,
     local: LocalCache<Rc<Entry>>,
@@ -151,6 +152,7 @@ impl VerificationCache {
         let lease = config.auth_service.longest_callout();
         Self {
             settings,
+            clock_skew: config.jwt.clock_skew,
             keeps_text: config.forward_credential == ForwardCredential::VerifiedJwt,
             scope: scope(config),
             local: LocalCache::new(
@@ -323,12 +325,17 @@ impl VerificationCache {
 
     /// The entry that was verified last, if that was within `life`, from whichever level.
     fn newest(&mut self, key: &Digest, life: Duration, now: UnixTime, host: &impl Host) -> Option<Rc<Entry>> {
+        let clock_skew = self.clock_skew;
+        // One that has expired may be better known by now.
+        let is_good = |entry: &Entry, life| {
+            entry.is_within(life, now) && entry.claims().check_time(now, clock_skew).is_ok()
+        };
         let local = self.local.get(key);
-        if let Some(entry) = local.as_ref().filter(|entry| entry.is_within(self.settings.ttl, now)) {
+        if let Some(entry) = local.as_ref().filter(|entry| is_good(entry, self.settings.ttl)) {
             return Some(Rc::clone(entry));
         }
-        let shared = self.slots.read(key, host).filter(|entry| entry.is_within(life, now));
-        match (local.filter(|entry| entry.is_within(life, now)), shared) {
+        let shared = self.slots.read(key, host).filter(|entry| is_good(entry, life));
+        match (local.filter(|entry| is_good(entry, life)), shared) {
             (Some(local), Some(shared)) if shared.verified <= local.verified => Some(local),
             (_, Some(shared)) => {
                 let entry = Rc::new(shared);

@@ -4,15 +4,20 @@
 
 mod api_tokens;
 mod breaker;
+mod cache;
+mod clock;
 mod key_refetch;
 mod outage;
 mod profiles;
+mod refresh_ahead;
 mod remote;
 mod requests;
 mod revocation;
 mod service_jwts;
 mod set_back;
+mod single_flight;
 mod streams;
+mod sweep;
 mod throttle;
 
 use super::world::{self, Answer, Outcome, World, api_token, bearer, claims, jwt, jwt_of};

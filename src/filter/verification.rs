@@ -140,13 +140,6 @@ impl Filter {
         if !self.still_stands(entry, ticket, now, host) {
             return Ok(None);
         }
-        let claims = entry.identity.claims();
-        match claims.check_time(now, self.config.jwt.clock_skew) {
-            Err(error) if ticket.kind == Kind::LocalJwt => return Err(time_code(error).into()),
-            // The service may know better.
-            Err(_) => return Ok(None),
-            Ok(()) => {}
-        }
         host.count(Counter::Cache(CacheEvent::Hit));
         ticket.source = Source::Cache;
         self.admit(Rc::clone(&entry.identity), ticket, now, host).map(Some)

@@ -160,6 +160,10 @@ pub struct Process {
     pub requests: Cell<u64>,
     /// Where the next request comes from.
     pub address: RefCell<Option<String>>,
+    /// How many signatures were verified.
+    pub signatures: Cell<u64>,
+    /// How often the shared data were read.
+    pub reads: Cell<u64>,
 }
 
 impl Process {
@@ -178,10 +182,23 @@ impl Process {
     pub fn gauge(&self, gauge: Gauge) -> Option<i64> {
         self.gauges.borrow().get(&gauge).copied()
     }
+
+    /// How often this was counted.
+    pub fn times(&self, counter: Counter) -> u64 {
+        self.counted.borrow().get(&counter).copied().unwrap_or(0)
+    }
+
+    /// The shared data whose names hold this text, without those that are empty.
+    pub fn stored(&self, part: &str) -> Vec<(String, Vec<u8>)> {
+        let shared = self.shared.borrow();
+        let stored = shared.iter().filter(|(key, value)| key.contains(part) && !value.bytes.is_empty());
+        stored.map(|(key, value)| (key.clone(), value.bytes.clone())).collect()
+    }
 }
 
 impl Host for Process {
     fn shared_data(&self, key: &str) -> Option<SharedValue> {
+        self.reads.set(self.reads.get() + 1);
         self.shared.borrow().get(key).cloned()
     }
 
@@ -199,6 +216,7 @@ impl Host for Process {
     }
 
     fn verify_signature(&self, key: &PublicKey, signature: &[u8], message: &[u8]) -> Option<bool> {
+        self.signatures.set(self.signatures.get() + 1);
         Some(signature == sign(key, message))
     }
 
@@ -312,6 +330,13 @@ impl World {
     pub fn send_to(&mut self, worker: usize, headers: &[(String, Vec<u8>)]) -> StreamId {
         let stream = self.next_stream;
         self.next_stream += 1;
+        self.send_as(worker, stream, headers);
+        stream
+    }
+
+    /// A request arrives at a worker, under a number that another stream may have had.
+    pub fn send_as(&mut self, worker: usize, stream: StreamId, headers: &[(String, Vec<u8>)]) {
+        self.outcomes.remove(&stream);
         let head = RequestHead { headers };
         self.process.requests.set(self.process.requests.get() + 1);
         if let Step::Resolve(resolution) = self.workers[worker].on_request(stream, &head, self.now, &self.process).step
@@ -319,7 +344,6 @@ impl World {
             self.record(stream, resolution);
         }
         self.collect(worker);
-        stream
     }
 
     /// A request arrives, and everything that it waits for comes.
@@ -408,6 +432,21 @@ impl World {
     /// The client of a request leaves, or its response is complete.
     pub fn end(&mut self, worker: usize, stream: StreamId) {
         self.workers[worker].on_end(stream, &self.process);
+    }
+
+    /// The clock is set forward or back, in seconds.
+    pub fn step(&mut self, seconds: i64) {
+        let by = Duration::from_secs(seconds.unsigned_abs());
+        self.now = match seconds {
+            0.. => self.now.after(by),
+            _ => UnixTime::from_nanos(self.now.as_nanos() - u64::try_from(by.as_nanos()).unwrap()),
+        };
+    }
+
+    /// A worker dies, and another takes its place. What it has asked is answered to nobody.
+    pub fn restart(&mut self, worker: usize) {
+        self.workers[worker] = Filter::new(self.workers[worker].config().clone());
+        self.pending.retain(|pending| pending.worker != worker);
     }
 
     fn collect(&mut self, worker: usize) {
