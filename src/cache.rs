@@ -247,7 +247,9 @@ impl VerificationCache {
         if kind != Kind::LocalJwt && !self.refusals.withdraw(key, verified, now, host) {
             return None;
         }
-        let identity = Rc::new(if self.keeps_text { identity } else { identity.without_text() });
+        // A client's own token isn't kept.
+        let keeps_text = self.keeps_text && kind != Kind::LocalJwt;
+        let identity = Rc::new(if keeps_text { identity } else { identity.without_text() });
         let is_newer = |known: &Rc<Entry>| known.verified > verified && !known.verified.is_to_come(now);
         if self.is_off() || self.local.peek(key).as_ref().is_some_and(is_newer) {
             return Some(identity);

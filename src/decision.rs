@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::claims::Claims;
 use crate::config::{Config, ForwardCredential};
 use crate::extractor::RequestHead;
-use crate::policy::{Headers, Permit};
+use crate::policy::{Headers, Permit, Verifier};
 
 /// The reason for a denial, by its name in the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -280,10 +280,15 @@ pub fn forward(permit: &Permit, config: &Config) -> Result<Forward, Code> {
     let authorization = match config.forward_credential {
         ForwardCredential::Keep => Authorization::Keep,
         ForwardCredential::Remove => Authorization::Remove,
-        ForwardCredential::VerifiedJwt => permit
-            .identity()
-            .and_then(|identity| str::from_utf8(identity.jwt()?).ok())
-            .map_or(Authorization::Remove, |jwt| Authorization::Replace(format!("Bearer {jwt}"))),
+        ForwardCredential::VerifiedJwt => match permit.identity() {
+            // The client's own JWT is what it came with, and isn't kept with its verdict.
+            Some(identity) if identity.jwt().is_none() && matches!(identity.verifier(), Verifier::Key(_)) => {
+                Authorization::Keep
+            }
+            identity => identity
+                .and_then(|identity| str::from_utf8(identity.jwt()?).ok())
+                .map_or(Authorization::Remove, |jwt| Authorization::Replace(format!("Bearer {jwt}"))),
+        },
     };
     Ok(Forward { set, authorization })
 }
