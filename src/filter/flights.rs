@@ -307,9 +307,12 @@ impl Filter {
         for _ in 0..self.flights.elsewhere.len().min(LOOKS) {
             let Some(key) = self.flights.elsewhere.pop_front() else { return };
             let Some(flight) = self.flights.by_key.get(&key) else { continue };
-            let (kind, began) = (flight.question.kind, flight.began);
+            let (kind, mut began) = (flight.question.kind, flight.began);
             let finding = match self.cache.look_up(&key, kind, now, host) {
-                Lookup::Fresh(entry) => Some(Finding::Identity(Rc::clone(&entry.identity))),
+                Lookup::Fresh(entry) => {
+                    began = entry.verified;
+                    Some(Finding::Identity(Rc::clone(&entry.identity)))
+                }
                 Lookup::Refused => Some(Finding::Refused(Code::TokenRejected)),
                 Lookup::Miss => match self.cache.leases.asked(&key, now, host) {
                     Asked::Somebody => {

@@ -423,10 +423,13 @@ impl World {
 
     /// Every worker ticks, at the time that it is.
     pub fn tick(&mut self) {
-        for worker in 0..self.workers.len() {
-            self.workers[worker].on_tick(self.now, &self.process);
-            self.collect(worker);
-        }
+        (0..self.workers.len()).for_each(|worker| self.tick_one(worker));
+    }
+
+    /// A worker ticks, at the time that it is.
+    pub fn tick_one(&mut self, worker: usize) {
+        self.workers[worker].on_tick(self.now, &self.process);
+        self.collect(worker);
     }
 
     /// The client of a request leaves, or its response is complete.
