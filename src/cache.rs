@@ -329,9 +329,8 @@ impl VerificationCache {
     fn newest(&mut self, key: &Digest, life: Duration, now: UnixTime, host: &impl Host) -> Option<Rc<Entry>> {
         let clock_skew = self.clock_skew;
         // One that has expired may be better known by now.
-        let is_good = |entry: &Entry, life| {
-            entry.is_within(life, now) && entry.claims().check_time(now, clock_skew).is_ok()
-        };
+        let is_good =
+            |entry: &Entry, life| entry.is_within(life, now) && entry.claims().check_time(now, clock_skew).is_ok();
         let local = self.local.get(key);
         if let Some(entry) = local.as_ref().filter(|entry| is_good(entry, self.settings.ttl)) {
             return Some(Rc::clone(entry));

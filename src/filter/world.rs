@@ -183,11 +183,6 @@ impl Process {
         self.gauges.borrow().get(&gauge).copied()
     }
 
-    /// How often this was counted.
-    pub fn times(&self, counter: Counter) -> u64 {
-        self.counted.borrow().get(&counter).copied().unwrap_or(0)
-    }
-
     /// The shared data whose names hold this text, without those that are empty.
     pub fn stored(&self, part: &str) -> Vec<(String, Vec<u8>)> {
         let shared = self.shared.borrow();

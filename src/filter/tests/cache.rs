@@ -15,11 +15,11 @@ use crate::metrics::{CacheEvent, Counter, Gauge, Outcome, Source};
 const SECOND: Duration = Duration::from_secs(1);
 
 fn events(world: &World, event: CacheEvent) -> u64 {
-    world.process.times(Counter::Cache(event))
+    world.process.count_of(Counter::Cache(event))
 }
 
 fn allowed(world: &World, source: Source) -> u64 {
-    world.process.times(Counter::Request { outcome: Outcome::Allow, source, reason: None })
+    world.process.count_of(Counter::Request { outcome: Outcome::Allow, source, reason: None })
 }
 
 /// The code of a request that is answered at once; "waits": it isn't.
@@ -167,7 +167,7 @@ fn a_401_is_the_answer_for_negative_ttl_and_a_403_never() {
         source: Source::Cache,
         reason: Some(crate::decision::Code::TokenRejected),
     };
-    assert_eq!(world.process.times(denied), 2);
+    assert_eq!(world.process.count_of(denied), 2);
     world.pass(10 * SECOND);
     world.verify = Answer::json(&confirmed(json!({})));
     assert_eq!(code(&mut world, 1, &api_token()), "", "not a moment longer, and not for its being used");
@@ -322,8 +322,10 @@ fn a_worker_that_lacks_the_new_key_yet_refuses_nobody_for_another_workers_verdic
 
 #[test]
 fn verdicts_of_the_service_and_of_the_signature_do_not_stand_in_for_each_other() {
-    let mut world =
-        with_key(1, json!({"rules": [{"match": {"prefix": "/remote"}, "verification": "remote"}, {"match": {"prefix": "/"}}]}));
+    let mut world = with_key(
+        1,
+        json!({"rules": [{"match": {"prefix": "/remote"}, "verification": "remote"}, {"match": {"prefix": "/"}}]}),
+    );
     let to = |path: &str| head(&[(":path", path), ("authorization", &format!("Bearer {}", jwt(0)))]);
     world.verify = Answer::json(&claims());
     assert_eq!(at_once(&mut world, 0, &to("/local")), "");
@@ -331,8 +333,10 @@ fn verdicts_of_the_service_and_of_the_signature_do_not_stand_in_for_each_other()
     world.settle();
     assert_eq!((world.verifications, world.process.signatures.get()), (1, 1));
 
-    let mut world =
-        with_key(1, json!({"rules": [{"match": {"prefix": "/remote"}, "verification": "remote"}, {"match": {"prefix": "/"}}]}));
+    let mut world = with_key(
+        1,
+        json!({"rules": [{"match": {"prefix": "/remote"}, "verification": "remote"}, {"match": {"prefix": "/"}}]}),
+    );
     world.verify = Answer::json(&claims());
     assert_eq!(world.ask(&to("/remote")).code(), "");
     assert_eq!((at_once(&mut world, 0, &to("/local")), world.process.signatures.get()), ("", 1));
@@ -391,8 +395,7 @@ fn slots_that_hold_anything_else_are_ignored() {
     let mut world = World::new(json!({}));
     world.ask(&api_token());
     let (slot, record) = world.process.stored(".v.").remove(0);
-    let mut strangers: Vec<Vec<u8>> =
-        (0..record.len()).step_by(3).map(|length| record[..length].to_vec()).collect();
+    let mut strangers: Vec<Vec<u8>> = (0..record.len()).step_by(3).map(|length| record[..length].to_vec()).collect();
     strangers.push(vec![0xff; record.len()]);
     // Version, key, time of verification, form, and claims.
     for at in [0, 1, 32, 41, 50, record.len() - 1] {
@@ -438,7 +441,9 @@ fn filters_of_other_settings_do_not_know_each_others_verdicts() {
         assert_eq!(at_once(&mut world, 1, &api_token()), "waits", "{other}");
     }
     let mut world = World::new(json!({}));
-    world.workers.extend(World::new(json!({"rules": [{"match": {"prefix": "/"}}], "cache": {"max_entries": 7}})).workers);
+    world
+        .workers
+        .extend(World::new(json!({"rules": [{"match": {"prefix": "/"}}], "cache": {"max_entries": 7}})).workers);
     world.ask(&api_token());
     assert_eq!(at_once(&mut world, 1, &api_token()), "", "what no identity depends on");
 }

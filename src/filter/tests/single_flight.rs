@@ -80,7 +80,7 @@ fn a_thousand_requests_with_one_cold_token_make_one_callout() {
     let mut world = with_key(1, json!({}));
     let streams: Vec<_> = (0..1000).map(|_| world.send(&api_token())).collect();
     assert_eq!((world.verifications, ended(&world, &streams)), (1, 0));
-    assert_eq!(world.process.times(Counter::Cache(CacheEvent::Coalesced)), 999);
+    assert_eq!(world.process.count_of(Counter::Cache(CacheEvent::Coalesced)), 999);
     let yes = world.verify.clone();
     answer_question(&mut world, &yes);
     assert_eq!(ended(&world, &streams), 32, "of the answer's own event");
@@ -525,9 +525,12 @@ fn what_cannot_be_shared_is_asked_for_by_each_worker_in_turn() {
 
 #[test]
 fn those_who_wait_together_are_judged_by_their_own_rules() {
-    let mut world = with_key(1, json!({"rules": [
-        {"match": {"path": "/people"}, "require": {"token_types": ["access"]}},
-    ]}));
+    let mut world = with_key(
+        1,
+        json!({"rules": [
+            {"match": {"path": "/people"}, "require": {"token_types": ["access"]}},
+        ]}),
+    );
     let to = |path: &str| {
         let mut request = api_token();
         request[1].1 = path.as_bytes().to_vec();
