@@ -2,13 +2,17 @@
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, named_params, params};
 use serde_json::{Value, json};
 
 use crate::error::Error;
 use crate::options::UserSpec;
+
+/// How long a database that another service locks is waited for; as long as rusqlite has SQLite wait elsewhere.
+const BUSY_LIMIT: Duration = Duration::from_secs(5);
+const BUSY_POLL: Duration = Duration::from_millis(5);
 
 /// One connection: SQLite has one writer anyway, and a query takes microseconds.
 #[derive(Debug)]
@@ -74,7 +78,7 @@ impl Store {
             make_private(Path::new(path))?;
             Connection::open(path)?
         };
-        connection.pragma_update(None, "journal_mode", "WAL")?;
+        write_ahead(&connection)?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.execute_batch(include_str!("schema.sql"))?;
@@ -185,11 +189,30 @@ impl Store {
     }
 }
 
+/// Turns the write-ahead log on. Where another service does the same at this moment, SQLite says at once that the database
+/// is busy: it waits for locks everywhere else, but not here.
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    let deadline = Instant::now() + BUSY_LIMIT;
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && Instant::now() < deadline => {
+                std::thread::sleep(BUSY_POLL);
+            }
+            done => return done,
+        }
+    }
+}
+
 /// Makes the file with a mode that keeps others from the signing key; SQLite gives its side files the same.
+///
+/// One that exists isn't opened: closing it would release the locks that this process has on it.
 fn make_private(path: &Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
-    options.append(true).create(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
+    match options.open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map(drop),
+    }
 }
