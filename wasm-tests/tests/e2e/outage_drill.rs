@@ -1,0 +1,369 @@
+//! An outage from its beginning to its end: the auth service slow, failing, gone and back, while clients flow.
+
+use std::{
+    collections::BTreeSet,
+    ops::RangeFrom,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use http::Method;
+use serde_json::{Value, json};
+use tokio::{sync::RwLock, task::JoinSet, time::Instant};
+use wasm_tests::{
+    Connection, Response, Stack,
+    credentials::{claims, forged, now, unsigned},
+};
+
+const LOCAL_JWTS: u64 = 80;
+const REMOTE_JWTS: u64 = 80;
+/// Each is verified by an expensive hash, so ten clients share one.
+const API_TOKENS: u64 = 2;
+const CLIENTS_PER_API_TOKEN: u64 = 20;
+const KNOWN: usize = 200;
+
+const TTL: Duration = Duration::from_secs(3);
+/// Longer than every `ttl` there is.
+const GONE_FOR: Duration = Duration::from_secs(8);
+/// Between two requests of a client.
+const PAUSE: Duration = Duration::from_millis(300);
+/// Between two looks at a state that the test waits for.
+const POLL: Duration = Duration::from_millis(50);
+/// A state that hasn't come by then never will.
+const LIMIT: Duration = Duration::from_secs(60);
+
+const CLOSED: u64 = 0;
+const OPEN: u64 = 2;
+
+/// Where JWTs are verified by the service.
+const REMOTE: &str = "/remote";
+const LOCAL: &str = "/orders";
+
+/// What becomes of a client's requests, whatever the service does.
+#[derive(Clone, Copy, Debug)]
+enum Expected {
+    /// 200, as this user.
+    Served(u64),
+    /// 401, or 503 with `Retry-After`.
+    Kept,
+}
+
+#[derive(Clone, Debug)]
+struct Client {
+    what: &'static str,
+    path: &'static str,
+    authorization: String,
+    expected: Expected,
+}
+
+impl Client {
+    fn known(what: &'static str, path: &'static str, authorization: String, user: u64) -> Self {
+        Self { what, path, authorization, expected: Expected::Served(user) }
+    }
+
+    fn stranger(what: &'static str, path: &'static str, authorization: String) -> Self {
+        Self { what, path, authorization, expected: Expected::Kept }
+    }
+
+    /// One request on a connection of its own, so on any worker.
+    async fn ask(&self, stack: &Stack) -> Response {
+        stack.get(self.path).header("authorization", &self.authorization).send().await.unwrap()
+    }
+
+    /// Asks until this is the status: while the service works, a busy machine may yet make it late.
+    async fn ask_until(&self, status: u16, stack: &Stack) {
+        let what = format!("{} on {} is answered with {status}", self.what, self.path);
+        until(&what, async || self.ask(stack).await.status == status).await;
+    }
+
+    fn problem(&self, answer: &Response) -> Option<String> {
+        let is_fine = match self.expected {
+            Expected::Served(user) => {
+                answer.status == 200 && answer.identity().is_ok_and(|identity| identity["x-user-id"] == user.to_string())
+            }
+            Expected::Kept => answer.status == 401 || answer.status == 503 && answer.header("retry-after").is_some(),
+        };
+        (!is_fine).then(|| format!("{} on {}: {} {}", self.what, self.path, answer.status, answer.text()))
+    }
+}
+
+/// Clients that send one request after the other, each on its own connection.
+struct Crowd {
+    /// The requests that each has had an answer to.
+    answered: Vec<Arc<AtomicU64>>,
+    problems: Arc<Mutex<Vec<String>>>,
+    /// Ends with this.
+    _clients: JoinSet<()>,
+}
+
+impl Crowd {
+    /// A client holds the gate while its request is under way: whoever holds it alone has stopped them all.
+    async fn start(stack: &Stack, gate: &Arc<RwLock<()>>, clients: &[Client]) -> Self {
+        let problems = Arc::new(Mutex::default());
+        let mut answered = Vec::new();
+        let mut tasks = JoinSet::new();
+        for client in clients.iter().cloned() {
+            let count = Arc::new(AtomicU64::new(0));
+            answered.push(Arc::clone(&count));
+            let connection = stack.connect().await.unwrap();
+            tasks.spawn(flow(client, connection, Arc::clone(gate), count, Arc::clone(&problems)));
+        }
+        Self { answered, problems, _clients: tasks }
+    }
+
+    /// Waits until each client has had two answers from now on, none of them wrong: the second one's request was sent
+    /// after this began.
+    async fn goes_on(&self, when: &str) {
+        let counts = || self.answered.iter().map(|count| count.load(Ordering::SeqCst)).collect::<Vec<_>>();
+        let before = counts();
+        until(&format!("everybody is answered {when}"), async || {
+            self.is_well(when);
+            counts().iter().zip(&before).all(|(count, before)| *count >= before + 2)
+        })
+        .await;
+    }
+
+    /// How many answers these clients have had together.
+    fn answered(&self, clients: RangeFrom<usize>) -> u64 {
+        self.answered[clients].iter().map(|count| count.load(Ordering::SeqCst)).sum()
+    }
+
+    fn is_well(&self, when: &str) {
+        let problems = self.problems.lock().unwrap();
+        assert!(problems.is_empty(), "{when}: {} wrong answers, so {}", problems.len(), problems[0]);
+    }
+}
+
+async fn flow(
+    client: Client,
+    mut connection: Connection,
+    gate: Arc<RwLock<()>>,
+    answered: Arc<AtomicU64>,
+    problems: Arc<Mutex<Vec<String>>>,
+) {
+    loop {
+        let open = gate.read().await;
+        let answer = connection.get(client.path, &client.authorization).await;
+        let problem = match answer {
+            Ok(answer) => client.problem(&answer),
+            Err(error) => Some(format!("{} on {}: {error:#}", client.what, client.path)),
+        };
+        problems.lock().unwrap().extend(problem);
+        answered.fetch_add(1, Ordering::SeqCst);
+        drop(open);
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Looks until the state is there.
+async fn until(what: &str, mut state: impl AsyncFnMut() -> bool) {
+    let looking = async {
+        while !state().await {
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, looking).await.unwrap_or_else(|_| panic!("{what}: not within {LIMIT:?}"));
+}
+
+async fn breaker(stack: &Stack) -> u64 {
+    stack.metric("auth_breaker_state", &[]).await.unwrap()
+}
+
+/// How often the breaker has opened, also after a probe.
+fn openings(stack: &Stack) -> usize {
+    stack.envoy_log().matches("the circuit breaker is open").count()
+}
+
+/// How many verifications the service was asked for, since it was started.
+async fn verifications(stack: &Stack) -> u64 {
+    stack.counters().await.unwrap()["verify"].as_u64().unwrap()
+}
+
+async fn allowed(stack: &Stack, source: &str) -> u64 {
+    let labels = [("outcome", "allow"), ("source", source)];
+    stack.metric("auth_validation_requests_total", &labels).await.unwrap()
+}
+
+async fn break_answers(stack: &Stack, mut fault: Value) {
+    fault["on"] = "verify".into();
+    stack.fault(fault).await.unwrap();
+}
+
+async fn mint(stack: &Stack, user: u64) -> String {
+    let mut claims = claims();
+    claims["user_id"] = user.into();
+    claims["jti"] = format!("drill-{user}").into();
+    format!("Bearer {}", stack.mint_claims(&claims).await.unwrap())
+}
+
+async fn api_token(stack: &Stack, name: &str) -> (u64, String) {
+    let (id, token) = stack.api_token(name).await.unwrap();
+    (id, format!("APIKey {token}"))
+}
+
+async fn known_clients(stack: &Stack) -> Vec<Client> {
+    let mut clients = Vec::new();
+    for number in 0..LOCAL_JWTS + REMOTE_JWTS {
+        let user = 1000 + number;
+        let path = if number < LOCAL_JWTS { LOCAL } else { REMOTE };
+        let client = Client::known("a known JWT", path, mint(stack, user).await, user);
+        client.ask_until(200, stack).await;
+        clients.push(client);
+    }
+    for number in 0..API_TOKENS {
+        let (_, token) = api_token(stack, &format!("known {number}")).await;
+        let client = Client::known("a known API token", LOCAL, token, 1);
+        client.ask_until(200, stack).await;
+        clients.extend(std::iter::repeat_n(client, usize::try_from(CLIENTS_PER_API_TOKEN).unwrap()));
+    }
+    clients
+}
+
+/// Those that the service has refused before the eyes of the gateway, which had let them in before.
+async fn refused_clients(stack: &Stack) -> Vec<Client> {
+    let (id, token) = api_token(stack, "deleted").await;
+    let deleted = Client::stranger("a deleted API token", LOCAL, token);
+    let jwt = stack.login().await.unwrap().access;
+    let signed_out = Client::stranger("a JWT that was signed out", REMOTE, format!("Bearer {jwt}"));
+    let refused = vec![deleted, signed_out];
+    for client in &refused {
+        client.ask_until(200, stack).await;
+    }
+    stack.delete_api_token(id).await.unwrap();
+    let logout = stack.service_request(Method::POST, "/auth/jwt/logout").unwrap().bearer(&jwt).send().await.unwrap();
+    assert_eq!(logout.status, 204);
+    for client in &refused {
+        client.ask_until(401, stack).await;
+    }
+    refused
+}
+
+/// Those that no service has let in, or ever would.
+async fn impostors(stack: &Stack) -> Vec<Client> {
+    let good = mint(stack, 1).await;
+    let good = good.strip_prefix("Bearer ").unwrap();
+    let bearer = |jwt: String| format!("Bearer {jwt}");
+    let mut expired = claims();
+    expired["exp"] = (now() - 1).into();
+    let unsigned = unsigned(r#"{"typ":"JWT","alg":"none"}"#, &claims().to_string());
+    vec![
+        Client::stranger("an unknown API token", LOCAL, format!("APIKey 4711${}", "a1".repeat(64))),
+        Client::stranger("another's API token", LOCAL, format!("APIKey 1${}", "b2".repeat(64))),
+        Client::stranger("a forged JWT", LOCAL, bearer(forged(good).unwrap())),
+        Client::stranger("a forged JWT", REMOTE, bearer(forged(good).unwrap())),
+        Client::stranger("an unsigned JWT", LOCAL, bearer(unsigned.clone())),
+        Client::stranger("an unsigned JWT", REMOTE, bearer(unsigned)),
+        Client::stranger("an expired JWT", REMOTE, bearer(stack.mint_claims(&expired).await.unwrap())),
+        Client::stranger("garbage", LOCAL, "Bearer garbage".to_owned()),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_are_known_are_served_through_an_outage_and_nobody_else_is() {
+    let shortened = json!({
+        "auth_service": {"timeout": "2s", "retries": 1},
+        "jwt": {"public_key": {"ttl": "3s"}},
+        "cache": {"ttl": format!("{}s", TTL.as_secs()), "negative_ttl": "1s", "stale_ttl": "1h"},
+        "circuit_breaker": {"failures": 5, "open_for": "1s"},
+        "rules": [{"match": {"prefix": REMOTE}, "verification": "remote"}],
+    });
+    let mut stack = Stack::builder().concurrency(2).config(shortened).start().await.unwrap();
+
+    // All is well: everybody who will be known shows up, and those are refused who are to be.
+    let known = known_clients(&stack).await;
+    assert_eq!(known.len(), KNOWN);
+    let mut unseen = Vec::new();
+    for name in ["unseen 1", "unseen 2"] {
+        unseen.push(Client::stranger("an API token not seen before", LOCAL, api_token(&stack, name).await.1));
+    }
+    let (newcomer, remote_newcomer) = (mint(&stack, 2001).await, mint(&stack, 2002).await);
+    let refused = refused_clients(&stack).await;
+    let impostors = impostors(&stack).await;
+    let strangers = [unseen.clone(), refused.clone(), impostors.clone()].concat();
+    let gate = Arc::new(RwLock::new(()));
+    let crowd = Crowd::start(&stack, &gate, &known).await;
+    crowd.goes_on("while all is well").await;
+    until("the breaker is closed", async || breaker(&stack).await == CLOSED).await;
+
+    // Slow: later than the gateway waits.
+    break_answers(&stack, json!({"kind": "delay", "delay_ms": 10_000})).await;
+    let strange_crowd = Crowd::start(&stack, &gate, &strangers).await;
+    until("the breaker opens", async || breaker(&stack).await == OPEN).await;
+    let opened = openings(&stack);
+    until("a probe fails", async || openings(&stack) > opened).await;
+    crowd.goes_on("while the service is slow").await;
+    strange_crowd.goes_on("while the service is slow").await;
+
+    // From here on until the service is back.
+    let mut states = BTreeSet::new();
+    for fault in ["status", "reset", "garbage"] {
+        break_answers(&stack, json!({"kind": fault})).await;
+        let (asked, opened) = (verifications(&stack).await, openings(&stack));
+        until(&format!("two probes fail by {fault}"), async || {
+            states.insert(breaker(&stack).await);
+            verifications(&stack).await >= asked + 2 && openings(&stack) >= opened + 2
+        })
+        .await;
+        crowd.is_well(fault);
+        strange_crowd.is_well(fault);
+    }
+    crowd.goes_on("while the service fails").await;
+    strange_crowd.goes_on("while the service fails").await;
+
+    // Gone: its port refuses connections.
+    stack.stop_auth().await;
+    let (gone, opened) = (Instant::now(), openings(&stack));
+    until("probes fail for longer than any ttl", async || {
+        states.insert(breaker(&stack).await);
+        gone.elapsed() >= GONE_FOR && openings(&stack) >= opened + 4
+    })
+    .await;
+    crowd.goes_on("while the service is gone").await;
+    strange_crowd.goes_on("while the service is gone").await;
+    assert!(states.contains(&OPEN) && !states.contains(&CLOSED), "the breaker's states: {states:?}");
+
+    // What the answers to those rest on who need the service otherwise.
+    let need_it = usize::try_from(LOCAL_JWTS).unwrap()..;
+    let closed_gate = gate.write().await;
+    let (stale, answered) = (allowed(&stack, "stale").await, crowd.answered(need_it.clone()));
+    drop(closed_gate);
+    crowd.goes_on("long after the service went").await;
+    let closed_gate = gate.write().await;
+    assert_eq!(allowed(&stack, "stale").await - stale, crowd.answered(need_it) - answered);
+    // A JWT shows by itself whose it is: the gateway needn't have seen it before.
+    let fallback = allowed(&stack, "fallback").await;
+    let newcomers = [(LOCAL, newcomer, 2001), (REMOTE, remote_newcomer, 2002)];
+    for (path, jwt, user) in newcomers {
+        let client = Client::known("a JWT not seen before", path, jwt, user);
+        let answer = client.ask(&stack).await;
+        assert_eq!(client.problem(&answer), None);
+    }
+    assert_eq!(allowed(&stack, "fallback").await, fallback + 1);
+    until("the last probe ends", async || stack.metric("auth_callouts_in_flight", &[]).await.unwrap() == 0).await;
+    assert_eq!(breaker(&stack).await, OPEN);
+
+    // Back: the first callout closes the breaker.
+    stack.start_auth().await.unwrap();
+    let lone = &known[usize::try_from(LOCAL_JWTS).unwrap()];
+    until("the service is asked again", async || {
+        let answer = lone.ask(&stack).await;
+        assert_eq!(lone.problem(&answer), None);
+        verifications(&stack).await > 0
+    })
+    .await;
+    until("the breaker closes", async || breaker(&stack).await == CLOSED).await;
+    assert_eq!(verifications(&stack).await, 1, "callouts until the breaker closed");
+    for client in &unseen {
+        client.ask_until(200, &stack).await;
+    }
+    for client in refused.iter().chain(&impostors) {
+        client.ask_until(401, &stack).await;
+    }
+    drop(strange_crowd);
+    drop(closed_gate);
+    crowd.goes_on("after the outage").await;
+    until("the breaker stays closed", async || breaker(&stack).await == CLOSED).await;
+}
