@@ -14,7 +14,7 @@ pub(super) fn forward(machine: &Machine, stream: &Stream, forward: &Forward) -> 
     assert_ne!(stream.place, Place::Ambiguous, "an ambiguous path is let through");
     let id = forward.set.iter().find(|(name, _)| &**name == "x-user-id").map(|(_, value)| value.as_str());
     if stream.place == Place::Public || stream.is_preflight {
-        assert_eq!(forward.set, [], "an identity where none was looked for");
+        assert!(forward.set.is_empty(), "an identity where none was looked for");
         authorization(machine, stream, forward, None);
         return Outcome::Public;
     }

@@ -129,6 +129,8 @@ impl Setup {
                     "pem": pem,
                 },
             },
+            "cache": {"ttl": "0s", "negative_ttl": "0s", "stale_ttl": "0s"},
+            "circuit_breaker": {"failures": 1000},
             "api_token": {"response_format": self.format(), "header_types": types},
             "rules": [
                 {"match": {"prefix": "/public"}, "public": true},
