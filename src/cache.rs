@@ -195,11 +195,18 @@ impl VerificationCache {
             (Some(entry), refusal) if refusal.as_ref().is_none_or(|refusal| refusal.at < entry.verified) => {
                 Lookup::Fresh(entry)
             }
-            (_, Some(refusal)) if refusal.is_answer(now) => {
-                host.count(Counter::Cache(CacheEvent::Negative));
-                Lookup::Refused
+            (entry, refusal) => {
+                if entry.is_some() {
+                    // Refused in the meantime, by what another worker was told.
+                    self.local.remove(key);
+                    self.report(host);
+                }
+                if refusal.is_some_and(|refusal| refusal.is_answer(now)) {
+                    host.count(Counter::Cache(CacheEvent::Negative));
+                    return Lookup::Refused;
+                }
+                Lookup::Miss
             }
-            _ => Lookup::Miss,
         }
     }
 
@@ -415,10 +422,12 @@ fn scope(config: &Config) -> Sha256 {
     scope
 }
 
-/// Begins the names of all shared data of filters that ask the same service.
+/// Begins the names of all shared data of filters that ask the same service, and keep its verdicts as long: what one
+/// has done with, refusals and purges, another might need yet.
 pub fn prefix(config: &Config) -> String {
     let service = &config.auth_service;
-    let origin = format!("{}\0{}\0{}", service.cluster, service.authority, service.verify_path);
+    let life = VerificationCache::longest_life(&config.cache).as_millis();
+    let origin = format!("{}\0{}\0{}\0{life}", service.cluster, service.authority, service.verify_path);
     format!("authgate.{}.", short_digest(origin.as_bytes()))
 }
 

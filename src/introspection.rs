@@ -10,6 +10,9 @@ use crate::extractor::Credential;
 /// The largest answer that is read, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
 
+/// The header by which Envoy marks its own 503 for want of room.
+const OVERLOADED: &str = "x-envoy-overloaded";
+
 /// A request to the service; always a GET without a body, to the configured cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CalloutRequest {
@@ -47,6 +50,9 @@ pub enum Outage {
     /// There was no answer.
     #[error(transparent)]
     Callout(#[from] CalloutError),
+    /// Envoy has as many callouts under way as the cluster's `circuit_breakers` let it.
+    #[error("the cluster takes no more requests")]
+    Overflow,
     /// An answer that is no verdict.
     #[error("it answered with status {0}")]
     Status(u16),
@@ -65,10 +71,11 @@ pub enum Outage {
 }
 
 impl Outage {
-    /// Whether it says that the service is down, rather than that it has no answer to this one question: a client
-    /// may find one that it answers with, say, 400, and must not get the breaker to open by it.
+    /// Whether it says that the service is down, rather than that it has no answer to this one question, or that too
+    /// many are asked. A client can bring either about, and must not get the breaker to open by it, or a JWT that the
+    /// service is to verify to be taken at its signature.
     pub const fn is_down(&self) -> bool {
-        !matches!(self, Self::Status(400..=407 | 409..=428 | 430..=499))
+        !matches!(self, Self::Overflow | Self::Status(400..=407 | 409..=428 | 430..=499))
     }
 }
 
@@ -128,6 +135,7 @@ pub fn read(answer: Result<CalloutResponse, CalloutError>, format: ResponseForma
         200 => identity(&answer, format),
         401 => Ok(Verdict::Rejected),
         403 => Ok(Verdict::Forbidden),
+        503 if answer.headers.iter().any(|(name, _)| name == OVERLOADED) => Err(Outage::Overflow),
         status => Err(Outage::Status(status)),
     }
 }

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::outage::Lack;
 use super::upkeep::Feed;
 use super::{
     AT_ONCE, Call, Filter, MAX_CALLOUT_BYTES, MAX_CALLOUTS, MAX_WAITING, Progress, StreamId, Ticket, Wait, Waiting,
@@ -86,7 +87,10 @@ enum Finding {
     /// The answer is a JWT that fits no key which is known yet.
     Jwt(Vec<u8>),
     Refused(Code),
-    Outage,
+    Outage {
+        /// Whether the service is down.
+        is_down: bool,
+    },
 }
 
 /// The questions under way.
@@ -138,7 +142,7 @@ impl Filter {
         host: &impl Host,
     ) -> Result<Progress, Denial> {
         if self.waiting.len() >= MAX_WAITING {
-            return self.without_service(ticket, &question, None, now, host);
+            return self.without_service(ticket, &question, Lack::Room, now, host);
         }
         // A probe goes on in the background: who has something that may stand in needn't wait for it.
         let breaker = self.breaker.peek(now, host);
@@ -157,7 +161,7 @@ impl Filter {
         }
         match self.begin(key, question.clone(), vec![stream], now, host) {
             Ok(()) => Ok(Progress::Waits(Wait::Answer(key))),
-            Err(retry_after) => self.without_service(ticket, &question, retry_after, now, host),
+            Err(lack) => self.without_service(ticket, &question, lack, now, host),
         }
     }
 
@@ -172,8 +176,7 @@ impl Filter {
         }
     }
 
-    /// Sends a question, or finds that another worker has. `Err`: the service can't be asked, and perhaps when to
-    /// try again.
+    /// Sends a question, or finds that another worker has. `Err`: the service can't be asked.
     fn begin(
         &mut self,
         key: Digest,
@@ -181,12 +184,12 @@ impl Filter {
         streams: Vec<StreamId>,
         now: UnixTime,
         host: &impl Host,
-    ) -> Result<(), Option<Duration>> {
+    ) -> Result<(), Lack> {
         let is_full = self.flights.by_key.len() >= MAX_CALLOUTS
             || self.flights.bytes + question.bytes() > MAX_CALLOUT_BYTES
             || self.calls.len() >= MAX_CALLOUTS;
         if is_full {
-            return Err(None);
+            return Err(Lack::Room);
         }
         let retries = self.config.auth_service.retries;
         let flight = Flight { question, streams, began: now, retries, is_elsewhere: false };
@@ -207,7 +210,7 @@ impl Filter {
             }
             Admission::Open { retry_after } => {
                 self.cache.leases.end(&key, now, host);
-                return Err(Some(retry_after));
+                return Err(Lack::Service { retry_after: Some(retry_after) });
             }
         };
         let request = flight.question.request.clone();
@@ -254,7 +257,11 @@ impl Filter {
                 kept.map_or(Finding::Refused(Code::TokenRejected), Finding::Identity)
             }
             Ok(Err(finding)) => finding,
-            Err(outage) if flight.wants_retry() && self.breaker.peek(now, host).state == breaker::State::Closed => {
+            Err(outage)
+                if outage != Outage::Overflow
+                    && flight.wants_retry()
+                    && self.breaker.peek(now, host).state == breaker::State::Closed =>
+            {
                 log::debug!("auth service, trying again: {outage}");
                 flight.retries -= 1;
                 let request = flight.question.request.clone();
@@ -263,7 +270,7 @@ impl Filter {
             }
             Err(outage) => {
                 self.log_outage(&outage, now);
-                Finding::Outage
+                Finding::Outage { is_down }
             }
         };
         self.finish(key, finding, now, host);
@@ -282,7 +289,7 @@ impl Filter {
         }
         if !self.cache.is_off() {
             match finding {
-                Finding::Outage => self.cache.leases.fail(key, began, now, host),
+                Finding::Outage { is_down: true } => self.cache.leases.fail(key, began, now, host),
                 _ => self.cache.leases.end(key, began, host),
             }
         }
@@ -319,7 +326,7 @@ impl Filter {
                         self.flights.elsewhere.push_back(key);
                         continue;
                     }
-                    Asked::InVain(at) if at >= began => Some(Finding::Outage),
+                    Asked::InVain(at) if at >= began => Some(Finding::Outage { is_down: true }),
                     // It came to nothing that can be shared.
                     Asked::InVain(_) | Asked::Nobody => None,
                 },
@@ -329,8 +336,8 @@ impl Filter {
                 Some(finding) => self.take_turns(&key, streams, Finished { question, began, finding }),
                 None if streams.is_empty() => {}
                 None => {
-                    if let Err(_retry_after) = self.begin(key, question.clone(), streams.clone(), now, host) {
-                        let finding = Finding::Outage;
+                    if let Err(lack) = self.begin(key, question.clone(), streams.clone(), now, host) {
+                        let finding = Finding::Outage { is_down: matches!(lack, Lack::Service { .. }) };
                         self.take_turns(&key, streams, Finished { question, began, finding });
                     }
                 }
@@ -388,10 +395,15 @@ impl Filter {
                     let progress = self.progress(jwt, Presenter::Service, ticket, finished.began, now, host);
                     self.or_stand_in(progress, ticket, now, host)
                 }
-                Err(_) => self.without_service(ticket, &finished.question, None, now, host),
+                Err(_) => {
+                    self.without_service(ticket, &finished.question, Lack::Service { retry_after: None }, now, host)
+                }
             },
             Finding::Refused(code) => Err((*code).into()),
-            Finding::Outage => self.without_service(ticket, &finished.question, None, now, host),
+            Finding::Outage { is_down } => {
+                let lack = if *is_down { Lack::Service { retry_after: None } } else { Lack::Room };
+                self.without_service(ticket, &finished.question, lack, now, host)
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Requests that wait for a public key: held in a bounded room, looked at again whenever a key comes.
+//! Requests that wait for a public key, or for the first revocation list: held in a bounded room, looked at again whenever a key comes.
 
 use std::time::Duration;
 
@@ -36,6 +36,14 @@ pub(super) struct KeyWait {
     pub(super) tried: u64,
 }
 
+impl KeyWait {
+    /// No generation of keys.
+    pub(super) const UNTRIED: u64 = u64::MAX;
+}
+
+/// What waiting requests are looked at again for: the key's fetch and its attempt, and whether the list is there.
+type Known = (Option<UnixTime>, Attempt, bool);
+
 /// The requests that wait for a key, but for what all waiting requests have in common.
 #[derive(Debug, Default)]
 pub(super) struct KeyRoom {
@@ -44,7 +52,7 @@ pub(super) struct KeyRoom {
     /// Those that are to be looked at next, in order.
     round: std::collections::VecDeque<StreamId>,
     /// When the round was last begun, and what was known of the key then.
-    begun: Option<(UnixTime, Option<UnixTime>, Attempt)>,
+    begun: Option<(UnixTime, Known)>,
 }
 
 impl KeyRoom {
@@ -102,15 +110,13 @@ impl Filter {
             return;
         }
         let attempt = self.keys.attempt(now, host);
-        let fetched = self.keys.fetched_at();
-        let is_new = self.key_room.begun.is_none_or(|(at, known_key, known_attempt)| {
-            now.has_passed(ROUND, at) || (known_key, known_attempt) != (fetched, attempt)
-        });
+        let known = (self.keys.fetched_at(), attempt, self.awaits_list(host));
+        let is_new = self.key_room.begun.is_none_or(|(at, before)| now.has_passed(ROUND, at) || before != known);
         if is_new {
             let waits = |waiting: &Waiting| matches!(waiting.wait, Wait::Key(_));
             let round = self.waiting.iter().filter(|(_, waiting)| waits(waiting)).map(|(stream, _)| *stream);
             self.key_room.round = round.collect();
-            self.key_room.begun = Some((now, fetched, attempt));
+            self.key_room.begun = Some((now, known));
         }
         let chunk = self.key_room.round.len().min(AT_ONCE);
         let streams: Vec<StreamId> = self.key_room.round.drain(..chunk).collect();
@@ -147,6 +153,10 @@ impl Filter {
         host: &impl Host,
     ) -> Result<Progress, Denial> {
         let presenter = wait.presenter;
+        let has_time = !now.has_passed(self.config.auth_service.longest_callout(), wait.since);
+        if presenter == Presenter::Client && has_time && self.awaits_list(host) {
+            return Ok(Progress::Waits(Wait::Key(wait)));
+        }
         if wait.tried != self.keys.generation() {
             wait.tried = self.keys.generation();
             let jwt = UntrustedJwt::parse(&wait.token).map_err(|_| presenter.denied(Code::TokenMalformed))?;
@@ -165,6 +175,11 @@ impl Filter {
             return Err(self.no_key(attempt, now));
         }
         Ok(Progress::Waits(Wait::Key(wait)))
+    }
+
+    /// Whether the first revocation list is still to come.
+    pub(super) fn awaits_list(&mut self, host: &impl Host) -> bool {
+        self.feed.as_mut().is_some_and(|feed| feed.is_awaited(host))
     }
 
     fn no_key(&self, attempt: Attempt, now: UnixTime) -> Denial {

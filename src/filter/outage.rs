@@ -14,19 +14,33 @@ use crate::time::UnixTime;
 use std::rc::Rc;
 use std::time::Duration;
 
+/// Why there is no verdict of the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lack {
+    /// It is down, or the breaker says so: for so long yet.
+    Service { retry_after: Option<Duration> },
+    /// Too much is asked, or it answers other questions, but not this one. Clients can bring that about, so that it is
+    /// no reason to take a JWT at its signature.
+    Room,
+}
+
 impl Filter {
     /// In this order: a verdict of the cache within `stale_ttl`, a JWT's own signature, 503 (contract section 2).
     pub(super) fn without_service(
         &mut self,
         ticket: &mut Ticket,
         question: &Question,
-        retry_after: Option<Duration>,
+        lack: Lack,
         now: UnixTime,
         host: &impl Host,
     ) -> Result<Progress, Denial> {
         if let Some(progress) = self.stand_in(ticket, now, host) {
             return progress;
         }
+        let unavailable = Denial::from(Code::AuthServiceUnavailable);
+        let Lack::Service { retry_after } = lack else {
+            return Err(unavailable);
+        };
         let is_refused = ticket.key.is_some_and(|key| self.cache.is_refused(&key, Kind::RemoteJwt, now, host));
         if let Some(token) = question.jwt().filter(|_| !is_refused) {
             ticket.source = Source::Fallback;
@@ -35,7 +49,6 @@ impl Filter {
             return self.progress(jwt, Presenter::Client, ticket, now, now, host);
         }
         let retry_after = retry_after.or_else(|| self.breaker.rejects(now, host));
-        let unavailable = Denial::from(Code::AuthServiceUnavailable);
         Err(Denial { retry_after: retry_after.or(unavailable.retry_after), ..unavailable })
     }
 

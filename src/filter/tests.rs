@@ -1,11 +1,20 @@
 //! The machine as a whole, with a fake clock, a fake host that keeps its state, and a fake service.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    reason = "tests"
+)]
 
+mod abuse;
 mod api_tokens;
 mod breaker;
 mod cache;
 mod clock;
+mod first_list;
 mod key_refetch;
 mod outage;
 mod profiles;

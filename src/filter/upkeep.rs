@@ -25,6 +25,8 @@ pub(super) struct Feed {
     pub(super) list: Revocations,
     /// Whether it may lack what was revoked lately, as of the last tick.
     pub(super) is_stale: bool,
+    /// Whether the first poll of the process has ended.
+    has_begun: bool,
     poller: Poller,
     settings: config::Revocation,
 }
@@ -35,9 +37,16 @@ impl Feed {
         Self {
             list: Revocations::new(format!("{prefix}r."), VerificationCache::longest_life(&config.cache)),
             is_stale: true,
+            has_begun: false,
             poller: Poller::new(format!("{prefix}feed"), settings.poll_interval, lease),
             settings: settings.clone(),
         }
+    }
+
+    /// Whether the first list is still to come: what is on it must not pass meanwhile.
+    pub(super) fn is_awaited(&mut self, host: &impl Host) -> bool {
+        self.has_begun = self.has_begun || !self.poller.awaits_first(host);
+        !self.has_begun
     }
 
     /// Often enough that no interval passes without a poll.
@@ -124,6 +133,7 @@ impl Filter {
                         feed.poller.succeed(began, &changes.cursor, feed.poller.size(host), host);
                     }
                     host.count(Counter::BlacklistPoll { success: true });
+                    self.settle_key_waits(now, host);
                     return;
                 }
                 Err(busy) => busy.to_string(),
@@ -143,6 +153,7 @@ impl Filter {
         log::error!("revocation feed not read, the list stays as it is: {problem}");
         feed.poller.fail(began, false, host);
         host.count(Counter::BlacklistPoll { success: false });
+        self.settle_key_waits(now, host);
     }
 
     pub(super) fn sweep(&mut self, now: UnixTime, host: &impl Host) {

@@ -122,7 +122,10 @@ impl Filter {
             expires = jwt.claims().exp().map(UnixTime::from_secs);
         }
         let lockout = self.throttle.as_ref().zip(ticket.subject.as_ref());
-        if let Some(remaining) = lockout.and_then(|(throttle, subject)| throttle.check(subject, now, host)) {
+        if let Some(remaining) = lockout.and_then(|(throttle, subject)| throttle.check(subject, now, host))
+            // What was good lately is no guess.
+            && self.cache.stale(&key, kind, now, host).is_none()
+        {
             return Err(Denial { code: Code::TooManyFailures, retry_after: Some(remaining) });
         }
         let request = introspection::question(credential, &self.config);
@@ -173,6 +176,15 @@ impl Filter {
         now: UnixTime,
         host: &impl Host,
     ) -> Result<Progress, Denial> {
+        if presenter == Presenter::Client && self.awaits_list(host) {
+            let (token, tried) = (jwt.into_token(), KeyWait::UNTRIED);
+            return self.wait_for_key(
+                Box::new(KeyWait { token, presenter, began, since: now, tried }),
+                ticket,
+                now,
+                host,
+            );
+        }
         match self.verify(jwt, now, host) {
             Ok(identity) => self.let_in(identity, presenter, ticket, began, now, host),
             Err(jwt) => {

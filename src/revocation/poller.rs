@@ -138,6 +138,12 @@ impl Poller {
         });
     }
 
+    /// Whether there is no list yet, and the poll that may bring it hasn't ended.
+    pub fn awaits_first(&self, host: &impl Host) -> bool {
+        let record = self.read(host).0;
+        record.succeeded == UnixTime::default() && record.state != State::Ended
+    }
+
     /// Whether the list may lack what was revoked lately: no poll that began within the last two intervals has
     /// succeeded.
     pub fn is_stale(&self, now: UnixTime, host: &impl Host) -> bool {

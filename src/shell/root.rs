@@ -50,6 +50,7 @@ impl RootContext for Root {
             .and_then(|config| Ok((config, seal().map_err(|problem| format!("{SEAL_KEY}: {problem}"))?)));
         match configured {
             Ok((config, seal)) => {
+                log::info!("authgate: shared data are {}", if seal.is_some() { "sealed" } else { "not sealed" });
                 self.worker = Some(Rc::new(Worker::new(self.id, Filter::new(config), seal)));
                 hostcalls::set_tick_period(FIRST_TICK).is_ok()
             }

@@ -1,0 +1,116 @@
+//! What clients can bring about by what they send: it neither opens the breaker nor weakens a remote verification.
+
+use serde_json::json;
+
+use super::world::api_token_of;
+use super::{Answer, World, api_token, bearer, claims, jwt, jwt_of};
+use crate::introspection::{CalloutResponse, Outage, read};
+use crate::metrics::{Counter, Gauge, Source};
+
+fn remote() -> World {
+    let mut world = World::new(json!({"jwt": {"verification": "remote"}}));
+    world.tick();
+    world.settle();
+    world
+}
+
+/// Envoy's own 503 for a callout beyond the cluster's limits.
+fn overflow() -> CalloutResponse {
+    let headers = vec![("x-envoy-overloaded".to_owned(), b"true".to_vec())];
+    CalloutResponse { status: 503, headers, body: Some(Vec::new()) }
+}
+
+fn answer_all(world: &mut World, answer: &CalloutResponse) {
+    while !world.pending.is_empty() {
+        let pending = world.pending.remove(0);
+        world.workers[0].on_answer(pending.call(), Ok(answer.clone()), world.now, &world.process);
+        world.tick();
+    }
+}
+
+#[test]
+fn callouts_beyond_the_clusters_limits_open_no_breaker_and_are_not_repeated() {
+    let mut world = remote();
+    for number in 0..20 {
+        let stream = world.send(&api_token_of(number));
+        answer_all(&mut world, &overflow());
+        assert_eq!(world.outcome(stream).unwrap().code(), "auth_service_unavailable");
+    }
+    assert_eq!((world.verifications, world.process.gauge(Gauge::BreakerState)), (20, Some(0)));
+    assert_eq!(read(Ok(overflow()), crate::config::ResponseFormat::JsonBody), Err(Outage::Overflow));
+}
+
+#[test]
+fn an_overflow_or_an_odd_status_is_no_reason_to_trust_a_signature() {
+    for odd in
+        [overflow(), CalloutResponse { status: 404, ..overflow() }, CalloutResponse { status: 410, ..overflow() }]
+    {
+        let mut world = remote();
+        let stream = world.send(&bearer(&jwt(0)));
+        answer_all(&mut world, &odd);
+        assert_eq!(world.outcome(stream).unwrap().code(), "auth_service_unavailable", "{}", odd.status);
+    }
+    let mut world = remote();
+    world.verify = Answer::Body(500, String::new());
+    assert_eq!(world.ask(&bearer(&jwt(0))).code(), "", "the service is down");
+    let fallback = Counter::Request { outcome: crate::metrics::Outcome::Allow, source: Source::Fallback, reason: None };
+    assert_eq!(world.process.count_of(fallback), 1);
+}
+
+#[test]
+fn an_overflow_ends_no_verdict_that_may_stand_in() {
+    let mut world = remote();
+    world.ask(&api_token());
+    world.now = world.now.after(std::time::Duration::from_secs(400));
+    let stream = world.send(&api_token());
+    answer_all(&mut world, &overflow());
+    assert_eq!(world.outcome(stream).unwrap().code(), "");
+}
+
+#[test]
+fn a_longer_life_in_the_answer_prolongs_no_jwt() {
+    let mut world = remote();
+    let mut short = claims();
+    short["exp"] = json!(super::world::BEGIN + 30);
+    world.verify = Answer::json(&claims());
+    let token = bearer(&jwt_of(0, &short));
+    assert_eq!(world.ask(&token).code(), "");
+    world.now = world.now.after(std::time::Duration::from_secs(31));
+    assert_eq!(world.ask(&token).code(), "token_expired");
+}
+
+#[test]
+fn an_api_token_is_purged_by_its_number_also_where_the_answer_has_none() {
+    let mut world =
+        World::new(json!({"api_token": {"response_format": "json_header"}, "revocation": {"path": "/list"}}));
+    let ids = [("x-user-id", "1".to_owned()), ("x-client-id", "2".to_owned())];
+    world.verify = Answer::Headers(ids.to_vec());
+    world.key_fault = Some(Answer::json(&json!({"cursor": "1"})));
+    world.live(std::time::Duration::from_secs(1));
+    assert_eq!(world.ask(&api_token()).code(), "");
+    world.verify = Answer::Body(401, String::new());
+    world.key_fault = Some(Answer::json(&json!({"cursor": "2", "purge": [{"token_id": 7}]})));
+    assert_eq!(world.ask(&api_token()).code(), "", "cached");
+    world.live(std::time::Duration::from_secs(30));
+    assert_eq!(world.ask(&api_token()).code(), "token_rejected");
+}
+
+#[test]
+fn a_locked_address_may_have_a_token_verified_again_that_was_good_lately() {
+    let mut world = World::new(json!({"failed_auth_throttle": {"attempts": 2}}));
+    *world.process.address.borrow_mut() = Some("192.0.2.1:4711".to_owned());
+    world.ask(&api_token());
+    let valid = std::mem::replace(&mut world.verify, Answer::Body(401, String::new()));
+    for number in 10..12 {
+        assert_eq!(world.ask(&api_token_of(number)).code(), "token_rejected");
+    }
+    assert_eq!(world.ask(&api_token_of(12)).code(), "too_many_failures");
+    world.now = world.now.after(std::time::Duration::from_secs(301));
+    *world.process.address.borrow_mut() = Some("192.0.2.1:4712".to_owned());
+    for number in 20..22 {
+        world.ask(&api_token_of(number));
+    }
+    assert_eq!(world.ask(&api_token_of(22)).code(), "too_many_failures");
+    world.verify = valid;
+    assert_eq!(world.ask(&api_token()).code(), "", "no guess");
+}
