@@ -1,1 +1,179 @@
-//! x
+//! JWTs that the service verifies: `verification: remote`.
+
+use serde_json::{Value, json};
+
+use super::world::{BEGIN, api_token_of, head};
+use super::{Answer, Outcome, World, bearer, claims, jwt, jwt_of};
+use crate::metrics::{Counter, Outcome as End, Source};
+use crate::time::UnixTime;
+
+fn world_with(workers: usize, config: Value) -> World {
+    let mut world = World::with_workers(workers, config);
+    world.verify = Answer::json(&claims());
+    world.tick();
+    world.settle();
+    world
+}
+
+fn world(workers: usize) -> World {
+    world_with(workers, json!({"jwt": {"verification": "remote"}}))
+}
+
+fn with(name: &str, value: Value) -> Value {
+    let mut claims = claims();
+    claims[name] = value;
+    claims
+}
+
+fn to(path: &str, token: &str) -> Vec<(String, Vec<u8>)> {
+    head(&[(":path", path), ("authorization", &format!("Bearer {token}"))])
+}
+
+fn allowed(world: &World, source: Source) -> u64 {
+    world.process.count_of(Counter::Request { outcome: End::Allow, source, reason: None })
+}
+
+#[test]
+fn a_rule_says_otherwise_than_the_rest_either_way() {
+    for (default, rule) in [("local", "remote"), ("remote", "local")] {
+        let rules = json!([{"match": {"path": "/special"}, "verification": rule}, {"match": {"path": "/plain"}}]);
+        let mut world = world_with(1, json!({"jwt": {"verification": default}, "rules": rules}));
+        for (path, verification) in [("/special", rule), ("/plain", default), ("/", default)] {
+            let asked = world.verifications;
+            let token = jwt_of(0, &with("jti", json!(path)));
+            assert_eq!(world.ask(&to(path, &token)).code(), "");
+            assert_eq!(world.verifications - asked, usize::from(verification == "remote"), "{default} {path}");
+        }
+    }
+}
+
+#[test]
+fn the_question_is_the_jwt_as_it_came() {
+    for (types, asked) in
+        [(json!(["apikey"]), "apikey,jwt"), (json!(["jwt", "apikey"]), "jwt,apikey"), (json!(["other"]), "other,jwt")]
+    {
+        let mut world = world_with(1, json!({"jwt": {"verification": "remote"}, "api_token": {"header_types": types}}));
+        let token = jwt(0);
+        world.send(&head(&[("authorization", &format!("bEaReR {token}"))]));
+        let request = &world.pending[0].request;
+        assert_eq!(request.path, format!("/auth/verify?header_types={asked}&response_format=json_body"));
+        assert_eq!(request.authorization, Some(format!("Bearer {token}")));
+    }
+}
+
+#[test]
+fn what_cannot_be_valid_is_refused_without_a_question() {
+    let rules = json!([{"match": {"path": "/access"}, "require": {"token_types": ["access"]}}]);
+    let settings = json!({"verification": "remote", "issuers": ["us"], "audiences": ["here"]});
+    let mut world = world_with(1, json!({"jwt": settings, "rules": rules}));
+    let of = |name: &str, value: Value| {
+        let mut claims = with(name, value);
+        for (name, value) in [("iss", "us"), ("aud", "here")] {
+            claims.as_object_mut().unwrap().entry(name).or_insert(json!(value));
+        }
+        jwt_of(0, &claims)
+    };
+    for (token, code) in [
+        ("a.b.c".to_owned(), "token_malformed"),
+        (of("user_id", json!("one")), "token_malformed"),
+        (of("exp", json!(BEGIN)), "token_expired"),
+        (of("nbf", json!(BEGIN + 60)), "token_not_yet_valid"),
+        (of("token_type", json!("refresh")), "token_type_not_accepted"),
+        (of("token_type", json!("api_token")), "token_type_not_accepted"),
+        (of("iss", json!("them")), "claims_not_sufficient"),
+        (of("aud", json!(["there"])), "claims_not_sufficient"),
+    ] {
+        assert_eq!(world.ask(&to("/access", &token)).code(), code);
+    }
+    assert_eq!(world.verifications, 0);
+    assert_eq!(world.ask(&to("/access", &of("jti", json!("good")))).code(), "");
+    assert_eq!(world.verifications, 1);
+}
+
+#[test]
+fn what_the_service_answers_is_the_identity_whatever_the_token_claims() {
+    let mut world = world(1);
+    world.verify = Answer::json(&with("user_id", json!(5)));
+    let Outcome::Forwarded(headers) = world.ask(&bearer(&jwt_of(2, &with("is_admin", json!(true))))) else {
+        panic!("denied")
+    };
+    assert!(headers.contains(&("x-user-id".to_owned(), "5".to_owned())));
+    assert!(headers.contains(&("x-is-admin".to_owned(), "false".to_owned())));
+}
+
+#[test]
+fn the_types_that_are_good_for_access_are_those_of_a_jwt() {
+    for (kind, code) in [
+        ("access", ""),
+        ("api_token", ""),
+        ("technical", "token_type_not_accepted"),
+        ("refresh", "token_type_not_accepted"),
+        ("password_reset", "token_type_not_accepted"),
+    ] {
+        let mut world = world(1);
+        world.verify = Answer::json(&with("token_type", json!(kind)));
+        for _ in 0..2 {
+            assert_eq!(world.ask(&bearer(&jwt(0))).code(), code, "{kind}");
+        }
+        assert_eq!(world.verifications, 1);
+    }
+}
+
+#[test]
+fn the_service_may_refuse_what_is_well_signed() {
+    for (status, code) in [(401, "token_rejected"), (403, "forbidden_by_service")] {
+        let mut world = world(1);
+        world.verify = Answer::Body(status, String::new());
+        assert_eq!(world.ask(&bearer(&jwt(0))).code(), code);
+        assert_eq!(world.verifications, 1);
+    }
+}
+
+#[test]
+fn a_verdict_is_kept_for_all_workers() {
+    let mut world = world(2);
+    for worker in [0, 0, 1, 1] {
+        assert_eq!(world.ask_at(worker, &bearer(&jwt(0))).code(), "");
+    }
+    assert_eq!((world.verifications, allowed(&world, Source::Callout), allowed(&world, Source::Cache)), (1, 1, 3));
+}
+
+#[test]
+fn a_verdict_of_one_way_is_none_of_the_other() {
+    let rules = json!([{"match": {"path": "/remote"}, "verification": "remote"}]);
+    let (token, config) = (jwt(0), json!({"rules": rules}));
+    let mut world = world_with(2, config.clone());
+    assert_eq!(world.ask(&to("/", &token)).code(), "");
+    world.verify = Answer::Body(401, String::new());
+    for worker in [0, 1] {
+        assert_eq!(world.ask_at(worker, &to("/remote", &token)).code(), "token_rejected", "a signature is no verdict");
+        assert_eq!(world.ask_at(worker, &to("/", &token)).code(), "", "locally nobody has refused it");
+    }
+
+    let mut world = world_with(2, config);
+    let forged = jwt_of(2, &claims());
+    assert_eq!(world.ask(&to("/remote", &forged)).code(), "", "the service's own affair");
+    world.live(std::time::Duration::from_secs(10));
+    let stream = world.send(&to("/", &forged));
+    world.live(std::time::Duration::from_secs(6));
+    assert_eq!(world.outcome(stream).unwrap().code(), "signature_invalid");
+}
+
+#[test]
+fn a_jwt_in_the_answer_is_verified_with_the_key() {
+    let settings = json!({"jwt": {"verification": "remote"}, "api_token": {"response_format": "jwt_body"}});
+    let mut world = world_with(1, settings);
+    world.verify = Answer::Body(200, jwt_of(0, &with("user_id", json!(5))));
+    let Outcome::Forwarded(headers) = world.ask(&bearer(&jwt(0))) else { panic!("denied") };
+    assert!(headers.contains(&("x-user-id".to_owned(), "5".to_owned())));
+    assert_eq!(allowed(&world, Source::Callout), 1);
+    world.verify = Answer::Body(200, jwt_of(0, &with("token_type", json!("refresh"))));
+    assert_eq!(world.ask(&bearer(&jwt_of(0, &with("jti", json!("x"))))).code(), "token_type_not_accepted");
+}
+
+#[test]
+fn api_tokens_are_asked_about_in_the_same_way_as_ever() {
+    let mut world = world(1);
+    world.send(&api_token_of(3));
+    assert_eq!(world.pending[0].request.path, "/auth/verify?header_types=apikey&response_format=json_body");
+}
