@@ -1,1 +1,409 @@
-//! x
+//! The revocation list and purges: how they reach every worker, and what they end there.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::world::{BEGIN, Pending, api_token_of, head};
+use super::{Answer, Outcome, World, api_token, bearer, claims, jwt, jwt_of};
+use crate::filter::Filter;
+use crate::introspection::{CalloutError, MAX_BODY};
+use crate::metrics::{BlacklistCheck, Counter, Gauge, Outcome as End, Source};
+use crate::revocation::feed::MAX_FEED_BODY;
+use crate::time::UnixTime;
+
+const DOWN: Answer = Answer::Error(CalloutError::Reset);
+const INTERVAL: Duration = Duration::from_secs(8);
+
+/// Verdicts are good for 100 s, and stale ones for 20 min more; the list is read every 8 s.
+fn world_with(workers: usize, changes: Value) -> World {
+    let mut config = json!({
+        "cache": {"ttl": "100s", "stale_ttl": "20m"},
+        "revocation": {"path": "/auth/blacklist", "poll_interval": "8s"},
+    });
+    config.as_object_mut().unwrap().append(&mut changes.as_object().unwrap().clone());
+    let mut world = World::with_workers(workers, config);
+    world.verify = Answer::json(&confirmed());
+    world.tick();
+    world.settle();
+    world.tick();
+    world
+}
+
+fn world(workers: usize) -> World {
+    world_with(workers, json!({}))
+}
+
+fn confirmed() -> Value {
+    let mut claims = claims();
+    claims["token_type"] = json!("api_token");
+    claims
+}
+
+/// The service says this, and an interval passes.
+fn publish(world: &mut World, changes: &Value) {
+    let mut body = json!({"cursor": "c"});
+    body.as_object_mut().unwrap().append(&mut changes.as_object().unwrap().clone());
+    world.feed = Answer::json(&body);
+    world.live(INTERVAL);
+    world.feed = Answer::json(&json!({"cursor": "d"}));
+}
+
+fn at(world: &mut World, seconds: u64) {
+    world.now = UnixTime::from_secs(BEGIN + seconds);
+    world.tick();
+    world.settle();
+    world.tick();
+}
+
+fn token_of(claim: &str, value: Value) -> Vec<(String, Vec<u8>)> {
+    let mut claims = claims();
+    claims[claim] = value;
+    bearer(&jwt_of(0, &claims))
+}
+
+fn revoke_j() -> Value {
+    json!({"revoked": [{"jti": "j", "exp": BEGIN + 3600}]})
+}
+
+fn checks(world: &World, result: BlacklistCheck) -> u64 {
+    world.process.count_of(Counter::BlacklistCheck(result))
+}
+
+fn polls(world: &World, success: bool) -> u64 {
+    world.process.count_of(Counter::BlacklistPoll { success })
+}
+
+fn poll(world: &World) -> Pending {
+    world.pending.iter().find(|pending| pending.is_poll()).unwrap().clone()
+}
+
+#[test]
+fn one_worker_reads_the_list_at_once_and_then_at_least_once_an_interval() {
+    let mut world = World::with_workers(4, json!({"revocation": {"path": "/auth/blacklist", "poll_interval": "8s"}}));
+    world.tick();
+    assert_eq!((world.polls, poll(&world).request.path), (1, "/auth/blacklist".to_owned()));
+    world.settle();
+    for interval in 2..12 {
+        world.live(INTERVAL);
+        assert!((interval..=interval * 4 / 3 + 1).contains(&world.polls), "{} in {interval} intervals", world.polls);
+    }
+    while !world.pending.iter().any(Pending::is_poll) {
+        world.pass(Duration::from_secs(1));
+    }
+    assert_eq!(poll(&world).request.path, "/auth/blacklist?since=c");
+    assert_eq!(polls(&world, true), u64::try_from(world.polls).unwrap() - 1);
+}
+
+#[test]
+fn a_revoked_token_is_refused_by_every_worker_cached_or_not_until_it_expires() {
+    let mut world = world(3);
+    let token = bearer(&jwt(0));
+    for worker in [0, 1] {
+        assert_eq!(world.ask_at(worker, &token).code(), "");
+        assert_eq!(world.ask_at(worker, &api_token()).code(), "");
+    }
+    publish(&mut world, &revoke_j());
+    for seconds in [9, 90, 1000, 3599] {
+        at(&mut world, seconds);
+        for worker in [0, 1, 2] {
+            assert_eq!(world.ask_at(worker, &token), Outcome::Denied(401, "token_revoked", None));
+            assert_eq!(world.ask_at(worker, &api_token()).code(), "token_revoked");
+            assert_eq!(world.ask_at(worker, &token_of("jti", json!("other"))).code(), "");
+        }
+    }
+    at(&mut world, 3600);
+    assert_eq!(world.ask(&token).code(), "token_expired");
+    assert_eq!(world.process.counted_requests(), world.process.requests.get());
+}
+
+#[test]
+fn a_hit_asks_the_list_and_nothing_else() {
+    let mut world = world(1);
+    world.ask(&api_token());
+    publish(&mut world, &revoke_j());
+    assert_eq!(world.ask(&api_token()).code(), "token_revoked");
+    let from_cache = Counter::Request {
+        outcome: End::Deny,
+        source: Source::Cache,
+        reason: Some(crate::decision::Code::TokenRevoked),
+    };
+    assert_eq!((world.verifications, world.process.count_of(from_cache)), (1, 1));
+}
+
+#[test]
+fn a_user_who_signed_out_everywhere_loses_the_tokens_from_before() {
+    let mut world = world(2);
+    let (old, new) = (token_of("exp", json!(BEGIN + 3599)), token_of("exp", json!(BEGIN + 3600)));
+    let other = token_of("user_id", json!(2));
+    for token in [&old, &new, &other] {
+        assert_eq!(world.ask(token).code(), "");
+    }
+    publish(&mut world, &json!({"users": [{"user_id": 1, "exp_before": BEGIN + 3600}]}));
+    for worker in [0, 1] {
+        assert_eq!(world.ask_at(worker, &old).code(), "token_revoked");
+        assert_eq!(world.ask_at(worker, &new).code(), "");
+        assert_eq!(world.ask_at(worker, &other).code(), "");
+    }
+}
+
+#[test]
+fn what_is_revoked_is_not_served_stale() {
+    let mut world =
+        world_with(2, json!({"circuit_breaker": {"failures": 5}, "cache": {"ttl": "10s", "stale_ttl": "20m"}}));
+    for worker in [0, 1] {
+        world.ask_at(worker, &api_token());
+    }
+    world.verify = DOWN;
+    at(&mut world, 11);
+    assert_eq!(world.ask(&api_token()).code(), "");
+    publish(&mut world, &revoke_j());
+    for worker in [0, 1, 0, 1, 0] {
+        assert_eq!(world.ask_at(worker, &api_token()).code(), "token_revoked");
+    }
+    assert!(world.verifications < 1 + 2 * 6, "the breaker has opened");
+}
+
+#[test]
+fn what_is_revoked_is_not_let_in_by_its_signature_while_the_service_is_down() {
+    let mut world = world_with(2, json!({"jwt": {"verification": "remote"}}));
+    world.verify = DOWN;
+    assert_eq!(world.ask(&bearer(&jwt(0))).code(), "");
+    publish(&mut world, &revoke_j());
+    for worker in [0, 1] {
+        assert_eq!(world.ask_at(worker, &bearer(&jwt(0))).code(), "token_revoked");
+    }
+}
+
+#[test]
+fn what_is_revoked_while_it_waits_is_refused() {
+    let mut world = World::new(json!({"revocation": {"path": "/auth/blacklist"}}));
+    let for_key = world.send(&bearer(&jwt(0)));
+    let for_answer = world.send(&api_token());
+    world.verify = Answer::json(&confirmed());
+    world.tick();
+    let poll = poll(&world);
+    let mut list = revoke_j();
+    list["cursor"] = json!("c");
+    world.answer(&poll, &Answer::json(&list));
+    assert_eq!((world.outcome(for_key), world.outcome(for_answer)), (None, None));
+    world.settle();
+    for stream in [for_key, for_answer] {
+        assert_eq!(world.outcome(stream).unwrap().code(), "token_revoked");
+    }
+    assert_eq!(checks(&world, BlacklistCheck::Revoked), 2);
+}
+
+#[test]
+fn a_purge_leaves_others_alone() {
+    let mut world = world(1);
+    world.ask(&api_token());
+    publish(&mut world, &json!({"purge": [{"user_id": 2}, {"client_id": 1}, {"token_id": 1}]}));
+    assert_eq!((world.ask(&api_token()).code(), world.verifications), ("", 1));
+}
+
+#[test]
+fn what_was_purged_does_not_stand_in_while_the_service_is_down() {
+    let mut world = world(2);
+    for worker in [0, 1] {
+        world.ask_at(worker, &api_token());
+        assert_eq!(world.ask_at(worker, &bearer(&jwt(0))).code(), "");
+    }
+    publish(&mut world, &json!({"purge": [{"user_id": 1}]}));
+    world.verify = DOWN;
+    for worker in [0, 1, 0, 1] {
+        assert_eq!(world.ask_at(worker, &api_token()).code(), "auth_service_unavailable");
+        assert_eq!(world.ask_at(worker, &bearer(&jwt(0))).code(), "", "a signature can be verified again");
+    }
+}
+
+#[test]
+fn a_list_that_cannot_be_read_stays_as_it_is_and_is_called_stale_after_two_intervals() {
+    for fault in [DOWN, Answer::Body(503, String::new()), Answer::Body(200, "<html>".to_owned()), Answer::TooLarge] {
+        let mut world = world(2);
+        publish(&mut world, &revoke_j());
+        let (good, read) = (token_of("jti", json!("good")), polls(&world, true));
+        world.feed = fault.clone();
+        world.live(INTERVAL);
+        assert!(polls(&world, false) >= 1, "{fault:?}");
+        world.ask(&good);
+        assert_eq!((checks(&world, BlacklistCheck::Clear), checks(&world, BlacklistCheck::Stale)), (1, 0));
+        world.live(2 * INTERVAL);
+        for worker in [0, 1] {
+            assert_eq!(world.ask_at(worker, &good).code(), "", "{fault:?}");
+            assert_eq!(world.ask_at(worker, &bearer(&jwt(0))).code(), "token_revoked", "{fault:?}");
+        }
+        assert_eq!((checks(&world, BlacklistCheck::Stale), polls(&world, true)), (2, read));
+        assert_eq!(world.process.gauge(Gauge::BlacklistSize), Some(1));
+        world.feed = Answer::json(&json!({"cursor": "d"}));
+        world.live(INTERVAL);
+        world.ask(&good);
+        assert_eq!(checks(&world, BlacklistCheck::Clear), 2, "{fault:?}");
+    }
+}
+
+#[test]
+fn a_poll_is_retried_like_any_callout_and_counted_once() {
+    let mut world = World::new(json!({"revocation": {"path": "/auth/blacklist"}}));
+    world.feed = DOWN;
+    world.tick();
+    world.settle();
+    assert_eq!((world.polls, polls(&world, false)), (2, 1));
+}
+
+#[test]
+fn before_the_list_was_read_for_the_first_time_it_is_stale() {
+    let mut world = World::new(json!({"revocation": {"path": "/auth/blacklist"}}));
+    world.feed = DOWN;
+    assert_eq!(world.ask(&bearer(&jwt(0))).code(), "");
+    assert_eq!(checks(&world, BlacklistCheck::Stale), 1);
+}
+
+#[test]
+fn a_cursor_that_is_refused_means_the_whole_list_at_once() {
+    let mut world = world(1);
+    publish(&mut world, &json!({"revoked": [{"jti": "another", "exp": BEGIN + 3600}]}));
+    world.feed = Answer::Body(400, String::new());
+    while !world.pending.iter().any(Pending::is_poll) {
+        world.pass(Duration::from_secs(1));
+    }
+    let refused = poll(&world);
+    assert!(refused.request.path.contains("?since="));
+    world.answer(&refused, &Answer::Body(400, String::new()));
+    let anew = poll(&world);
+    assert_eq!(anew.request.path, "/auth/blacklist");
+    let mut list = revoke_j();
+    list["cursor"] = json!("new");
+    world.answer(&anew, &Answer::json(&list));
+    for token in [bearer(&jwt(0)), token_of("jti", json!("another"))] {
+        assert_eq!(world.ask(&token).code(), "token_revoked", "what was known stays");
+    }
+    assert_eq!((world.process.gauge(Gauge::BlacklistSize), polls(&world, false)), (Some(2), 0));
+}
+
+#[test]
+fn another_worker_reads_the_list_once_the_poller_has_been_silent_for_too_long() {
+    let mut world = World::with_workers(2, json!({"revocation": {"path": "/auth/blacklist"}}));
+    world.tick();
+    let lost = poll(&world);
+    world.pending.retain(|pending| !pending.is_poll());
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.polls, 1);
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.polls, 2);
+    world.settle();
+    let mut late = revoke_j();
+    late["cursor"] = json!("late");
+    world.answer(&lost, &Answer::json(&late));
+    assert_eq!(world.ask_at(1, &bearer(&jwt(0))).code(), "token_revoked", "what it brings late holds all the same");
+}
+
+#[test]
+fn a_worker_that_starts_later_knows_the_list_at_once() {
+    let mut world = world(1);
+    publish(&mut world, &revoke_j());
+    world.workers.push(Filter::new(world.workers[0].config().clone()));
+    world.tick();
+    assert_eq!(world.ask_at(1, &bearer(&jwt(0))).code(), "token_revoked");
+}
+
+#[test]
+fn the_list_is_asked_where_nothing_is_cached() {
+    let mut world = world_with(2, json!({"cache": {"ttl": "0s"}}));
+    publish(&mut world, &revoke_j());
+    for worker in [0, 1] {
+        assert_eq!(world.ask_at(worker, &bearer(&jwt(0))).code(), "token_revoked");
+        assert_eq!(world.ask_at(worker, &api_token()).code(), "token_revoked");
+    }
+}
+
+#[test]
+fn the_metrics_tell_the_lists_size_and_what_it_said() {
+    let mut world = world(2);
+    assert_eq!(world.process.gauge(Gauge::BlacklistSize), Some(0));
+    let users = json!([{"user_id": 5, "exp_before": BEGIN + 3600}]);
+    publish(&mut world, &json!({"revoked": [{"jti": "j", "exp": BEGIN + 3600}], "users": users}));
+    assert_eq!(world.process.gauge(Gauge::BlacklistSize), Some(2));
+    world.ask(&bearer(&jwt(0)));
+    world.ask(&token_of("jti", json!("good")));
+    world.ask(&token_of("jti", json!("good")));
+    world.ask(&head(&[]));
+    let counted = [BlacklistCheck::Revoked, BlacklistCheck::Clear, BlacklistCheck::Stale].map(|it| checks(&world, it));
+    assert_eq!(counted, [1, 2, 0]);
+}
+
+#[test]
+fn only_the_list_may_be_large() {
+    let mut world = World::new(json!({"revocation": {"path": "/auth/blacklist"}}));
+    world.send(&api_token_of(1));
+    world.tick();
+    let limits: Vec<_> = world
+        .pending
+        .iter()
+        .map(|call| (call.request.path.as_str(), world.workers[0].body_limit(call.call())))
+        .collect();
+    assert_eq!(limits.len(), 3);
+    for (path, limit) in limits {
+        let expected = if path.starts_with("/auth/blacklist") { MAX_FEED_BODY } else { MAX_BODY };
+        assert_eq!(limit, expected, "{path}");
+    }
+}
+
+#[test]
+fn no_hours_step_of_the_clock_makes_a_revoked_token_good() {
+    let long = json!(BEGIN + 36_000);
+    let mut world = world(2);
+    at(&mut world, 7200);
+    let mut known = confirmed();
+    known["exp"] = long.clone();
+    world.verify = Answer::json(&known);
+    let token = token_of("exp", long.clone());
+    for worker in [0, 1] {
+        assert_eq!(world.ask_at(worker, &token).code(), "");
+        assert_eq!(world.ask_at(worker, &api_token()).code(), "");
+    }
+    publish(&mut world, &json!({"revoked": [{"jti": "j", "exp": long}]}));
+    for seconds in [3610, 7210, 10_810, 7212] {
+        world.now = UnixTime::from_secs(BEGIN + seconds);
+        for worker in [0, 1] {
+            assert_eq!(world.ask_at(worker, &token).code(), "token_revoked", "{seconds}");
+            assert_eq!(world.ask_at(worker, &api_token()).code(), "token_revoked", "{seconds}");
+        }
+        world.live(Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn after_an_hours_step_of_the_clock_either_way_the_list_is_read_on() {
+    for (hour, path) in [(-3600, "/auth/blacklist"), (3600, "/auth/blacklist?since=c")] {
+        let mut world = world(2);
+        at(&mut world, 7200);
+        at(&mut world, 7201);
+        assert!(!world.pending.iter().any(Pending::is_poll));
+        world.now = UnixTime::from_secs((BEGIN + 7201).checked_add_signed(hour).unwrap());
+        world.tick();
+        assert_eq!(poll(&world).request.path, path, "at once");
+        world.settle();
+        let polls = world.polls;
+        world.live(2 * INTERVAL);
+        assert!((2..=4).contains(&(world.polls - polls)), "and then as often as ever");
+    }
+}
+
+#[test]
+fn a_purge_of_an_hour_when_the_clock_was_fast_holds_when_it_is_right_again() {
+    let mut world = world(2);
+    let mut known = confirmed();
+    known["exp"] = json!(BEGIN + 36_000);
+    world.verify = Answer::json(&known);
+    for worker in [0, 1] {
+        world.ask_at(worker, &api_token());
+    }
+    world.now = UnixTime::from_secs(BEGIN + 3600);
+    publish(&mut world, &json!({"purge": [{"user_id": 1}]}));
+    world.now = UnixTime::from_secs(BEGIN + 20);
+    world.verify = Answer::Body(401, String::new());
+    for worker in [0, 1] {
+        assert_eq!(world.ask_at(worker, &api_token()).code(), "token_rejected");
+    }
+}
