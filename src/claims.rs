@@ -149,6 +149,17 @@ pub struct Claims {
     federation_id: Option<i64>,
 }
 
+/// What a credential says of itself, which holds beside the service's answer about it: some formats leave it out.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OwnClaims {
+    /// The `exp` of a JWT, in seconds since the epoch.
+    pub exp: Option<u64>,
+    /// The `jti` of a JWT.
+    pub jti: Option<String>,
+    /// The number before the `$` of an API token.
+    pub token_id: Option<i64>,
+}
+
 /// Not a claim set of the contract.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClaimsError {
@@ -232,6 +243,13 @@ impl Claims {
     /// send, since an answer in headers has no `exp`.
     pub(crate) fn recall(record: &[u8]) -> Option<Self> {
         serde_json::from_slice(record).ok()
+    }
+
+    /// Adds what the credential says of itself. The earlier expiry counts.
+    pub(crate) fn narrow(&mut self, own: &OwnClaims) {
+        self.exp = self.exp.into_iter().chain(own.exp).min();
+        self.jti = own.jti.clone().or_else(|| self.jti.take());
+        self.token_id = self.token_id.or(own.token_id);
     }
 
     /// Expiry, in seconds since the epoch. Only an answer in headers has none.

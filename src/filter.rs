@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use crate::breaker::{self, Breaker};
 use crate::cache::{self, Digest, Kind, VerificationCache};
-use crate::claims::TimeError;
+use crate::claims::{OwnClaims, TimeError};
 use crate::config::Config;
 use crate::decision::{self, Client, Code, Denial, Forward, Response};
 use crate::extractor::{self, RequestHead};
@@ -136,6 +136,8 @@ struct Ticket {
     kind: Kind,
     /// The credential, where its verdict may be kept.
     key: Option<Digest>,
+    /// What the credential says of itself, where the service is asked about it.
+    own: OwnClaims,
     /// Whose failure it counts as.
     subject: Option<Subject>,
 }
@@ -238,6 +240,7 @@ impl Filter {
             source: Source::None,
             kind: Kind::Other,
             key: None,
+            own: OwnClaims::default(),
             subject: None,
         };
         let progress = self.decide(stream, head, &mut ticket, now, host);

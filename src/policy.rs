@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
-use crate::claims::{Claims, TokenType};
+use crate::claims::{Claims, OwnClaims, TokenType};
 use crate::config::{Config, Jwt};
 use crate::decision::Code;
 use crate::introspection::Confirmed;
@@ -58,9 +58,11 @@ impl Identity {
         self.headers.get_or_init(|| render(&self.claims)).clone()
     }
 
-    /// The same, known by a question to the service: its JWT may be signed, but the answer is what counts.
+    /// The same, known by a question to the service about a credential that says this of itself: its JWT may be
+    /// signed, but the answer is what counts.
     #[must_use]
-    pub fn by_service(self) -> Self {
+    pub fn by_service(mut self, own: &OwnClaims) -> Self {
+        self.claims.narrow(own);
         Self { verifier: Verifier::Service, ..self }
     }
 

@@ -24,6 +24,7 @@ use super::{
 use crate::breaker::{self, Admission};
 use crate::cache::leases::Asked;
 use crate::cache::{Digest, Kind, Lookup};
+use crate::claims::OwnClaims;
 use crate::decision::{Code, Denial};
 use crate::host::Host;
 use crate::introspection::{self, CalloutError, CalloutRequest, CalloutResponse, Outage, Verdict};
@@ -40,8 +41,8 @@ const LOOKS: usize = 256;
 pub(super) struct Question {
     pub(super) kind: Kind,
     pub(super) request: CalloutRequest,
-    /// The expiry that a JWT claims.
-    pub(super) expires: Option<UnixTime>,
+    /// What the credential says of itself.
+    pub(super) own: OwnClaims,
 }
 
 impl Question {
@@ -236,7 +237,7 @@ impl Filter {
                 Ok(jwt) => match jwt.claims().check_time(now, self.config.jwt.clock_skew) {
                     Err(error) => Err(Outage::Jwt(error.to_string())),
                     Ok(()) => match self.verify(jwt, now, host) {
-                        Ok(identity) => Ok(Ok(identity.by_service())),
+                        Ok(identity) => Ok(Ok(identity)),
                         Err(_) => Ok(Err(Finding::Jwt(token))),
                     },
                 },
@@ -253,6 +254,7 @@ impl Filter {
         let finding = match finding {
             Ok(Ok(identity)) => {
                 let (kind, began) = (flight.question.kind, flight.began);
+                let identity = identity.by_service(&flight.question.own);
                 let kept = self.cache.store(key, kind, identity, began, now, host);
                 kept.map_or(Finding::Refused(Code::TokenRejected), Finding::Identity)
             }
@@ -285,7 +287,8 @@ impl Filter {
         let Flight { question, streams, began, .. } = flight;
         if let Finding::Refused(code) = finding {
             let is_401 = code.status() == 401;
-            self.cache.refuse((key, question.kind), is_401, question.expires, (began, now), host);
+            let expires = question.own.exp.map(UnixTime::from_secs);
+            self.cache.refuse((key, question.kind), is_401, expires, (began, now), host);
         }
         if !self.cache.is_off() {
             match finding {

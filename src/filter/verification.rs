@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::flights::Question;
 use super::{Filter, KeyWait, Progress, StreamId, Ticket, time_code};
 use crate::cache::{Entry, Kind, Lookup};
+use crate::claims::OwnClaims;
 use crate::config::Verification;
 use crate::decision::{Code, Denial};
 use crate::extractor::{self, Credential, RequestHead};
@@ -97,9 +98,8 @@ impl Filter {
             Lookup::Fresh(entry) => {
                 if let Some(permit) = self.recall(&entry, ticket, now, host)? {
                     if self.cache.wants_refresh(&entry, now) {
-                        let expires = entry.identity.claims().exp().map(UnixTime::from_secs);
                         let request = introspection::question(credential, &self.config);
-                        self.refresh(key, Question { kind, request, expires }, now, host);
+                        self.refresh(key, Question { kind, request, own: own_claims(credential) }, now, host);
                     }
                     return Ok(Progress::Done(permit));
                 }
@@ -113,13 +113,11 @@ impl Filter {
         if !self.cache.is_off() {
             host.count(Counter::Cache(CacheEvent::Miss));
         }
-        let mut expires = None;
         if let Credential::Jwt(token) = credential {
             // What can't be valid need not be asked about.
             let jwt = UntrustedJwt::parse(token).map_err(|_| Code::TokenMalformed)?;
             jwt.claims().check_time(now, self.config.jwt.clock_skew).map_err(time_code)?;
             policy::precheck(jwt.claims(), self.require(ticket.rule), &self.config)?;
-            expires = jwt.claims().exp().map(UnixTime::from_secs);
         }
         let lockout = self.throttle.as_ref().zip(ticket.subject.as_ref());
         if let Some(remaining) = lockout.and_then(|(throttle, subject)| throttle.check(subject, now, host))
@@ -129,7 +127,8 @@ impl Filter {
             return Err(Denial { code: Code::TooManyFailures, retry_after: Some(remaining) });
         }
         let request = introspection::question(credential, &self.config);
-        self.ask(stream, key, Question { kind, request, expires }, ticket, now, host)
+        ticket.own = own_claims(credential);
+        self.ask(stream, key, Question { kind, request, own: ticket.own.clone() }, ticket, now, host)
     }
 
     /// Lets a verdict of the cache be checked against everything that may have changed since. `None`: it is void.
@@ -216,7 +215,7 @@ impl Filter {
     ) -> Result<Progress, Denial> {
         let identity = match presenter {
             Presenter::Client => identity,
-            Presenter::Service => identity.by_service(),
+            Presenter::Service => identity.by_service(&ticket.own),
         };
         let is_fallback = ticket.source == Source::Fallback;
         if is_fallback && ticket.key.is_some_and(|key| self.cache.is_refused(&key, ticket.kind, now, host)) {
@@ -294,5 +293,19 @@ impl Filter {
                 denial
             }
         }
+    }
+}
+
+fn own_claims(credential: Credential<'_>) -> OwnClaims {
+    match credential {
+        Credential::Jwt(token) => UntrustedJwt::parse(token).map_or_else(
+            |_| OwnClaims::default(),
+            |jwt| OwnClaims { exp: jwt.claims().exp(), jti: jwt.claims().jti().map(str::to_owned), token_id: None },
+        ),
+        Credential::ApiToken(token) => {
+            let token_id = token.split_once('$').and_then(|(id, _)| id.parse().ok());
+            OwnClaims { token_id, ..OwnClaims::default() }
+        }
+        Credential::Other(_) => OwnClaims::default(),
     }
 }

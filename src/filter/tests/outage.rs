@@ -169,6 +169,22 @@ fn no_stale_verdict_outlives_the_expiry_of_its_token() {
 }
 
 #[test]
+fn a_jwt_expires_in_an_outage_like_at_any_other_time() {
+    let mut world = remote_world(1);
+    let mut short = claims();
+    short["exp"] = json!(BEGIN + 30);
+    let token = bearer(&jwt_of(0, &short));
+    world.ask(&token);
+    world.verify = DOWN;
+    at(&mut world, 29);
+    let stream = world.send(&token);
+    world.now = UnixTime::from_secs(BEGIN + 30);
+    world.settle();
+    assert_eq!(world.outcome(stream).unwrap().code(), "token_expired");
+    assert_eq!(world.ask(&token).code(), "token_expired");
+}
+
+#[test]
 fn an_explicit_refusal_ends_what_could_be_stale_in_every_worker() {
     for (refusal, code) in [(401, "token_rejected"), (403, "forbidden_by_service")] {
         for refuses in [0, 1] {

@@ -172,6 +172,32 @@ fn a_jwt_in_the_answer_is_verified_with_the_key() {
 }
 
 #[test]
+fn the_expiry_of_the_token_holds_whatever_the_answer_says_of_it() {
+    let token = bearer(&jwt_of(0, &with("exp", json!(BEGIN + 30))));
+    let mut later = claims();
+    later["exp"] = json!(BEGIN + 7200);
+    for (format, answer) in [
+        ("json_body", Answer::json(&later)),
+        ("jwt_body", Answer::Body(200, jwt_of(0, &later))),
+        // Signed with a key that has yet to be fetched.
+        ("jwt_body", Answer::Body(200, jwt_of(1, &later))),
+    ] {
+        let settings = json!({"jwt": {"verification": "remote"}, "api_token": {"response_format": format}});
+        let mut world = world_with(2, settings);
+        world.now = UnixTime::from_secs(BEGIN + 10);
+        (world.verify, world.serves) = (answer, 1);
+        assert_eq!(world.ask(&token).code(), "", "{format}");
+        world.now = UnixTime::from_secs(BEGIN + 29);
+        assert_eq!(world.ask_at(1, &token).code(), "", "{format}");
+        world.now = UnixTime::from_secs(BEGIN + 30);
+        for worker in [0, 1] {
+            assert_eq!(world.ask_at(worker, &token).code(), "token_expired", "{format}");
+        }
+        assert_eq!(world.verifications, 1);
+    }
+}
+
+#[test]
 fn api_tokens_are_asked_about_in_the_same_way_as_ever() {
     let mut world = world(1);
     world.send(&api_token_of(3));

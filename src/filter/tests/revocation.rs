@@ -195,6 +195,31 @@ fn what_is_revoked_while_it_waits_is_refused() {
 }
 
 #[test]
+fn the_token_that_the_service_was_asked_about_is_revoked_by_its_own_name() {
+    let mut world = world_with(1, json!({"jwt": {"verification": "remote"}}));
+    let mut nameless = claims();
+    nameless.as_object_mut().unwrap().remove("jti");
+    world.verify = Answer::json(&nameless);
+    assert_eq!(world.ask(&bearer(&jwt(0))).code(), "");
+    publish(&mut world, &revoke_j());
+    assert_eq!(world.ask(&bearer(&jwt(0))).code(), "token_revoked");
+}
+
+#[test]
+fn a_purge_by_token_needs_no_help_of_the_answers_format() {
+    let mut world = world_with(2, json!({"api_token": {"response_format": "json_header"}}));
+    world.verify = Answer::Headers(vec![("x-user-id", "1".to_owned()), ("x-client-id", "2".to_owned())]);
+    for worker in [0, 1] {
+        assert_eq!(world.ask_at(worker, &api_token()).code(), "");
+    }
+    publish(&mut world, &json!({"purge": [{"token_id": 7}]}));
+    world.verify = Answer::Body(401, String::new());
+    for worker in [0, 1] {
+        assert_eq!(world.ask_at(worker, &api_token()).code(), "token_rejected");
+    }
+}
+
+#[test]
 fn a_purge_leaves_others_alone() {
     let mut world = world(1);
     world.ask(&api_token());
