@@ -293,10 +293,11 @@ impl VerificationCache {
         self.refusals.add(Refusal { key: *key, at: began, negative_until: now.after(negative), until }, now, host);
     }
 
-    /// Drops an entry of this worker and of the slots: it was revoked, purged, or its key is not accepted any more.
-    pub fn forget(&mut self, key: &Digest, host: &impl Host) {
+    /// Drops the entry of this worker and that of the slots, unless that is newer than `verified`: it was purged, or its
+    /// key is not accepted any more.
+    pub fn forget(&mut self, key: &Digest, verified: UnixTime, host: &impl Host) {
         self.local.remove(key);
-        self.slots.clear_if(key, |_| true, host);
+        self.slots.clear_if(key, |known| known <= verified, host);
         self.report(host);
     }
 

@@ -94,21 +94,24 @@ impl Filter {
         ticket.source = Source::Callout;
         let key = self.cache.digest(kind, bytes);
         ticket.key = Some(key);
-        match self.cache.look_up(&key, kind, now, host) {
-            Lookup::Fresh(entry) => {
-                if let Some(permit) = self.recall(&entry, ticket, now, host)? {
-                    if self.cache.wants_refresh(&entry, now) {
-                        let request = introspection::question(credential, &self.config);
-                        self.refresh(key, Question { kind, request, own: own_claims(credential) }, now, host);
+        // Where this worker's entry is void, another worker may have brought a newer one.
+        for _ in 0..2 {
+            match self.cache.look_up(&key, kind, now, host) {
+                Lookup::Fresh(entry) => {
+                    if let Some(permit) = self.recall(&entry, ticket, now, host)? {
+                        if self.cache.wants_refresh(&entry, now) {
+                            let request = introspection::question(credential, &self.config);
+                            self.refresh(key, Question { kind, request, own: own_claims(credential) }, now, host);
+                        }
+                        return Ok(Progress::Done(permit));
                     }
-                    return Ok(Progress::Done(permit));
                 }
+                Lookup::Refused => {
+                    ticket.source = Source::Cache;
+                    return Err(Code::TokenRejected.into());
+                }
+                Lookup::Miss => break,
             }
-            Lookup::Refused => {
-                ticket.source = Source::Cache;
-                return Err(Code::TokenRejected.into());
-            }
-            Lookup::Miss => {}
         }
         if !self.cache.is_off() {
             host.count(Counter::Cache(CacheEvent::Miss));
@@ -159,7 +162,7 @@ impl Filter {
             return true;
         }
         if let Some(key) = &ticket.key {
-            self.cache.forget(key, host);
+            self.cache.forget(key, entry.verified, host);
         }
         false
     }

@@ -206,6 +206,28 @@ fn the_token_that_the_service_was_asked_about_is_revoked_by_its_own_name() {
 }
 
 #[test]
+fn a_purge_makes_every_worker_ask_again_at_once() {
+    for purge in [json!({"user_id": 1}), json!({"client_id": 2}), json!({"token_id": 7})] {
+        let mut world = world(3);
+        for worker in [0, 1, 2] {
+            world.ask_at(worker, &api_token());
+        }
+        publish(&mut world, &json!({"purge": [purge]}));
+        assert_eq!(world.verifications, 1);
+        for worker in [0, 1, 2, 0, 1, 2] {
+            assert_eq!(world.ask_at(worker, &api_token()).code(), "", "{purge}: no denial by itself");
+        }
+        assert_eq!(world.verifications, 2, "{purge}: the new verdict is everybody's again");
+        publish(&mut world, &json!({"purge": [purge]}));
+        world.verify = Answer::Body(401, String::new());
+        for worker in [2, 1, 0] {
+            assert_eq!(world.ask_at(worker, &api_token()).code(), "token_rejected", "{purge}");
+        }
+        assert_eq!(world.verifications, 3, "{purge}");
+    }
+}
+
+#[test]
 fn a_purge_by_token_needs_no_help_of_the_answers_format() {
     let mut world = world_with(2, json!({"api_token": {"response_format": "json_header"}}));
     world.verify = Answer::Headers(vec![("x-user-id", "1".to_owned()), ("x-client-id", "2".to_owned())]);
