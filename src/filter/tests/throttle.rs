@@ -1,1 +1,330 @@
-//! x
+//! The throttle of failed authentications, as requests meet it.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::world::{BEGIN, api_token_of, head};
+use super::{Answer, Outcome, World, bearer, claims, jwt, jwt_of};
+use crate::decision::{Code, GrpcStatus};
+use crate::extractor::RequestHead;
+use crate::filter::{Resolution, Step};
+use crate::introspection::CalloutError;
+use crate::metrics::{Counter, Outcome as End, Source};
+use crate::time::UnixTime;
+
+const ME: &str = "192.0.2.1:4711";
+const THEM: &str = "198.51.100.9:80";
+const REJECTED: Outcome = Outcome::Denied(401, "token_rejected", None);
+
+/// Three failures within 60 s lock out for 300 s. Refusals are kept for 10 s.
+fn world_with(workers: usize, changes: Value) -> World {
+    let mut config = json!({"failed_auth_throttle": {"attempts": 3, "window": "60s", "lockout": "300s"}});
+    config.as_object_mut().unwrap().append(&mut changes.as_object().unwrap().clone());
+    let mut world = World::with_workers(workers, config);
+    world.tick();
+    world.settle();
+    world.tick();
+    from(&world, ME);
+    world
+}
+
+fn world() -> World {
+    world_with(1, json!({}))
+}
+
+/// The next requests come from here.
+fn from(world: &World, address: &str) {
+    *world.process.address.borrow_mut() = Some(address.to_owned());
+}
+
+fn refuse(world: &mut World) {
+    world.verify = Answer::Body(401, String::new());
+}
+
+fn accept(world: &mut World) {
+    let mut confirmed = claims();
+    confirmed["token_type"] = json!("api_token");
+    world.verify = Answer::json(&confirmed);
+}
+
+fn at(world: &mut World, seconds: u64) {
+    world.now = UnixTime::from_secs(BEGIN + seconds);
+    world.tick();
+    world.settle();
+}
+
+/// Three failures from [`ME`] with tokens of these numbers and the next two, by the workers in turn.
+fn lock_me_out(world: &mut World, number: usize) {
+    refuse(world);
+    for number in number..number + 3 {
+        assert_eq!(world.ask_at(number % world.workers.len(), &api_token_of(number)), REJECTED);
+    }
+}
+
+fn locked(seconds: u64) -> Outcome {
+    Outcome::Denied(429, "too_many_failures", Some(seconds.to_string()))
+}
+
+/// Whether [`ME`] is locked out, as a token that the service would accept finds out.
+fn am_locked_out(world: &mut World) -> bool {
+    accept(world);
+    world.ask(&api_token_of(4000)).code() == "too_many_failures"
+}
+
+#[test]
+fn an_address_that_fails_too_often_is_told_so_by_every_worker_without_a_question() {
+    let mut world = world_with(3, json!({}));
+    lock_me_out(&mut world, 10);
+    accept(&mut world);
+    for worker in [0, 1, 2] {
+        assert_eq!(world.ask_at(worker, &api_token_of(20)), locked(300));
+    }
+    at(&mut world, 100);
+    assert_eq!(world.ask(&api_token_of(20)), locked(200));
+    assert_eq!(world.verifications, 3);
+    at(&mut world, 299);
+    assert_eq!(world.ask(&api_token_of(20)), locked(1));
+    at(&mut world, 300);
+    assert_eq!(world.ask(&api_token_of(20)).code(), "");
+}
+
+#[test]
+fn a_lock_of_one_address_is_none_of_another() {
+    let mut world = world();
+    lock_me_out(&mut world, 10);
+    accept(&mut world);
+    from(&world, THEM);
+    assert_eq!(world.ask(&api_token_of(20)).code(), "");
+    assert_eq!(world.ask(&api_token_of(10)), REJECTED, "a refusal that is known");
+    from(&world, "192.0.2.1:1");
+    assert_eq!(world.ask(&api_token_of(30)), locked(300), "another port is the same address");
+}
+
+#[test]
+fn no_header_of_the_client_is_its_address() {
+    let mut world = world();
+    refuse(&mut world);
+    for number in 0..5 {
+        let mut request = api_token_of(number);
+        request.extend(head(&[("x-forwarded-for", &format!("203.0.113.{number}"))]).pop());
+        world.ask(&request);
+    }
+    assert_eq!(world.verifications, 3);
+}
+
+#[test]
+fn valid_jwts_and_cached_tokens_of_a_locked_address_pass() {
+    let mut world = world();
+    assert_eq!(world.ask(&api_token_of(1)).code(), "");
+    lock_me_out(&mut world, 10);
+    for _ in 0..3 {
+        assert_eq!(world.ask(&api_token_of(1)).code(), "");
+        assert_eq!(world.ask(&bearer(&jwt(0))).code(), "");
+    }
+    assert_eq!(world.ask(&head(&[])).code(), "missing_credentials");
+}
+
+#[test]
+fn what_fails_at_a_locked_address_gets_429_instead_of_401() {
+    let mut world = world_with(1, json!({"revocation": {"path": "/auth/blacklist"}}));
+    lock_me_out(&mut world, 10);
+    let mut refresh = claims();
+    refresh["token_type"] = json!("refresh");
+    for token in ["a.b.c".to_owned(), jwt_of(0, &refresh)] {
+        assert_eq!(world.ask(&bearer(&token)), locked(300));
+    }
+    let forged = world.send(&bearer(&jwt(2)));
+    world.live(Duration::from_secs(6));
+    assert_eq!(world.outcome(forged).unwrap().code(), "too_many_failures");
+    assert_eq!(world.ask(&head(&[("authorization", "Basic abc")])).code(), "too_many_failures");
+    let denied = |reason| {
+        let counter = |source| Counter::Request { outcome: End::Deny, source, reason: Some(reason) };
+        [Source::Jwt, Source::None].map(|source| world.process.count_of(counter(source))).iter().sum::<u64>()
+    };
+    assert_eq!((denied(Code::TooManyFailures), denied(Code::SignatureInvalid)), (4, 0));
+    assert_eq!(world.process.counted_requests(), world.process.requests.get());
+}
+
+#[test]
+fn forged_jwts_lock_out_like_refused_tokens_do() {
+    let mut world = world_with(2, json!({}));
+    at(&mut world, 10);
+    let streams = [0, 1, 0].map(|worker| world.send_to(worker, &bearer(&jwt(2))));
+    world.live(Duration::from_secs(6));
+    for stream in streams {
+        assert_eq!(world.outcome(stream).unwrap().code(), "signature_invalid");
+    }
+    assert!(am_locked_out(&mut world));
+}
+
+#[test]
+fn missing_credentials_and_expired_tokens_are_no_guesses() {
+    let mut world = world();
+    let mut expired = claims();
+    expired["exp"] = json!(BEGIN - 1);
+    for _ in 0..10 {
+        assert_eq!(world.ask(&head(&[])).code(), "missing_credentials");
+        assert_eq!(world.ask(&bearer(&jwt_of(0, &expired))).code(), "token_expired");
+    }
+    assert!(!am_locked_out(&mut world));
+}
+
+#[test]
+fn neither_outages_nor_a_forbidding_service_count() {
+    let mut world = world_with(1, json!({"circuit_breaker": {"failures": 1000}}));
+    for answer in
+        [Answer::Error(CalloutError::Reset), Answer::Body(500, String::new()), Answer::Body(403, String::new())]
+    {
+        world.verify = answer;
+        for number in 0..10 {
+            assert_ne!(world.ask(&api_token_of(number)).code(), "too_many_failures");
+        }
+    }
+    assert!(!am_locked_out(&mut world));
+}
+
+#[test]
+fn a_refusal_that_is_known_already_counts_as_one() {
+    let mut world = world_with(2, json!({}));
+    refuse(&mut world);
+    for worker in [0, 1, 0] {
+        assert_eq!(world.ask_at(worker, &api_token_of(1)), REJECTED);
+    }
+    assert_eq!(world.ask(&api_token_of(1)), locked(300));
+    assert_eq!(world.verifications, 1);
+}
+
+#[test]
+fn failures_far_apart_lock_nobody_out() {
+    let mut world = world();
+    refuse(&mut world);
+    for (number, seconds) in [(1, 0), (2, 30), (3, 61), (4, 90), (5, 122)] {
+        at(&mut world, seconds);
+        assert_eq!(world.ask(&api_token_of(number)), REJECTED, "at {seconds}");
+    }
+}
+
+#[test]
+fn who_guesses_my_tokens_secret_does_not_lock_me_out() {
+    let mut world = world();
+    let guess = |secret: char| head(&[("authorization", &format!("APIKey 5${}", secret.to_string().repeat(128)))]);
+    refuse(&mut world);
+    for (number, secret) in ('b'..='h').enumerate() {
+        from(&world, &format!("203.0.113.{number}:1"));
+        assert_eq!(world.ask(&guess(secret)), REJECTED, "one guess from each address");
+    }
+    assert_eq!(world.ask(&guess('z')).code(), "too_many_failures", "and no second one");
+    let asked = world.verifications;
+    accept(&mut world);
+    from(&world, ME);
+    assert_eq!(world.ask(&api_token_of(5)).code(), "");
+    assert_eq!(world.verifications, asked + 1);
+}
+
+#[test]
+fn who_failed_before_is_locked_out_of_a_locked_token_and_of_no_other() {
+    let mut world = world();
+    refuse(&mut world);
+    world.ask(&api_token_of(1));
+    for number in 0..3 {
+        from(&world, &format!("203.0.113.{number}:1"));
+        world.ask(&head(&[("authorization", &format!("APIKey 5${}", number.to_string().repeat(128)))]));
+    }
+    from(&world, ME);
+    accept(&mut world);
+    assert_eq!(world.ask(&api_token_of(5)).code(), "too_many_failures");
+    assert_eq!(world.ask(&api_token_of(6)).code(), "");
+}
+
+#[test]
+fn a_client_whose_address_is_unknown_is_known_by_its_token_id() {
+    let mut world = world();
+    *world.process.address.borrow_mut() = None;
+    refuse(&mut world);
+    for secret in ['b', 'c', 'd'] {
+        world.ask(&head(&[("authorization", &format!("APIKey 5${}", secret.to_string().repeat(128)))]));
+    }
+    accept(&mut world);
+    assert_eq!(world.ask(&api_token_of(5)), locked(300));
+    assert_eq!(world.ask(&api_token_of(6)).code(), "");
+}
+
+#[test]
+fn a_lock_that_comes_while_a_request_waits_does_not_cost_it_its_verdict() {
+    let mut world = world();
+    let waits = world.send(&api_token_of(1));
+    let call = world.pending.remove(0);
+    lock_me_out(&mut world, 10);
+    accept(&mut world);
+    let good = world.verify.clone();
+    world.answer(&call, &good);
+    assert_eq!(world.outcome(waits).unwrap().code(), "");
+}
+
+#[test]
+fn a_known_client_of_a_locked_address_is_served_at_any_time() {
+    let mut world = world();
+    accept(&mut world);
+    assert_eq!(world.ask(&api_token_of(1)).code(), "");
+    at(&mut world, 290);
+    lock_me_out(&mut world, 10);
+    accept(&mut world);
+    assert_eq!(world.ask(&api_token_of(1)).code(), "", "and refreshed meanwhile");
+    at(&mut world, 310);
+    assert_eq!(world.ask(&api_token_of(1)).code(), "");
+}
+
+#[test]
+fn remote_jwts_of_a_locked_address_are_not_asked_about_unless_known() {
+    let mut world = world_with(1, json!({"jwt": {"verification": "remote"}}));
+    assert_eq!(world.ask(&bearer(&jwt(0))).code(), "");
+    lock_me_out(&mut world, 10);
+    let asked = world.verifications;
+    assert_eq!(world.ask(&bearer(&jwt(0))).code(), "");
+    let mut unknown = claims();
+    unknown["jti"] = json!("unknown");
+    assert_eq!(world.ask(&bearer(&jwt_of(0, &unknown))), locked(300));
+    assert_eq!(world.verifications, asked);
+}
+
+#[test]
+fn a_grpc_client_is_told_resource_exhausted() {
+    let mut world = world();
+    lock_me_out(&mut world, 10);
+    let mut headers = api_token_of(20);
+    headers.push(("content-type".to_owned(), b"application/grpc".to_vec()));
+    let reception = world.workers[0].on_request(99, &RequestHead { headers: &headers }, world.now, &world.process);
+    let Step::Resolve(Resolution::Deny(response)) = reception.step else { panic!("not denied") };
+    assert_eq!((response.status, response.grpc), (200, Some(GrpcStatus::ResourceExhausted)));
+    assert_eq!(response.body, "too_many_failures");
+    assert!(response.headers.contains(&("retry-after", "300".to_owned())));
+}
+
+#[test]
+fn without_the_setting_nobody_is_locked_out() {
+    let mut world = World::new(json!({}));
+    from(&world, ME);
+    refuse(&mut world);
+    for number in 0..50 {
+        assert_eq!(world.ask(&api_token_of(number)), REJECTED);
+    }
+}
+
+#[test]
+fn an_hours_step_of_the_clock_either_way_unlocks_rather_than_locks_for_long() {
+    for hour in [-3600, 3600] {
+        let mut world = world();
+        at(&mut world, 7200);
+        world.verify = Answer::Body(401, String::new());
+        for number in 10..13 {
+            world.ask(&api_token_of(number));
+        }
+        let mut long = claims();
+        (long["exp"], long["token_type"]) = (json!(BEGIN + 36_000), json!("api_token"));
+        world.verify = Answer::json(&long);
+        assert_eq!(world.ask(&api_token_of(20)).code(), "too_many_failures");
+        at(&mut world, 7201_u64.checked_add_signed(hour).unwrap());
+        assert_eq!(world.ask(&api_token_of(20)).code(), "", "{hour}");
+    }
+}
