@@ -91,7 +91,6 @@ impl Filter {
             Credential::Other(value) => (Kind::Other, value.as_bytes()),
         };
         ticket.kind = kind;
-        ticket.source = Source::Callout;
         let key = self.cache.digest(kind, bytes);
         ticket.key = Some(key);
         // Where this worker's entry is void, another worker may have brought a newer one.
@@ -130,6 +129,7 @@ impl Filter {
             return Err(Denial { code: Code::TooManyFailures, retry_after: Some(remaining) });
         }
         let request = introspection::question(credential, &self.config);
+        ticket.source = Source::Callout;
         ticket.own = own_claims(credential);
         self.ask(stream, key, Question { kind, request, own: ticket.own.clone() }, ticket, now, host)
     }

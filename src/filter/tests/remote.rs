@@ -86,6 +86,12 @@ fn what_cannot_be_valid_is_refused_without_a_question() {
         assert_eq!(world.ask(&to("/access", &token)).code(), code);
     }
     assert_eq!(world.verifications, 0);
+    let expired = Counter::Request {
+        outcome: End::Deny,
+        source: Source::None,
+        reason: Some(crate::decision::Code::TokenExpired),
+    };
+    assert_eq!(world.process.count_of(expired), 1, "nor is it counted as one");
     assert_eq!(world.ask(&to("/access", &of("jti", json!("good")))).code(), "");
     assert_eq!(world.verifications, 1);
 }
