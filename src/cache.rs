@@ -279,18 +279,21 @@ impl VerificationCache {
         host: &impl Host,
     ) {
         let is_superseded = |entry: &Rc<Entry>| entry.verified <= began || entry.verified.is_to_come(now);
-        if self.local.peek(key).as_ref().is_some_and(is_superseded) {
+        let is_local = self.local.peek(key).as_ref().is_some_and(is_superseded);
+        if is_local {
             self.local.remove(key);
             self.report(host);
         }
         if self.is_off() && kind != Kind::RemoteJwt {
             return;
         }
+        let ends_verdict = is_local || self.slots.read(key, host).is_some();
         self.slots.clear_if(key, |verified| verified <= began || verified.is_to_come(now), host);
         let negative = if is_401 && !self.is_off() { self.settings.negative_ttl } else { Duration::ZERO };
         let outlives = now.after(Self::longest_life(&self.settings).max(negative));
         let until = expires.map_or(outlives, |expires| expires.after(config::MAX_CLOCK_SKEW).max(outlives));
-        self.refusals.add(Refusal { key: *key, at: began, negative_until: now.after(negative), until }, now, host);
+        let refusal = Refusal { key: *key, at: began, negative_until: now.after(negative), until, ends_verdict };
+        self.refusals.add(refusal, now, host);
     }
 
     /// Drops the entry of this worker and that of the slots, unless that is newer than `verified`: it was purged, or its

@@ -7,7 +7,7 @@ use crate::table::{Reader, Record, Table, write_time};
 use crate::time::UnixTime;
 
 /// How many rows the table has.
-pub(super) const ROWS: u32 = 4096;
+pub(crate) const ROWS: u32 = 4096;
 
 /// How many refusals a row holds.
 const PER_ROW: usize = 4;
@@ -23,16 +23,19 @@ pub struct Refusal {
     pub negative_until: UnixTime,
     /// Until when there can be an older verdict.
     pub until: UnixTime,
+    /// Whether one was there: a token that nobody ever accepted displaces none of these.
+    pub ends_verdict: bool,
 }
 
 impl Record for Refusal {
-    const BYTES: usize = 32 + 3 * 8;
+    const BYTES: usize = 32 + 3 * 8 + 1;
 
     fn encode(&self, to: &mut Vec<u8>) {
         to.extend_from_slice(&self.key.0);
         write_time(to, self.at);
         write_time(to, self.negative_until);
         write_time(to, self.until);
+        to.push(self.ends_verdict.into());
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
@@ -42,6 +45,7 @@ impl Record for Refusal {
             at: reader.time()?,
             negative_until: reader.time()?,
             until: reader.time()?,
+            ends_verdict: reader.bytes()? != [0],
         })
     }
 }
@@ -76,19 +80,20 @@ impl Refusals {
         Some(row.swap_remove(index))
     }
 
-    /// Adds one, unless a later one is known. A full row loses the one that began first.
+    /// Adds one, unless a later one is known. A full row loses the one that began first, of those that end no verdict
+    /// while there are any.
     pub(super) fn add(&self, refusal: Refusal, now: UnixTime, host: &impl Host) {
         let added = self.table.update(self.row(&refusal.key), host, |row| {
             row.retain(|known| known.is_alive(now));
             if row.iter().any(|known| known.key == refusal.key && known.at > refusal.at && !known.at.is_to_come(now)) {
                 return (false, ());
             }
+            let mut refusal = refusal.clone();
+            refusal.ends_verdict |= row.iter().any(|known| known.key == refusal.key && known.ends_verdict);
             row.retain(|known| known.key != refusal.key);
-            while row.len() >= PER_ROW {
-                let oldest = row.iter().enumerate().min_by_key(|(_, known)| known.at).map(|(index, _)| index);
-                row.swap_remove(oldest.unwrap_or_default());
-            }
-            row.push(refusal.clone());
+            row.push(refusal);
+            row.sort_by_key(|known| (known.ends_verdict, known.at));
+            row.drain(..row.len().saturating_sub(PER_ROW));
             (true, ())
         });
         if added.is_err() {

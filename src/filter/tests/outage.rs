@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use super::world::{BEGIN, KEYS, api_token_of, head};
 use super::{Answer, Outcome, World, api_token, bearer, claims, jwt, jwt_of};
+use crate::cache::Kind;
+use crate::cache::refusals::ROWS;
 use crate::introspection::CalloutError;
 use crate::metrics::{CacheEvent, Counter, Outcome as End, Source};
 use crate::time::UnixTime;
@@ -203,6 +205,34 @@ fn an_explicit_refusal_ends_what_could_be_stale_in_every_worker() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn no_flood_of_garbage_tokens_makes_a_refusal_forgotten() {
+    let mut world = world_with(2, json!({}));
+    for worker in [0, 1] {
+        world.ask_at(worker, &api_token());
+    }
+    at(&mut world, 11);
+    world.verify = status(401);
+    world.ask(&api_token());
+    at(&mut world, 14);
+    assert_eq!(world.ask(&api_token()).code(), "token_rejected", "once more, and there is no verdict to end any more");
+    // They displace one another from the row that the first one's refusal is in.
+    let row = |number: usize| {
+        let token = format!("{number}${}", "a".repeat(128));
+        let digest = world.workers[0].cache.digest(Kind::ApiToken, token.as_bytes());
+        u32::from_le_bytes(*digest.0.first_chunk().unwrap()) % ROWS
+    };
+    let mates: Vec<_> = (1000..).filter(|number| row(*number) == row(7)).take(8).collect();
+    for number in mates {
+        world.ask(&api_token_of(number));
+    }
+    world.verify = DOWN;
+    at(&mut world, 17);
+    for worker in [0, 1] {
+        assert_eq!(world.ask_at(worker, &api_token()), unavailable());
     }
 }
 
