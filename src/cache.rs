@@ -225,19 +225,27 @@ impl VerificationCache {
         self.refusal(key, kind, now, host).is_some()
     }
 
-    /// Whether the entry ends soon, and it is time to verify it again in the background. True once a second at most.
-    pub fn wants_refresh(&self, entry: &Entry, now: UnixTime) -> bool {
+    /// Whether the entry ends soon, and it is time to verify it again in the background: another worker hasn't. True
+    /// once a second at most.
+    pub fn wants_refresh(&mut self, key: &Digest, entry: &Entry, now: UnixTime, host: &impl Host) -> bool {
         let ttl = self.settings.ttl;
         let ahead = (ttl / REFRESH_AHEAD).max(LEAST_AHEAD).min(ttl / 2);
         let is_soon = now.has_passed(ttl.saturating_sub(ahead), entry.verified);
         // One that ends by its expiry is not prolonged by any verification.
         let expires = entry.claims().exp().is_some_and(|exp| UnixTime::from_secs(exp) <= entry.verified.after(ttl));
         let was_tried = entry.refreshed.get().is_some_and(|at| !now.has_passed(LEAST_AHEAD, at));
-        let wants = is_soon && !expires && !was_tried;
-        if wants {
-            entry.refreshed.set(Some(now));
+        if !is_soon || expires || was_tried {
+            return false;
         }
-        wants
+        entry.refreshed.set(Some(now));
+        let is_newer = |shared: &Entry| shared.verified > entry.verified && !shared.verified.is_to_come(now);
+        match self.slots.read(key, host).filter(is_newer) {
+            Some(shared) => {
+                self.keep(key, Rc::new(shared), host);
+                false
+            }
+            None => true,
+        }
     }
 
     /// Keeps a verdict whose verification began at `verified`, on both levels. Returns the identity as it is kept, or

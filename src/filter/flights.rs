@@ -31,10 +31,14 @@ use crate::introspection::{self, CalloutError, CalloutRequest, CalloutResponse, 
 use crate::jwt::UntrustedJwt;
 use crate::metrics::{CacheEvent, Counter};
 use crate::policy::{Identity, Presenter};
+use crate::public_key::store::Reason;
 use crate::time::{UnixTime, WORKERS_APART};
 
 /// How many questions that other workers ask are looked at in one tick.
 const LOOKS: usize = 256;
+
+/// The least time between a refresh that came to nothing and the next, over all workers.
+const REFRESH_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the service is asked.
 #[derive(Debug, Clone)]
@@ -169,7 +173,11 @@ impl Filter {
     /// Asks again about a credential whose verdict ends soon. Nobody waits for it.
     pub(super) fn refresh(&mut self, key: Digest, question: Question, now: UnixTime, host: &impl Host) {
         let is_asked = self.flights.by_key.contains_key(&key)
-            || !self.cache.is_off() && self.cache.leases.asked(&key, now, host) == Asked::Somebody;
+            || match self.cache.leases.asked(&key, now, host) {
+                Asked::Somebody => true,
+                Asked::InVain(at) => !now.has_passed(REFRESH_AGAIN, at),
+                Asked::Nobody => false,
+            };
         // Half the room is left to those who wait.
         if !is_asked && self.calls.len() < MAX_CALLOUTS / 2 {
             // Should the service be down, whatever is known stays.
@@ -295,6 +303,10 @@ impl Filter {
                 Finding::Outage { is_down: true } => self.cache.leases.fail(key, began, now, host),
                 _ => self.cache.leases.end(key, began, host),
             }
+        }
+        if streams.is_empty() && matches!(finding, Finding::Jwt(_)) {
+            // Nobody waits for the key; but who asks again will need it.
+            self.fetch_key(Reason::SignatureFailed, now, host);
         }
         self.take_turns(key, streams, Finished { question, began, finding });
     }

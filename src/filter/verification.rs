@@ -98,7 +98,7 @@ impl Filter {
             match self.cache.look_up(&key, kind, now, host) {
                 Lookup::Fresh(entry) => {
                     if let Some(permit) = self.recall(&entry, ticket, now, host)? {
-                        if self.cache.wants_refresh(&entry, now) {
+                        if self.cache.wants_refresh(&key, &entry, now, host) {
                             let request = introspection::question(credential, &self.config);
                             self.refresh(key, Question { kind, request, own: own_claims(credential) }, now, host);
                         }
