@@ -1,1 +1,293 @@
+//! The wall clock is set an hour forward or back: nobody is let in longer for it, nobody is locked out for longer than
+//! a callout takes, and nothing hangs.
 
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::world::BEGIN;
+use super::{Answer, World, api_token, claims};
+use crate::filter::StreamId;
+use crate::host::{Host as _, Write};
+use crate::introspection::CalloutError;
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: i64 = 3600;
+const STEPS: [i64; 2] = [HOUR, -HOUR];
+
+/// Workers that have the public key, before the service whose tokens last.
+fn with_key(workers: usize, changes: Value) -> World {
+    let mut world = World::with_workers(workers, changes);
+    world.verify = yes();
+    world.tick();
+    world.settle();
+    world.tick();
+    world
+}
+
+fn yes() -> Answer {
+    let mut confirmed = claims();
+    (confirmed["exp"], confirmed["token_type"]) = (json!(BEGIN + 100_000), json!("api_token"));
+    Answer::json(&confirmed)
+}
+
+fn no() -> Answer {
+    Answer::Body(401, String::new())
+}
+
+fn down() -> Answer {
+    Answer::Error(CalloutError::Reset)
+}
+
+fn code(world: &World, stream: StreamId) -> &'static str {
+    world.outcome(stream).map_or("waits", |outcome| outcome.code())
+}
+
+/// The code of a request that is answered at once.
+fn at_once(world: &mut World, worker: usize) -> &'static str {
+    let stream = world.send_to(worker, &api_token());
+    code(world, stream)
+}
+
+/// What becomes of a request within a moment, while the service answers.
+fn soon(world: &mut World, worker: usize) -> &'static str {
+    let stream = world.send_to(worker, &api_token());
+    for _ in 0..10 {
+        if world.outcome(stream).is_none() {
+            world.live(SECOND / 50);
+        }
+    }
+    code(world, stream)
+}
+
+#[test]
+fn an_entry_is_not_prolonged() {
+    for step in STEPS {
+        let mut world = with_key(2, json!({}));
+        (0..2).for_each(|worker| assert_eq!(soon(&mut world, worker), ""));
+        world.pass(100 * SECOND);
+        world.step(step);
+        world.verify = no();
+        assert_eq!(soon(&mut world, 0), "token_rejected", "{step}");
+        assert_eq!(soon(&mut world, 1), "token_rejected", "{step}");
+        // When the clock shows the old time again, or is set right.
+        for back in [-step, 0] {
+            world.step(back);
+            world.pass(11 * SECOND);
+            (0..2).for_each(|worker| assert_eq!(soon(&mut world, worker), "token_rejected", "{step}"));
+        }
+    }
+}
+
+#[test]
+fn an_entry_of_a_clock_that_was_set_back_is_gone_when_that_time_comes() {
+    let mut world = with_key(2, json!({}));
+    (0..2).for_each(|worker| assert_eq!(soon(&mut world, worker), ""));
+    world.step(-HOUR);
+    world.pass(3_600 * SECOND);
+    (0..2).for_each(|worker| assert_eq!(at_once(&mut world, worker), "waits"));
+}
+
+#[test]
+fn an_answer_to_a_question_from_before_the_clock_was_set_back_is_not_kept_for_the_time_to_come() {
+    for ahead in [10, 100, 200] {
+        let mut world = with_key(2, json!({"cache": {"ttl": "300s"}}));
+        let first = world.send(&api_token());
+        world.step(-ahead);
+        world.settle();
+        assert_eq!(code(&world, first), "", "who waits gets in");
+        world.verify = no();
+        world.pass(Duration::from_secs(ahead.unsigned_abs() + 1));
+        for worker in 0..2 {
+            assert_eq!(soon(&mut world, worker), "token_rejected", "{ahead} s ahead, worker {worker}");
+        }
+    }
+}
+
+#[test]
+fn a_negative_entry_is_not_prolonged() {
+    for step in STEPS {
+        let mut world = with_key(2, json!({}));
+        world.verify = no();
+        (0..2).for_each(|worker| assert_eq!(soon(&mut world, worker), "token_rejected"));
+        world.step(step);
+        world.verify = yes();
+        (0..2).for_each(|worker| assert_eq!(soon(&mut world, worker), "", "{step}, worker {worker}"));
+        world.step(-step);
+        (0..2).for_each(|worker| assert_eq!(soon(&mut world, worker), "", "{step}, worker {worker}, set right"));
+    }
+}
+
+#[test]
+fn a_refusal_holds_as_long_as_a_verdict_of_before_could() {
+    for step in STEPS {
+        let mut world = with_key(2, json!({}));
+        (0..2).for_each(|worker| assert_eq!(soon(&mut world, worker), ""));
+        world.pass(SECOND);
+        world.step(step);
+        world.verify = no();
+        assert_eq!(soon(&mut world, 0), "token_rejected");
+        world.verify = down();
+        world.pass(11 * SECOND);
+        (0..2).for_each(|worker| assert_eq!(soon(&mut world, worker), "auth_service_unavailable", "{step}"));
+        world.step(-step);
+        (0..2).for_each(|worker| assert_ne!(soon(&mut world, worker), "", "{step}, set right"));
+    }
+}
+
+#[test]
+fn a_refusal_under_way_counts_whatever_the_clock_says() {
+    for step in STEPS {
+        let mut world = with_key(3, json!({"cache": {"ttl": "100s"}}));
+        (0..3).for_each(|worker| assert_eq!(soon(&mut world, worker), ""));
+        world.pass(95 * SECOND);
+        // The refresh of an entry that is in use.
+        assert_eq!(at_once(&mut world, 0), "");
+        world.step(step);
+        world.verify = no();
+        world.settle();
+        for worker in 0..3 {
+            assert_eq!(soon(&mut world, worker), "token_rejected", "{step}, worker {worker}");
+        }
+        world.step(-step);
+        for worker in 0..3 {
+            assert_eq!(soon(&mut world, worker), "token_rejected", "{step}, set right, worker {worker}");
+        }
+    }
+}
+
+#[test]
+fn a_callout_under_way_answers_all_who_wait() {
+    for step in STEPS {
+        for (answer, expected) in [(yes(), ""), (no(), "token_rejected"), (down(), "auth_service_unavailable")] {
+            let mut world = with_key(4, json!({}));
+            let streams: Vec<_> = (0..100).map(|number| world.send_to(number % 4, &api_token())).collect();
+            world.pass(SECOND / 10);
+            world.step(step);
+            world.pass(SECOND / 10);
+            world.verify = answer;
+            world.live(2 * SECOND);
+            for stream in streams {
+                assert_eq!(code(&world, stream), expected, "{step}");
+            }
+            assert!(world.verifications <= 8, "{} callouts", world.verifications);
+            assert!(world.workers.iter().all(|worker| worker.waiting() == 0 && worker.callouts_in_flight() == 0));
+        }
+    }
+}
+
+#[test]
+fn a_lease_of_a_worker_that_died_holds_nobody_longer() {
+    for step in STEPS {
+        let mut world = with_key(2, json!({}));
+        world.send(&api_token());
+        world.pass(SECOND);
+        let waits = world.send_to(1, &api_token());
+        world.restart(0);
+        world.step(step);
+        world.live(SECOND / 10);
+        assert_eq!((code(&world, waits), world.verifications), ("", 2), "{step}");
+    }
+}
+
+#[test]
+fn a_lease_from_after_a_step_is_as_good_as_any() {
+    for step in STEPS {
+        let mut world = with_key(2, json!({}));
+        assert_eq!(soon(&mut world, 0), "");
+        world.step(step);
+        let streams = [0, 1].map(|worker| world.send_to(worker, &api_token()));
+        world.live(SECOND / 10);
+        assert_eq!(streams.map(|stream| code(&world, stream)), ["", ""], "{step}");
+        assert_eq!(world.verifications, 2);
+    }
+}
+
+#[test]
+fn an_expiry_is_the_clocks_own() {
+    let mut confirmed = claims();
+    (confirmed["exp"], confirmed["token_type"]) = (json!(BEGIN + 100), json!("api_token"));
+    let mut world = with_key(2, json!({}));
+    world.verify = Answer::json(&confirmed);
+    (0..2).for_each(|worker| assert_eq!(soon(&mut world, worker), ""));
+    world.step(HOUR);
+    (0..2).for_each(|worker| assert_eq!(soon(&mut world, worker), "token_expired"));
+    world.step(-HOUR);
+    (0..2).for_each(|worker| assert_eq!(soon(&mut world, worker), ""));
+    let waits = world.send(&super::world::api_token_of(8));
+    world.step(HOUR);
+    world.settle();
+    assert_eq!(code(&world, waits), "token_expired", "also while it waits");
+}
+
+#[test]
+fn a_verdict_stands_in_no_longer_than_it_may() {
+    for step in STEPS {
+        let mut world = with_key(
+            2,
+            json!({"cache": {"ttl": "10s", "stale_ttl": "30m"}, "circuit_breaker": {"failures": 1000}}),
+        );
+        (0..2).for_each(|worker| assert_eq!(soon(&mut world, worker), ""));
+        world.pass(20 * SECOND);
+        world.verify = down();
+        assert_eq!(soon(&mut world, 0), "", "it stands in");
+        world.step(step);
+        (0..2).for_each(|worker| assert_eq!(soon(&mut world, worker), "auth_service_unavailable", "{step}"));
+        world.verify = yes();
+        (0..2).for_each(|worker| assert_eq!(soon(&mut world, worker), "", "{step}: known again with its next answer"));
+        (0..2).for_each(|worker| assert_eq!(at_once(&mut world, worker), "", "{step}"));
+    }
+}
+
+#[test]
+fn refreshes_and_sweeps_go_on_after_a_step() {
+    for step in STEPS {
+        let mut world = with_key(2, json!({"cache": {"ttl": "100s"}}));
+        assert_eq!(soon(&mut world, 0), "");
+        world.pass(95 * SECOND);
+        assert_eq!(at_once(&mut world, 0), "");
+        world.step(step);
+        world.live(2 * SECOND);
+        assert_eq!(soon(&mut world, 0), "");
+        let before = world.verifications;
+        world.pass(91 * SECOND);
+        assert_eq!(at_once(&mut world, 0), "");
+        assert_eq!(world.verifications, before + 1, "{step}: refreshed");
+        world.settle();
+        world.pass(5_000 * SECOND);
+        assert_eq!(world.process.stored(".v."), [], "{step}: swept");
+    }
+}
+
+#[test]
+fn whenever_the_clock_is_set_wrong_and_right_again_no_refused_token_gets_in_and_nobody_hangs() {
+    for step in STEPS {
+        for (wrong, refused, right) in [(20, 10, 40), (20, 30, 40), (20, 50, 40), (20, 20, 40), (20, 40, 40)] {
+            let mut world = with_key(3, json!({"cache": {"ttl": "10s", "negative_ttl": "1s", "stale_ttl": "2h"}}));
+            let mut streams = Vec::new();
+            for event in 0..60 {
+                if event == refused {
+                    // A worker that doesn't know the token asks, and from here on the service refuses.
+                    world.live(SECOND / 10);
+                    world.verify = no();
+                    world.restart(2);
+                    for (slot, _) in world.process.stored(".v.") {
+                        world.process.set_shared_data(&slot, &[], Write::Always).unwrap();
+                    }
+                    assert_eq!(soon(&mut world, 2), "token_rejected");
+                    streams.clear();
+                }
+                if event == wrong || event == right {
+                    world.step(if event == wrong { step } else { -step });
+                }
+                streams.extend((0..3).map(|worker| world.send_to(worker, &api_token())));
+                world.live(SECOND / 2);
+            }
+            world.live(4 * SECOND);
+            for (number, stream) in streams.iter().enumerate() {
+                assert_eq!(code(&world, *stream), "token_rejected", "{step}, {refused}, request {number}");
+            }
+            assert!(world.workers.iter().all(|worker| worker.waiting() == 0));
+        }
+    }
+}
