@@ -259,14 +259,16 @@ impl VerificationCache {
         now: UnixTime,
         host: &impl Host,
     ) -> Option<Rc<Identity>> {
-        if kind != Kind::LocalJwt && !self.refusals.withdraw(key, verified, now, host) {
+        // The clock was set back meanwhile: nobody could tell when the entry ends.
+        let is_to_come = verified.is_to_come(now);
+        if kind != Kind::LocalJwt && !is_to_come && !self.refusals.withdraw(key, verified, now, host) {
             return None;
         }
         // A client's own token isn't kept.
         let keeps_text = self.keeps_text && kind != Kind::LocalJwt;
         let identity = Rc::new(if keeps_text { identity } else { identity.without_text() });
         let is_newer = |known: &Rc<Entry>| known.verified > verified && !known.verified.is_to_come(now);
-        if self.is_off() || self.local.peek(key).as_ref().is_some_and(is_newer) {
+        if self.is_off() || is_to_come || self.local.peek(key).as_ref().is_some_and(is_newer) {
             return Some(identity);
         }
         let entry = Rc::new(Entry::new(Rc::clone(&identity), verified));

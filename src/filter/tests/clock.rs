@@ -94,6 +94,7 @@ fn an_answer_to_a_question_from_before_the_clock_was_set_back_is_not_kept_for_th
         let mut world = with_key(2, json!({"cache": {"ttl": "300s"}}));
         let first = world.send(&api_token());
         world.step(-ahead);
+        world.pass(2 * SECOND);
         world.settle();
         assert_eq!(code(&world, first), "", "who waits gets in");
         world.verify = no();
