@@ -56,7 +56,7 @@ fn a_busy_client_never_waits() {
         let periods = uses / 5 / seconds;
         assert!((periods..=periods * 2 + 1).contains(&world.verifications), "{} callouts", world.verifications);
         let cached = Counter::Request { outcome: Outcome::Allow, source: Source::Cache, reason: None };
-        assert_eq!(world.process.times(cached), u64::try_from(uses).unwrap());
+        assert_eq!(world.process.count_of(cached), u64::try_from(uses).unwrap());
     }
 }
 
@@ -151,7 +151,7 @@ fn a_refresh_that_fails_keeps_the_entry_and_is_tried_once_a_second() {
     world.send(&api_token());
     world.settle();
     let stale = Counter::Request { outcome: Outcome::Allow, source: Source::Stale, reason: None };
-    assert_eq!(world.process.times(stale), 1, "when it has ended, somebody waits for the retry");
+    assert_eq!(world.process.count_of(stale), 1, "when it has ended, somebody waits for the retry");
     assert_eq!(world.verifications, 1 + 10 + 2);
 }
 
