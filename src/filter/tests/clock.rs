@@ -224,10 +224,8 @@ fn an_expiry_is_the_clocks_own() {
 #[test]
 fn a_verdict_stands_in_no_longer_than_it_may() {
     for step in STEPS {
-        let mut world = with_key(
-            2,
-            json!({"cache": {"ttl": "10s", "stale_ttl": "30m"}, "circuit_breaker": {"failures": 1000}}),
-        );
+        let mut world =
+            with_key(2, json!({"cache": {"ttl": "10s", "stale_ttl": "30m"}, "circuit_breaker": {"failures": 1000}}));
         (0..2).for_each(|worker| assert_eq!(soon(&mut world, worker), ""));
         world.pass(20 * SECOND);
         world.verify = down();

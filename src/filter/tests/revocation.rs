@@ -302,7 +302,10 @@ fn a_poll_is_retried_like_any_callout_and_counted_once() {
 fn before_the_list_was_read_for_the_first_time_it_is_stale() {
     let mut world = World::new(json!({"revocation": {"path": "/auth/blacklist"}}));
     world.feed = DOWN;
-    assert_eq!(world.ask(&bearer(&jwt(0))).code(), "");
+    world.tick();
+    let stream = world.send(&bearer(&jwt(0)));
+    world.live(Duration::from_millis(40));
+    assert_eq!(world.outcome(stream).unwrap().code(), "");
     assert_eq!(checks(&world, BlacklistCheck::Stale), 1);
 }
 
