@@ -104,19 +104,21 @@ impl Refusals {
     /// A verification that began at `verified` let the key in. False: it was refused by one that began then or later.
     pub(super) fn withdraw(&self, key: &Digest, verified: UnixTime, now: UnixTime, host: &impl Host) -> bool {
         let row = self.row(key);
+        let is_later = |known: &Refusal| known.is_alive(now) && known.at >= verified && !known.at.is_to_come(now);
+        let known = self.table.read(row, host).into_iter().find(|known| known.key == *key);
         // Nearly always there is nothing to withdraw.
-        if !self.table.read(row, host).iter().any(|known| known.key == *key) {
-            return true;
+        if known.as_ref().is_none_or(is_later) {
+            return known.is_none();
         }
         let withdrawn = self.table.update(row, host, |row| {
-            let is_later = |known: &Refusal| known.is_alive(now) && known.at >= verified && !known.at.is_to_come(now);
             if row.iter().any(|known| known.key == *key && is_later(known)) {
                 return (false, false);
             }
             row.retain(|known| known.key != *key);
             (true, true)
         });
-        withdrawn.unwrap_or(false)
+        // An older refusal that stays where it is does no harm.
+        withdrawn.unwrap_or(true)
     }
 
     pub(super) fn sweep(&self, row: u32, now: UnixTime, host: &impl Host) {

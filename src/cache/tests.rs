@@ -1,1 +1,281 @@
 //! Both levels together, as one worker and two see them.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::filter::world::{BEGIN, Process};
+use crate::host::{Conflict, SharedValue, Write};
+use crate::introspection::{CalloutResponse, Verdict, read};
+use crate::policy::Verifier;
+use crate::public_key::PublicKey;
+use crate::seal::{Seal, Sealed};
+use crate::testing;
+
+const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+const OTHER_KEY: &str = "//////////////////////////////////////////8=";
+const KIND: Kind = Kind::ApiToken;
+
+fn at(seconds: u64) -> UnixTime {
+    UnixTime::from_secs(BEGIN + seconds)
+}
+
+/// A `ttl` of 100 s, a `stale_ttl` of 1000 s, a `negative_ttl` of 10 s, and these fields over it.
+fn worker(changes: Value) -> VerificationCache {
+    let mut settings = json!({"cache": {"ttl": "100s", "stale_ttl": "1000s", "negative_ttl": "10s"}});
+    settings.as_object_mut().unwrap().append(&mut changes.as_object().unwrap().clone());
+    let config = testing::config(settings);
+    VerificationCache::new(&config, &prefix(&config))
+}
+
+/// Whom the service confirmed.
+fn identity(changes: Value) -> Identity {
+    let mut claims = testing::claims(json!({"exp": BEGIN + 100_000}));
+    claims.as_object_mut().unwrap().append(&mut changes.as_object().unwrap().clone());
+    let answer = CalloutResponse { status: 200, headers: vec![], body: Some(claims.to_string().into_bytes()) };
+    match read(Ok(answer), config::ResponseFormat::JsonBody) {
+        Ok(Verdict::Identity(confirmed)) => confirmed.into(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn key(cache: &VerificationCache, number: u8) -> Digest {
+    cache.digest(KIND, &[number])
+}
+
+/// Whose entry is fresh; 0: nobody's, -1: it is refused.
+fn who(cache: &mut VerificationCache, key: &Digest, now: UnixTime, host: &impl Host) -> i64 {
+    match cache.look_up(key, KIND, now, host) {
+        Lookup::Fresh(entry) => entry.claims().user_id(),
+        Lookup::Refused => -1,
+        Lookup::Miss => 0,
+    }
+}
+
+fn stands_in(cache: &mut VerificationCache, key: &Digest, now: UnixTime, host: &impl Host) -> bool {
+    cache.stale(key, KIND, now, host).is_some()
+}
+
+#[test]
+fn a_verdict_is_fresh_for_ttl_and_may_stand_in_for_stale_ttl_more() {
+    let host = Process::default();
+    let (mut one, mut other) = (worker(json!({})), worker(json!({})));
+    let key = key(&one, 0);
+    one.store(&key, KIND, identity(json!({})), at(0), at(3), &host);
+    for cache in [&mut one, &mut other] {
+        assert_eq!(who(cache, &key, at(99), &host), 17);
+        assert_eq!(who(cache, &key, at(100), &host), 0, "counted from when it began");
+        assert!(stands_in(cache, &key, at(100), &host) && stands_in(cache, &key, at(1099), &host));
+        assert!(!stands_in(cache, &key, at(1100), &host));
+    }
+    let mut late = worker(json!({}));
+    assert!(stands_in(&mut late, &key, at(1099), &host) && !stands_in(&mut late, &key, at(1100), &host));
+}
+
+#[test]
+fn an_identity_that_has_expired_is_neither_fresh_nor_stands_in() {
+    for (skew, end) in [("0s", 50), ("10s", 60)] {
+        let host = Process::default();
+        let settings = json!({"jwt": {"clock_skew": skew}});
+        let (mut one, mut other) = (worker(settings.clone()), worker(settings));
+        let key = key(&one, 0);
+        one.store(&key, KIND, identity(json!({"exp": BEGIN + 50})), at(0), at(0), &host);
+        for cache in [&mut one, &mut other] {
+            let before = UnixTime::from_nanos(at(end).as_nanos() - 1);
+            assert_eq!((who(cache, &key, before, &host), who(cache, &key, at(end), &host)), (17, 0));
+            assert!(stands_in(cache, &key, before, &host) && !stands_in(cache, &key, at(end), &host));
+        }
+    }
+}
+
+#[test]
+fn the_newer_of_two_verdicts_counts_whoever_found_it_and_whichever_came_last() {
+    let host = Process::default();
+    let (mut one, mut other) = (worker(json!({})), worker(json!({})));
+    let key = key(&one, 0);
+    one.store(&key, KIND, identity(json!({"user_id": 1})), at(0), at(0), &host);
+    other.store(&key, KIND, identity(json!({"user_id": 2})), at(60), at(60), &host);
+    assert_eq!(who(&mut one, &key, at(61), &host), 1, "its own is good enough");
+    assert_eq!(who(&mut one, &key, at(101), &host), 2);
+    other.store(&key, KIND, identity(json!({"user_id": 3})), at(50), at(102), &host);
+    assert_eq!(who(&mut other, &key, at(103), &host), 2, "an answer that was long under way");
+}
+
+#[test]
+fn a_refusal_ends_older_verdicts_and_no_newer_ones() {
+    for is_401 in [true, false] {
+        let host = Process::default();
+        let (mut one, mut other) = (worker(json!({})), worker(json!({})));
+        let key = key(&one, 0);
+        one.store(&key, KIND, identity(json!({})), at(0), at(0), &host);
+        assert_eq!(who(&mut other, &key, at(1), &host), 17);
+        one.refuse((&key, KIND), is_401, None, (at(2), at(3)), &host);
+        let negative = if is_401 { -1 } else { 0 };
+        for cache in [&mut one, &mut other] {
+            assert_eq!(who(cache, &key, at(12), &host), negative);
+            assert_eq!(who(cache, &key, at(13), &host), 0, "negative_ttl is counted from the answer");
+            assert!(!stands_in(cache, &key, at(14), &host) && !stands_in(cache, &key, at(1099), &host));
+            assert!(cache.is_refused(&key, KIND, at(14), &host));
+        }
+        let back = one.store(&key, KIND, identity(json!({})), at(1), at(4), &host);
+        assert!(back.is_none(), "it began before the refusal");
+        assert_eq!(who(&mut other, &key, at(13), &host), 0);
+        assert!(one.store(&key, KIND, identity(json!({"user_id": 5})), at(20), at(21), &host).is_some());
+        one.refuse((&key, KIND), is_401, None, (at(19), at(22)), &host);
+        assert_eq!(who(&mut one, &key, at(23), &host), 5);
+        assert!(matches!(who(&mut other, &key, at(23), &host), -1 | 0), "its own is older than the refusal");
+        assert_eq!(who(&mut other, &key, at(101), &host), 5);
+    }
+}
+
+#[test]
+fn a_refusal_of_one_credential_is_none_of_another() {
+    let host = Process::default();
+    let mut cache = worker(json!({}));
+    let keys: Vec<Digest> = (0..50).map(|number| key(&cache, number)).collect();
+    for (number, key) in (0..).zip(&keys) {
+        cache.store(key, KIND, identity(json!({"user_id": number})), at(0), at(0), &host);
+    }
+    cache.refuse((&keys[7], KIND), true, None, (at(1), at(1)), &host);
+    for (number, key) in (0..).zip(&keys) {
+        assert_eq!(who(&mut cache, key, at(2), &host), if number == 7 { -1 } else { number });
+    }
+}
+
+#[test]
+fn the_same_bytes_verified_another_way_are_another_credential() {
+    let cache = worker(json!({}));
+    let kinds = [Kind::LocalJwt, Kind::RemoteJwt, Kind::ApiToken, Kind::Other];
+    let mut keys: Vec<Digest> = kinds.map(|kind| cache.digest(kind, b"token")).to_vec();
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), 4);
+}
+
+#[test]
+fn a_credential_that_was_forgotten_is_unknown_to_all_who_ask_the_slots() {
+    let host = Process::default();
+    let (mut one, mut other) = (worker(json!({})), worker(json!({})));
+    let key = key(&one, 0);
+    one.store(&key, KIND, identity(json!({})), at(0), at(0), &host);
+    one.forget(&key, &host);
+    assert_eq!((who(&mut one, &key, at(1), &host), who(&mut other, &key, at(1), &host)), (0, 0));
+    assert_eq!(host.gauge(Gauge::CacheEntries), Some(0));
+}
+
+#[test]
+fn an_identity_too_large_for_a_slot_is_known_to_its_worker() {
+    let host = Process::default();
+    let (mut one, mut other) = (worker(json!({})), worker(json!({})));
+    let key = key(&one, 0);
+    one.store(&key, KIND, identity(json!({"client_name": "x".repeat(4096)})), at(0), at(0), &host);
+    assert_eq!((who(&mut one, &key, at(1), &host), who(&mut other, &key, at(1), &host)), (17, 0));
+}
+
+#[test]
+fn every_claim_comes_back_from_a_slot() {
+    let host = Process::default();
+    let (mut one, mut other) = (worker(json!({})), worker(json!({})));
+    let all = json!({
+        "nbf": 7, "iat": 8, "iss": "i", "sub": "s", "aud": ["a", "b"], "token_id": 3, "token_type": "api_token",
+        "issued_by": {"user_id": 4, "user_type": "sales"}, "user_groups": ["g", "h"], "username": "u",
+        "role_params": {"role": "r", "read_only": true, "federations": [1], "alias": "al", "resellers_wl": [2]},
+        "sso_entity": "saml", "client_name": "\u{1f980}\"\\\n", "federation_id": 9,
+    });
+    let key = key(&one, 0);
+    let kept = one.store(&key, KIND, identity(all), at(0), at(0), &host).unwrap();
+    match other.look_up(&key, KIND, at(1), &host) {
+        Lookup::Fresh(entry) => assert_eq!(entry.identity, kept),
+        found => panic!("{found:?}"),
+    }
+    assert_eq!(kept.verifier(), Verifier::Service);
+}
+
+/// A process that several hosts stand for; in one that is contended, others are always faster to write refusals.
+struct Through<'p> {
+    process: &'p Process,
+    is_contended: bool,
+}
+
+impl Host for Through<'_> {
+    fn shared_data(&self, key: &str) -> Option<SharedValue> {
+        self.process.shared_data(key)
+    }
+
+    fn set_shared_data(&self, key: &str, value: &[u8], write: Write) -> Result<(), Conflict> {
+        if self.is_contended && key.contains(".n.") {
+            return Err(Conflict);
+        }
+        self.process.set_shared_data(key, value, write)
+    }
+
+    fn verify_signature(&self, _: &PublicKey, _: &[u8], _: &[u8]) -> Option<bool> {
+        None
+    }
+
+    fn count(&self, _: Counter) {}
+
+    fn shift(&self, _: Gauge, _: i64) {}
+
+    fn set(&self, _: Gauge, _: u64) {}
+
+    fn client_address(&self) -> Option<String> {
+        None
+    }
+}
+
+#[test]
+fn what_is_not_sealed_with_the_operators_key_is_ignored() {
+    let process = Process::default();
+    let host = |key: Option<&str>| {
+        let seal = key.map(|key| Seal::new(key, [7; 16]).unwrap());
+        Sealed::new(Through { process: &process, is_contended: false }, seal)
+    };
+    let sealed = host(Some(KEY));
+    let (mut one, mut other) = (worker(json!({})), worker(json!({})));
+    let key = key(&one, 0);
+    one.store(&key, KIND, identity(json!({})), at(0), at(0), &sealed);
+    assert_eq!(who(&mut other, &key, at(1), &sealed), 17, "the same key");
+    for stranger in [host(Some(OTHER_KEY)), host(None)] {
+        assert_eq!(who(&mut worker(json!({})), &key, at(1), &stranger), 0, "it can't be read");
+        let mut forger = worker(json!({}));
+        forger.store(&key, KIND, identity(json!({"user_id": 666})), at(2), at(2), &stranger);
+        assert_eq!(who(&mut forger, &key, at(3), &stranger), 666);
+        assert_eq!(who(&mut worker(json!({})), &key, at(3), &sealed), 0, "nor forged");
+    }
+    // The record of one slot, in another's.
+    one.store(&key, KIND, identity(json!({})), at(4), at(4), &sealed);
+    let (name, record) = process.stored(".v.").remove(0);
+    assert!(!record.windows(7).any(|part| part == b"user_id"));
+    let moved = Seal::new(KEY, [7; 16]).unwrap().seal("elsewhere", &[]);
+    process.set_shared_data(&name, &moved, Write::Always).unwrap();
+    assert_eq!(who(&mut worker(json!({})), &key, at(5), &sealed), 0, "nor moved");
+}
+
+#[test]
+fn a_row_that_is_too_busy_refuses_nobody_whom_the_service_lets_in() {
+    let process = Process::default();
+    let mut cache = worker(json!({}));
+    let key = key(&cache, 0);
+    cache.refuse((&key, KIND), true, None, (at(0), at(0)), &process);
+    let host = Through { process: &process, is_contended: true };
+    assert!(cache.store(&key, KIND, identity(json!({})), at(20), at(21), &host).is_some());
+    assert_eq!(who(&mut cache, &key, at(22), &host), 17);
+    let other = cache.digest(KIND, b"other");
+    cache.refuse((&other, KIND), true, None, (at(30), at(30)), &process);
+    assert!(cache.store(&other, KIND, identity(json!({})), at(29), at(31), &host).is_none(), "a later one counts");
+}
+
+#[test]
+fn a_flood_of_refusals_displaces_no_verdict() {
+    let host = Process::default();
+    let mut cache = worker(json!({}));
+    let keys: Vec<Digest> = (0..100_u8).map(|number| key(&cache, number)).collect();
+    keys.iter().for_each(|key| _ = cache.store(key, KIND, identity(json!({})), at(0), at(0), &host));
+    for number in 0..20_000_u32 {
+        let garbage = cache.digest(KIND, &number.to_le_bytes());
+        cache.refuse((&garbage, KIND), true, None, (at(1), at(1)), &host);
+    }
+    assert!(keys.iter().all(|key| who(&mut cache, key, at(2), &host) == 17));
+    let rows = host.stored(".n.");
+    assert!(rows.len() <= 4096 && rows.iter().all(|(_, row)| row.len() <= 4 * 56));
+}
