@@ -13,7 +13,9 @@ mod abuse;
 mod api_tokens;
 mod breaker;
 mod cache;
+mod cache_workers;
 mod clock;
+mod crowds;
 mod first_list;
 mod key_refetch;
 mod outage;
@@ -26,6 +28,7 @@ mod service_jwts;
 mod set_back;
 mod single_flight;
 mod streams;
+mod support;
 mod sweep;
 mod throttle;
 

@@ -1,15 +1,14 @@
-//! The verification cache: what a verdict is good for, for how long, and in which workers.
+//! The verification cache: what a verdict is good for and for how long.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::support::{Headers, at_once, code, confirmed, no, with_key};
 use super::world::{BEGIN, api_token_of, head};
 use super::{Answer, World, api_token, bearer, claims, jwt, jwt_of};
 use crate::decision::Authorization;
-use crate::filter::{Resolution, Step, StreamId};
-use crate::host::{Host as _, Write};
+use crate::filter::{Resolution, Step};
 use crate::metrics::{CacheEvent, Counter, Gauge, Outcome, Source};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -20,48 +19,6 @@ fn events(world: &World, event: CacheEvent) -> u64 {
 
 fn allowed(world: &World, source: Source) -> u64 {
     world.process.count_of(Counter::Request { outcome: Outcome::Allow, source, reason: None })
-}
-
-/// The code of a request that is answered at once; "waits": it isn't.
-fn at_once(world: &mut World, worker: usize, headers: &[(String, Vec<u8>)]) -> &'static str {
-    let stream = world.send_to(worker, headers);
-    world.outcome(stream).map_or("waits", |outcome| outcome.code())
-}
-
-/// Everything that has been asked is answered, on whichever worker it was.
-fn code(world: &mut World, worker: usize, headers: &[(String, Vec<u8>)]) -> &'static str {
-    let stream = world.send_to(worker, headers);
-    finish(world, stream)
-}
-
-fn finish(world: &mut World, stream: StreamId) -> &'static str {
-    for _ in 0..500 {
-        match world.outcome(stream) {
-            Some(outcome) => return outcome.code(),
-            None => world.live(SECOND / 50),
-        }
-    }
-    "waits for ever"
-}
-
-/// A world whose workers have the public key.
-fn with_key(workers: usize, overrides: Value) -> World {
-    let mut world = World::with_workers(workers, overrides);
-    world.tick();
-    world.settle();
-    world.tick();
-    world
-}
-
-fn confirmed(changes: Value) -> Value {
-    let mut confirmed = claims();
-    confirmed["token_type"] = json!("api_token");
-    confirmed.as_object_mut().unwrap().append(&mut changes.as_object().unwrap().clone());
-    confirmed
-}
-
-fn no() -> Answer {
-    Answer::Body(401, r#"{"error": "Invalid token", "details": "gone"}"#.to_owned())
 }
 
 #[test]
@@ -123,19 +80,6 @@ fn an_entry_ends_with_its_identity() {
 }
 
 #[test]
-fn what_a_worker_learnt_after_an_expiry_is_known_to_those_who_held_the_expired_entry() {
-    let mut world = World::with_workers(2, json!({}));
-    world.verify = Answer::json(&confirmed(json!({"exp": BEGIN + 5})));
-    world.ask(&api_token());
-    assert_eq!(at_once(&mut world, 1, &api_token()), "");
-    world.pass(6 * SECOND);
-    world.verify = Answer::json(&confirmed(json!({"exp": BEGIN + 3600})));
-    assert_eq!(world.ask(&api_token()).code(), "");
-    assert_eq!(at_once(&mut world, 1, &api_token()), "");
-    assert_eq!(world.verifications, 2);
-}
-
-#[test]
 fn an_entry_says_who_it_is_and_not_where_he_may_go() {
     let mut world = World::new(json!({"rules": [
         {"match": {"path": "/people"}, "require": {"token_types": ["access"]}},
@@ -194,79 +138,6 @@ fn without_negative_ttl_every_refusal_is_the_services_own() {
 }
 
 #[test]
-fn an_explicit_refusal_ends_the_verdict_in_every_worker_at_once() {
-    for (answer, refused) in [(no(), "token_rejected"), (Answer::Body(403, String::new()), "forbidden_by_service")] {
-        let mut world = World::with_workers(3, json!({}));
-        world.ask(&api_token());
-        assert_eq!(at_once(&mut world, 1, &api_token()), "");
-        // Another token comes to the same slot, so that the third worker has to ask.
-        let (slot, record) = world.process.stored(".v.").remove(0);
-        let other: Vec<u8> = record.iter().enumerate().map(|(at, byte)| byte ^ u8::from(at == 20)).collect();
-        world.process.set_shared_data(&slot, &other, Write::Always).unwrap();
-        world.verify = answer;
-        assert_eq!(code(&mut world, 2, &api_token()), refused);
-        for worker in [0, 1, 2] {
-            assert_ne!(at_once(&mut world, worker, &api_token()), "", "worker {worker}");
-        }
-        world.live(11 * SECOND);
-        for worker in [0, 1, 2] {
-            assert_eq!(code(&mut world, worker, &api_token()), refused, "worker {worker}, after negative_ttl");
-        }
-        assert_eq!(world.process.stored(&slot)[0].1, other, "the other token's slot is its own");
-        world.verify = Answer::Body(500, String::new());
-        world.live(11 * SECOND);
-        for worker in [0, 1, 2] {
-            let code = code(&mut world, worker, &api_token());
-            assert_eq!(code, "auth_service_unavailable", "nor does it stand in, worker {worker}");
-        }
-    }
-}
-
-#[test]
-fn a_refusal_empties_the_slot_that_a_worker_to_come_would_read() {
-    let mut world = World::with_workers(2, json!({"cache": {"ttl": "10s"}}));
-    world.ask(&api_token());
-    world.pass(Duration::from_millis(9_500));
-    world.verify = no();
-    world.send(&api_token());
-    world.settle();
-    assert_eq!(world.process.stored(".v."), []);
-    assert_eq!(at_once(&mut world, 1, &api_token()), "token_rejected");
-}
-
-#[test]
-fn a_token_that_one_worker_verified_is_known_to_the_others() {
-    let mut world = World::with_workers(4, json!({}));
-    let first = world.ask(&api_token());
-    for worker in 0..4 {
-        let stream = world.send_to(worker, &api_token());
-        assert_eq!(world.outcome(stream), Some(first.clone()), "worker {worker}");
-    }
-    assert_eq!(world.verifications, 1);
-    world.restart(2);
-    assert_eq!(at_once(&mut world, 2, &api_token()), "", "also to one that came later");
-    assert_eq!(world.verifications, 1);
-
-    let mut world = with_key(4, json!({}));
-    for worker in 0..4 {
-        assert_eq!(at_once(&mut world, worker, &bearer(&jwt(0))), "", "worker {worker}");
-    }
-    assert_eq!(world.process.signatures.get(), 1);
-    assert_eq!((allowed(&world, Source::Jwt), allowed(&world, Source::Cache)), (1, 3));
-}
-
-#[test]
-fn an_entry_of_another_worker_is_no_younger_for_being_read_later() {
-    let mut world = World::with_workers(2, json!({"cache": {"ttl": "10s"}}));
-    world.ask(&api_token());
-    world.pass(9 * SECOND);
-    assert_eq!(at_once(&mut world, 1, &api_token()), "");
-    world.pending.clear();
-    world.pass(SECOND);
-    assert_eq!(at_once(&mut world, 1, &api_token()), "waits");
-}
-
-#[test]
 fn a_ttl_of_zero_turns_everything_off() {
     let mut world = with_key(2, json!({"cache": {"ttl": "0s"}}));
     for asked in 1..=3 {
@@ -308,19 +179,6 @@ fn a_local_verdict_ends_when_its_key_is_no_longer_accepted() {
 }
 
 #[test]
-fn a_worker_that_lacks_the_new_key_yet_refuses_nobody_for_another_workers_verdict() {
-    let mut world = with_key(2, json!({}));
-    world.live(10 * SECOND);
-    world.serves = 1;
-    let first = world.send(&bearer(&jwt(1)));
-    while world.outcome(first).is_none() {
-        world.answer_next();
-    }
-    assert_eq!(at_once(&mut world, 1, &bearer(&jwt(1))), "");
-    assert_eq!(at_once(&mut world, 0, &bearer(&jwt(1))), "");
-}
-
-#[test]
 fn verdicts_of_the_service_and_of_the_signature_do_not_stand_in_for_each_other() {
     let mut world = with_key(
         1,
@@ -351,101 +209,6 @@ fn the_service_refuses_a_jwt_where_it_is_asked_and_nowhere_else() {
     assert_eq!(world.ask(&to("/remote")).code(), "token_rejected");
     assert_eq!(at_once(&mut world, 0, &to("/remote")), "token_rejected");
     assert_eq!(at_once(&mut world, 0, &to("/local")), "");
-}
-
-#[test]
-fn an_answer_whose_question_began_before_a_refusal_does_not_bring_the_token_back() {
-    let mut world = with_key(3, json!({}));
-    let early = world.send(&api_token());
-    let late = world.pending[0].clone();
-    world.pass(4 * SECOND);
-    let later = world.send_to(1, &api_token());
-    let second = world.pending[1].clone();
-    world.answer(&second, &no());
-    assert_eq!(world.outcome(later).unwrap().code(), "token_rejected");
-    let yes = world.verify.clone();
-    world.answer(&late, &yes);
-    assert_ne!(world.outcome(early).unwrap().code(), "");
-    world.verify = no();
-    for seconds in [0, 11] {
-        world.live(seconds * SECOND);
-        for worker in [0, 1, 2] {
-            assert_eq!(code(&mut world, worker, &api_token()), "token_rejected", "worker {worker}");
-        }
-    }
-}
-
-#[test]
-fn an_answer_that_comes_late_takes_nobodys_newer_verdict_away() {
-    let mut world = with_key(2, json!({}));
-    world.send(&api_token());
-    let late = world.pending[0].clone();
-    world.pass(4 * SECOND);
-    world.send_to(1, &api_token());
-    let second = world.pending[1].clone();
-    let yes = world.verify.clone();
-    world.answer(&second, &yes);
-    world.answer(&late, &no());
-    assert_eq!(at_once(&mut world, 1, &api_token()), "");
-    assert_eq!(at_once(&mut world, 0, &api_token()), "");
-}
-
-#[test]
-fn slots_that_hold_anything_else_are_ignored() {
-    let mut world = World::new(json!({}));
-    world.ask(&api_token());
-    let (slot, record) = world.process.stored(".v.").remove(0);
-    let mut strangers: Vec<Vec<u8>> = (0..record.len()).step_by(3).map(|length| record[..length].to_vec()).collect();
-    strangers.push(vec![0xff; record.len()]);
-    // Version, key, time of verification, form, and claims.
-    for at in [0, 1, 32, 41, 50, record.len() - 1] {
-        let mut changed = record.clone();
-        changed[at] ^= 0xff;
-        strangers.push(changed);
-    }
-    let mut future = record.clone();
-    future[33..41].copy_from_slice(&world.now.after(2 * SECOND).as_nanos().to_le_bytes());
-    strangers.push(future);
-    // Nobody but the service vouches for an API token.
-    let mut by_key = record.clone();
-    by_key[41] |= 1;
-    strangers.push(by_key);
-    for stranger in strangers {
-        world.restart(0);
-        world.process.set_shared_data(&slot, &stranger, Write::Always).unwrap();
-        assert_eq!(at_once(&mut world, 0, &api_token()), "waits", "{stranger:02x?}");
-        world.process.stored(".l.").iter().for_each(|(key, _)| {
-            world.process.set_shared_data(key, &[], Write::Always).unwrap();
-        });
-    }
-    world.restart(0);
-    world.process.set_shared_data(&slot, &record, Write::Always).unwrap();
-    assert_eq!(at_once(&mut world, 0, &api_token()), "", "the record itself");
-}
-
-#[test]
-fn filters_of_other_settings_do_not_know_each_others_verdicts() {
-    for (one, other) in [
-        (json!({}), json!({"api_token": {"response_format": "json_header"}})),
-        (json!({}), json!({"api_token": {"header_types": ["apikey", "other"]}})),
-        (json!({}), json!({"jwt": {"issuers": ["iss"]}})),
-        (json!({"jwt": {"issuers": ["one"]}}), json!({"jwt": {"audiences": ["one"]}})),
-        (json!({}), json!({"forward_credential": "jwt", "api_token": {"response_format": "jwt_body"}})),
-        (json!({}), json!({"auth_service": {"cluster": "other"}})),
-        (json!({}), json!({"auth_service": {"cluster": "auth", "authority": "other"}})),
-        (json!({}), json!({"auth_service": {"cluster": "auth", "verify_path": "/other"}})),
-    ] {
-        let mut world = World::new(one);
-        world.workers.extend(World::new(other.clone()).workers);
-        world.ask(&api_token());
-        assert_eq!(at_once(&mut world, 1, &api_token()), "waits", "{other}");
-    }
-    let mut world = World::new(json!({}));
-    world
-        .workers
-        .extend(World::new(json!({"rules": [{"match": {"prefix": "/"}}], "cache": {"max_entries": 7}})).workers);
-    world.ask(&api_token());
-    assert_eq!(at_once(&mut world, 1, &api_token()), "", "what no identity depends on");
 }
 
 #[test]
@@ -483,7 +246,7 @@ fn a_refusal_takes_its_entry_off_the_gauges() {
 
 #[test]
 fn the_jwt_for_the_upstream_comes_from_the_cache_as_well() {
-    let forwarded = |world: &mut World, worker: usize, headers: &[(String, Vec<u8>)]| {
+    let forwarded = |world: &mut World, worker: usize, headers: &Headers| {
         let head = crate::extractor::RequestHead { headers };
         match world.workers[worker].on_request(1_000_000, &head, world.now, &world.process).step {
             Step::Resolve(Resolution::Forward(forward)) => forward.authorization,
@@ -517,55 +280,5 @@ fn an_identity_without_an_expiry_is_good_for_its_ttl() {
     world.pass(10 * SECOND);
     for worker in [0, 1] {
         assert_eq!(at_once(&mut world, worker, &api_token()), "waits");
-    }
-}
-
-#[test]
-fn the_shared_data_hold_no_piece_of_a_token() {
-    let credential = "9$".to_owned() + &"0123456789abcdefghijklmnopqrstuvwxyz".repeat(4)[..128];
-    let basic = "Basic YWxhZGRpbjpvcGVuIHNlc2FtZSBhbmQgbW9yZQ==";
-    for changes in [json!({}), json!({"forward_credential": "jwt", "api_token": {"response_format": "jwt_body"}})] {
-        let mut settings = json!({
-            "rules": [{"match": {"prefix": "/remote"}, "verification": "remote"}],
-            "api_token": {"header_types": ["apikey", "other"]},
-            "failed_auth_throttle": {"attempts": 3},
-        });
-        settings.as_object_mut().unwrap().append(&mut changes.as_object().unwrap().clone());
-        let mut world = with_key(2, settings);
-        *world.process.address.borrow_mut() = Some("192.0.2.1:4711".to_owned());
-        let mut tokens = vec![credential.clone(), jwt(0), jwt(2)];
-        let mut requests = vec![
-            head(&[("authorization", &format!("APIKey {credential}"))]),
-            bearer(&jwt(0)),
-            head(&[(":path", "/remote"), ("authorization", &format!("Bearer {}", jwt(0)))]),
-            bearer(&jwt(2)),
-        ];
-        let answered = jwt_of(0, &confirmed(json!({})));
-        if changes == json!({}) {
-            tokens.push(basic.to_owned());
-            requests.push(head(&[("authorization", basic)]));
-        } else {
-            world.verify = Answer::Body(200, answered.clone());
-        }
-        for answer in [world.verify.clone(), no(), Answer::Body(500, String::new())] {
-            world.verify = answer;
-            requests.iter().for_each(|request| _ = world.send(request));
-            holds_none(&world, &tokens, &answered);
-            requests.iter().for_each(|request| _ = code(&mut world, 1, request));
-            holds_none(&world, &tokens, &answered);
-            world.live(400 * SECOND);
-        }
-    }
-}
-
-/// The pieces that a JWT which the service answers with has in common with clients' tokens don't count.
-fn holds_none(world: &World, tokens: &[String], answered: &str) {
-    let pieces = tokens.iter().flat_map(|token| token.as_bytes().windows(16));
-    let secret: HashSet<&[u8]> =
-        pieces.filter(|piece| !answered.as_bytes().windows(16).any(|window| window == *piece)).collect();
-    assert!(secret.len() > 300);
-    for (key, value) in world.process.stored("") {
-        let held = key.as_bytes().windows(16).chain(value.windows(16)).find(|window| secret.contains(window));
-        assert_eq!(held.map(String::from_utf8_lossy), None, "{key}");
     }
 }

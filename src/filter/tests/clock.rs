@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::support::{down, no};
 use super::world::BEGIN;
 use super::{Answer, World, api_token, claims};
 use crate::filter::StreamId;
 use crate::host::{Host as _, Write};
-use crate::introspection::CalloutError;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: i64 = 3600;
@@ -29,14 +29,6 @@ fn yes() -> Answer {
     let mut confirmed = claims();
     (confirmed["exp"], confirmed["token_type"]) = (json!(BEGIN + 100_000), json!("api_token"));
     Answer::json(&confirmed)
-}
-
-fn no() -> Answer {
-    Answer::Body(401, String::new())
-}
-
-fn down() -> Answer {
-    Answer::Error(CalloutError::Reset)
 }
 
 fn code(world: &World, stream: StreamId) -> &'static str {

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::support::confirmed;
 use super::world::BEGIN;
-use super::{Answer, World, api_token, claims, jwt_of};
+use super::{Answer, World, api_token, jwt_of};
 use crate::filter::StreamId;
 use crate::introspection::CalloutError;
 use crate::metrics::{Counter, Outcome, Source};
@@ -21,13 +22,6 @@ fn with_key(workers: usize, changes: Value) -> World {
     world.settle();
     world.tick();
     world
-}
-
-fn confirmed(changes: Value) -> Value {
-    let mut confirmed = claims();
-    confirmed["token_type"] = json!("api_token");
-    confirmed.as_object_mut().unwrap().append(&mut changes.as_object().unwrap().clone());
-    confirmed
 }
 
 /// A client that must not wait.

@@ -4,76 +4,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::world::{BEGIN, Pending, api_token_of};
-use super::{Answer, World, api_token, bearer, claims, jwt, jwt_of};
-use crate::filter::{MAX_CALLOUTS, MAX_WAITING, StreamId};
+use super::support::{all_end, answer_question, confirmed, down, ended, no, questions, with_key};
+use super::world::{BEGIN, api_token_of};
+use super::{Answer, World, api_token, bearer, jwt};
+use crate::filter::StreamId;
 use crate::host::{Host as _, Write};
-use crate::introspection::CalloutError;
 use crate::metrics::{CacheEvent, Counter, Gauge};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MOMENT: Duration = Duration::from_millis(20);
-
-/// Workers that have the public key.
-fn with_key(workers: usize, overrides: Value) -> World {
-    let mut world = World::with_workers(workers, overrides);
-    world.tick();
-    world.settle();
-    world.tick();
-    world
-}
-
-fn confirmed(changes: Value) -> Value {
-    let mut confirmed = claims();
-    confirmed["token_type"] = json!("api_token");
-    confirmed.as_object_mut().unwrap().append(&mut changes.as_object().unwrap().clone());
-    confirmed
-}
-
-fn no() -> Answer {
-    Answer::Body(401, r#"{"error": "Invalid token", "details": "gone"}"#.to_owned())
-}
-
-fn down() -> Answer {
-    Answer::Error(CalloutError::Reset)
-}
-
-/// The callouts that ask about a credential.
-fn questions(world: &World) -> Vec<Pending> {
-    world.pending.iter().filter(|pending| pending.request.authorization.is_some()).cloned().collect()
-}
-
-fn answer_question(world: &mut World, answer: &Answer) {
-    let question = questions(world).remove(0);
-    world.answer(&question, answer);
-}
-
-/// How many of the streams have ended.
-fn ended(world: &World, streams: &[StreamId]) -> usize {
-    streams.iter().filter(|stream| world.outcome(**stream).is_some()).count()
-}
-
-/// Every tick as it comes, until all have ended: with this code, and not too many in one event.
-fn all_end(world: &mut World, streams: &[StreamId], code: &str) {
-    let mut before = ended(world, streams);
-    for _ in 0..10_000 {
-        if before == streams.len() {
-            break;
-        }
-        let period = world.workers.iter().map(crate::filter::Filter::tick_period).min().unwrap();
-        world.now = world.now.after(period);
-        for worker in 0..world.workers.len() {
-            world.tick_one(worker);
-            let now = ended(world, streams);
-            assert!(now - before <= 32, "{} in one event", now - before);
-            before = now;
-        }
-    }
-    for stream in streams {
-        assert_eq!(world.outcome(*stream).map(|outcome| outcome.code()), Some(code), "stream {stream}");
-    }
-    assert!(world.workers.iter().all(|worker| worker.waiting() == 0));
-}
 
 #[test]
 fn a_thousand_requests_with_one_cold_token_make_one_callout() {
@@ -407,102 +346,6 @@ fn a_number_that_is_given_away_while_its_turn_is_still_to_come_takes_no_verdict_
     answer_question(&mut world, &no());
     assert_eq!(world.outcome(waits).unwrap().code(), "token_rejected");
     assert_eq!(world.process.counted_requests(), world.process.requests.get());
-}
-
-#[test]
-fn those_who_wait_are_bounded() {
-    let mut world = with_key(1, json!({}));
-    let streams: Vec<_> = (0..MAX_WAITING).map(|_| world.send(&api_token())).collect();
-    assert_eq!(ended(&world, &streams), 0);
-    let one_more = world.send(&api_token());
-    assert_eq!(world.outcome(one_more).unwrap().code(), "auth_service_unavailable");
-    world.end(0, streams[7]);
-    let instead = world.send(&api_token());
-    assert_eq!(world.outcome(instead), None, "there is room again");
-    assert_eq!(world.verifications, 1);
-    world.settle();
-    world.pass(SECOND);
-    assert_eq!(world.workers[0].waiting(), 0);
-}
-
-#[test]
-fn callouts_are_bounded_over_questions_of_other_workers_too() {
-    let mut world = with_key(2, json!({}));
-    for number in 0..MAX_CALLOUTS {
-        world.send_to(1 - number % 2, &api_token_of(number));
-        world.send_to(number % 2, &api_token_of(number));
-    }
-    // A row of leases that is full lets both workers ask.
-    assert!(world.verifications < MAX_CALLOUTS * 21 / 20, "{} callouts", world.verifications);
-    for worker in [0, 1] {
-        assert!(world.workers[worker].callouts_in_flight() < MAX_CALLOUTS * 11 / 20);
-        let stream = world.send_to(worker, &api_token_of(MAX_CALLOUTS));
-        assert_eq!(world.outcome(stream).unwrap().code(), "auth_service_unavailable");
-        let stream = world.send_to(worker, &api_token_of(5));
-        assert_eq!(world.outcome(stream), None, "who joins needs no callout");
-    }
-}
-
-#[test]
-fn the_bytes_of_callouts_are_bounded() {
-    let mut world = with_key(1, json!({"jwt": {"verification": "remote"}}));
-    let large = |number: usize| {
-        let mut claims = claims();
-        claims["client_name"] = json!("x".repeat(11_000));
-        claims["jti"] = json!(number.to_string());
-        bearer(&jwt_of(0, &claims))
-    };
-    let bytes = large(1000)[3].1.len();
-    let fit = crate::filter::MAX_CALLOUT_BYTES / bytes;
-    assert!(fit < MAX_CALLOUTS);
-    let streams: Vec<_> = (1000..1000 + fit).map(|number| world.send(&large(number))).collect();
-    assert_eq!(ended(&world, &streams), 0);
-    // Clients can fill the room: that is no reason to take a JWT at its signature.
-    let one_more = world.send(&large(5000));
-    assert_eq!((world.outcome(one_more).unwrap().code(), world.verifications), ("auth_service_unavailable", fit));
-    world.settle();
-    let next = world.send(&large(5001));
-    assert_eq!(world.outcome(next), None);
-}
-
-#[test]
-fn a_crowd_whose_answer_is_a_jwt_of_an_unknown_key_gets_in_when_the_key_comes() {
-    let mut world = with_key(2, json!({"api_token": {"response_format": "jwt_body"}}));
-    world.live(10 * SECOND);
-    world.serves = 1;
-    world.verify = Answer::Body(200, jwt_of(1, &confirmed(json!({}))));
-    let streams: Vec<_> = (0..1000).map(|number| world.send_to(number % 2, &api_token())).collect();
-    world.live(SECOND);
-    assert_eq!(ended(&world, &streams), 1000);
-    all_end(&mut world, &streams, "");
-    assert_eq!(world.key_fetches, 2);
-    assert!(world.verifications <= 2, "{} callouts of 2 workers", world.verifications);
-    let stream = world.send(&api_token());
-    assert_eq!(world.outcome(stream).unwrap().code(), "");
-}
-
-#[test]
-fn a_crowd_whose_answer_is_a_jwt_of_a_stranger_gets_in_never() {
-    let mut world = with_key(1, json!({"api_token": {"response_format": "jwt_body"}}));
-    world.live(10 * SECOND);
-    world.verify = Answer::Body(200, jwt_of(2, &confirmed(json!({}))));
-    let streams: Vec<_> = (0..100).map(|_| world.send(&api_token())).collect();
-    world.live(10 * SECOND);
-    all_end(&mut world, &streams, "auth_service_unavailable");
-}
-
-#[test]
-fn an_answer_signed_by_a_stranger_lets_a_verdict_stand_in_also_where_keys_are_pinned() {
-    let pem = super::world::KEYS[0];
-    let mut world = World::new(json!({
-        "api_token": {"response_format": "jwt_body"}, "jwt": {"public_key": {"pem": [pem]}}, "cache": {"ttl": "10s"},
-    }));
-    world.verify = Answer::Body(200, jwt_of(0, &confirmed(json!({}))));
-    assert_eq!(world.ask(&api_token()).code(), "");
-    world.pass(11 * SECOND);
-    world.verify = Answer::Body(200, jwt_of(1, &confirmed(json!({}))));
-    assert_eq!(world.ask(&api_token()).code(), "");
-    assert_eq!(world.ask(&api_token_of(8)).code(), "auth_service_unavailable");
 }
 
 #[test]

@@ -106,13 +106,13 @@ fn one_worker_of_the_process_sweeps_the_shared_data_and_a_little_at_a_time() {
     let mut all = 0;
     for _ in 0..300 {
         world.now = world.now.after(SECOND / 100);
-        for (worker, has_swept) in sweepers.iter_mut().enumerate() {
+        for (worker, sweeps) in sweepers.iter_mut().enumerate() {
             let before = world.process.reads.get();
             world.tick_one(worker);
             let reads = world.process.reads.get() - before;
             most = most.max(reads);
             if reads > 100 {
-                *has_swept = true;
+                *sweeps = true;
                 all += reads;
             }
         }
