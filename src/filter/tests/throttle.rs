@@ -127,12 +127,9 @@ fn valid_jwts_and_cached_tokens_of_a_locked_address_pass() {
 
 #[test]
 fn what_fails_at_a_locked_address_gets_429_instead_of_401() {
-    let mut world = world_with(1, json!({"revocation": {"path": "/auth/blacklist"}}));
+    let mut world = world();
     lock_me_out(&mut world, 10);
     assert_eq!(world.ask(&bearer("a.b.c")), locked(300));
-    let mut refresh = claims();
-    refresh["token_type"] = json!("refresh");
-    assert_eq!(world.ask(&bearer(&jwt_of(0, &refresh))).code(), "token_type_not_accepted", "signed: no guess");
     let forged = world.send(&bearer(&jwt(2)));
     world.live(Duration::from_secs(6));
     assert_eq!(world.outcome(forged).unwrap().code(), "too_many_failures");
@@ -158,13 +155,25 @@ fn forged_jwts_lock_out_like_refused_tokens_do() {
 }
 
 #[test]
-fn missing_credentials_and_expired_tokens_are_no_guesses() {
-    let mut world = world();
-    let mut expired = claims();
-    expired["exp"] = json!(BEGIN - 1);
+fn missing_credentials_and_tokens_that_are_or_were_good_are_no_guesses() {
+    let mut world = world_with(1, json!({"revocation": {"path": "/auth/blacklist", "poll_interval": "1s"}}));
+    world.feed = Answer::json(&json!({"cursor": "c", "revoked": [{"jti": "gone", "exp": BEGIN + 3600}]}));
+    world.live(Duration::from_secs(1));
+    let with = |name: &str, value: Value| {
+        let mut claims = claims();
+        claims[name] = value;
+        bearer(&jwt_of(0, &claims))
+    };
     for _ in 0..10 {
-        assert_eq!(world.ask(&head(&[])).code(), "missing_credentials");
-        assert_eq!(world.ask(&bearer(&jwt_of(0, &expired))).code(), "token_expired");
+        for (request, code) in [
+            (head(&[]), "missing_credentials"),
+            (with("exp", json!(BEGIN - 1)), "token_expired"),
+            (with("nbf", json!(BEGIN + 60)), "token_not_yet_valid"),
+            (with("token_type", json!("refresh")), "token_type_not_accepted"),
+            (with("jti", json!("gone")), "token_revoked"),
+        ] {
+            assert_eq!(world.ask(&request).code(), code);
+        }
     }
     assert!(!am_locked_out(&mut world));
 }

@@ -118,9 +118,7 @@ impl Flood {
                 (format!("Bearer {text}.{}", encode(signature)), 401)
             }
             Kind::Garbage(number) => (format!("APIKey {}${:0128x}", 1_000_000 + number, Counter(number).0), 401),
-            Kind::Once(jwt) | Kind::Known(jwt) => {
-                (format!("Bearer {}", self.jwts[usize::try_from(jwt).unwrap()]), 200)
-            }
+            Kind::Once(jwt) | Kind::Known(jwt) => (format!("Bearer {}", self.jwts[usize::try_from(jwt).unwrap()]), 200),
         }
     }
 
