@@ -5,7 +5,7 @@ use wasm_tests::{Stack, credentials, plugin};
 
 /// All that the module may call and be called by, but for `proxy_call_foreign_function`. Envoy answers the rest
 /// with an error, as a host does that lacks it.
-const CAPABILITIES: [&str; 26] = [
+const CAPABILITIES: [&str; 28] = [
     "environ_get",
     "environ_sizes_get",
     "fd_write",
@@ -15,6 +15,7 @@ const CAPABILITIES: [&str; 26] = [
     "proxy_get_current_time_nanoseconds",
     "proxy_get_header_map_pairs",
     "proxy_get_log_level",
+    "proxy_get_property",
     "proxy_get_shared_data",
     "proxy_http_call",
     "proxy_increment_metric",
@@ -28,6 +29,7 @@ const CAPABILITIES: [&str; 26] = [
     "proxy_on_request_headers",
     "proxy_on_tick",
     "proxy_on_vm_start",
+    "proxy_record_metric",
     "proxy_remove_header_map_value",
     "proxy_replace_header_map_value",
     "proxy_send_local_response",

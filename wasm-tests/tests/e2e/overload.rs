@@ -1,7 +1,10 @@
 //! A service that is too slow, and a cluster that takes no more requests.
 
 use serde_json::json;
-use wasm_tests::Stack;
+use wasm_tests::{
+    Stack,
+    corpus::{scripted, tokens},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_is_too_slow_is_asked_twice_and_then_given_up() {
@@ -18,19 +21,22 @@ async fn a_service_that_is_too_slow_is_asked_twice_and_then_given_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_beyond_what_the_cluster_takes_are_denied_and_the_others_served() {
     let full = json!([{"max_requests": 2, "max_pending_requests": 2, "max_connections": 2}]);
-    let builder = Stack::builder().envoy(move |bootstrap| {
+    // The filter's own breaker would keep what is too much from the cluster.
+    let config = json!({"circuit_breaker": {"failures": 1000}});
+    let builder = Stack::builder().config(config).envoy(move |bootstrap| {
         bootstrap["static_resources"]["clusters"][1]["circuit_breakers"]["thresholds"] = full;
     });
     let stack = builder.start().await.unwrap();
-    let (_, token) = stack.api_token("any").await.unwrap();
     // The key is there before the crowd.
     let jwt = stack.login().await.unwrap().access;
     assert_eq!(stack.get("/orders").bearer(&jwt).send().await.unwrap().status, 200);
-    stack.fault(json!({"on": "verify", "kind": "delay", "delay_ms": 1000})).await.unwrap();
+    let good = tokens::base().to_string();
+    stack.fault(json!({"on": "verify", "kind": "raw", "delay_ms": 1000, "body": good})).await.unwrap();
 
     let mut requests = tokio::task::JoinSet::new();
-    for _ in 0..30 {
-        requests.spawn(stack.get("/orders").api_key(&token).send());
+    for number in 0..30 {
+        // Each with a token of its own: those with the same one wait for the same callout.
+        requests.spawn(stack.get("/orders").api_key(&scripted::token(number)).send());
     }
     let answers: Vec<_> = requests.join_all().await.into_iter().map(Result::unwrap).collect();
     let served = answers.iter().filter(|answer| answer.status == 200).count();

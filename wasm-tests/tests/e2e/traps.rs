@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use wasm_tests::{Response, Stack, connection_manager};
+use wasm_tests::{Response, Stack, connection_manager, corpus::scripted};
 
 /// The header that names the callback which is to panic next.
 const ORDER: &str = "x-authgate-panic";
@@ -114,12 +114,12 @@ async fn requests_that_waited_in_the_vm_are_answered_within_the_idle_timeout_and
     });
     let stack = builder.start().await.unwrap();
     let jwt = stack.login().await.unwrap().access;
-    let (_, token) = stack.api_token("any").await.unwrap();
     stack.fault(json!({"on": "verify", "kind": "delay", "delay_ms": 60_000})).await.unwrap();
 
     let mut waiting = tokio::task::JoinSet::new();
-    for _ in 0..20 {
-        waiting.spawn(stack.get("/orders").api_key(&token).send());
+    for number in 0..20 {
+        // Each with a token of its own: those with the same one wait for the same callout.
+        waiting.spawn(stack.get("/orders").api_key(&scripted::token(number)).send());
     }
     while stack.counters().await.unwrap()["verify_in_flight"] != 20 {
         tokio::time::sleep(Duration::from_millis(10)).await;
