@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use crate::feed;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::Method;
 use serde_json::{Value, json};
@@ -206,6 +207,9 @@ fn answers_with_canaries() -> Vec<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn are_in_no_log_metric_or_denial() {
     let config = json!({
+        // It would stand between the filter and what it is to be answered.
+        "circuit_breaker": {"failures": 1000},
+        "revocation": {"path": "/auth/blacklist", "poll_interval": "1s"},
         "jwt": {"public_key": {"min_refetch_interval": "100ms"}},
         "responses": {"cors_origins": ["https://app.example.com"]},
         "rules": [
@@ -228,11 +232,15 @@ async fn are_in_no_log_metric_or_denial() {
     for (_, listener) in &listeners {
         every_kind(&mut record, &stack, *listener, &api).await;
     }
-    for fault in answers_with_canaries() {
+    let part = record.secret("canaryverdict000".repeat(8));
+    for (number, fault) in answers_with_canaries().into_iter().enumerate() {
         stack.fault(fault).await.unwrap();
+        // A token that no verdict is known of, and then again: whatever is known of it by now.
+        let token = format!("{}${part}", 1000 + number);
         for (_, listener) in &listeners {
-            let request = request_to(*listener, Method::GET, "/orders");
-            record.send(request.api_key(&api)).await;
+            for _ in 0..2 {
+                record.send(request_to(*listener, Method::GET, "/orders").api_key(&token)).await;
+            }
         }
     }
     stack.fault(json!({"on": "all", "kind": "none"})).await.unwrap();
@@ -242,6 +250,8 @@ async fn are_in_no_log_metric_or_denial() {
     record.secret(claims_of(&before).unwrap()["jti"].as_str().unwrap());
     let logout = stack.service_request(Method::POST, "/auth/jwt/logout").unwrap().bearer(&before).send().await.unwrap();
     assert!(logout.status < 300, "{}", logout.text());
+    record.send(stack.get("/orders").bearer(&before)).await;
+    feed::is_read(&stack).await;
     record.send(stack.get("/orders").bearer(&before)).await;
     let mut keys = Vec::new();
     for _ in 0..2 {
@@ -268,6 +278,7 @@ async fn are_in_no_log_metric_or_denial() {
     for (_, listener) in &listeners {
         let get = || request_to(*listener, Method::GET, "/orders");
         record.send(get().api_key(&api)).await;
+        record.send(get().api_key(&format!("2000${part}"))).await;
         record.send(get().bearer(&after)).await;
         record.send(get().bearer(&before)).await;
     }
@@ -283,6 +294,10 @@ async fn are_in_no_log_metric_or_denial() {
     // The header of every JWT is none's secret, but no business of a log either.
     record.secrets.push("eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9".to_owned());
 
+    for event in ["hit", "negative"] {
+        let events = stack.metric("auth_cache_events_total", &[("event", event)]).await.unwrap();
+        assert!(events > 0, "the cache has had its part: {event}");
+    }
     let log = stack.envoy_log();
     assert!(
         log.contains("[trace][wasm]") && log.contains("public key"),
@@ -316,6 +331,7 @@ async fn are_in_no_log_metric_or_denial() {
         "token_expired",
         "token_not_yet_valid",
         "token_type_not_accepted",
+        "token_revoked",
         "token_rejected",
         "forbidden_by_service",
         "ambiguous_path",
