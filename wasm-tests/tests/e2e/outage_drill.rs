@@ -82,7 +82,8 @@ impl Client {
     fn problem(&self, answer: &Response) -> Option<String> {
         let is_fine = match self.expected {
             Expected::Served(user) => {
-                answer.status == 200 && answer.identity().is_ok_and(|identity| identity["x-user-id"] == user.to_string())
+                answer.status == 200
+                    && answer.identity().is_ok_and(|identity| identity["x-user-id"] == user.to_string())
             }
             Expected::Kept => answer.status == 401 || answer.status == 503 && answer.header("retry-after").is_some(),
         };
