@@ -1,19 +1,25 @@
 //! The whole machine: several workers of one process, and everything that can happen to them in any order.
 //!
-//! An input is a [`script::Script`], as `arbitrary` reads it from bytes.
+//! An input is a [`script::Script`], as `arbitrary` reads it from bytes. An answer of the service about a credential
+//! carries a `client_id` of its own, so that every request that goes on tells which answer it does so by.
 
 pub mod script;
+pub mod setup;
 
-mod check;
+mod breaker;
+mod callouts;
+mod credentials;
+mod denial;
+mod feed;
+mod forward;
 mod state;
-mod tokens;
 mod world;
 
 use std::collections::HashMap;
 
 use arbitrary::{Arbitrary as _, Unstructured};
 use authgate::decision::Code;
-use authgate::metrics::Outcome;
+use authgate::metrics::{Counter, Outcome};
 
 use script::{Event, Script};
 use world::Machine;
@@ -26,10 +32,13 @@ pub fn run(data: &[u8]) {
     outcomes(data);
 }
 
-/// How requests ended, and how many of them.
-pub type Outcomes = HashMap<(Outcome, Option<Code>), u64>;
+/// What was counted, and how often.
+pub type Outcomes = HashMap<Counter, u64>;
 
-/// Checks one input, and tells what became of its requests.
+/// How requests ended, and how many of them.
+type Counted = HashMap<(Outcome, Option<Code>), u64>;
+
+/// Checks one input, and tells what was counted meanwhile.
 ///
 /// # Panics
 /// If a promise is broken.
@@ -41,17 +50,20 @@ fn play(script: &Script) -> Outcomes {
     let mut machine = Machine::new(script.setup);
     for event in &script.events {
         match event {
-            Event::Request { worker, presented, place, is_grpc, preflight } => {
-                machine.request(usize::from(*worker), presented, *place, *is_grpc, preflight % 8 == 7);
+            Event::Request { worker, presented, place, is_grpc, is_preflight, address } => {
+                machine.request(*worker, presented, *place, (*is_grpc, *is_preflight), *address);
             }
             Event::Answer { which, reply } => machine.answer(usize::from(*which), reply),
             Event::AnswerAgain { worker, which } => machine.answer_again(usize::from(*worker), usize::from(*which)),
-            Event::Tick { worker } => machine.tick(usize::from(*worker)),
+            Event::Tick { worker: Some(worker) } => machine.tick(usize::from(*worker)),
+            Event::Tick { worker: None } => (0..script.setup.workers()).for_each(|worker| machine.tick(worker)),
             Event::End { which } => machine.end(usize::from(*which)),
-            Event::Pass { millis } => machine.pass(script::millis(*millis)),
-            Event::Jump { seconds } => machine.jump(i64::from(*seconds)),
-            Event::Rotate { key } => machine.rotate(usize::from(*key % script::KEYS)),
+            Event::Pass { millis } => machine.pass(*millis),
+            Event::Jump { seconds } => machine.jump(*seconds),
+            Event::Rotate { key } => machine.serves = usize::from(*key) % script::KEYS,
             Event::Restart { worker } => machine.restart(usize::from(*worker)),
+            Event::Issue { slot, key, flaw } => machine.issue(usize::from(*slot), usize::from(*key), *flaw),
+            Event::List { what, which } => machine.list(*what, usize::from(*which)),
         }
         machine.check();
     }

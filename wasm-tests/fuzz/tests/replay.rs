@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use authgate::decision::Code;
 use authgate_fuzz::{TARGETS, configuration, corpus, machine, mutation};
 
 /// Mutations of each target.
@@ -38,26 +39,28 @@ fn the_scripts_of_the_corpus_get_everywhere() {
     let ends: BTreeSet<String> = corpus::inputs("machine")
         .into_iter()
         .flat_map(|(_, input)| machine::outcomes(&input))
-        .map(|((outcome, code), _)| format!("{outcome:?} {}", code.map_or("", authgate::decision::Code::name)))
+        .map(|(counter, _)| counter.to_string().replace("auth_", ""))
         .collect();
-    for end in [
-        "Allow ",
-        "Public ",
-        "Cancelled ",
-        "Deny missing_credentials",
-        "Deny malformed_credentials",
-        "Deny token_malformed",
-        "Deny signature_invalid",
-        "Deny token_expired",
-        "Deny token_not_yet_valid",
-        "Deny token_type_not_accepted",
-        "Deny token_rejected",
-        "Deny forbidden_by_service",
-        "Deny ambiguous_path",
-        "Error auth_service_unavailable",
-        "Error public_key_unavailable",
+    let request = |rest: &str| format!("validation_requests_total.{rest}");
+    let allowed =
+        ["jwt", "cache", "stale", "callout", "fallback"].map(|source| format!("outcome=allow.source={source}"));
+    for end in allowed.iter().map(String::as_str).chain(["outcome=public", "outcome=cancelled"]) {
+        assert!(ends.iter().any(|known| known.starts_with(&request(end))), "{end} is missing: {ends:?}");
+    }
+    for code in Code::ALL.iter().filter(|code| !matches!(code, Code::Internal | Code::ClaimsNotSufficient)) {
+        let reason = format!(".reason={}", code.name());
+        assert!(ends.iter().any(|known| known.ends_with(&reason)), "{reason} is missing: {ends:?}");
+    }
+    for event in [
+        "cache_events_total.event=hit",
+        "cache_events_total.event=negative",
+        "cache_events_total.event=coalesced",
+        "cache_events_total.event=evict",
+        "blacklist_checks_total.result=revoked",
+        "blacklist_polls_total.outcome=failure",
+        "public_key_refresh_total.outcome=success",
     ] {
-        assert!(ends.contains(end), "{end} is missing: {ends:?}");
+        assert!(ends.contains(event), "{event} is missing: {ends:?}");
     }
 }
 

@@ -31,15 +31,10 @@ const MIB: f64 = (1 << 20) as f64;
 #[derive(Clone, Copy)]
 struct Scale {
     rounds: u64,
-<<<<<<< HEAD
-    /// Forged JWTs and unknown API tokens in a round, in turn.
-    garbage: u64,
-=======
     /// Forged JWTs and unknown API tokens in a round.
     garbage: u64,
     /// One in so many of those is an API token: the service is asked about it.
     api_token_in: u64,
->>>>>>> 40e79cf (A flood of tokens that are seen once: memory, hits of those that come again, and what an entry takes)
     /// Requests of clients that come again in a round. One valid JWT more is never seen again.
     known: u64,
     /// How many of them there are, and what `cache.max_entries` says.
@@ -116,11 +111,7 @@ impl Flood {
     /// The value of `Authorization`, and the status that it is answered with.
     fn credential(&self, kind: &Kind) -> (String, u16) {
         match *kind {
-<<<<<<< HEAD
-            Kind::Garbage(number) if number % 2 == 0 => {
-=======
             Kind::Garbage(number) if number % self.scale.api_token_in > 0 => {
->>>>>>> 40e79cf (A flood of tokens that are seen once: memory, hits of those that come again, and what an entry takes)
                 let (text, mut signature) = self.template.clone();
                 // Not the first bytes: it must stay smaller than the modulus.
                 for (byte, changed) in signature[8..].iter_mut().zip((number + 1).to_le_bytes()) {
@@ -151,7 +142,7 @@ impl Flood {
             if number >= end {
                 return;
             }
-            if number % step == 0 {
+            if number.is_multiple_of(step) {
                 self.look(number, &stack);
             }
             let kind = self.kind(number);
@@ -234,10 +225,7 @@ async fn flood(scale: Scale) {
     let (entries, bytes) = (value("auth_cache_entries"), value("auth_cache_bytes"));
     let mut curve = flood.curve.lock().unwrap().clone();
     curve.sort_unstable();
-<<<<<<< HEAD
-=======
     curve.dedup_by_key(|(number, _)| *number);
->>>>>>> 40e79cf (A flood of tokens that are seen once: memory, hits of those that come again, and what an entry takes)
     println!("requests   memory of the process");
     for (number, memory) in curve {
         println!("{number:8}   {:.1} MiB", memory as f64 / MIB);
@@ -252,39 +240,6 @@ async fn flood(scale: Scale) {
     assert!(bytes <= entries * 1024, "{bytes} bytes in {entries} entries");
 }
 
-<<<<<<< HEAD
-#[tokio::test(flavor = "multi_thread")]
-async fn memory_stays_flat_and_known_clients_stay_cached_under_a_flood() {
-    flood(Scale { rounds: 5000, garbage: 6, known: 4, clients: 1000 }).await;
-}
-
-/// `cargo test --release -p wasm-tests --test e2e -- --ignored --nocapture a_million_garbage_tokens`
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes minutes, in a release build too"]
-async fn a_million_garbage_tokens_are_a_flood_like_any_other() {
-    flood(Scale { rounds: 100_000, garbage: 10, known: 4, clients: 10_000 }).await;
-}
-
-/// What the metrics don't see: the pages of the VM's memory, which never shrinks, and of the shared data.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_cached_token_takes_no_more_than_a_kilobyte() {
-    const TOKENS: u64 = 10_000;
-    let stack = gateway(TOKENS).start().await.unwrap();
-    let jwts = tokio::task::spawn_blocking(|| mint(TOKENS)).await.unwrap();
-    let mut connection = stack.connect().await.unwrap();
-    let before = stack.memory().unwrap();
-    for jwt in &jwts {
-        assert_eq!(connection.get("/orders", &format!("Bearer {jwt}")).await.unwrap().status, 200);
-    }
-    let after = stack.memory().unwrap();
-    let metrics = stack.metrics().await.unwrap();
-    let value = |name: &str| metrics.value(name, &[]).unwrap();
-    let (entries, bytes) = (value("auth_cache_entries"), value("auth_cache_bytes"));
-    println!("{entries} entries, {} bytes each; the process grew by {}", bytes / entries, (after - before) / entries);
-    assert_eq!(entries, TOKENS);
-    assert!(bytes <= entries * 1024, "{bytes} bytes");
-}
-=======
 /// Fills the cache and shows what that takes. The metrics don't see all of it: the VM's memory never shrinks and grows
 /// by pages, and the shared data are the process's.
 async fn fill(tokens: u64) {
@@ -333,4 +288,3 @@ async fn a_flood_at_its_full_size() {
     fill(10_000).await;
     flood(Scale { rounds: 100_000, garbage: 10, api_token_in: 2, known: 4, clients: 10_000 }).await;
 }
->>>>>>> 40e79cf (A flood of tokens that are seen once: memory, hits of those that come again, and what an entry takes)

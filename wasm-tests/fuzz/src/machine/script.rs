@@ -1,16 +1,13 @@
 //! What can happen to the workers of a process, in any order.
-
-use std::time::Duration;
+//!
+//! Scripts are read byte by byte, so that a change of one byte changes one event.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use authgate::config::Config;
-use serde_json::json;
+
+use super::setup::Setup;
 
 /// How many keys the service can have.
-pub const KEYS: u8 = 3;
-
-/// The only origin that is listed.
-pub const ORIGIN: &str = "https://app.example";
+pub const KEYS: usize = 3;
 
 /// The most events of a script.
 const MAX_EVENTS: usize = 300;
@@ -26,7 +23,7 @@ pub struct Script {
     pub events: Vec<Event>,
 }
 
-/// As many events as there are bytes for: those that are derived for a `Vec` are two on average.
+/// As many events as there are bytes for.
 impl<'a> Arbitrary<'a> for Script {
     fn arbitrary(bytes: &mut Unstructured<'a>) -> Result<Self> {
         let (setup, leave) = (bytes.arbitrary()?, bytes.arbitrary()?);
@@ -38,113 +35,8 @@ impl<'a> Arbitrary<'a> for Script {
     }
 }
 
-/// The parts of the configuration that make a difference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Arbitrary)]
-pub struct Setup {
-    format: u8,
-    retries: u8,
-    interval: u8,
-    forward: u8,
-    workers: u8,
-    has_skew: bool,
-    is_pinned: bool,
-}
-
-impl Setup {
-    /// How many workers there are.
-    pub fn workers(self) -> usize {
-        usize::from(self.workers % 3) + 1
-    }
-
-    /// `api_token.response_format`.
-    pub fn format(self) -> &'static str {
-        ["json_body", "json_header", "jwt_body", "jwt_header"][usize::from(self.format % 4)]
-    }
-
-    /// Whether the service answers with JWTs.
-    pub fn answers_in_jwts(self) -> bool {
-        self.format % 4 >= 2
-    }
-
-    /// `auth_service.retries`.
-    pub fn retries(self) -> u32 {
-        u32::from(self.retries % 3)
-    }
-
-    /// `auth_service.timeout`.
-    pub const fn timeout(self) -> Duration {
-        Duration::from_secs(1)
-    }
-
-    /// `jwt.public_key.min_refetch_interval`.
-    pub fn interval(self) -> Duration {
-        Duration::from_millis([100, 500, 5_000, 60_000][usize::from(self.interval % 4)])
-    }
-
-    /// `jwt.clock_skew`.
-    pub fn skew(self) -> Duration {
-        Duration::from_secs(if self.has_skew { 30 } else { 0 })
-    }
-
-    /// Whether the service's first key is pinned.
-    pub fn is_pinned(self) -> bool {
-        self.is_pinned
-    }
-
-    /// `forward_credential`.
-    pub fn forward(self) -> &'static str {
-        match self.forward % 3 {
-            0 => "true",
-            1 => "false",
-            _ if self.answers_in_jwts() => "\"jwt\"",
-            _ => "true",
-        }
-    }
-
-    /// How long a fetch of the key may take, after which another worker may begin one.
-    pub fn lease(self) -> Duration {
-        self.timeout() * (self.retries() + 1) + Duration::from_secs(1)
-    }
-
-    /// How long a request may wait for a key.
-    pub fn longest_wait(self) -> Duration {
-        (self.lease() * 2 + self.interval()).min(Duration::from_secs(20))
-    }
-
-    /// The configuration itself.
-    ///
-    /// # Panics
-    /// Never: each of them is one.
-    pub fn config(self) -> Config {
-        // An answer in headers doesn't tell what kind of token it is about.
-        let types = if self.format() == "json_header" { vec!["apikey"] } else { vec!["apikey", "other"] };
-        let pem: Vec<&str> = authgate::filter::world::KEYS.into_iter().take(usize::from(self.is_pinned)).collect();
-        let json = json!({
-            "auth_service": {"cluster": "auth", "retries": self.retries(), "timeout": "1s"},
-            "jwt": {
-                "clock_skew": format!("{}s", self.skew().as_secs()),
-                "public_key": {
-                    "ttl": "600s",
-                    "min_refetch_interval": format!("{}ms", self.interval().as_millis()),
-                    "pem": pem,
-                },
-            },
-            "cache": {"ttl": "0s", "negative_ttl": "0s", "stale_ttl": "0s"},
-            "circuit_breaker": {"failures": 1000},
-            "api_token": {"response_format": self.format(), "header_types": types},
-            "rules": [
-                {"match": {"prefix": "/public"}, "public": true},
-                {"match": {"prefix": "/machines"}, "require": {"token_types": ["api_token"]}},
-            ],
-            "forward_credential": serde_json::from_str::<serde_json::Value>(self.forward()).expect("JSON"),
-            "responses": {"cors_origins": [ORIGIN]},
-        });
-        Config::from_bytes(json.to_string().as_bytes()).expect("a configuration")
-    }
-}
-
 /// Something that happens. Numbers are taken modulo what there is.
-#[derive(Debug, Arbitrary)]
+#[derive(Debug)]
 pub enum Event {
     /// A request arrives.
     Request {
@@ -156,8 +48,10 @@ pub enum Event {
         place: Place,
         /// Whether the client speaks gRPC.
         is_grpc: bool,
-        /// Of eight, one makes it a CORS preflight request.
-        preflight: u8,
+        /// Whether it is a CORS preflight request.
+        is_preflight: bool,
+        /// From which address.
+        address: u8,
     },
     /// A callout is answered.
     Answer {
@@ -175,8 +69,8 @@ pub enum Event {
     },
     /// A worker's timer fires.
     Tick {
-        /// Which.
-        worker: u8,
+        /// Which; `None`: each, one after the other.
+        worker: Option<u8>,
     },
     /// A stream ends: its client leaves, or the response is complete.
     End {
@@ -185,13 +79,13 @@ pub enum Event {
     },
     /// Time passes; callouts that take too long are answered by the host.
     Pass {
-        /// How much, as [`millis`] reads it.
-        millis: u16,
+        /// How much.
+        millis: u64,
     },
     /// The wall clock is set.
     Jump {
         /// By how many seconds.
-        seconds: i16,
+        seconds: i64,
     },
     /// The service has a new key.
     Rotate {
@@ -203,10 +97,59 @@ pub enum Event {
         /// Which.
         worker: u8,
     },
+    /// The clients get a new JWT.
+    Issue {
+        /// In whose place.
+        slot: u8,
+        /// Signed with which key.
+        key: u8,
+        /// What is wrong with it.
+        flaw: Flaw,
+    },
+    /// The service puts something on its revocation list.
+    List {
+        /// What.
+        what: u8,
+        /// About which credential.
+        which: u8,
+    },
+}
+
+const PASSES: [u64; 16] = [1, 1, 5, 20, 100, 250, 500, 999, 1_000, 1_000, 2_000, 3_000, 6_000, 20_000, 70_000, 400_000];
+
+const JUMPS: [i64; 8] = [-3_600, -600, -5, -1, 1, 5, 600, 3_600];
+
+impl<'a> Arbitrary<'a> for Event {
+    fn arbitrary(bytes: &mut Unstructured<'a>) -> Result<Self> {
+        let kind: u8 = bytes.arbitrary()?;
+        Ok(match kind % 32 {
+            0..=10 => {
+                let (worker, presented, place): (u8, _, _) =
+                    (bytes.arbitrary()?, bytes.arbitrary()?, bytes.arbitrary()?);
+                let is_preflight = worker >= 250;
+                Self::Request { worker, presented, place, is_grpc: worker & 64 != 0, is_preflight, address: kind / 32 }
+            }
+            11..=18 => Self::Answer { which: kind / 32, reply: bytes.arbitrary()? },
+            19..=21 => Self::Tick { worker: Some(kind / 32) },
+            22..=23 => Self::Tick { worker: None },
+            24..=26 => Self::Pass { millis: PASSES[usize::from(bytes.arbitrary::<u8>()? % 16)] },
+            27 => Self::End { which: bytes.arbitrary()? },
+            28 => Self::List { what: kind / 32, which: bytes.arbitrary()? },
+            29 => Self::Issue { slot: kind / 32, key: bytes.arbitrary()?, flaw: bytes.arbitrary()? },
+            30 => match kind / 32 {
+                0..=3 => Self::Rotate { key: bytes.arbitrary()? },
+                _ => Self::Restart { worker: bytes.arbitrary()? },
+            },
+            _ => match kind / 32 {
+                0..=4 => Self::Jump { seconds: JUMPS[usize::from(bytes.arbitrary::<u8>()? % 8)] },
+                worker => Self::AnswerAgain { worker, which: bytes.arbitrary()? },
+            },
+        })
+    }
 }
 
 /// A path, by the rule that it leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// None.
     Private,
@@ -216,32 +159,64 @@ pub enum Place {
     Public,
     /// Two of them.
     Ambiguous,
+    /// One that has JWTs verified by the service, if the setup allows that.
+    Remote,
+    /// One that has them verified locally.
+    Local,
 }
 
-/// A credential.
-#[derive(Debug, Arbitrary)]
+impl<'a> Arbitrary<'a> for Place {
+    fn arbitrary(bytes: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(match bytes.arbitrary::<u8>()? % 16 {
+            0..=4 => Self::Private,
+            5..=6 => Self::Machines,
+            7 => Self::Public,
+            8 => Self::Ambiguous,
+            9..=12 => Self::Remote,
+            _ => Self::Local,
+        })
+    }
+}
+
+/// A credential. There are few of each kind, so that they come again.
+#[derive(Debug)]
 pub enum Presented {
     /// None.
     Nothing,
-    /// A JWT, signed with a key of the service.
-    Jwt {
-        /// Which key.
-        key: u8,
-        /// What is wrong with it.
-        flaw: Flaw,
-    },
+    /// The JWT of a place.
+    Jwt(u8),
     /// An API token.
-    ApiToken,
+    ApiToken(u8),
     /// Something that only the service knows.
-    Other,
+    Other(u8),
     /// Two at once.
     Two,
     /// Any bytes.
     Bytes(Vec<u8>),
 }
 
+impl<'a> Arbitrary<'a> for Presented {
+    fn arbitrary(bytes: &mut Unstructured<'a>) -> Result<Self> {
+        let byte: u8 = bytes.arbitrary()?;
+        Ok(match byte % 16 {
+            0..=6 => Self::ApiToken(byte % 16 / 2),
+            7 => Self::Other(byte / 16),
+            8..=13 => Self::Jwt(byte % 16 - 8),
+            _ => match byte / 16 {
+                0..=7 => Self::Other(byte),
+                8..=9 => Self::Nothing,
+                10..=11 => Self::Two,
+                _ => {
+                    let length = usize::from(bytes.arbitrary::<u8>()? % 24).min(bytes.len());
+                    Self::Bytes(bytes.bytes(length)?.to_vec())
+                }
+            },
+        })
+    }
+}
+
 /// What may be wrong with claims, or with the JWT around them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flaw {
     /// Nothing.
     None,
@@ -265,19 +240,36 @@ pub enum Flaw {
     Foreign,
 }
 
+impl<'a> Arbitrary<'a> for Flaw {
+    fn arbitrary(bytes: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(match bytes.arbitrary::<u8>()? % 16 {
+            0..=4 => Self::None,
+            5..=7 => Self::Short,
+            8 => Self::Expired,
+            9 => Self::Early,
+            10 => Self::Refresh,
+            11 => Self::OtherType,
+            12 => Self::Unspeakable,
+            13 => Self::Incomplete,
+            14 => Self::Forged,
+            _ => Self::Foreign,
+        })
+    }
+}
+
 /// How the service answers, or fails to.
-#[derive(Debug, Clone, Arbitrary)]
+#[derive(Debug, Clone)]
 pub enum Reply {
-    /// With what was asked for: an identity or the key.
+    /// With what was asked for: an identity, the key or the list.
     Good {
-        /// For a JWT, by which key it is signed.
-        key: u8,
+        /// For a JWT, by which key it is signed; `None`: by the one that the service serves.
+        key: Option<u8>,
         /// What is wrong with it.
         flaw: Flaw,
     },
-    /// With the answer to the other question.
+    /// With the answer to another question.
     Crossed,
-    /// With a status, as [`status`] reads it, and a body that would be right with another.
+    /// With a status and a body that would be right with another.
     Status(u16),
     /// With bytes.
     Bytes(Vec<u8>),
@@ -289,13 +281,23 @@ pub enum Reply {
     Reset,
 }
 
-/// Every other number is a status that means something, the rest are themselves.
-pub fn status(number: u16) -> u16 {
-    const TELLING: [u16; 8] = [401, 403, 500, 503, 204, 404, 302, 200];
-    TELLING.get(usize::from(number % 16)).copied().unwrap_or(number)
-}
-
-/// Mostly less than a callout may take, so that more than timeouts come of it.
-pub fn millis(number: u16) -> u64 {
-    u64::from(if number.is_multiple_of(8) { number } else { number % 700 })
+impl<'a> Arbitrary<'a> for Reply {
+    fn arbitrary(bytes: &mut Unstructured<'a>) -> Result<Self> {
+        let byte: u8 = bytes.arbitrary()?;
+        Ok(match byte % 16 {
+            0..=5 => Self::Good { key: None, flaw: Flaw::None },
+            6..=8 => Self::Status(401),
+            9 => Self::Status(403),
+            10 => Self::Good { key: Some(byte / 16), flaw: bytes.arbitrary()? },
+            11 => Self::Status(bytes.arbitrary()?),
+            12..=13 => Self::Status([500, 502, 503, 504, 400, 404, 408, 429][usize::from(byte / 32)]),
+            14 => Self::Crossed,
+            _ => match byte / 16 {
+                0..=3 => Self::Bytes(vec![byte]),
+                4..=7 => Self::TooLarge,
+                8..=11 => Self::NotSent,
+                _ => Self::Reset,
+            },
+        })
+    }
 }

@@ -1,13 +1,25 @@
-//! What is known of requests and callouts.
+//! What is known of requests, callouts and verdicts.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use authgate::filter::{CallId, StreamId};
 use authgate::time::UnixTime;
 
+use super::credentials::Vouched;
 use super::script::Place;
-use super::tokens::Vouched;
+
+/// A point of the script, by each of its clocks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    /// Counts what happens, so that no two moments are the same.
+    pub(super) step: u64,
+    /// What the workers are told.
+    pub(super) wall: UnixTime,
+    /// How often the wall clock had been set.
+    pub(super) jumps: u32,
+    /// How often it had been set back.
+    pub(super) setbacks: u32,
+}
 
 /// How far a stream has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,42 +39,44 @@ pub(super) struct Stream {
     pub(super) place: Place,
     pub(super) is_preflight: bool,
     pub(super) is_grpc: bool,
-    /// What it presented, if it is a JWT.
-    pub(super) jwt: Option<Vouched>,
+    /// Which of the known credentials it presented, if that is what it presented.
+    pub(super) credential: Option<usize>,
     /// Its `Authorization`, if that is one.
     pub(super) authorization: Option<String>,
-    /// Whom the service vouched for when it was asked about this very request.
-    pub(super) vouched: Option<Vouched>,
-    /// Which statuses the service gave.
-    pub(super) statuses: BTreeSet<u16>,
-    /// How often the service was asked.
-    pub(super) calls: u32,
+    pub(super) address: Option<&'static str>,
     pub(super) state: State,
-    /// When it began to wait for what it waits for.
-    pub(super) since: UnixTime,
-    /// When it was first found to have waited too long.
-    pub(super) overdue: Option<Duration>,
+    pub(super) arrived: Moment,
+    /// At which step it was resolved.
+    pub(super) ended: Option<u64>,
+}
+
+/// A question about a credential, and its repetitions.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Question {
+    pub(super) credential: usize,
+    pub(super) began: Moment,
+    /// The last callout of how many.
+    pub(super) attempt: u32,
+    pub(super) is_probe: bool,
+    /// Of the breaker.
+    pub(super) epoch: u64,
 }
 
 /// What a callout is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Errand {
-    Verify(StreamId),
+    Verify(Question),
     /// `is_cut`: the clock has jumped since it began, so that others may take it for dead, or it began because of one
     /// of that kind.
     Key {
         retries: u32,
         is_cut: bool,
     },
-}
-
-impl Errand {
-    pub(super) const fn stream(self) -> Option<StreamId> {
-        match self {
-            Self::Verify(stream) => Some(stream),
-            Self::Key { .. } => None,
-        }
-    }
+    /// `since`: after how many entries of the list.
+    Feed {
+        retries: u32,
+        since: Option<usize>,
+    },
 }
 
 /// A callout without an answer yet.
@@ -74,14 +88,47 @@ pub(super) struct Pending {
     pub(super) deadline: Duration,
 }
 
+impl Pending {
+    /// What it asks about a credential.
+    pub(super) const fn question(&self) -> Option<&Question> {
+        match &self.errand {
+            Errand::Verify(question) => Some(question),
+            _ => None,
+        }
+    }
+}
+
 /// What the actions of a worker follow from.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Cause {
-    Stream(StreamId),
-    /// An answer to the question for the key; how often it may be asked again at once.
-    Key {
-        again: u32,
-        is_cut: bool,
-    },
-    Other,
+    Request(StreamId),
+    /// An answer; whether the same is to be asked again at once is still to be seen.
+    Answer(Errand),
+    Tick,
+}
+
+/// A 200 that was delivered.
+#[derive(Debug)]
+pub(super) struct Vouching {
+    pub(super) credential: usize,
+    pub(super) worker: usize,
+    pub(super) what: Vouched,
+    pub(super) began: Moment,
+    pub(super) delivered: Moment,
+}
+
+/// A 401 or 403 that was delivered.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) credential: usize,
+    pub(super) worker: usize,
+    pub(super) is_401: bool,
+    pub(super) began: Moment,
+    pub(super) delivered: Moment,
+}
+
+/// Whether `period` has passed since `begin`, by a clock that may have stepped back behind it, or be a second late.
+pub(super) fn has_passed(now: UnixTime, period: Duration, begin: UnixTime) -> bool {
+    let elapsed = i128::from(now.as_nanos()) - i128::from(begin.as_nanos());
+    elapsed < -1_000_000_000 || elapsed.max(0) >= i128::try_from(period.as_nanos()).expect("a period")
 }

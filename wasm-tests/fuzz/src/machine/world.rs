@@ -1,26 +1,31 @@
 //! The workers, their clients and the service, and what has to become of every request.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use authgate::config::Config;
 use authgate::extractor::RequestHead;
-use authgate::filter::world::BEGIN;
-use authgate::filter::{Action, CallId, Filter, Resolution, Step, StreamId};
-use authgate::introspection::CalloutResponse;
+use authgate::filter::world::{BEGIN, key};
+use authgate::filter::{CallId, Filter, Resolution, Step, StreamId};
+use authgate::host::{Host as _, Write};
 use authgate::metrics::{Counter, Gauge, Outcome};
 use authgate::time::UnixTime;
 
-use super::script::{ORIGIN, Place, Presented, Reply, Setup};
-use super::state::{Cause, Errand, Pending, State, Stream};
-use super::tokens::{self, Answer, Vouched};
-use super::{Outcomes, check};
+use super::breaker::Breaker;
+use super::credentials::{Credential, Kind, jti};
+use super::feed::{Feed, Item};
+use super::script::{Flaw, KEYS, Place, Presented};
+use super::setup::{ORIGIN, Setup};
+use super::state::{Cause, Errand, Moment, Pending, Refusal, State, Stream, Vouching, has_passed};
+use super::{Counted, Outcomes, denial, forward};
 use crate::oracle::host::Recorder;
 
-/// How many requests are ended in one go, and how long it takes at the most until each is looked at.
+/// How many requests are ended in one go.
 const AT_ONCE: usize = 32;
-const ROUND: Duration = Duration::from_secs(1);
+
+/// How many JWTs there are at a time.
+const JWTS: usize = 6;
 
 /// Everything.
 pub(super) struct Machine {
@@ -28,19 +33,39 @@ pub(super) struct Machine {
     pub(super) config: Config,
     pub(super) host: Recorder,
     pub(super) now: UnixTime,
+    pub(super) workers: Vec<Filter>,
+    /// When each of them began.
+    pub(super) born: Vec<Moment>,
+    pub(super) streams: Vec<Stream>,
+    pub(super) credentials: Vec<Credential>,
+    jwts: [usize; JWTS],
+    pub(super) pending: Vec<Pending>,
+    pub(super) answered: Vec<(usize, CallId)>,
+    pub(super) breaker: Breaker,
+    /// The last step at which the breaker wasn't closed before the present.
+    pub(super) unclosed: u64,
+    pub(super) feed: Feed,
     /// The keys that the service has handed out.
     pub(super) delivered: BTreeSet<usize>,
-    workers: Vec<Filter>,
-    streams: Vec<Stream>,
-    pending: Vec<Pending>,
-    answered: Vec<(usize, CallId)>,
-    /// Time that no jump of the clock changes.
-    elapsed: Duration,
-    last_fetch: Option<Duration>,
-    serves: usize,
-    next_id: u64,
+    /// Which messages turned out to be signed with which key.
+    pub(super) signed: HashSet<(usize, Vec<u8>)>,
+    pub(super) vouchings: Vec<Vouching>,
+    pub(super) refusals: Vec<Refusal>,
+    /// The last step at which the service was no help with a credential.
+    pub(super) outages: HashMap<usize, u64>,
+    /// Failed authentications, by address and by the number of the API token.
+    pub(super) failures: HashMap<(Option<&'static str>, Option<usize>), usize>,
+    /// Questions of workers that died over them.
+    lost_leases: Vec<(usize, Moment)>,
+    pub(super) elapsed: Duration,
+    pub(super) jumps: u32,
+    setbacks: u32,
+    pub(super) step: u64,
+    pub(super) last_fetch: Option<Duration>,
+    pub(super) last_poll: Option<Duration>,
+    pub(super) serves: usize,
     lost_calls: i64,
-    counted: Outcomes,
+    counted: Counted,
 }
 
 impl Machine {
@@ -48,47 +73,121 @@ impl Machine {
         thread_local! {
             static CONFIGS: RefCell<HashMap<Setup, Config>> = RefCell::default();
         }
-        let config = CONFIGS.with_borrow_mut(|configs| configs.entry(setup).or_insert_with(|| setup.config()).clone());
-        Self {
+        let config = CONFIGS.with_borrow_mut(|configs| {
+            if configs.len() > 256 {
+                configs.clear();
+            }
+            configs.entry(setup).or_insert_with(|| setup.config()).clone()
+        });
+        let mut machine = Self {
             setup,
             host: Recorder::default(),
             now: UnixTime::from_secs(BEGIN),
-            delivered: BTreeSet::new(),
             workers: (0..setup.workers()).map(|_| Filter::new(config.clone())).collect(),
+            born: Vec::new(),
             config,
             streams: Vec::new(),
+            credentials: Vec::new(),
+            jwts: [0; JWTS],
             pending: Vec::new(),
             answered: Vec::new(),
+            breaker: Breaker::new(setup),
+            unclosed: 0,
+            feed: Feed::default(),
+            delivered: BTreeSet::new(),
+            signed: HashSet::new(),
+            vouchings: Vec::new(),
+            refusals: Vec::new(),
+            outages: HashMap::new(),
+            failures: HashMap::new(),
+            lost_leases: Vec::new(),
             elapsed: Duration::ZERO,
+            jumps: 0,
+            setbacks: 0,
+            step: 0,
             last_fetch: None,
+            last_poll: None,
             serves: 0,
-            next_id: 1,
             lost_calls: 0,
             counted: HashMap::new(),
+        };
+        // Nothing is swept at the beginning: that takes longer than all the rest.
+        let swept = format!("{}sweep", authgate::cache::prefix(&machine.config));
+        let written = machine.host.set_shared_data(&swept, &machine.now.as_nanos().to_le_bytes(), Write::Always);
+        written.expect("an unconditional write");
+        machine.born = (0..setup.workers()).map(|_| machine.moment()).collect();
+        for slot in 0..JWTS {
+            machine.issue(slot, usize::from(slot == 4), if slot == 3 { Flaw::Short } else { Flaw::None });
         }
+        machine
     }
 
-    fn id(&mut self) -> u64 {
-        self.next_id += 1;
-        self.next_id
+    /// A moment that comes after all others.
+    pub(super) fn moment(&mut self) -> Moment {
+        self.step += 1;
+        let Self { step, now, jumps, setbacks, .. } = *self;
+        Moment { step, wall: now, jumps, setbacks }
+    }
+
+    /// Whether the clock has not been set back since.
+    pub(super) const fn is_steady_since(&self, moment: &Moment) -> bool {
+        self.setbacks == moment.setbacks
+    }
+
+    /// The `user_id` of a credential.
+    pub(super) const fn user(credential: usize) -> usize {
+        10 + credential
+    }
+
+    pub(super) fn issue(&mut self, slot: usize, key: usize, flaw: Flaw) {
+        let credential = Credential::jwt(Self::user(self.credentials.len()), key % KEYS, flaw, self.now);
+        self.jwts[slot % JWTS] = self.credentials.len();
+        self.credentials.push(credential);
+    }
+
+    /// The number of a credential, which may be a new one.
+    fn number(&mut self, credential: Credential) -> usize {
+        let known = self.credentials.iter().position(|known| known.authorization == credential.authorization);
+        known.unwrap_or_else(|| {
+            self.credentials.push(credential);
+            self.credentials.len() - 1
+        })
+    }
+
+    fn present(&mut self, presented: &Presented) -> (Vec<Vec<u8>>, Option<usize>) {
+        let credential = match presented {
+            Presented::Nothing => return (Vec::new(), None),
+            Presented::Two => return (vec![b"Basic 1".to_vec(), b"Basic 1".to_vec()], None),
+            Presented::Bytes(bytes) => match String::from_utf8(bytes.clone()) {
+                Ok(authorization) => {
+                    self.number(Credential { authorization, kind: Kind::Other, token_id: None, own: None })
+                }
+                Err(_) => return (vec![bytes.clone()], None),
+            },
+            Presented::Jwt(slot) => self.jwts[usize::from(*slot) % JWTS],
+            Presented::ApiToken(number) => self.number(Credential::api_token(1 + usize::from(*number))),
+            Presented::Other(number) => self.number(Credential::other(usize::from(*number))),
+        };
+        (vec![self.credentials[credential].authorization.clone().into_bytes()], Some(credential))
     }
 
     pub(super) fn request(
         &mut self,
-        worker: usize,
+        worker: u8,
         presented: &Presented,
         place: Place,
-        is_grpc: bool,
-        is_preflight: bool,
+        (is_grpc, is_preflight): (bool, bool),
+        address: u8,
     ) {
-        let worker = worker % self.workers.len();
-        let id = self.id();
-        let (values, jwt) = self.credential(id, presented, place);
+        let worker = usize::from(worker) % self.workers.len();
+        let (values, credential) = self.present(presented);
         let path = match place {
             Place::Private => "/private",
             Place::Machines => "/machines/x",
             Place::Public => "/public/x",
             Place::Ambiguous => "/public/..%2fprivate",
+            Place::Remote => "/remote/x",
+            Place::Local => "/local/x",
         };
         let method = if is_preflight { "OPTIONS" } else { "GET" };
         let mut headers = vec![
@@ -111,128 +210,62 @@ impl Machine {
         };
         headers.extend(values.into_iter().map(|value| ("authorization".to_owned(), value)));
         let stream = StreamId::try_from(self.streams.len()).expect("few streams");
-        self.streams.push(Stream {
+        let address = [Some("192.0.2.1:1"), Some("192.0.2.2:2"), None][usize::from(address) % 3];
+        *self.host.process.address.borrow_mut() = address.map(str::to_owned);
+        let (state, arrived) = (State::Waiting, self.moment());
+        let arrival = Stream {
             worker,
             place,
             is_preflight,
             is_grpc,
-            jwt,
+            credential,
             authorization,
-            vouched: None,
-            statuses: BTreeSet::new(),
-            calls: 0,
-            state: State::Waiting,
-            since: self.now,
-            overdue: None,
-        });
+            address,
+            state,
+            arrived,
+            ended: None,
+        };
+        let is_known = forward::is_known(self, &arrival, self.setup.cache().0);
+        self.streams.push(arrival);
         let head = RequestHead { headers: &headers };
         let reception = self.workers[worker].on_request(stream, &head, self.now, &self.host);
         assert_eq!(reception.strip, ["x-user-id"], "what the client may not say of itself");
+        self.note_signatures();
         if let Step::Resolve(resolution) = reception.step {
             self.resolved(worker, stream, &resolution);
         }
-        self.carry_out(worker, Cause::Stream(stream));
-    }
-
-    fn credential(&self, id: u64, presented: &Presented, place: Place) -> (Vec<Vec<u8>>, Option<Vouched>) {
-        let value = |text: String| vec![text.into_bytes()];
-        match presented {
-            Presented::Nothing => (Vec::new(), None),
-            Presented::Jwt { key, flaw } => {
-                let (token, vouched) =
-                    tokens::jwt(id, usize::from(*key % super::script::KEYS), *flaw, tokens::kind_for(place), self.now);
-                (value(format!("Bearer {token}")), Some(vouched))
-            }
-            Presented::ApiToken => (value(format!("APIKey {id}${}", "a1".repeat(64))), None),
-            Presented::Other => (value(format!("Basic {id}")), None),
-            Presented::Two => (vec![format!("Basic {id}").into_bytes(), format!("Basic {id}").into_bytes()], None),
-            Presented::Bytes(bytes) => (vec![bytes.clone()], None),
-        }
-    }
-
-    pub(super) fn answer(&mut self, which: usize, reply: &Reply) {
-        if self.pending.is_empty() {
-            return;
-        }
-        let pending = self.pending.remove(which % self.pending.len());
-        let answer = match pending.errand {
-            Errand::Key { .. } => {
-                let (answer, is_key) = tokens::key_answer(reply, self.serves);
-                self.deliver(pending, answer, is_key.then_some(self.serves));
-                return;
-            }
-            Errand::Verify(stream) => {
-                let id = self.id();
-                let place = self.streams[stream as usize].place;
-                let (answer, vouched) = tokens::verify_answer(reply, self.setup, (id, place), self.serves, self.now);
-                self.streams[stream as usize].vouched = vouched;
-                answer
-            }
-        };
-        self.deliver(pending, answer, None);
-    }
-
-    /// Hands an answer over.
-    fn deliver(&mut self, pending: Pending, answer: Answer, key: Option<usize>) {
-        let Pending { worker, call, errand, .. } = pending;
-        let cause = match errand {
-            Errand::Verify(stream) => {
-                let now = self.now;
-                let waiting = &mut self.streams[stream as usize];
-                waiting.since = now;
-                waiting.statuses.extend(answer.as_ref().ok().map(|answer| answer.status));
-                Cause::Stream(stream)
-            }
-            Errand::Key { retries, is_cut } => Cause::Key { again: if key.is_some() { 0 } else { retries }, is_cut },
-        };
-        self.delivered.extend(key);
-        self.workers[worker].on_answer(call, answer, self.now, &self.host);
-        self.answered.push((worker, call));
-        self.carry_out(worker, cause);
-    }
-
-    pub(super) fn answer_again(&mut self, worker: usize, which: usize) {
-        let worker = worker % self.workers.len();
-        let calls: Vec<CallId> =
-            self.answered.iter().filter(|(answered, _)| *answered == worker).map(|(_, call)| *call).collect();
-        if calls.is_empty() {
-            return;
-        }
-        let claims = br#"{"exp":9999999999,"user_id":1,"client_id":1,"token_type":"api_token"}"#;
-        let answer = CalloutResponse { status: 200, headers: Vec::new(), body: Some(claims.to_vec()) };
-        self.workers[worker].on_answer(calls[which % calls.len()], Ok(answer), self.now, &self.host);
-        assert_eq!(self.workers[worker].next_action(), None, "an answer counts once");
+        self.carry_out(worker, Cause::Request(stream), None);
+        assert!(!is_known || self.streams[stream as usize].state != State::Waiting, "a hit has to wait");
     }
 
     pub(super) fn tick(&mut self, worker: usize) {
         let worker = worker % self.workers.len();
+        let is_crowd = self.workers[worker].waiting() > AT_ONCE;
         self.workers[worker].on_tick(self.now, &self.host);
-        self.carry_out(worker, Cause::Other);
-        self.check_waits(worker);
+        let gauge = self.host.process.gauges.borrow().get(&Gauge::BreakerState).copied();
+        assert_eq!(gauge, Some(self.breaker.number()), "the breaker's state");
+        self.carry_out(worker, Cause::Tick, None);
+        // Of a crowd not everybody's turn comes at once.
+        if !is_crowd && !self.setup.answers_in_jwts() {
+            self.check_waits(worker);
+        }
     }
 
-    /// Nobody waits for a key longer than the bound: who is found over it is refused within a round, and who is under
-    /// it stays. Of a crowd, only so many are refused at a time.
-    fn check_waits(&mut self, worker: usize) {
-        let asked: BTreeSet<StreamId> = self.pending.iter().filter_map(|pending| pending.errand.stream()).collect();
-        let (now, elapsed, bound) = (self.now, self.elapsed, self.setup.longest_wait());
-        let mut waiting: Vec<&mut Stream> = (0..)
-            .zip(&mut self.streams)
-            .filter(|(number, stream)| {
-                stream.worker == worker && stream.state == State::Waiting && !asked.contains(number)
-            })
-            .map(|(_, stream)| stream)
-            .collect();
-        if waiting.len() > AT_ONCE {
-            return;
-        }
-        for stream in &mut waiting {
-            if now.since(stream.since).is_some_and(|waited| waited < bound) {
-                stream.overdue = None;
-            } else {
-                let overdue = elapsed - *stream.overdue.get_or_insert(elapsed);
-                assert!(overdue < ROUND, "waits {overdue:?} too long: {stream:?}");
-            }
+    /// After a tick somebody is asking about every credential that requests wait for, or has died over it lately.
+    fn check_waits(&self, worker: usize) {
+        let is_waiting = |stream: &&Stream| stream.worker == worker && stream.state == State::Waiting;
+        for stream in self.streams.iter().filter(is_waiting) {
+            let Some(credential) = stream.credential.filter(|it| self.credentials[*it].kind != Kind::Jwt) else {
+                continue;
+            };
+            let mut questions = self.pending.iter().filter_map(Pending::question);
+            let is_lost = |(lost, began): &(usize, Moment)| {
+                *lost == credential && !has_passed(self.now, self.setup.lease(), began.wall)
+            };
+            assert!(
+                questions.any(|question| question.credential == credential) || self.lost_leases.iter().any(is_lost),
+                "waits for nothing: {stream:?}"
+            );
         }
     }
 
@@ -254,34 +287,16 @@ impl Machine {
         assert_eq!(self.workers[worker].next_action(), None, "an end asks for nothing");
     }
 
-    /// Time passes. The host answers a callout itself whose time is up.
-    pub(super) fn pass(&mut self, millis: u64) {
-        let end = self.elapsed + Duration::from_millis(millis);
-        loop {
-            let due = self.pending.iter().map(|pending| pending.deadline).min().filter(|due| *due <= end);
-            let to = due.unwrap_or(end);
-            self.now = self.now.after(to.saturating_sub(self.elapsed));
-            self.elapsed = to;
-            if due.is_none() {
-                return;
-            }
-            while let Some(late) = self.pending.iter().position(|pending| pending.deadline <= to) {
-                let pending = self.pending.remove(late);
-                let timeout = CalloutResponse { status: 504, headers: Vec::new(), body: Some(Vec::new()) };
-                self.deliver(pending, Ok(timeout), None);
-            }
-        }
-    }
-
     pub(super) fn jump(&mut self, seconds: i64) {
         let by = Duration::from_secs(seconds.unsigned_abs());
         self.now = if seconds < 0 {
+            self.setbacks += 1;
             UnixTime::from_nanos(self.now.as_nanos().saturating_sub(u64::try_from(by.as_nanos()).unwrap_or(0)))
         } else {
             self.now.after(by)
         };
-        self.last_fetch = None;
-        self.streams.iter_mut().for_each(|stream| stream.overdue = None);
+        self.jumps += 1;
+        (self.last_fetch, self.last_poll) = (None, None);
         for pending in &mut self.pending {
             if let Errand::Key { is_cut, .. } = &mut pending.errand {
                 *is_cut = true;
@@ -289,107 +304,78 @@ impl Machine {
         }
     }
 
-    pub(super) fn rotate(&mut self, key: usize) {
-        self.serves = key;
-    }
-
     pub(super) fn restart(&mut self, worker: usize) {
         let worker = worker % self.workers.len();
         self.workers[worker] = Filter::new(self.config.clone());
+        self.born[worker] = self.moment();
         for stream in self.streams.iter_mut().filter(|stream| stream.worker == worker) {
             if stream.state == State::Waiting {
                 stream.state = State::Lost;
             }
         }
-        let before = self.pending.len();
-        self.pending.retain(|pending| pending.worker != worker);
+        let (lost, kept): (Vec<_>, Vec<_>) = self.pending.drain(..).partition(|pending| pending.worker == worker);
+        self.pending = kept;
+        self.lost_leases.extend(lost.iter().filter_map(Pending::question).map(|it| (it.credential, it.began)));
         // Nobody is left to count them down.
-        self.lost_calls += i64::try_from(before - self.pending.len()).expect("few calls");
+        self.lost_calls += i64::try_from(lost.len()).expect("few calls");
         self.answered.retain(|(answered, _)| *answered != worker);
     }
 
-    fn carry_out(&mut self, worker: usize, cause: Cause) {
-        let (mut again, is_cut) = match cause {
-            Cause::Key { again, is_cut } => (again, is_cut),
-            _ => (0, false),
-        };
-        while let Some(action) = self.workers[worker].next_action() {
-            match action {
-                Action::Resolve { stream, resolution } => self.resolved(worker, stream, &resolution),
-                Action::Callout { call, request } => {
-                    let errand = match (request.authorization, cause) {
-                        (None, _) => {
-                            assert!(!self.setup.is_pinned(), "a pinned key is not fetched");
-                            assert_eq!(request.path, "/iam/public-key");
-                            let errand = match again.checked_sub(1) {
-                                Some(retries) => Errand::Key { retries, is_cut },
-                                None => self.fetch_begins(is_cut),
-                            };
-                            again = 0;
-                            errand
-                        }
-                        (Some(authorization), Cause::Stream(number)) => {
-                            let stream = &mut self.streams[number as usize];
-                            assert_eq!(Some(&authorization), stream.authorization.as_ref(), "another's credential");
-                            assert!(stream.jwt.is_none(), "a JWT is verified here");
-                            stream.calls += 1;
-                            assert!(stream.calls <= 1 + self.setup.retries(), "{number} is asked about too often");
-                            Errand::Verify(number)
-                        }
-                        (Some(_), _) => panic!("a callout for nobody"),
-                    };
-                    let deadline = self.elapsed + self.setup.timeout();
-                    self.pending.push(Pending { worker, call, errand, deadline });
-                }
-            }
-        }
-        assert_eq!(again, 0, "a fetch that failed is tried again");
-        self.host.asked.borrow_mut().clear();
+    /// The service lists something.
+    pub(super) fn list(&mut self, what: u8, which: usize) {
+        let credential = which % self.credentials.len();
+        let user = Self::user(credential);
+        let exp = self.credentials[credential].own.as_ref().and_then(|own| own.exp);
+        let now = self.now.as_secs();
+        self.feed.push(match what {
+            0..=2 => Item::Token(jti(user), exp.unwrap_or(now + 3_600)),
+            3 => Item::User(user, now + 3_601),
+            4 => Item::PurgeUser(user),
+            5 => Item::PurgeClient(super::credentials::FIRST_ANSWER + self.vouchings.len().saturating_sub(1)),
+            6 => Item::PurgeToken(self.credentials[credential].token_id.unwrap_or(0)),
+            _ => Item::Odd,
+        });
     }
 
-    /// Between two fetches lies the configured interval, whichever workers begin them.
-    fn fetch_begins(&mut self, mut is_cut: bool) -> Errand {
-        is_cut |= self.pending.iter().any(|pending| matches!(pending.errand, Errand::Key { is_cut: true, .. }));
-        if let (Some(last), false) = (self.last_fetch, is_cut) {
-            let without_key = if self.delivered.is_empty() { Duration::from_secs(1) } else { Duration::MAX };
-            let least = self.setup.interval().min(self.setup.lease()).min(without_key);
-            assert!(self.elapsed - last >= least, "fetched again after {:?}", self.elapsed - last);
+    pub(super) fn note_signatures(&mut self) {
+        for asked in self.host.asked.borrow_mut().drain(..).filter(|asked| asked.said) {
+            let number = (0..KEYS).find(|number| key(*number) == asked.key).expect("a key of the service");
+            self.signed.insert((number, asked.message));
         }
-        self.last_fetch = (!is_cut).then_some(self.elapsed);
-        Errand::Key { retries: self.setup.retries(), is_cut }
     }
 
-    fn resolved(&mut self, worker: usize, number: StreamId, resolution: &Resolution) {
+    pub(super) fn resolved(&mut self, worker: usize, number: StreamId, resolution: &Resolution) {
         let stream = &self.streams[number as usize];
         assert_eq!((stream.worker, stream.state), (worker, State::Waiting), "{number} is resolved: {resolution:?}");
         let counted = match resolution {
-            Resolution::Forward(forward) => (check::forward(self, stream, forward), None),
+            Resolution::Forward(forwarded) => (forward::check(self, stream, forwarded), None),
             Resolution::Deny(response) => {
-                check::denial(self, stream, response);
+                denial::check(self, stream, response);
                 let outcome = if response.code.status() < 500 { Outcome::Deny } else { Outcome::Error };
                 (outcome, Some(response.code))
             }
         };
+        if let Resolution::Deny(response) = resolution
+            && denial::is_guess(response.code)
+        {
+            let token = stream.credential.and_then(|credential| self.credentials[credential].token_id);
+            *self.failures.entry((stream.address, token)).or_default() += 1;
+        }
         *self.counted.entry(counted).or_default() += 1;
-        self.streams[number as usize].state = State::Resolved;
+        let ended = Some(self.moment().step);
+        let stream = &mut self.streams[number as usize];
+        (stream.state, stream.ended) = (State::Resolved, ended);
     }
 
     /// What has to be true between two events.
-    pub(super) fn check(&self) {
+    pub(super) fn check(&mut self) {
+        let (ttl, _, stale) = self.setup.cache();
+        self.feed.pass(self.now, ttl + stale);
         for (worker, filter) in self.workers.iter().enumerate() {
-            let waiting: Vec<usize> = (0..self.streams.len())
-                .filter(|number| {
-                    self.streams[*number].worker == worker && self.streams[*number].state == State::Waiting
-                })
-                .collect();
-            assert_eq!(filter.waiting(), waiting.len(), "who waits at worker {worker}");
+            let is_waiting = |stream: &&Stream| stream.worker == worker && stream.state == State::Waiting;
+            assert_eq!(filter.waiting(), self.streams.iter().filter(is_waiting).count(), "who waits at {worker}");
             let calls = self.pending.iter().filter(|pending| pending.worker == worker).count();
             assert_eq!(filter.callouts_in_flight(), calls, "what worker {worker} has asked");
-            if self.setup.is_pinned() && !self.setup.answers_in_jwts() {
-                let asked =
-                    |number: &usize| self.pending.iter().any(|call| call.errand == Errand::Verify(*number as StreamId));
-                assert!(waiting.iter().all(asked), "with a pinned key there is nothing else to wait for");
-            }
         }
         let gauge = self.host.process.gauges.borrow().get(&Gauge::CalloutsInFlight).copied().unwrap_or(0);
         assert_eq!(gauge, i64::try_from(self.pending.len()).expect("few") + self.lost_calls, "callouts in flight");
@@ -398,7 +384,8 @@ impl Machine {
     /// Everybody leaves or gets an answer, and nothing is left over.
     pub(super) fn finish(mut self, leave: bool) -> Outcomes {
         let is_waiting = |machine: &Self| machine.streams.iter().any(|stream| stream.state == State::Waiting);
-        let end = self.elapsed + self.setup.lease() + self.setup.longest_wait() + Duration::from_secs(15);
+        // For a worker that died, for the answer, and for a key.
+        let end = self.elapsed + self.setup.lease() * 2 + self.setup.longest_wait() + Duration::from_secs(5);
         while !leave && is_waiting(&self) {
             assert!(self.elapsed < end, "somebody waits for ever");
             self.pass(500);
@@ -412,13 +399,14 @@ impl Machine {
         self.check();
         assert!(self.pending.is_empty(), "callouts without end");
         assert!(self.workers.iter().all(|worker| worker.waiting() == 0), "a request is kept");
-        let mut counted = Outcomes::new();
-        for (counter, times) in self.host.process.counted.borrow().iter() {
+        let counters = self.host.process.counted.take();
+        let mut counted = Counted::new();
+        for (counter, times) in &counters {
             if let Counter::Request { outcome, reason, .. } = counter {
                 *counted.entry((*outcome, *reason)).or_default() += times;
             }
         }
         assert_eq!(counted, self.counted, "every request is counted once, as what it was");
-        counted
+        counters
     }
 }

@@ -1,0 +1,84 @@
+//! The circuit breaker a second time: what it has to let through.
+
+use std::time::Duration;
+
+use authgate::time::UnixTime;
+
+use super::setup::Setup;
+use super::state::has_passed;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Closed,
+    /// Since then.
+    HalfOpen(UnixTime),
+    /// Since then.
+    Open(UnixTime),
+}
+
+/// All workers' breaker.
+#[derive(Debug)]
+pub(super) struct Breaker {
+    state: State,
+    /// Counts the changes of the state: what was admitted before one decides nothing after it.
+    epoch: u64,
+    /// In a row.
+    failures: u64,
+    most: u64,
+    open_for: Duration,
+    lease: Duration,
+}
+
+impl Breaker {
+    pub(super) fn new(setup: Setup) -> Self {
+        let (most, open_for) = setup.breaker();
+        Self { state: State::Closed, epoch: 0, failures: 0, most, open_for, lease: setup.lease() }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    /// As `auth_breaker_state` has it.
+    pub(super) const fn number(&self) -> i64 {
+        match self.state {
+            State::Closed => 0,
+            State::HalfOpen(_) => 1,
+            State::Open(_) => 2,
+        }
+    }
+
+    /// A question is sent: its epoch, and whether it is a probe.
+    ///
+    /// # Panics
+    /// If none may be sent.
+    pub(super) fn admit(&mut self, now: UnixTime) -> (u64, bool) {
+        let (period, since) = match self.state {
+            State::Closed => return (self.epoch, false),
+            State::HalfOpen(since) => (self.lease, since),
+            State::Open(since) => (self.open_for, since),
+        };
+        assert!(has_passed(now, period, since), "the service is asked, and the breaker is {:?}", self.state);
+        self.change(State::HalfOpen(now));
+        (self.epoch, true)
+    }
+
+    /// A callout of this epoch has ended.
+    pub(super) fn report(&mut self, epoch: u64, is_down: bool, now: UnixTime) {
+        if epoch != self.epoch {
+            return;
+        }
+        match self.state {
+            State::Closed if !is_down => self.failures = 0,
+            State::Closed if self.failures + 1 < self.most => self.failures += 1,
+            _ if is_down => self.change(State::Open(now)),
+            _ => self.change(State::Closed),
+        }
+    }
+
+    fn change(&mut self, state: State) {
+        self.state = state;
+        self.epoch += 1;
+        self.failures = 0;
+    }
+}

@@ -1,0 +1,198 @@
+//! What the workers ask the service, and what it answers.
+
+use std::time::Duration;
+
+use authgate::filter::{Action, CallId};
+use authgate::introspection::{CalloutRequest, CalloutResponse};
+
+use super::credentials::{self, Answer, FIRST_ANSWER, Meaning};
+use super::script::Reply;
+use super::state::{Cause, Errand, Pending, Question, Refusal, State, Vouching};
+use super::world::Machine;
+
+impl Machine {
+    pub(super) fn answer(&mut self, which: usize, reply: &Reply) {
+        if !self.pending.is_empty() {
+            let pending = self.pending.remove(which % self.pending.len());
+            self.reply(pending, reply);
+        }
+    }
+
+    /// A callout ends like this.
+    fn reply(&mut self, pending: Pending, reply: &Reply) {
+        let (answer, again) = match pending.errand {
+            Errand::Verify(question) => (self.verdict(pending.worker, question, reply), None),
+            Errand::Key { retries, is_cut } => {
+                let (answer, is_key) = credentials::key_answer(reply, self.serves);
+                if is_key {
+                    self.delivered.insert(self.serves);
+                }
+                let retries = retries.checked_sub(1).filter(|_| !is_key);
+                (answer, retries.map(|retries| Errand::Key { retries, is_cut }))
+            }
+            Errand::Feed { retries, since } => {
+                let (answer, is_list) = self.feed.answer(reply, since);
+                if is_list {
+                    let now = self.moment();
+                    self.feed.told(now);
+                }
+                let is_bad_cursor = matches!(answer, Ok(CalloutResponse { status: 400, .. })) && since.is_some();
+                let again = retries.checked_sub(1).filter(|_| !is_list);
+                let again = again.map(|retries| Errand::Feed { retries, since });
+                (answer, if is_bad_cursor { Some(Errand::Feed { retries, since: None }) } else { again })
+            }
+        };
+        let Pending { worker, call, errand, .. } = pending;
+        self.workers[worker].on_answer(call, answer, self.now, &self.host);
+        self.answered.push((worker, call));
+        self.carry_out(worker, Cause::Answer(errand), again);
+    }
+
+    /// The answer about a credential.
+    fn verdict(&mut self, worker: usize, question: Question, reply: &Reply) -> Answer {
+        let Question { credential, began, epoch, .. } = question;
+        let client = FIRST_ANSWER + self.vouchings.len();
+        let about = (&self.credentials[credential], Self::user(credential), client);
+        let (answer, meaning) = credentials::verify_answer(reply, self.setup, about, self.serves, self.now);
+        let delivered = self.moment();
+        let is_down = matches!(meaning, Meaning::Nothing { is_down: true });
+        match meaning {
+            Meaning::Identity(what) => self.vouchings.push(Vouching { credential, worker, what, began, delivered }),
+            Meaning::Refused { is_401 } => {
+                self.refusals.push(Refusal { credential, worker, is_401, began, delivered });
+            }
+            Meaning::Nothing { .. } => drop(self.outages.insert(credential, delivered.step)),
+        }
+        if !self.breaker.is_closed() {
+            self.unclosed = self.step;
+        }
+        self.breaker.report(epoch, is_down, self.now);
+        answer
+    }
+
+    pub(super) fn answer_again(&mut self, worker: usize, which: usize) {
+        let worker = worker % self.workers.len();
+        let calls: Vec<CallId> =
+            self.answered.iter().filter(|(answered, _)| *answered == worker).map(|(_, call)| *call).collect();
+        if calls.is_empty() {
+            return;
+        }
+        let claims = br#"{"exp":9999999999,"user_id":1,"client_id":1,"token_type":"api_token"}"#;
+        let answer = CalloutResponse { status: 200, headers: Vec::new(), body: Some(claims.to_vec()) };
+        self.workers[worker].on_answer(calls[which % calls.len()], Ok(answer), self.now, &self.host);
+        assert_eq!(self.workers[worker].next_action(), None, "an answer counts once");
+    }
+
+    /// Time passes. The host answers a callout itself whose time is up.
+    pub(super) fn pass(&mut self, millis: u64) {
+        let end = self.elapsed + Duration::from_millis(millis);
+        loop {
+            let due = self.pending.iter().map(|pending| pending.deadline).min().filter(|due| *due <= end);
+            let to = due.unwrap_or(end);
+            self.now = self.now.after(to.saturating_sub(self.elapsed));
+            self.elapsed = to;
+            if due.is_none() {
+                return;
+            }
+            while let Some(late) = self.pending.iter().position(|pending| pending.deadline <= to) {
+                let pending = self.pending.remove(late);
+                self.reply(pending, &Reply::Status(504));
+            }
+        }
+    }
+
+    /// Does what a worker wants. `again`: what it has to ask once more.
+    pub(super) fn carry_out(&mut self, worker: usize, cause: Cause, mut again: Option<Errand>) {
+        self.note_signatures();
+        while let Some(action) = self.workers[worker].next_action() {
+            match action {
+                Action::Resolve { stream, resolution } => self.resolved(worker, stream, &resolution),
+                Action::Callout { call, request } => {
+                    let errand = self.errand(worker, &request, cause, &mut again);
+                    let deadline = self.elapsed + self.setup.timeout();
+                    self.pending.push(Pending { worker, call, errand, deadline });
+                }
+            }
+        }
+        assert!(again.is_none(), "what failed is tried again: {again:?}");
+    }
+
+    fn errand(&mut self, worker: usize, request: &CalloutRequest, cause: Cause, again: &mut Option<Errand>) -> Errand {
+        let Some(authorization) = &request.authorization else {
+            if request.path == "/iam/public-key" {
+                assert!(!self.setup.is_pinned(), "a pinned key is not fetched");
+                return match again.take() {
+                    Some(errand @ Errand::Key { .. }) => errand,
+                    None => self.fetch_begins(matches!(cause, Cause::Answer(Errand::Key { is_cut: true, .. }))),
+                    other => panic!("the key is asked for instead of {other:?}"),
+                };
+            }
+            let rest = request.path.strip_prefix("/auth/blacklist").expect("a path of the service");
+            let since = rest.strip_prefix("?since=c").map(|since| since.parse().expect("the service's cursor"));
+            assert!(since.is_some() || rest.is_empty(), "{}", request.path);
+            return match again.take() {
+                Some(Errand::Feed { retries, since: expected }) if since == expected => Errand::Feed { retries, since },
+                None if matches!(cause, Cause::Tick) => self.poll_begins(since),
+                other => panic!("the list is asked for since {since:?}, not {other:?}"),
+            };
+        };
+        assert!(request.path.starts_with("/auth/verify?"), "{}", request.path);
+        let known = self.credentials.iter().position(|known| known.authorization == *authorization);
+        Errand::Verify(self.question(worker, known.expect("a client's credential"), cause))
+    }
+
+    fn question(&mut self, worker: usize, credential: usize, cause: Cause) -> Question {
+        for other in &self.pending {
+            let Some(question) = other.question().filter(|question| question.credential == credential) else {
+                continue;
+            };
+            assert_ne!(other.worker, worker, "asked twice at a time: {question:?}");
+            let mut is_steady = question.began.jumps == self.jumps;
+            if let Cause::Answer(Errand::Verify(own)) = cause {
+                is_steady &= own.began.jumps == self.jumps;
+            }
+            assert!(self.setup.is_cache_off() || !is_steady, "worker {} is asking: {question:?}", other.worker);
+        }
+        match cause {
+            Cause::Answer(Errand::Verify(question)) => {
+                assert_eq!(question.credential, credential, "the answer was about another one");
+                assert!(question.attempt <= self.setup.retries(), "asked too often: {question:?}");
+                assert!(!question.is_probe && self.breaker.is_closed(), "the service is down: {question:?}");
+                return Question { attempt: question.attempt + 1, ..question };
+            }
+            Cause::Answer(other) => panic!("a question after {other:?}"),
+            Cause::Request(stream) => assert_eq!(self.streams[stream as usize].credential, Some(credential)),
+            Cause::Tick => assert!(
+                self.streams.iter().any(|stream| {
+                    (stream.worker, stream.state, stream.credential) == (worker, State::Waiting, Some(credential))
+                }),
+                "nobody wants to know about {credential}"
+            ),
+        }
+        let (epoch, is_probe) = self.breaker.admit(self.now);
+        Question { credential, began: self.moment(), attempt: 1, is_probe, epoch }
+    }
+
+    /// Between two fetches lies the configured interval, whichever workers begin them.
+    fn fetch_begins(&mut self, mut is_cut: bool) -> Errand {
+        is_cut |= self.pending.iter().any(|pending| matches!(pending.errand, Errand::Key { is_cut: true, .. }));
+        if let (Some(last), false) = (self.last_fetch, is_cut) {
+            let without_key = if self.delivered.is_empty() { Duration::from_secs(1) } else { Duration::MAX };
+            let least = self.setup.interval().min(self.setup.lease()).min(without_key);
+            assert!(self.elapsed - last >= least, "fetched again after {:?}", self.elapsed - last);
+        }
+        self.last_fetch = (!is_cut).then_some(self.elapsed);
+        Errand::Key { retries: self.setup.retries(), is_cut }
+    }
+
+    /// Between two polls lie three quarters of their interval, or a worker's death.
+    fn poll_begins(&mut self, since: Option<usize>) -> Errand {
+        let interval = self.setup.poll_interval().expect("a list");
+        if let Some(last) = self.last_poll {
+            let least = (interval * 3 / 4).min(self.setup.lease());
+            assert!(self.elapsed - last >= least, "polled again after {:?}", self.elapsed - last);
+        }
+        self.last_poll = Some(self.elapsed);
+        Errand::Feed { retries: self.setup.retries(), since }
+    }
+}

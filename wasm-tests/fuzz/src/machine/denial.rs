@@ -1,0 +1,113 @@
+//! Whether a request may be refused: for a reason that it gave, in the form of contract section 4, telling nothing.
+
+use authgate::decision::{Code, Response};
+
+use super::credentials::{Kind, SECRET};
+use super::forward::{is_accepted, is_known, is_without_service};
+use super::script::Place;
+use super::state::{Refusal, Stream};
+use super::world::Machine;
+
+/// Whether the throttle counts it.
+pub(super) fn is_guess(code: Code) -> bool {
+    code.status() == 401 && !matches!(code, Code::MissingCredentials | Code::TokenExpired)
+}
+
+/// Checks a request that is refused.
+pub(super) fn check(machine: &Machine, stream: &Stream, response: &Response) {
+    let code = response.code.name();
+    let status = match code {
+        "missing_credentials"
+        | "malformed_credentials"
+        | "unsupported_scheme"
+        | "token_malformed"
+        | "signature_invalid"
+        | "token_expired"
+        | "token_not_yet_valid"
+        | "token_type_not_accepted"
+        | "token_revoked"
+        | "token_rejected" => 401,
+        "claims_not_sufficient" | "forbidden_by_service" | "ambiguous_path" => 403,
+        "too_many_failures" => 429,
+        "auth_service_unavailable" | "public_key_unavailable" => 503,
+        other => panic!("denied for {other}"),
+    };
+    let has = |wanted: &str| response.headers.iter().filter(|(name, _)| *name == wanted).count();
+    let wants_retry = matches!(status, 429 | 503);
+    assert_eq!((has("www-authenticate"), has("retry-after")), (usize::from(status == 401), usize::from(wants_retry)));
+    assert_eq!(response.status, if stream.is_grpc { 200 } else { status });
+    assert_eq!((response.grpc.is_some(), has("content-type")), (stream.is_grpc, usize::from(!stream.is_grpc)));
+    assert_eq!(has("cache-control"), 1);
+    let texts = response.headers.iter().map(|(_, value)| value).chain([&response.body]);
+    let token = stream.authorization.as_deref().and_then(|value| value.split_once(' ')).map(|(_, token)| token);
+    for text in texts {
+        assert!(
+            !text.contains(SECRET) && !token.is_some_and(|token| token.len() > 40 && text.contains(token)),
+            "{text}"
+        );
+    }
+    if stream.place == Place::Ambiguous {
+        assert_eq!(code, "ambiguous_path");
+        return;
+    }
+    assert!(stream.place != Place::Public && !stream.is_preflight, "a public request is denied: {code}");
+    assert!(is_justified(machine, stream, code), "{code} for {stream:?} at {:?}", machine.now);
+}
+
+fn is_justified(machine: &Machine, stream: &Stream, code: &str) -> bool {
+    let setup = machine.setup;
+    let credential = stream.credential.map(|credential| &machine.credentials[credential]);
+    let own = credential.and_then(|credential| credential.own.as_ref());
+    // Whatever anybody says of the credential.
+    let answers = machine.vouchings.iter().filter(|vouching| Some(vouching.credential) == stream.credential);
+    let mut told = own.into_iter().chain(answers.map(|vouching| &vouching.what));
+    let mut refusals = machine.refusals.iter().filter(|refusal| Some(refusal.credential) == stream.credential);
+    match code {
+        "missing_credentials" => stream.authorization.is_none(),
+        "malformed_credentials" | "unsupported_scheme" => {
+            credential.is_none_or(|credential| credential.kind == Kind::Other)
+        }
+        "token_malformed" => own.is_none() || told.any(|what| what.is_void),
+        // A good token is refused only if the service has had more than the key that it is signed with.
+        "signature_invalid" => own.is_some_and(|own| {
+            let mut others = machine.delivered.iter().filter(|key| own.key != Some(**key));
+            own.is_void || setup.is_pinned() || others.next().is_some()
+        }),
+        "token_expired" => told.any(|what| what.has_expired(machine.now, setup)),
+        "token_not_yet_valid" => told.any(|what| what.is_early(machine.now, setup)),
+        "token_type_not_accepted" => told.any(|what| !is_accepted(what.kind, stream.place)),
+        "token_revoked" => told.any(|what| machine.feed.is_revoked(what, true)),
+        "token_rejected" => refusals.any(|refusal| {
+            let is_kept = !setup.is_cache_off() && machine.now < refusal.delivered.wall.after(setup.cache().1);
+            // Of a clock that was set back since nobody knows how long ago it was.
+            refusal.is_401 && (is_kept || is_answer(stream, refusal)) || !machine.is_steady_since(&refusal.delivered)
+        }),
+        "forbidden_by_service" => refusals.any(|refusal| !refusal.is_401 && is_answer(stream, refusal)),
+        "too_many_failures" => is_locked(machine, stream),
+        "auth_service_unavailable" => {
+            let (ttl, _, stale) = setup.cache();
+            assert!(!is_known(machine, stream, ttl + stale), "a known client is refused: {stream:?}");
+            is_without_service(machine, stream)
+        }
+        "public_key_unavailable" => !setup.is_pinned() && told.any(|what| what.key.is_some()),
+        _ => false,
+    }
+}
+
+/// Whether the request waited for this answer.
+fn is_answer(stream: &Stream, refusal: &Refusal) -> bool {
+    refusal.worker == stream.worker && refusal.delivered.step >= stream.arrived.step
+}
+
+/// Whether the request's address or token has failed often enough.
+fn is_locked(machine: &Machine, stream: &Stream) -> bool {
+    let Some(attempts) = machine.setup.attempts() else { return false };
+    let token = stream.credential.and_then(|credential| machine.credentials[credential].token_id);
+    let count = |is_meant: &dyn Fn(Option<&str>, Option<usize>) -> bool| -> usize {
+        let failures = machine.failures.iter();
+        failures.filter(|((address, token), _)| is_meant(*address, *token)).map(|(_, times)| times).sum()
+    };
+    let by_address = count(&|address, _| address == stream.address && address.is_some());
+    let by_token = count(&|_, failed| failed == token && token.is_some());
+    by_address >= attempts || (by_token >= attempts && (stream.address.is_none() || by_address > 0))
+}

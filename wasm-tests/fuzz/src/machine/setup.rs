@@ -1,0 +1,208 @@
+//! The parts of the configuration that make a difference.
+
+use std::time::Duration;
+
+use arbitrary::{Arbitrary, Result, Unstructured};
+use authgate::config::Config;
+use serde_json::json;
+
+use super::script::Place;
+
+/// The only origin that is listed.
+pub const ORIGIN: &str = "https://app.example";
+
+/// A choice for each of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Arbitrary)]
+pub struct Setup {
+    format: Choice<4>,
+    retries: Choice<3>,
+    interval: Choice<4>,
+    forward: Choice<3>,
+    workers: Choice<3>,
+    has_skew: bool,
+    is_pinned: bool,
+    is_remote: bool,
+    cache: Choice<6>,
+    breaker: Choice<4>,
+    feed: Choice<4>,
+    has_throttle: Choice<4>,
+}
+
+/// A number below `N`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Choice<const N: u8>(u8);
+
+impl<'a, const N: u8> Arbitrary<'a> for Choice<N> {
+    fn arbitrary(bytes: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(Self(bytes.arbitrary::<u8>()? % N))
+    }
+}
+
+impl<const N: u8> Choice<N> {
+    fn of<T: Copy>(self, choices: &[T]) -> T {
+        choices[usize::from(self.0)]
+    }
+}
+
+impl Setup {
+    /// How many workers there are.
+    pub fn workers(self) -> usize {
+        self.workers.of(&[2, 1, 3])
+    }
+
+    /// `api_token.response_format`.
+    pub fn format(self) -> &'static str {
+        self.format.of(&["json_body", "json_header", "jwt_body", "jwt_header"])
+    }
+
+    /// Whether the service answers with JWTs.
+    pub fn answers_in_jwts(self) -> bool {
+        self.format.0 >= 2
+    }
+
+    /// `auth_service.retries`.
+    pub fn retries(self) -> u32 {
+        self.retries.of(&[1, 0, 2])
+    }
+
+    /// `auth_service.timeout`.
+    pub const fn timeout(self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    /// `jwt.public_key.min_refetch_interval`.
+    pub fn interval(self) -> Duration {
+        Duration::from_millis(self.interval.of(&[100, 500, 5_000, 60_000]))
+    }
+
+    /// `jwt.clock_skew`.
+    pub fn skew(self) -> Duration {
+        Duration::from_secs(if self.has_skew { 30 } else { 0 })
+    }
+
+    /// Whether the service's first key is pinned.
+    pub const fn is_pinned(self) -> bool {
+        self.is_pinned
+    }
+
+    /// Whether a JWT is verified by the service.
+    pub fn is_remote(self, place: Place) -> bool {
+        self.format() != "json_header"
+            && match place {
+                Place::Remote => true,
+                Place::Local => false,
+                _ => self.is_remote,
+            }
+    }
+
+    /// `cache.ttl`, `negative_ttl` and `stale_ttl`.
+    pub fn cache(self) -> (Duration, Duration, Duration) {
+        let (ttl, negative, stale) = self.cache.of(&[
+            (300_000, 10_000, 3_600_000),
+            (1_500, 1_000, 4_000),
+            (10_000, 2_000, 60_000),
+            (300_000, 0, 0),
+            (0, 0, 0),
+            (500, 60_000, 300),
+        ]);
+        (Duration::from_millis(ttl), Duration::from_millis(negative), Duration::from_millis(stale))
+    }
+
+    /// Whether nothing is kept.
+    pub fn is_cache_off(self) -> bool {
+        self.cache().0.is_zero()
+    }
+
+    /// Whether a worker's own store holds whatever a script can put there.
+    pub const fn is_cache_large(self) -> bool {
+        !matches!(self.cache.0, 2)
+    }
+
+    /// `circuit_breaker`.
+    pub fn breaker(self) -> (u64, Duration) {
+        let (failures, millis) = self.breaker.of(&[(3, 5_000), (1, 500), (2, 60_000), (1_000, 100)]);
+        (failures, Duration::from_millis(millis))
+    }
+
+    /// `revocation.poll_interval`; `None`: there is no list.
+    pub fn poll_interval(self) -> Option<Duration> {
+        self.feed.of(&[Some(1), None, Some(1), Some(10)]).map(Duration::from_secs)
+    }
+
+    /// `failed_auth_throttle.attempts`; `None`: there is no throttle.
+    pub const fn attempts(self) -> Option<usize> {
+        if self.has_throttle.0 == 3 { Some(2) } else { None }
+    }
+
+    /// `failed_auth_throttle.lockout`.
+    pub const fn lockout(self) -> Duration {
+        Duration::from_secs(20)
+    }
+
+    /// `forward_credential`.
+    fn forward(self) -> serde_json::Value {
+        match self.forward.0 {
+            0 => json!(true),
+            1 => json!(false),
+            _ if self.answers_in_jwts() => json!("jwt"),
+            _ => json!(true),
+        }
+    }
+
+    /// How long a question and its retries may take, after which another worker may ask.
+    pub fn lease(self) -> Duration {
+        self.timeout() * (self.retries() + 1) + Duration::from_secs(1)
+    }
+
+    /// How long a request may wait for a key.
+    pub fn longest_wait(self) -> Duration {
+        (self.lease() * 2 + self.interval()).min(Duration::from_secs(20))
+    }
+
+    /// The configuration itself.
+    ///
+    /// # Panics
+    /// Never: each of them is one.
+    pub fn config(self) -> Config {
+        // An answer in headers doesn't tell what kind of token it is about.
+        let types = if self.format() == "json_header" { vec!["apikey"] } else { vec!["apikey", "other"] };
+        let pem: Vec<&str> = authgate::filter::world::KEYS.into_iter().take(usize::from(self.is_pinned)).collect();
+        let word = |is_remote: bool| if is_remote { "remote" } else { "local" };
+        let (ttl, negative_ttl, stale_ttl) = self.cache();
+        let (failures, open_for) = self.breaker();
+        let millis = |time: Duration| format!("{}ms", time.as_millis());
+        let mut json = json!({
+            "auth_service": {"cluster": "auth", "retries": self.retries(), "timeout": "1s"},
+            "jwt": {
+                "verification": word(self.is_remote(Place::Private)),
+                "clock_skew": millis(self.skew()),
+                "public_key": {"ttl": "600s", "min_refetch_interval": millis(self.interval()), "pem": pem},
+            },
+            "api_token": {"response_format": self.format(), "header_types": types},
+            "cache": {
+                "max_entries": if self.is_cache_large() { 1_000 } else { 2 },
+                "ttl": millis(ttl),
+                "negative_ttl": millis(negative_ttl),
+                "stale_ttl": millis(stale_ttl),
+                "eviction": if self.cache.0.is_multiple_of(2) { "lru" } else { "lfu" },
+            },
+            "circuit_breaker": {"failures": failures, "open_for": millis(open_for)},
+            "rules": [
+                {"match": {"prefix": "/public"}, "public": true},
+                {"match": {"prefix": "/machines"}, "require": {"token_types": ["api_token"]}},
+                {"match": {"prefix": "/remote"}, "verification": word(self.is_remote(Place::Remote))},
+                {"match": {"prefix": "/local"}, "verification": "local"},
+            ],
+            "forward_credential": self.forward(),
+            "responses": {"cors_origins": [ORIGIN]},
+        });
+        if let Some(interval) = self.poll_interval() {
+            json["revocation"] = json!({"path": "/auth/blacklist", "poll_interval": millis(interval)});
+        }
+        if let Some(attempts) = self.attempts() {
+            let lockout = millis(self.lockout());
+            json["failed_auth_throttle"] = json!({"attempts": attempts, "window": "10s", "lockout": lockout});
+        }
+        Config::from_bytes(json.to_string().as_bytes()).expect("a configuration")
+    }
+}
