@@ -265,6 +265,27 @@ fn what_was_purged_does_not_stand_in_while_the_service_is_down() {
 }
 
 #[test]
+fn what_was_purged_after_its_ttl_is_not_served_stale() {
+    for (failures, waits) in [(1000, true), (1, false)] {
+        let mut world = world_with(2, json!({"circuit_breaker": {"failures": failures, "open_for": "1h"}}));
+        for worker in [0, 1] {
+            world.ask_at(worker, &api_token());
+        }
+        at(&mut world, 110);
+        world.verify = DOWN;
+        for worker in [0, 1] {
+            assert_eq!(world.ask_at(worker, &api_token()).code(), "");
+        }
+        publish(&mut world, &json!({"purge": [{"user_id": 1}]}));
+        let asked = world.verifications;
+        for worker in [0, 1] {
+            assert_eq!(world.ask_at(worker, &api_token()).code(), "auth_service_unavailable");
+        }
+        assert_eq!(world.verifications > asked, waits);
+    }
+}
+
+#[test]
 fn a_list_that_cannot_be_read_stays_as_it_is_and_is_called_stale_after_two_intervals() {
     for fault in [DOWN, Answer::Body(503, String::new()), Answer::Body(200, "<html>".to_owned()), Answer::TooLarge] {
         let mut world = world(2);
