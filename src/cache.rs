@@ -189,25 +189,24 @@ impl VerificationCache {
             return Lookup::Miss;
         }
         let refusal = self.refusal(key, kind, now, host);
-        let ttl = self.settings.ttl;
-        let entry = self.newest(key, ttl, now, host);
-        match (entry, refusal) {
-            (Some(entry), refusal) if refusal.as_ref().is_none_or(|refusal| refusal.at < entry.verified) => {
-                Lookup::Fresh(entry)
-            }
-            (entry, refusal) => {
-                if entry.is_some() {
-                    // Refused in the meantime, by what another worker was told.
+        // Where this worker's entry was refused in the meantime, another worker may have brought a newer one.
+        for _ in 0..2 {
+            match self.newest(key, self.settings.ttl, now, host) {
+                Some(entry) if refusal.as_ref().is_none_or(|refusal| refusal.at < entry.verified) => {
+                    return Lookup::Fresh(entry);
+                }
+                Some(_) => {
                     self.local.remove(key);
                     self.report(host);
                 }
-                if refusal.is_some_and(|refusal| refusal.is_answer(now)) {
-                    host.count(Counter::Cache(CacheEvent::Negative));
-                    return Lookup::Refused;
-                }
-                Lookup::Miss
+                None => break,
             }
         }
+        if refusal.is_some_and(|refusal| refusal.is_answer(now)) {
+            host.count(Counter::Cache(CacheEvent::Negative));
+            return Lookup::Refused;
+        }
+        Lookup::Miss
     }
 
     /// What may stand in while the service is down: verified within `ttl` and `stale_ttl`, and not refused since.

@@ -128,6 +128,19 @@ fn a_refusal_ends_older_verdicts_and_no_newer_ones() {
 }
 
 #[test]
+fn a_verdict_newer_than_a_refusal_counts_in_a_worker_that_holds_an_older_one_too() {
+    let host = Process::default();
+    let (mut one, mut other) = (worker(json!({})), worker(json!({})));
+    let key = key(&one, 0);
+    other.store(&key, KIND, identity(json!({})), at(0), at(0), &host);
+    one.store(&key, KIND, identity(json!({"user_id": 5})), at(20), at(21), &host);
+    one.refuse((&key, KIND), true, None, (at(19), at(22)), &host);
+    assert_eq!(who(&mut other, &key, at(23), &host), 5);
+    one.refuse((&key, KIND), true, None, (at(24), at(24)), &host);
+    assert_eq!((who(&mut other, &key, at(25), &host), who(&mut one, &key, at(25), &host)), (-1, -1));
+}
+
+#[test]
 fn a_refusal_of_one_credential_is_none_of_another() {
     let host = Process::default();
     let mut cache = worker(json!({}));
@@ -152,7 +165,7 @@ fn the_same_bytes_verified_another_way_are_another_credential() {
 }
 
 #[test]
-fn a_credential_that_was_forgotten_is_unknown_to_all_who_ask_the_slots() {
+fn a_verdict_that_was_forgotten_is_gone_from_the_slots_too_and_a_newer_one_is_not() {
     let host = Process::default();
     let (mut one, mut other) = (worker(json!({})), worker(json!({})));
     let key = key(&one, 0);
@@ -160,6 +173,10 @@ fn a_credential_that_was_forgotten_is_unknown_to_all_who_ask_the_slots() {
     one.forget(&key, at(0), &host);
     assert_eq!((who(&mut one, &key, at(1), &host), who(&mut other, &key, at(1), &host)), (0, 0));
     assert_eq!(host.gauge(Gauge::CacheEntries), Some(0));
+    one.store(&key, KIND, identity(json!({})), at(2), at(2), &host);
+    other.store(&key, KIND, identity(json!({"user_id": 5})), at(3), at(3), &host);
+    one.forget(&key, at(2), &host);
+    assert_eq!(who(&mut one, &key, at(4), &host), 5);
 }
 
 #[test]
