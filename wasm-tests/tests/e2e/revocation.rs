@@ -5,6 +5,7 @@ use std::time::Duration;
 use auth_service::UserSpec;
 use http::Method;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use wasm_tests::{Builder, Request, Response, Stack};
 
 use crate::feed;
@@ -72,18 +73,20 @@ impl Access {
         Self("/orders", "APIKey", token.to_owned())
     }
 
-    async fn ask(&self, stack: &Stack) -> Response {
+    fn request(&self, stack: &Stack) -> Request {
         let Self(path, scheme, credential) = self;
-        stack.get(path).header("authorization", format!("{scheme} {credential}")).send().await.unwrap()
+        stack.get(path).header("authorization", format!("{scheme} {credential}"))
     }
 
-    /// What the gateway says, many times over: 200, or a denial's code.
+    async fn ask(&self, stack: &Stack) -> Response {
+        self.request(stack).send().await.unwrap()
+    }
+
+    /// What the gateway says to many requests at once: 200, or a denial's code.
     async fn verdicts(&self, stack: &Stack) -> Vec<String> {
-        let mut all = Vec::new();
-        for _ in 0..REQUESTS {
-            let answer = self.ask(stack).await;
-            all.push(answer.code().unwrap_or_else(|| answer.status.to_string()));
-        }
+        let requests: JoinSet<_> = (0..REQUESTS).map(|_| self.request(stack).send()).collect();
+        let code = |answer: Response| answer.code().unwrap_or_else(|| answer.status.to_string());
+        let mut all: Vec<_> = requests.join_all().await.into_iter().map(|answer| code(answer.unwrap())).collect();
         all.sort();
         all.dedup();
         all
