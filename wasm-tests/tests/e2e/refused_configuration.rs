@@ -42,3 +42,19 @@ async fn a_regular_expression_that_is_none() {
 async fn a_duration_that_is_none() {
     refused(json!({"auth_service": {"timeout": "soon"}}), &["auth_service.timeout"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_eviction_that_is_none() {
+    refused(json!({"cache": {"eviction": "fifo"}}), &["cache.eviction"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_interval_that_would_wear_the_service_out() {
+    let revocation = json!({"path": "/auth/blacklist", "poll_interval": "10ms"});
+    refused(json!({"revocation": revocation}), &["revocation.poll_interval"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_breaker_that_no_failure_opens() {
+    refused(json!({"circuit_breaker": {"failures": 0}}), &["circuit_breaker.failures"]).await;
+}
