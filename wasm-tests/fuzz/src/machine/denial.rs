@@ -10,7 +10,14 @@ use super::world::Machine;
 
 /// Whether the throttle counts it.
 pub(super) fn is_guess(code: Code) -> bool {
-    code.status() == 401 && !matches!(code, Code::MissingCredentials | Code::TokenExpired)
+    matches!(
+        code,
+        Code::MalformedCredentials
+            | Code::UnsupportedScheme
+            | Code::TokenMalformed
+            | Code::SignatureInvalid
+            | Code::TokenRejected
+    )
 }
 
 /// Checks a request that is refused.
@@ -79,8 +86,9 @@ fn is_justified(machine: &Machine, stream: &Stream, code: &str) -> bool {
         "token_revoked" => told.any(|what| machine.feed.is_revoked(what, true)),
         "token_rejected" => refusals.any(|refusal| {
             let is_kept = !setup.is_cache_off() && machine.now < refusal.delivered.wall.after(setup.cache().1);
+            let is_told = refusal.is_401 && (is_kept || is_answer(stream, refusal));
             // Of a clock that was set back since nobody knows how long ago it was.
-            refusal.is_401 && (is_kept || is_answer(stream, refusal)) || !machine.is_steady_since(&refusal.delivered)
+            is_told || overtakes(machine, stream, refusal) || !machine.is_steady_since(&refusal.delivered)
         }),
         "forbidden_by_service" => refusals.any(|refusal| !refusal.is_401 && is_answer(stream, refusal)),
         "too_many_failures" => is_locked(machine, stream),
@@ -97,6 +105,17 @@ fn is_justified(machine: &Machine, stream: &Stream, code: &str) -> bool {
 /// Whether the request waited for this answer.
 fn is_answer(stream: &Stream, refusal: &Refusal) -> bool {
     refusal.worker == stream.worker && refusal.delivered.step >= stream.arrived.step
+}
+
+/// Whether an answer that the request waited for, or that counts as a 401 yet, was a yes to an earlier question than
+/// this no.
+fn overtakes(machine: &Machine, stream: &Stream, refusal: &Refusal) -> bool {
+    machine.vouchings.iter().any(|vouching| {
+        vouching.credential == refusal.credential
+            && (vouching.delivered.step >= stream.arrived.step
+                || machine.now < vouching.delivered.wall.after(machine.setup.cache().1))
+            && vouching.began.wall <= refusal.began.wall
+    })
 }
 
 /// Whether the request's address or token has failed often enough.

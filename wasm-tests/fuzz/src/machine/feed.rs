@@ -102,6 +102,11 @@ impl Feed {
         })
     }
 
+    /// Whether the workers were told to forget any.
+    pub(super) fn has_purged(&self) -> bool {
+        self.entries.iter().any(|entry| entry.told.is_some() && !matches!(entry.item, Item::Token(..)))
+    }
+
     /// When the workers were told to forget such a verdict.
     pub(super) fn purges(&self, user: usize, client: usize, token: Option<usize>) -> impl Iterator<Item = Moment> {
         self.entries.iter().filter_map(move |entry| {

@@ -51,6 +51,8 @@ pub(super) struct Machine {
     pub(super) signed: HashSet<(usize, Vec<u8>)>,
     pub(super) vouchings: Vec<Vouching>,
     pub(super) refusals: Vec<Refusal>,
+    /// Whether the last answer about a credential was one.
+    pub(super) is_verdict: bool,
     /// The last step at which the service was no help with a credential.
     pub(super) outages: HashMap<usize, u64>,
     /// Failed authentications, by address and by the number of the API token.
@@ -59,7 +61,7 @@ pub(super) struct Machine {
     lost_leases: Vec<(usize, Moment)>,
     pub(super) elapsed: Duration,
     pub(super) jumps: u32,
-    setbacks: u32,
+    pub(super) setbacks: u32,
     pub(super) step: u64,
     pub(super) last_fetch: Option<Duration>,
     pub(super) last_poll: Option<Duration>,
@@ -98,6 +100,7 @@ impl Machine {
             signed: HashSet::new(),
             vouchings: Vec::new(),
             refusals: Vec::new(),
+            is_verdict: false,
             outages: HashMap::new(),
             failures: HashMap::new(),
             lost_leases: Vec::new(),
@@ -242,9 +245,9 @@ impl Machine {
         let worker = worker % self.workers.len();
         let is_crowd = self.workers[worker].waiting() > AT_ONCE;
         self.workers[worker].on_tick(self.now, &self.host);
+        self.carry_out(worker, Cause::Tick, None);
         let gauge = self.host.process.gauges.borrow().get(&Gauge::BreakerState).copied();
         assert_eq!(gauge, Some(self.breaker.number()), "the breaker's state");
-        self.carry_out(worker, Cause::Tick, None);
         // Of a crowd not everybody's turn comes at once.
         if !is_crowd && !self.setup.answers_in_jwts() {
             self.check_waits(worker);
