@@ -47,7 +47,9 @@ async fn bytes_that_are_not_utf8_in_any_header() {
 
 /// The service's answer to a verification is this one, and the request is denied as unverifiable.
 async fn is_no_verdict(fault: Value) {
-    let stack = Stack::builder().start().await.unwrap();
+    // A busy machine is no outage.
+    let config = json!({"auth_service": {"timeout": "20s"}});
+    let stack = Stack::builder().config(config).start().await.unwrap();
     let jwt = stack.login().await.unwrap().access;
     let (_, token) = stack.api_token("any").await.unwrap();
     stack.fault(fault.clone()).await.unwrap();

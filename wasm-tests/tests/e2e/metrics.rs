@@ -9,7 +9,7 @@ use crate::feed;
 #[tokio::test(flavor = "multi_thread")]
 async fn of_the_cache_the_breaker_and_the_revocation_list() {
     let config = json!({
-        "auth_service": {"retries": 0},
+        "auth_service": {"retries": 0, "timeout": "20s"},
         "circuit_breaker": {"failures": 2, "open_for": "1h"},
         "cache": {"max_entries": 1},
     });

@@ -8,6 +8,7 @@ use wasm_tests::{Response, Stack};
 /// answer depends on how fast the next request comes.
 async fn stack() -> Stack {
     let config = json!({
+        "auth_service": {"timeout": "20s"},
         "cache": {"negative_ttl": "0s"},
         "circuit_breaker": {"open_for": "1s"},
         "rules": [{"match": {"prefix": "/remote"}, "verification": "remote"}],

@@ -18,8 +18,12 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// A user of each name, of clients 1, 2, 3 and so on; JWTs are verified by the service under `/remote`.
 fn builder(users: &'static [&'static str]) -> Builder {
-    let rules = json!({"rules": [{"match": {"prefix": "/remote"}, "verification": "remote"}]});
-    Stack::builder().concurrency(WORKERS).config(feed::config()).config(rules).service(|options| {
+    let config = json!({
+        // A busy machine is no outage.
+        "auth_service": {"timeout": "20s"},
+        "rules": [{"match": {"prefix": "/remote"}, "verification": "remote"}],
+    });
+    Stack::builder().concurrency(WORKERS).config(feed::config()).config(config).service(|options| {
         let user = |(client, name): (i64, &&str)| UserSpec { client_id: client, ..UserSpec::new(*name, "secret") };
         options.users.extend((1..).zip(users).map(user));
     })
