@@ -5,12 +5,17 @@ use std::net::SocketAddr;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::Method;
 use serde_json::{Value, json};
-use wasm_tests::{Stack, corpus::request_to, plugin};
+use wasm_tests::{Builder, Stack, corpus::request_to, plugin};
 
 const VARIABLE: &str = "AUTHGATE_SEAL_KEY";
 
 fn key(byte: u8) -> String {
     BASE64_STANDARD.encode([byte; 32])
+}
+
+/// A busy machine is no outage.
+fn patient() -> Builder {
+    Stack::builder().config(json!({"auth_service": {"timeout": "20s"}}))
 }
 
 async fn callouts(stack: &Stack) -> u64 {
@@ -19,7 +24,7 @@ async fn callouts(stack: &Stack) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_worker_has_verified_is_known_to_the_others_with_the_key() {
-    let stack = Stack::builder().concurrency(2).environment(VARIABLE, &key(7)).start().await.unwrap();
+    let stack = patient().concurrency(2).environment(VARIABLE, &key(7)).start().await.unwrap();
     let (_, token) = stack.api_token("any").await.unwrap();
     // Each worker has an entry of its own when both know the token.
     while stack.metric("auth_cache_entries", &[]).await.unwrap() < 2 {
@@ -32,7 +37,7 @@ async fn what_one_worker_has_verified_is_known_to_the_others_with_the_key() {
 
 /// Filters that share a `vm_id`, each behind a listener with these variables in its VM's environment.
 async fn filters(environments: Vec<Value>) -> (Stack, Vec<SocketAddr>) {
-    let builder = Stack::builder().envoy(move |bootstrap| {
+    let builder = patient().envoy(move |bootstrap| {
         let listeners = bootstrap["static_resources"]["listeners"].as_array_mut().unwrap();
         let first = listeners[0].clone();
         listeners.clear();

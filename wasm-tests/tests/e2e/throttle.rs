@@ -6,7 +6,11 @@ use wasm_tests::{Builder, Response, Stack, connection_manager, corpus::scripted}
 const ATTEMPTS: usize = 3;
 
 fn throttled() -> Builder {
-    Stack::builder().config(json!({"failed_auth_throttle": {"attempts": ATTEMPTS, "window": "1h", "lockout": "1h"}}))
+    Stack::builder().config(json!({
+        // A busy machine is no outage.
+        "auth_service": {"timeout": "20s"},
+        "failed_auth_throttle": {"attempts": ATTEMPTS, "window": "1h", "lockout": "1h"},
+    }))
 }
 
 /// Behind one proxy, whose own `X-Forwarded-For` is the last address in the header.
