@@ -39,7 +39,7 @@ fn the_scripts_of_the_corpus_get_everywhere() {
     let ends: BTreeSet<String> = corpus::inputs("machine")
         .into_iter()
         .flat_map(|(_, input)| machine::outcomes(&input))
-        .map(|(counter, _)| counter.to_string().replace("auth_", ""))
+        .map(|(counter, _)| counter.to_string().trim_start_matches("auth_").to_owned())
         .collect();
     let request = |rest: &str| format!("validation_requests_total.{rest}");
     let allowed =

@@ -124,7 +124,11 @@ impl Machine {
                 assert!(!self.setup.is_pinned(), "a pinned key is not fetched");
                 return match again.take() {
                     Some(errand @ Errand::Key { .. }) => errand,
-                    None => self.fetch_begins(matches!(cause, Cause::Answer(Errand::Key { is_cut: true, .. }))),
+                    // Whom the list lets go on may not have heard yet that another worker has the key.
+                    None => self.fetch_begins(matches!(
+                        cause,
+                        Cause::Answer(Errand::Key { is_cut: true, .. } | Errand::Feed { .. })
+                    )),
                     other => panic!("the key is asked for instead of {other:?}"),
                 };
             }
