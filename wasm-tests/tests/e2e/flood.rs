@@ -286,5 +286,5 @@ async fn a_cached_token_takes_no_more_than_a_kilobyte() {
 #[ignore = "takes minutes, in a release build too"]
 async fn a_flood_at_its_full_size() {
     fill(10_000).await;
-    flood(Scale { rounds: 100_000, garbage: 10, api_token_in: 2, known: 4, clients: 10_000 }).await;
+    flood(Scale { rounds: 100_000, garbage: 10, api_token_in: 2, known: 8, clients: 10_000 }).await;
 }
