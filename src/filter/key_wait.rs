@@ -109,6 +109,7 @@ impl Filter {
             self.key_room.round.clear();
             return;
         }
+        self.keys.synchronise(now, host);
         let attempt = self.keys.attempt(now, host);
         let known = (self.keys.fetched_at(), attempt, self.awaits_list(host));
         let is_new = self.key_room.begun.is_none_or(|(at, before)| now.has_passed(ROUND, at) || before != known);
