@@ -10,8 +10,8 @@ use crate::extractor::Credential;
 /// The largest answer that is read, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
 
-/// The header by which Envoy marks its own 503 for want of room.
-const OVERLOADED: &str = "x-envoy-overloaded";
+/// How Envoy ends its own 503 for want of room, where it finds that out late.
+const OVERFLOW: &[u8] = b"reset reason: overflow";
 
 /// A request to the service; always a GET without a body, to the configured cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,7 +135,7 @@ pub fn read(answer: Result<CalloutResponse, CalloutError>, format: ResponseForma
         200 => identity(&answer, format),
         401 => Ok(Verdict::Rejected),
         403 => Ok(Verdict::Forbidden),
-        503 if answer.headers.iter().any(|(name, _)| name == OVERLOADED) => Err(Outage::Overflow),
+        503 if answer.body.as_ref().is_some_and(|body| body.ends_with(OVERFLOW)) => Err(Outage::Overflow),
         status => Err(Outage::Status(status)),
     }
 }

@@ -1,6 +1,7 @@
 //! The shared level: a fixed number of slots in the process's shared data, each with one entry.
 //!
-//! An entry's slot is picked by its key, and named in full within; where two meet, the later overwrites the earlier.
+//! An entry's two slots are picked by its key, which is named in full within; where neither is free, the entry that was
+//! verified earlier is overwritten.
 
 use std::rc::Rc;
 
@@ -13,7 +14,7 @@ use crate::table::{Reader, write_time};
 use crate::time::UnixTime;
 
 /// How many slots there are: a power of two.
-pub(super) const SLOTS: u32 = 16_384;
+pub(super) const SLOTS: u32 = 32_768;
 
 /// The longest record that is written, in bytes. A larger identity is known to one worker alone.
 const MAX_BYTES: usize = 4096;
@@ -32,28 +33,40 @@ impl Slots {
         Self { prefix }
     }
 
-    /// The entry of this key.
+    /// The entry of this key: the newer one, should two workers have written it at once.
     pub(super) fn read(&self, key: &Digest, host: &impl Host) -> Option<Entry> {
-        let value = host.shared_data(&self.name(slot(key)))?;
-        let (found, entry) = decode(&value.bytes)?;
-        (found == *key).then_some(entry)
+        let values = slots(key).into_iter().filter_map(|slot| host.shared_data(&self.name(slot)));
+        let its = values.filter(|value| head(&value.bytes).is_some_and(|(found, _)| found == *key));
+        its.filter_map(|value| decode(&value.bytes)).map(|(_, entry)| entry).max_by_key(|entry| entry.verified)
     }
 
-    /// Writes an entry's record over whatever its slot holds.
+    /// Writes an entry's record where its key has one already, else where there is room, else over the older of two
+    /// others.
     pub(super) fn write(&self, key: &Digest, record: &[u8], host: &impl Host) {
-        if record.len() <= MAX_BYTES && host.set_shared_data(&self.name(slot(key)), record, Write::Always).is_err() {
+        if record.len() > MAX_BYTES {
+            return;
+        }
+        let worth = |slot: &u32| match host.shared_data(&self.name(*slot)).and_then(|value| head(&value.bytes)) {
+            Some((found, _)) if found == *key => (0, UnixTime::default()),
+            None => (1, UnixTime::default()),
+            Some((_, verified)) => (2, verified),
+        };
+        let slot = slots(key).into_iter().min_by_key(worth).unwrap_or_default();
+        if host.set_shared_data(&self.name(slot), record, Write::Always).is_err() {
             log::debug!("a verdict could not be shared");
         }
     }
 
-    /// Empties the slot if it holds this key's entry, of a time to which `ends` applies.
+    /// Empties the slots that hold this key's entry, of a time to which `ends` applies.
     pub(super) fn clear_if(&self, key: &Digest, ends: impl Fn(UnixTime) -> bool, host: &impl Host) {
-        let name = self.name(slot(key));
-        // A slot that another worker writes meanwhile is looked at again: it may be an entry as old as this.
-        while let Some(value) = host.shared_data(&name) {
-            let is_its = head(&value.bytes).is_some_and(|(found, verified)| found == *key && ends(verified));
-            if !is_its || host.set_shared_data(&name, &[], Write::IfVersion(value.cas)).is_ok() {
-                return;
+        for slot in slots(key) {
+            let name = self.name(slot);
+            // A slot that another worker writes meanwhile is looked at again: it may be an entry as old as this.
+            while let Some(value) = host.shared_data(&name) {
+                let is_its = head(&value.bytes).is_some_and(|(found, verified)| found == *key && ends(verified));
+                if !is_its || host.set_shared_data(&name, &[], Write::IfVersion(value.cas)).is_ok() {
+                    break;
+                }
             }
         }
     }
@@ -75,9 +88,11 @@ impl Slots {
     }
 }
 
-fn slot(key: &Digest) -> u32 {
-    let [a, b, c, d, ..] = key.0;
-    u32::from_le_bytes([a, b, c, d]) & (SLOTS - 1)
+/// The two slots that a key's entry may be in: with one, a quarter of 10,000 entries would overwrite others.
+fn slots(key: &Digest) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h, ..] = key.0;
+    let [first, second] = [[a, b, c, d], [e, f, g, h]].map(|bytes| u32::from_le_bytes(bytes) & (SLOTS - 1));
+    [first, if second == first { first ^ 1 } else { second }]
 }
 
 /// Version, key, time, verifier, whether it came in a JWT, that JWT's length and text, claims.

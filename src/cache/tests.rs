@@ -296,3 +296,16 @@ fn a_flood_of_refusals_displaces_no_verdict() {
     let rows = host.stored(".n.");
     assert!(rows.len() <= 4096 && rows.iter().all(|(_, row)| row.len() <= 4 * 57));
 }
+
+#[test]
+fn nearly_all_of_ten_thousand_verdicts_of_one_worker_are_known_to_another() {
+    let host = Process::default();
+    let (mut one, mut other) = (worker(json!({})), worker(json!({})));
+    let keys: Vec<_> = (0..10_000_u32).map(|number| one.digest(KIND, &number.to_le_bytes())).collect();
+    for key in &keys {
+        one.store(key, KIND, identity(json!({})), at(0), at(0), &host);
+    }
+    let known = keys.iter().filter(|key| stands_in(&mut other, key, at(200), &host)).count();
+    println!("{known} of 10,000");
+    assert!(known >= 9_500, "{known}");
+}

@@ -237,7 +237,12 @@ impl Filter {
         now: UnixTime,
         host: &impl Host,
     ) {
-        let verdict = introspection::read(answer, self.config.api_token.response_format);
+        let is_asking = self.calls.values().any(|call| matches!(call, Call::Verify { .. }));
+        let verdict = match introspection::read(answer, self.config.api_token.response_format) {
+            // Envoy says no more of what it refuses at once; while others are under way there are hosts, and no room.
+            Err(Outage::Callout(CalloutError::NotSent)) if is_asking => Err(Outage::Overflow),
+            verdict => verdict,
+        };
         let finding = match verdict {
             Ok(Verdict::Identity(confirmed)) => Ok(Ok(Identity::from(confirmed))),
             Ok(Verdict::Jwt(token)) => match UntrustedJwt::parse(&token) {

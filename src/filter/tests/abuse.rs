@@ -16,8 +16,8 @@ fn remote() -> World {
 
 /// Envoy's own 503 for a callout beyond the cluster's limits.
 fn overflow() -> CalloutResponse {
-    let headers = vec![("x-envoy-overloaded".to_owned(), b"true".to_vec())];
-    CalloutResponse { status: 503, headers, body: Some(Vec::new()) }
+    let body = b"upstream connect error or disconnect/reset before headers. reset reason: overflow";
+    CalloutResponse { status: 503, headers: Vec::new(), body: Some(body.to_vec()) }
 }
 
 fn answer_all(world: &mut World, answer: &CalloutResponse) {
@@ -38,6 +38,29 @@ fn callouts_beyond_the_clusters_limits_open_no_breaker_and_are_not_repeated() {
     }
     assert_eq!((world.verifications, world.process.gauge(Gauge::BreakerState)), (20, Some(0)));
     assert_eq!(read(Ok(overflow()), crate::config::ResponseFormat::JsonBody), Err(Outage::Overflow));
+}
+
+#[test]
+fn what_cannot_be_sent_while_others_are_under_way_is_an_overflow_and_else_an_outage() {
+    let mut world = remote();
+    let not_sent = Answer::Error(crate::introspection::CalloutError::NotSent);
+    world.send(&api_token());
+    for number in 10..20 {
+        let stream = world.send(&api_token_of(number));
+        let refused = world.pending.pop().unwrap();
+        world.answer(&refused, &not_sent);
+        assert_eq!(world.outcome(stream).unwrap().code(), "auth_service_unavailable");
+    }
+    world.tick();
+    assert_eq!(world.process.gauge(Gauge::BreakerState), Some(0));
+    world.settle();
+    world.verify = not_sent;
+    assert_eq!(world.ask(&bearer(&jwt(0))).code(), "", "the cluster has no host: the service is down");
+    for number in 20..25 {
+        world.ask(&api_token_of(number));
+    }
+    world.tick();
+    assert_eq!(world.process.gauge(Gauge::BreakerState), Some(2));
 }
 
 #[test]
