@@ -1,14 +1,15 @@
 //! The claims of contract section 1, as a JWT carries them and as the service answers them.
 
+mod path;
+
 use std::borrow::Cow;
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::json::{self, JsonError};
 use crate::time::UnixTime;
+pub use path::{ClaimPath, NotAHeaderValue, UnknownClaim};
 
 /// The largest `exp` and `nbf` that is accepted: the end of the year 9999, in seconds since the epoch.
 pub const MAX_TIME: u64 = 253_402_300_799;
@@ -415,94 +416,6 @@ fn list(values: Option<&[String]>) -> Result<Option<Cow<'static, str>>, NotAHead
         return Err(NotAHeaderValue(ClaimPath::UserGroups));
     }
     Ok(Some(Cow::Owned(values.join(","))))
-}
-
-/// A claim that can't be written as the value of a header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{0} cannot be a header's value")]
-pub struct NotAHeaderValue(ClaimPath);
-
-/// One claim of the contract, by its dotted path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is the claim of its name in contract section 1")]
-pub enum ClaimPath {
-    Exp,
-    Nbf,
-    Jti,
-    Iss,
-    UserId,
-    ClientId,
-    TokenId,
-    IssuedByUserId,
-    IssuedByUserType,
-    TokenType,
-    UserType,
-    UserGroups,
-    Role,
-    RoleReadOnly,
-    RoleFederations,
-    RoleAlias,
-    RoleResellersWl,
-    RoleResellersBl,
-    Email,
-    Username,
-    SsoEntity,
-    IsAdmin,
-    ClientName,
-    FederationId,
-}
-
-impl ClaimPath {
-    const NAMES: [(Self, &'static str); 24] = [
-        (Self::Exp, "exp"),
-        (Self::Nbf, "nbf"),
-        (Self::Jti, "jti"),
-        (Self::Iss, "iss"),
-        (Self::UserId, "user_id"),
-        (Self::ClientId, "client_id"),
-        (Self::TokenId, "token_id"),
-        (Self::IssuedByUserId, "issued_by.user_id"),
-        (Self::IssuedByUserType, "issued_by.user_type"),
-        (Self::TokenType, "token_type"),
-        (Self::UserType, "user_type"),
-        (Self::UserGroups, "user_groups"),
-        (Self::Role, "role_params.role"),
-        (Self::RoleReadOnly, "role_params.read_only"),
-        (Self::RoleFederations, "role_params.federations"),
-        (Self::RoleAlias, "role_params.alias"),
-        (Self::RoleResellersWl, "role_params.resellers_wl"),
-        (Self::RoleResellersBl, "role_params.resellers_bl"),
-        (Self::Email, "email"),
-        (Self::Username, "username"),
-        (Self::SsoEntity, "sso_entity"),
-        (Self::IsAdmin, "is_admin"),
-        (Self::ClientName, "client_name"),
-        (Self::FederationId, "federation_id"),
-    ];
-}
-
-impl fmt::Display for ClaimPath {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = Self::NAMES.iter().find(|(path, _)| path == self).map_or("", |(_, name)| name);
-        formatter.write_str(name)
-    }
-}
-
-/// No claim of the contract has this path.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("is no claim that a header can carry; these are: {}", known_paths())]
-pub struct UnknownClaim;
-
-fn known_paths() -> String {
-    ClaimPath::NAMES.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
-}
-
-impl FromStr for ClaimPath {
-    type Err = UnknownClaim;
-
-    fn from_str(path: &str) -> Result<Self, UnknownClaim> {
-        Self::NAMES.iter().find(|(_, name)| *name == path).map(|(path, _)| *path).ok_or(UnknownClaim)
-    }
 }
 
 #[cfg(test)]
