@@ -1,6 +1,6 @@
 //! The verification cache: what is known of a credential, so that it need not be verified again.
 //!
-//! Two levels: a store of this worker ([`local`]), and slots in the process's shared data ([`shared`]), by which all
+//! Two levels: a store of this worker ([`local`]), and slots in the process's shared data, by which all
 //! workers know what one has verified. Refusals are kept apart ([`refusals`]), so that a flood of credentials that the
 //! service refuses displaces no verdict.
 //!
