@@ -55,7 +55,10 @@ impl Machine {
         let about = (&self.credentials[credential], Self::user(credential), client);
         let (answer, meaning) = credentials::verify_answer(reply, self.setup, about, self.serves, self.now);
         let delivered = self.moment();
-        let is_down = matches!(meaning, Meaning::Nothing { is_down: true });
+        // What can't be sent while others are under way is too much, and says nothing about the service.
+        let is_asking = self.pending.iter().any(|other| other.worker == worker && other.question().is_some());
+        let is_overflow = matches!(reply, Reply::NotSent) && is_asking;
+        let is_down = matches!(meaning, Meaning::Nothing { is_down: true }) && !is_overflow;
         self.is_verdict = !matches!(meaning, Meaning::Nothing { .. });
         match meaning {
             Meaning::Identity(what) => self.vouchings.push(Vouching { credential, worker, what, began, delivered }),
