@@ -301,7 +301,9 @@ impl VerificationCache {
         let negative = if is_401 && !self.is_off() { self.settings.negative_ttl } else { Duration::ZERO };
         let outlives = now.after(Self::longest_life(&self.settings).max(negative));
         let until = expires.map_or(outlives, |expires| expires.after(config::MAX_CLOCK_SKEW).max(outlives));
-        let refusal = Refusal { key: *key, at: began, negative_until: now.after(negative), until, ends_verdict };
+        // For none of its length there is no moment, not even by the clock of a worker that read it a little earlier.
+        let negative_until = if negative.is_zero() { UnixTime::default() } else { now.after(negative) };
+        let refusal = Refusal { key: *key, at: began, negative_until, until, ends_verdict };
         self.refusals.add(refusal, now, host);
     }
 

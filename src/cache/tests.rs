@@ -309,3 +309,13 @@ fn nearly_all_of_ten_thousand_verdicts_of_one_worker_are_known_to_another() {
     println!("{known} of 10,000");
     assert!(known >= 9_500, "{known}");
 }
+
+#[test]
+fn a_403_is_no_answer_either_to_a_worker_whose_clock_was_read_a_moment_earlier() {
+    let host = Process::default();
+    let (mut one, mut other) = (worker(json!({})), worker(json!({})));
+    let key = key(&one, 0);
+    one.refuse((&key, KIND), false, None, (at(2), at(3)), &host);
+    let earlier = UnixTime::from_nanos(at(3).as_nanos() - 1_000);
+    assert_eq!(who(&mut other, &key, earlier, &host), 0, "it is asked about");
+}
