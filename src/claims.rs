@@ -1,11 +1,12 @@
 //! The claims of contract section 1, as a JWT carries them and as the service answers them.
 
 mod path;
+mod record;
 
 use std::borrow::Cow;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::json::{self, JsonError};
 use crate::time::UnixTime;
@@ -62,12 +63,6 @@ impl<'de> Deserialize<'de> for TokenType {
     }
 }
 
-impl Serialize for TokenType {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
-}
-
 /// In a token: any string.
 fn token_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TokenType, D::Error> {
     let name = String::deserialize(deserializer)?;
@@ -75,7 +70,7 @@ fn token_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TokenType, D
 }
 
 /// `issued_by`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default)]
 pub struct IssuedBy {
     user_id: Option<i64>,
@@ -83,7 +78,7 @@ pub struct IssuedBy {
 }
 
 /// `role_params`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default)]
 pub struct RoleParams {
     role: Option<String>,
@@ -106,47 +101,38 @@ enum Audience {
 ///
 /// The registered claims (RFC 7519 section 4.1) have their types too where the contract has no use for them, so that
 /// no token is accepted which a stricter reader would call malformed.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Claims {
-    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "json::not_null")]
+    #[serde(default, deserialize_with = "json::not_null")]
     exp: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "json::not_null")]
+    #[serde(default, deserialize_with = "json::not_null")]
     nbf: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "json::not_null")]
+    #[serde(default, deserialize_with = "json::not_null")]
     iat: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "json::not_null")]
+    #[serde(default, deserialize_with = "json::not_null")]
     jti: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "json::not_null")]
+    #[serde(default, deserialize_with = "json::not_null")]
     iss: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "json::not_null")]
+    #[serde(default, deserialize_with = "json::not_null")]
     sub: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "json::not_null")]
+    #[serde(default, deserialize_with = "json::not_null")]
     aud: Option<Audience>,
     user_id: i64,
     client_id: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     token_id: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "json::optional_object")]
+    #[serde(default, deserialize_with = "json::optional_object")]
     issued_by: Option<IssuedBy>,
     #[serde(deserialize_with = "token_type")]
     token_type: TokenType,
-    #[serde(skip_serializing_if = "Option::is_none")]
     user_type: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     user_groups: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "json::optional_object")]
+    #[serde(default, deserialize_with = "json::optional_object")]
     role_params: Option<RoleParams>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     username: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     sso_entity: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     is_admin: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     client_name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     federation_id: Option<i64>,
 }
 
@@ -232,18 +218,6 @@ impl Claims {
             + integers(role.and_then(|role| role.federations.as_ref()))
             + integers(role.and_then(|role| role.resellers_wl.as_ref()))
             + integers(role.and_then(|role| role.resellers_bl.as_ref()))
-    }
-
-    /// Writes them down for [`Self::recall`].
-    pub(crate) fn record(&self) -> Vec<u8> {
-        // Serialising strings and numbers into memory can't fail; an empty record is unreadable.
-        serde_json::to_vec(self).unwrap_or_default()
-    }
-
-    /// Reads what [`Self::record`] wrote: checked already, and not as strict as [`Self::from_json`] is on what clients
-    /// send, since an answer in headers has no `exp`.
-    pub(crate) fn recall(record: &[u8]) -> Option<Self> {
-        serde_json::from_slice(record).ok()
     }
 
     /// Adds what the credential says of itself. The earlier expiry counts.

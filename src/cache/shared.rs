@@ -20,7 +20,7 @@ pub(super) const SLOTS: u32 = 32_768;
 const MAX_BYTES: usize = 4096;
 
 /// Of the form of the records, so that another version of the filter takes none for what it isn't.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The slots.
 #[derive(Debug)]

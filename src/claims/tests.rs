@@ -402,3 +402,31 @@ fn other_paths_are_no_claims() {
     }
     assert!(UnknownClaim.to_string().contains("issued_by.user_id"), "{UnknownClaim}");
 }
+
+#[test]
+fn a_record_brings_every_claim_back() {
+    let least = json!({"exp": 1, "user_id": 1, "client_id": 2, "token_type": "access"});
+    let of_nulls = claims(json!({"issued_by": {}, "role_params": {"alias": null}, "email": null}));
+    let quoted = claims(json!({"email": "\"\\\n\u{7}\u{10ffff}", "user_groups": ["", ","], "aud": "a"}));
+    for claims in [everything(), least, of_nulls, quoted] {
+        let parsed = parse(&claims).unwrap();
+        assert_eq!(Claims::recall(&parsed.record()), Some(parsed), "{claims}");
+    }
+    let headers = Claims::from_answer_headers(TokenType::Technical, (i64::MIN, i64::MAX), None, None, None);
+    assert_eq!(Claims::recall(&headers.record()), Some(headers));
+}
+
+#[test]
+fn a_record_is_little_more_than_the_values() {
+    let claims = parse(&everything()).unwrap();
+    assert!(claims.record().len() < everything().to_string().len() * 3 / 5, "{} bytes", claims.record().len());
+}
+
+#[test]
+fn other_bytes_are_no_record() {
+    let record = parse(&everything()).unwrap().record();
+    for length in 0..record.len() {
+        assert_eq!(Claims::recall(&record[..length]), None, "{length}");
+    }
+    assert_eq!(Claims::recall(everything().to_string().as_bytes()), None);
+}
