@@ -131,6 +131,7 @@ pub struct VerificationCache {
     settings: config::Cache,
     clock_skew: Duration,
     keeps_text: bool,
+    header_bytes: usize,
     scope: Sha256,
     local: LocalCache<Rc<Entry>>,
     slots: Slots,
@@ -154,6 +155,7 @@ impl VerificationCache {
             settings,
             clock_skew: config.jwt.clock_skew,
             keeps_text: config.forward_credential == ForwardCredential::VerifiedJwt,
+            header_bytes: header_bytes(config),
             scope: scope(config),
             local: LocalCache::new(
                 policy,
@@ -370,7 +372,7 @@ impl VerificationCache {
     }
 
     fn keep(&mut self, key: &Digest, entry: Rc<Entry>, host: &impl Host) {
-        let bytes = weight(&entry);
+        let bytes = weight(&entry) + self.header_bytes;
         for _ in 0..self.local.insert(*key, entry, bytes) {
             host.count(Counter::Cache(CacheEvent::Evict));
         }
@@ -400,18 +402,20 @@ fn is_of_use(claims: &Claims, verified: UnixTime, life: Duration, now: UnixTime)
     !has_expired && !now.has_passed(life, verified)
 }
 
-/// What an entry takes in memory, nearly, with its headers, which are rendered at its first use.
+/// What an entry takes in memory, nearly, but for its headers.
 fn weight(entry: &Entry) -> usize {
     const ALLOCATIONS: usize = 3 * 8;
     let claims = entry.claims();
     let text = entry.identity.jwt().map_or(0, <[u8]>::len);
     let own = size_of::<Entry>() + size_of::<Identity>() + size_of::<Claims>() + ALLOCATIONS;
-    // A header is a name that all share, and a value of its own.
-    own + claims.heap_bytes() + text + HEADERS
+    own + claims.heap_bytes() + text
 }
 
-/// What the five default headers take, of which one has a value as long as an address.
-const HEADERS: usize = 5 * (size_of::<(Rc<str>, String)>() + 16) + 32;
+/// What an entry's headers take, nearly: they are rendered at its first use. One value may be as long as an address.
+fn header_bytes(config: &Config) -> usize {
+    const ALLOCATION: usize = 3 * 8;
+    config.identity_headers.iter().map(|header| header.name.len() + 8).sum::<usize>() + 32 + ALLOCATION
+}
 
 /// What an identity depends on beside the credential: filters that differ in it, and may share a `vm_id`, must not
 /// know each other's verdicts.

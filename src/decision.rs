@@ -1,7 +1,6 @@
 //! What leaves the filter: the headers of a request that goes on, or the one response of a denial. This is the one
 //! place that knows how a denial looks (contract section 4).
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use crate::claims::Claims;
@@ -274,7 +273,7 @@ pub enum Authorization {
 /// [`Code::TokenMalformed`] if a claim can't be a header's value.
 pub fn forward(permit: &Permit, config: &Config) -> Result<Forward, Code> {
     let set = match permit.identity() {
-        None => Rc::default(),
+        None => Headers::default(),
         Some(identity) => identity.headers(|claims| render(claims, config))?,
     };
     let authorization = match config.forward_credential {
@@ -295,7 +294,7 @@ pub fn forward(permit: &Permit, config: &Config) -> Result<Forward, Code> {
 
 fn render(claims: &Claims, config: &Config) -> Result<Headers, Code> {
     let values = config.identity_headers.iter().filter_map(|header| match claims.header_value(header.claim) {
-        Ok(value) => value.map(|value| Ok((Rc::clone(&header.name), value.into_owned()))),
+        Ok(value) => value.map(|value| Ok((&header.name, value))),
         Err(_) => Some(Err(Code::TokenMalformed)),
     });
     values.collect()

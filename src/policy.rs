@@ -1,6 +1,7 @@
 //! Identity and rule: allowed or not.
 
 use std::cell::OnceCell;
+use std::iter;
 use std::rc::Rc;
 
 use crate::claims::{Claims, OwnClaims, TokenType};
@@ -11,8 +12,37 @@ use crate::jwt::VerifiedClaims;
 use crate::matcher::Require;
 use crate::public_key::KeyId;
 
-/// The headers that say upstream who sent a request: names in lower case, and values.
-pub type Headers = Rc<[(Rc<str>, String)]>;
+/// The headers that say upstream who sent a request: names in lower case, and values. All in one allocation, since they
+/// are kept with each cached verdict: a line for each name, and one for its value, neither of which can hold a newline.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Headers(Rc<str>);
+
+impl Headers {
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut lines = self.0.split_terminator('\n');
+        iter::from_fn(move || Some((lines.next()?, lines.next()?)))
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<N: AsRef<str>, V: AsRef<str>> FromIterator<(N, V)> for Headers {
+    /// A header whose name or value holds a newline is left out: no claim that does gets this far.
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(headers: I) -> Self {
+        let mut lines = String::new();
+        for (name, value) in headers {
+            let (name, value) = (name.as_ref(), value.as_ref());
+            if !name.contains('\n') && !value.contains('\n') {
+                lines.extend([name, "\n", value, "\n"]);
+            }
+        }
+        Self(lines.into())
+    }
+}
 
 /// Who sent the request. Only verification makes one: of a JWT's signature, or by the service's answer. The
 /// verification cache may bring it back.

@@ -1,7 +1,5 @@
 //! `identity_headers`: which claim goes upstream under which name.
 
-use std::rc::Rc;
-
 use super::ConfigError;
 use crate::claims::ClaimPath;
 
@@ -41,7 +39,7 @@ const RESERVED_PREFIXES: [&str; 2] = ["x-envoy-", "x-forwarded-"];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentityHeader {
     /// The name in lower case, as Envoy keeps it.
-    pub name: Rc<str>,
+    pub name: String,
     /// Where its value comes from.
     pub claim: ClaimPath,
 }
@@ -104,7 +102,7 @@ fn header(name: &str, claim: &str) -> Result<IdentityHeader, ConfigError> {
         return Err(ConfigError::new(path, "is a header that the filter must not overwrite"));
     }
     let claim = claim.parse().map_err(|error| ConfigError::new(path, format!("{claim:?}: {error}")))?;
-    Ok(IdentityHeader { name: lower.into(), claim })
+    Ok(IdentityHeader { name: lower, claim })
 }
 
 fn path_of(name: &str) -> String {

@@ -235,7 +235,7 @@ fn go_on(identity: Identity, changes: Value) -> Result<Forward, Code> {
 }
 
 fn set(forward: &Forward) -> Vec<(&str, &str)> {
-    forward.set.iter().map(|(name, value)| (name.as_ref(), value.as_str())).collect()
+    forward.set.iter().collect()
 }
 
 #[test]

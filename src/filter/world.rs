@@ -103,7 +103,7 @@ impl Outcome {
         match resolution {
             Resolution::Forward(forward) => {
                 let mut set: Vec<_> =
-                    forward.set.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
+                    forward.set.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
                 set.sort();
                 Self::Forwarded(set)
             }

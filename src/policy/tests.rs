@@ -175,3 +175,15 @@ fn a_permit_says_who_was_let_in() {
     assert_eq!(by_answer(json!({})).claims(), identity.claims());
     assert_eq!(Permit::public().identity(), None);
 }
+
+#[test]
+fn headers_are_what_they_were_made_of_and_none_can_hold_another() {
+    let made = |headers: &[(&str, &str)]| headers.iter().copied().collect::<Headers>();
+    assert!(made(&[]).is_empty());
+    for headers in [&[("x-user-id", "7")][..], &[("a", ""), ("b", "β ,;")], &[("a", "1"), ("", ""), ("a", "1")]] {
+        assert_eq!(made(headers).iter().collect::<Vec<_>>(), headers);
+        assert_eq!(made(headers).is_empty(), headers.is_empty());
+    }
+    let injected = made(&[("a", "1\nx-is-admin\ntrue"), ("b\n", "2"), ("c", "3")]);
+    assert_eq!(injected.iter().collect::<Vec<_>>(), [("c", "3")]);
+}

@@ -20,11 +20,11 @@ pub(super) fn check(machine: &Machine, stream: &Stream, forward: &Forward) -> Ou
         return Outcome::Public;
     }
     for (index, (name, value)) in forward.set.iter().enumerate() {
-        assert!(forward.set[..index].iter().all(|(earlier, _)| earlier != name), "{name} is set twice");
+        assert!(forward.set.iter().take(index).all(|(earlier, _)| earlier != name), "{name} is set twice");
         assert!(value.bytes().all(|byte| byte >= b' ' && byte != 0x7f), "{name} would end early");
     }
     let number = |wanted: &str| {
-        let header = forward.set.iter().find(|(name, _)| &**name == wanted);
+        let header = forward.set.iter().find(|(name, _)| *name == wanted);
         header.and_then(|(_, value)| value.parse::<usize>().ok()).expect("a number in the identity")
     };
     let (user, client) = (number("x-user-id"), number("x-client-id"));
