@@ -74,27 +74,27 @@ fn token_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TokenType, D
 #[serde(default)]
 pub struct IssuedBy {
     user_id: Option<i64>,
-    user_type: Option<String>,
+    user_type: Option<Box<str>>,
 }
 
 /// `role_params`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default)]
 pub struct RoleParams {
-    role: Option<String>,
+    role: Option<Box<str>>,
     read_only: Option<bool>,
-    federations: Option<Vec<i64>>,
-    alias: Option<String>,
-    resellers_wl: Option<Vec<i64>>,
-    resellers_bl: Option<Vec<i64>>,
+    federations: Option<Box<[i64]>>,
+    alias: Option<Box<str>>,
+    resellers_wl: Option<Box<[i64]>>,
+    resellers_bl: Option<Box<[i64]>>,
 }
 
 /// `aud` (RFC 7519 section 4.1.3): one string or several.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(untagged)]
 enum Audience {
-    One(String),
-    Many(Vec<String>),
+    One(Box<str>),
+    Many(Box<[Box<str>]>),
 }
 
 /// A claim set of the right shape: types are checked, required claims are there. Nothing about who signed it.
@@ -110,11 +110,11 @@ pub struct Claims {
     #[serde(default, deserialize_with = "json::not_null")]
     iat: Option<u64>,
     #[serde(default, deserialize_with = "json::not_null")]
-    jti: Option<String>,
+    jti: Option<Box<str>>,
     #[serde(default, deserialize_with = "json::not_null")]
-    iss: Option<String>,
+    iss: Option<Box<str>>,
     #[serde(default, deserialize_with = "json::not_null")]
-    sub: Option<String>,
+    sub: Option<Box<str>>,
     #[serde(default, deserialize_with = "json::not_null")]
     aud: Option<Audience>,
     user_id: i64,
@@ -124,15 +124,15 @@ pub struct Claims {
     issued_by: Option<IssuedBy>,
     #[serde(deserialize_with = "token_type")]
     token_type: TokenType,
-    user_type: Option<String>,
-    user_groups: Option<Vec<String>>,
+    user_type: Option<Box<str>>,
+    user_groups: Option<Box<[Box<str>]>>,
     #[serde(default, deserialize_with = "json::optional_object")]
     role_params: Option<RoleParams>,
-    email: Option<String>,
-    username: Option<String>,
-    sso_entity: Option<String>,
+    email: Option<Box<str>>,
+    username: Option<Box<str>>,
+    sso_entity: Option<Box<str>>,
     is_admin: Option<bool>,
-    client_name: Option<String>,
+    client_name: Option<Box<str>>,
     federation_id: Option<i64>,
 }
 
@@ -142,7 +142,7 @@ pub struct OwnClaims {
     /// The `exp` of a JWT, in seconds since the epoch.
     pub exp: Option<u64>,
     /// The `jti` of a JWT.
-    pub jti: Option<String>,
+    pub jti: Option<Box<str>>,
     /// The number before the `$` of an API token.
     pub token_id: Option<i64>,
 }
@@ -194,13 +194,13 @@ impl Claims {
     /// What the claims take beside their own size, nearly: each string and list with what an allocator adds.
     pub(crate) fn heap_bytes(&self) -> usize {
         const ALLOCATION: usize = 8;
-        let string = |value: Option<&String>| value.map_or(0, |value| value.len() + ALLOCATION);
-        let strings = |list: Option<&Vec<String>>| {
+        let string = |value: Option<&str>| value.map_or(0, |value| value.len() + ALLOCATION);
+        let strings = |list: Option<&[Box<str>]>| {
             list.map_or(0, |list| {
-                ALLOCATION + list.iter().map(|entry| size_of::<String>() + entry.len() + ALLOCATION).sum::<usize>()
+                ALLOCATION + list.iter().map(|entry| size_of::<Box<str>>() + entry.len() + ALLOCATION).sum::<usize>()
             })
         };
-        let integers = |list: Option<&Vec<i64>>| list.map_or(0, |list| ALLOCATION + size_of_val(list.as_slice()));
+        let integers = |list: Option<&[i64]>| list.map_or(0, |list| ALLOCATION + size_of_val(list));
         let (role, issuer) = (self.role_params.as_ref(), self.issued_by.as_ref());
         let audience = match &self.aud {
             None => 0,
@@ -208,16 +208,16 @@ impl Claims {
             Some(Audience::Many(audiences)) => strings(Some(audiences)),
         };
         let texts = [&self.jti, &self.iss, &self.sub, &self.user_type, &self.email, &self.username, &self.sso_entity];
-        texts.into_iter().map(|text| string(text.as_ref())).sum::<usize>()
-            + string(self.client_name.as_ref())
-            + string(issuer.and_then(|issuer| issuer.user_type.as_ref()))
-            + string(role.and_then(|role| role.role.as_ref()))
-            + string(role.and_then(|role| role.alias.as_ref()))
-            + strings(self.user_groups.as_ref())
+        texts.into_iter().map(|text| string(text.as_deref())).sum::<usize>()
+            + string(self.client_name.as_deref())
+            + string(issuer.and_then(|issuer| issuer.user_type.as_deref()))
+            + string(role.and_then(|role| role.role.as_deref()))
+            + string(role.and_then(|role| role.alias.as_deref()))
+            + strings(self.user_groups.as_deref())
             + audience
-            + integers(role.and_then(|role| role.federations.as_ref()))
-            + integers(role.and_then(|role| role.resellers_wl.as_ref()))
-            + integers(role.and_then(|role| role.resellers_bl.as_ref()))
+            + integers(role.and_then(|role| role.federations.as_deref()))
+            + integers(role.and_then(|role| role.resellers_wl.as_deref()))
+            + integers(role.and_then(|role| role.resellers_bl.as_deref()))
     }
 
     /// Adds what the credential says of itself. The earlier expiry counts.
@@ -285,8 +285,10 @@ impl Claims {
     pub fn is_for_any(&self, accepted: &[String]) -> bool {
         match &self.aud {
             None => false,
-            Some(Audience::One(audience)) => accepted.contains(audience),
-            Some(Audience::Many(audiences)) => audiences.iter().any(|audience| accepted.contains(audience)),
+            Some(Audience::One(audience)) => accepted.iter().any(|known| **known == **audience),
+            Some(Audience::Many(audiences)) => {
+                audiences.iter().any(|audience| accepted.iter().any(|known| **known == **audience))
+            }
         }
     }
 
@@ -301,27 +303,27 @@ impl Claims {
         let value = match path {
             ClaimPath::Exp => self.exp.map(|exp| Cow::Owned(exp.to_string())),
             ClaimPath::Nbf => self.nbf.map(|nbf| Cow::Owned(nbf.to_string())),
-            ClaimPath::Jti => text(self.jti.as_ref()),
-            ClaimPath::Iss => text(self.iss.as_ref()),
+            ClaimPath::Jti => text(self.jti.as_deref()),
+            ClaimPath::Iss => text(self.iss.as_deref()),
             ClaimPath::UserId => integer(Some(self.user_id)),
             ClaimPath::ClientId => integer(Some(self.client_id)),
             ClaimPath::TokenId => integer(self.token_id),
             ClaimPath::IssuedByUserId => integer(issued_by.and_then(|issuer| issuer.user_id)),
-            ClaimPath::IssuedByUserType => text(issued_by.and_then(|issuer| issuer.user_type.as_ref())),
+            ClaimPath::IssuedByUserType => text(issued_by.and_then(|issuer| issuer.user_type.as_deref())),
             ClaimPath::TokenType => Some(Cow::Borrowed(self.token_type.name())),
-            ClaimPath::UserType => text(self.user_type.as_ref()),
+            ClaimPath::UserType => text(self.user_type.as_deref()),
             ClaimPath::UserGroups => list(self.user_groups.as_deref())?,
-            ClaimPath::Role => text(role.and_then(|role| role.role.as_ref())),
+            ClaimPath::Role => text(role.and_then(|role| role.role.as_deref())),
             ClaimPath::RoleReadOnly => boolean(role.and_then(|role| role.read_only)),
             ClaimPath::RoleFederations => integers(role.and_then(|role| role.federations.as_deref())),
-            ClaimPath::RoleAlias => text(role.and_then(|role| role.alias.as_ref())),
+            ClaimPath::RoleAlias => text(role.and_then(|role| role.alias.as_deref())),
             ClaimPath::RoleResellersWl => integers(role.and_then(|role| role.resellers_wl.as_deref())),
             ClaimPath::RoleResellersBl => integers(role.and_then(|role| role.resellers_bl.as_deref())),
-            ClaimPath::Email => text(self.email.as_ref()),
-            ClaimPath::Username => text(self.username.as_ref()),
-            ClaimPath::SsoEntity => text(self.sso_entity.as_ref()),
+            ClaimPath::Email => text(self.email.as_deref()),
+            ClaimPath::Username => text(self.username.as_deref()),
+            ClaimPath::SsoEntity => text(self.sso_entity.as_deref()),
             ClaimPath::IsAdmin => boolean(self.is_admin),
-            ClaimPath::ClientName => text(self.client_name.as_ref()),
+            ClaimPath::ClientName => text(self.client_name.as_deref()),
             ClaimPath::FederationId => integer(self.federation_id),
         };
         match value {
@@ -337,8 +339,8 @@ impl Claims {
     pub(crate) fn from_answer_headers(
         token_type: TokenType,
         (user_id, client_id): (i64, i64),
-        email: Option<String>,
-        user_type: Option<String>,
+        email: Option<Box<str>>,
+        user_type: Option<Box<str>>,
         is_admin: Option<bool>,
     ) -> Self {
         Self {
@@ -367,8 +369,8 @@ impl Claims {
     }
 }
 
-fn text(value: Option<&String>) -> Option<Cow<'_, str>> {
-    value.map(|value| Cow::Borrowed(value.as_str()))
+fn text(value: Option<&str>) -> Option<Cow<'_, str>> {
+    value.map(Cow::Borrowed)
 }
 
 fn integer(value: Option<i64>) -> Option<Cow<'static, str>> {
@@ -383,10 +385,10 @@ fn integers(values: Option<&[i64]>) -> Option<Cow<'static, str>> {
     values.map(|values| Cow::Owned(values.iter().map(i64::to_string).collect::<Vec<_>>().join(",")))
 }
 
-fn list(values: Option<&[String]>) -> Result<Option<Cow<'static, str>>, NotAHeaderValue> {
+fn list(values: Option<&[Box<str>]>) -> Result<Option<Cow<'static, str>>, NotAHeaderValue> {
     let Some(values) = values else { return Ok(None) };
     // A group named "a,admin" must not become two, and one named " admin" must not become "admin".
-    if values.iter().any(|value| value.contains(',') || value.trim_matches(' ') != value) {
+    if values.iter().any(|value| value.contains(',') || value.trim_matches(' ') != &**value) {
         return Err(NotAHeaderValue(ClaimPath::UserGroups));
     }
     Ok(Some(Cow::Owned(values.join(","))))

@@ -174,7 +174,7 @@ fn from_headers(answer: &CalloutResponse) -> Result<Claims, Outage> {
     };
     let ids =
         (integer("x-user-id", Outage::Missing("X-User-Id"))?, integer("x-client-id", Outage::Missing("X-Client-Id"))?);
-    let optional = |name, what| Ok::<_, Outage>(text(answer, name, &Outage::Missing(what))?.map(str::to_owned));
+    let optional = |name, what| Ok::<_, Outage>(text(answer, name, &Outage::Missing(what))?.map(Box::from));
     let email = optional("x-user-email", "X-User-Email")?;
     let user_type = optional("x-user-type", "X-User-Type")?;
     let is_admin = match text(answer, "x-is-admin", &Outage::Missing("X-Is-Admin"))? {

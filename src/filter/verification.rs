@@ -303,7 +303,7 @@ fn own_claims(credential: Credential<'_>) -> OwnClaims {
     match credential {
         Credential::Jwt(token) => UntrustedJwt::parse(token).map_or_else(
             |_| OwnClaims::default(),
-            |jwt| OwnClaims { exp: jwt.claims().exp(), jti: jwt.claims().jti().map(str::to_owned), token_id: None },
+            |jwt| OwnClaims { exp: jwt.claims().exp(), jti: jwt.claims().jti().map(Box::from), token_id: None },
         ),
         Credential::ApiToken(token) => {
             let token_id = token.split_once('$').and_then(|(id, _)| id.parse().ok());

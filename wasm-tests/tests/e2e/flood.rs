@@ -240,29 +240,32 @@ async fn flood(scale: Scale) {
     assert!(bytes <= entries * 1024, "{bytes} bytes in {entries} entries");
 }
 
-/// Fills the cache and shows what that takes. The metrics don't see all of it: the VM's memory never shrinks and grows
-/// by pages, and the shared data are the process's.
+/// Fills the cache and shows what that takes, in the metrics and beyond: the VM's memory grows by pages, and the shared
+/// data are the process's. The first fifth comes before the measurement: a module's code is compiled as it is used.
 async fn fill(tokens: u64) {
     let stack = gateway(tokens).start().await.unwrap();
     let jwts = tokio::task::spawn_blocking(move || mint(tokens)).await.unwrap();
     let mut connection = stack.connect().await.unwrap();
-    let before = (stack.memory().unwrap(), heap(&stack).await);
-    for jwt in &jwts {
-        assert_eq!(connection.get("/orders", &format!("Bearer {jwt}")).await.unwrap().status, 200);
+    let (first, rest) = jwts.split_at(jwts.len() / 5);
+    let mut before = (0, 0);
+    for part in [first, rest] {
+        before = (stack.memory().unwrap(), heap(&stack).await);
+        for jwt in part {
+            assert_eq!(connection.get("/orders", &format!("Bearer {jwt}")).await.unwrap().status, 200);
+        }
     }
     let after = (stack.memory().unwrap(), heap(&stack).await);
     let metrics = stack.metrics().await.unwrap();
     let value = |name: &str| metrics.value(name, &[]).unwrap();
     let (entries, bytes) = (value("auth_cache_entries"), value("auth_cache_bytes"));
-    let each = |before: u64, after: u64| after.saturating_sub(before) / entries;
+    let each = |before: u64, after: u64| after.saturating_sub(before) / rest.len() as u64;
     println!("{entries} entries, {} bytes each by the metrics", bytes / entries);
-    println!(
-        "the process grew by {} bytes for each, its heap by {} of them",
-        each(before.0, after.0),
-        each(before.1, after.1)
-    );
+    let (grown, shared) = (each(before.0, after.0), each(before.1, after.1));
+    // Of the former some two hundred bytes are chance: when V8 compiles, and what Envoy's allocator gives back.
+    println!("the process grew by {grown} bytes for each, its heap by {shared} of them");
     assert_eq!(entries, tokens);
     assert!(bytes <= entries * 1024, "{bytes} bytes");
+    assert!(shared <= 512, "{shared} bytes for each in the shared data");
 }
 
 /// What Envoy's own allocator has handed out: the shared data, and not the VM's memory.
@@ -278,7 +281,7 @@ async fn memory_stays_flat_and_known_clients_stay_cached_under_a_flood() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cached_token_takes_no_more_than_a_kilobyte() {
-    fill(1000).await;
+    fill(2000).await;
 }
 
 /// `cargo test --release -p wasm-tests --test e2e -- --ignored --nocapture full_size`
