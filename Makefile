@@ -42,12 +42,12 @@ build: toolchain ## Build the module: target/authgate.wasm
 # folder of its own to build in: with other features cargo would write over the real module, and build it again.
 test-modules: build
 	@echo '==> building the modules that only tests load'
-	@cargo build --profile wasm --target $(TARGET) --package verifier-probe --lib \
+	@cargo build --profile test-module --target $(TARGET) --package verifier-probe --lib \
 		--target-dir '$(CARGO_TARGET_DIR)/verifier-probe'
-	@cp '$(CARGO_TARGET_DIR)/verifier-probe/$(TARGET)/wasm/verifier_probe.wasm' target/verifier_probe.wasm
-	@cargo build --profile wasm --target $(TARGET) --package authgate --lib --features panic-injection \
+	@cp '$(CARGO_TARGET_DIR)/verifier-probe/$(TARGET)/test-module/verifier_probe.wasm' target/verifier_probe.wasm
+	@cargo build --profile test-module --target $(TARGET) --package authgate --lib --features panic-injection \
 		--target-dir '$(CARGO_TARGET_DIR)/panic-injection'
-	@cp '$(CARGO_TARGET_DIR)/panic-injection/$(TARGET)/wasm/authgate.wasm' target/authgate_panics.wasm
+	@cp '$(CARGO_TARGET_DIR)/panic-injection/$(TARGET)/test-module/authgate.wasm' target/authgate_panics.wasm
 
 envoy: $(ENVOY) ## Fetch Envoy (into .tools/)
 
