@@ -44,7 +44,8 @@ impl EnvoyHost {
 impl Host for EnvoyHost {
     fn shared_data(&self, key: &str) -> Option<SharedValue> {
         match hostcalls::get_shared_data(key) {
-            Ok((Some(bytes), Some(cas))) => Some(SharedValue { bytes, cas }),
+            // The SDK has no bytes for a value that is empty; the key exists all the same.
+            Ok((bytes, Some(cas))) => Some(SharedValue { bytes: bytes.unwrap_or_default(), cas }),
             _ => None,
         }
     }

@@ -14,6 +14,7 @@ mod corpus_tokens;
 mod crowds;
 mod demo_rows;
 mod disconnects;
+mod emptied_rows;
 mod failover;
 mod feed;
 mod flood;

@@ -1,0 +1,56 @@
+//! What is in shared data comes and goes: a row that is empty again takes what comes next. Envoy hands an empty value
+//! over in another way than any other, so only Envoy can show it.
+
+use serde_json::json;
+use wasm_tests::{Connection, Stack};
+
+async fn verify_answers(stack: &Stack, status: u16) {
+    let fault = match status {
+        200 => json!({"on": "verify", "kind": "none"}),
+        status => json!({"on": "verify", "kind": "status", "status": status}),
+    };
+    stack.fault(fault).await.unwrap();
+}
+
+/// Asks until the answer has this status, and never the other.
+async fn ask_until(client: &mut Connection, authorization: &str, status: u16, never: Option<u16>) {
+    loop {
+        let answer = client.get("/orders", authorization).await.unwrap();
+        assert_ne!(Some(answer.status), never, "{}", answer.text());
+        if answer.status == status {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_refusal_ends_the_verdict_of_every_worker_like_the_first() {
+    let config = json!({
+        "auth_service": {"timeout": "20s"},
+        "cache": {"ttl": "1s", "negative_ttl": "1s", "stale_ttl": "1h"},
+        "circuit_breaker": {"failures": 1000},
+    });
+    let stack = Stack::builder().concurrency(2).config(config).start().await.unwrap();
+    let (_, token) = stack.api_token("refused twice").await.unwrap();
+    let authorization = format!("APIKey {token}");
+
+    let mut client = stack.connect().await.unwrap();
+    verify_answers(&stack, 401).await;
+    ask_until(&mut client, &authorization, 401, None).await;
+    verify_answers(&stack, 200).await;
+    ask_until(&mut client, &authorization, 200, None).await;
+    // Each worker has an entry of its own when both know the token.
+    let mut others = Vec::new();
+    while stack.metric("auth_cache_entries", &[]).await.unwrap() < 2 {
+        let mut other = stack.connect().await.unwrap();
+        ask_until(&mut other, &authorization, 200, None).await;
+        others.push(other);
+    }
+
+    verify_answers(&stack, 401).await;
+    ask_until(&mut client, &authorization, 401, None).await;
+    verify_answers(&stack, 500).await;
+    for other in &mut others {
+        ask_until(other, &authorization, 503, Some(200)).await;
+    }
+}
