@@ -298,7 +298,7 @@ impl VerificationCache {
         if self.is_off() && kind != Kind::RemoteJwt {
             return;
         }
-        let ends_verdict = is_local || self.slots.read(key, host).is_some();
+        let ends_verdict = is_local || self.slots.knows(key, host);
         self.slots.clear_if(key, |verified| verified <= began || verified.is_to_come(now), host);
         let negative = if is_401 && !self.is_off() { self.settings.negative_ttl } else { Duration::ZERO };
         let outlives = now.after(Self::longest_life(&self.settings).max(negative));
@@ -339,7 +339,12 @@ impl VerificationCache {
     pub fn sweep_row(&self, row: u32, now: UnixTime, host: &impl Host) {
         let life = Self::longest_life(&self.settings);
         match row.checked_sub(shared::SLOTS) {
-            None => self.slots.sweep(row, |entry| is_of_use(entry.claims(), entry.verified, life, now), host),
+            None => self.slots.sweep(
+                row,
+                |entry| is_of_use(entry.claims(), entry.verified, life, now),
+                |verified| !now.has_passed(life, verified),
+                host,
+            ),
             Some(row) => self.refusals.sweep(row, now, host),
         }
     }

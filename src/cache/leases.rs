@@ -19,9 +19,19 @@ pub enum Asked {
     /// Nobody is asking.
     Nobody,
     /// Some worker is.
-    Somebody,
+    Somebody {
+        /// Since when.
+        at: UnixTime,
+        /// When the question before it turned out to be in vain; the epoch: it didn't, or nobody had asked.
+        failed_at: UnixTime,
+    },
     /// Nobody is any more: at this time the service turned out to be down.
-    InVain(UnixTime),
+    InVain {
+        /// When.
+        at: UnixTime,
+        /// Whether it was asked as often as it is for who waits.
+        was_retried: bool,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,20 +41,25 @@ struct Lease {
     /// When the callout began, or when it turned out to be in vain.
     at: UnixTime,
     failed: bool,
+    was_retried: bool,
+    /// When the one before it was in vain.
+    failed_at: UnixTime,
 }
 
 impl Record for Lease {
-    const BYTES: usize = 16 + 8 + 1;
+    const BYTES: usize = 16 + 8 + 1 + 8;
 
     fn encode(&self, to: &mut Vec<u8>) {
         to.extend_from_slice(&self.key);
         write_time(to, self.at);
-        to.push(u8::from(self.failed));
+        to.push(u8::from(self.failed) | u8::from(self.was_retried) << 1);
+        write_time(to, self.failed_at);
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
-        Some(Self { key: reader.bytes()?, at: reader.time()?, failed: reader.bytes::<1>()? != [0] })
+        let (key, at, [state]) = (reader.bytes()?, reader.time()?, reader.bytes()?);
+        Some(Self { key, at, failed: state & 1 != 0, was_retried: state & 2 != 0, failed_at: reader.time()? })
     }
 }
 
@@ -68,11 +83,18 @@ impl Leases {
             if leases.iter().any(|lease| lease.key == half && !lease.failed) {
                 return (false, false);
             }
+            let failed = leases.iter().find(|lease| lease.key == half && lease.was_retried).map(|lease| lease.at);
             leases.retain(|lease| lease.key != half);
             if leases.len() >= PER_ROW && !remove_failed(leases) {
                 return (false, true);
             }
-            leases.push(Lease { key: half, at: now, failed: false });
+            leases.push(Lease {
+                key: half,
+                at: now,
+                failed: false,
+                was_retried: false,
+                failed_at: failed.unwrap_or_default(),
+            });
             (true, true)
         });
         begun.unwrap_or(true)
@@ -83,9 +105,9 @@ impl Leases {
         self.change(key, began, host, |_| None);
     }
 
-    /// The question that began at `began` got no answer.
-    pub fn fail(&self, key: &Digest, began: UnixTime, now: UnixTime, host: &impl Host) {
-        self.change(key, began, host, |lease| Some(Lease { at: now, failed: true, ..lease }));
+    /// The question that began at `began` got no answer, and was asked again or not.
+    pub fn fail(&self, key: &Digest, began: UnixTime, now: UnixTime, was_retried: bool, host: &impl Host) {
+        self.change(key, began, host, |lease| Some(Lease { at: now, failed: true, was_retried, ..lease }));
     }
 
     /// How the question about a credential stands.
@@ -94,8 +116,8 @@ impl Leases {
         let leases = self.table.read(row, host);
         match leases.iter().find(|lease| lease.key == half && !now.has_passed(self.length, lease.at)) {
             None => Asked::Nobody,
-            Some(lease) if lease.failed => Asked::InVain(lease.at),
-            Some(_) => Asked::Somebody,
+            Some(lease) if lease.failed => Asked::InVain { at: lease.at, was_retried: lease.was_retried },
+            Some(lease) => Asked::Somebody { at: lease.at, failed_at: lease.failed_at },
         }
     }
 

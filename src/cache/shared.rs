@@ -22,6 +22,9 @@ const MAX_BYTES: usize = 4096;
 /// Of the form of the records, so that another version of the filter takes none for what it isn't.
 const VERSION: u8 = 2;
 
+/// The length of version, key and time.
+const HEAD: usize = 1 + 32 + 8;
+
 /// The slots.
 #[derive(Debug)]
 pub(super) struct Slots {
@@ -40,12 +43,17 @@ impl Slots {
         its.filter_map(|value| decode(&value.bytes)).map(|(_, entry)| entry).max_by_key(|entry| entry.verified)
     }
 
+    /// Whether some worker knows this key, or may.
+    pub(super) fn knows(&self, key: &Digest, host: &impl Host) -> bool {
+        let mut values = slots(key).into_iter().filter_map(|slot| host.shared_data(&self.name(slot)));
+        values.any(|value| head(&value.bytes).is_some_and(|(found, _)| found == *key))
+    }
+
     /// Writes an entry's record where its key has one already, else where there is room, else over the older of two
     /// others.
     pub(super) fn write(&self, key: &Digest, record: &[u8], host: &impl Host) {
-        if record.len() > MAX_BYTES {
-            return;
-        }
+        // That somebody knows it is told all the same: a refusal of it must not be displaced.
+        let record = if record.len() > MAX_BYTES { record.get(..HEAD).unwrap_or_default() } else { record };
         let worth = |slot: &u32| match host.shared_data(&self.name(*slot)).and_then(|value| head(&value.bytes)) {
             Some((found, _)) if found == *key => (0, UnixTime::default()),
             None => (1, UnixTime::default()),
@@ -72,10 +80,17 @@ impl Slots {
     }
 
     /// Empties the slot unless `keep` applies to its entry.
-    pub(super) fn sweep(&self, slot: u32, keep: impl Fn(&Entry) -> bool, host: &impl Host) {
+    pub(super) fn sweep(
+        &self,
+        slot: u32,
+        keep: impl Fn(&Entry) -> bool,
+        keep_head: impl Fn(UnixTime) -> bool,
+        host: &impl Host,
+    ) {
         let name = self.name(slot);
         if let Some(value) = host.shared_data(&name)
             && !value.bytes.is_empty()
+            && !(value.bytes.len() == HEAD && head(&value.bytes).is_some_and(|(_, verified)| keep_head(verified)))
             && !decode(&value.bytes).is_some_and(|(_, entry)| keep(&entry))
             && host.set_shared_data(&name, &[], Write::IfVersion(value.cas)).is_err()
         {

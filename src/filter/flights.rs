@@ -17,14 +17,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::outage::Lack;
-use super::upkeep::Feed;
 use super::{
     AT_ONCE, Call, Filter, MAX_CALLOUT_BYTES, MAX_CALLOUTS, MAX_WAITING, Progress, StreamId, Ticket, Wait, Waiting,
 };
 use crate::breaker::{self, Admission};
 use crate::cache::leases::Asked;
 use crate::cache::{Digest, Kind, Lookup};
-use crate::claims::OwnClaims;
+use crate::claims::{Claims, OwnClaims};
 use crate::decision::{Code, Denial};
 use crate::host::Host;
 use crate::introspection::{self, CalloutError, CalloutRequest, CalloutResponse, Outage, Verdict};
@@ -67,6 +66,8 @@ struct Flight {
     question: Question,
     streams: Vec<StreamId>,
     began: UnixTime,
+    /// When its last callout was sent.
+    asked: UnixTime,
     retries: u32,
     is_elsewhere: bool,
 }
@@ -164,7 +165,7 @@ impl Filter {
             host.count(Counter::Cache(CacheEvent::Coalesced));
             return Ok(Progress::Waits(Wait::Answer(key)));
         }
-        match self.begin(key, question.clone(), vec![stream], now, host) {
+        match self.begin(key, question.clone(), vec![stream], false, now, host) {
             Ok(()) => Ok(Progress::Waits(Wait::Answer(key))),
             Err(lack) => self.without_service(ticket, &question, lack, now, host),
         }
@@ -174,14 +175,14 @@ impl Filter {
     pub(super) fn refresh(&mut self, key: Digest, question: Question, now: UnixTime, host: &impl Host) {
         let is_asked = self.flights.by_key.contains_key(&key)
             || match self.cache.leases.asked(&key, now, host) {
-                Asked::Somebody => true,
-                Asked::InVain(at) => !now.has_passed(REFRESH_AGAIN, at),
+                Asked::Somebody { .. } => true,
+                Asked::InVain { at, .. } => !now.has_passed(REFRESH_AGAIN, at),
                 Asked::Nobody => false,
             };
         // Half the room is left to those who wait.
         if !is_asked && self.calls.len() < MAX_CALLOUTS / 2 {
             // Should the service be down, whatever is known stays.
-            let _ = self.begin(key, question, Vec::new(), now, host);
+            let _ = self.begin(key, question, Vec::new(), false, now, host);
         }
     }
 
@@ -191,6 +192,7 @@ impl Filter {
         key: Digest,
         question: Question,
         streams: Vec<StreamId>,
+        is_alone: bool,
         now: UnixTime,
         host: &impl Host,
     ) -> Result<(), Lack> {
@@ -201,9 +203,10 @@ impl Filter {
             return Err(Lack::Room);
         }
         let retries = self.config.auth_service.retries;
-        let flight = Flight { question, streams, began: now, retries, is_elsewhere: false };
+        let flight = Flight { question, streams, began: now, asked: now, retries, is_elsewhere: false };
         // A verdict of another worker comes by way of the cache.
-        if !self.cache.is_off()
+        if !is_alone
+            && !self.cache.is_off()
             && self.breaker.rejects(now, host).is_none()
             && !self.cache.leases.begin(&key, now, host)
         {
@@ -279,6 +282,7 @@ impl Filter {
             {
                 log::debug!("auth service, trying again: {outage}");
                 flight.retries -= 1;
+                flight.asked = now;
                 let request = flight.question.request.clone();
                 self.call(request, Call::Verify { key: *key, admitted }, host);
                 return;
@@ -297,15 +301,15 @@ impl Filter {
         let Some(flight) = self.flights.remove(key) else {
             return;
         };
-        let Flight { question, streams, began, .. } = flight;
+        let Flight { question, streams, began, asked, retries, .. } = flight;
         if let Finding::Refused(code) = finding {
             let is_401 = code.status() == 401;
             let expires = question.own.exp.map(UnixTime::from_secs);
-            self.cache.refuse((key, question.kind), is_401, expires, (began, now), host);
+            self.cache.refuse((key, question.kind), is_401, expires, (asked, now), host);
         }
         if !self.cache.is_off() {
             match finding {
-                Finding::Outage { is_down: true } => self.cache.leases.fail(key, began, now, host),
+                Finding::Outage { is_down: true } => self.cache.leases.fail(key, began, now, retries == 0, host),
                 _ => self.cache.leases.end(key, began, host),
             }
         }
@@ -331,10 +335,12 @@ impl Filter {
 
     /// Looks after the questions that other workers ask.
     pub(super) fn settle_elsewhere(&mut self, now: UnixTime, host: &impl Host) {
+        let service = &self.config.auth_service;
+        let longest = service.timeout * (service.retries + 1) + service.longest_callout();
         for _ in 0..self.flights.elsewhere.len().min(LOOKS) {
             let Some(key) = self.flights.elsewhere.pop_front() else { return };
             let Some(flight) = self.flights.by_key.get(&key) else { continue };
-            let (kind, mut began) = (flight.question.kind, flight.began);
+            let (kind, mut began, mut is_alone) = (flight.question.kind, flight.began, false);
             let finding = match self.cache.look_up(&key, kind, now, host) {
                 Lookup::Fresh(entry) => {
                     began = entry.verified;
@@ -342,13 +348,21 @@ impl Filter {
                 }
                 Lookup::Refused => Some(Finding::Refused(Code::TokenRejected)),
                 Lookup::Miss => match self.cache.leases.asked(&key, now, host) {
-                    Asked::Somebody => {
+                    Asked::Somebody { failed_at, .. } if failed_at >= began => Some(Finding::Outage { is_down: true }),
+                    // Others ask one after the other: it takes no part in that for longer than one of them may have been
+                    // dead and another takes to answer.
+                    Asked::Somebody { at, .. } if at > began && now.has_passed(longest, began) => {
+                        is_alone = true;
+                        None
+                    }
+                    Asked::Somebody { .. } => {
                         self.flights.elsewhere.push_back(key);
                         continue;
                     }
-                    Asked::InVain(at) if at >= began => Some(Finding::Outage { is_down: true }),
+                    // Where nobody waited there, it was not asked again.
+                    Asked::InVain { at, was_retried: true } if at >= began => Some(Finding::Outage { is_down: true }),
                     // It came to nothing that can be shared.
-                    Asked::InVain(_) | Asked::Nobody => None,
+                    Asked::InVain { .. } | Asked::Nobody => None,
                 },
             };
             let Some(Flight { question, streams, .. }) = self.flights.remove(&key) else { continue };
@@ -356,7 +370,7 @@ impl Filter {
                 Some(finding) => self.take_turns(&key, streams, Finished { question, began, finding }),
                 None if streams.is_empty() => {}
                 None => {
-                    if let Err(lack) = self.begin(key, question.clone(), streams.clone(), now, host) {
+                    if let Err(lack) = self.begin(key, question.clone(), streams.clone(), is_alone, now, host) {
                         let finding = Finding::Outage { is_down: matches!(lack, Lack::Service { .. }) };
                         self.take_turns(&key, streams, Finished { question, began, finding });
                     }
@@ -396,22 +410,21 @@ impl Filter {
         host: &impl Host,
     ) -> Result<Progress, Denial> {
         match &finished.finding {
-            Finding::Identity(identity) => {
-                let is_purged = |feed: &Feed| {
-                    let by = |asked| feed.list.is_purged(identity.claims(), asked, host);
-                    // A purge of a time to come, by a clock that was set back since, would be asked about for ever.
-                    by(finished.began) && !by(now.after(WORKERS_APART))
-                };
-                match ticket.key {
-                    // The service was asked before it said that older verdicts are to be forgotten.
-                    Some(key) if self.feed.as_ref().is_some_and(is_purged) => {
-                        self.ask(stream, key, finished.question.clone(), ticket, now, host)
-                    }
-                    _ => self.admit(Rc::clone(identity), ticket, now, host).map(Progress::Done),
+            Finding::Identity(identity) => match ticket.key {
+                Some(key) if self.is_purged(identity.claims(), finished.began, now, host) => {
+                    self.ask(stream, key, finished.question.clone(), ticket, now, host)
                 }
-            }
+                _ => self.admit(Rc::clone(identity), ticket, now, host).map(Progress::Done),
+            },
             Finding::Jwt(token) => match UntrustedJwt::parse(token) {
                 Ok(jwt) => {
+                    let mut claims = jwt.claims().clone();
+                    claims.narrow(&ticket.own);
+                    if let Some(key) = ticket.key
+                        && self.is_purged(&claims, finished.began, now, host)
+                    {
+                        return self.ask(stream, key, finished.question.clone(), ticket, now, host);
+                    }
                     let progress = self.progress(jwt, Presenter::Service, ticket, finished.began, now, host);
                     self.or_stand_in(progress, ticket, now, host)
                 }
@@ -425,5 +438,14 @@ impl Filter {
                 self.without_service(ticket, &finished.question, lack, now, host)
             }
         }
+    }
+
+    /// Whether the service was asked about these claims before it said that older verdicts are to be forgotten.
+    pub(super) fn is_purged(&self, claims: &Claims, began: UnixTime, now: UnixTime, host: &impl Host) -> bool {
+        self.feed.as_ref().is_some_and(|feed| {
+            let by = |asked| feed.list.is_purged(claims, asked, host);
+            // A purge of a time to come, by a clock that was set back since, would be asked about for ever.
+            by(began) && !by(now.after(WORKERS_APART))
+        })
     }
 }

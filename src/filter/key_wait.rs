@@ -154,6 +154,10 @@ impl Filter {
         host: &impl Host,
     ) -> Result<Progress, Denial> {
         let presenter = wait.presenter;
+        if wait.since.is_to_come(now) {
+            // The clock was set back: the wait begins anew.
+            wait.since = now;
+        }
         let has_time = !now.has_passed(self.config.auth_service.longest_callout(), wait.since);
         if presenter == Presenter::Client && has_time && self.awaits_list(host) {
             return Ok(Progress::Waits(Wait::Key(wait)));

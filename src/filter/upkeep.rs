@@ -8,6 +8,7 @@ use crate::config::{self, Config};
 use crate::host::{Host, SharedValue, Write};
 use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
 use crate::metrics::{Counter, Gauge};
+use crate::public_key::short_digest;
 use crate::revocation::feed::{self, FeedError};
 use crate::revocation::poller::Poller;
 use crate::revocation::{Applied, Revocations};
@@ -38,7 +39,11 @@ impl Feed {
             list: Revocations::new(format!("{prefix}r."), VerificationCache::longest_life(&config.cache)),
             is_stale: true,
             has_begun: false,
-            poller: Poller::new(format!("{prefix}feed"), settings.poll_interval, lease),
+            poller: Poller::new(
+                format!("{prefix}feed.{}", short_digest(settings.path.as_bytes())),
+                settings.poll_interval,
+                lease,
+            ),
             settings: settings.clone(),
         }
     }

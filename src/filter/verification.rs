@@ -64,7 +64,8 @@ impl Filter {
         if !self.cache.is_off() && token.len() <= crate::jwt::MAX_TOKEN_BYTES {
             let key = self.cache.digest(Kind::LocalJwt, token);
             ticket.key = Some(key);
-            if let Lookup::Fresh(entry) = self.cache.look_up(&key, Kind::LocalJwt, now, host)
+            if !self.awaits_list(host)
+                && let Lookup::Fresh(entry) = self.cache.look_up(&key, Kind::LocalJwt, now, host)
                 && let Some(permit) = self.recall(&entry, ticket, now, host)?
             {
                 return Ok(Progress::Done(permit));
@@ -223,6 +224,10 @@ impl Filter {
         let is_fallback = ticket.source == Source::Fallback;
         if is_fallback && ticket.key.is_some_and(|key| self.cache.is_refused(&key, ticket.kind, now, host)) {
             // By an answer that came while this waited for a key.
+            return Err(Code::AuthServiceUnavailable.into());
+        }
+        if presenter == Presenter::Service && self.is_purged(identity.claims(), began, now, host) {
+            // While this waited for a key.
             return Err(Code::AuthServiceUnavailable.into());
         }
         let identity = match &ticket.key {

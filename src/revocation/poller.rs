@@ -105,12 +105,14 @@ impl Poller {
         if !self.wait(&before, now).is_zero() {
             return None;
         }
-        let record = PollRecord { state: State::InFlight, began: now, ..before.clone() };
+        // While the clock was fast, what is still needed may have been swept: it comes again, however often that fails.
+        let goes_on = !before.cursor.is_empty() && !has_stepped_back(before.began, now);
+        let since = goes_on.then(|| before.cursor.clone());
+        let cursor = since.clone().unwrap_or_default();
+        let record = PollRecord { state: State::InFlight, began: now, cursor, ..before };
         let write = version.map_or(Write::IfAbsent, Write::IfVersion);
         host.set_shared_data(&self.name, &record.encode(), write).ok()?;
-        // While the clock was fast, what is still needed may have been swept: it comes again.
-        let goes_on = !before.cursor.is_empty() && !has_stepped_back(before.began, now);
-        Some(Poll { began: now, since: goes_on.then_some(before.cursor) })
+        Some(Poll { began: now, since })
     }
 
     /// The poll that began at `began` was applied; the next one goes on from `cursor`. `size` is what [`Self::size`]

@@ -38,6 +38,11 @@ pub(super) fn down() -> Answer {
 /// The code of a request that is answered at once; empty: it goes on; "waits": it isn't.
 pub(super) fn at_once(world: &mut World, worker: usize, headers: &Headers) -> &'static str {
     let stream = world.send_to(worker, headers);
+    code_of(world, stream)
+}
+
+/// The code of a request; empty: it went on; "waits": it has no answer yet.
+pub(super) fn code_of(world: &World, stream: StreamId) -> &'static str {
     world.outcome(stream).map_or("waits", |outcome| outcome.code())
 }
 

@@ -1,0 +1,201 @@
+//! What comes too late, or from before something else, decides nothing.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::support::{answer_question, at_once, code, code_of, confirmed, down, no, questions, with_key};
+use super::world::{BEGIN, Pending, api_token_of};
+use super::{Answer, World, api_token, bearer, jwt, jwt_of};
+use crate::cache::Kind;
+use crate::cache::refusals::ROWS;
+use crate::config::Config;
+use crate::filter::Filter;
+use crate::host::{Host as _, Write};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MOMENT: Duration = Duration::from_millis(20);
+const FEED: &str = "/auth/blacklist";
+
+fn filter(overrides: Value) -> Filter {
+    let mut config = json!({"auth_service": {"cluster": "auth"}});
+    config.as_object_mut().unwrap().append(&mut overrides.as_object().unwrap().clone());
+    Filter::new(Config::from_bytes(config.to_string().as_bytes()).unwrap())
+}
+
+/// Time passes, and everything is answered at once; the feed like a service that heeds its cursor.
+fn live_with_feed(world: &mut World, time: Duration, full: Option<&Answer>, polls: &mut Vec<String>) {
+    let end = world.now.after(time);
+    while world.now < end {
+        world.pass(MOMENT);
+        while let Some(pending) = world.pending.first().cloned() {
+            if pending.is_poll() {
+                polls.push(pending.request.path.clone());
+                let answer = match full {
+                    None => down(),
+                    Some(_) if pending.request.path.contains("since=") => Answer::json(&json!({"cursor": "d"})),
+                    Some(full) => full.clone(),
+                };
+                world.answer(&pending, &answer);
+            } else {
+                world.answer_next();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_refusal_of_a_verdict_that_only_another_worker_holds_is_not_displaced_by_garbage() {
+    let mut world = with_key(2, json!({}));
+    world.verify = Answer::json(&confirmed(json!({"client_name": "x".repeat(5_000)})));
+    assert_eq!(code(&mut world, 1, &api_token()), "");
+    world.verify = no();
+    assert_eq!(code(&mut world, 0, &api_token()), "token_rejected", "the first worker has to ask");
+    let row = |number: usize| {
+        let token = format!("{number}${}", "a".repeat(128));
+        let digest = world.workers[0].cache.digest(Kind::ApiToken, token.as_bytes());
+        u32::from_le_bytes(*digest.0.first_chunk().unwrap()) % ROWS
+    };
+    let mates: Vec<_> = (1000..).filter(|number| row(*number) == row(7)).take(5).collect();
+    for number in mates {
+        world.pass(MOMENT);
+        assert_eq!(code(&mut world, 0, &api_token_of(number)), "token_rejected");
+    }
+    assert_ne!(at_once(&mut world, 1, &api_token()), "", "refused, and nobody has asked since");
+}
+
+#[test]
+fn the_whole_list_is_read_after_a_clock_was_set_back_even_if_the_first_poll_fails() {
+    for fails in [false, true] {
+        let mut world = World::new(json!({"revocation": {"path": FEED}}));
+        let full = Answer::json(&json!({"cursor": "c", "revoked": [{"jti": "j", "exp": BEGIN + 3600}]}));
+        let mut polls = Vec::new();
+        live_with_feed(&mut world, 2 * SECOND, Some(&full), &mut polls);
+        let stream = world.send(&bearer(&jwt(0)));
+        assert_eq!(code_of(&world, stream), "token_revoked");
+        // The clock is two hours fast for a while: what has expired by it is swept.
+        world.step(7200);
+        live_with_feed(&mut world, 10 * SECOND, Some(&full), &mut polls);
+        world.step(-7200);
+        live_with_feed(&mut world, 2 * SECOND, (!fails).then_some(&full), &mut polls);
+        live_with_feed(&mut world, 120 * SECOND, Some(&full), &mut polls);
+        let stream = world.send(&bearer(&jwt(0)));
+        live_with_feed(&mut world, SECOND, Some(&full), &mut polls);
+        assert_eq!(code_of(&world, stream), "token_revoked", "{fails}: {polls:?}");
+    }
+}
+
+#[test]
+fn a_purge_voids_an_answer_whose_jwt_waits_for_a_key() {
+    let mut world = with_key(
+        1,
+        json!({"api_token": {"response_format": "jwt_body"}, "revocation": {"path": FEED, "poll_interval": "1s"}}),
+    );
+    world.live(SECOND);
+    world.serves = 1;
+    let stream = world.send(&api_token());
+    answer_question(&mut world, &Answer::Body(200, jwt_of(1, &confirmed(json!({})))));
+    assert_eq!(code_of(&world, stream), "waits", "for the new key");
+    // The token is deleted: the gateway learns it from the feed.
+    world.verify = no();
+    world.feed = Answer::json(&json!({"cursor": "d", "purge": [{"token_id": 7}]}));
+    world.live(2 * SECOND);
+    assert_eq!(code_of(&world, stream), "waits", "for the new key still");
+    world.feed = Answer::json(&json!({"cursor": "e"}));
+    world.live(10 * SECOND);
+    assert_ne!(code_of(&world, stream), "");
+}
+
+#[test]
+fn a_list_at_another_path_is_read_from_its_beginning() {
+    let mut world = World::new(json!({"revocation": {"path": "/auth/blacklist"}}));
+    world.live(2 * SECOND);
+    world.workers = vec![filter(json!({"revocation": {"path": "/auth/blacklist/v2"}}))];
+    while !world.pending.iter().any(Pending::is_poll) {
+        world.pass(SECOND);
+    }
+    assert_eq!(world.pending[0].request.path, "/auth/blacklist/v2");
+}
+
+#[test]
+fn a_401_counts_from_when_its_own_callout_was_sent() {
+    let mut world = with_key(2, json!({}));
+    let yes = world.verify.clone();
+    let one = world.send(&api_token());
+    // The row of leases had no room.
+    for (row, _) in world.process.stored(".l.") {
+        world.process.set_shared_data(&row, &[], Write::Always).unwrap();
+    }
+    world.pass(SECOND / 2);
+    let other = world.send_to(1, &api_token());
+    let [first, second] = &questions(&world)[..] else { panic!("two questions") };
+    world.answer(second, &yes);
+    assert_eq!(code_of(&world, other), "");
+    world.pass(SECOND / 2);
+    world.answer(first, &down());
+    world.pass(SECOND / 2);
+    // The retry, which was sent half a second after the other's question was answered.
+    answer_question(&mut world, &no());
+    assert_eq!(code_of(&world, one), "token_rejected");
+    for worker in [0, 1] {
+        assert_eq!(at_once(&mut world, worker, &api_token()), "token_rejected", "worker {worker}");
+    }
+}
+
+#[test]
+fn the_first_list_is_awaited_by_cached_jwts_too_where_the_feed_is_new() {
+    let mut world = with_key(1, json!({}));
+    assert_eq!(code(&mut world, 0, &bearer(&jwt(0))), "");
+    world.workers = vec![filter(json!({"revocation": {"path": FEED}}))];
+    world.tick();
+    assert_eq!(at_once(&mut world, 0, &bearer(&jwt(0))), "waits");
+}
+
+#[test]
+fn a_clock_that_is_set_back_lets_nobody_in_before_the_first_list() {
+    let mut world = World::new(json!({"revocation": {"path": FEED}}));
+    world.tick();
+    let stream = world.send(&bearer(&jwt(0)));
+    let key = world.pending.iter().find(|pending| !pending.is_poll()).unwrap().clone();
+    world.answer(&key, &Answer::json(&json!({"public_key": super::world::KEYS[0]})));
+    world.pass(MOMENT);
+    assert_eq!(code_of(&world, stream), "waits");
+    world.step(-5);
+    world.pass(MOMENT);
+    assert_eq!(code_of(&world, stream), "waits", "for the list, which is on its way");
+}
+
+#[test]
+fn a_clock_that_is_set_back_costs_no_jwt_of_a_new_key_its_verification() {
+    let mut world = with_key(1, json!({}));
+    world.live(10 * SECOND);
+    world.serves = 1;
+    let stream = world.send(&bearer(&jwt(1)));
+    world.step(-5);
+    world.live(15 * SECOND);
+    assert_eq!(code_of(&world, stream), "");
+}
+
+#[test]
+fn an_answer_in_a_jwt_from_before_a_purge_is_asked_for_again() {
+    let mut world = with_key(
+        1,
+        json!({"api_token": {"response_format": "jwt_body"}, "revocation": {"path": FEED, "poll_interval": "1s"}}),
+    );
+    let stream = world.send(&api_token());
+    world.feed = Answer::json(&json!({"cursor": "d", "purge": [{"token_id": 7}]}));
+    while world.process.stored(".r.").is_empty() {
+        world.pass(MOMENT);
+        if let Some(poll) = world.pending.iter().find(|pending| pending.is_poll()).cloned() {
+            let feed = world.feed.clone();
+            world.answer(&poll, &feed);
+        }
+    }
+    // What was asked within a second of the purge may have been asked before it, by another worker's clock.
+    world.pass(2 * SECOND);
+    let answer = Answer::Body(200, jwt_of(0, &confirmed(json!({}))));
+    answer_question(&mut world, &answer);
+    assert_eq!(code_of(&world, stream), "waits", "for an answer that is newer than the purge");
+    answer_question(&mut world, &answer);
+    assert_eq!(code_of(&world, stream), "");
+}
