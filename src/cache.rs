@@ -226,6 +226,11 @@ impl VerificationCache {
         self.refusal(key, kind, now, host).is_some()
     }
 
+    /// Whether the service said no in a verification that began at `began` or later.
+    pub fn is_refused_since(&self, key: &Digest, kind: Kind, began: UnixTime, now: UnixTime, host: &impl Host) -> bool {
+        self.refusal(key, kind, now, host).is_some_and(|refusal| refusal.at >= began && !refusal.at.is_to_come(now))
+    }
+
     /// Whether the entry ends soon, and it is time to verify it again in the background: another worker hasn't. True
     /// once a second at most.
     pub fn wants_refresh(&mut self, key: &Digest, entry: &Entry, now: UnixTime, host: &impl Host) -> bool {

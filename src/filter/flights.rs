@@ -411,7 +411,11 @@ impl Filter {
     ) -> Result<Progress, Denial> {
         match &finished.finding {
             Finding::Identity(identity) => match ticket.key {
-                Some(key) if self.is_purged(identity.claims(), finished.began, now, host) => {
+                // While this waited for its turn.
+                Some(key)
+                    if self.is_purged(identity.claims(), finished.began, now, host)
+                        || self.cache.is_refused_since(&key, ticket.kind, finished.began, now, host) =>
+                {
                     self.ask(stream, key, finished.question.clone(), ticket, now, host)
                 }
                 _ => self.admit(Rc::clone(identity), ticket, now, host).map(Progress::Done),

@@ -199,3 +199,27 @@ fn an_answer_in_a_jwt_from_before_a_purge_is_asked_for_again() {
     answer_question(&mut world, &answer);
     assert_eq!(code_of(&world, stream), "");
 }
+
+#[test]
+fn who_waits_for_a_turn_to_be_let_in_heeds_a_refusal_that_comes_meanwhile() {
+    let mut world = with_key(2, json!({}));
+    let yes = world.verify.clone();
+    world.verify = Answer::Body(403, String::new());
+    let crowd: Vec<_> = (0..100).map(|_| world.send(&api_token())).collect();
+    // The row of leases had no room.
+    for (row, _) in world.process.stored(".l.") {
+        world.process.set_shared_data(&row, &[], Write::Always).unwrap();
+    }
+    world.pass(SECOND / 2);
+    let other = world.send_to(1, &api_token());
+    let [first, second] = &questions(&world)[..] else { panic!("two questions") };
+    world.answer(first, &yes);
+    let (let_in, waiting): (Vec<_>, Vec<_>) = crowd.into_iter().partition(|stream| code_of(&world, *stream).is_empty());
+    assert!(!let_in.is_empty() && !waiting.is_empty(), "{} of them were let in", let_in.len());
+    let no = world.verify.clone();
+    world.answer(second, &no);
+    assert_eq!(code_of(&world, other), "forbidden_by_service");
+    world.live(5 * SECOND);
+    let codes: Vec<_> = waiting.iter().map(|stream| code_of(&world, *stream)).collect();
+    assert!(codes.iter().all(|code| *code == "forbidden_by_service"), "{codes:?}");
+}
