@@ -348,7 +348,7 @@ impl Filter {
                 }
                 Lookup::Refused => Some(Finding::Refused(Code::TokenRejected)),
                 Lookup::Miss => match self.cache.leases.asked(&key, now, host) {
-                    Asked::Somebody { failed_at, .. } if failed_at >= began => Some(Finding::Outage { is_down: true }),
+                    Asked::Somebody { failed_at, .. } if failed_at > began => Some(Finding::Outage { is_down: true }),
                     // Others ask one after the other: it takes no part in that for longer than one of them may have been
                     // dead and another takes to answer.
                     Asked::Somebody { at, .. } if at > began && now.has_passed(longest, began) => {

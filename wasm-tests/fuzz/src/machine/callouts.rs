@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use authgate::filter::{Action, CallId};
 use authgate::introspection::{CalloutRequest, CalloutResponse};
+use authgate::time::UnixTime;
 
 use super::credentials::{self, Answer, FIRST_ANSWER, Meaning};
 use super::script::Reply;
-use super::state::{Cause, Errand, Pending, Question, Refusal, State, Stream, Vouching};
+use super::state::{Cause, Errand, Pending, Question, Refusal, State, Stream, Vouching, has_passed};
 use super::world::Machine;
 
 impl Machine {
@@ -149,6 +150,15 @@ impl Machine {
         Errand::Verify(self.question(worker, known.expect("a client's credential"), cause))
     }
 
+    /// Whether somebody has waited for other workers for so long by then that the worker asks whatever others do.
+    fn asks_alone(&self, worker: usize, credential: usize, now: UnixTime) -> bool {
+        let limit = self.setup.timeout() * (self.setup.retries() + 1) + self.setup.lease();
+        self.streams.iter().any(|stream| {
+            (stream.worker, stream.credential) == (worker, Some(credential))
+                && has_passed(now, limit, stream.arrived.wall)
+        })
+    }
+
     fn question(&mut self, worker: usize, credential: usize, cause: Cause) -> Question {
         for other in &self.pending {
             let Some(question) = other.question().filter(|question| question.credential == credential) else {
@@ -159,7 +169,13 @@ impl Machine {
             if let Cause::Answer(Errand::Verify(own)) = cause {
                 is_steady &= own.began.jumps == self.jumps;
             }
-            assert!(self.setup.is_cache_off() || !is_steady, "worker {} is asking: {question:?}", other.worker);
+            let is_alone = self.asks_alone(other.worker, credential, question.began.wall)
+                || (matches!(cause, Cause::Tick) && self.asks_alone(worker, credential, self.now));
+            assert!(
+                self.setup.is_cache_off() || !is_steady || is_alone,
+                "worker {} is asking: {question:?}",
+                other.worker
+            );
         }
         match cause {
             Cause::Answer(Errand::Verify(question)) if question.credential == credential && !self.is_verdict => {

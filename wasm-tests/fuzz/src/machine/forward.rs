@@ -101,8 +101,8 @@ fn by_service(machine: &Machine, stream: &Stream, client: usize, vouching: &Vouc
     for refusal in machine.refusals.iter().filter(|refusal| refusal.credential == vouching.credential) {
         let is_later = refusal.began.step >= began.step;
         // Without a cache nobody remembers it, and what comes while an answer is being verified may be too late.
-        let is_before = refusal.delivered.step < delivered.step && !setup.is_cache_off();
-        let is_known = !is_own || is_before || (refusal.delivered.step > delivered.step && !setup.answers_in_jwts());
+        let is_heard = refusal.delivered.step < delivered.step || !setup.answers_in_jwts();
+        let is_known = !is_own || (is_heard && !setup.is_cache_off());
         assert!(!is_later || !is_known, "let in by {vouching:?} after {refusal:?}");
     }
     for purge in machine.feed.purges(what.user, client, credential.token_id) {
