@@ -301,6 +301,11 @@ impl Filter {
         self.cache.retire(host);
     }
 
+    /// Whether [`Self::next_action`] has one.
+    pub fn has_actions(&self) -> bool {
+        !self.actions.is_empty()
+    }
+
     /// The next thing to carry out.
     pub fn next_action(&mut self) -> Option<Action> {
         self.actions.pop_front()

@@ -67,7 +67,13 @@ impl Worker {
                     Step::Wait
                 }
             },
-            step => step,
+            step => {
+                // An answer out of the cache may have to be refreshed.
+                if self.filter.borrow().has_actions() {
+                    self.carry_out_for(stream);
+                }
+                step
+            }
         }
     }
 
