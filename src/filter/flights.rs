@@ -422,13 +422,6 @@ impl Filter {
             },
             Finding::Jwt(token) => match UntrustedJwt::parse(token) {
                 Ok(jwt) => {
-                    let mut claims = jwt.claims().clone();
-                    claims.narrow(&ticket.own);
-                    if let Some(key) = ticket.key
-                        && self.is_purged(&claims, finished.began, now, host)
-                    {
-                        return self.ask(stream, key, finished.question.clone(), ticket, now, host);
-                    }
                     let progress = self.progress(jwt, Presenter::Service, ticket, finished.began, now, host);
                     self.or_stand_in(progress, ticket, now, host)
                 }

@@ -177,8 +177,14 @@ impl Machine {
                 other.worker
             );
         }
+        // Those who wait for their turn may find that an answer has been purged or refused meanwhile.
+        let is_void = self.feed.has_purged() || self.refusals.iter().any(|refusal| refusal.credential == credential);
         match cause {
-            Cause::Answer(Errand::Verify(question)) if question.credential == credential && !self.is_verdict => {
+            Cause::Answer(Errand::Verify(question))
+                if question.credential == credential
+                    && !self.is_verdict
+                    && (question.attempt <= self.setup.retries() || !is_void) =>
+            {
                 assert!(question.attempt <= self.setup.retries(), "asked too often: {question:?}");
                 assert!(!question.is_probe && self.breaker.is_closed(), "the service is down: {question:?}");
                 return Question { attempt: question.attempt + 1, ..question };
@@ -186,7 +192,7 @@ impl Machine {
             Cause::Request(stream) => assert_eq!(self.streams[stream as usize].credential, Some(credential)),
             // An answer that was purged before it came, or another worker that came to nothing.
             Cause::Answer(_) | Cause::Tick => {
-                assert!(matches!(cause, Cause::Tick) || self.feed.has_purged(), "a question after {cause:?}");
+                assert!(matches!(cause, Cause::Tick) || is_void, "a question after {cause:?}");
                 let waits = |stream: &Stream| {
                     (stream.worker, stream.state, stream.credential) == (worker, State::Waiting, Some(credential))
                 };

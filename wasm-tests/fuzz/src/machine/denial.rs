@@ -108,13 +108,13 @@ fn is_answer(stream: &Stream, refusal: &Refusal) -> bool {
 }
 
 /// Whether an answer that the request waited for, or that counts as a 401 yet, was a yes to an earlier question than
-/// this no.
+/// this no, which counts from its last callout.
 fn overtakes(machine: &Machine, stream: &Stream, refusal: &Refusal) -> bool {
     machine.vouchings.iter().any(|vouching| {
         vouching.credential == refusal.credential
             && (vouching.delivered.step >= stream.arrived.step
                 || machine.now < vouching.delivered.wall.after(machine.setup.cache().1))
-            && vouching.began.wall <= refusal.began.wall
+            && vouching.began.wall <= refusal.delivered.wall
     })
 }
 
