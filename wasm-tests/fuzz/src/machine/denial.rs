@@ -114,7 +114,7 @@ fn overtakes(machine: &Machine, stream: &Stream, refusal: &Refusal) -> bool {
         vouching.credential == refusal.credential
             && (vouching.delivered.step >= stream.arrived.step
                 || machine.now < vouching.delivered.wall.after(machine.setup.cache().1))
-            && vouching.began.wall <= refusal.delivered.wall
+            && vouching.began.wall <= refusal.began.wall.max(refusal.delivered.wall)
     })
 }
 
