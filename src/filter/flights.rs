@@ -70,6 +70,8 @@ struct Flight {
     asked: UnixTime,
     retries: u32,
     is_elsewhere: bool,
+    /// Whether other workers know of it.
+    has_lease: bool,
 }
 
 impl Flight {
@@ -203,13 +205,10 @@ impl Filter {
             return Err(Lack::Room);
         }
         let retries = self.config.auth_service.retries;
-        let flight = Flight { question, streams, began: now, asked: now, retries, is_elsewhere: false };
         // A verdict of another worker comes by way of the cache.
-        if !is_alone
-            && !self.cache.is_off()
-            && self.breaker.rejects(now, host).is_none()
-            && !self.cache.leases.begin(&key, now, host)
-        {
+        let has_lease = !is_alone && !self.cache.is_off() && self.breaker.rejects(now, host).is_none();
+        let flight = Flight { question, streams, began: now, asked: now, retries, is_elsewhere: false, has_lease };
+        if has_lease && !self.cache.leases.begin(&key, now, host) {
             self.flights.insert(key, Flight { is_elsewhere: true, ..flight });
             return Ok(());
         }
@@ -221,7 +220,9 @@ impl Filter {
                 (ticket, 0)
             }
             Admission::Open { retry_after } => {
-                self.cache.leases.end(&key, now, host);
+                if has_lease {
+                    self.cache.leases.end(&key, now, host);
+                }
                 return Err(Lack::Service { retry_after: Some(retry_after) });
             }
         };
@@ -301,13 +302,13 @@ impl Filter {
         let Some(flight) = self.flights.remove(key) else {
             return;
         };
-        let Flight { question, streams, began, asked, retries, .. } = flight;
+        let Flight { question, streams, began, asked, retries, has_lease, .. } = flight;
         if let Finding::Refused(code) = finding {
             let is_401 = code.status() == 401;
             let expires = question.own.exp.map(UnixTime::from_secs);
             self.cache.refuse((key, question.kind), is_401, expires, (asked, now), host);
         }
-        if !self.cache.is_off() {
+        if has_lease {
             match finding {
                 Finding::Outage { is_down: true } => self.cache.leases.fail(key, began, now, retries == 0, host),
                 _ => self.cache.leases.end(key, began, host),
