@@ -170,7 +170,7 @@ impl Machine {
                 is_steady &= own.began.jumps == self.jumps;
             }
             let is_alone = self.asks_alone(other.worker, credential, question.began.wall)
-                || (matches!(cause, Cause::Tick) && self.asks_alone(worker, credential, self.now));
+                || (!matches!(cause, Cause::Request(_)) && self.asks_alone(worker, credential, self.now));
             assert!(
                 self.setup.is_cache_off() || !is_steady || is_alone,
                 "worker {} is asking: {question:?}",
