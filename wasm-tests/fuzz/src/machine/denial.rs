@@ -85,7 +85,10 @@ fn is_justified(machine: &Machine, stream: &Stream, code: &str) -> bool {
         "token_type_not_accepted" => told.any(|what| !is_accepted(what.kind, stream.place)),
         "token_revoked" => told.any(|what| machine.feed.is_revoked(what, true)),
         "token_rejected" => refusals.any(|refusal| {
-            let is_kept = !setup.is_cache_off() && machine.now < refusal.delivered.wall.after(setup.cache().1);
+            // Also by another worker, while the request waited for that one's answer, or for its turn.
+            let is_kept = !setup.is_cache_off()
+                && (machine.now < refusal.delivered.wall.after(setup.cache().1)
+                    || refusal.delivered.step >= stream.arrived.step);
             let is_told = refusal.is_401 && (is_kept || is_answer(stream, refusal));
             // Of a clock that was set back since nobody knows how long ago it was.
             is_told || overtakes(machine, stream, refusal) || !machine.is_steady_since(&refusal.delivered)
