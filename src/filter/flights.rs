@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::key_wait::KeyWait;
 use super::outage::Lack;
 use super::{
     AT_ONCE, Call, Filter, MAX_CALLOUT_BYTES, MAX_CALLOUTS, MAX_WAITING, Progress, StreamId, Ticket, Wait, Waiting,
@@ -49,7 +50,7 @@ pub(super) struct Question {
 }
 
 impl Question {
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.request.authorization.as_ref().map_or(0, String::len)
     }
 
@@ -84,7 +85,7 @@ impl Flight {
 /// A question and what came of it.
 #[derive(Debug)]
 pub(super) struct Finished {
-    question: Question,
+    pub(super) question: Question,
     began: UnixTime,
     finding: Finding,
 }
@@ -405,31 +406,22 @@ impl Filter {
     fn settle(
         &mut self,
         stream: StreamId,
-        finished: &Finished,
+        finished: &Rc<Finished>,
         ticket: &mut Ticket,
         now: UnixTime,
         host: &impl Host,
     ) -> Result<Progress, Denial> {
         match &finished.finding {
-            Finding::Identity(identity) => match ticket.key {
-                // While this waited for its turn.
-                Some(key)
-                    if self.is_purged(identity.claims(), finished.began, now, host)
-                        || self.cache.is_refused_since(&key, ticket.kind, finished.began, now, host) =>
-                {
-                    self.ask(stream, key, finished.question.clone(), ticket, now, host)
-                }
-                _ => self.admit(Rc::clone(identity), ticket, now, host).map(Progress::Done),
+            Finding::Identity(identity) => match self.ask_again(stream, identity.claims(), finished, ticket, now, host)
+            {
+                Some(progress) => progress,
+                None => self.admit(Rc::clone(identity), ticket, now, host).map(Progress::Done),
             },
-            Finding::Jwt(token) => match UntrustedJwt::parse(token) {
-                Ok(jwt) => {
-                    let progress = self.progress(jwt, Presenter::Service, ticket, finished.began, now, host);
-                    self.or_stand_in(progress, ticket, now, host)
-                }
-                Err(_) => {
-                    self.without_service(ticket, &finished.question, Lack::Service { retry_after: None }, now, host)
-                }
-            },
+            Finding::Jwt(token) => {
+                let answer = Some((stream, Rc::clone(finished)));
+                let wait = KeyWait { token: token.clone(), answer, since: now, tried: KeyWait::UNTRIED };
+                self.wait_for_key(Box::new(wait), ticket, now, host)
+            }
             Finding::Refused(code) => Err((*code).into()),
             Finding::Outage { is_down } => {
                 let lack = if *is_down { Lack::Service { retry_after: None } } else { Lack::Room };
@@ -438,8 +430,42 @@ impl Filter {
         }
     }
 
+    /// The identity in a JWT that the service has answered with, now that a key fits.
+    pub(super) fn settle_service_jwt(
+        &mut self,
+        stream: StreamId,
+        identity: Identity,
+        finished: &Finished,
+        ticket: &mut Ticket,
+        now: UnixTime,
+        host: &impl Host,
+    ) -> Result<Progress, Denial> {
+        let identity = identity.by_service(&ticket.own);
+        match self.ask_again(stream, identity.claims(), finished, ticket, now, host) {
+            Some(progress) => progress,
+            None => self.let_in(identity, Presenter::Service, ticket, finished.began, now, host),
+        }
+    }
+
+    /// Asks again where the answer was purged, or the credential refused, while the request waited for its turn or for
+    /// a key.
+    fn ask_again(
+        &mut self,
+        stream: StreamId,
+        claims: &Claims,
+        finished: &Finished,
+        ticket: &mut Ticket,
+        now: UnixTime,
+        host: &impl Host,
+    ) -> Option<Result<Progress, Denial>> {
+        let key = ticket.key?;
+        let is_void = self.is_purged(claims, finished.began, now, host)
+            || self.cache.is_refused_since(&key, ticket.kind, finished.began, now, host);
+        is_void.then(|| self.ask(stream, key, finished.question.clone(), ticket, now, host))
+    }
+
     /// Whether the service was asked about these claims before it said that older verdicts are to be forgotten.
-    pub(super) fn is_purged(&self, claims: &Claims, began: UnixTime, now: UnixTime, host: &impl Host) -> bool {
+    fn is_purged(&self, claims: &Claims, began: UnixTime, now: UnixTime, host: &impl Host) -> bool {
         self.feed.as_ref().is_some_and(|feed| {
             let by = |asked| feed.list.is_purged(claims, asked, host);
             // A purge of a time to come, by a clock that was set back since, would be asked about for ever.

@@ -1,14 +1,16 @@
 //! Requests that wait for a public key, or for the first revocation list: held in a bounded room, looked at again whenever a key comes.
 
+use std::rc::Rc;
 use std::time::Duration;
 
+use super::flights::Finished;
 use super::{AT_ONCE, Call, Filter, Progress, StreamId, Ticket, Wait, Waiting, time_code};
 use crate::decision::{Code, Denial};
 use crate::host::Host;
 use crate::introspection::{self, CalloutError, CalloutRequest, CalloutResponse};
 use crate::jwt::UntrustedJwt;
 use crate::metrics::Counter;
-use crate::policy::Presenter;
+use crate::policy::{Identity, Presenter};
 use crate::public_key::PublicKey;
 use crate::public_key::store::{Attempt, Reason};
 use crate::time::UnixTime;
@@ -27,9 +29,8 @@ const ROUND: Duration = Duration::from_secs(1);
 pub(super) struct KeyWait {
     /// Taken apart again for each try: what it was parsed into may be many times larger.
     pub(super) token: Vec<u8>,
-    pub(super) presenter: Presenter,
-    /// When the verification began that is to end here.
-    pub(super) began: UnixTime,
+    /// Where it is what the service answered: who asked, and what. A client's own JWT otherwise.
+    pub(super) answer: Option<(StreamId, Rc<Finished>)>,
     /// A key that was fetched since then settles it.
     pub(super) since: UnixTime,
     /// With which generation of keys the signature was tried last.
@@ -39,6 +40,24 @@ pub(super) struct KeyWait {
 impl KeyWait {
     /// No generation of keys.
     pub(super) const UNTRIED: u64 = u64::MAX;
+
+    const fn presenter(&self) -> Presenter {
+        if self.answer.is_some() { Presenter::Service } else { Presenter::Client }
+    }
+
+    fn bytes(&self) -> usize {
+        self.token.len() + self.answer.as_ref().map_or(0, |(_, finished)| finished.question.bytes())
+    }
+}
+
+/// What a look at a waiting JWT has found.
+enum Looked {
+    /// A key fits.
+    Fits(Identity),
+    /// None does yet.
+    Waits,
+    /// None will.
+    InVain(Denial),
 }
 
 /// What waiting requests are looked at again for: the key's fetch and its attempt, and whether the list is there.
@@ -65,18 +84,18 @@ impl KeyRoom {
         }
     }
 
-    fn takes(&self, token: &[u8]) -> bool {
-        self.count < MAX_WAITING_FOR_KEY && self.bytes + token.len() <= MAX_WAITING_BYTES
+    fn takes(&self, wait: &KeyWait) -> bool {
+        self.count < MAX_WAITING_FOR_KEY && self.bytes + wait.bytes() <= MAX_WAITING_BYTES
     }
 
     pub(super) fn enter(&mut self, wait: &KeyWait) {
         self.count += 1;
-        self.bytes += wait.token.len();
+        self.bytes += wait.bytes();
     }
 
     pub(super) fn leave(&mut self, wait: &KeyWait) {
         self.count -= 1;
-        self.bytes -= wait.token.len();
+        self.bytes -= wait.bytes();
     }
 }
 
@@ -85,7 +104,7 @@ impl Filter {
     pub(super) fn wait_for_key(
         &mut self,
         wait: Box<KeyWait>,
-        ticket: &Ticket,
+        ticket: &mut Ticket,
         now: UnixTime,
         host: &impl Host,
     ) -> Result<Progress, Denial> {
@@ -94,8 +113,9 @@ impl Filter {
         let attempt = self.keys.attempt(now, host);
         let progress = self.try_key_wait(wait, ticket, attempt, now, host)?;
         if let Progress::Waits(Wait::Key(wait)) = &progress {
-            if !self.key_room.takes(&wait.token) {
-                return Err(Code::PublicKeyUnavailable.into());
+            if !self.key_room.takes(wait) {
+                let stands_in = wait.answer.as_ref().and_then(|_| self.stand_in(ticket, now, host));
+                return stands_in.unwrap_or(Err(Code::PublicKeyUnavailable.into()));
             }
             self.fetch_key(Reason::SignatureFailed, now, host);
         }
@@ -131,11 +151,7 @@ impl Filter {
                 }
                 None => continue,
             };
-            let is_answer = wait.presenter == Presenter::Service;
-            let mut progress = self.try_key_wait(wait, &ticket, attempt, now, host);
-            if is_answer {
-                progress = self.or_stand_in(progress, &mut ticket, now, host);
-            }
+            let progress = self.try_key_wait(wait, &mut ticket, attempt, now, host);
             if let Some(resolution) = self.proceed(stream, ticket, progress, now, host) {
                 self.resolve(stream, resolution);
             }
@@ -148,38 +164,59 @@ impl Filter {
     fn try_key_wait(
         &mut self,
         mut wait: Box<KeyWait>,
-        ticket: &Ticket,
+        ticket: &mut Ticket,
         attempt: Attempt,
         now: UnixTime,
         host: &impl Host,
     ) -> Result<Progress, Denial> {
-        let presenter = wait.presenter;
+        match (self.look_at(&mut wait, attempt, now, host), &wait.answer) {
+            (Looked::Waits, _) => Ok(Progress::Waits(Wait::Key(wait))),
+            (Looked::Fits(identity), None) => self.let_in(identity, Presenter::Client, ticket, wait.since, now, host),
+            (Looked::Fits(identity), Some((stream, finished))) => {
+                self.settle_service_jwt(*stream, identity, finished, ticket, now, host)
+            }
+            (Looked::InVain(denial), None) => Err(denial),
+            // The answer is of no use, as if there were none.
+            (Looked::InVain(denial), Some((_, finished))) => {
+                let stands_in = self.stand_in(ticket, now, host);
+                let stands_in =
+                    stands_in.or_else(|| self.by_own_signature(ticket, &finished.question, (wait.since, now), host));
+                stands_in.unwrap_or(Err(denial))
+            }
+        }
+    }
+
+    fn look_at(&mut self, wait: &mut KeyWait, attempt: Attempt, now: UnixTime, host: &impl Host) -> Looked {
+        let presenter = wait.presenter();
         if wait.since.is_to_come(now) {
             // The clock was set back: the wait begins anew.
             wait.since = now;
         }
         let has_time = !now.has_passed(self.config.auth_service.longest_callout(), wait.since);
         if presenter == Presenter::Client && has_time && self.awaits_list(host) {
-            return Ok(Progress::Waits(Wait::Key(wait)));
+            return Looked::Waits;
         }
         if wait.tried != self.keys.generation() {
             wait.tried = self.keys.generation();
-            let jwt = UntrustedJwt::parse(&wait.token).map_err(|_| presenter.denied(Code::TokenMalformed))?;
-            let time = jwt.claims().check_time(now, self.config.jwt.clock_skew);
-            time.map_err(|error| presenter.denied(time_code(error)))?;
+            let Ok(jwt) = UntrustedJwt::parse(&wait.token) else {
+                return Looked::InVain(presenter.denied(Code::TokenMalformed));
+            };
+            if let Err(error) = jwt.claims().check_time(now, self.config.jwt.clock_skew) {
+                return Looked::InVain(presenter.denied(time_code(error)));
+            }
             if let Ok(identity) = self.verify(jwt, now, host) {
-                return self.let_in(identity, presenter, ticket, wait.began, now, host);
+                return Looked::Fits(identity);
             }
         }
         if self.keys.can_judge(wait.since, now) {
-            return Err(presenter.denied(Code::SignatureInvalid));
+            return Looked::InVain(presenter.denied(Code::SignatureInvalid));
         }
         let began_since = |since: UnixTime| since >= wait.since && since <= now;
         let has_failed = matches!(attempt, Attempt::Failed { since } if began_since(since));
         if has_failed || now.has_passed(self.keys.longest_wait(), wait.since) {
-            return Err(self.no_key(attempt, now));
+            return Looked::InVain(self.no_key(attempt, now));
         }
-        Ok(Progress::Waits(Wait::Key(wait)))
+        Looked::Waits
     }
 
     /// Whether the first revocation list is still to come.

@@ -9,7 +9,6 @@ use crate::host::Host;
 use crate::introspection::Outage;
 use crate::jwt::UntrustedJwt;
 use crate::metrics::{CacheEvent, Counter, Gauge, Source};
-use crate::policy::Presenter;
 use crate::time::UnixTime;
 use std::rc::Rc;
 use std::time::Duration;
@@ -41,15 +40,34 @@ impl Filter {
         let Lack::Service { retry_after } = lack else {
             return Err(unavailable);
         };
-        let is_refused = ticket.key.is_some_and(|key| self.cache.is_refused(&key, Kind::RemoteJwt, now, host));
-        if let Some(token) = question.jwt().filter(|_| !is_refused) {
-            ticket.source = Source::Fallback;
-            let jwt = UntrustedJwt::parse(token.as_bytes()).map_err(|_| Code::TokenMalformed)?;
-            jwt.claims().check_time(now, self.config.jwt.clock_skew).map_err(time_code)?;
-            return self.progress(jwt, Presenter::Client, ticket, now, now, host);
+        if let Some(progress) = self.by_own_signature(ticket, question, (now, now), host) {
+            return progress;
         }
         let retry_after = retry_after.or_else(|| self.breaker.rejects(now, host));
         Err(Denial { retry_after: retry_after.or(unavailable.retry_after), ..unavailable })
+    }
+
+    /// A remote JWT's own signature, unless the service has refused it. Where the request has waited for a key already,
+    /// that was `since` then, and one fetched meanwhile is good enough.
+    pub(super) fn by_own_signature(
+        &mut self,
+        ticket: &mut Ticket,
+        question: &Question,
+        (since, now): (UnixTime, UnixTime),
+        host: &impl Host,
+    ) -> Option<Result<Progress, Denial>> {
+        let token = question.jwt()?;
+        if ticket.key.is_some_and(|key| self.cache.is_refused(&key, Kind::RemoteJwt, now, host)) {
+            return None;
+        }
+        ticket.source = Source::Fallback;
+        let Ok(jwt) = UntrustedJwt::parse(token.as_bytes()) else {
+            return Some(Err(Code::TokenMalformed.into()));
+        };
+        if let Err(error) = jwt.claims().check_time(now, self.config.jwt.clock_skew) {
+            return Some(Err(time_code(error).into()));
+        }
+        Some(self.progress(jwt, ticket, (since, now), host))
     }
 
     /// A verdict of the cache, if there is one that may stand in.
@@ -70,20 +88,6 @@ impl Filter {
         ticket.source = Source::Stale;
         host.count(Counter::Cache(CacheEvent::Stale));
         Some(self.admit(Rc::clone(&entry.identity), ticket, now, host).map(Progress::Done))
-    }
-
-    /// What the service answered may turn out to be of no use, as if it hadn't.
-    pub(super) fn or_stand_in(
-        &mut self,
-        progress: Result<Progress, Denial>,
-        ticket: &mut Ticket,
-        now: UnixTime,
-        host: &impl Host,
-    ) -> Result<Progress, Denial> {
-        match progress {
-            Err(denial) if denial.code.status() == 503 => self.stand_in(ticket, now, host).unwrap_or(Err(denial)),
-            progress => progress,
-        }
     }
 
     /// Tells the breaker how a callout ended.

@@ -74,7 +74,7 @@ impl Filter {
         }
         let jwt = UntrustedJwt::parse(token).map_err(|_| Code::TokenMalformed)?;
         jwt.claims().check_time(now, self.config.jwt.clock_skew).map_err(time_code)?;
-        self.progress(jwt, Presenter::Client, ticket, now, now, host)
+        self.progress(jwt, ticket, (now, now), host)
     }
 
     /// What only the service can tell.
@@ -168,34 +168,25 @@ impl Filter {
         false
     }
 
-    /// Verifies a JWT with the keys that are known, or finds that it has to wait for another. `began` is when its
-    /// verification did.
+    /// Verifies a client's JWT with the keys that are known, or finds that it has to wait for one that is fetched after
+    /// `since`.
     pub(super) fn progress(
         &mut self,
         jwt: UntrustedJwt<'_>,
-        presenter: Presenter,
-        ticket: &Ticket,
-        began: UnixTime,
-        now: UnixTime,
+        ticket: &mut Ticket,
+        (since, now): (UnixTime, UnixTime),
         host: &impl Host,
     ) -> Result<Progress, Denial> {
-        if presenter == Presenter::Client && self.awaits_list(host) {
-            let (token, tried) = (jwt.into_token(), KeyWait::UNTRIED);
-            return self.wait_for_key(
-                Box::new(KeyWait { token, presenter, began, since: now, tried }),
-                ticket,
-                now,
-                host,
-            );
-        }
-        match self.verify(jwt, now, host) {
-            Ok(identity) => self.let_in(identity, presenter, ticket, began, now, host),
-            Err(jwt) => {
-                let tried = self.keys.generation();
-                let wait = Box::new(KeyWait { token: jwt.into_token(), presenter, began, since: now, tried });
-                self.wait_for_key(wait, ticket, now, host)
+        let (jwt, tried) = if self.awaits_list(host) {
+            (jwt, KeyWait::UNTRIED)
+        } else {
+            match self.verify(jwt, now, host) {
+                Ok(identity) => return self.let_in(identity, Presenter::Client, ticket, now, now, host),
+                Err(jwt) => (jwt, self.keys.generation()),
             }
-        }
+        };
+        let wait = Box::new(KeyWait { token: jwt.into_token(), answer: None, since, tried });
+        self.wait_for_key(wait, ticket, now, host)
     }
 
     pub(super) fn verify<'t>(
@@ -224,10 +215,6 @@ impl Filter {
         let is_fallback = ticket.source == Source::Fallback;
         if is_fallback && ticket.key.is_some_and(|key| self.cache.is_refused(&key, ticket.kind, now, host)) {
             // By an answer that came while this waited for a key.
-            return Err(Code::AuthServiceUnavailable.into());
-        }
-        if presenter == Presenter::Service && self.is_purged(identity.claims(), began, now, host) {
-            // While this waited for a key.
             return Err(Code::AuthServiceUnavailable.into());
         }
         let identity = match &ticket.key {

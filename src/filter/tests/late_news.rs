@@ -6,15 +6,18 @@ use serde_json::{Value, json};
 
 use super::support::{answer_question, at_once, code, code_of, confirmed, down, no, questions, with_key};
 use super::world::{BEGIN, Pending, api_token_of};
-use super::{Answer, World, api_token, bearer, jwt, jwt_of};
+use super::{Answer, World, api_token, bearer, claims, jwt, jwt_of};
 use crate::cache::Kind;
 use crate::cache::refusals::ROWS;
 use crate::config::Config;
 use crate::filter::Filter;
 use crate::host::{Host as _, Write};
+use crate::metrics::{Counter, Outcome, Source};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MOMENT: Duration = Duration::from_millis(20);
+const ALLOWED_BY_FALLBACK: Counter =
+    Counter::Request { outcome: Outcome::Allow, source: Source::Fallback, reason: None };
 const FEED: &str = "/auth/blacklist";
 
 fn filter(overrides: Value) -> Filter {
@@ -103,7 +106,7 @@ fn a_purge_voids_an_answer_whose_jwt_waits_for_a_key() {
     assert_eq!(code_of(&world, stream), "waits", "for the new key still");
     world.feed = Answer::json(&json!({"cursor": "e"}));
     world.live(10 * SECOND);
-    assert_ne!(code_of(&world, stream), "");
+    assert_eq!(code_of(&world, stream), "token_rejected", "it was asked about again");
 }
 
 #[test]
@@ -222,4 +225,33 @@ fn who_waits_for_a_turn_to_be_let_in_heeds_a_refusal_that_comes_meanwhile() {
     world.live(5 * SECOND);
     let codes: Vec<_> = waiting.iter().map(|stream| code_of(&world, *stream)).collect();
     assert!(codes.iter().all(|code| *code == "forbidden_by_service"), "{codes:?}");
+}
+
+#[test]
+fn a_remote_jwt_is_verified_by_its_signature_where_the_services_own_jwt_fits_no_key() {
+    for key_fails in [true, false] {
+        let mut world =
+            with_key(1, json!({"jwt": {"verification": "remote"}, "api_token": {"response_format": "jwt_body"}}));
+        world.verify = Answer::Body(200, jwt_of(1, &claims()));
+        world.key_fault = key_fails.then(down);
+        let stream = world.send(&bearer(&jwt(0)));
+        world.live(15 * SECOND);
+        assert_eq!(code_of(&world, stream), "", "the key endpoint fails: {key_fails}");
+        assert_eq!(world.process.count_of(ALLOWED_BY_FALLBACK), 1);
+    }
+}
+
+#[test]
+fn a_jwt_that_the_service_has_refused_is_not_let_in_by_its_signature_for_an_answer_of_no_use() {
+    let mut world = with_key(
+        1,
+        json!({"jwt": {"verification": "remote"}, "api_token": {"response_format": "jwt_body"},
+            "cache": {"negative_ttl": "1s"}}),
+    );
+    world.verify = no();
+    assert_eq!(code(&mut world, 0, &bearer(&jwt(0))), "token_rejected");
+    world.live(2 * SECOND);
+    world.verify = Answer::Body(200, jwt_of(1, &claims()));
+    world.key_fault = Some(down());
+    assert_eq!(code(&mut world, 0, &bearer(&jwt(0))), "public_key_unavailable");
 }
