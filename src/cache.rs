@@ -325,7 +325,7 @@ impl VerificationCache {
     /// Drops from the local store what can't be of use any more.
     pub fn sweep_local(&mut self, now: UnixTime, host: &impl Host) {
         let life = Self::longest_life(&self.settings);
-        self.local.retain(|_, entry| is_of_use(entry.claims(), entry.verified, life, now));
+        self.local.retain(|_, entry| is_of_use(Some(entry.claims()), entry.verified, life, now));
         self.report(host);
     }
 
@@ -344,12 +344,7 @@ impl VerificationCache {
     pub fn sweep_row(&self, row: u32, now: UnixTime, host: &impl Host) {
         let life = Self::longest_life(&self.settings);
         match row.checked_sub(shared::SLOTS) {
-            None => self.slots.sweep(
-                row,
-                |entry| is_of_use(entry.claims(), entry.verified, life, now),
-                |verified| !now.has_passed(life, verified),
-                host,
-            ),
+            None => self.slots.sweep(row, |claims, verified| is_of_use(claims, verified, life, now), host),
             Some(row) => self.refusals.sweep(row, now, host),
         }
     }
@@ -407,8 +402,9 @@ impl VerificationCache {
     }
 }
 
-fn is_of_use(claims: &Claims, verified: UnixTime, life: Duration, now: UnixTime) -> bool {
-    let has_expired = claims.exp().is_some_and(|exp| now >= UnixTime::from_secs(exp).after(config::MAX_CLOCK_SKEW));
+fn is_of_use(claims: Option<&Claims>, verified: UnixTime, life: Duration, now: UnixTime) -> bool {
+    let exp = claims.and_then(Claims::exp);
+    let has_expired = exp.is_some_and(|exp| now >= UnixTime::from_secs(exp).after(config::MAX_CLOCK_SKEW));
     !has_expired && !now.has_passed(life, verified)
 }
 

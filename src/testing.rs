@@ -134,3 +134,40 @@ impl Host for BareHost {
         None
     }
 }
+
+/// Another host, and who hears of each write before it is made: they may be faster, or say that somebody else was.
+pub struct Overheard<'h, H, F> {
+    pub host: &'h H,
+    pub heard: F,
+}
+
+impl<H: Host, F: Fn(&str) -> Result<(), Conflict>> Host for Overheard<'_, H, F> {
+    fn shared_data(&self, key: &str) -> Option<SharedValue> {
+        self.host.shared_data(key)
+    }
+
+    fn set_shared_data(&self, key: &str, value: &[u8], write: Write) -> Result<(), Conflict> {
+        (self.heard)(key)?;
+        self.host.set_shared_data(key, value, write)
+    }
+
+    fn verify_signature(&self, key: &PublicKey, signature: &[u8], message: &[u8]) -> Option<bool> {
+        self.host.verify_signature(key, signature, message)
+    }
+
+    fn count(&self, counter: Counter) {
+        self.host.count(counter);
+    }
+
+    fn shift(&self, gauge: Gauge, by: i64) {
+        self.host.shift(gauge, by);
+    }
+
+    fn set(&self, gauge: Gauge, to: u64) {
+        self.host.set(gauge, to);
+    }
+
+    fn client_address(&self) -> Option<String> {
+        self.host.client_address()
+    }
+}

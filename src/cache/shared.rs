@@ -79,21 +79,16 @@ impl Slots {
         }
     }
 
-    /// Empties the slot unless `keep` applies to its entry.
-    pub(super) fn sweep(
-        &self,
-        slot: u32,
-        keep: impl Fn(&Entry) -> bool,
-        keep_head: impl Fn(UnixTime) -> bool,
-        host: &impl Host,
-    ) {
+    /// Empties the slot unless `keep` applies to its entry, or to the time of one that is too large to be in it.
+    pub(super) fn sweep(&self, slot: u32, keep: impl Fn(Option<&Claims>, UnixTime) -> bool, host: &impl Host) {
         let name = self.name(slot);
-        if let Some(value) = host.shared_data(&name)
-            && !value.bytes.is_empty()
-            && !(value.bytes.len() == HEAD && head(&value.bytes).is_some_and(|(_, verified)| keep_head(verified)))
-            && !decode(&value.bytes).is_some_and(|(_, entry)| keep(&entry))
-            && host.set_shared_data(&name, &[], Write::IfVersion(value.cas)).is_err()
-        {
+        let Some(value) = host.shared_data(&name).filter(|value| !value.bytes.is_empty()) else { return };
+        let stays = if value.bytes.len() == HEAD {
+            head(&value.bytes).is_some_and(|(_, verified)| keep(None, verified))
+        } else {
+            decode(&value.bytes).is_some_and(|(_, entry)| keep(Some(entry.claims()), entry.verified))
+        };
+        if !stays && host.set_shared_data(&name, &[], Write::IfVersion(value.cas)).is_err() {
             log::debug!("a slot was written while it was swept");
         }
     }

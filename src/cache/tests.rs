@@ -4,12 +4,11 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::filter::world::{BEGIN, Process};
-use crate::host::{Conflict, SharedValue, Write};
+use crate::host::{Conflict, Write};
 use crate::introspection::{CalloutResponse, Verdict, read};
 use crate::policy::Verifier;
-use crate::public_key::PublicKey;
 use crate::seal::{Seal, Sealed};
-use crate::testing;
+use crate::testing::{self, Overheard};
 
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const OTHER_KEY: &str = "//////////////////////////////////////////8=";
@@ -207,45 +206,12 @@ fn every_claim_comes_back_from_a_slot() {
     assert_eq!(kept.verifier(), Verifier::Service);
 }
 
-/// A process that several hosts stand for; in one that is contended, others are always faster to write refusals.
-struct Through<'p> {
-    process: &'p Process,
-    is_contended: bool,
-}
-
-impl Host for Through<'_> {
-    fn shared_data(&self, key: &str) -> Option<SharedValue> {
-        self.process.shared_data(key)
-    }
-
-    fn set_shared_data(&self, key: &str, value: &[u8], write: Write) -> Result<(), Conflict> {
-        if self.is_contended && key.contains(".n.") {
-            return Err(Conflict);
-        }
-        self.process.set_shared_data(key, value, write)
-    }
-
-    fn verify_signature(&self, _: &PublicKey, _: &[u8], _: &[u8]) -> Option<bool> {
-        None
-    }
-
-    fn count(&self, _: Counter) {}
-
-    fn shift(&self, _: Gauge, _: i64) {}
-
-    fn set(&self, _: Gauge, _: u64) {}
-
-    fn client_address(&self) -> Option<String> {
-        None
-    }
-}
-
 #[test]
 fn what_is_not_sealed_with_the_operators_key_is_ignored() {
     let process = Process::default();
     let host = |key: Option<&str>| {
         let seal = key.map(|key| Seal::new(key, [7; 16]).unwrap());
-        Sealed::new(Through { process: &process, is_contended: false }, seal)
+        Sealed::new(Overheard { host: &process, heard: |_: &str| Ok(()) }, seal)
     };
     let sealed = host(Some(KEY));
     let (mut one, mut other) = (worker(json!({})), worker(json!({})));
@@ -274,7 +240,9 @@ fn a_row_that_is_too_busy_refuses_nobody_whom_the_service_lets_in() {
     let mut cache = worker(json!({}));
     let key = key(&cache, 0);
     cache.refuse((&key, KIND), true, None, (at(0), at(0)), &process);
-    let host = Through { process: &process, is_contended: true };
+    // Others are always faster to write refusals.
+    let heard = |key: &str| if key.contains(".n.") { Err(Conflict) } else { Ok(()) };
+    let host = Overheard { host: &process, heard };
     assert!(cache.store(&key, KIND, identity(json!({})), at(20), at(21), &host).is_some());
     assert_eq!(who(&mut cache, &key, at(22), &host), 17);
     let other = cache.digest(KIND, b"other");
@@ -318,4 +286,19 @@ fn a_403_is_no_answer_either_to_a_worker_whose_clock_was_read_a_moment_earlier()
     one.refuse((&key, KIND), false, None, (at(2), at(3)), &host);
     let earlier = UnixTime::from_nanos(at(3).as_nanos() - 1_000);
     assert_eq!(who(&mut other, &key, earlier, &host), 0, "it is asked about");
+}
+
+#[test]
+fn an_identity_too_large_to_be_shared_is_named_for_as_long_as_it_may_be_known() {
+    let host = Process::default();
+    let mut one = worker(json!({}));
+    let key = key(&one, 0);
+    one.store(&key, KIND, identity(json!({"client_name": "x".repeat(5000)})), at(0), at(0), &host);
+    assert_eq!(who(&mut worker(json!({})), &key, at(1), &host), 0, "to one worker alone");
+    for (now, named) in [(at(1099), 1), (at(1100), 0)] {
+        (0..one.rows()).for_each(|row| one.sweep_row(row, now, &host));
+        let stored = host.stored(".v.");
+        assert_eq!(stored.len(), named);
+        assert!(stored.iter().all(|(_, record)| record.len() == 41));
+    }
 }

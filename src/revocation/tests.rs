@@ -1,6 +1,6 @@
 //! What is revoked, for how long, and in how many writes.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
@@ -8,11 +8,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::claims::MAX_TIME;
 use crate::filter::world::{BEGIN, Process};
-use crate::host::{Conflict, SharedValue, Write};
+use crate::host::{Conflict, Host};
 use crate::introspection::CalloutResponse;
-use crate::metrics::{Counter, Gauge};
-use crate::public_key::PublicKey;
-use crate::testing;
+use crate::testing::{self, Overheard};
 
 const LIFE: Duration = Duration::from_secs(3900);
 
@@ -263,47 +261,36 @@ fn the_size_counts_tokens_and_signed_out_users() {
     assert_eq!(worker().size(&host), 2, "the user's mark is still a purge");
 }
 
-/// A process that counts writes, and in which somebody else always writes a key first, if it has one.
+/// What was written, and how often.
 #[derive(Default)]
-struct Watched {
-    process: Process,
-    writes: Cell<usize>,
-    written: RefCell<BTreeSet<String>>,
-    contended: Option<String>,
-}
+struct Writes(RefCell<Vec<String>>);
 
-impl Host for Watched {
-    fn shared_data(&self, key: &str) -> Option<SharedValue> {
-        self.process.shared_data(key)
+impl Writes {
+    /// A host that notes down here what is written, but for this key: somebody else always writes it first.
+    fn noted(&self, process: &Process, contended: &str) -> impl Host {
+        let heard = move |key: &str| {
+            if key == contended {
+                return Err(Conflict);
+            }
+            self.0.borrow_mut().push(key.to_owned());
+            Ok(())
+        };
+        Overheard { host: process, heard }
     }
 
-    fn set_shared_data(&self, key: &str, value: &[u8], write: Write) -> Result<(), Conflict> {
-        if self.contended.as_deref() == Some(key) {
-            return Err(Conflict);
-        }
-        self.writes.set(self.writes.get() + 1);
-        self.written.borrow_mut().insert(key.to_owned());
-        self.process.set_shared_data(key, value, write)
+    fn all(&self) -> usize {
+        self.0.borrow().len()
     }
 
-    fn verify_signature(&self, _: &PublicKey, _: &[u8], _: &[u8]) -> Option<bool> {
-        None
-    }
-
-    fn count(&self, _: Counter) {}
-
-    fn shift(&self, _: Gauge, _: i64) {}
-
-    fn set(&self, _: Gauge, _: u64) {}
-
-    fn client_address(&self) -> Option<String> {
-        None
+    fn keys(&self) -> usize {
+        self.0.borrow().iter().collect::<BTreeSet<_>>().len()
     }
 }
 
 #[test]
 fn a_full_list_of_a_hundred_thousand_writes_every_row_once() {
-    let host = Watched::default();
+    let (process, writes) = (Process::default(), Writes::default());
+    let host = writes.noted(&process, "");
     let revoked = (0..100_000).map(|id| RevokedToken { token: token_digest(&format!("{id:x}")), exp: secs(60) });
     let mut list = of_tokens(revoked.collect());
     list.users = (0..10_000).map(|id| (id * 1024, secs(60))).collect();
@@ -312,10 +299,10 @@ fn a_full_list_of_a_hundred_thousand_writes_every_row_once() {
     let both = (0..10_000).filter(|id| id % 1024 == 0).count();
     assert_eq!(applied, Applied { revoked: 100_000, users: 10_000, purged: 30_000 - both, dropped: 0 });
     assert_eq!(worker().size(&host), 110_000);
-    assert_eq!((host.writes.get(), host.written.borrow().len()), (1024 + 256, 1024 + 256));
+    assert_eq!((writes.all(), writes.keys()), (1024 + 256, 1024 + 256));
 
     assert_eq!(worker().apply(&list, at(0), &host), Ok(Applied::default()));
-    assert_eq!(host.writes.get(), 1024 + 256, "the same once more changes nothing");
+    assert_eq!(writes.all(), 1024 + 256, "the same once more changes nothing");
 }
 
 #[test]
@@ -368,25 +355,27 @@ fn a_purge_that_does_not_fit_becomes_one_of_everybody() {
 fn a_row_that_is_busy_fails_the_poll_and_keeps_no_other_row_from_being_written() {
     let token = RevokedToken { token: token_digest("a"), exp: secs(60) };
     let busy = format!("r.revoked.{:x}", worker().tokens.row(&token.token));
-    let host = Watched { contended: Some(busy), ..Watched::default() };
+    let (process, writes) = (Process::default(), Writes::default());
+    let host = writes.noted(&process, &busy);
     let others = (0..3000).map(|id| RevokedToken { token: token_digest(&format!("o{id}")), exp: secs(60) });
     let mut list = of_tokens(others.chain([token]).collect());
     list.purge.push(Subject::User(17));
     assert_eq!(worker().apply(&list, at(0), &host), Err(Busy));
     let rows: BTreeSet<u32> = list.revoked.iter().map(|token| worker().tokens.row(&token.token)).collect();
-    assert_eq!(host.written.borrow().len(), rows.len(), "all but that one, and the mark's");
+    assert_eq!(writes.keys(), rows.len(), "all but that one, and the mark's");
     assert!(worker().is_purged(&claims(json!({})), at(0), &host));
     assert!(!worker().is_revoked(&claims(json!({"jti": "a"})), &host));
 }
 
 #[test]
 fn sweeping_writes_only_where_something_expired() {
-    let host = Watched::default();
+    let (process, writes) = (Process::default(), Writes::default());
+    let host = writes.noted(&process, "");
     let token = |jti, exp| RevokedToken { token: token_digest(jti), exp: secs(exp) };
     worker().apply(&of_tokens(vec![token("a", 60), token("b", 90)]), at(0), &host).unwrap();
-    let before = host.writes.get();
+    let before = writes.all();
     (0..worker().rows()).for_each(|row| worker().sweep_row(row, at(360), &host));
-    assert_eq!(host.writes.get(), before + 1);
+    assert_eq!(writes.all(), before + 1);
     assert_eq!(worker().size(&host), 1);
     worker().sweep_row(u32::MAX, at(9000), &host);
     assert_eq!(worker().size(&host), 1);

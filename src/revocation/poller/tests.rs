@@ -4,9 +4,7 @@ use std::cell::Cell;
 
 use super::*;
 use crate::filter::world::{BEGIN, Process};
-use crate::host::Conflict;
-use crate::metrics::{Counter, Gauge};
-use crate::public_key::PublicKey;
+use crate::testing::Overheard;
 
 const INTERVAL: Duration = Duration::from_secs(40);
 const LEASE: Duration = Duration::from_secs(11);
@@ -40,43 +38,22 @@ fn one_worker_polls() {
 }
 
 /// A process in which another worker begins a poll between one's reading the record and writing it.
-struct Overtaken<'p> {
-    process: &'p Process,
-    other_begins: Cell<Option<UnixTime>>,
-}
-
-impl Host for Overtaken<'_> {
-    fn shared_data(&self, key: &str) -> Option<SharedValue> {
-        self.process.shared_data(key)
-    }
-
-    fn set_shared_data(&self, key: &str, value: &[u8], write: Write) -> Result<(), Conflict> {
-        if let Some(now) = self.other_begins.take() {
-            assert!(worker().begin(now, self.process).is_some());
+fn overtaken(process: &Process, at: UnixTime) -> impl Host {
+    let other_begins = Cell::new(Some(at));
+    let heard = move |_: &str| {
+        if let Some(now) = other_begins.take() {
+            assert!(worker().begin(now, process).is_some());
         }
-        self.process.set_shared_data(key, value, write)
-    }
-
-    fn verify_signature(&self, _: &PublicKey, _: &[u8], _: &[u8]) -> Option<bool> {
-        None
-    }
-
-    fn count(&self, _: Counter) {}
-
-    fn shift(&self, _: Gauge, _: i64) {}
-
-    fn set(&self, _: Gauge, _: u64) {}
-
-    fn client_address(&self) -> Option<String> {
-        None
-    }
+        Ok(())
+    };
+    Overheard { host: process, heard }
 }
 
 #[test]
 fn of_two_workers_that_begin_at_once_one_polls() {
     let process = Process::default();
     for now in [at(0), at(11)] {
-        let host = Overtaken { process: &process, other_begins: Cell::new(Some(now)) };
+        let host = overtaken(&process, now);
         assert_eq!(worker().begin(now.after(Duration::from_millis(1)), &host), None);
     }
 }
@@ -85,7 +62,7 @@ fn of_two_workers_that_begin_at_once_one_polls() {
 fn an_answer_that_comes_while_another_worker_takes_over_changes_nothing() {
     let process = Process::default();
     let late = worker().begin(at(0), &process).unwrap();
-    let host = Overtaken { process: &process, other_begins: Cell::new(Some(at(11))) };
+    let host = overtaken(&process, at(11));
     worker().succeed(late.began, "late", 1, &host);
     assert_eq!(worker().size(&process), 0);
     worker().succeed(at(11), "b", 2, &process);
