@@ -226,4 +226,4 @@ impl Breaker {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

@@ -135,6 +135,18 @@ impl Host for BareHost {
     }
 }
 
+/// A host on which another worker acts between a worker's read and its write: so before each of the next ones, the last
+/// action first.
+pub fn overtaking<H: Host, F: FnOnce()>(host: &H, actions: impl IntoIterator<Item = F>) -> impl Host {
+    let actions: RefCell<Vec<F>> = RefCell::new(actions.into_iter().collect());
+    let heard = move |_: &str| {
+        let action = actions.borrow_mut().pop();
+        action.into_iter().for_each(|action| action());
+        Ok(())
+    };
+    Overheard { host, heard }
+}
+
 /// Another host, and who hears of each write before it is made: they may be faster, or say that somebody else was.
 pub struct Overheard<'h, H, F> {
     pub host: &'h H,

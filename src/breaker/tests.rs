@@ -1,63 +1,13 @@
-use std::cell::RefCell;
-
 use super::*;
 use crate::filter::world::{BEGIN, Process};
-use crate::host::{Conflict, SharedValue, Write};
-use crate::metrics::{Counter, Gauge};
-use crate::public_key::PublicKey;
+use crate::host::Write;
+use crate::testing::overtaking;
 use crate::time::WORKERS_APART;
 
 const OPEN_FOR: Duration = Duration::from_secs(60);
 const LEASE: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_nanos(1);
 const HOUR: Duration = Duration::from_secs(3_600);
-
-/// A host on which another worker acts between a worker's read and its write.
-pub(crate) struct Overtaking<'p, F> {
-    process: &'p Process,
-    /// What the others do before each of the next writes.
-    actions: RefCell<Vec<F>>,
-}
-
-impl<'p, F: FnOnce()> Overtaking<'p, F> {
-    pub(crate) fn new(process: &'p Process, actions: impl IntoIterator<Item = F>) -> Self {
-        Self { process, actions: RefCell::new(actions.into_iter().collect()) }
-    }
-}
-
-impl<F: FnOnce()> Host for Overtaking<'_, F> {
-    fn shared_data(&self, key: &str) -> Option<SharedValue> {
-        self.process.shared_data(key)
-    }
-
-    fn set_shared_data(&self, key: &str, value: &[u8], write: Write) -> Result<(), Conflict> {
-        let action = self.actions.borrow_mut().pop();
-        if let Some(action) = action {
-            action();
-        }
-        self.process.set_shared_data(key, value, write)
-    }
-
-    fn verify_signature(&self, key: &PublicKey, signature: &[u8], message: &[u8]) -> Option<bool> {
-        self.process.verify_signature(key, signature, message)
-    }
-
-    fn count(&self, counter: Counter) {
-        self.process.count(counter);
-    }
-
-    fn shift(&self, gauge: Gauge, by: i64) {
-        self.process.shift(gauge, by);
-    }
-
-    fn set(&self, gauge: Gauge, to: u64) {
-        self.process.set(gauge, to);
-    }
-
-    fn client_address(&self) -> Option<String> {
-        self.process.client_address()
-    }
-}
 
 fn start() -> UnixTime {
     UnixTime::from_secs(BEGIN)
@@ -167,7 +117,7 @@ fn who_competes_for_the_probe_and_loses_is_not_admitted() {
     let (a, b, host) = workers();
     trip(&a, &host);
     let due = start().after(OPEN_FOR);
-    let overtaking = Overtaking::new(&host, [|| assert!(matches!(b.admit(due, &host), Admission::Probe(_)))]);
+    let overtaking = overtaking(&host, [|| assert!(matches!(b.admit(due, &host), Admission::Probe(_)))]);
     assert_eq!(a.admit(due, &overtaking), open(LEASE));
 }
 
@@ -178,7 +128,7 @@ fn who_finds_the_record_forever_changing_is_not_admitted() {
     let due = start().after(OPEN_FOR);
     let written = host.shared_data("b.0").unwrap().bytes;
     let touch = || host.set_shared_data("b.0", &written, Write::Always).unwrap();
-    assert_eq!(a.admit(due, &Overtaking::new(&host, [touch; 16])), open(LEASE));
+    assert_eq!(a.admit(due, &overtaking(&host, [touch; 16])), open(LEASE));
     probe(&b, due, &host);
 }
 
@@ -307,7 +257,7 @@ fn failures_of_two_workers_at_once_all_count() {
     let (a, b, host) = workers();
     let ticket = closed(&a, start(), &host);
     a.fail(ticket, start(), &host);
-    let overtaking = Overtaking::new(&host, [|| assert_eq!(b.fail(ticket, start(), &host), None)]);
+    let overtaking = overtaking(&host, [|| assert_eq!(b.fail(ticket, start(), &host), None)]);
     assert_eq!(a.fail(ticket, start(), &overtaking), Some(State::Open));
 }
 
@@ -319,7 +269,7 @@ fn a_failure_that_the_opening_one_overtakes_opens_nothing_again() {
     a.fail(ticket, start(), &host);
     let by_b = || assert_eq!(b.fail(ticket, start(), &host), Some(State::Open));
     let later = start().after(TICK);
-    assert_eq!(a.fail(ticket, later, &Overtaking::new(&host, [by_b])), None);
+    assert_eq!(a.fail(ticket, later, &overtaking(&host, [by_b])), None);
     assert_eq!(a.admit(later, &host), open(OPEN_FOR - TICK));
 }
 

@@ -1,9 +1,9 @@
 use std::array::from_fn;
 
 use super::*;
-use crate::breaker::tests::Overtaking;
 use crate::filter::world::{BEGIN, Process};
 use crate::host::Write;
+use crate::testing::overtaking;
 
 const WINDOW: Duration = Duration::from_secs(60);
 const LOCKOUT: Duration = Duration::from_secs(300);
@@ -419,7 +419,7 @@ fn a_worker_whose_clock_reading_is_a_moment_old_counts_on_and_unlocks_nobody() {
 fn failures_at_two_workers_at_once_all_count() {
     let (one, other, host) = (throttle(), throttle(), Process::default());
     one.fail(&a(), start(), &host);
-    let overtaking = Overtaking::new(&host, [|| other.fail(&a(), start(), &host)]);
+    let overtaking = overtaking(&host, [|| other.fail(&a(), start(), &host)]);
     one.fail(&a(), start(), &overtaking);
     assert_eq!(one.check(&a(), start(), &host), Some(LOCKOUT));
 }
@@ -428,7 +428,7 @@ fn failures_at_two_workers_at_once_all_count() {
 fn a_failure_that_the_locking_one_overtakes_doesnt_prolong_the_lock() {
     let (one, other, host) = (throttle(), throttle(), Process::default());
     fail(&one, 2, a(), start(), &host);
-    let overtaking = Overtaking::new(&host, [|| other.fail(&a(), start(), &host)]);
+    let overtaking = overtaking(&host, [|| other.fail(&a(), start(), &host)]);
     let later = start().after(TICK);
     one.fail(&a(), later, &overtaking);
     assert_eq!(one.check(&a(), later, &host), Some(LOCKOUT - TICK));
@@ -440,7 +440,7 @@ fn neighbours_that_two_workers_write_at_once_are_both_counted() {
     let [left, right] = neighbours();
     fail(&one, 2, left, start(), &host);
     fail(&one, 2, right, start(), &host);
-    one.fail(&left, start(), &Overtaking::new(&host, [|| other.fail(&right, start(), &host)]));
+    one.fail(&left, start(), &overtaking(&host, [|| other.fail(&right, start(), &host)]));
     for subject in [left, right] {
         assert_eq!(one.check(&subject, start(), &host), Some(LOCKOUT));
     }
@@ -451,7 +451,7 @@ fn a_row_that_is_always_being_written_costs_a_failure_and_no_more() {
     let (throttle, host) = (throttle(), Process::default());
     let key = format!("f.{:x}", throttle.table.row(&a().address.unwrap()));
     let touch = || host.set_shared_data(&key, &[], Write::Always).unwrap();
-    throttle.fail(&a(), start(), &Overtaking::new(&host, [touch; 16]));
+    throttle.fail(&a(), start(), &overtaking(&host, [touch; 16]));
     fail(&throttle, 2, a(), start(), &host);
     assert_eq!(throttle.check(&a(), start(), &host), None);
     throttle.fail(&a(), start(), &host);

@@ -1,10 +1,8 @@
 //! Workers that poll, and clocks that don't keep time.
 
-use std::cell::Cell;
-
 use super::*;
 use crate::filter::world::{BEGIN, Process};
-use crate::testing::Overheard;
+use crate::testing::overtaking;
 
 const INTERVAL: Duration = Duration::from_secs(40);
 const LEASE: Duration = Duration::from_secs(11);
@@ -39,14 +37,7 @@ fn one_worker_polls() {
 
 /// A process in which another worker begins a poll between one's reading the record and writing it.
 fn overtaken(process: &Process, at: UnixTime) -> impl Host {
-    let other_begins = Cell::new(Some(at));
-    let heard = move |_: &str| {
-        if let Some(now) = other_begins.take() {
-            assert!(worker().begin(now, process).is_some());
-        }
-        Ok(())
-    };
-    Overheard { host: process, heard }
+    overtaking(process, [move || assert!(worker().begin(at, process).is_some())])
 }
 
 #[test]
