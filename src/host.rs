@@ -42,6 +42,10 @@ pub trait Host {
     /// [`Conflict`] if the condition of `write` didn't hold; nothing was written then.
     fn set_shared_data(&self, key: &str, value: &[u8], write: Write) -> Result<(), Conflict>;
 
+    /// A hash under a secret of this process, so that no client can tell whose hashes agree. All workers, and all that
+    /// come after them, have the same.
+    fn keyed_hash(&self, bytes: &[u8]) -> u64;
+
     /// Verifies an RSASSA-PKCS1-v1_5 signature with SHA-256 natively. `None`: the host can't, use the verifier
     /// that is compiled in.
     fn verify_signature(&self, key: &PublicKey, signature: &[u8], message: &[u8]) -> Option<bool>;

@@ -35,6 +35,7 @@ pub mod policy;
 pub mod public_key;
 pub mod revocation;
 pub mod seal;
+pub mod secret;
 pub mod signature;
 pub mod table;
 #[cfg(test)]

@@ -81,11 +81,10 @@ impl Subject {
         }
     }
 
-    /// Numbers that follow one another, or are all multiples of one, still spread over all rows.
-    fn hash(self) -> [u8; 4] {
-        const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
-        let product = self.encode().1.cast_unsigned().wrapping_mul(GOLDEN_RATIO);
-        (product >> 32).to_le_bytes().first_chunk().copied().unwrap_or_default()
+    fn name(self) -> [u8; 9] {
+        let (kind, id) = self.encode();
+        let [a, b, c, d, e, f, g, h] = id.to_le_bytes();
+        [kind, a, b, c, d, e, f, g, h]
     }
 }
 
@@ -227,12 +226,12 @@ impl Revocations {
     /// [`Busy`] if some row couldn't be written; the others were. The poll has failed then, so that the next one brings
     /// the changes again.
     pub fn apply(&self, changes: &Changes, now: UnixTime, host: &impl Host) -> Result<Applied, Busy> {
-        let tokens = changes.revoked.iter().map(|token| (self.tokens.row(&token.token), *token)).collect();
+        let tokens = changes.revoked.iter().map(|token| (self.tokens.row(&token.token, host), *token)).collect();
         let purge = |subject| Mark { subject, exp_before: 0, purged_at: now };
         let users = changes.users.iter().map(|&(id, exp_before)| Mark { exp_before, ..purge(Subject::User(id)) });
         let marks = users.chain(changes.purge.iter().copied().map(purge));
         let (mut all, marks): (Vec<_>, Vec<_>) = marks.partition(|mark| mark.subject == Subject::All);
-        let marks = marks.into_iter().map(|mark| (self.marks.row(&mark.subject.hash()), mark)).collect();
+        let marks = marks.into_iter().map(|mark| (self.marks.row(&mark.subject.name(), host), mark)).collect();
 
         let mut applied = Applied::default();
         let tokens = self.add(&self.tokens, tokens, now, host, |before, _| {
@@ -260,7 +259,7 @@ impl Revocations {
     pub fn is_revoked(&self, claims: &Claims, host: &impl Host) -> bool {
         let by_jti = claims.jti().is_some_and(|jti| {
             let digest = token_digest(jti);
-            self.tokens.read(self.tokens.row(&digest), host).iter().any(|revoked| revoked.token == digest)
+            self.tokens.read(self.tokens.row(&digest, host), host).iter().any(|revoked| revoked.token == digest)
         });
         by_jti
             || claims.exp().is_some_and(|exp| {
@@ -313,7 +312,7 @@ impl Revocations {
     fn mark(&self, subject: Subject, host: &impl Host) -> Option<Mark> {
         let (table, row) = match subject {
             Subject::All => (&self.all, 0),
-            subject => (&self.marks, self.marks.row(&subject.hash())),
+            subject => (&self.marks, self.marks.row(&subject.name(), host)),
         };
         table.read(row, host).into_iter().find(|mark| mark.subject == subject)
     }

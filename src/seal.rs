@@ -10,10 +10,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead as _, Payload};
 use chacha20poly1305::{Key, KeyInit as _, XChaCha20Poly1305, XNonce};
+use sha2::{Digest as _, Sha256};
 
 use crate::host::{Conflict, Host, SharedValue, Write};
 use crate::metrics::{Counter, Gauge};
 use crate::public_key::PublicKey;
+use crate::secret::Secret;
 
 const NONCE_BYTES: usize = 24;
 
@@ -33,6 +35,8 @@ pub enum SealKeyError {
 /// A sealed value is the nonce (24 bytes), the ciphertext, and its tag (16 bytes). It is bound to a name.
 pub struct Seal {
     cipher: XChaCha20Poly1305,
+    /// Derived from the key: nothing in the shared data tells it.
+    secret: Secret,
     nonce_prefix: [u8; 16],
     /// How many values were sealed.
     sealed: Cell<u64>,
@@ -48,7 +52,9 @@ impl Seal {
     pub fn new(key: &str, nonce_prefix: [u8; 16]) -> Result<Self, SealKeyError> {
         let bytes = STANDARD.decode(key).map_err(|_| SealKeyError::NotBase64)?;
         let key: [u8; 32] = bytes.try_into().map_err(|_| SealKeyError::Length)?;
-        Ok(Self { cipher: XChaCha20Poly1305::new(&Key::from(key)), nonce_prefix, sealed: Cell::new(0) })
+        let secret = Sha256::new().chain_update("authgate rows").chain_update(key).finalize();
+        let secret = Secret::new(secret.first_chunk().copied().unwrap_or_default());
+        Ok(Self { cipher: XChaCha20Poly1305::new(&Key::from(key)), secret, nonce_prefix, sealed: Cell::new(0) })
     }
 
     /// Seals a value for this name.
@@ -109,6 +115,13 @@ impl<H: Host> Host for Sealed<H> {
         match &self.seal {
             Some(seal) => self.host.set_shared_data(key, &seal.seal(key, value), write),
             None => self.host.set_shared_data(key, value, write),
+        }
+    }
+
+    fn keyed_hash(&self, bytes: &[u8]) -> u64 {
+        match &self.seal {
+            Some(seal) => seal.secret.hash(bytes),
+            None => self.host.keyed_hash(bytes),
         }
     }
 

@@ -1,7 +1,7 @@
 //! A table in the host's shared data: a fixed set of keys, each with a short list of records.
 //!
-//! The host never frees a key, so keys can't be what clients send. A record belongs under the key that a hash of its
-//! subject picks, and names its subject in full. What no longer fits displaces what its caller can best do without.
+//! The host never frees a key, so keys can't be what clients send. A record belongs under the key that a keyed hash of
+//! its subject picks, and names its subject in full. What no longer fits displaces what its caller can best do without.
 
 use std::marker::PhantomData;
 
@@ -47,10 +47,11 @@ impl<R: Record> Table<R> {
         self.rows
     }
 
-    /// The row of a subject whose hash begins like this.
-    pub fn row(&self, hash: &[u8]) -> u32 {
-        let first = hash.first_chunk::<4>().map_or(0, |bytes| u32::from_le_bytes(*bytes));
-        first & (self.rows - 1)
+    /// The row of a subject. Which subjects share one is the process's secret, so that no client can choose those that
+    /// displace another's record.
+    pub fn row(&self, subject: &[u8], host: &impl Host) -> u32 {
+        let row = host.keyed_hash(subject) & u64::from(self.rows - 1);
+        u32::try_from(row).unwrap_or_default()
     }
 
     /// The records of a row; none if there is no such key yet, or what it holds is unreadable.
@@ -132,6 +133,8 @@ pub fn write_time(to: &mut Vec<u8>, time: UnixTime) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::filter::world::Process;
 
@@ -163,8 +166,13 @@ mod tests {
         assert_eq!(table.read(0, &host), [Number(0)]);
         assert_eq!(table.read(15, &host), [Number(15)]);
         assert_eq!(table.read(7, &host), []);
-        assert_eq!(table.row(&[0xff, 0xff, 0xff, 0xff, 1]), 15);
-        assert_eq!(table.row(&[]), 0);
+    }
+
+    #[test]
+    fn every_row_is_somebodys_and_nobody_is_beyond_the_last() {
+        let (table, host) = (table(), Process::default());
+        let rows: BTreeSet<u32> = (0_u8..=255).map(|subject| table.row(&[subject], &host)).collect();
+        assert!(rows.into_iter().eq(0..16));
     }
 
     #[test]

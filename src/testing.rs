@@ -119,6 +119,10 @@ impl Host for BareHost {
         Err(Conflict)
     }
 
+    fn keyed_hash(&self, _: &[u8]) -> u64 {
+        0
+    }
+
     fn verify_signature(&self, key: &PublicKey, signature: &[u8], message: &[u8]) -> Option<bool> {
         self.asked.borrow_mut().push([key.der().to_vec(), signature.to_vec(), message.to_vec()]);
         self.verdict
@@ -161,6 +165,10 @@ impl<H: Host, F: Fn(&str) -> Result<(), Conflict>> Host for Overheard<'_, H, F> 
     fn set_shared_data(&self, key: &str, value: &[u8], write: Write) -> Result<(), Conflict> {
         (self.heard)(key)?;
         self.host.set_shared_data(key, value, write)
+    }
+
+    fn keyed_hash(&self, bytes: &[u8]) -> u64 {
+        self.host.keyed_hash(bytes)
     }
 
     fn verify_signature(&self, key: &PublicKey, signature: &[u8], message: &[u8]) -> Option<bool> {

@@ -105,7 +105,7 @@ impl Throttle {
             return None;
         }
         let find = |hash: Hash| {
-            let row = self.table.read(self.table.row(&hash), host);
+            let row = self.table.read(self.table.row(&hash, host), host);
             row.into_iter().find(|record| record.subject == hash)
         };
         let address = subject.address.and_then(find);
@@ -126,7 +126,7 @@ impl Throttle {
             return;
         }
         for hash in [subject.address, subject.token].into_iter().flatten() {
-            let counted = self.table.update(self.table.row(&hash), host, |row| (self.count(hash, row, now), ()));
+            let counted = self.table.update(self.table.row(&hash, host), host, |row| (self.count(hash, row, now), ()));
             if let Err(busy) = counted {
                 log::debug!("a failed authentication isn't counted: {busy}");
             }

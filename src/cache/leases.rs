@@ -77,7 +77,7 @@ impl Leases {
 
     /// Tries to become the one that asks. False: another worker is asking.
     pub fn begin(&self, key: &Digest, now: UnixTime, host: &impl Host) -> bool {
-        let (row, half) = self.place(key);
+        let (row, half) = self.place(key, host);
         let begun = self.table.update(row, host, |leases| {
             leases.retain(|lease| !now.has_passed(self.length, lease.at));
             if leases.iter().any(|lease| lease.key == half && !lease.failed) {
@@ -112,7 +112,7 @@ impl Leases {
 
     /// How the question about a credential stands.
     pub fn asked(&self, key: &Digest, now: UnixTime, host: &impl Host) -> Asked {
-        let (row, half) = self.place(key);
+        let (row, half) = self.place(key, host);
         let leases = self.table.read(row, host);
         match leases.iter().find(|lease| lease.key == half && !now.has_passed(self.length, lease.at)) {
             None => Asked::Nobody,
@@ -122,7 +122,7 @@ impl Leases {
     }
 
     fn change(&self, key: &Digest, began: UnixTime, host: &impl Host, change: impl Fn(Lease) -> Option<Lease>) {
-        let (row, half) = self.place(key);
+        let (row, half) = self.place(key, host);
         let changed = self.table.update(row, host, |leases| {
             // Not one that another worker began after this was over.
             let index = leases.iter().position(|lease| lease.key == half && lease.at == began && !lease.failed);
@@ -136,8 +136,8 @@ impl Leases {
         }
     }
 
-    fn place(&self, key: &Digest) -> (u32, [u8; 16]) {
-        (self.table.row(&key.0), key.0.first_chunk().copied().unwrap_or_default())
+    fn place(&self, key: &Digest, host: &impl Host) -> (u32, [u8; 16]) {
+        (self.table.row(&key.0, host), key.0.first_chunk().copied().unwrap_or_default())
     }
 }
 

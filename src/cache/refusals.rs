@@ -75,7 +75,7 @@ impl Refusals {
     }
 
     pub(super) fn find(&self, key: &Digest, now: UnixTime, host: &impl Host) -> Option<Refusal> {
-        let mut row = self.table.read(self.row(key), host);
+        let mut row = self.table.read(self.row(key, host), host);
         let index = row.iter().position(|refusal| refusal.key == *key && refusal.is_alive(now))?;
         Some(row.swap_remove(index))
     }
@@ -83,7 +83,7 @@ impl Refusals {
     /// Adds one, unless a later one is known. A full row loses the one that began first, of those that end no verdict
     /// while there are any.
     pub(super) fn add(&self, refusal: Refusal, now: UnixTime, host: &impl Host) {
-        let added = self.table.update(self.row(&refusal.key), host, |row| {
+        let added = self.table.update(self.row(&refusal.key, host), host, |row| {
             row.retain(|known| known.is_alive(now));
             if row.iter().any(|known| known.key == refusal.key && known.at > refusal.at && !known.at.is_to_come(now)) {
                 return (false, ());
@@ -103,7 +103,7 @@ impl Refusals {
 
     /// A verification that began at `verified` let the key in. False: it was refused by one that began then or later.
     pub(super) fn withdraw(&self, key: &Digest, verified: UnixTime, now: UnixTime, host: &impl Host) -> bool {
-        let row = self.row(key);
+        let row = self.row(key, host);
         let is_later = |known: &Refusal| known.is_alive(now) && known.at >= verified && !known.at.is_to_come(now);
         let known = self.table.read(row, host).into_iter().find(|known| known.key == *key);
         // Nearly always there is nothing to withdraw.
@@ -132,7 +132,7 @@ impl Refusals {
         }
     }
 
-    fn row(&self, key: &Digest) -> u32 {
-        self.table.row(&key.0)
+    fn row(&self, key: &Digest, host: &impl Host) -> u32 {
+        self.table.row(&key.0, host)
     }
 }

@@ -1,6 +1,6 @@
 //! The shared level: a fixed number of slots in the process's shared data, each with one entry.
 //!
-//! An entry's two slots are picked by its key, which is named in full within; where neither is free, the entry that was
+//! An entry's two slots are picked by a keyed hash of its key, which is named in full within; where neither is free, the entry that was
 //! verified earlier is overwritten.
 
 use std::rc::Rc;
@@ -38,14 +38,14 @@ impl Slots {
 
     /// The entry of this key: the newer one, should two workers have written it at once.
     pub(super) fn read(&self, key: &Digest, host: &impl Host) -> Option<Entry> {
-        let values = slots(key).into_iter().filter_map(|slot| host.shared_data(&self.name(slot)));
+        let values = slots(key, host).into_iter().filter_map(|slot| host.shared_data(&self.name(slot)));
         let its = values.filter(|value| head(&value.bytes).is_some_and(|(found, _)| found == *key));
         its.filter_map(|value| decode(&value.bytes)).map(|(_, entry)| entry).max_by_key(|entry| entry.verified)
     }
 
     /// Whether some worker knows this key, or may.
     pub(super) fn knows(&self, key: &Digest, host: &impl Host) -> bool {
-        let mut values = slots(key).into_iter().filter_map(|slot| host.shared_data(&self.name(slot)));
+        let mut values = slots(key, host).into_iter().filter_map(|slot| host.shared_data(&self.name(slot)));
         values.any(|value| head(&value.bytes).is_some_and(|(found, _)| found == *key))
     }
 
@@ -59,7 +59,7 @@ impl Slots {
             None => (1, UnixTime::default()),
             Some((_, verified)) => (2, verified),
         };
-        let slot = slots(key).into_iter().min_by_key(worth).unwrap_or_default();
+        let slot = slots(key, host).into_iter().min_by_key(worth).unwrap_or_default();
         if host.set_shared_data(&self.name(slot), record, Write::Always).is_err() {
             log::debug!("a verdict could not be shared");
         }
@@ -67,7 +67,7 @@ impl Slots {
 
     /// Empties the slots that hold this key's entry, of a time to which `ends` applies.
     pub(super) fn clear_if(&self, key: &Digest, ends: impl Fn(UnixTime) -> bool, host: &impl Host) {
-        for slot in slots(key) {
+        for slot in slots(key, host) {
             let name = self.name(slot);
             // A slot that another worker writes meanwhile is looked at again: it may be an entry as old as this.
             while let Some(value) = host.shared_data(&name) {
@@ -99,8 +99,8 @@ impl Slots {
 }
 
 /// The two slots that a key's entry may be in: with one, a quarter of 10,000 entries would overwrite others.
-fn slots(key: &Digest) -> [u32; 2] {
-    let [a, b, c, d, e, f, g, h, ..] = key.0;
+fn slots(key: &Digest, host: &impl Host) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h] = host.keyed_hash(&key.0).to_le_bytes();
     let [first, second] = [[a, b, c, d], [e, f, g, h]].map(|bytes| u32::from_le_bytes(bytes) & (SLOTS - 1));
     [first, if second == first { first ^ 1 } else { second }]
 }

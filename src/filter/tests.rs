@@ -16,6 +16,7 @@ mod cache;
 mod cache_workers;
 mod clock;
 mod crowds;
+mod displacement;
 mod elsewhere;
 mod first_list;
 mod key_refetch;

@@ -59,12 +59,8 @@ fn sweep(now: UnixTime, host: &Process) {
 
 /// Different tokens of one row.
 fn tokens_of_row(row: u32, count: usize) -> impl Iterator<Item = TokenDigest> {
-    (0..count).map(move |number| {
-        let mut token = [0; 16];
-        token[..4].copy_from_slice(&row.to_le_bytes());
-        token[8..].copy_from_slice(&u64::try_from(number).unwrap().to_le_bytes());
-        token
-    })
+    let tokens = (0_u128..).map(u128::to_le_bytes);
+    tokens.filter(move |token| worker().tokens.row(token, &Process::default()) == row).take(count)
 }
 
 fn of_tokens(revoked: Vec<RevokedToken>) -> Changes {
@@ -339,7 +335,7 @@ fn what_has_expired_makes_room_and_is_not_counted_as_dropped() {
 #[test]
 fn a_purge_that_does_not_fit_becomes_one_of_everybody() {
     let host = Process::default();
-    let row = |id: i64, marks: &Table<Mark>| marks.row(&Subject::User(id).hash());
+    let row = |id: i64, marks: &Table<Mark>| marks.row(&Subject::User(id).name(), &Process::default());
     let marks = worker().marks;
     let users: Vec<i64> = (0..).filter(|id| row(*id, &marks) == row(0, &marks)).take(MAX_ROW + 1).collect();
     let purge = |ids: &[i64]| Changes { purge: ids.iter().copied().map(Subject::User).collect(), ..changes(json!({})) };
@@ -354,14 +350,15 @@ fn a_purge_that_does_not_fit_becomes_one_of_everybody() {
 #[test]
 fn a_row_that_is_busy_fails_the_poll_and_keeps_no_other_row_from_being_written() {
     let token = RevokedToken { token: token_digest("a"), exp: secs(60) };
-    let busy = format!("r.revoked.{:x}", worker().tokens.row(&token.token));
+    let busy = format!("r.revoked.{:x}", worker().tokens.row(&token.token, &Process::default()));
     let (process, writes) = (Process::default(), Writes::default());
     let host = writes.noted(&process, &busy);
     let others = (0..3000).map(|id| RevokedToken { token: token_digest(&format!("o{id}")), exp: secs(60) });
     let mut list = of_tokens(others.chain([token]).collect());
     list.purge.push(Subject::User(17));
     assert_eq!(worker().apply(&list, at(0), &host), Err(Busy));
-    let rows: BTreeSet<u32> = list.revoked.iter().map(|token| worker().tokens.row(&token.token)).collect();
+    let rows: BTreeSet<u32> =
+        list.revoked.iter().map(|token| worker().tokens.row(&token.token, &Process::default())).collect();
     assert_eq!(writes.keys(), rows.len(), "all but that one, and the mark's");
     assert!(worker().is_purged(&claims(json!({})), at(0), &host));
     assert!(!worker().is_revoked(&claims(json!({"jti": "a"})), &host));
@@ -387,7 +384,7 @@ fn numbers_spread_over_the_rows_however_they_are_given_out() {
     for step in [1, 2, 100, 256, 1024, 65_536, 1 << 31, -1] {
         let mut rows = [0_u32; MARK_ROWS as usize];
         for number in 0..25_600 {
-            rows[usize::try_from(marks.row(&Subject::User(number * step).hash())).unwrap()] += 1;
+            rows[usize::try_from(marks.row(&Subject::User(number * step).name(), &Process::default())).unwrap()] += 1;
         }
         assert!(rows.iter().all(|count| (50..=200).contains(count)), "step {step}: {rows:?}");
     }

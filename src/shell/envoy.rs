@@ -1,6 +1,6 @@
 //! [`Host`] over Envoy's host calls.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt::Display;
 use std::hash::Hash;
 use std::time::UNIX_EPOCH;
@@ -12,6 +12,7 @@ use proxy_wasm::types::MetricType;
 use crate::host::{Conflict, Host, SharedValue, Write};
 use crate::metrics::{Counter, Gauge};
 use crate::public_key::PublicKey;
+use crate::secret::Secret;
 use crate::time::UnixTime;
 
 /// A compare-and-swap number that the host never gives out this century: it counts up from 1. A write that presents
@@ -22,6 +23,7 @@ const NO_VERSION: u32 = u32::MAX;
 #[derive(Debug)]
 pub struct EnvoyHost {
     has_verify_signature: Cell<bool>,
+    secret: OnceCell<Secret>,
     /// The host's numbers for what was counted so far: it makes a new one at every definition.
     counters: RefCell<HashMap<Counter, Option<u32>>>,
     gauges: RefCell<HashMap<Gauge, Option<u32>>>,
@@ -29,7 +31,12 @@ pub struct EnvoyHost {
 
 impl Default for EnvoyHost {
     fn default() -> Self {
-        Self { has_verify_signature: Cell::new(true), counters: RefCell::default(), gauges: RefCell::default() }
+        Self {
+            has_verify_signature: Cell::new(true),
+            secret: OnceCell::new(),
+            counters: RefCell::default(),
+            gauges: RefCell::default(),
+        }
     }
 }
 
@@ -57,6 +64,17 @@ impl Host for EnvoyHost {
             Write::IfVersion(version) => Some(version),
         };
         hostcalls::set_shared_data(key, Some(value), cas).map_err(|_| Conflict)
+    }
+
+    fn keyed_hash(&self, bytes: &[u8]) -> u64 {
+        let create = || {
+            let mut fresh = [0; 16];
+            if getrandom::getrandom(&mut fresh).is_err() {
+                log::error!("the host gives no random numbers: clients can tell where their records are kept");
+            }
+            Secret::of_process(fresh, self)
+        };
+        self.secret.get_or_init(create).hash(bytes)
     }
 
     fn verify_signature(&self, key: &PublicKey, signature: &[u8], message: &[u8]) -> Option<bool> {

@@ -42,7 +42,7 @@ fn fail(throttle: &Throttle, times: usize, subject: Subject, now: UnixTime, host
 fn neighbours<const N: usize>() -> [Subject; N] {
     let mut same_row = (0u32..)
         .map(|number| of(&format!("10.{}.{}.{}:1", number >> 16, number >> 8 & 255, number & 255), ""))
-        .filter(|subject| throttle().table.row(&subject.address.unwrap()) == 5);
+        .filter(|subject| throttle().table.row(&subject.address.unwrap(), &Process::default()) == 5);
     from_fn(|_| same_row.next().unwrap())
 }
 
@@ -291,7 +291,7 @@ fn no_address_and_no_id_stand_in_the_records() {
     let subject = of("192.0.2.1:1", "1234567");
     throttle.fail(&subject, start(), &host);
     for hash in [subject.address.unwrap(), subject.token.unwrap()] {
-        let stored = host.shared_data(&format!("f.{:x}", throttle.table.row(&hash))).unwrap().bytes;
+        let stored = host.shared_data(&format!("f.{:x}", throttle.table.row(&hash, &host))).unwrap().bytes;
         assert_eq!(stored.len(), 32);
         assert!(!stored.windows(4).any(|bytes| bytes == [192, 0, 2, 1]));
         assert!(!stored.windows(7).any(|bytes| bytes == b"1234567"));
@@ -449,7 +449,7 @@ fn neighbours_that_two_workers_write_at_once_are_both_counted() {
 #[test]
 fn a_row_that_is_always_being_written_costs_a_failure_and_no_more() {
     let (throttle, host) = (throttle(), Process::default());
-    let key = format!("f.{:x}", throttle.table.row(&a().address.unwrap()));
+    let key = format!("f.{:x}", throttle.table.row(&a().address.unwrap(), &host));
     let touch = || host.set_shared_data(&key, &[], Write::Always).unwrap();
     throttle.fail(&a(), start(), &overtaking(&host, [touch; 16]));
     fail(&throttle, 2, a(), start(), &host);
@@ -461,7 +461,7 @@ fn a_row_that_is_always_being_written_costs_a_failure_and_no_more() {
 #[test]
 fn an_unreadable_row_locks_nobody_and_is_written_over() {
     let (throttle, host) = (throttle(), Process::default());
-    let key = format!("f.{:x}", throttle.table.row(&a().address.unwrap()));
+    let key = format!("f.{:x}", throttle.table.row(&a().address.unwrap(), &host));
     for bytes in [&b"x"[..], &[0xff; 32 * 20 + 7], &[0; 32 * 20]] {
         host.set_shared_data(&key, bytes, Write::Always).unwrap();
         assert_eq!(throttle.check(&a(), start(), &host), None);

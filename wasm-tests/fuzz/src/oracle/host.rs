@@ -40,6 +40,10 @@ impl Host for Recorder {
         self.process.set_shared_data(key, value, write)
     }
 
+    fn keyed_hash(&self, bytes: &[u8]) -> u64 {
+        self.process.keyed_hash(bytes)
+    }
+
     fn verify_signature(&self, key: &PublicKey, signature: &[u8], message: &[u8]) -> Option<bool> {
         if self.is_bare {
             return None;
