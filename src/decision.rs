@@ -128,19 +128,20 @@ impl Code {
     }
 }
 
-/// The gRPC statuses that a denial can have.
+/// The gRPC statuses that a denial can have, by their numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub enum GrpcStatus {
-    /// 7.
-    PermissionDenied,
-    /// 8.
-    ResourceExhausted,
-    /// 13.
-    Internal,
-    /// 14.
-    Unavailable,
-    /// 16.
-    Unauthenticated,
+    /// The caller is known, and may not.
+    PermissionDenied = 7,
+    /// The caller asks too often.
+    ResourceExhausted = 8,
+    /// The filter failed.
+    Internal = 13,
+    /// Who the caller is can't be found out now.
+    Unavailable = 14,
+    /// Nobody knows the caller.
+    Unauthenticated = 16,
 }
 
 /// A refusal: why, and when to come again.
@@ -159,25 +160,33 @@ impl From<Code> for Denial {
     }
 }
 
-/// A denial as the client gets it.
+/// A denial as the host gets it. Of the two statuses the host sends the one that the client's protocol has: a filter in
+/// front may have translated the request, and only the host knows what it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     /// Why, for the filter's own records.
     pub code: Code,
-    /// The HTTP status; what it says for a gRPC client is in `grpc`.
+    /// For a client that speaks HTTP.
     pub status: u16,
+    /// For a client that speaks gRPC.
+    pub grpc: GrpcStatus,
     /// Names and values.
     pub headers: Vec<(&'static str, String)>,
-    /// The JSON body, or the `grpc-message`.
+    /// JSON, or what becomes the `grpc-message`.
     pub body: String,
-    /// Set if the client speaks gRPC.
-    pub grpc: Option<GrpcStatus>,
+}
+
+impl Response {
+    /// Envoy's response code details, for access logs and `local_reply_config`.
+    pub fn response_code_details(&self) -> String {
+        format!("authgate_{}", self.code.name())
+    }
 }
 
 /// What the form of a denial depends on beside its reason.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Client {
-    /// Whether it speaks gRPC.
+    /// Whether the request, as it reaches the filter, is gRPC: then the host copies the body into `grpc-message`.
     pub is_grpc: bool,
     /// The origin of the page that sent the request, where `responses.cors_origins` lists it.
     pub origin: Option<String>,
@@ -219,20 +228,14 @@ impl Denial {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             headers.push(("retry-after", seconds.max(1).to_string()));
         }
-        if client.is_grpc {
-            return Response {
-                code,
-                status: 200,
-                headers,
-                body: code.name().to_owned(),
-                grpc: Some(code.grpc_status()),
-            };
-        }
-        headers.push(("content-type", "application/json".to_owned()));
-        // None of the three holds anything that JSON would escape.
-        let body =
-            format!(r#"{{"error": "{}", "details": "{}", "code": "{}"}}"#, code.title(), code.details(), code.name());
-        Response { code, status: code.status(), headers, body, grpc: None }
+        let body = if client.is_grpc {
+            code.name().to_owned()
+        } else {
+            headers.push(("content-type", "application/json".to_owned()));
+            // None of the three holds anything that JSON would escape.
+            format!(r#"{{"error": "{}", "details": "{}", "code": "{}"}}"#, code.title(), code.details(), code.name())
+        };
+        Response { code, status: code.status(), grpc: code.grpc_status(), headers, body }
     }
 }
 

@@ -27,11 +27,11 @@ impl<'r> RequestHead<'r> {
         self.values(name).next().unwrap_or_default()
     }
 
-    /// Whether the client speaks gRPC, by its `content-type`.
+    /// Whether the client speaks gRPC, by its `content-type`, as Envoy tells it.
     pub fn is_grpc(&self) -> bool {
         self.value("content-type")
             .strip_prefix(b"application/grpc")
-            .is_some_and(|rest| rest.first().is_none_or(|byte| matches!(byte, b'+' | b';')))
+            .is_some_and(|rest| rest.first().is_none_or(|byte| *byte == b'+'))
     }
 }
 

@@ -7,7 +7,7 @@
 mod envoy;
 mod http;
 mod injection;
-mod reentry;
+mod raw;
 mod root;
 mod worker;
 

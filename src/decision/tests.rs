@@ -54,7 +54,8 @@ fn every_code_has_its_name_and_its_status() {
     for (code, status, name) in CODES {
         assert_eq!((code.status(), code.name()), (status, name));
         let response = deny(code);
-        assert_eq!((response.status, response.code, response.grpc), (status, code, None));
+        assert_eq!((response.status, response.code), (status, code));
+        assert_eq!(response.response_code_details(), format!("authgate_{name}"));
     }
 }
 
@@ -147,17 +148,18 @@ fn the_wait_is_rounded_up_to_whole_seconds() {
 }
 
 #[test]
-fn a_grpc_client_gets_the_matching_status_and_the_code() {
+fn a_denial_has_both_statuses_and_for_a_grpc_client_the_code_alone() {
     for (code, status, name) in CODES {
         let response = Denial::from(code).response(&GRPC, "authgate");
         let expected = match status {
-            401 => GrpcStatus::Unauthenticated,
-            403 => GrpcStatus::PermissionDenied,
-            429 => GrpcStatus::ResourceExhausted,
-            503 => GrpcStatus::Unavailable,
-            _ => GrpcStatus::Internal,
+            401 => 16,
+            403 => 7,
+            429 => 8,
+            503 => 14,
+            _ => 13,
         };
-        assert_eq!((response.grpc, response.body.as_str(), response.status), (Some(expected), name, 200));
+        assert_eq!((response.grpc as u8, response.body.as_str(), response.status), (expected, name, status));
+        assert_eq!(deny(code).grpc, response.grpc);
         assert_eq!(header(&response, "cache-control"), Some("no-store"));
         assert_eq!(header(&response, "content-type"), None, "it is gRPC's own");
         assert_eq!(header(&response, "www-authenticate").is_some(), status == 401);

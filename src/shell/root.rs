@@ -67,7 +67,7 @@ impl RootContext for Root {
         }
     }
 
-    /// Not the host's call: see [`super::reentry`].
+    /// Not the host's call: see [`super::raw`].
     fn on_queue_ready(&mut self, _queue_id: u32) {
         if let Some(worker) = &self.worker {
             worker.carry_out();

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 use proxy_wasm::hostcalls;
-use proxy_wasm::types::{GrpcStatusCode, MapType};
+use proxy_wasm::types::MapType;
 
 use super::envoy::EnvoyHost;
-use super::{injection, reentry};
-use crate::decision::{Authorization, Forward, GrpcStatus, Response};
+use super::{injection, raw};
+use crate::decision::{Authorization, Forward, Response};
 use crate::extractor::{RequestHead, headers_to_strip};
 use crate::filter::{Action, CallId, Filter, Resolution, Step, StreamId};
 use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
@@ -127,7 +127,7 @@ impl Worker {
     /// on that stream if there already is one.
     fn carry_out_for(&self, stream: StreamId) -> Option<Resolution> {
         self.receiving.set(Some(stream));
-        reentry::enter_root(self.root_id);
+        raw::enter_root(self.root_id);
         self.receiving.set(None);
         become_context(stream);
         self.early.borrow_mut().take()
@@ -229,28 +229,8 @@ pub(super) fn change_headers(forward: &Forward) {
 
 /// Ends the stream with a response of ours.
 pub(super) fn respond(response: &Response) {
-    let sent = match response.grpc {
-        None => {
-            let headers = response.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-            hostcalls::send_http_response(u32::from(response.status), headers, Some(response.body.as_bytes()))
-        }
-        Some(status) => {
-            let headers = response.headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
-            hostcalls::send_grpc_response(grpc_code(status), Some(&response.body), headers)
-        }
-    };
-    if sent.is_err() {
+    if !raw::send_local_response(response) {
         log::error!("a response could not be sent");
-    }
-}
-
-const fn grpc_code(status: GrpcStatus) -> GrpcStatusCode {
-    match status {
-        GrpcStatus::PermissionDenied => GrpcStatusCode::PermissionDenied,
-        GrpcStatus::ResourceExhausted => GrpcStatusCode::ResourceExhausted,
-        GrpcStatus::Internal => GrpcStatusCode::Internal,
-        GrpcStatus::Unavailable => GrpcStatusCode::Unavailable,
-        GrpcStatus::Unauthenticated => GrpcStatusCode::Unauthenticated,
     }
 }
 

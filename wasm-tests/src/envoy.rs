@@ -90,6 +90,8 @@ impl Envoy {
                     .args(["--component-log-level", components])
                     .args(["--concurrency", &concurrency.to_string()])
                     .arg("--disable-hot-restart")
+                    // An access log is there at once, not after ten seconds.
+                    .args(["--file-flush-interval-msec", "50"])
                     .stdin(Stdio::null())
                     .stdout(Stdio::null())
                     // Not `--log-path`, which Envoy writes with a delay and not at all when it crashes.

@@ -120,8 +120,8 @@ fn a_grpc_client_is_denied_in_its_own_language() {
     let headers = head(&[("content-type", "application/grpc")]);
     let reception = world.workers[0].on_request(1, &RequestHead { headers: &headers }, world.now, &world.process);
     let Step::Resolve(Resolution::Deny(response)) = reception.step else { panic!("let in") };
-    assert_eq!(response.grpc, Some(crate::decision::GrpcStatus::Unauthenticated));
-    assert_eq!((response.status, response.body.as_str()), (200, "missing_credentials"));
+    assert_eq!(response.grpc, crate::decision::GrpcStatus::Unauthenticated);
+    assert_eq!((response.status, response.body.as_str()), (401, "missing_credentials"));
 }
 
 #[test]

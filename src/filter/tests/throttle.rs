@@ -304,7 +304,7 @@ fn a_grpc_client_is_told_resource_exhausted() {
     headers.push(("content-type".to_owned(), b"application/grpc".to_vec()));
     let reception = world.workers[0].on_request(99, &RequestHead { headers: &headers }, world.now, &world.process);
     let Step::Resolve(Resolution::Deny(response)) = reception.step else { panic!("not denied") };
-    assert_eq!((response.status, response.grpc), (200, Some(GrpcStatus::ResourceExhausted)));
+    assert_eq!((response.status, response.grpc), (429, GrpcStatus::ResourceExhausted));
     assert_eq!(response.body, "too_many_failures");
     assert!(response.headers.contains(&("retry-after", "300".to_owned())));
 }

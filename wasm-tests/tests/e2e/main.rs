@@ -27,6 +27,7 @@ mod identity_headers;
 mod jwt_authn_differences;
 mod key_rotation;
 mod large_body;
+mod local_replies;
 mod metrics;
 mod no_verify_signature;
 mod outage_drill;

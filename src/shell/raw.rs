@@ -1,0 +1,75 @@
+//! What the SDK doesn't offer: the host's local reply with all that it takes, and a stream's way into its root context.
+//! This is the only file with `unsafe`.
+
+#![allow(unsafe_code, reason = "the declarations and the one call below")]
+
+use crate::decision::Response;
+
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    /// The host's function, as the ABI 0.2.1 has it. The SDK's wrappers pass either an HTTP status or one of gRPC, never
+    /// both, and no details; and they panic where the host refuses.
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_size: usize,
+        body: *const u8,
+        body_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        grpc_status: i32,
+    ) -> u32;
+}
+
+/// Ends the stream that is the host's effective context with this response. False: the host refuses.
+pub(super) fn send_local_response(response: &Response) -> bool {
+    let details = response.response_code_details();
+    let headers = serialize(&response.headers);
+    // SAFETY: each pointer comes with the length of what it points to, which lives until the host returns; the host
+    // keeps none of them.
+    let status = unsafe {
+        proxy_send_local_response(
+            u32::from(response.status),
+            details.as_ptr(),
+            details.len(),
+            response.body.as_ptr(),
+            response.body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            response.grpc as i32,
+        )
+    };
+    status == 0
+}
+
+/// Headers as the ABI has them: how many, the lengths of each name and value, and all of these, each with a NUL behind
+/// it.
+fn serialize(headers: &[(&'static str, String)]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut number = |number: usize| bytes.extend_from_slice(&u32::try_from(number).unwrap_or_default().to_le_bytes());
+    number(headers.len());
+    for (name, value) in headers {
+        number(name.len());
+        number(value.len());
+    }
+    for text in headers.iter().flat_map(|(name, value)| [*name, value.as_str()]) {
+        bytes.extend_from_slice(text.as_bytes());
+        bytes.push(0);
+    }
+    bytes
+}
+
+unsafe extern "C" {
+    /// The SDK's entry point for a root context's `on_queue_ready`, which the host would call for a shared queue.
+    /// The module registers none, so the callback is free to be the root's "carry out what is pending".
+    ///
+    /// Called from a stream's callback, it makes the root the SDK's active context, so that callouts that are
+    /// dispatched inside are the root's when their answers come. The SDK keeps roots and streams in different
+    /// cells, so entering one from the other is sound.
+    safe fn proxy_on_queue_ready(root_id: u32, queue_id: u32);
+}
+
+/// Runs the root's `on_queue_ready`.
+pub(super) fn enter_root(root_id: u32) {
+    proxy_on_queue_ready(root_id, 0);
+}
