@@ -11,7 +11,7 @@ mod value;
 
 use std::time::Duration;
 
-pub use headers::{IdentityHeader, IdentityHeaders};
+pub use headers::{IdentityHeader, IdentityHeaders, StrippedHeaders, is_token};
 pub use profile::Profile;
 
 use crate::claims::TokenType;
@@ -55,6 +55,8 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// Which claims go upstream under which names.
     pub identity_headers: IdentityHeaders,
+    /// What clients may not send.
+    pub stripped_headers: StrippedHeaders,
     /// What becomes of the client's `Authorization`.
     pub forward_credential: ForwardCredential,
     /// The `realm` of `WWW-Authenticate` (RFC 9110 section 11.5), ready to stand between quotes.
@@ -70,6 +72,8 @@ pub struct AuthService {
     pub cluster: String,
     /// `:authority` of callouts.
     pub authority: String,
+    /// `:scheme` of callouts.
+    pub scheme: Scheme,
     /// The path that verifies a credential.
     pub verify_path: String,
     /// The path of the public key.
@@ -84,6 +88,27 @@ impl AuthService {
     /// The longest time that a question and its retries take, and a little more: who has no answer by then gets none.
     pub fn longest_callout(&self) -> Duration {
         self.timeout * (self.retries + 1) + Duration::from_secs(1)
+    }
+}
+
+/// `auth_service.scheme`.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scheme {
+    /// Without TLS.
+    #[default]
+    Http,
+    /// The cluster has TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As in `:scheme` (RFC 9113 section 8.3.1).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! From the request's headers to its one credential (contract section 2, step 3).
 
-use crate::config::{ApiToken, HeaderType, IdentityHeaders};
+use crate::config::{ApiToken, HeaderType, StrippedHeaders, is_token};
 use crate::decision::Code;
 
-/// The longest number before the `$` of an API token: that of a 64-bit row.
-const MAX_NUMBER: usize = 20;
+/// The header with the credential.
+pub const AUTHORIZATION: &str = "authorization";
 
 /// The length of what follows the `$` of an API token.
 const SECRET: usize = 128;
@@ -35,10 +35,29 @@ impl<'r> RequestHead<'r> {
     }
 }
 
-/// The names of headers that must not reach the upstream, whatever becomes of the request: those that the filter
-/// sets, and their twins.
-pub fn headers_to_strip<'r>(head: &RequestHead<'r>, identity_headers: &IdentityHeaders) -> Vec<&'r str> {
-    head.headers.iter().map(|(name, _)| name.as_str()).filter(|name| identity_headers.covers(name.as_bytes())).collect()
+/// The names of headers that must not reach the upstream, whatever becomes of the request.
+pub fn headers_to_strip<'r>(head: &RequestHead<'r>, stripped: &StrippedHeaders) -> Vec<&'r str> {
+    head.headers.iter().map(|(name, _)| name.as_str()).filter(|name| stripped.covers(name.as_bytes())).collect()
+}
+
+/// The names of trailers that must not reach the upstream: servers may take trailers for headers.
+pub fn trailers_to_strip<'r>(trailers: &'r [(String, Vec<u8>)], stripped: &StrippedHeaders) -> Vec<&'r str> {
+    let is_stripped = |name: &&str| stripped.covers(name.as_bytes()) || name.eq_ignore_ascii_case(AUTHORIZATION);
+    trailers.iter().map(|(name, _)| name.as_str()).filter(is_stripped).collect()
+}
+
+/// What becomes of the `Connection` header, which Envoy leaves on upgrades alone: the next server drops every header
+/// that it names, and must not drop the identity. `None`: it stays as it is.
+pub fn connection(head: &RequestHead<'_>, stripped: &StrippedHeaders) -> Option<Vec<u8>> {
+    let options =
+        || head.values("connection").flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    let is_harmless = |option: &&[u8]| {
+        is_token(option) && !stripped.covers(option) && !option.eq_ignore_ascii_case(AUTHORIZATION.as_bytes())
+    };
+    if options().all(|option| is_harmless(&option)) {
+        return None;
+    }
+    Some(options().filter(is_harmless).collect::<Vec<_>>().join(&b", "[..]))
 }
 
 /// The one credential of a request, by its form alone.
@@ -57,7 +76,7 @@ pub enum Credential<'r> {
 /// # Errors
 /// The code of the denial: missing, malformed, of an unknown scheme, or of a form that can't be valid.
 pub fn extract<'r>(head: &RequestHead<'r>, accepted: &ApiToken) -> Result<Credential<'r>, Code> {
-    let mut values = head.values("authorization");
+    let mut values = head.values(AUTHORIZATION);
     let value = values.next().ok_or(Code::MissingCredentials)?;
     if values.next().is_some() {
         return Err(Code::MalformedCredentials);
@@ -75,7 +94,9 @@ pub fn extract<'r>(head: &RequestHead<'r>, accepted: &ApiToken) -> Result<Creden
         if has_the_form_of_a_jwt(token) { Ok(Credential::Jwt(token)) } else { other(Code::TokenMalformed) }
     } else if scheme.eq_ignore_ascii_case(b"apikey") && accepted.accepts(HeaderType::Apikey) {
         match api_token(token) {
-            Some(token) => Ok(Credential::ApiToken(token)),
+            Some((number, token)) if is_canonical(number) => Ok(Credential::ApiToken(token)),
+            // Another spelling of a token, which the service might take for the same.
+            Some(_) => Err(Code::TokenMalformed),
             None => other(Code::TokenMalformed),
         }
     } else {
@@ -97,15 +118,20 @@ fn has_the_form_of_a_jwt(token: &[u8]) -> bool {
     token.iter().filter(|byte| **byte == b'.').count() == 2
 }
 
-/// `^[0-9]+\$[0-9a-z]{128}$` (contract section 1).
-fn api_token(token: &[u8]) -> Option<&str> {
-    let dollar = token.len().checked_sub(SECRET + 1)?;
-    let (number, rest) = token.split_at_checked(dollar)?;
-    let secret = rest.strip_prefix(b"$")?;
-    let is_token = (1..=MAX_NUMBER).contains(&number.len())
-        && number.iter().all(u8::is_ascii_digit)
-        && secret.iter().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase());
-    if is_token { str::from_utf8(token).ok() } else { None }
+/// The number and the whole of `^[0-9]+\$[0-9a-z]{128}$` (contract section 1).
+fn api_token(token: &[u8]) -> Option<(&str, &str)> {
+    let token = str::from_utf8(token).ok()?;
+    let (number, secret) = token.split_once('$')?;
+    let is_token = !number.is_empty()
+        && number.bytes().all(|byte| byte.is_ascii_digit())
+        && secret.len() == SECRET
+        && secret.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase());
+    is_token.then_some((number, token))
+}
+
+/// Whether digits are the one spelling of a number that fits 63 bits.
+fn is_canonical(number: &str) -> bool {
+    (number == "0" || !number.starts_with('0')) && number.parse::<i64>().is_ok()
 }
 
 #[cfg(test)]

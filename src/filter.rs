@@ -79,6 +79,8 @@ pub struct CallId(u64);
 pub struct Reception<'r> {
     /// Headers to remove from the request at once, whatever becomes of it.
     pub strip: Vec<&'r str>,
+    /// What the request's `Connection` becomes at once; `None`: it stays as it is.
+    pub connection: Option<Vec<u8>>,
     /// What to do with the request.
     pub step: Step,
 }
@@ -233,7 +235,8 @@ impl Filter {
         now: UnixTime,
         host: &impl Host,
     ) -> Reception<'r> {
-        let strip = extractor::headers_to_strip(head, &self.config.identity_headers);
+        let strip = extractor::headers_to_strip(head, &self.config.stripped_headers);
+        let connection = extractor::connection(head, &self.config.stripped_headers);
         let mut ticket = Ticket {
             client: Client::of(head, &self.config),
             rule: None,
@@ -245,7 +248,7 @@ impl Filter {
         };
         let progress = self.decide(stream, head, &mut ticket, now, host);
         let step = self.proceed(stream, ticket, progress, now, host).map_or(Step::Wait, Step::Resolve);
-        Reception { strip, step }
+        Reception { strip, connection, step }
     }
 
     /// The service has answered `call`, or can't.

@@ -1,4 +1,5 @@
-//! `identity_headers`: which claim goes upstream under which name.
+//! `identity_headers` and `strip_headers`: which claim goes upstream under which name, and which headers of a client
+//! never do.
 
 use super::ConfigError;
 use crate::claims::ClaimPath;
@@ -33,7 +34,29 @@ const RESERVED: [&str; 17] = [
 ];
 
 /// Beginnings of such headers.
-const RESERVED_PREFIXES: [&str; 2] = ["x-envoy-", "x-forwarded-"];
+const RESERVED_PREFIXES: [&str; 3] = ["x-envoy-", "x-forwarded-client-cert", "x-forwarded-tls-"];
+
+/// What proxies write behind `X-Forwarded-`: about the connection, not about who is asking.
+const RESERVED_FORWARDED: [&str; 16] = [
+    "by", "for", "host", "method", "path", "port", "prefix", "proto", "protocol", "scheme", "server", "ssl", "uri",
+    "url", "address", "ip",
+];
+
+/// Headers without which a request is no longer what the client sent, or that the filter handles in another way.
+const NEVER_STRIPPED: [&str; 12] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "cookie",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
 
 /// One header that the filter sets from a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,18 +79,18 @@ impl IdentityHeaders {
         let mut seen: Vec<String> = Vec::new();
         for (name, claim) in overrides {
             let path = path_of(&name);
-            let twin = fold(&name);
-            if seen.contains(&twin) {
-                return Err(ConfigError::new(path, "stands there twice: case, and _ for -, make no difference"));
+            let folded = fold(&name);
+            if seen.contains(&folded) {
+                return Err(ConfigError::new(path, TWICE));
             }
-            match headers.iter_mut().find(|(known, _)| fold(known) == twin) {
+            match headers.iter_mut().find(|(known, _)| fold(known) == folded) {
                 Some(known) => *known = (name, claim),
                 None if claim.is_none() => {
                     return Err(ConfigError::new(path, "null removes a default, and this header is none"));
                 }
                 None => headers.push((name, claim)),
             }
-            seen.push(twin);
+            seen.push(folded);
         }
         headers
             .into_iter()
@@ -80,29 +103,68 @@ impl IdentityHeaders {
     pub fn iter(&self) -> impl Iterator<Item = &IdentityHeader> {
         self.0.iter()
     }
+}
 
-    /// Whether a server might take a header of the request for one that the filter sets: the names are the same
-    /// but for case and for `_` in place of `-`, as CGI and WSGI fold them.
+/// The names under which no upstream gets a header from a client: those that the filter sets, the defaults even where
+/// the configuration removes them, and `strip_headers`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StrippedHeaders(Vec<String>);
+
+impl StrippedHeaders {
+    /// The names that the filter sets and `names`, which `strip_headers` lists.
+    pub(super) fn new(identity_headers: &IdentityHeaders, names: &[String]) -> Result<Self, ConfigError> {
+        let listed: Vec<String> = names.iter().map(|name| fold(name)).collect();
+        for (index, (name, folded)) in names.iter().zip(&listed).enumerate() {
+            let refuse = |problem| Err(ConfigError::new(format!("strip_headers[{index}]"), problem));
+            if !is_name(name) {
+                return refuse(NO_NAME);
+            }
+            if NEVER_STRIPPED.contains(&folded.as_str()) {
+                return refuse("is a header that the filter must not remove");
+            }
+            if listed.iter().take(index).any(|earlier| earlier == folded) {
+                return refuse(TWICE);
+            }
+        }
+        let mut all: Vec<String> = Vec::new();
+        let set = identity_headers.iter().map(|header| fold(&header.name));
+        for name in DEFAULTS.iter().map(|(name, _)| fold(name)).chain(set).chain(listed) {
+            if !all.contains(&name) {
+                all.push(name);
+            }
+        }
+        Ok(Self(all))
+    }
+
+    /// Whether a server might take a header of this name for one of these: the names are the same but for letter case,
+    /// and for the bytes that are neither letters nor digits. CGI and its kin make one byte of all of them. The
+    /// pseudo-headers are none of these.
     pub fn covers(&self, name: &[u8]) -> bool {
-        self.0.iter().any(|header| {
-            header.name.len() == name.len()
-                && header.name.bytes().zip(name).all(|(ours, theirs)| fold_byte(ours) == fold_byte(*theirs))
-        })
+        let is_same = |ours: &String| ours.bytes().eq(name.iter().map(|byte| fold_byte(*byte)));
+        !name.starts_with(b":") && self.0.iter().any(|ours| ours.len() == name.len() && is_same(ours))
     }
 }
 
+const TWICE: &str = "is listed twice: letter case, and which byte is between letters and digits, make no difference";
+
+const NO_NAME: &str = "is not a header's name (RFC 9110 section 5.6.2)";
+
 fn header(name: &str, claim: &str) -> Result<IdentityHeader, ConfigError> {
     let path = path_of(name);
-    if name.is_empty() || !name.bytes().all(is_token_byte) {
-        return Err(ConfigError::new(path, "is not a header's name (RFC 9110 section 5.6.2)"));
+    if !is_name(name) {
+        return Err(ConfigError::new(path, NO_NAME));
     }
-    let lower = name.to_ascii_lowercase();
-    let folded = fold(&lower);
-    if RESERVED.contains(&folded.as_str()) || RESERVED_PREFIXES.iter().any(|prefix| folded.starts_with(prefix)) {
+    if is_reserved(&fold(name)) {
         return Err(ConfigError::new(path, "is a header that the filter must not overwrite"));
     }
     let claim = claim.parse().map_err(|error| ConfigError::new(path, format!("{claim:?}: {error}")))?;
-    Ok(IdentityHeader { name: lower, claim })
+    Ok(IdentityHeader { name: name.to_ascii_lowercase(), claim })
+}
+
+fn is_reserved(folded: &str) -> bool {
+    RESERVED.contains(&folded)
+        || RESERVED_PREFIXES.iter().any(|prefix| folded.starts_with(prefix))
+        || folded.strip_prefix("x-forwarded-").is_some_and(|rest| RESERVED_FORWARDED.contains(&rest))
 }
 
 fn path_of(name: &str) -> String {
@@ -114,16 +176,15 @@ fn fold(name: &str) -> String {
 }
 
 const fn fold_byte(byte: u8) -> u8 {
-    match byte {
-        b'_' => b'-',
-        _ => byte.to_ascii_lowercase(),
-    }
+    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
 
-const fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
-        )
+/// Whether this is a token of RFC 9110 section 5.6.2, as every header's name is.
+pub fn is_token(bytes: &[u8]) -> bool {
+    let is_token_byte = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !bytes.is_empty() && bytes.iter().all(is_token_byte)
+}
+
+fn is_name(name: &str) -> bool {
+    is_token(name.as_bytes())
 }

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, IntoDeserializer as _, MapAccess, Visitor};
 
-use super::{ConfigError, Eviction, HeaderType, Profile, ResponseFormat, Verification, protobuf};
+use super::{ConfigError, Eviction, HeaderType, Profile, ResponseFormat, Scheme, Verification, protobuf};
 use crate::claims::TokenType;
 use crate::json::{Object, not_null, object};
 
@@ -67,6 +67,8 @@ pub(super) struct RawConfig {
     #[serde(default)]
     identity_headers: Pairs<Option<String>>,
     #[serde(default)]
+    strip_headers: Vec<String>,
+    #[serde(default)]
     forward_credential: RawForwardCredential,
     #[serde(default, deserialize_with = "object")]
     responses: RawResponses,
@@ -78,6 +80,8 @@ struct RawAuthService {
     cluster: String,
     #[serde(default, deserialize_with = "not_null")]
     authority: Option<String>,
+    #[serde(default)]
+    scheme: Word<Scheme>,
     #[serde(default = "verify_path")]
     verify_path: String,
     #[serde(default = "public_key_path")]

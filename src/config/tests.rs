@@ -69,7 +69,7 @@ fn example() -> Value {
     json!({
         "profile": "production",
         "auth_service": {
-            "cluster": "auth_service", "authority": "auth.internal", "verify_path": "/auth/verify",
+            "cluster": "auth_service", "authority": "auth.internal", "scheme": "https", "verify_path": "/auth/verify",
             "public_key_path": "/iam/public-key", "timeout": "1s", "retries": 1,
         },
         "jwt": {
@@ -91,6 +91,7 @@ fn example() -> Value {
             {"match": {"regex": "/v[0-9]+/.*", "methods": ["GET", "HEAD"], "hosts": ["*.example.com"]}},
         ],
         "identity_headers": {"X-User-Id": "user_id", "X-User-Email": null, "X-Role": "role_params.role"},
+        "strip_headers": ["X-Remote-User"],
         "forward_credential": "jwt",
         "responses": {"realm": "my gateway"},
     })

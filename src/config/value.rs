@@ -67,6 +67,45 @@ pub(super) fn visible(path: &str, text: String) -> Result<String, ConfigError> {
     }
 }
 
+/// The `:authority` of callouts to `cluster`: what is written, else the host that the cluster's name is or holds.
+pub(super) fn authority(path: &str, written: Option<String>, cluster: &str) -> Result<String, ConfigError> {
+    match written {
+        Some(written) => {
+            let written = visible(path, written)?;
+            let problem = || format!("{written:?} must be a host's name or address, with or without a port");
+            if is_authority(&written) { Ok(written) } else { Err(ConfigError::new(path, problem())) }
+        }
+        None => match Some(istio_host(cluster).unwrap_or(cluster)).filter(|host| is_authority(host)) {
+            Some(host) => Ok(host.to_owned()),
+            None => Err(ConfigError::new(path, format!("is required: the cluster's name {cluster:?} is no host"))),
+        },
+    }
+}
+
+/// The host in one of Istio's names of clusters: `outbound|<port>|<subset>|<host>`.
+fn istio_host(cluster: &str) -> Option<&str> {
+    let mut parts = cluster.split('|');
+    let (direction, port, _subset, host) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    (direction == "outbound" && port.parse::<u16>().is_ok() && parts.next().is_none()).then_some(host)
+}
+
+/// `host[:port]` of RFC 3986 section 3.2, without what no host of a service has. `_` counts as a host's character.
+fn is_authority(text: &str) -> bool {
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, rest)) => {
+            let is_address =
+                address.contains(':') && address.bytes().all(|b| b.is_ascii_hexdigit() || b":.".contains(&b));
+            (is_address, rest.strip_prefix(':').or(rest.is_empty().then_some("0")))
+        }
+        None => {
+            let (host, port) = text.split_once(':').unwrap_or((text, "0"));
+            let is_host = host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+            (is_host && host.bytes().any(|b| b.is_ascii_alphanumeric()), Some(port))
+        }
+    };
+    host && port.is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok())
+}
+
 /// A path of the service: visible, beginning with `/`, without a fragment.
 pub(super) fn service_path(path: &str, text: String) -> Result<String, ConfigError> {
     let text = visible(path, text)?;

@@ -132,8 +132,8 @@ fn a_bearer_token_has_three_segments() {
 
 #[test]
 fn an_api_token_is_a_number_a_dollar_and_128_characters() {
-    let max = "18446744073709551615";
-    let good = [api_token("1", 128), api_token("0", 128), api_token("007", 128), api_token(max, 128)];
+    let max = "9223372036854775807";
+    let good = [api_token("1", 128), api_token("0", 128), api_token("70", 128), api_token(max, 128)];
     for token in good {
         let expected = Ok(("api token", token.clone().into_bytes()));
         assert_eq!(found(format!("APIKey {token}").as_bytes(), &accepting(&["apikey"])), expected, "{token}");
@@ -143,7 +143,6 @@ fn an_api_token_is_a_number_a_dollar_and_128_characters() {
         api_token("17", 129),
         api_token("17", 0),
         api_token("", 128),
-        api_token(&"1".repeat(21), 128),
         api_token("-1", 128),
         api_token("+1", 128),
         api_token("1a", 128),
@@ -168,6 +167,18 @@ fn an_api_token_is_a_number_a_dollar_and_128_characters() {
     assert_eq!(found(format!("Bearer {token}").as_bytes(), &accepting(&["apikey"])), Err(Code::TokenMalformed));
 }
 
+/// Else one token would have several verdicts, and its guesses would count for several numbers.
+#[test]
+fn a_token_has_one_spelling_whatever_else_the_service_is_asked_about() {
+    for number in ["00", "007", "017", "9223372036854775808", "18446744073709551615", &"1".repeat(21), &"0".repeat(19)]
+    {
+        let value = format!("APIKey {}", api_token(number, 128));
+        for types in [&["apikey"][..], &["apikey", "other"]] {
+            assert_eq!(found(value.as_bytes(), &accepting(types)), Err(Code::TokenMalformed), "{number} {types:?}");
+        }
+    }
+}
+
 #[test]
 fn other_hands_the_whole_value_to_the_service() {
     let accepted = accepting(&["other"]);
@@ -188,7 +199,7 @@ fn stripped(identity_headers: &Value, names: &[&str]) -> Vec<String> {
     let config = config(json!({"identity_headers": identity_headers}));
     let headers: Vec<_> = names.iter().map(|name| ((*name).to_owned(), b"1".to_vec())).collect();
     let head = RequestHead { headers: &headers };
-    headers_to_strip(&head, &config.identity_headers).into_iter().map(str::to_owned).collect()
+    headers_to_strip(&head, &config.stripped_headers).into_iter().map(str::to_owned).collect()
 }
 
 #[test]
@@ -209,6 +220,14 @@ fn every_twin_of_a_header_that_the_filter_sets_is_stripped() {
         "X-User-Id",
         "X_USER_ID",
         "x-Is-aDmin",
+        "x.user.id",
+        "x!user!id",
+        "x~user~id",
+        "x+user|id",
+        "x'client`id",
+        "x^user&type",
+        "x#is%admin",
+        "x$is*admin",
     ];
     assert_eq!(stripped(&json!({}), &twins), twins);
     let others = [
@@ -221,7 +240,11 @@ fn every_twin_of_a_header_that_the_filter_sets_is_stripped() {
         "x-user-idx",
         "xuser-id",
         "x-user--id",
-        "x.user.id",
+        "x-user-id.",
+        "x..user.id",
+        ":x-user-id",
+        "xauserxid",
+        "x0user0id",
         "ax-user-id",
         "x-request-id",
         "",
@@ -239,7 +262,66 @@ fn configured_names_are_stripped_as_the_defaults_are() {
     let renamed = json!({"X-User-Id": null, "X-Auth_User": "user_id", "x_client_id": "client_id"});
     let names = ["x-auth-user", "x_auth_user", "x-auth_user", "x-client-id", "x_client_id", "x-user-email"];
     assert_eq!(stripped(&renamed, &names), names);
-    assert_eq!(stripped(&renamed, &["x-user-id"]), [""; 0], "which the filter doesn't set any more");
+    assert_eq!(stripped(&renamed, &["x-user-id"]), ["x-user-id"], "which no client may set either");
+}
+
+#[test]
+fn listed_names_are_stripped_as_well() {
+    let config = config(json!({"strip_headers": ["X-Remote-User", "X_Ssl_Client"]}));
+    let names = ["x-remote-user", "x.remote_user", "x-ssl-client", "x-user-id", "x-remote-users", "remote-user"];
+    let headers: Vec<_> = names.iter().map(|name| ((*name).to_owned(), b"1".to_vec())).collect();
+    let head = RequestHead { headers: &headers };
+    assert_eq!(headers_to_strip(&head, &config.stripped_headers), names[..4]);
+}
+
+#[test]
+fn no_pseudo_header_is_stripped() {
+    let config = config(json!({"identity_headers": {"-Path": "email"}, "strip_headers": ["_Method", ".scheme"]}));
+    let headers = headers(&[(":path", b"/"), (":method", b"GET"), (":scheme", b"http"), ("-path", b"1")]);
+    let head = RequestHead { headers: &headers };
+    assert_eq!(headers_to_strip(&head, &config.stripped_headers), ["-path"]);
+}
+
+#[test]
+fn trailers_lose_the_credential_too() {
+    let config = config(json!({"strip_headers": ["X-Remote-User"]}));
+    let trailers = headers(&[
+        ("authorization", b"Bearer a.b.c"),
+        ("Authorization", b"1"),
+        ("grpc-status", b"0"),
+        ("x_user_id", b"1"),
+        ("x.remote.user", b"1"),
+        ("x-authorization", b"1"),
+    ]);
+    let expected = ["authorization", "Authorization", "x_user_id", "x.remote.user"];
+    assert_eq!(trailers_to_strip(&trailers, &config.stripped_headers), expected);
+}
+
+#[test]
+fn a_connection_header_names_nothing_that_the_filter_sets() {
+    let stripped = config(json!({"strip_headers": ["X-Remote-User"]})).stripped_headers;
+    for (values, becomes) in [
+        (&["Upgrade"][..], None),
+        (&["keep-alive, Upgrade,HTTP2-Settings"], None),
+        (&["Upgrade, X-User-Id"], Some("Upgrade")),
+        (&["x-user-id ,\tUpgrade"], Some("Upgrade")),
+        (&["Upgrade,X_User.Id,x-client-id,X-IS-ADMIN,x-other"], Some("Upgrade, x-other")),
+        (&["Upgrade, Authorization"], Some("Upgrade")),
+        (&["Upgrade, x-remote-user"], Some("Upgrade")),
+        (&["Upgrade, keep-alive", "X-User-Id"], Some("Upgrade, keep-alive")),
+        // What is no name of a header, somebody might read as one.
+        (&["Upgrade, X-User-Id;q=1"], Some("Upgrade")),
+        (&["Upgrade, \"X-User-Id\""], Some("Upgrade")),
+        (&["Upgrade, X-User-Id X-Client-Id"], Some("Upgrade")),
+        (&["Upgrade,,"], Some("Upgrade")),
+        (&["X-User-Id"], Some("")),
+        (&[], None),
+    ] {
+        let headers: Vec<_> = values.iter().map(|value| ("connection", value.as_bytes())).collect();
+        let headers = self::headers(&headers);
+        let found = connection(&RequestHead { headers: &headers }, &stripped);
+        assert_eq!(found.as_deref(), becomes.map(str::as_bytes), "{values:?}");
+    }
 }
 
 #[test]

@@ -11,12 +11,10 @@ use proxy_wasm::types::MapType;
 use super::envoy::EnvoyHost;
 use super::{injection, raw};
 use crate::decision::{Authorization, Forward, Response};
-use crate::extractor::{RequestHead, headers_to_strip};
+use crate::extractor::{AUTHORIZATION, RequestHead, trailers_to_strip};
 use crate::filter::{Action, CallId, Filter, Resolution, Step, StreamId};
 use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
 use crate::seal::{Seal, Sealed};
-
-const AUTHORIZATION: &str = "authorization";
 
 /// One filter configuration in one worker.
 pub(super) struct Worker {
@@ -59,6 +57,9 @@ impl Worker {
         for name in reception.strip {
             remove_header(name);
         }
+        if let Some(value) = &reception.connection {
+            set_header("connection", value);
+        }
         match reception.step {
             Step::Wait => match self.carry_out_for(stream) {
                 Some(resolution) => Step::Resolve(resolution),
@@ -80,11 +81,7 @@ impl Worker {
     /// Takes from the request's trailers what the filter would take from its head.
     pub(super) fn strip_trailers(&self) {
         let trailers = hostcalls::get_map_bytes(MapType::HttpRequestTrailers).unwrap_or_default();
-        let names = {
-            let filter = self.filter.borrow();
-            let head = RequestHead { headers: &trailers };
-            headers_to_strip(&head, &filter.config().identity_headers)
-        };
+        let names = trailers_to_strip(&trailers, &self.filter.borrow().config().stripped_headers);
         for name in names {
             if hostcalls::remove_map_value(MapType::HttpRequestTrailers, name).is_err() {
                 log::error!("a trailer could not be removed");
@@ -170,8 +167,10 @@ impl Worker {
             let mut headers = vec![
                 (":method", "GET"),
                 (":path", request.path.as_str()),
+                (":scheme", service.scheme.name()),
                 (":authority", service.authority.as_str()),
                 ("accept", "application/json, application/jwt, text/plain"),
+                ("accept-encoding", "identity"),
                 ("user-agent", "authgate"),
             ];
             if let Some(authorization) = &request.authorization {
@@ -218,12 +217,12 @@ fn apply(resolution: Resolution) {
 /// Writes what goes upstream into the request's headers.
 pub(super) fn change_headers(forward: &Forward) {
     for (name, value) in forward.set.iter() {
-        set_header(name, value);
+        set_header(name, value.as_bytes());
     }
     match &forward.authorization {
         Authorization::Keep => {}
         Authorization::Remove => remove_header(AUTHORIZATION),
-        Authorization::Replace(value) => set_header(AUTHORIZATION, value),
+        Authorization::Replace(value) => set_header(AUTHORIZATION, value.as_bytes()),
     }
 }
 
@@ -234,8 +233,8 @@ pub(super) fn respond(response: &Response) {
     }
 }
 
-fn set_header(name: &str, value: &str) {
-    if hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, Some(value.as_bytes())).is_err() {
+fn set_header(name: &str, value: &[u8]) {
+    if hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, Some(value)).is_err() {
         log::error!("the header {name} could not be set");
     }
 }

@@ -11,7 +11,8 @@ use crate::claims::TokenType;
 use crate::config::profile::Defaults;
 use crate::config::{
     ApiToken, AuthService, Cache, CircuitBreaker, Config, ConfigError, FailedAuthThrottle, ForwardCredential,
-    HeaderType, IdentityHeaders, Jwt, MAX_CLOCK_SKEW, PublicKeySource, ResponseFormat, Revocation, Verification, value,
+    HeaderType, IdentityHeaders, Jwt, MAX_CLOCK_SKEW, PublicKeySource, ResponseFormat, Revocation, StrippedHeaders,
+    Verification, value,
 };
 use crate::json::Object;
 use crate::matcher::{Matcher, PathMatch, Require, Rule};
@@ -72,6 +73,7 @@ impl TryFrom<RawConfig> for Config {
             // It tells neither the type of a token nor when it expires.
             return Err(ConfigError::new(path, "remote contradicts api_token.response_format json_header"));
         }
+        let identity_headers = IdentityHeaders::new(raw.identity_headers.0)?;
         Ok(Self {
             auth_service: raw.auth_service.compile(&defaults)?,
             jwt,
@@ -81,7 +83,8 @@ impl TryFrom<RawConfig> for Config {
             revocation: raw.revocation.compile(&defaults)?,
             failed_auth_throttle: raw.failed_auth_throttle.compile()?,
             rules,
-            identity_headers: IdentityHeaders::new(raw.identity_headers.0)?,
+            stripped_headers: StrippedHeaders::new(&identity_headers, &raw.strip_headers)?,
+            identity_headers,
             forward_credential,
             realm: realm(raw.responses.realm)?,
             cors_origins: cors_origins(raw.responses.cors_origins)?,
@@ -101,13 +104,11 @@ fn remote_verification(jwt: &Jwt, rules: &[Rule]) -> Option<String> {
 impl RawAuthService {
     fn compile(self, defaults: &Defaults) -> Result<AuthService, ConfigError> {
         let cluster = value::visible("auth_service.cluster", self.cluster)?;
-        let authority = match self.authority {
-            Some(authority) => value::visible("auth_service.authority", authority)?,
-            None => cluster.clone(),
-        };
+        let authority = value::authority("auth_service.authority", self.authority, &cluster)?;
         Ok(AuthService {
             cluster,
             authority,
+            scheme: self.scheme.0,
             verify_path: value::service_path("auth_service.verify_path", self.verify_path)?,
             public_key_path: value::service_path("auth_service.public_key_path", self.public_key_path)?,
             timeout: duration("auth_service.timeout", self.timeout, defaults.timeout, MILLISECOND..=MINUTE)?,

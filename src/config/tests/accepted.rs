@@ -13,6 +13,7 @@ fn the_example_is_the_same_as_json_and_as_a_struct() {
         AuthService {
             cluster: "auth_service".to_owned(),
             authority: "auth.internal".to_owned(),
+            scheme: Scheme::Https,
             verify_path: "/auth/verify".to_owned(),
             public_key_path: "/iam/public-key".to_owned(),
             timeout: Duration::from_secs(1),
@@ -43,6 +44,7 @@ fn only_the_cluster_is_required() {
         AuthService {
             cluster: "auth_service".to_owned(),
             authority: "auth_service".to_owned(),
+            scheme: Scheme::Http,
             verify_path: "/auth/verify".to_owned(),
             public_key_path: "/iam/public-key".to_owned(),
             timeout: Duration::from_secs(1),
@@ -72,7 +74,7 @@ fn only_the_cluster_is_required() {
     assert_eq!(config.realm, "authgate");
     let empty = json!({
         "jwt": {"public_key": {}}, "api_token": {}, "cache": {}, "circuit_breaker": {}, "revocation": {},
-        "failed_auth_throttle": {}, "rules": [], "identity_headers": {}, "responses": {},
+        "failed_auth_throttle": {}, "rules": [], "identity_headers": {}, "strip_headers": [], "responses": {},
     });
     assert_eq!(format!("{:?}", self::config(empty)), format!("{:?}", self::config(json!({}))));
 }
@@ -93,8 +95,34 @@ fn values_at_their_limits_are_taken() {
 }
 
 #[test]
+fn the_cluster_s_host_is_the_authority_where_none_is_written() {
+    for (cluster, authority) in [
+        ("auth_service", "auth_service"),
+        ("auth.example.com:8443", "auth.example.com:8443"),
+        ("outbound|8080||auth.ns.svc.cluster.local", "auth.ns.svc.cluster.local"),
+        ("outbound|443|v1|auth.example.com", "auth.example.com"),
+    ] {
+        assert_eq!(config(json!({"auth_service": {"cluster": cluster}})).auth_service.authority, authority);
+    }
+    for authority in ["a", "AUTH.example.com.", "10.0.0.1:80", "[::1]", "[2001:db8::1]:8443", "auth_1:80"] {
+        let written = json!({"auth_service": {"cluster": "httproute/ns/auth/rule/0", "authority": authority}});
+        assert_eq!(config(written).auth_service.authority, authority);
+    }
+}
+
+#[test]
+fn an_identity_may_go_on_as_other_proxies_write_it() {
+    for name in ["User", "Email", "Groups", "Preferred-Username", "Access-Token", "Roles"] {
+        let name = format!("X-Forwarded-{name}");
+        let config = config(json!({"identity_headers": {&name: "email"}, "strip_headers": ["X-Forwarded-For", &name]}));
+        assert!(config.identity_headers.iter().any(|header| header.name.eq_ignore_ascii_case(&name)));
+        assert!(config.stripped_headers.covers(name.replace('-', ".").as_bytes()));
+    }
+}
+
+#[test]
 fn a_twin_of_a_default_replaces_it() {
-    let config = config(json!({"identity_headers": {"x_user_id": "token_id", "X-CLIENT-ID": "client_id"}}));
+    let config = config(json!({"identity_headers": {"x.user_id": "token_id", "X-CLIENT-ID": "client_id"}}));
     let names: Vec<&str> = config.identity_headers.iter().map(|header| header.name.as_ref()).collect();
-    assert_eq!(names, ["x_user_id", "x-client-id", "x-user-email", "x-user-type", "x-is-admin"]);
+    assert_eq!(names, ["x.user_id", "x-client-id", "x-user-email", "x-user-type", "x-is-admin"]);
 }

@@ -46,6 +46,9 @@ fn a_value_of_the_wrong_type_is_named() {
         (r#""auth_service": ["c", "a"]"#, "auth_service"),
         (r#""auth_service": {"cluster": 1}"#, "auth_service.cluster"),
         (r#""auth_service": {"cluster": null}"#, "auth_service.cluster"),
+        (r#""auth_service": {"cluster": "c", "scheme": "HTTPS"}"#, "auth_service.scheme"),
+        (r#""auth_service": {"cluster": "c", "scheme": "h2c"}"#, "auth_service.scheme"),
+        (r#""auth_service": {"cluster": "c", "scheme": true}"#, "auth_service.scheme"),
         (r#""auth_service": {"cluster": "c", "timeout": 1}"#, "auth_service.timeout"),
         (r#""auth_service": {"cluster": "c", "retries": "1"}"#, "auth_service.retries"),
         (r#""auth_service": {"cluster": "c", "retries": true}"#, "auth_service.retries"),
@@ -107,6 +110,9 @@ fn a_value_of_the_wrong_type_is_named() {
         (r#""identity_headers": ["X-User-Id"]"#, "identity_headers"),
         (r#""identity_headers": {"X-A": 1}"#, "identity_headers.X-A"),
         (r#""identity_headers": {"X-A": ["user_id"]}"#, "identity_headers.X-A"),
+        (r#""strip_headers": "X-A""#, "strip_headers"),
+        (r#""strip_headers": {"X-A": null}"#, "strip_headers"),
+        (r#""strip_headers": ["X-A", 1]"#, "strip_headers[1]"),
         (r#""forward_credential": "yes""#, "forward_credential"),
         (r#""forward_credential": null"#, "forward_credential"),
         (r#""forward_credential": 1"#, "forward_credential"),
@@ -120,6 +126,8 @@ fn a_value_of_the_wrong_type_is_named() {
 fn a_value_that_is_missing_behind_its_key_is_named() {
     assert_paths(&[
         (r#""auth_service": {"cluster": "c", "authority": null}"#, "auth_service.authority"),
+        (r#""auth_service": {"cluster": "c", "scheme": null}"#, "auth_service.scheme"),
+        (r#""strip_headers": null"#, "strip_headers"),
         (r#""profile": null"#, "profile"),
         (r#""jwt": {"verification": null}"#, "jwt.verification"),
         (r#""jwt": {"public_key": {"ttl": null}}"#, "jwt.public_key.ttl"),

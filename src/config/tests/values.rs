@@ -9,6 +9,25 @@ fn empty_and_impossible_values_are_named() {
         (r#""auth_service": {"cluster": "a b"}"#, "auth_service.cluster"),
         (r#""auth_service": {"cluster": "c", "authority": ""}"#, "auth_service.authority"),
         (r#""auth_service": {"cluster": "c", "authority": "a\r\nb"}"#, "auth_service.authority"),
+        (r#""auth_service": {"cluster": "outbound|8080||"}"#, "auth_service.authority"),
+        (r#""auth_service": {"cluster": "outbound|8080||*.example.com"}"#, "auth_service.authority"),
+        (r#""auth_service": {"cluster": "inbound|8080||"}"#, "auth_service.authority"),
+        (r#""auth_service": {"cluster": "outbound|x||auth"}"#, "auth_service.authority"),
+        (r#""auth_service": {"cluster": "outbound|80||auth|"}"#, "auth_service.authority"),
+        (r#""auth_service": {"cluster": "httproute/ns/auth/rule/0"}"#, "auth_service.authority"),
+        (r#""auth_service": {"cluster": "--"}"#, "auth_service.authority"),
+        (r#""auth_service": {"cluster": "c", "authority": "outbound|80||auth"}"#, "auth_service.authority"),
+        (r#""auth_service": {"cluster": "c", "authority": "http://auth"}"#, "auth_service.authority"),
+        (r#""auth_service": {"cluster": "c", "authority": "auth/"}"#, "auth_service.authority"),
+        (r#""auth_service": {"cluster": "c", "authority": "u@auth"}"#, "auth_service.authority"),
+        (r#""auth_service": {"cluster": "c", "authority": "auth:"}"#, "auth_service.authority"),
+        (r#""auth_service": {"cluster": "c", "authority": "auth:65536"}"#, "auth_service.authority"),
+        (r#""auth_service": {"cluster": "c", "authority": "auth:+80"}"#, "auth_service.authority"),
+        (r#""auth_service": {"cluster": "c", "authority": ":80"}"#, "auth_service.authority"),
+        (r#""auth_service": {"cluster": "c", "authority": "::1"}"#, "auth_service.authority"),
+        (r#""auth_service": {"cluster": "c", "authority": "[::1"}"#, "auth_service.authority"),
+        (r#""auth_service": {"cluster": "c", "authority": "[::1]80"}"#, "auth_service.authority"),
+        (r#""auth_service": {"cluster": "c", "authority": "[auth]"}"#, "auth_service.authority"),
         (r#""auth_service": {"cluster": "c", "verify_path": ""}"#, "auth_service.verify_path"),
         (r#""auth_service": {"cluster": "c", "verify_path": "verify"}"#, "auth_service.verify_path"),
         (r#""auth_service": {"cluster": "c", "verify_path": "/a b"}"#, "auth_service.verify_path"),
@@ -120,11 +139,37 @@ fn identity_headers_have_usable_names_and_known_claims() {
         (r#""identity_headers": {"Cookie": "jti"}"#, "identity_headers.Cookie"),
         (r#""identity_headers": {"X-Forwarded-For": "jti"}"#, "identity_headers.X-Forwarded-For"),
         (r#""identity_headers": {"X-Envoy-Original-Path": "jti"}"#, "identity_headers.X-Envoy-Original-Path"),
+        (r#""identity_headers": {"X.Forwarded_Host": "jti"}"#, "identity_headers.X.Forwarded_Host"),
+        (r#""identity_headers": {"X-Forwarded-Port": "jti"}"#, "identity_headers.X-Forwarded-Port"),
+        (r#""identity_headers": {"X-Forwarded-Proto": "jti"}"#, "identity_headers.X-Forwarded-Proto"),
+        (r#""identity_headers": {"X-Forwarded-Client-Cert": "jti"}"#, "identity_headers.X-Forwarded-Client-Cert"),
+        (
+            r#""identity_headers": {"X-Forwarded-Tls-Client-Cert": "jti"}"#,
+            "identity_headers.X-Forwarded-Tls-Client-Cert",
+        ),
+        (r#""identity_headers": {"x.envoy.attempt": "jti"}"#, "identity_headers.x.envoy.attempt"),
     ]);
     for twins in
-        [r#""X-A": "jti", "x-a": "jti""#, r#""X-A": "jti", "X_A": "email""#, r#""X-User-Id": null, "x_user_id": "jti""#]
+        [r#""X-A": "jti", "x-a": "jti""#, r#""X-A": "jti", "X_A": "email""#, r#""X-User-Id": null, "x!user_id": "jti""#]
     {
         let error = refused(&format!(r#""identity_headers": {{{twins}}}"#));
         assert!(error.path.starts_with("identity_headers.") && error.problem.contains("twice"), "{twins}: {error}");
     }
+}
+
+#[test]
+fn headers_that_a_request_needs_are_not_stripped() {
+    for name in
+        ["Host", "AUTHORIZATION", "cookie", "Content-Length", "Transfer_Encoding", "Connection", "TE", "Upgrade"]
+    {
+        let error = refused(&format!(r#""strip_headers": ["X-A", "{name}"]"#));
+        assert_eq!(error.path, "strip_headers[1]", "{name}: {error}");
+    }
+    assert_paths(&[
+        (r#""strip_headers": [""]"#, "strip_headers[0]"),
+        (r#""strip_headers": [":path"]"#, "strip_headers[0]"),
+        (r#""strip_headers": ["X A"]"#, "strip_headers[0]"),
+        (r#""strip_headers": ["X-\u00e9"]"#, "strip_headers[0]"),
+        (r#""strip_headers": ["X-A", "X-B", "x.a"]"#, "strip_headers[2]"),
+    ]);
 }

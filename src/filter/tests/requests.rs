@@ -53,9 +53,9 @@ fn identity_headers_are_stripped_whatever_the_step_is() {
     }));
     for path in ["/public", "/private", "/a%2e"] {
         let headers =
-            head(&[(":path", path), ("x-uid", "1"), ("x_uid", "1"), ("x-is_admin", "true"), ("x-user-id", "1")]);
+            head(&[(":path", path), ("x-uid", "1"), ("x_uid", "1"), ("x-is_admin", "true"), ("x.user.id", "1")]);
         let reception = world.workers[0].on_request(900, &RequestHead { headers: &headers }, world.now, &world.process);
-        assert_eq!(reception.strip, ["x-uid", "x_uid", "x-is_admin"], "{path}: {:?}", reception.step);
+        assert_eq!(reception.strip, ["x-uid", "x_uid", "x-is_admin", "x.user.id"], "{path}: {:?}", reception.step);
     }
 }
 

@@ -89,7 +89,8 @@ fn same(one: &Result<Config, ConfigError>, other: &Result<Config, ConfigError>) 
 fn shape(config: &Config) -> String {
     let mut headers: Vec<String> = config.identity_headers.iter().map(|header| format!("{header:?}")).collect();
     headers.sort();
-    format!("{config:?}").replace(&format!("{:?}", config.identity_headers), &headers.concat())
+    let text = format!("{config:?}").replace(&format!("{:?}", config.stripped_headers), "");
+    text.replace(&format!("{:?}", config.identity_headers), &headers.concat())
 }
 
 /// Gives one value of an accepted configuration another type, or one object a key too many.
@@ -169,14 +170,27 @@ fn in_bounds(config: &Config) {
     assert!(!config.realm.is_empty() && config.realm.bytes().all(|byte| (b' '..0x7f).contains(&byte)));
     assert!(!config.realm.contains(['"', '\\']), "a realm that ends its own quotes");
     assert!(config.cors_origins.iter().all(|origin| origin != "*" && origin.bytes().all(|byte| byte > b' ')));
-    let names: Vec<String> = config.identity_headers.iter().map(|header| header.name.replace('_', "-")).collect();
+    for name in ["x-user-id", "x-client-id", "x-user-email", "x-user-type", "x-is-admin"] {
+        assert!(config.stripped_headers.covers(name.as_bytes()), "{name} is left to clients");
+    }
+    for name in ["authorization", "host", "cookie", "content-length", "transfer-encoding", "te", "connection", ":path"]
+    {
+        assert!(!config.stripped_headers.covers(name.as_bytes()), "{name} is stripped");
+    }
+    let names: Vec<String> = config.identity_headers.iter().map(|header| folded(&header.name)).collect();
     for (index, name) in names.iter().enumerate() {
         assert!(!names[..index].contains(name), "{name} is set twice");
         assert!(name.bytes().all(|byte| byte > b' ' && byte < 0x7f && !byte.is_ascii_uppercase()), "{name:?}");
+        assert!(config.stripped_headers.covers(name.as_bytes()), "{name} is left to clients");
         for reserved in ["authorization", "host", "cookie", "content-length", "transfer-encoding", "te", "connection"] {
             assert_ne!(name, reserved);
         }
     }
+}
+
+/// As servers fold the names of headers.
+fn folded(name: &str) -> String {
+    name.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-")
 }
 
 /// A filter works by it: without a credential, nothing but a public rule lets a request in.

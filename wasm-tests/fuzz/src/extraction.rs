@@ -13,10 +13,14 @@ use regex::bytes::Regex;
 /// One scheme, one space, one token of visible ASCII without a comma.
 static GRAMMAR: LazyLock<Regex> = LazyLock::new(|| regex(r"\A(?<scheme>[A-Za-z0-9-]+) (?<token>[!-+\--~]+)\z"));
 static JWT: LazyLock<Regex> = LazyLock::new(|| regex(r"\A[^.]*\.[^.]*\.[^.]*\z"));
-/// As the contract has it, the number not longer than that of a 64-bit row.
-static API_TOKEN: LazyLock<Regex> = LazyLock::new(|| regex(r"\A[0-9]{1,20}\$[0-9a-z]{128}\z"));
-static STRIPPED: LazyLock<Regex> =
-    LazyLock::new(|| regex(r"\A(?i:x[-_]user[-_]id|x[-_]client[-_]id|x[-_]user[-_]type|x[-_]is[-_]admin|x[-_]team)\z"));
+/// With any number, in any spelling.
+static API_TOKEN: LazyLock<Regex> = LazyLock::new(|| regex(r"\A(?<number>[0-9]+)\$[0-9a-z]{128}\z"));
+static CANONICAL: LazyLock<Regex> = LazyLock::new(|| regex(r"\A(?:0|[1-9][0-9]{0,18})\z"));
+/// As servers fold names, `-` stands for every byte but letters and digits.
+static STRIPPED: LazyLock<Regex> = LazyLock::new(|| {
+    let names = "x-user-id|x-client-id|x-user-email|x-user-type|x-is-admin|x-team|x-remote-user";
+    regex(&format!(r"\A(?i:{})\z", names.replace('-', "[^a-z0-9]")))
+});
 
 fn regex(text: &str) -> Regex {
     regex::bytes::RegexBuilder::new(text).unicode(false).dot_matches_new_line(true).build().expect("a regex")
@@ -60,6 +64,7 @@ fn config(types: usize) -> Config {
         "auth_service": {"cluster": "auth"},
         "api_token": {"header_types": types},
         "identity_headers": {"X-User-Email": null, "X_Team": "user_groups"},
+        "strip_headers": ["X.Remote.User"],
     });
     Config::from_bytes(json.to_string().as_bytes()).expect("a configuration")
 }
@@ -69,7 +74,7 @@ fn check(headers: &[(String, Vec<u8>)], types: usize, config: &Config) {
     let found = extract(&head, &config.api_token);
     assert_eq!(found, expected(headers, types), "what is extracted");
 
-    let stripped = headers_to_strip(&head, &config.identity_headers);
+    let stripped = headers_to_strip(&head, &config.stripped_headers);
     let expected: Vec<&str> =
         headers.iter().map(|(name, _)| name.as_str()).filter(|name| STRIPPED.is_match(name.as_bytes())).collect();
     assert_eq!(stripped, expected, "what is stripped");
@@ -88,7 +93,13 @@ fn expected(headers: &[(String, Vec<u8>)], types: usize) -> Result<Credential<'_
     let (takes_api_tokens, takes_others) = (types & 1 != 0, types & 4 != 0);
     let code = match parts["scheme"].to_ascii_lowercase().as_slice() {
         b"bearer" if JWT.is_match(token) => return Ok(Credential::Jwt(token)),
-        b"apikey" if takes_api_tokens && API_TOKEN.is_match(token) => return Ok(Credential::ApiToken(ascii(token))),
+        b"apikey" if takes_api_tokens && API_TOKEN.is_match(token) => {
+            let number = ascii(&API_TOKEN.captures(token).expect("a match")["number"]).to_owned();
+            // Nineteen digits compare as numbers do.
+            let fits = number.len() < 19 || number.as_str() <= "9223372036854775807";
+            let is_token = CANONICAL.is_match(number.as_bytes()) && fits;
+            return if is_token { Ok(Credential::ApiToken(ascii(token))) } else { Err(Code::TokenMalformed) };
+        }
         b"bearer" => Code::TokenMalformed,
         b"apikey" if takes_api_tokens => Code::TokenMalformed,
         _ => Code::UnsupportedScheme,

@@ -67,7 +67,7 @@ const ONE: &str = "contract section 2: one credential, and no comma-joined pair"
 const LEFT_OUT: &str = "Envoy 1.40 joins the lines before any filter runs, and leaves out an empty one";
 const NOT_MISSING: &str = "CVE-2021-21378: an invalid credential is not a missing one";
 const SCHEME: &str = "contract section 2: none of the known shapes";
-const API_TOKEN: &str = "contract section 1: ^[0-9]+\\$[0-9a-z]{128}$";
+const API_TOKEN: &str = "contract section 1: ^(0|[1-9][0-9]{0,18})\\$[0-9a-z]{128}$";
 const ELSEWHERE: &str = "contract section 3: credentials are read from Authorization alone";
 const TARGET: &str = "CVE-2026-40575: only :path, :method and :authority decide";
 
@@ -270,7 +270,7 @@ fn api_tokens() -> Vec<Value3> {
                 .as_bytes()
         };
     }
-    let refused: [&[u8]; 25] = [
+    let refused: [&[u8]; 29] = [
         b"APIKey 1",
         b"APIKey 1$",
         b"APIKey $",
@@ -296,13 +296,17 @@ fn api_tokens() -> Vec<Value3> {
         secret!("APIKey '1'$", "abcdefghijklmnop", ""),
         secret!("Bearer 1$", "abcdefghijklmnop", ""),
         secret!("APIKey 1%24", "abcdefghijklmnop", ""),
+        secret!("APIKey 00$", "0123456789012345", ""),
+        secret!("APIKey 00999999$", "abcdefghijklmnop", ""),
+        secret!("APIKey 9223372036854775808$", "abcdefghijklmnop", ""),
+        secret!("APIKey 10000000000000000001$", "abcdefghijklmnop", ""),
     ];
     let not_ascii = |value: &[u8]| if value.is_ascii() { NO_TOKEN } else { MALFORMED };
     let mut values: Vec<Value3> = refused.into_iter().map(|value| (value, not_ascii(value), API_TOKEN)).collect();
     let unknown: [&[u8]; 3] = [
         secret!("APIKey 999999$", "abcdefghijklmnop", ""),
         secret!("APIKey 0$", "0123456789012345", ""),
-        secret!("APIKey 00999999$", "abcdefghijklmnop", ""),
+        secret!("APIKey 9223372036854775807$", "abcdefghijklmnop", ""),
     ];
     values.extend(
         unknown.into_iter().map(|value| (value, Verdict::Deny("token_rejected"), "the service doesn't know it")),

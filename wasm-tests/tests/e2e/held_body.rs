@@ -90,12 +90,14 @@ async fn identity_headers_are_stripped_from_trailers_too() {
         let path = if credential.starts_with('X') { "/public/page" } else { "/orders" };
         let request = format!(
             "POST {path} HTTP/1.1\r\nHost: a\r\n{credential}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n\
-            4\r\nbody\r\n0\r\nX-User-Id: 666\r\nx_is-admin: true\r\nend: 1\r\n\r\n"
+            4\r\nbody\r\n0\r\nX-User-Id: 666\r\nx_is-admin: true\r\nx.user!type: x\r\n\
+            AUTHORIZATION: Bearer forged\r\nX-Authorization: 2\r\nend: 1\r\n\r\n"
         );
         let answer = in_parts(&stack, &[request.as_bytes()]).await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         let seen = told.recv().await.unwrap().to_ascii_lowercase();
         assert!(seen.contains("end: 1"), "no trailers arrived: {seen}");
-        assert!(!seen.contains("666") && !seen.contains("x_is-admin"), "{seen}");
+        assert!(!seen.contains("666") && !seen.contains("x_is-admin") && !seen.contains("x.user!type"), "{seen}");
+        assert!(!seen.contains("forged") && seen.contains("x-authorization"), "{seen}");
     }
 }

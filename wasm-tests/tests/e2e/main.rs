@@ -4,6 +4,7 @@
 //! Envoy's files and prints its log.
 
 mod callout_bytes;
+mod callout_heads;
 mod cold_start;
 mod configuration_forms;
 mod configuration_update;
