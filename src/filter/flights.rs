@@ -86,7 +86,8 @@ impl Flight {
 #[derive(Debug)]
 pub(super) struct Finished {
     pub(super) question: Question,
-    began: UnixTime,
+    /// When the callout was sent that brought this.
+    asked: UnixTime,
     finding: Finding,
 }
 
@@ -271,12 +272,19 @@ impl Filter {
         };
         let finding = match finding {
             Ok(Ok(identity)) => {
-                let (kind, began) = (flight.question.kind, flight.began);
+                let (kind, asked) = (flight.question.kind, flight.asked);
                 let identity = identity.by_service(&flight.question.own);
-                let kept = self.cache.store(key, kind, identity, began, now, host);
+                let kept = self.cache.store(key, kind, identity, asked, now, host);
                 kept.map_or(Finding::Refused(Code::TokenRejected), Finding::Identity)
             }
-            Ok(Err(finding)) => finding,
+            Ok(Err(finding)) => {
+                if let Finding::Refused(code) = finding {
+                    let (question, is_401) = (&flight.question, code.status() == 401);
+                    let expires = question.own.exp.map(UnixTime::from_secs);
+                    self.cache.refuse((key, question.kind), is_401, expires, (flight.asked, now), host);
+                }
+                finding
+            }
             Err(outage)
                 if outage != Outage::Overflow
                     && flight.wants_retry()
@@ -304,11 +312,6 @@ impl Filter {
             return;
         };
         let Flight { question, streams, began, asked, retries, has_lease, .. } = flight;
-        if let Finding::Refused(code) = finding {
-            let is_401 = code.status() == 401;
-            let expires = question.own.exp.map(UnixTime::from_secs);
-            self.cache.refuse((key, question.kind), is_401, expires, (asked, now), host);
-        }
         if has_lease {
             match finding {
                 Finding::Outage { is_down: true } => self.cache.leases.fail(key, began, now, retries == 0, host),
@@ -319,7 +322,7 @@ impl Filter {
             // Nobody waits for the key; but who asks again will need it.
             self.fetch_key(Reason::SignatureFailed, now, host);
         }
-        self.take_turns(key, streams, Finished { question, began, finding });
+        self.take_turns(key, streams, Finished { question, asked, finding });
     }
 
     fn take_turns(&mut self, key: &Digest, streams: Vec<StreamId>, finished: Finished) {
@@ -342,10 +345,11 @@ impl Filter {
         for _ in 0..self.flights.elsewhere.len().min(LOOKS) {
             let Some(key) = self.flights.elsewhere.pop_front() else { return };
             let Some(flight) = self.flights.by_key.get(&key) else { continue };
-            let (kind, mut began, mut is_alone) = (flight.question.kind, flight.began, false);
+            let (kind, began, mut is_alone) = (flight.question.kind, flight.began, false);
+            let mut asked = began;
             let finding = match self.cache.look_up(&key, kind, now, host) {
                 Lookup::Fresh(entry) => {
-                    began = entry.verified;
+                    asked = entry.verified;
                     Some(Finding::Identity(Rc::clone(&entry.identity)))
                 }
                 Lookup::Refused => Some(Finding::Refused(Code::TokenRejected)),
@@ -369,12 +373,12 @@ impl Filter {
             };
             let Some(Flight { question, streams, .. }) = self.flights.remove(&key) else { continue };
             match finding {
-                Some(finding) => self.take_turns(&key, streams, Finished { question, began, finding }),
+                Some(finding) => self.take_turns(&key, streams, Finished { question, asked, finding }),
                 None if streams.is_empty() => {}
                 None => {
                     if let Err(lack) = self.begin(key, question.clone(), streams.clone(), is_alone, now, host) {
                         let finding = Finding::Outage { is_down: matches!(lack, Lack::Service { .. }) };
-                        self.take_turns(&key, streams, Finished { question, began, finding });
+                        self.take_turns(&key, streams, Finished { question, asked, finding });
                     }
                 }
             }
@@ -443,7 +447,7 @@ impl Filter {
         let identity = identity.by_service(&ticket.own);
         match self.ask_again(stream, identity.claims(), finished, ticket, now, host) {
             Some(progress) => progress,
-            None => self.let_in(identity, Presenter::Service, ticket, finished.began, now, host),
+            None => self.let_in(identity, Presenter::Service, ticket, finished.asked, now, host),
         }
     }
 
@@ -459,8 +463,8 @@ impl Filter {
         host: &impl Host,
     ) -> Option<Result<Progress, Denial>> {
         let key = ticket.key?;
-        let is_void = self.is_purged(claims, finished.began, now, host)
-            || self.cache.is_refused_since(&key, ticket.kind, finished.began, now, host);
+        let is_void = self.is_purged(claims, finished.asked, now, host)
+            || self.cache.is_refused_since(&key, ticket.kind, finished.asked, now, host);
         is_void.then(|| self.ask(stream, key, finished.question.clone(), ticket, now, host))
     }
 

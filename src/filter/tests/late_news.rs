@@ -146,6 +146,50 @@ fn a_401_counts_from_when_its_own_callout_was_sent() {
 }
 
 #[test]
+fn a_200_counts_from_when_its_own_callout_was_sent() {
+    let mut world = with_key(2, json!({}));
+    let yes = world.verify.clone();
+    let one = world.send(&api_token());
+    // The row of leases had no room.
+    for (row, _) in world.process.stored(".l.") {
+        world.process.set_shared_data(&row, &[], Write::Always).unwrap();
+    }
+    world.pass(SECOND / 2);
+    let other = world.send_to(1, &api_token());
+    let [first, second] = &questions(&world)[..] else { panic!("two questions") };
+    world.answer(second, &no());
+    assert_eq!(code_of(&world, other), "token_rejected");
+    world.pass(SECOND / 2);
+    world.answer(first, &down());
+    world.pass(SECOND / 2);
+    // The retry, which was sent half a second after the other's question was answered.
+    answer_question(&mut world, &yes);
+    assert_eq!(code_of(&world, one), "");
+    for worker in [0, 1] {
+        assert_eq!(at_once(&mut world, worker, &api_token()), "", "worker {worker}");
+    }
+}
+
+#[test]
+fn a_200_that_comes_too_late_refuses_nobody_else() {
+    let mut world = with_key(2, json!({"cache": {"negative_ttl": "2s"}}));
+    let yes = world.verify.clone();
+    let late = world.send(&api_token());
+    for (row, _) in world.process.stored(".l.") {
+        world.process.set_shared_data(&row, &[], Write::Always).unwrap();
+    }
+    let other = world.send_to(1, &api_token());
+    let [first, second] = &questions(&world)[..] else { panic!("two questions") };
+    world.answer(second, &no());
+    assert_eq!(code_of(&world, other), "token_rejected");
+    world.pass(SECOND);
+    world.answer(first, &yes);
+    assert_eq!(code_of(&world, late), "token_rejected", "its callout isn't later than the one that brought the 401");
+    world.pass(SECOND + MOMENT);
+    assert_eq!(at_once(&mut world, 0, &api_token()), "waits", "the 401 has ended");
+}
+
+#[test]
 fn the_first_list_is_awaited_by_cached_jwts_too_where_the_feed_is_new() {
     let mut world = with_key(1, json!({}));
     assert_eq!(code(&mut world, 0, &bearer(&jwt(0))), "");

@@ -43,12 +43,25 @@ type Counted = HashMap<(Outcome, Option<Code>), u64>;
 /// # Panics
 /// If a promise is broken.
 pub fn outcomes(data: &[u8]) -> Outcomes {
-    Script::arbitrary(&mut Unstructured::new(data)).map_or_else(|_| Outcomes::new(), |script| play(&script))
+    Script::arbitrary(&mut Unstructured::new(data)).map_or_else(|_| Outcomes::new(), |script| play(&script, false))
 }
 
-fn play(script: &Script) -> Outcomes {
+/// Checks one input, and prints what happens, step by step.
+///
+/// # Panics
+/// If a promise is broken.
+pub fn trace(data: &[u8]) {
+    if let Ok(script) = Script::arbitrary(&mut Unstructured::new(data)) {
+        println!("{:?}", script.setup);
+        play(&script, true);
+    }
+}
+
+fn play(script: &Script, is_traced: bool) -> Outcomes {
     let mut machine = Machine::new(script.setup);
+    machine.is_traced = is_traced;
     for event in &script.events {
+        machine.trace(format_args!("{event:?}"));
         match event {
             Event::Request { worker, presented, place, is_grpc, is_preflight, address } => {
                 machine.request(*worker, presented, *place, (*is_grpc, *is_preflight), *address);

@@ -44,6 +44,7 @@ impl Machine {
             }
         };
         let Pending { worker, call, errand, .. } = pending;
+        self.trace(format_args!("    worker {worker} is answered {call:?}: {reply:?}"));
         self.workers[worker].on_answer(call, answer, self.now, &self.host);
         self.answered.push((worker, call));
         self.carry_out(worker, Cause::Answer(errand), again);
@@ -51,7 +52,7 @@ impl Machine {
 
     /// The answer about a credential.
     fn verdict(&mut self, worker: usize, question: Question, reply: &Reply) -> Answer {
-        let Question { credential, began, epoch, .. } = question;
+        let Question { credential, asked, epoch, .. } = question;
         let client = FIRST_ANSWER + self.vouchings.len();
         let about = (&self.credentials[credential], Self::user(credential), client);
         let (answer, meaning) = credentials::verify_answer(reply, self.setup, about, self.serves, self.now);
@@ -62,9 +63,9 @@ impl Machine {
         let is_down = matches!(meaning, Meaning::Nothing { is_down: true }) && !is_overflow;
         self.is_verdict = !matches!(meaning, Meaning::Nothing { .. });
         match meaning {
-            Meaning::Identity(what) => self.vouchings.push(Vouching { credential, worker, what, began, delivered }),
+            Meaning::Identity(what) => self.vouchings.push(Vouching { credential, worker, what, asked, delivered }),
             Meaning::Refused { is_401 } => {
-                self.refusals.push(Refusal { credential, worker, is_401, began, delivered });
+                self.refusals.push(Refusal { credential, worker, is_401, asked, delivered });
             }
             Meaning::Nothing { .. } => drop(self.outages.insert(credential, delivered.step)),
         }
@@ -113,6 +114,7 @@ impl Machine {
             match action {
                 Action::Resolve { stream, resolution } => self.resolved(worker, stream, &resolution),
                 Action::Callout { call, request } => {
+                    self.trace(format_args!("    worker {worker} asks {call:?}: {request:?}"));
                     let errand = self.errand(worker, &request, cause, &mut again);
                     let deadline = self.elapsed + self.setup.timeout();
                     self.pending.push(Pending { worker, call, errand, deadline });
@@ -187,7 +189,7 @@ impl Machine {
             {
                 assert!(question.attempt <= self.setup.retries(), "asked too often: {question:?}");
                 assert!(!question.is_probe && self.breaker.is_closed(), "the service is down: {question:?}");
-                return Question { attempt: question.attempt + 1, ..question };
+                return Question { attempt: question.attempt + 1, asked: self.moment(), ..question };
             }
             Cause::Request(stream) => assert_eq!(self.streams[stream as usize].credential, Some(credential)),
             // An answer that was purged before it came, or another worker that came to nothing.
@@ -200,7 +202,8 @@ impl Machine {
             }
         }
         let (epoch, is_probe) = self.breaker.admit(self.now);
-        Question { credential, began: self.moment(), attempt: 1, is_probe, epoch }
+        let began = self.moment();
+        Question { credential, began, asked: began, attempt: 1, is_probe, epoch }
     }
 
     /// Between two fetches lies the configured interval, whichever workers begin them.

@@ -97,7 +97,7 @@ fn is_justified(machine: &Machine, stream: &Stream, code: &str) -> bool {
                     || refusal.delivered.step >= stream.arrived.step);
             let is_told = refusal.is_401 && (is_kept || is_answer(stream, refusal));
             // Of a clock that was set back since nobody knows how long ago it was.
-            is_told || overtakes(machine, stream, refusal) || !machine.is_steady_since(&refusal.delivered)
+            is_told || overtakes(machine, stream, refusal) || !machine.is_steady_since(&refusal.asked)
         }),
         "forbidden_by_service" => refusals.any(|refusal| !refusal.is_401 && is_answer(stream, refusal)),
         "too_many_failures" => is_locked(machine, stream),
@@ -116,14 +116,14 @@ fn is_answer(stream: &Stream, refusal: &Refusal) -> bool {
     refusal.worker == stream.worker && refusal.delivered.step >= stream.arrived.step
 }
 
-/// Whether an answer that the request waited for, or that counts as a 401 yet, was a yes to an earlier question than
-/// this no, which counts from its last callout.
+/// Whether the request waited for a yes, or a yes still counts as a 401, whose callout was sent no later than the one
+/// that brought this refusal.
 fn overtakes(machine: &Machine, stream: &Stream, refusal: &Refusal) -> bool {
     machine.vouchings.iter().any(|vouching| {
         vouching.credential == refusal.credential
             && (vouching.delivered.step >= stream.arrived.step
                 || machine.now < vouching.delivered.wall.after(machine.setup.cache().1))
-            && vouching.began.wall <= refusal.began.wall.max(refusal.delivered.wall)
+            && vouching.asked.wall <= refusal.asked.wall
     })
 }
 

@@ -69,47 +69,52 @@ fn by_signature(machine: &Machine, stream: &Stream, credential: usize, own: &Vou
     assert!(is_without_service(machine, stream), "the service was to verify {own:?}");
     let refused = machine.refusals.iter().filter(|refusal| {
         refusal.credential == credential
-            && machine.is_steady_since(&refusal.began)
+            && machine.is_steady_since(&refusal.asked)
             // While it waits for the key others may ask again.
             && (machine.setup.is_pinned() || refusal.delivered.step < stream.arrived.step)
     });
     for refusal in refused {
         let since =
-            |vouching: &&Vouching| vouching.credential == credential && vouching.began.step > refusal.began.step;
+            |vouching: &&Vouching| vouching.credential == credential && vouching.asked.step > refusal.asked.step;
         assert!(machine.vouchings.iter().any(|it| since(&it)), "let in by its signature after {refusal:?}");
     }
 }
 
 /// By an answer of the service: one that came while the request waited, or one that is known and stands.
 fn by_service(machine: &Machine, stream: &Stream, client: usize, vouching: &Vouching) {
-    let Vouching { credential, what, began, delivered, .. } = vouching;
+    let Vouching { credential, what, asked, delivered, .. } = vouching;
     let credential = &machine.credentials[*credential];
     assert!(credential.kind != Kind::Jwt || machine.setup.is_remote(stream.place), "a signature was to be verified");
     let is_own = delivered.step >= stream.arrived.step;
     if !is_own {
         assert!(!machine.setup.is_cache_off(), "nothing is to be kept");
         let (ttl, _, stale) = machine.setup.cache();
-        assert!(!has_passed(machine.now, ttl + stale, began.wall), "let in by a verdict that has ended: {vouching:?}");
-        if has_passed(machine.now, ttl, began.wall) {
+        assert!(!has_passed(machine.now, ttl + stale, asked.wall), "let in by a verdict that has ended: {vouching:?}");
+        if has_passed(machine.now, ttl, asked.wall) {
             assert!(is_without_service(machine, stream), "let in by a stale verdict: {vouching:?}");
         }
     }
-    if !machine.is_steady_since(began) {
+    if !machine.is_steady_since(asked) {
         return;
     }
     let setup = machine.setup;
     for refusal in machine.refusals.iter().filter(|refusal| refusal.credential == vouching.credential) {
-        let is_later = refusal.began.step >= began.step;
+        let is_later = refusal.asked.step >= asked.step;
         // Without a cache nobody remembers it, and what comes while an answer is being verified may be too late.
         let is_heard = refusal.delivered.step < delivered.step || !setup.answers_in_jwts();
         // By a clock that was set forward it was so long ago that no older verdict could be left.
         let (ttl, negative, stale) = setup.cache();
         let is_over = has_passed(machine.now, negative.max(ttl + stale), refusal.delivered.wall);
         let is_known = !is_own || (is_heard && !setup.is_cache_off() && !is_over);
-        assert!(!is_later || !is_known, "let in by {vouching:?} after {refusal:?}");
+        let is_withdrawn = machine.vouchings.iter().any(|other| {
+            other.credential == vouching.credential
+                && other.asked.step > refusal.asked.step
+                && other.delivered.step > refusal.delivered.step
+        });
+        assert!(!is_later || !is_known || is_withdrawn, "let in by {vouching:?} after {refusal:?}");
     }
     for purge in machine.feed.purges(what.user, client, credential.token_id) {
-        let is_later = purge.step >= began.step;
+        let is_later = purge.step >= asked.step;
         // Without a cache there is nothing to forget, and after a purge of a time to come nobody asks again.
         let is_exempt = is_own && (setup.answers_in_jwts() || setup.is_cache_off() || machine.setbacks > 0);
         assert!(!is_later || is_exempt, "let in by {vouching:?} after a purge at {purge:?}");
@@ -144,10 +149,10 @@ pub(super) fn is_known(machine: &Machine, stream: &Stream, life: Duration) -> bo
         return false;
     }
     let own = machine.vouchings.iter().filter(|vouching| vouching.credential == number);
-    let Some(Vouching { worker, what, began, delivered, .. }) = own.max_by_key(|vouching| vouching.began.step) else {
+    let Some(Vouching { worker, what, asked, delivered, .. }) = own.max_by_key(|vouching| vouching.asked.step) else {
         return false;
     };
-    let client = FIRST_ANSWER + machine.vouchings.iter().position(|it| it.began.step == began.step).unwrap_or(0);
+    let client = FIRST_ANSWER + machine.vouchings.iter().position(|it| it.asked.step == asked.step).unwrap_or(0);
     *worker == stream.worker
         && delivered.step > machine.born[*worker].step
         && delivered.step < stream.arrived.step
@@ -155,11 +160,11 @@ pub(super) fn is_known(machine: &Machine, stream: &Stream, life: Duration) -> bo
         && !what.has_expired(machine.now, setup)
         && !credential.own.as_ref().is_some_and(|own| own.has_expired(machine.now, setup))
         && !what.is_early(machine.now, setup)
-        && !has_passed(machine.now, life, began.wall)
+        && !has_passed(machine.now, life, asked.wall)
         && !machine.feed.is_revoked(what, true)
         && machine.feed.purges(what.user, client, credential.token_id).next().is_none()
         && !machine.refusals.iter().any(|refusal| {
-            let is_later = refusal.delivered.step > began.step || refusal.began.wall >= began.wall;
+            let is_later = refusal.delivered.step > asked.step || refusal.asked.wall >= asked.wall;
             refusal.credential == number && is_later
         })
 }

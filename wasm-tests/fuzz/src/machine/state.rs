@@ -55,7 +55,9 @@ pub(super) struct Stream {
 pub(super) struct Question {
     pub(super) credential: usize,
     pub(super) began: Moment,
-    /// The last callout of how many.
+    /// When its last callout was sent.
+    pub(super) asked: Moment,
+    /// How many callouts that makes.
     pub(super) attempt: u32,
     pub(super) is_probe: bool,
     /// Of the breaker.
@@ -113,7 +115,8 @@ pub(super) struct Vouching {
     pub(super) credential: usize,
     pub(super) worker: usize,
     pub(super) what: Vouched,
-    pub(super) began: Moment,
+    /// When the callout was sent that brought it: its age counts from then.
+    pub(super) asked: Moment,
     pub(super) delivered: Moment,
 }
 
@@ -123,7 +126,8 @@ pub(super) struct Refusal {
     pub(super) credential: usize,
     pub(super) worker: usize,
     pub(super) is_401: bool,
-    pub(super) began: Moment,
+    /// When the callout was sent that brought it: older verdicts end by it.
+    pub(super) asked: Moment,
     pub(super) delivered: Moment,
 }
 

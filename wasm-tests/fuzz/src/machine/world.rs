@@ -68,6 +68,8 @@ pub(super) struct Machine {
     pub(super) serves: usize,
     lost_calls: i64,
     counted: Counted,
+    /// Whether what happens is printed.
+    pub(super) is_traced: bool,
 }
 
 impl Machine {
@@ -113,6 +115,7 @@ impl Machine {
             serves: 0,
             lost_calls: 0,
             counted: HashMap::new(),
+            is_traced: false,
         };
         // Nothing is swept at the beginning: that takes longer than all the rest.
         let swept = format!("{}sweep", authgate::cache::prefix(&machine.config));
@@ -123,6 +126,14 @@ impl Machine {
             machine.issue(slot, usize::from(slot == 4), if slot == 3 { Flaw::Short } else { Flaw::None });
         }
         machine
+    }
+
+    /// Prints what happens, with the time and the step.
+    pub(super) fn trace(&self, what: std::fmt::Arguments<'_>) {
+        if self.is_traced {
+            let elapsed = i128::from(self.now.as_nanos()) - i128::from(BEGIN) * 1_000_000_000;
+            println!("{:>10} ms, step {:>3}: {what}", elapsed / 1_000_000, self.step);
+        }
     }
 
     /// A moment that comes after all others.
@@ -348,6 +359,7 @@ impl Machine {
     }
 
     pub(super) fn resolved(&mut self, worker: usize, number: StreamId, resolution: &Resolution) {
+        self.trace(format_args!("    stream {number} at {worker}: {resolution:?}"));
         let stream = &self.streams[number as usize];
         assert_eq!((stream.worker, stream.state), (worker, State::Waiting), "{number} is resolved: {resolution:?}");
         let counted = match resolution {
