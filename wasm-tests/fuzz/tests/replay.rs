@@ -24,7 +24,7 @@ fn every_target_holds_on_its_corpus() {
 fn every_target_holds_on_mutations_of_its_corpus() {
     for target in TARGETS {
         let inputs: Vec<Vec<u8>> = corpus::inputs(target.name).into_iter().map(|(_, input)| input).collect();
-        let mut mutator = mutation::Mutator::new(&inputs);
+        let mut mutator = mutation::Mutator::new(&inputs, mutation::SEED);
         for _ in 0..MUTATIONS {
             let input = mutator.next_input();
             println!("{}: {}", target.name, input.escape_ascii());
