@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! on_request ──┬─► Step::Resolve   forward with a permit: public rule, identity of a JWT or of the cache; or deny
-//!              └─► Step::Wait ─┬─ Wait::Answer   the credential is with the service, for all who wait with it
+//!              └─► Step::Wait ─┬─ Wait::Share    until its client may ask one more ──► Answer, or Resolve(Deny)
+//!                              ├─ Wait::Answer   the credential is with the service, for all who wait with it
 //!                              │      │ 200 with claims ──► cache, policy ──► Resolve
 //!                              │      │ 401, 403 ─────────► Resolve(Deny)
 //!                              │      │ outage ───────────► once more, then what may stand in, or Deny 503
@@ -25,6 +26,7 @@
 mod flights;
 mod key_wait;
 mod outage;
+mod shares;
 mod upkeep;
 mod verification;
 
@@ -34,7 +36,7 @@ use std::time::Duration;
 
 use crate::breaker::{self, Breaker};
 use crate::cache::{self, Digest, Kind, VerificationCache};
-use crate::claims::{OwnClaims, TimeError};
+use crate::claims::TimeError;
 use crate::config::Config;
 use crate::decision::{self, Client, Code, Denial, Forward, Response};
 use crate::extractor::{self, RequestHead};
@@ -44,21 +46,29 @@ use crate::metrics::{Counter, Gauge, Outcome, Source};
 use crate::policy::Permit;
 use crate::public_key::store::KeyStore;
 use crate::revocation::feed::MAX_FEED_BODY;
-use crate::throttle::{Subject, Throttle};
+use crate::throttle::{Guess, Subject, Throttle};
 use crate::time::UnixTime;
 use flights::{Finished, Flights};
+pub use key_wait::MAX_WAITING_FOR_KEY;
 use key_wait::{KeyRoom, KeyWait};
-pub use key_wait::{MAX_WAITING_BYTES, MAX_WAITING_FOR_KEY};
+pub use shares::{ConnectionId, FIRST_QUESTIONS, MOST_QUESTIONS};
+use shares::{ShareWait, Shares};
 use upkeep::{Feed, Sweep};
 
 /// The most callouts that are under way at once, in one worker: those too whose client has left.
 pub const MAX_CALLOUTS: usize = 4096;
 
-/// The most bytes of credentials in callouts that are under way, in one worker.
+/// The most bytes of questions that are under way, or whose answers have yet to reach those who wait, in one worker.
 pub const MAX_CALLOUT_BYTES: usize = 16 * 1024 * 1024;
 
-/// The most requests that wait for the service's answers at once, in one worker.
+/// The most requests that wait at once, in one worker.
 pub const MAX_WAITING: usize = 16_384;
+
+/// The most bytes that they hold beside their questions: their tokens that wait for a key, and what is known of them.
+pub const MAX_WAITING_BYTES: usize = 16 * 1024 * 1024;
+
+/// What an entry of a map, and its like in the host's shell, takes beside its key and value: an estimate.
+const ENTRY_BYTES: usize = 64;
 
 /// The most requests that are ended in one go. Envoy sends the responses one inside the other, and some 300 of them
 /// exhaust the VM's stack; verifying their signatures would keep the worker's other clients waiting, too.
@@ -129,6 +139,21 @@ struct Waiting {
     wait: Wait,
 }
 
+impl Waiting {
+    /// What it takes up, as nearly as it can be told: but for a question that is put, and the answer, which it shares.
+    fn bytes(&self) -> usize {
+        let own = match &self.wait {
+            Wait::Answer(_) | Wait::Turn(_) => 0,
+            Wait::Share(wait) => wait.bytes(),
+            Wait::Key(wait) => wait.bytes(),
+        };
+        size_of::<(StreamId, Self)>()
+            + ENTRY_BYTES
+            + self.ticket.client.origin.as_ref().map_or(0, String::capacity)
+            + own
+    }
+}
+
 /// What has to be known of a request to end it.
 #[derive(Debug)]
 struct Ticket {
@@ -138,14 +163,18 @@ struct Ticket {
     kind: Kind,
     /// The credential, where its verdict may be kept.
     key: Option<Digest>,
-    /// What the credential says of itself, where the service is asked about it.
-    own: OwnClaims,
     /// Whose failure it counts as.
     subject: Option<Subject>,
+    /// Its question, counted as one that may turn out to be a failure, until it is put.
+    guess: Option<Guess>,
+    /// The connection that it came by, where it has to wait.
+    connection: Option<ConnectionId>,
 }
 
 #[derive(Debug)]
 enum Wait {
+    /// Until its question may be put.
+    Share(ShareWait),
     /// For the answer about this credential.
     Answer(Digest),
     /// For its turn: the answer is there.
@@ -181,6 +210,7 @@ pub struct Filter {
     throttle: Option<Throttle>,
     waiting: BTreeMap<StreamId, Waiting>,
     key_room: KeyRoom,
+    shares: Shares,
     flights: Flights,
     /// Whose answers are there, in the order of their turns.
     turns: VecDeque<StreamId>,
@@ -207,10 +237,12 @@ impl Filter {
             ),
             feed: config.revocation.as_ref().map(|settings| Feed::new(settings, &config, &prefix)),
             throttle: config.failed_auth_throttle.map(|throttle| {
-                Throttle::new(format!("{prefix}t."), throttle.attempts, throttle.window, throttle.lockout)
+                let longest = service.longest_callout() * 2;
+                Throttle::new(&format!("{prefix}t."), throttle.attempts, throttle.window, throttle.lockout, longest)
             }),
             waiting: BTreeMap::new(),
             key_room: KeyRoom::default(),
+            shares: Shares::default(),
             flights: Flights::default(),
             turns: VecDeque::new(),
             calls: BTreeMap::new(),
@@ -243,8 +275,9 @@ impl Filter {
             source: Source::None,
             kind: Kind::Other,
             key: None,
-            own: OwnClaims::default(),
             subject: None,
+            guess: None,
+            connection: None,
         };
         let progress = self.decide(stream, head, &mut ticket, now, host);
         let step = self.proceed(stream, ticket, progress, now, host).map_or(Step::Wait, Step::Resolve);
@@ -285,6 +318,7 @@ impl Filter {
         self.settle_elsewhere(now, host);
         self.settle_turns(now, host);
         self.settle_key_waits(now, host);
+        self.settle_shares(now, host);
     }
 
     /// The stream has ended, whether its client left or its response is complete.
@@ -293,7 +327,7 @@ impl Filter {
         self.actions.retain(|action| !matches!(action, Action::Resolve { stream: ended, .. } if *ended == stream));
         if let Some(Waiting { ticket, wait }) = self.take_waiting(stream) {
             if let Wait::Answer(key) = wait {
-                self.flights.leave(&key, stream);
+                self.leave_question(&key, stream);
             }
             host.count(Counter::Request { outcome: Outcome::Cancelled, source: ticket.source, reason: None });
         }
@@ -319,7 +353,13 @@ impl Filter {
     pub fn tick_period(&self) -> Duration {
         let turn = (!self.turns.is_empty()).then_some(Duration::from_millis(1));
         let idle = self.feed.as_ref().map_or(Duration::from_secs(1), Feed::tick_period);
-        let wishes = [turn, self.key_room.tick_period(), self.flights.tick_period(), self.sweep.tick_period()];
+        let wishes = [
+            turn,
+            self.key_room.tick_period(),
+            self.shares.tick_period(),
+            self.flights.tick_period(),
+            self.sweep.tick_period(),
+        ];
         wishes.into_iter().flatten().min().unwrap_or(idle).min(idle)
     }
 
@@ -331,6 +371,11 @@ impl Filter {
     /// How many callouts are under way.
     pub fn callouts_in_flight(&self) -> usize {
         self.calls.len()
+    }
+
+    #[cfg(test)]
+    fn holds_nothing(&self) -> bool {
+        self.shares.are_empty() && self.flights.are_empty()
     }
 
     fn call(&mut self, request: CalloutRequest, call: Call, host: &impl Host) {
@@ -378,17 +423,19 @@ impl Filter {
     }
 
     fn hold(&mut self, stream: StreamId, waiting: Waiting) {
-        if let Wait::Key(wait) = &waiting.wait {
-            self.key_room.enter(wait);
+        if matches!(waiting.wait, Wait::Key(_)) {
+            self.key_room.enter();
         }
+        self.shares.enter(stream, &waiting);
         self.waiting.insert(stream, waiting);
     }
 
     fn take_waiting(&mut self, stream: StreamId) -> Option<Waiting> {
         let waiting = self.waiting.remove(&stream)?;
-        if let Wait::Key(wait) = &waiting.wait {
-            self.key_room.leave(wait);
+        if matches!(waiting.wait, Wait::Key(_)) {
+            self.key_room.leave();
         }
+        self.shares.leave(stream, &waiting);
         Some(waiting)
     }
 

@@ -62,4 +62,8 @@ pub trait Host {
     /// The address and port of the request's client, as the host has it from the connection and from what it trusts:
     /// `192.0.2.1:4711`, `[2001:db8::1]:4711`. Only to be asked while a request is arriving.
     fn client_address(&self) -> Option<String>;
+
+    /// The number of the connection that the request came by: no other of this process has or had it. `None`: the host
+    /// doesn't tell. Only to be asked while a request is arriving.
+    fn connection(&self) -> Option<u64>;
 }

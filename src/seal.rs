@@ -144,6 +144,10 @@ impl<H: Host> Host for Sealed<H> {
     fn client_address(&self) -> Option<String> {
         self.host.client_address()
     }
+
+    fn connection(&self) -> Option<u64> {
+        self.host.connection()
+    }
 }
 
 #[cfg(test)]

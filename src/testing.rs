@@ -137,6 +137,10 @@ impl Host for BareHost {
     fn client_address(&self) -> Option<String> {
         None
     }
+
+    fn connection(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A host on which another worker acts between a worker's read and its write: so before each of the next ones, the last
@@ -189,5 +193,9 @@ impl<H: Host, F: Fn(&str) -> Result<(), Conflict>> Host for Overheard<'_, H, F> 
 
     fn client_address(&self) -> Option<String> {
         self.host.client_address()
+    }
+
+    fn connection(&self) -> Option<u64> {
+        self.host.connection()
     }
 }

@@ -2,13 +2,19 @@
 //! `too_many_failures`, section 4).
 //!
 //! An **address** that fails `attempts` times within `window`, which its first failure begins, is locked out for
-//! `lockout`. So is a **token id**, from whatever addresses its failures came; but that lock holds only for addresses
-//! which have failed themselves: who guesses a token's secret from many addresses gets one try from each, and the
-//! token's owner is not locked out. Where the address is unknown, the id alone counts.
+//! `lockout`. So is the **number** of an API token, from whatever addresses its failures came; but that lock holds only
+//! for addresses which have failed themselves: who guesses a token's secret from many addresses gets one try from each,
+//! and the token's owner is not locked out. Who has no address is never locked out, and locks nobody out.
+//!
+//! A question to the service may turn out to be a failure, so those under way count against `attempts` too
+//! ([`Throttle::begin`]). What is beyond that is not refused, it may wait: the answers decide.
 //!
 //! Workers share the records, which displace one another in rows of a fixed size: a flood of addresses costs no more
-//! than some 300 kB, and at the worst failures are forgotten and locks end early. Records name their subjects by hash
-//! alone.
+//! than a megabyte, and at the worst failures are forgotten and locks end early. Which records share a row is the
+//! process's secret, addresses displace no numbers, and the fewest failures go first. Records name their subjects by
+//! hash alone.
+
+mod record;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -16,8 +22,9 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use crate::host::Host;
-use crate::table::{self, Reader, Table, write_time, write_u64};
+use crate::table::Table;
 use crate::time::UnixTime;
+use record::{Record, UnderWay};
 
 const ROWS: u32 = 1024;
 
@@ -29,25 +36,24 @@ type Hash = [u8; 16];
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Subject {
-    address: Option<Hash>,
-    token: Option<Hash>,
+    address: Hash,
+    number: Option<Hash>,
 }
 
 impl Subject {
     /// - `address`: Envoy's `source.address`, `1.2.3.4:567` or `[2001:db8::1]:567`. The port doesn't count, an IPv6
     ///   address is taken by its /64, which is what one host gets (RFC 4291 section 2.5.4), and an IPv4-mapped one is
-    ///   IPv4. Anything else is no address.
-    /// - `token_id`: the number before the `$` of an API token; leading zeros don't count. Anything else is no id.
-    pub fn new(address: Option<&str>, token_id: Option<&str>) -> Self {
-        let address =
-            address.and_then(|text| text.parse::<SocketAddr>().ok()).map(|socket| match socket.ip().to_canonical() {
-                IpAddr::V4(ip) => hash("ipv4", &ip.octets()),
-                IpAddr::V6(ip) => hash("ipv6", &(ip.to_bits() >> 64).to_be_bytes()),
-            });
-        let token = token_id
-            .filter(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()))
-            .map(|id| hash("token", id.trim_start_matches('0').as_bytes()));
-        Self { address, token }
+    ///   IPv4. Of anything else there is no subject.
+    /// - `number`: what stands before the `$` of an API token; leading zeros don't count. Anything else is no number.
+    pub fn new(address: &str, number: Option<&str>) -> Option<Self> {
+        let address = match address.parse::<SocketAddr>().ok()?.ip().to_canonical() {
+            IpAddr::V4(ip) => hash("ipv4", &ip.octets()),
+            IpAddr::V6(ip) => hash("ipv6", &(ip.to_bits() >> 64).to_be_bytes()),
+        };
+        let number = number
+            .filter(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+            .map(|number| hash("token", number.trim_start_matches('0').as_bytes()));
+        Some(Self { address, number })
     }
 }
 
@@ -56,38 +62,31 @@ fn hash(kind: &str, value: &[u8]) -> Hash {
     digest.first_chunk().copied().unwrap_or_default()
 }
 
-/// The failures of one subject.
+/// Why a question may not be put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Record {
-    subject: Hash,
-    /// As many as `attempts`: it is locked, and no more are counted.
-    failures: u64,
-    /// When the window began, or the lock.
-    since: UnixTime,
+pub enum Throttled {
+    /// The subject is locked out, for so long yet.
+    Locked(Duration),
+    /// It has so many questions under way that, should all of them fail, it has no attempt left.
+    Busy,
 }
 
-impl table::Record for Record {
-    const BYTES: usize = 32;
-
-    fn encode(&self, to: &mut Vec<u8>) {
-        to.extend_from_slice(&self.subject);
-        write_u64(to, self.failures);
-        write_time(to, self.since);
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader(bytes);
-        Some(Self { subject: reader.bytes()?, failures: reader.u64()?, since: reader.time()? })
-    }
+/// A question under way, to be handed back when it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Guess {
+    subject: Subject,
+    began: UnixTime,
 }
 
 /// The throttle, as one worker sees it.
 #[derive(Debug)]
 pub struct Throttle {
-    table: Table<Record>,
+    addresses: Table<Record>,
+    numbers: Table<Record>,
     attempts: u64,
     window: Duration,
     lockout: Duration,
+    longest: Duration,
 }
 
 impl Throttle {
@@ -95,8 +94,12 @@ impl Throttle {
     /// - `attempts`: how many failures lock a subject out; 0 turns the throttle off.
     /// - `window`: the time in which they have to come, from the first on.
     /// - `lockout`: how long a lock lasts, from the last of them on.
-    pub fn new(prefix: String, attempts: u32, window: Duration, lockout: Duration) -> Self {
-        Self { table: Table::new(prefix, ROWS), attempts: attempts.into(), window, lockout }
+    /// - `longest`: how long a question can be under way. After that, and at the latest after twice as long, it no longer
+    ///   counts: its worker has died.
+    pub fn new(prefix: &str, attempts: u32, window: Duration, lockout: Duration, longest: Duration) -> Self {
+        let table = |subjects: &str| Table::new(format!("{prefix}{subjects}."), ROWS);
+        let (addresses, numbers) = (table("address"), table("number"));
+        Self { addresses, numbers, attempts: attempts.into(), window, lockout, longest }
     }
 
     /// How long the subject is still locked out, more than 0. `None`: it isn't.
@@ -104,76 +107,177 @@ impl Throttle {
         if self.attempts == 0 {
             return None;
         }
-        let find = |hash: Hash| {
-            let row = self.table.read(self.table.row(&hash, host), host);
-            row.into_iter().find(|record| record.subject == hash)
-        };
-        let address = subject.address.and_then(find);
-        let by_address = address.and_then(|record| self.lock(record, now));
-        let by_token = subject.token.and_then(find).and_then(|record| self.lock(record, now)).and_then(|lock| {
-            match subject.address {
-                None => Some(lock),
-                Some(_) => address.and_then(|record| now.remaining(self.memory(), record.since)).map(|it| it.min(lock)),
-            }
-        });
-        by_address.max(by_token)
+        let address = find(&self.addresses, subject.address, host);
+        let by_address = address.and_then(|record| self.lock(&record, now));
+        let failed = address.and_then(|record| self.memory_of(&record, now));
+        let by_number = failed.and_then(|memory| self.lock_of_number(subject, now, host).map(|lock| lock.min(memory)));
+        by_address.max(by_number)
     }
 
-    /// An authentication of the subject failed: its credential was verified and refused. Failures for which the
-    /// credential isn't to blame don't belong here, nor do requests that [`Self::check`] refused.
+    /// Asks whether a question about a credential of the subject may be put, and counts it as under way. `None`: it may,
+    /// and need not be handed back.
+    ///
+    /// # Errors
+    /// [`Throttled`] if it may not, or not yet.
+    pub fn begin(&self, subject: &Subject, now: UnixTime, host: &impl Host) -> Result<Option<Guess>, Throttled> {
+        if self.attempts == 0 {
+            return Ok(None);
+        }
+        let by_number = self.lock_of_number(subject, now, host);
+        let row = self.addresses.row(&subject.address, host);
+        let begun = self.addresses.update(row, host, |row| {
+            let mut record = self.take(subject.address, row, now);
+            let admitted = self.admits(&record, by_number, now);
+            if admitted.is_ok() {
+                record.under_way.begin(now, self.longest);
+                row.push(record);
+            }
+            (admitted.is_ok(), admitted)
+        });
+        match begun {
+            Ok(admitted) => admitted.map(|()| Some(Guess { subject: *subject, began: now })),
+            Err(busy) => {
+                log::debug!("a question isn't counted: {busy}");
+                Ok(None)
+            }
+        }
+    }
+
+    fn admits(&self, address: &Record, by_number: Option<Duration>, now: UnixTime) -> Result<(), Throttled> {
+        if let Some(lock) = self.lock(address, now) {
+            return Err(Throttled::Locked(lock));
+        }
+        let under_way = address.under_way.count(now, self.longest);
+        if let Some(lock) = by_number {
+            if let Some(memory) = self.memory_of(address, now) {
+                return Err(Throttled::Locked(lock.min(memory)));
+            }
+            if under_way > 0 {
+                return Err(Throttled::Busy);
+            }
+        }
+        if self.current_failures(address, now).saturating_add(under_way) >= self.attempts {
+            return Err(Throttled::Busy);
+        }
+        Ok(())
+    }
+
+    /// A question is answered, or won't be. `is_failure`: its credential was refused.
+    pub fn end(&self, guess: Guess, is_failure: bool, now: UnixTime, host: &impl Host) {
+        let Guess { subject, began } = guess;
+        let row = self.addresses.row(&subject.address, host);
+        let ended = self.addresses.update(row, host, |row| {
+            let mut record = self.take(subject.address, row, now);
+            let mut has_changed = record.under_way.end(began, now, self.longest);
+            has_changed |= is_failure && self.count(&mut record, now);
+            if self.matters(&record, now) {
+                row.push(record);
+            }
+            (has_changed, ())
+        });
+        if let Err(busy) = ended {
+            log::debug!("the end of a question isn't counted: {busy}");
+        }
+        if is_failure && let Some(number) = subject.number {
+            self.fail_in(&self.numbers, number, now, host);
+        }
+    }
+
+    /// An authentication of the subject failed without a question: its credential was verified and refused. Failures for
+    /// which the credential isn't to blame don't belong here, nor do requests that [`Self::check`] refused.
     pub fn fail(&self, subject: &Subject, now: UnixTime, host: &impl Host) {
         if self.attempts == 0 {
             return;
         }
-        for hash in [subject.address, subject.token].into_iter().flatten() {
-            let counted = self.table.update(self.table.row(&hash, host), host, |row| (self.count(hash, row, now), ()));
-            if let Err(busy) = counted {
-                log::debug!("a failed authentication isn't counted: {busy}");
-            }
+        self.fail_in(&self.addresses, subject.address, now, host);
+        if let Some(number) = subject.number {
+            self.fail_in(&self.numbers, number, now, host);
         }
     }
 
-    /// Counts a failure in a row. False: nothing has changed.
-    fn count(&self, subject: Hash, row: &mut Vec<Record>, now: UnixTime) -> bool {
-        row.retain(|record| now.remaining(self.memory(), record.since).is_some());
-        match row.iter_mut().find(|record| record.subject == subject) {
-            Some(record) if now.remaining(self.period(*record), record.since).is_some() => {
-                if self.is_lock(*record) {
-                    return false;
-                }
-                record.failures += 1;
-                if self.is_lock(*record) {
-                    record.since = now;
-                }
-            }
-            Some(record) => *record = Record { subject, failures: 1, since: now },
-            None => {
-                row.sort_by_key(|record| (self.lock(*record, now).is_some(), record.since.after(self.period(*record))));
-                let excess = (row.len() + 1).saturating_sub(RECORDS_PER_ROW);
-                row.drain(..excess);
-                row.push(Record { subject, failures: 1, since: now });
-            }
+    fn fail_in(&self, table: &Table<Record>, subject: Hash, now: UnixTime, host: &impl Host) {
+        let counted = table.update(table.row(&subject, host), host, |row| {
+            let mut record = self.take(subject, row, now);
+            let has_changed = self.count(&mut record, now);
+            row.push(record);
+            (has_changed, ())
+        });
+        if let Err(busy) = counted {
+            log::debug!("a failed authentication isn't counted: {busy}");
+        }
+    }
+
+    /// Takes a subject's record out of its row, or makes it one, and room for it.
+    fn take(&self, subject: Hash, row: &mut Vec<Record>, now: UnixTime) -> Record {
+        row.retain(|record| self.matters(record, now));
+        if let Some(index) = row.iter().position(|record| record.subject == subject) {
+            return row.swap_remove(index);
+        }
+        let excess = (row.len() + 1).saturating_sub(RECORDS_PER_ROW);
+        if excess > 0 {
+            row.sort_by_key(|record| {
+                let under_way = record.under_way.count(now, self.longest);
+                let weight = self.current_failures(record, now).saturating_add(under_way);
+                (self.lock(record, now).is_some(), weight, record.since.after(self.period(record)))
+            });
+            row.drain(..excess);
+        }
+        Record { subject, failures: 0, since: UnixTime::default(), under_way: UnderWay::default() }
+    }
+
+    /// Counts a failure. False: nothing has changed, it is locked.
+    fn count(&self, record: &mut Record, now: UnixTime) -> bool {
+        if self.current_failures(record, now) == 0 {
+            (record.failures, record.since) = (1, now);
+            return true;
+        }
+        if self.is_lock(record) {
+            return false;
+        }
+        record.failures += 1;
+        if self.is_lock(record) {
+            record.since = now;
         }
         true
     }
 
+    /// Whether a record says anything yet.
+    fn matters(&self, record: &Record, now: UnixTime) -> bool {
+        self.memory_of(record, now).is_some() || record.under_way.count(now, self.longest) > 0
+    }
+
+    /// The failures in a window that lasts, or in a lock.
+    fn current_failures(&self, record: &Record, now: UnixTime) -> u64 {
+        if now.has_passed(self.period(record), record.since) { 0 } else { record.failures }
+    }
+
+    fn lock_of_number(&self, subject: &Subject, now: UnixTime, host: &impl Host) -> Option<Duration> {
+        let record = find(&self.numbers, subject.number?, host)?;
+        self.lock(&record, now)
+    }
+
     /// How long a record is still locked.
-    fn lock(&self, record: Record, now: UnixTime) -> Option<Duration> {
+    fn lock(&self, record: &Record, now: UnixTime) -> Option<Duration> {
         if self.is_lock(record) { now.remaining(self.lockout, record.since) } else { None }
     }
 
-    const fn is_lock(&self, record: Record) -> bool {
+    /// For how long a subject still counts as one that has failed, from the begin of its window or lock on.
+    fn memory_of(&self, record: &Record, now: UnixTime) -> Option<Duration> {
+        if record.failures == 0 { None } else { now.remaining(self.window.max(self.lockout), record.since) }
+    }
+
+    const fn is_lock(&self, record: &Record) -> bool {
         record.failures >= self.attempts
     }
 
-    const fn period(&self, record: Record) -> Duration {
+    const fn period(&self, record: &Record) -> Duration {
         if self.is_lock(record) { self.lockout } else { self.window }
     }
+}
 
-    /// How long an address counts as one that has failed, from the begin of its window or lock on.
-    fn memory(&self) -> Duration {
-        self.window.max(self.lockout)
-    }
+fn find(table: &Table<Record>, subject: Hash, host: &impl Host) -> Option<Record> {
+    let row = table.read(table.row(&subject, host), host);
+    row.into_iter().find(|record| record.subject == subject)
 }
 
 #[cfg(test)]

@@ -12,14 +12,17 @@
 //!
 //! Nobody leads: the callout is the worker's, and goes on when a client leaves.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::key_wait::KeyWait;
 use super::outage::Lack;
+use super::shares::{ConnectionId, Held};
 use super::{
-    AT_ONCE, Call, Filter, MAX_CALLOUT_BYTES, MAX_CALLOUTS, MAX_WAITING, Progress, StreamId, Ticket, Wait, Waiting,
+    AT_ONCE, Call, ENTRY_BYTES, Filter, MAX_CALLOUT_BYTES, MAX_CALLOUTS, MAX_WAITING, Progress, StreamId, Ticket, Wait,
+    Waiting,
 };
 use crate::breaker::{self, Admission};
 use crate::cache::leases::Asked;
@@ -30,8 +33,9 @@ use crate::host::Host;
 use crate::introspection::{self, CalloutError, CalloutRequest, CalloutResponse, Outage, Verdict};
 use crate::jwt::UntrustedJwt;
 use crate::metrics::{CacheEvent, Counter};
-use crate::policy::{Identity, Presenter};
+use crate::policy::Identity;
 use crate::public_key::store::Reason;
+use crate::throttle::Guess;
 use crate::time::{UnixTime, WORKERS_APART};
 
 /// How many questions that other workers ask are looked at in one tick.
@@ -40,18 +44,21 @@ const LOOKS: usize = 256;
 /// The least time between a refresh that came to nothing and the next, over all workers.
 const REFRESH_AGAIN: Duration = Duration::from_secs(1);
 
-/// What the service is asked.
-#[derive(Debug, Clone)]
+/// What the service is asked: one for all who wait for its answer.
+#[derive(Debug)]
 pub(super) struct Question {
+    pub(super) key: Digest,
     pub(super) kind: Kind,
-    pub(super) request: CalloutRequest,
+    request: CalloutRequest,
     /// What the credential says of itself.
     pub(super) own: OwnClaims,
+    held: Held,
 }
 
 impl Question {
-    pub(super) fn bytes(&self) -> usize {
-        self.request.authorization.as_ref().map_or(0, String::len)
+    /// What it takes up.
+    pub(super) const fn bytes(&self) -> usize {
+        self.held.bytes()
     }
 
     /// The JWT that it is about.
@@ -64,7 +71,8 @@ impl Question {
 /// A question that has no answer yet, and who waits for it.
 #[derive(Debug)]
 struct Flight {
-    question: Question,
+    question: Rc<Question>,
+    asker: Asker,
     streams: Vec<StreamId>,
     began: UnixTime,
     /// When its last callout was sent.
@@ -82,20 +90,34 @@ impl Flight {
     }
 }
 
+/// Who began a question, and answers for it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Asker {
+    /// `None`: nobody waits for it, or the host doesn't tell.
+    connection: Option<ConnectionId>,
+    stream: Option<StreamId>,
+    guess: Option<Guess>,
+}
+
 /// A question and what came of it.
 #[derive(Debug)]
 pub(super) struct Finished {
-    pub(super) question: Question,
+    pub(super) question: Rc<Question>,
     /// When the callout was sent that brought this.
     asked: UnixTime,
     finding: Finding,
+    /// Whose failure was counted already, if it is one.
+    counted: Option<StreamId>,
 }
 
 #[derive(Debug)]
 enum Finding {
     Identity(Rc<Identity>),
     /// The answer is a JWT that fits no key which is known yet.
-    Jwt(Vec<u8>),
+    Jwt {
+        token: Rc<[u8]>,
+        _held: Held,
+    },
     Refused(Code),
     Outage {
         /// Whether the service is down.
@@ -109,7 +131,7 @@ pub(super) struct Flights {
     by_key: BTreeMap<Digest, Flight>,
     /// Those that other workers ask, in the order in which they are looked at.
     elsewhere: VecDeque<Digest>,
-    bytes: usize,
+    bytes: Rc<Cell<usize>>,
 }
 
 impl Flights {
@@ -117,26 +139,25 @@ impl Flights {
         (!self.elsewhere.is_empty()).then_some(Duration::from_millis(10))
     }
 
-    pub(super) fn leave(&mut self, key: &Digest, stream: StreamId) {
-        if let Some(flight) = self.by_key.get_mut(key)
-            && let Some(index) = flight.streams.iter().position(|waiting| *waiting == stream)
-        {
-            flight.streams.swap_remove(index);
-        }
+    #[cfg(test)]
+    pub(super) fn are_empty(&self) -> bool {
+        self.by_key.is_empty() && self.bytes.get() == 0
     }
 
-    fn insert(&mut self, key: Digest, flight: Flight) {
-        self.bytes += flight.question.bytes();
-        if flight.is_elsewhere {
-            self.elsewhere.push_back(key);
-        }
-        self.by_key.insert(key, flight);
+    /// A question about a credential.
+    pub(super) fn question(&self, key: Digest, kind: Kind, request: CalloutRequest, own: OwnClaims) -> Rc<Question> {
+        let texts = request.path.capacity()
+            + request.authorization.as_ref().map_or(0, String::capacity)
+            + own.jti.as_ref().map_or(0, |jti| jti.len());
+        let bytes = size_of::<Question>() + size_of::<(Digest, Flight)>() + ENTRY_BYTES + texts;
+        Rc::new(Question { key, kind, request, own, held: Held::new(&self.bytes, bytes) })
     }
+}
 
-    fn remove(&mut self, key: &Digest) -> Option<Flight> {
-        let flight = self.by_key.remove(key)?;
-        self.bytes -= flight.question.bytes();
-        Some(flight)
+impl Finding {
+    /// Whether the throttle counts it.
+    const fn is_failure(&self) -> bool {
+        matches!(self, Self::Refused(Code::TokenRejected))
     }
 }
 
@@ -145,13 +166,12 @@ impl Filter {
     pub(super) fn ask(
         &mut self,
         stream: StreamId,
-        key: Digest,
-        question: Question,
+        question: Rc<Question>,
         ticket: &mut Ticket,
         now: UnixTime,
         host: &impl Host,
     ) -> Result<Progress, Denial> {
-        if self.waiting.len() >= MAX_WAITING {
+        if self.waiting.len() >= MAX_WAITING || !self.shares.may_wait(ticket.connection, size_of::<Waiting>()) {
             return self.without_service(ticket, &question, Lack::Room, now, host);
         }
         // A probe goes on in the background: who has something that may stand in needn't wait for it.
@@ -160,25 +180,76 @@ impl Filter {
             && let Some(progress) = self.stand_in(ticket, now, host)
         {
             if breaker.is_probe_due {
-                self.refresh(key, question, now, host);
+                self.refresh(question, now, host);
             }
             return progress;
         }
-        if let Some(flight) = self.flights.by_key.get_mut(&key) {
-            flight.streams.push(stream);
+        if self.join_question(&question.key, stream) {
             host.count(Counter::Cache(CacheEvent::Coalesced));
-            return Ok(Progress::Waits(Wait::Answer(key)));
+            return Ok(Progress::Waits(Wait::Answer(question.key)));
         }
-        match self.begin(key, question.clone(), vec![stream], false, now, host) {
-            Ok(()) => Ok(Progress::Waits(Wait::Answer(key))),
-            Err(lack) => self.without_service(ticket, &question, lack, now, host),
+        if let Some(waits) = self.take_share(&question, ticket, now, host)? {
+            return Ok(waits);
+        }
+        let asker = Asker { connection: ticket.connection, stream: Some(stream), guess: ticket.guess.take() };
+        match self.begin(&question, asker, vec![stream], false, now, host) {
+            Ok(()) => Ok(Progress::Waits(Wait::Answer(question.key))),
+            Err(lack) => {
+                self.settle_guess(asker, false, now, host);
+                self.without_service(ticket, &question, lack, now, host)
+            }
         }
     }
 
+    /// Waits with others for an answer, if somebody asks.
+    fn join_question(&mut self, key: &Digest, stream: StreamId) -> bool {
+        let Some(flight) = self.flights.by_key.get_mut(key) else { return false };
+        if flight.streams.is_empty() {
+            self.shares.rejoin(flight.asker.connection);
+        }
+        flight.streams.push(stream);
+        true
+    }
+
+    /// The client of a request that waits for an answer has left.
+    pub(super) fn leave_question(&mut self, key: &Digest, stream: StreamId) {
+        let Some(flight) = self.flights.by_key.get_mut(key) else { return };
+        let Some(index) = flight.streams.iter().position(|waiting| *waiting == stream) else { return };
+        flight.streams.swap_remove(index);
+        if flight.asker.stream == Some(stream) {
+            flight.asker.stream = None;
+        }
+        if flight.streams.is_empty() {
+            self.shares.abandon(flight.asker.connection);
+        }
+    }
+
+    fn insert_flight(&mut self, flight: Flight) {
+        let key = flight.question.key;
+        self.shares.ask(flight.asker.connection, flight.question.bytes());
+        if flight.is_elsewhere {
+            self.flights.elsewhere.push_back(key);
+        }
+        self.flights.by_key.insert(key, flight);
+    }
+
+    fn remove_flight(&mut self, key: &Digest) -> Option<Flight> {
+        let flight = self.flights.by_key.remove(key)?;
+        self.shares.end(flight.asker.connection, flight.question.bytes(), flight.streams.is_empty());
+        Some(flight)
+    }
+
+    /// The question is answered, or won't be. Returns whose failure was counted with it.
+    fn settle_guess(&self, asker: Asker, is_failure: bool, now: UnixTime, host: &impl Host) -> Option<StreamId> {
+        let (throttle, guess) = (self.throttle.as_ref()?, asker.guess?);
+        throttle.end(guess, is_failure, now, host);
+        asker.stream.filter(|_| is_failure)
+    }
+
     /// Asks again about a credential whose verdict ends soon. Nobody waits for it.
-    pub(super) fn refresh(&mut self, key: Digest, question: Question, now: UnixTime, host: &impl Host) {
-        let is_asked = self.flights.by_key.contains_key(&key)
-            || match self.cache.leases.asked(&key, now, host) {
+    pub(super) fn refresh(&mut self, question: Rc<Question>, now: UnixTime, host: &impl Host) {
+        let is_asked = self.flights.by_key.contains_key(&question.key)
+            || match self.cache.leases.asked(&question.key, now, host) {
                 Asked::Somebody { .. } => true,
                 Asked::InVain { at, .. } => !now.has_passed(REFRESH_AGAIN, at),
                 Asked::Nobody => false,
@@ -186,32 +257,35 @@ impl Filter {
         // Half the room is left to those who wait.
         if !is_asked && self.calls.len() < MAX_CALLOUTS / 2 {
             // Should the service be down, whatever is known stays.
-            let _ = self.begin(key, question, Vec::new(), false, now, host);
+            let _ = self.begin(&question, Asker::default(), Vec::new(), false, now, host);
         }
     }
 
     /// Sends a question, or finds that another worker has. `Err`: the service can't be asked.
     fn begin(
         &mut self,
-        key: Digest,
-        question: Question,
+        question: &Rc<Question>,
+        asker: Asker,
         streams: Vec<StreamId>,
         is_alone: bool,
         now: UnixTime,
         host: &impl Host,
     ) -> Result<(), Lack> {
         let is_full = self.flights.by_key.len() >= MAX_CALLOUTS
-            || self.flights.bytes + question.bytes() > MAX_CALLOUT_BYTES
+            || self.flights.bytes.get() > MAX_CALLOUT_BYTES
             || self.calls.len() >= MAX_CALLOUTS;
         if is_full {
             return Err(Lack::Room);
         }
+        let key = question.key;
         let retries = self.config.auth_service.retries;
         // A verdict of another worker comes by way of the cache.
         let has_lease = !is_alone && !self.cache.is_off() && self.breaker.rejects(now, host).is_none();
-        let flight = Flight { question, streams, began: now, asked: now, retries, is_elsewhere: false, has_lease };
+        let question = Rc::clone(question);
+        let flight =
+            Flight { question, asker, streams, began: now, asked: now, retries, is_elsewhere: false, has_lease };
         if has_lease && !self.cache.leases.begin(&key, now, host) {
-            self.flights.insert(key, Flight { is_elsewhere: true, ..flight });
+            self.insert_flight(Flight { is_elsewhere: true, ..flight });
             return Ok(());
         }
         let (admitted, retries) = match self.breaker.admit(now, host) {
@@ -229,7 +303,7 @@ impl Filter {
             }
         };
         let request = flight.question.request.clone();
-        self.flights.insert(key, Flight { retries, ..flight });
+        self.insert_flight(Flight { retries, ..flight });
         self.call(request, Call::Verify { key, admitted }, host);
         Ok(())
     }
@@ -257,7 +331,10 @@ impl Filter {
                     Err(error) => Err(Outage::Jwt(error.to_string())),
                     Ok(()) => match self.verify(jwt, now, host) {
                         Ok(identity) => Ok(Ok(identity)),
-                        Err(_) => Ok(Err(Finding::Jwt(token))),
+                        Err(_) => {
+                            let held = Held::new(&self.flights.bytes, token.len());
+                            Ok(Err(Finding::Jwt { token: token.into(), _held: held }))
+                        }
                     },
                 },
             },
@@ -308,21 +385,25 @@ impl Filter {
 
     /// Ends a question that this worker has asked, and lets everybody's turn come.
     fn finish(&mut self, key: &Digest, finding: Finding, now: UnixTime, host: &impl Host) {
-        let Some(flight) = self.flights.remove(key) else {
+        let Some(flight) = self.remove_flight(key) else {
             return;
         };
-        let Flight { question, streams, began, asked, retries, has_lease, .. } = flight;
+        let Flight { question, asker, streams, began, asked, retries, has_lease, .. } = flight;
+        let counted = self.settle_guess(asker, finding.is_failure(), now, host);
+        if matches!(finding, Finding::Identity(_)) && !streams.is_empty() {
+            self.shares.earn(asker.connection);
+        }
         if has_lease {
             match finding {
                 Finding::Outage { is_down: true } => self.cache.leases.fail(key, began, now, retries == 0, host),
                 _ => self.cache.leases.end(key, began, host),
             }
         }
-        if streams.is_empty() && matches!(finding, Finding::Jwt(_)) {
+        if streams.is_empty() && matches!(finding, Finding::Jwt { .. }) {
             // Nobody waits for the key; but who asks again will need it.
             self.fetch_key(Reason::SignatureFailed, now, host);
         }
-        self.take_turns(key, streams, Finished { question, asked, finding });
+        self.take_turns(key, streams, Finished { question, asked, finding, counted });
     }
 
     fn take_turns(&mut self, key: &Digest, streams: Vec<StreamId>, finished: Finished) {
@@ -371,17 +452,20 @@ impl Filter {
                     Asked::InVain { .. } | Asked::Nobody => None,
                 },
             };
-            let Some(Flight { question, streams, .. }) = self.flights.remove(&key) else { continue };
-            match finding {
-                Some(finding) => self.take_turns(&key, streams, Finished { question, asked, finding }),
-                None if streams.is_empty() => {}
-                None => {
-                    if let Err(lack) = self.begin(key, question.clone(), streams.clone(), is_alone, now, host) {
-                        let finding = Finding::Outage { is_down: matches!(lack, Lack::Service { .. }) };
-                        self.take_turns(&key, streams, Finished { question, asked, finding });
-                    }
+            let Some(Flight { question, asker, streams, .. }) = self.remove_flight(&key) else { continue };
+            let finding = match finding {
+                None if streams.is_empty() => {
+                    self.settle_guess(asker, false, now, host);
+                    continue;
                 }
-            }
+                None => match self.begin(&question, asker, streams.clone(), is_alone, now, host) {
+                    Ok(()) => continue,
+                    Err(lack) => Finding::Outage { is_down: matches!(lack, Lack::Service { .. }) },
+                },
+                Some(finding) => finding,
+            };
+            let counted = self.settle_guess(asker, finding.is_failure(), now, host);
+            self.take_turns(&key, streams, Finished { question, asked, finding, counted });
         }
     }
 
@@ -421,12 +505,17 @@ impl Filter {
                 Some(progress) => progress,
                 None => self.admit(Rc::clone(identity), ticket, now, host).map(Progress::Done),
             },
-            Finding::Jwt(token) => {
+            Finding::Jwt { token, .. } => {
                 let answer = Some((stream, Rc::clone(finished)));
-                let wait = KeyWait { token: token.clone(), answer, since: now, tried: KeyWait::UNTRIED };
+                let wait = KeyWait { token: Rc::clone(token), answer, since: now, tried: KeyWait::UNTRIED };
                 self.wait_for_key(Box::new(wait), ticket, now, host)
             }
-            Finding::Refused(code) => Err((*code).into()),
+            Finding::Refused(code) => {
+                if finished.counted == Some(stream) {
+                    ticket.subject = None;
+                }
+                Err((*code).into())
+            }
             Finding::Outage { is_down } => {
                 let lack = if *is_down { Lack::Service { retry_after: None } } else { Lack::Room };
                 self.without_service(ticket, &finished.question, lack, now, host)
@@ -444,10 +533,10 @@ impl Filter {
         now: UnixTime,
         host: &impl Host,
     ) -> Result<Progress, Denial> {
-        let identity = identity.by_service(&ticket.own);
+        let identity = identity.by_service(&finished.question.own);
         match self.ask_again(stream, identity.claims(), finished, ticket, now, host) {
             Some(progress) => progress,
-            None => self.let_in(identity, Presenter::Service, ticket, finished.asked, now, host),
+            None => self.let_in(identity, ticket, finished.asked, now, host),
         }
     }
 
@@ -462,10 +551,10 @@ impl Filter {
         now: UnixTime,
         host: &impl Host,
     ) -> Option<Result<Progress, Denial>> {
-        let key = ticket.key?;
+        let key = finished.question.key;
         let is_void = self.is_purged(claims, finished.asked, now, host)
             || self.cache.is_refused_since(&key, ticket.kind, finished.asked, now, host);
-        is_void.then(|| self.ask(stream, key, finished.question.clone(), ticket, now, host))
+        is_void.then(|| self.ask(stream, Rc::clone(&finished.question), ticket, now, host))
     }
 
     /// Whether the service was asked about these claims before it said that older verdicts are to be forgotten.

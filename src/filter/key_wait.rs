@@ -18,9 +18,6 @@ use crate::time::UnixTime;
 /// The most requests that wait for a key at once, in one worker.
 pub const MAX_WAITING_FOR_KEY: usize = 4096;
 
-/// The most bytes of tokens that wait for a key at once, in one worker.
-pub const MAX_WAITING_BYTES: usize = 16 * 1024 * 1024;
-
 /// How often every request is looked at although nothing has changed, for those whose time is over.
 const ROUND: Duration = Duration::from_secs(1);
 
@@ -28,7 +25,7 @@ const ROUND: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct KeyWait {
     /// Taken apart again for each try: what it was parsed into may be many times larger.
-    pub(super) token: Vec<u8>,
+    pub(super) token: Rc<[u8]>,
     /// Where it is what the service answered: who asked, and what. A client's own JWT otherwise.
     pub(super) answer: Option<(StreamId, Rc<Finished>)>,
     /// A key that was fetched since then settles it.
@@ -45,8 +42,9 @@ impl KeyWait {
         if self.answer.is_some() { Presenter::Service } else { Presenter::Client }
     }
 
-    fn bytes(&self) -> usize {
-        self.token.len() + self.answer.as_ref().map_or(0, |(_, finished)| finished.question.bytes())
+    /// What it takes up: but for an answer, which all share who wait for it.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>() + if self.answer.is_none() { self.token.len() } else { 0 }
     }
 }
 
@@ -67,7 +65,6 @@ type Known = (Option<UnixTime>, Attempt, bool);
 #[derive(Debug, Default)]
 pub(super) struct KeyRoom {
     count: usize,
-    bytes: usize,
     /// Those that are to be looked at next, in order.
     round: std::collections::VecDeque<StreamId>,
     /// When the round was last begun, and what was known of the key then.
@@ -84,18 +81,12 @@ impl KeyRoom {
         }
     }
 
-    fn takes(&self, wait: &KeyWait) -> bool {
-        self.count < MAX_WAITING_FOR_KEY && self.bytes + wait.bytes() <= MAX_WAITING_BYTES
-    }
-
-    pub(super) fn enter(&mut self, wait: &KeyWait) {
+    pub(super) const fn enter(&mut self) {
         self.count += 1;
-        self.bytes += wait.bytes();
     }
 
-    pub(super) fn leave(&mut self, wait: &KeyWait) {
+    pub(super) const fn leave(&mut self) {
         self.count -= 1;
-        self.bytes -= wait.bytes();
     }
 }
 
@@ -113,7 +104,9 @@ impl Filter {
         let attempt = self.keys.attempt(now, host);
         let progress = self.try_key_wait(wait, ticket, attempt, now, host)?;
         if let Progress::Waits(Wait::Key(wait)) = &progress {
-            if !self.key_room.takes(wait) {
+            if self.key_room.count >= MAX_WAITING_FOR_KEY
+                || !self.shares.may_wait(ticket.connection, size_of::<Waiting>() + wait.bytes())
+            {
                 let stands_in = wait.answer.as_ref().and_then(|_| self.stand_in(ticket, now, host));
                 return stands_in.unwrap_or(Err(Code::PublicKeyUnavailable.into()));
             }
@@ -171,7 +164,7 @@ impl Filter {
     ) -> Result<Progress, Denial> {
         match (self.look_at(&mut wait, attempt, now, host), &wait.answer) {
             (Looked::Waits, _) => Ok(Progress::Waits(Wait::Key(wait))),
-            (Looked::Fits(identity), None) => self.let_in(identity, Presenter::Client, ticket, wait.since, now, host),
+            (Looked::Fits(identity), None) => self.let_in(identity, ticket, wait.since, now, host),
             (Looked::Fits(identity), Some((stream, finished))) => {
                 self.settle_service_jwt(*stream, identity, finished, ticket, now, host)
             }

@@ -29,6 +29,7 @@ mod requests;
 mod revocation;
 mod service_jwts;
 mod set_back;
+mod shares;
 mod single_flight;
 mod streams;
 mod support;

@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use super::flights::Question;
+use super::shares::too_many_failures;
 use super::{Filter, KeyWait, Progress, StreamId, Ticket, time_code};
-use crate::cache::{Entry, Kind, Lookup};
+use crate::cache::{Digest, Entry, Kind, Lookup};
 use crate::claims::OwnClaims;
 use crate::config::Verification;
 use crate::decision::{Code, Denial};
@@ -43,7 +43,7 @@ impl Filter {
                 Ok(Credential::ApiToken(token)) => token.split_once('$').map(|(id, _)| id),
                 _ => None,
             };
-            ticket.subject = Some(Subject::new(host.client_address().as_deref(), token_id));
+            ticket.subject = host.client_address().and_then(|address| Subject::new(&address, token_id));
         }
         match credential? {
             Credential::Jwt(token) if verification == Verification::Local => self.verify_here(token, ticket, now, host),
@@ -94,24 +94,12 @@ impl Filter {
         ticket.kind = kind;
         let key = self.cache.digest(kind, bytes);
         ticket.key = Some(key);
-        // Where this worker's entry is void, another worker may have brought a newer one.
-        for _ in 0..2 {
-            match self.cache.look_up(&key, kind, now, host) {
-                Lookup::Fresh(entry) => {
-                    if let Some(permit) = self.recall(&entry, ticket, now, host)? {
-                        if self.cache.wants_refresh(&key, &entry, now, host) {
-                            let request = introspection::question(credential, &self.config);
-                            self.refresh(key, Question { kind, request, own: own_claims(credential) }, now, host);
-                        }
-                        return Ok(Progress::Done(permit));
-                    }
-                }
-                Lookup::Refused => {
-                    ticket.source = Source::Cache;
-                    return Err(Code::TokenRejected.into());
-                }
-                Lookup::Miss => break,
+        if let Some((entry, permit)) = self.known(&key, kind, ticket, now, host)? {
+            if self.cache.wants_refresh(&key, &entry, now, host) {
+                let request = introspection::question(credential, &self.config);
+                self.refresh(self.flights.question(key, kind, request, own_claims(credential)), now, host);
             }
+            return Ok(Progress::Done(permit));
         }
         if !self.cache.is_off() {
             host.count(Counter::Cache(CacheEvent::Miss));
@@ -127,12 +115,39 @@ impl Filter {
             // What was good lately is no guess.
             && self.cache.stale(&key, kind, now, host).is_none()
         {
-            return Err(Denial { code: Code::TooManyFailures, retry_after: Some(remaining) });
+            return Err(too_many_failures(remaining));
         }
         let request = introspection::question(credential, &self.config);
         ticket.source = Source::Callout;
-        ticket.own = own_claims(credential);
-        self.ask(stream, key, Question { kind, request, own: ticket.own.clone() }, ticket, now, host)
+        ticket.connection = host.connection();
+        self.ask(stream, self.flights.question(key, kind, request, own_claims(credential)), ticket, now, host)
+    }
+
+    /// The service's verdict on a credential, as far as it is known and still stands.
+    pub(super) fn known(
+        &mut self,
+        key: &Digest,
+        kind: Kind,
+        ticket: &mut Ticket,
+        now: UnixTime,
+        host: &impl Host,
+    ) -> Result<Option<(Rc<Entry>, Permit)>, Denial> {
+        // Where this worker's entry is void, another worker may have brought a newer one.
+        for _ in 0..2 {
+            match self.cache.look_up(key, kind, now, host) {
+                Lookup::Fresh(entry) => {
+                    if let Some(permit) = self.recall(&entry, ticket, now, host)? {
+                        return Ok(Some((entry, permit)));
+                    }
+                }
+                Lookup::Refused => {
+                    ticket.source = Source::Cache;
+                    return Err(Code::TokenRejected.into());
+                }
+                Lookup::Miss => break,
+            }
+        }
+        Ok(None)
     }
 
     /// Lets a verdict of the cache be checked against everything that may have changed since. `None`: it is void.
@@ -181,11 +196,12 @@ impl Filter {
             (jwt, KeyWait::UNTRIED)
         } else {
             match self.verify(jwt, now, host) {
-                Ok(identity) => return self.let_in(identity, Presenter::Client, ticket, now, now, host),
+                Ok(identity) => return self.let_in(identity, ticket, now, now, host),
                 Err(jwt) => (jwt, self.keys.generation()),
             }
         };
-        let wait = Box::new(KeyWait { token: jwt.into_token(), answer: None, since, tried });
+        ticket.connection = ticket.connection.or_else(|| host.connection());
+        let wait = Box::new(KeyWait { token: jwt.into_token().into(), answer: None, since, tried });
         self.wait_for_key(wait, ticket, now, host)
     }
 
@@ -202,16 +218,11 @@ impl Filter {
     pub(super) fn let_in(
         &mut self,
         identity: Identity,
-        presenter: Presenter,
         ticket: &Ticket,
         began: UnixTime,
         now: UnixTime,
         host: &impl Host,
     ) -> Result<Progress, Denial> {
-        let identity = match presenter {
-            Presenter::Client => identity,
-            Presenter::Service => identity.by_service(&ticket.own),
-        };
         let is_fallback = ticket.source == Source::Fallback;
         if is_fallback && ticket.key.is_some_and(|key| self.cache.is_refused(&key, ticket.kind, now, host)) {
             // By an answer that came while this waited for a key.
@@ -282,7 +293,7 @@ impl Filter {
             return denial;
         }
         match throttle.check(subject, now, host) {
-            Some(remaining) => Denial { code: Code::TooManyFailures, retry_after: Some(remaining) },
+            Some(remaining) => too_many_failures(remaining),
             None => {
                 throttle.fail(subject, now, host);
                 denial

@@ -161,6 +161,8 @@ pub struct Process {
     pub requests: Cell<u64>,
     /// Where the next request comes from.
     pub address: RefCell<Option<String>>,
+    /// The connection that the next request comes by.
+    pub connection: Cell<Option<u64>>,
     /// How many signatures were verified.
     pub signatures: Cell<u64>,
     /// How often the shared data were read.
@@ -234,6 +236,10 @@ impl Host for Process {
 
     fn client_address(&self) -> Option<String> {
         self.address.borrow().clone()
+    }
+
+    fn connection(&self) -> Option<u64> {
+        self.connection.get()
     }
 }
 

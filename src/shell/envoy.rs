@@ -111,6 +111,11 @@ impl Host for EnvoyHost {
         let address = hostcalls::get_property(vec!["source", "address"]).ok()??;
         String::from_utf8(address).ok()
     }
+
+    fn connection(&self) -> Option<u64> {
+        let number = hostcalls::get_property(vec!["connection", "id"]).ok()??;
+        number.try_into().ok().map(u64::from_le_bytes)
+    }
 }
 
 /// Moves a metric that is defined at its first use. A host that refuses one goes without.

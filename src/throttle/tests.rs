@@ -8,6 +8,7 @@ use crate::testing::overtaking;
 const WINDOW: Duration = Duration::from_secs(60);
 const LOCKOUT: Duration = Duration::from_secs(300);
 const TICK: Duration = Duration::from_nanos(1);
+const LONGEST: Duration = Duration::from_secs(3);
 const HOUR: Duration = Duration::from_secs(3_600);
 
 fn start() -> UnixTime {
@@ -19,11 +20,16 @@ fn earlier(by: Duration) -> UnixTime {
 }
 
 fn throttle() -> Throttle {
-    Throttle::new("f.".to_owned(), 3, WINDOW, LOCKOUT)
+    throttle_of(3, WINDOW, LOCKOUT)
 }
 
-fn of(address: &str, token: &str) -> Subject {
-    Subject::new(Some(address).filter(|it| !it.is_empty()), Some(token).filter(|it| !it.is_empty()))
+/// A question takes 3 s at the longest.
+fn throttle_of(attempts: u32, window: Duration, lockout: Duration) -> Throttle {
+    Throttle::new("f.", attempts, window, lockout, LONGEST)
+}
+
+fn of(address: &str, number: &str) -> Subject {
+    Subject::new(address, Some(number).filter(|it| !it.is_empty())).unwrap()
 }
 
 fn a() -> Subject {
@@ -38,17 +44,28 @@ fn fail(throttle: &Throttle, times: usize, subject: Subject, now: UnixTime, host
     (0..times).for_each(|_| throttle.fail(&subject, now, host));
 }
 
+fn begin(throttle: &Throttle, times: usize, subject: &Subject, now: UnixTime, host: &Process) {
+    for _ in 0..times {
+        throttle.begin(subject, now, host).unwrap();
+    }
+}
+
 /// Different addresses whose records share one row.
 fn neighbours<const N: usize>() -> [Subject; N] {
     let mut same_row = (0u32..)
         .map(|number| of(&format!("10.{}.{}.{}:1", number >> 16, number >> 8 & 255, number & 255), ""))
-        .filter(|subject| throttle().table.row(&subject.address.unwrap(), &Process::default()) == 5);
+        .filter(|subject| throttle().addresses.row(&subject.address, &Process::default()) == 5);
     from_fn(|_| same_row.next().unwrap())
 }
 
-/// How many records each key holds.
-fn rows(host: &Process) -> Vec<usize> {
-    (0..ROWS).map(|row| throttle().table.read(row, host).len()).filter(|length| *length > 0).collect()
+/// How many records each key of a table holds.
+fn lengths(table: &Table<Record>, host: &Process) -> Vec<usize> {
+    (0..ROWS).map(|row| table.read(row, host).len()).filter(|length| *length > 0).collect()
+}
+
+/// Locks a number by failures of other addresses.
+fn lock_number(throttle: &Throttle, number: &str, now: UnixTime, host: &Process) {
+    (1..=3).for_each(|other| throttle.fail(&of(&format!("203.0.113.{other}:1"), number), now, host));
 }
 
 #[test]
@@ -103,7 +120,7 @@ fn failures_during_a_lockout_neither_prolong_it_nor_count_afterwards() {
 
 #[test]
 fn a_lockout_shorter_than_the_window_ends_and_a_new_window_begins() {
-    let (throttle, host) = (Throttle::new("f.".to_owned(), 3, LOCKOUT, WINDOW), Process::default());
+    let (throttle, host) = (throttle_of(3, LOCKOUT, WINDOW), Process::default());
     fail(&throttle, 3, a(), start(), &host);
     let end = start().after(WINDOW);
     assert_eq!(throttle.check(&a(), end, &host), None);
@@ -116,10 +133,10 @@ fn a_lockout_shorter_than_the_window_ends_and_a_new_window_begins() {
 #[test]
 fn a_single_attempt_locks_at_once_and_none_turns_the_throttle_off() {
     let host = Process::default();
-    let off = Throttle::new("f.".to_owned(), 0, WINDOW, LOCKOUT);
+    let off = throttle_of(0, WINDOW, LOCKOUT);
     fail(&off, 5, of("192.0.2.1:1", "7"), start(), &host);
-    assert!(rows(&host).is_empty());
-    let strict = Throttle::new("f.".to_owned(), 1, WINDOW, LOCKOUT);
+    assert!(host.stored("f.").is_empty());
+    let strict = throttle_of(1, WINDOW, LOCKOUT);
     strict.fail(&a(), start(), &host);
     assert_eq!(strict.check(&a(), start(), &host), Some(LOCKOUT));
     assert_eq!(off.check(&a(), start(), &host), None);
@@ -173,47 +190,29 @@ fn a_failure_is_held_against_an_address_for_as_long_as_a_lockout() {
     let early = of("192.0.2.1:1", "7");
     throttle.fail(&early, start(), &host);
     let locked = start().after(WINDOW - TICK);
-    fail(&throttle, 2, of("", "7"), locked, &host);
+    lock_number(&throttle, "7", locked, &host);
     // The token's lock lasts longer than the memory of the address's failure.
     assert_eq!(throttle.check(&early, locked, &host), Some(LOCKOUT - (WINDOW - TICK)));
     assert_eq!(throttle.check(&early, start().after(LOCKOUT - TICK), &host), Some(TICK));
     assert_eq!(throttle.check(&early, start().after(LOCKOUT), &host), None);
-    assert!(throttle.check(&of("", "7"), start().after(LOCKOUT), &host).is_some());
+    assert!(throttle.check(&of("203.0.113.1:1", "7"), start().after(LOCKOUT), &host).is_some());
 }
 
 #[test]
 fn the_longer_of_two_locks_is_told() {
-    let (throttle, host) = (Throttle::new("f.".to_owned(), 3, LOCKOUT, WINDOW), Process::default());
+    let (throttle, host) = (throttle_of(3, LOCKOUT, WINDOW), Process::default());
     let (both, later) = (of("192.0.2.1:1", "7"), start().after(WINDOW / 2));
     fail(&throttle, 3, a(), start(), &host);
     assert_eq!(throttle.check(&both, later, &host), Some(WINDOW / 2));
-    fail(&throttle, 3, of("", "7"), later, &host);
+    lock_number(&throttle, "7", later, &host);
     assert_eq!(throttle.check(&both, later, &host), Some(WINDOW));
     fail(&throttle, 3, b(), later.after(TICK), &host);
     assert_eq!(throttle.check(&of("192.0.2.2:1", "7"), later.after(TICK), &host), Some(WINDOW));
 }
 
 #[test]
-fn where_the_address_is_unknown_the_id_alone_counts() {
-    let (throttle, host) = (throttle(), Process::default());
-    fail(&throttle, 2, of("", "7"), start(), &host);
-    assert_eq!(throttle.check(&of("", "7"), start(), &host), None);
-    throttle.fail(&of("192.0.2.1:1", "7"), start(), &host);
-    assert_eq!(throttle.check(&of("", "7"), start(), &host), Some(LOCKOUT));
-    assert_eq!(throttle.check(&of("", "8"), start(), &host), None);
-}
-
-#[test]
-fn who_is_unknown_altogether_is_never_locked_out() {
-    let (throttle, host) = (throttle(), Process::default());
-    fail(&throttle, 5, of("", ""), start(), &host);
-    assert_eq!(throttle.check(&of("", ""), start(), &host), None);
-    assert!(rows(&host).is_empty());
-}
-
-#[test]
 fn an_address_is_taken_without_its_port_ipv6_by_its_64_and_ipv4_mapped_as_ipv4() {
-    let address = |text| Subject::new(Some(text), None);
+    let address = |text| Subject::new(text, None).unwrap();
     for (one, other) in [
         ("192.0.2.1:1000", "192.0.2.1:0"),
         ("[2001:db8:1:2::1]:80", "[2001:db8:1:2:ffff:ffff:ffff:ffff]:81"),
@@ -258,30 +257,30 @@ fn what_is_no_address_is_none() {
         "\u{661}92.0.2.1:1",
         "é",
     ] {
-        assert_eq!(Subject::new(Some(text), None), Subject::new(None, None), "{text:?}");
+        assert_eq!(Subject::new(text, None), None, "{text:?}");
+        assert_eq!(Subject::new(text, Some("7")), None, "{text:?}: nobody is locked out by a number alone");
     }
-    assert_ne!(Subject::new(Some("192.0.2.1:1"), None), Subject::new(None, None));
 }
 
 #[test]
 fn a_token_id_is_its_number_and_what_is_no_number_is_none() {
-    let token = |id| Subject::new(None, Some(id));
+    let token = |id| Subject::new("192.0.2.1:1", Some(id)).unwrap();
     assert_eq!(token("7"), token("007"));
     assert_eq!(token("0"), token("00"));
     for (one, other) in [("7", "70"), ("0", "7"), ("18446744073709551617", "1")] {
         assert_ne!(token(one), token(other), "{one} {other}");
     }
     for id in ["", "-7", "+7", "7$", "7a", " 7", "\u{667}"] {
-        assert_eq!(token(id), Subject::new(None, None), "{id:?}");
+        assert_eq!(token(id), a(), "{id:?}");
     }
-    assert_ne!(token("0"), Subject::new(None, None));
+    assert_ne!(token("0"), a());
 }
 
 #[test]
 fn a_token_id_that_looks_like_an_address_is_none() {
     let (throttle, host) = (throttle(), Process::default());
     // The bytes of 49.50.51.52 are those of "1234".
-    fail(&throttle, 3, of("", "1234"), start(), &host);
+    lock_number(&throttle, "1234", start(), &host);
     assert_eq!(throttle.check(&of("49.50.51.52:1", ""), start(), &host), None);
 }
 
@@ -290,14 +289,14 @@ fn no_address_and_no_id_stand_in_the_records() {
     let (throttle, host) = (throttle(), Process::default());
     let subject = of("192.0.2.1:1", "1234567");
     throttle.fail(&subject, start(), &host);
-    for hash in [subject.address.unwrap(), subject.token.unwrap()] {
-        let stored = host.shared_data(&format!("f.{:x}", throttle.table.row(&hash, &host))).unwrap().bytes;
-        assert_eq!(stored.len(), 32);
+    for (name, stored) in host.stored("f.") {
+        assert_eq!(stored.len(), 48, "{name}");
         assert!(!stored.windows(4).any(|bytes| bytes == [192, 0, 2, 1]));
         assert!(!stored.windows(7).any(|bytes| bytes == b"1234567"));
     }
+    assert_eq!(host.stored("f.").len(), 2);
     let digest = Sha256::digest(b"token\x001234567");
-    assert_eq!(subject.token.unwrap()[..], digest[..16]);
+    assert_eq!(subject.number.unwrap()[..], digest[..16]);
 }
 
 #[test]
@@ -308,8 +307,10 @@ fn a_flood_of_addresses_fills_no_row_beyond_its_limit() {
         throttle.fail(&of(&format!("10.1.{high}.{low}:1"), &number.to_string()), start(), &host);
         throttle.fail(&of(&format!("[2001:db8:{number:x}::1]:1"), ""), start(), &host);
     }
-    let rows = rows(&host);
-    assert_eq!((rows.len(), rows.iter().max()), (1024, Some(&8)));
+    for table in [&throttle.addresses, &throttle.numbers] {
+        let lengths = lengths(table, &host);
+        assert_eq!((lengths.len(), lengths.iter().max()), (1024, Some(&8)));
+    }
     fail(&throttle, 3, a(), start(), &host);
     assert_eq!(throttle.check(&a(), start(), &host), Some(LOCKOUT));
 }
@@ -323,8 +324,8 @@ fn a_full_row_displaces_the_window_that_ends_first() {
     }
     let now = start().after(TICK * 10);
     fail(&throttle, 3, subjects[8], now, &host);
-    let row = throttle.table.read(5, &host);
-    let is_kept = |subject: &Subject| row.iter().any(|record| Some(record.subject) == subject.address);
+    let row = throttle.addresses.read(5, &host);
+    let is_kept = |subject: &Subject| row.iter().any(|record| record.subject == subject.address);
     let lost: Vec<_> = (0..9).filter(|at| !is_kept(&subjects[*at])).collect();
     assert_eq!((lost, row.len()), (vec![2], 8));
     assert_eq!(throttle.check(&subjects[8], now, &host), Some(LOCKOUT));
@@ -345,7 +346,7 @@ fn a_full_row_displaces_no_live_lock_while_there_is_anything_else() {
     for subject in &subjects[..7] {
         assert_eq!(throttle.check(subject, late, &host), Some(TICK));
     }
-    assert_eq!(throttle.table.read(5, &host).len(), 8);
+    assert_eq!(throttle.addresses.read(5, &host).len(), 8);
 }
 
 #[test]
@@ -363,7 +364,7 @@ fn a_row_of_locks_alone_loses_the_one_that_ends_first() {
 
 #[test]
 fn a_lock_that_is_over_is_displaced_before_a_window_that_is_not() {
-    let (throttle, host) = (Throttle::new("f.".to_owned(), 3, LOCKOUT, WINDOW), Process::default());
+    let (throttle, host) = (throttle_of(3, LOCKOUT, WINDOW), Process::default());
     let subjects: [_; 9] = neighbours();
     for subject in &subjects[..7] {
         fail(&throttle, 2, *subject, start(), &host);
@@ -385,7 +386,7 @@ fn what_is_over_makes_room_first() {
         fail(&throttle, 3, *subject, start(), &host);
     }
     throttle.fail(&subjects[8], start().after(LOCKOUT), &host);
-    assert_eq!(throttle.table.read(5, &host).len(), 1);
+    assert_eq!(throttle.addresses.read(5, &host).len(), 1);
 }
 
 #[test]
@@ -449,7 +450,7 @@ fn neighbours_that_two_workers_write_at_once_are_both_counted() {
 #[test]
 fn a_row_that_is_always_being_written_costs_a_failure_and_no_more() {
     let (throttle, host) = (throttle(), Process::default());
-    let key = format!("f.{:x}", throttle.table.row(&a().address.unwrap(), &host));
+    let key = format!("f.address.{:x}", throttle.addresses.row(&a().address, &host));
     let touch = || host.set_shared_data(&key, &[], Write::Always).unwrap();
     throttle.fail(&a(), start(), &overtaking(&host, [touch; 16]));
     fail(&throttle, 2, a(), start(), &host);
@@ -461,11 +462,124 @@ fn a_row_that_is_always_being_written_costs_a_failure_and_no_more() {
 #[test]
 fn an_unreadable_row_locks_nobody_and_is_written_over() {
     let (throttle, host) = (throttle(), Process::default());
-    let key = format!("f.{:x}", throttle.table.row(&a().address.unwrap(), &host));
-    for bytes in [&b"x"[..], &[0xff; 32 * 20 + 7], &[0; 32 * 20]] {
+    let key = format!("f.address.{:x}", throttle.addresses.row(&a().address, &host));
+    for bytes in [&b"x"[..], &[0xff; 48 * 20 + 7], &[0; 48 * 20]] {
         host.set_shared_data(&key, bytes, Write::Always).unwrap();
         assert_eq!(throttle.check(&a(), start(), &host), None);
         fail(&throttle, 3, a(), start(), &host);
         assert_eq!(throttle.check(&a(), start(), &host), Some(LOCKOUT));
     }
+}
+
+#[test]
+fn a_full_row_displaces_the_fewest_failures() {
+    let (throttle, host) = (throttle(), Process::default());
+    let subjects: [_; 12] = neighbours();
+    fail(&throttle, 2, subjects[0], start(), &host);
+    for subject in &subjects[1..] {
+        throttle.fail(subject, start().after(TICK), &host);
+    }
+    throttle.fail(&subjects[0], start().after(TICK), &host);
+    assert_eq!(throttle.check(&subjects[0], start().after(TICK), &host), Some(LOCKOUT));
+}
+
+#[test]
+fn a_flood_of_numbers_displaces_no_address() {
+    let (throttle, host) = (throttle_of(40_000, WINDOW, LOCKOUT), Process::default());
+    for number in 0..39_999 {
+        throttle.fail(&of("192.0.2.1:1", &number.to_string()), start(), &host);
+    }
+    assert_eq!(throttle.check(&a(), start(), &host), None);
+    throttle.fail(&a(), start(), &host);
+    assert_eq!(throttle.check(&a(), start(), &host), Some(LOCKOUT));
+}
+
+#[test]
+fn questions_under_way_count_like_failures_until_they_are_answered() {
+    let (one, other, host) = (throttle(), throttle(), Process::default());
+    one.fail(&a(), start(), &host);
+    let first = one.begin(&a(), start(), &host).unwrap().unwrap();
+    let second = other.begin(&a(), start(), &host).unwrap().unwrap();
+    for worker in [&one, &other] {
+        assert_eq!(worker.begin(&a(), start(), &host), Err(Throttled::Busy));
+        assert_eq!(worker.check(&a(), start(), &host), None, "busy is not locked");
+    }
+    assert!(one.begin(&b(), start(), &host).is_ok());
+    other.end(first, false, start(), &host);
+    let third = one.begin(&a(), start(), &host).unwrap().unwrap();
+    one.end(second, true, start(), &host);
+    assert_eq!(one.begin(&a(), start(), &host), Err(Throttled::Busy));
+    one.end(third, true, start(), &host);
+    assert_eq!(other.begin(&a(), start(), &host), Err(Throttled::Locked(LOCKOUT)));
+    assert_eq!(other.check(&a(), start(), &host), Some(LOCKOUT));
+}
+
+#[test]
+fn questions_of_a_worker_that_died_run_out_whatever_others_ask() {
+    let (throttle, host) = (throttle(), Process::default());
+    begin(&throttle, 3, &a(), start(), &host);
+    assert_eq!(throttle.begin(&a(), start().after(LONGEST - TICK), &host), Err(Throttled::Busy));
+    let end = start().after(LONGEST * 2);
+    let alive = throttle.begin(&a(), end, &host).unwrap().unwrap();
+    throttle.begin(&a(), end, &host).unwrap();
+    throttle.begin(&a(), end, &host).unwrap();
+    assert_eq!(throttle.begin(&a(), end, &host), Err(Throttled::Busy));
+    throttle.end(alive, false, end.after(LONGEST), &host);
+    assert!(throttle.begin(&a(), end.after(LONGEST), &host).is_ok());
+}
+
+#[test]
+fn an_end_takes_no_other_question_away() {
+    let (throttle, host) = (throttle(), Process::default());
+    let late = throttle.begin(&a(), start(), &host).unwrap().unwrap();
+    let later = start().after(LONGEST * 4);
+    begin(&throttle, 3, &a(), later, &host);
+    throttle.end(late, false, later, &host);
+    assert_eq!(throttle.begin(&a(), later, &host), Err(Throttled::Busy));
+}
+
+#[test]
+fn a_clock_that_steps_either_way_ends_questions_under_way() {
+    for now in [earlier(HOUR), start().after(HOUR)] {
+        let (throttle, host) = (throttle(), Process::default());
+        begin(&throttle, 3, &a(), start(), &host);
+        assert!(throttle.begin(&a(), now, &host).is_ok());
+    }
+}
+
+#[test]
+fn a_worker_whose_clock_is_a_moment_behind_takes_its_own_question_away() {
+    let (throttle, host) = (throttle_of(1, WINDOW, LOCKOUT), Process::default());
+    // A span of 3 s begins with this second.
+    let begin = UnixTime::from_secs(BEGIN - BEGIN % 3);
+    let first = throttle.begin(&a(), begin, &host).unwrap().unwrap();
+    throttle.end(first, false, begin, &host);
+    let behind = UnixTime::from_nanos(begin.as_nanos() - 1);
+    let guess = throttle.begin(&a(), behind, &host).unwrap().unwrap();
+    throttle.end(guess, false, begin, &host);
+    assert!(throttle.begin(&a(), begin, &host).is_ok());
+}
+
+#[test]
+fn who_guesses_at_a_locked_number_gets_one_try_from_each_address_at_once_too() {
+    let (throttle, host) = (throttle(), Process::default());
+    lock_number(&throttle, "7", start(), &host);
+    let guesser = of("192.0.2.1:1", "7");
+    let first = throttle.begin(&guesser, start(), &host).unwrap().unwrap();
+    assert_eq!(throttle.begin(&guesser, start(), &host), Err(Throttled::Busy));
+    assert!(throttle.begin(&of("192.0.2.1:1", "8"), start(), &host).is_ok());
+    throttle.end(first, true, start(), &host);
+    assert_eq!(throttle.begin(&guesser, start(), &host), Err(Throttled::Locked(LOCKOUT)));
+}
+
+#[test]
+fn a_question_under_way_is_displaced_after_what_weighs_less() {
+    let (throttle, host) = (throttle(), Process::default());
+    let subjects: [_; 10] = neighbours();
+    begin(&throttle, 2, &subjects[0], start(), &host);
+    for subject in &subjects[1..] {
+        throttle.fail(subject, start(), &host);
+    }
+    throttle.fail(&subjects[0], start(), &host);
+    assert_eq!(throttle.begin(&subjects[0], start(), &host), Err(Throttled::Busy));
 }

@@ -17,7 +17,8 @@
 //! dropped. Envoy's log and bootstrap stay on disk when the test failed.
 //!
 //! - [`Stack`] owns the parts; [`Builder`] says how they start.
-//! - [`Request`] and [`Response`] are the client's side, through the gateway; [`Connection`] is it for many of them.
+//! - [`Request`] and [`Response`] are the client's side, through the gateway; [`Connection`] is it for many of them, and
+//!   [`Frames`] for those that are reset.
 //! - [`Echo`] is what the upstream saw of a request.
 //! - [`Bootstrap`] is `envoy/envoy.yaml`, read and patched as a value.
 //! - [`credentials`] makes tokens, good and bad.
@@ -29,6 +30,7 @@ pub mod corpus;
 pub mod credentials;
 pub mod demo;
 mod envoy;
+mod frames;
 mod load;
 mod metrics;
 mod process;
@@ -42,6 +44,7 @@ pub use bootstrap::{Bootstrap, connection_manager, plugin};
 pub use client::{IDENTITY_HEADERS, Protocol, Request, Response};
 pub use credentials::Tokens;
 pub use envoy::LogLevel;
+pub use frames::Frames;
 pub use load::Connection;
 pub use metrics::Metrics;
 pub use stack::{Builder, Ports, Stack};

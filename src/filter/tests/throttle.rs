@@ -245,16 +245,21 @@ fn who_failed_before_is_locked_out_of_a_locked_token_and_of_no_other() {
     assert_eq!(world.ask(&api_token_of(6)).code(), "");
 }
 
+fn guess_of(secret: char) -> Vec<(String, Vec<u8>)> {
+    head(&[("authorization", &format!("APIKey 5${}", secret.to_string().repeat(128)))])
+}
+
 #[test]
-fn a_client_whose_address_is_unknown_is_known_by_its_token_id() {
+fn guesses_without_an_address_lock_nobody_out() {
     let mut world = world();
     *world.process.address.borrow_mut() = None;
     refuse(&mut world);
-    for secret in ['b', 'c', 'd'] {
-        world.ask(&head(&[("authorization", &format!("APIKey 5${}", secret.to_string().repeat(128)))]));
+    for secret in 'b'..='k' {
+        assert_eq!(world.ask(&guess_of(secret)), REJECTED);
     }
     accept(&mut world);
-    assert_eq!(world.ask(&api_token_of(5)), locked(300));
+    assert_eq!(world.ask(&api_token_of(5)).code(), "");
+    from(&world, ME);
     assert_eq!(world.ask(&api_token_of(6)).code(), "");
 }
 
@@ -263,11 +268,107 @@ fn a_lock_that_comes_while_a_request_waits_does_not_cost_it_its_verdict() {
     let mut world = world();
     let waits = world.send(&api_token_of(1));
     let call = world.pending.remove(0);
-    lock_me_out(&mut world, 10);
-    accept(&mut world);
+    for _ in 0..3 {
+        assert_eq!(world.ask(&bearer("a.b.c")).code(), "token_malformed");
+    }
+    assert_eq!(world.ask(&bearer("a.b.c")), locked(300));
     let good = world.verify.clone();
     world.answer(&call, &good);
     assert_eq!(world.outcome(waits).unwrap().code(), "");
+}
+
+#[test]
+fn a_failure_counts_when_it_is_answered_although_its_client_left() {
+    let mut world = world_with(2, json!({}));
+    refuse(&mut world);
+    for number in 0..3 {
+        let stream = world.send_to(number % 2, &api_token_of(number));
+        world.end(number % 2, stream);
+        world.settle();
+    }
+    assert!(am_locked_out(&mut world));
+}
+
+#[test]
+fn guesses_at_once_put_no_more_questions_than_there_are_attempts() {
+    let mut world = world_with(2, json!({}));
+    refuse(&mut world);
+    let streams: Vec<_> = (0..40).map(|number| world.send_to(number % 2, &api_token_of(number))).collect();
+    world.pass(Duration::from_millis(500));
+    assert_eq!(world.verifications, 3);
+    world.live(Duration::from_millis(200));
+    let codes: Vec<_> = streams.iter().map(|stream| world.outcome(*stream).unwrap().code()).collect();
+    assert_eq!(codes.iter().filter(|code| **code == "token_rejected").count(), 3);
+    assert_eq!(codes.iter().filter(|code| **code == "too_many_failures").count(), 37);
+    assert_eq!(world.verifications, 3);
+}
+
+#[test]
+fn good_tokens_at_once_of_one_address_are_all_let_in() {
+    let mut world = world_with(2, json!({}));
+    let streams: Vec<_> = (0..40).map(|number| world.send_to(number % 2, &api_token_of(number))).collect();
+    world.live(Duration::from_secs(1));
+    for stream in streams {
+        assert_eq!(world.outcome(stream).unwrap().code(), "");
+    }
+}
+
+#[test]
+fn who_waits_for_its_turn_among_guesses_in_vain_is_told_to_come_back() {
+    let mut world = world();
+    for number in 0..3 {
+        world.send(&api_token_of(number));
+    }
+    let waits = world.send(&api_token_of(3));
+    world.pass(Duration::from_millis(2_900));
+    assert_eq!(world.outcome(waits), None);
+    world.pass(Duration::from_millis(200));
+    assert_eq!(world.outcome(waits), Some(locked(1)));
+    assert_eq!((world.verifications, world.workers[0].waiting()), (3, 3));
+}
+
+#[test]
+fn one_token_at_once_is_one_question_and_one_failure() {
+    let mut world = world_with(1, json!({"failed_auth_throttle": {"attempts": 1}}));
+    let streams: Vec<_> = (0..20).map(|_| world.send(&api_token_of(1))).collect();
+    world.live(Duration::from_millis(100));
+    assert!(streams.iter().all(|stream| world.outcome(*stream).unwrap().code().is_empty()));
+    assert_eq!(world.verifications, 1);
+}
+
+#[test]
+fn questions_of_a_worker_that_died_keep_nobody_waiting_for_long() {
+    let mut world = world_with(2, json!({}));
+    for number in 0..3 {
+        world.send_to(0, &api_token_of(number));
+    }
+    world.restart(0);
+    world.live(Duration::from_secs(12));
+    assert_eq!(world.ask(&api_token_of(9)).code(), "");
+}
+
+#[test]
+fn a_question_that_no_callout_is_made_for_counts_no_longer() {
+    let mut world = world_with(1, json!({"circuit_breaker": {"failures": 1}}));
+    world.verify = Answer::Error(CalloutError::Reset);
+    for number in 0..10 {
+        assert_eq!(world.ask(&api_token_of(number)).code(), "auth_service_unavailable");
+    }
+}
+
+#[test]
+fn what_was_good_lately_waits_for_no_guess() {
+    let mut world = world();
+    accept(&mut world);
+    assert_eq!(world.ask(&api_token_of(7)).code(), "");
+    at(&mut world, 400);
+    for number in 0..3 {
+        world.send(&api_token_of(number));
+    }
+    let known = world.send(&api_token_of(7));
+    assert_eq!(world.verifications, 5);
+    world.settle();
+    assert_eq!(world.outcome(known).unwrap().code(), "");
 }
 
 #[test]

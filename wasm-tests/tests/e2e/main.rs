@@ -33,6 +33,7 @@ mod metrics;
 mod no_verify_signature;
 mod outage_drill;
 mod overload;
+mod rapid_resets;
 mod refused_configuration;
 mod remote_verification;
 mod revocation;

@@ -1,6 +1,14 @@
 //! Clients that guess are turned away by the address that Envoy trusts, which none of their headers changes.
 
+use std::time::Duration;
+
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::UnixStream,
+    task::JoinSet,
+};
 use wasm_tests::{Builder, Response, Stack, connection_manager, corpus::scripted};
 
 const ATTEMPTS: usize = 3;
@@ -122,4 +130,123 @@ async fn as_shipped_the_address_is_that_of_the_connection() {
     }
     let answer = guess(&stack, 10, "198.51.100.99").await;
     assert!(is_locked(&answer), "{} {}", answer.status, answer.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_before_the_answer_is_counted() {
+    let stack = throttled().start().await.unwrap();
+    stack.reset_counters().await.unwrap();
+    stack.fault(json!({"on": "verify", "kind": "delay", "delay_ms": 100})).await.unwrap();
+    let mut attacker = stack.frames().await.unwrap();
+    for round in 0..5 {
+        let tokens: Vec<_> = (0..30).map(|number| scripted::token(2000 + 30 * round + number)).collect();
+        let tokens: Vec<_> = tokens.iter().map(|token| format!("APIKey {token}")).collect();
+        attacker.ask_and_leave(&tokens).await.unwrap();
+        while stack.metric("auth_callouts_in_flight", &[]).await.unwrap() > 0 || callouts(&stack).await == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    assert_eq!(callouts(&stack).await, ATTEMPTS as u64);
+    assert!(is_locked(&guess(&stack, 1, "192.0.2.1").await));
+}
+
+async fn at_once(workers: u32) {
+    let stack = throttled().concurrency(workers).start().await.unwrap();
+    stack.reset_counters().await.unwrap();
+    stack.fault(json!({"on": "verify", "kind": "delay", "delay_ms": 300})).await.unwrap();
+    let mut guesses = JoinSet::new();
+    for number in 0..80 {
+        guesses.spawn(stack.get("/orders").api_key(&scripted::token(3000 + number)).send());
+    }
+    let answers: Vec<_> = guesses.join_all().await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(answers.iter().filter(|answer| is_refused(answer)).count(), ATTEMPTS);
+    assert_eq!(answers.iter().filter(|answer| is_locked(answer)).count(), 80 - ATTEMPTS);
+    assert_eq!(callouts(&stack).await, ATTEMPTS as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_at_once_are_no_more_questions_than_attempts() {
+    at_once(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_at_once_are_no_more_questions_than_attempts_over_all_workers() {
+    at_once(4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn good_tokens_at_once_of_one_address_are_all_let_in() {
+    let stack = throttled().start().await.unwrap();
+    let mut tokens = Vec::new();
+    for number in 0..4 * ATTEMPTS {
+        tokens.push(stack.api_token(&number.to_string()).await.unwrap().1);
+    }
+    stack.fault(json!({"on": "verify", "kind": "delay", "delay_ms": 50})).await.unwrap();
+    let mut requests = JoinSet::new();
+    for token in &tokens {
+        requests.spawn(stack.get("/orders").api_key(token).send());
+    }
+    for answer in requests.join_all().await.into_iter().map(Result::unwrap) {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chosen_numbers_displace_no_record() {
+    let config = json!({"failed_auth_throttle": {"attempts": 40, "window": "1h", "lockout": "1h"}});
+    let stack = throttled().config(config).start().await.unwrap();
+    let mut connection = stack.connect().await.unwrap();
+    let mut first_locked = None;
+    for (place, number) in chosen_numbers().take(160).enumerate() {
+        let answer = connection.get("/orders", &format!("APIKey {number}${place:0128x}")).await.unwrap();
+        if is_locked(&answer) && first_locked.is_none() {
+            first_locked = Some(place);
+        }
+    }
+    assert_eq!(first_locked, Some(40));
+}
+
+/// Numbers whose records stood in the row of 127.0.0.1, before rows were secret.
+fn chosen_numbers() -> impl Iterator<Item = u32> {
+    let row = |kind: &[u8], value: &[u8]| {
+        let digest = Sha256::new().chain_update(kind).chain_update([0]).chain_update(value).finalize();
+        u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]]) & 1023
+    };
+    let own = row(b"ipv4", &[127, 0, 0, 1]);
+    (1..).filter(move |number: &u32| row(b"token", number.to_string().as_bytes()) == own)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_address_guesses_lock_nobody_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("gateway.sock");
+    let path = pipe.to_string_lossy().into_owned();
+    let stack = throttled()
+        .envoy(move |bootstrap| {
+            let listeners = bootstrap["static_resources"]["listeners"].as_array_mut().unwrap();
+            let mut second = listeners[0].clone();
+            second["name"] = json!("pipe");
+            second["address"] = json!({"pipe": {"path": path}});
+            listeners.push(second);
+        })
+        .start()
+        .await
+        .unwrap();
+    let (id, token) = stack.api_token("the owner's").await.unwrap();
+    let ask = async |token: &str| {
+        let mut stream = UnixStream::connect(&pipe).await.unwrap();
+        let request = format!(
+            "GET /orders HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\nAuthorization: APIKey {token}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    for number in 0..3 * ATTEMPTS {
+        let answer = ask(&format!("{id}${number:0128x}")).await;
+        assert!(answer.contains("token_rejected"), "{answer}");
+    }
+    let answer = ask(&token).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }

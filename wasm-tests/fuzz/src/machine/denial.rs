@@ -5,7 +5,7 @@ use authgate::decision::{Code, Response};
 use super::credentials::{Kind, SECRET};
 use super::forward::{is_accepted, is_known, is_without_service};
 use super::script::Place;
-use super::state::{Refusal, Stream};
+use super::state::{Refusal, State, Stream, has_passed};
 use super::world::Machine;
 
 /// Whether the throttle counts it.
@@ -100,7 +100,7 @@ fn is_justified(machine: &Machine, stream: &Stream, code: &str) -> bool {
             is_told || overtakes(machine, stream, refusal) || !machine.is_steady_since(&refusal.asked)
         }),
         "forbidden_by_service" => refusals.any(|refusal| !refusal.is_401 && is_answer(stream, refusal)),
-        "too_many_failures" => is_locked(machine, stream),
+        "too_many_failures" => is_locked(machine, stream) || has_waited_for_guesses(machine, stream),
         "auth_service_unavailable" => {
             let (ttl, _, stale) = setup.cache();
             assert!(!is_known(machine, stream, ttl + stale), "a known client is refused: {stream:?}");
@@ -135,7 +135,34 @@ fn is_locked(machine: &Machine, stream: &Stream) -> bool {
         let failures = machine.failures.iter();
         failures.filter(|((address, token), _)| is_meant(*address, *token)).map(|(_, times)| times).sum()
     };
-    let by_address = count(&|address, _| address == stream.address && address.is_some());
-    let by_token = count(&|_, failed| failed == token && token.is_some());
-    by_address >= attempts || (by_token >= attempts && (stream.address.is_none() || by_address > 0))
+    // Who left before the answer has failed all the same, and who waits for its turn has failed already.
+    let others = |is_meant: &dyn Fn(&Stream) -> bool| {
+        let others = machine
+            .streams
+            .iter()
+            .filter(|other| matches!(other.state, State::Gone | State::Waiting) && !std::ptr::eq(*other, stream));
+        let others = others.filter(|other| other.address.is_some() && is_meant(other));
+        others.filter(|other| is_refused_since(machine, other)).count()
+    };
+    let by_address =
+        count(&|address, _| address == stream.address) + others(&|other: &Stream| other.address == stream.address);
+    let number = |other: &Stream| other.credential.and_then(|credential| machine.credentials[credential].token_id);
+    let by_token = count(&|address, failed| failed == token && address.is_some())
+        + others(&|other: &Stream| number(other) == token);
+    stream.address.is_some() && (by_address >= attempts || (token.is_some() && by_token >= attempts && by_address > 0))
+}
+
+fn is_refused_since(machine: &Machine, stream: &Stream) -> bool {
+    let mut refusals = machine.refusals.iter();
+    refusals.any(|refusal| {
+        refusal.is_401 && Some(refusal.credential) == stream.credential && refusal.delivered.step > stream.arrived.step
+    })
+}
+
+/// Whether others of its address have asked so much that it waited in vain until its own question could be put.
+fn has_waited_for_guesses(machine: &Machine, stream: &Stream) -> bool {
+    let is_other = |other: &&Stream| other.address == stream.address && other.credential != stream.credential;
+    machine.may_wait_for_guesses(stream)
+        && has_passed(machine.now, machine.setup.lease(), stream.arrived.wall)
+        && machine.streams.iter().filter(is_other).any(|other| other.arrived.step < stream.arrived.step)
 }

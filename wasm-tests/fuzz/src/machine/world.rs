@@ -265,6 +265,11 @@ impl Machine {
         }
     }
 
+    /// Whether the throttle may let a request wait before anything is asked about it.
+    pub(super) fn may_wait_for_guesses(&self, stream: &Stream) -> bool {
+        self.setup.attempts().is_some() && stream.address.is_some()
+    }
+
     /// After a tick somebody is asking about every credential that requests wait for, or has died over it lately.
     fn check_waits(&self, worker: usize) {
         let is_waiting = |stream: &&Stream| stream.worker == worker && stream.state == State::Waiting;
@@ -272,6 +277,12 @@ impl Machine {
             let Some(credential) = stream.credential.filter(|it| self.credentials[*it].kind != Kind::Jwt) else {
                 continue;
             };
+            if self.may_wait_for_guesses(stream)
+                && !(self.is_steady_since(&stream.arrived)
+                    && has_passed(self.now, self.setup.lease(), stream.arrived.wall))
+            {
+                continue;
+            }
             let mut questions = self.pending.iter().filter_map(Pending::question);
             let is_lost = |(lost, began): &(usize, Moment)| {
                 *lost == credential && !has_passed(self.now, self.setup.lease(), began.wall)
@@ -399,8 +410,8 @@ impl Machine {
     /// Everybody leaves or gets an answer, and nothing is left over.
     pub(super) fn finish(mut self, leave: bool) -> Outcomes {
         let is_waiting = |machine: &Self| machine.streams.iter().any(|stream| stream.state == State::Waiting);
-        // For a worker that died, for the answer, and for a key.
-        let end = self.elapsed + self.setup.lease() * 2 + self.setup.longest_wait() + Duration::from_secs(5);
+        // For guesses of others, for a worker that died, for the answer, and for a key.
+        let end = self.elapsed + self.setup.lease() * 3 + self.setup.longest_wait() + Duration::from_secs(5);
         while !leave && is_waiting(&self) {
             assert!(self.elapsed < end, "somebody waits for ever");
             self.pass(500);

@@ -69,4 +69,8 @@ impl Host for Recorder {
     fn client_address(&self) -> Option<String> {
         self.process.client_address()
     }
+
+    fn connection(&self) -> Option<u64> {
+        self.process.connection()
+    }
 }

@@ -1,0 +1,229 @@
+//! What one connection may take up: so that no client fills the room for the others.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::support::{confirmed, ended, no, questions, with_key};
+use super::world::api_token_of;
+use super::{Answer, World, bearer, claims, jwt, jwt_of};
+use crate::filter::{FIRST_QUESTIONS, MAX_CALLOUT_BYTES, MAX_CALLOUTS, MAX_WAITING, MOST_QUESTIONS, StreamId};
+
+const TICK: Duration = Duration::from_millis(20);
+
+fn by(world: &World, connection: u64) {
+    world.process.connection.set(Some(connection));
+}
+
+fn yes() -> Answer {
+    Answer::json(&confirmed(json!({})))
+}
+
+/// Requests of a connection, each with a token of its own.
+fn send(world: &mut World, connection: u64, numbers: std::ops::Range<usize>) -> Vec<StreamId> {
+    by(world, connection);
+    numbers.map(|number| world.send(&api_token_of(number))).collect()
+}
+
+fn leave(world: &mut World, streams: &[StreamId]) {
+    streams.iter().for_each(|stream| world.end(0, *stream));
+}
+
+#[test]
+fn a_connection_that_resets_its_requests_puts_few_questions_and_none_that_waits_no_more() {
+    let mut world = with_key(1, json!({}));
+    for number in 0..1000 {
+        let streams = send(&mut world, 1, number..number + 1);
+        leave(&mut world, &streams);
+    }
+    world.pass(TICK);
+    assert_eq!((questions(&world).len(), world.workers[0].waiting()), (FIRST_QUESTIONS, 0));
+    let other = send(&mut world, 2, 5000..5001);
+    assert_eq!(questions(&world).len(), FIRST_QUESTIONS + 1);
+    world.settle();
+    assert_eq!(world.outcome(other[0]).unwrap().code(), "");
+    assert_eq!(world.verifications, FIRST_QUESTIONS + 1);
+}
+
+#[test]
+fn requests_that_are_reset_together_leave_no_more_questions_behind() {
+    let mut world = with_key(1, json!({}));
+    world.verify = no();
+    for round in 0..10 {
+        let streams = send(&mut world, 1, round * 100..round * 100 + 100);
+        leave(&mut world, &streams);
+        world.pass(TICK);
+        assert!(questions(&world).len() <= FIRST_QUESTIONS);
+        world.settle();
+    }
+}
+
+#[test]
+fn what_is_beyond_a_connections_share_waits_and_is_answered_in_order() {
+    let mut world = with_key(1, json!({}));
+    let streams = send(&mut world, 1, 0..30);
+    assert_eq!((questions(&world).len(), ended(&world, &streams)), (FIRST_QUESTIONS, 0));
+    world.verify = no();
+    world.settle();
+    world.pass(TICK);
+    assert_eq!((questions(&world).len(), ended(&world, &streams[..8])), (FIRST_QUESTIONS, 8));
+    world.live(Duration::from_millis(200));
+    assert_eq!(ended(&world, &streams), 30);
+    assert!(streams.iter().all(|stream| world.outcome(*stream).unwrap().code() == "token_rejected"));
+}
+
+#[test]
+fn a_connection_of_many_clients_whose_credentials_are_good_may_ask_more_and_more() {
+    let mut world = with_key(1, json!({}));
+    let streams = send(&mut world, 1, 0..1000);
+    let mut most = 0;
+    for _ in 0..30 {
+        most = most.max(questions(&world).len());
+        world.settle();
+        world.pass(TICK);
+    }
+    assert_eq!((most, ended(&world, &streams)), (MOST_QUESTIONS, 1000));
+    assert!(streams.iter().all(|stream| world.outcome(*stream).unwrap().code().is_empty()));
+}
+
+#[test]
+fn a_question_that_is_left_behind_costs_a_connection_what_it_has_earned() {
+    let mut world = with_key(1, json!({}));
+    send(&mut world, 1, 0..100);
+    for _ in 0..3 {
+        world.settle();
+        world.pass(TICK);
+    }
+    let streams = send(&mut world, 1, 200..201);
+    assert!(questions(&world).len() > FIRST_QUESTIONS);
+    leave(&mut world, &streams);
+    world.settle();
+    world.live(Duration::from_secs(1));
+    send(&mut world, 1, 300..400);
+    assert_eq!(questions(&world).len(), FIRST_QUESTIONS);
+}
+
+#[test]
+fn who_waits_too_long_for_its_share_is_denied_or_served_what_was_good_lately() {
+    let mut world = with_key(1, json!({}));
+    by(&world, 2);
+    assert_eq!(world.ask(&api_token_of(9)).code(), "");
+    world.pass(Duration::from_secs(400));
+    world.settle();
+    let streams = send(&mut world, 1, 100..108);
+    let unknown = send(&mut world, 1, 200..201);
+    let known = send(&mut world, 1, 9..10);
+    world.pass(Duration::from_millis(3_100));
+    assert_eq!(world.outcome(unknown[0]).unwrap().code(), "auth_service_unavailable");
+    assert_eq!(world.outcome(known[0]).unwrap().code(), "");
+    assert_eq!(ended(&world, &streams), 0);
+}
+
+#[test]
+fn who_waits_for_its_share_joins_a_question_that_somebody_else_puts() {
+    let mut world = with_key(1, json!({}));
+    send(&mut world, 1, 0..8);
+    let queued = send(&mut world, 1, 50..51);
+    let other = send(&mut world, 2, 50..51);
+    assert_eq!(questions(&world).len(), 9);
+    let question = questions(&world).pop().unwrap();
+    world.answer(&question, &yes());
+    assert_eq!(world.outcome(other[0]).unwrap().code(), "");
+    world.answer(&questions(&world)[0].clone(), &yes());
+    world.pass(TICK);
+    assert_eq!(world.outcome(queued[0]).unwrap().code(), "");
+    assert_eq!(world.verifications, 9);
+}
+
+#[test]
+fn questions_that_many_connections_leave_behind_are_bounded_together() {
+    let mut world = with_key(1, json!({}));
+    for connection in 0..1000 {
+        let number = 100 * usize::try_from(connection).unwrap();
+        let streams = send(&mut world, connection, number..number + 8);
+        leave(&mut world, &streams);
+    }
+    let left = questions(&world).len();
+    assert!((128..128 + 1000).contains(&left), "{left}: one each from then on");
+    let other = send(&mut world, 5000, 500_000..500_001);
+    assert_eq!(questions(&world).len(), left + 1);
+    world.settle();
+    assert_eq!(world.outcome(other[0]).unwrap().code(), "");
+}
+
+#[test]
+fn a_connection_has_a_part_of_the_room_for_waiting_requests() {
+    let mut world = with_key(1, json!({}));
+    by(&world, 1);
+    let streams: Vec<_> = (0..MAX_WAITING).map(|_| world.send(&api_token_of(1))).collect();
+    assert_eq!(world.workers[0].waiting(), MAX_WAITING / 4);
+    assert_eq!(ended(&world, &streams), MAX_WAITING * 3 / 4);
+    let other = send(&mut world, 2, 2..3);
+    assert_eq!(world.outcome(other[0]), None);
+}
+
+#[test]
+fn a_connection_has_a_part_of_the_room_for_those_who_wait_for_a_key() {
+    let mut world = with_key(1, json!({}));
+    world.live(Duration::from_secs(10));
+    by(&world, 1);
+    let large = |number: usize| {
+        let mut claims = claims();
+        claims["client_name"] = json!("x".repeat(11_000));
+        claims["jti"] = json!(number.to_string());
+        bearer(&jwt_of(1, &claims))
+    };
+    let streams: Vec<_> = (0..2000).map(|number| world.send(&large(number))).collect();
+    let waiting = world.workers[0].waiting();
+    assert!((100..400).contains(&waiting), "{waiting}");
+    assert_eq!(world.outcome(streams[1999]).unwrap().code(), "public_key_unavailable");
+    by(&world, 2);
+    let other = world.send(&bearer(&jwt(1)));
+    assert_eq!(world.outcome(other), None);
+}
+
+#[test]
+fn nothing_is_kept_of_a_connection_without_requests() {
+    let mut world = with_key(1, json!({}));
+    for connection in 0..50 {
+        let number = 100 * usize::try_from(connection).unwrap();
+        let streams = send(&mut world, connection, number..number + 12);
+        leave(&mut world, &streams[..6]);
+    }
+    world.live(Duration::from_secs(1));
+    assert_eq!(world.workers[0].waiting(), 0);
+    assert!(world.workers[0].holds_nothing());
+}
+
+#[test]
+fn every_byte_of_a_question_counts() {
+    let mut world = with_key(1, json!({"jwt": {"verification": "remote"}}));
+    let large = |number: usize| {
+        let mut claims = claims();
+        claims["jti"] = json!(format!("{number:011000}"));
+        bearer(&jwt_of(0, &claims))
+    };
+    let bytes = large(0)[3].1.len() + 11_000;
+    let fit = MAX_CALLOUT_BYTES / bytes;
+    let streams: Vec<_> = (0..fit + 1).map(|number| world.send(&large(number))).collect();
+    assert!(fit < MAX_CALLOUTS && ended(&world, &streams) >= 1, "the jti isn't counted");
+    assert!(ended(&world, &streams) < fit / 10);
+}
+
+#[test]
+fn what_a_connection_has_waiting_leaves_room_for_the_questions_of_others() {
+    let mut world = with_key(1, json!({"jwt": {"verification": "remote"}}));
+    by(&world, 1);
+    let large = |number: usize| {
+        let mut claims = claims();
+        claims["client_name"] = json!("x".repeat(11_000));
+        claims["jti"] = json!(number.to_string());
+        bearer(&jwt_of(0, &claims))
+    };
+    let streams: Vec<_> = (0..2000).map(|number| world.send(&large(number))).collect();
+    assert_eq!(questions(&world).len(), FIRST_QUESTIONS);
+    assert_eq!(world.outcome(streams[1999]).unwrap().code(), "auth_service_unavailable");
+    by(&world, 2);
+    let other = world.send(&large(3000));
+    assert_eq!((world.outcome(other), questions(&world).len()), (None, FIRST_QUESTIONS + 1));
+}

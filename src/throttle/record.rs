@@ -1,0 +1,101 @@
+//! What is remembered of a subject.
+
+use std::time::Duration;
+
+use super::Hash;
+use crate::table::{self, Reader, write_time, write_u64};
+use crate::time::UnixTime;
+
+/// The failures of one subject, and its questions under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) subject: Hash,
+    /// As many as `attempts`: it is locked, and no more are counted.
+    pub(super) failures: u64,
+    /// When the window began, or the lock.
+    pub(super) since: UnixTime,
+    pub(super) under_way: UnderWay,
+}
+
+impl table::Record for Record {
+    const BYTES: usize = 16 + 8 + 8 + 8 + 4 + 4;
+
+    fn encode(&self, to: &mut Vec<u8>) {
+        to.extend_from_slice(&self.subject);
+        write_u64(to, self.failures);
+        write_time(to, self.since);
+        write_u64(to, self.under_way.span);
+        to.extend_from_slice(&self.under_way.begun.to_le_bytes());
+        to.extend_from_slice(&self.under_way.before.to_le_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader(bytes);
+        let (subject, failures, since) = (reader.bytes()?, reader.u64()?, reader.time()?);
+        let span = reader.u64()?;
+        let mut count = || reader.bytes().map(u32::from_le_bytes);
+        Some(Self { subject, failures, since, under_way: UnderWay { span, begun: count()?, before: count()? } })
+    }
+}
+
+/// How many questions are under way, by the span of time in which they began: so those whose worker has died run out,
+/// however many others begin. A span is as long as a question can be under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct UnderWay {
+    /// The latest span, by its number since the epoch.
+    span: u64,
+    /// How many began in it.
+    begun: u32,
+    /// How many began in the one before.
+    before: u32,
+}
+
+impl UnderWay {
+    /// How many are.
+    pub(super) fn count(&self, now: UnixTime, longest: Duration) -> u64 {
+        let current = self.at(span(now, longest));
+        u64::from(current.begun) + u64::from(current.before)
+    }
+
+    /// One more.
+    pub(super) fn begin(&mut self, now: UnixTime, longest: Duration) {
+        *self = self.at(span(now, longest));
+        self.begun = self.begun.saturating_add(1);
+    }
+
+    /// One less, which began at `began`. False: it had run out.
+    pub(super) fn end(&mut self, began: UnixTime, now: UnixTime, longest: Duration) -> bool {
+        *self = self.at(span(now, longest));
+        let has_begun_lately = span(began, longest).abs_diff(self.span) <= 1;
+        // That of a worker whose clock was a moment behind was counted in the span after its own.
+        let counts = if span(began, longest) == self.span {
+            [&mut self.begun, &mut self.before]
+        } else {
+            [&mut self.before, &mut self.begun]
+        };
+        match counts.into_iter().find(|count| **count > 0) {
+            Some(count) if has_begun_lately => {
+                *count -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The counts as they are in a span. One that is behind by one is that of a worker that read its clock a moment
+    /// earlier; of a clock that was set back further nothing counts any more.
+    fn at(self, span: u64) -> Self {
+        match span.checked_sub(self.span) {
+            Some(0) => self,
+            Some(1) => Self { span, begun: 0, before: self.begun },
+            None if span.checked_add(1) == Some(self.span) => self,
+            _ => Self { span, begun: 0, before: 0 },
+        }
+    }
+}
+
+/// The number of the span that a time lies in.
+fn span(time: UnixTime, longest: Duration) -> u64 {
+    let nanos = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX).max(1);
+    time.as_nanos() / nanos
+}
