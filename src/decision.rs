@@ -25,6 +25,7 @@ pub enum Code {
     ClaimsNotSufficient,
     ForbiddenByService,
     AmbiguousPath,
+    AmbiguousHost,
     TooManyFailures,
     AuthServiceUnavailable,
     PublicKeyUnavailable,
@@ -33,7 +34,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for documentation and tests.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::MissingCredentials,
         Self::MalformedCredentials,
         Self::UnsupportedScheme,
@@ -47,6 +48,7 @@ impl Code {
         Self::ClaimsNotSufficient,
         Self::ForbiddenByService,
         Self::AmbiguousPath,
+        Self::AmbiguousHost,
         Self::TooManyFailures,
         Self::AuthServiceUnavailable,
         Self::PublicKeyUnavailable,
@@ -92,6 +94,9 @@ impl Code {
             }
             Self::AmbiguousPath => {
                 (403, "ambiguous_path", "The path can be read in more than one way; send it in its plain form.")
+            }
+            Self::AmbiguousHost => {
+                (403, "ambiguous_host", "The host can be read in more than one way; send its name alone.")
             }
             Self::TooManyFailures => {
                 (429, "too_many_failures", "Too many attempts with tokens that are not valid; try again later.")
@@ -202,10 +207,19 @@ impl Client {
 
     /// Whether this is a CORS preflight request of an origin that is listed (Fetch standard, "CORS-preflight request"):
     /// it carries no credential by definition, and Envoy's own cors filter answers it.
+    ///
+    /// The method's letter case counts here, since it does in Envoy's cors filter. A request that brings a body or asks
+    /// for a tunnel is none: where no cors filter answers it, the upstream would act on it.
     pub fn is_preflight(&self, head: &RequestHead<'_>) -> bool {
+        let announces_more = || {
+            ["upgrade", ":protocol", "transfer-encoding"].iter().any(|name| head.values(name).next().is_some())
+                || head.values("content-length").any(|length| length != b"0")
+        };
         self.origin.is_some()
             && head.value(":method") == b"OPTIONS"
             && !head.value("access-control-request-method").is_empty()
+            && !head.has_body
+            && !announces_more()
     }
 }
 

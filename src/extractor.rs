@@ -14,6 +14,8 @@ const SECRET: usize = 128;
 pub struct RequestHead<'r> {
     /// All headers in order, pseudo-headers among them.
     pub headers: &'r [(String, Vec<u8>)],
+    /// Whether anything follows the head: a body, trailers, or what is sent through a tunnel.
+    pub has_body: bool,
 }
 
 impl<'r> RequestHead<'r> {

@@ -14,7 +14,7 @@ use crate::signature::Rs256;
 use crate::testing::{BareHost, Signer, claims, config};
 
 /// Contract section 4.
-const CODES: [(Code, u16, &str); 17] = [
+const CODES: [(Code, u16, &str); 18] = [
     (Code::MissingCredentials, 401, "missing_credentials"),
     (Code::MalformedCredentials, 401, "malformed_credentials"),
     (Code::UnsupportedScheme, 401, "unsupported_scheme"),
@@ -28,6 +28,7 @@ const CODES: [(Code, u16, &str); 17] = [
     (Code::ClaimsNotSufficient, 403, "claims_not_sufficient"),
     (Code::ForbiddenByService, 403, "forbidden_by_service"),
     (Code::AmbiguousPath, 403, "ambiguous_path"),
+    (Code::AmbiguousHost, 403, "ambiguous_host"),
     (Code::TooManyFailures, 429, "too_many_failures"),
     (Code::AuthServiceUnavailable, 503, "auth_service_unavailable"),
     (Code::PublicKeyUnavailable, 503, "public_key_unavailable"),
@@ -188,7 +189,7 @@ fn only_a_listed_origin_is_told_why() {
         (None, false),
     ] {
         let headers = head(&origin.map(|origin| ("origin", origin)).into_iter().collect::<Vec<_>>());
-        let client = Client::of(&RequestHead { headers: &headers }, &config);
+        let client = Client::of(&RequestHead { headers: &headers, has_body: false }, &config);
         for (code, ..) in CODES {
             let response = Denial::from(code).response(&client, "authgate");
             let allowed = header(&response, "access-control-allow-origin");
@@ -213,8 +214,38 @@ fn a_preflight_request_names_a_listed_origin_and_a_method() {
         (&[(":method", "OPTIONS"), ("access-control-request-method", "PUT")], false),
     ] {
         let headers = head(headers);
-        let head = RequestHead { headers: &headers };
+        let head = RequestHead { headers: &headers, has_body: false };
         assert_eq!(Client::of(&head, &config).is_preflight(&head), is_preflight, "{headers:?}");
+    }
+}
+
+#[test]
+fn a_preflight_request_has_no_body_and_asks_for_no_tunnel() {
+    let config = config(json!({"responses": {"cors_origins": [ORIGIN]}}));
+    let is_preflight = |name: &str, value: &str, has_body: bool| {
+        let headers = head(&[
+            (":method", "OPTIONS"),
+            ("origin", ORIGIN),
+            ("access-control-request-method", "PUT"),
+            (name, value),
+        ]);
+        let head = RequestHead { headers: &headers, has_body };
+        Client::of(&head, &config).is_preflight(&head)
+    };
+    assert!(is_preflight("content-length", "0", false));
+    assert!(is_preflight("connection", "keep-alive", false));
+    assert!(!is_preflight("x-other", "", true));
+    for (name, value) in [
+        ("upgrade", "websocket"),
+        ("upgrade", ""),
+        (":protocol", "websocket"),
+        ("content-length", "1"),
+        ("content-length", "00"),
+        ("content-length", ""),
+        ("transfer-encoding", "chunked"),
+        ("transfer-encoding", "identity"),
+    ] {
+        assert!(!is_preflight(name, value, false), "{name}: {value}");
     }
 }
 

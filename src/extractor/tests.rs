@@ -16,7 +16,7 @@ fn accepting(header_types: &[&str]) -> ApiToken {
 /// What is found in one `authorization` header, owned so that it can leave.
 fn found(value: &[u8], accepted: &ApiToken) -> Result<(&'static str, Vec<u8>), Code> {
     let headers = headers(&[(":path", b"/"), ("authorization", value), ("accept", b"*/*")]);
-    extract(&RequestHead { headers: &headers }, accepted).map(|credential| match credential {
+    extract(&RequestHead { headers: &headers, has_body: false }, accepted).map(|credential| match credential {
         Credential::Jwt(token) => ("jwt", token.to_vec()),
         Credential::ApiToken(token) => ("api token", token.as_bytes().to_vec()),
         Credential::Other(value) => ("other", value.as_bytes().to_vec()),
@@ -44,7 +44,7 @@ fn schemes_are_found_in_any_case() {
 fn no_header_is_no_credential_and_an_empty_one_is_a_bad_one() {
     let accepted = accepting(&["apikey"]);
     let none = headers(&[(":path", b"/"), ("x-authorization", b"Bearer a.b.c"), ("cookie", b"authorization=x")]);
-    assert_eq!(extract(&RequestHead { headers: &none }, &accepted), Err(Code::MissingCredentials));
+    assert_eq!(extract(&RequestHead { headers: &none, has_body: false }, &accepted), Err(Code::MissingCredentials));
     assert_eq!(found(b"", &accepted), Err(Code::MalformedCredentials));
 }
 
@@ -53,7 +53,7 @@ fn two_headers_are_refused_even_if_they_are_equal_or_one_is_empty() {
     for types in [&["apikey"][..], &["apikey", "other"]] {
         for (one, other) in [("Bearer a.b.c", "Bearer a.b.c"), ("Bearer a.b.c", ""), ("", "Bearer a.b.c"), ("", "")] {
             let headers = headers(&[("authorization", one.as_bytes()), ("authorization", other.as_bytes())]);
-            let head = RequestHead { headers: &headers };
+            let head = RequestHead { headers: &headers, has_body: false };
             assert_eq!(extract(&head, &accepting(types)), Err(Code::MalformedCredentials), "{one:?} {other:?}");
         }
     }
@@ -198,7 +198,7 @@ fn without_apikey_an_api_token_is_of_no_known_kind() {
 fn stripped(identity_headers: &Value, names: &[&str]) -> Vec<String> {
     let config = config(json!({"identity_headers": identity_headers}));
     let headers: Vec<_> = names.iter().map(|name| ((*name).to_owned(), b"1".to_vec())).collect();
-    let head = RequestHead { headers: &headers };
+    let head = RequestHead { headers: &headers, has_body: false };
     headers_to_strip(&head, &config.stripped_headers).into_iter().map(str::to_owned).collect()
 }
 
@@ -270,7 +270,7 @@ fn listed_names_are_stripped_as_well() {
     let config = config(json!({"strip_headers": ["X-Remote-User", "X_Ssl_Client"]}));
     let names = ["x-remote-user", "x.remote_user", "x-ssl-client", "x-user-id", "x-remote-users", "remote-user"];
     let headers: Vec<_> = names.iter().map(|name| ((*name).to_owned(), b"1".to_vec())).collect();
-    let head = RequestHead { headers: &headers };
+    let head = RequestHead { headers: &headers, has_body: false };
     assert_eq!(headers_to_strip(&head, &config.stripped_headers), names[..4]);
 }
 
@@ -278,7 +278,7 @@ fn listed_names_are_stripped_as_well() {
 fn no_pseudo_header_is_stripped() {
     let config = config(json!({"identity_headers": {"-Path": "email"}, "strip_headers": ["_Method", ".scheme"]}));
     let headers = headers(&[(":path", b"/"), (":method", b"GET"), (":scheme", b"http"), ("-path", b"1")]);
-    let head = RequestHead { headers: &headers };
+    let head = RequestHead { headers: &headers, has_body: false };
     assert_eq!(headers_to_strip(&head, &config.stripped_headers), ["-path"]);
 }
 
@@ -319,7 +319,7 @@ fn a_connection_header_names_nothing_that_the_filter_sets() {
     ] {
         let headers: Vec<_> = values.iter().map(|value| ("connection", value.as_bytes())).collect();
         let headers = self::headers(&headers);
-        let found = connection(&RequestHead { headers: &headers }, &stripped);
+        let found = connection(&RequestHead { headers: &headers, has_body: false }, &stripped);
         assert_eq!(found.as_deref(), becomes.map(str::as_bytes), "{values:?}");
     }
 }
@@ -341,15 +341,15 @@ fn grpc_is_told_by_the_content_type() {
         (b"", false),
     ] {
         let headers = headers(&[("content-type", value)]);
-        assert_eq!(RequestHead { headers: &headers }.is_grpc(), is_grpc, "{value:?}");
+        assert_eq!(RequestHead { headers: &headers, has_body: false }.is_grpc(), is_grpc, "{value:?}");
     }
-    assert!(!RequestHead { headers: &[] }.is_grpc());
+    assert!(!RequestHead { headers: &[], has_body: false }.is_grpc());
 }
 
 #[test]
 fn values_are_looked_up_by_their_exact_name() {
     let headers = headers(&[("a", b"1"), ("b", b"2"), ("a", b"3")]);
-    let head = RequestHead { headers: &headers };
+    let head = RequestHead { headers: &headers, has_body: false };
     assert_eq!(head.values("a").collect::<Vec<_>>(), [b"1", b"3"]);
     assert_eq!((head.value("a"), head.value("c")), (&b"1"[..], &b""[..]));
 }

@@ -32,13 +32,13 @@ impl Stream {
 }
 
 impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _num_headers: usize, _end_of_stream: bool) -> Action {
+    fn on_http_request_headers(&mut self, _num_headers: usize, end_of_stream: bool) -> Action {
         let Some(worker) = &self.worker else {
             // Envoy sends no requests to a root that refused its configuration; none would be let through.
             respond(&Denial::from(Code::Internal).response(&Client::default(), "authgate"));
             return Action::Pause;
         };
-        match worker.on_request(self.id, &self.passed) {
+        match worker.on_request(self.id, !end_of_stream, &self.passed) {
             Step::Resolve(Resolution::Forward(forward)) => {
                 change_headers(&forward);
                 self.passed.set(true);

@@ -48,11 +48,11 @@ impl Worker {
 
     /// A request has arrived. Called with the stream as the host's current context. `passed` is set should the
     /// request be held now and go on later.
-    pub(super) fn on_request(&self, stream: StreamId, passed: &Rc<Cell<bool>>) -> Step {
+    pub(super) fn on_request(&self, stream: StreamId, has_body: bool, passed: &Rc<Cell<bool>>) -> Step {
         let headers = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default();
         injection::arm(&headers);
         injection::point("request_headers");
-        let head = RequestHead { headers: &headers };
+        let head = RequestHead { headers: &headers, has_body };
         let reception = self.filter.borrow_mut().on_request(stream, &head, EnvoyHost::now(), &self.host);
         for name in reception.strip {
             remove_header(name);

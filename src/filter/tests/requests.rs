@@ -54,7 +54,12 @@ fn identity_headers_are_stripped_whatever_the_step_is() {
     for path in ["/public", "/private", "/a%2e"] {
         let headers =
             head(&[(":path", path), ("x-uid", "1"), ("x_uid", "1"), ("x-is_admin", "true"), ("x.user.id", "1")]);
-        let reception = world.workers[0].on_request(900, &RequestHead { headers: &headers }, world.now, &world.process);
+        let reception = world.workers[0].on_request(
+            900,
+            &RequestHead { headers: &headers, has_body: false },
+            world.now,
+            &world.process,
+        );
         assert_eq!(reception.strip, ["x-uid", "x_uid", "x-is_admin", "x.user.id"], "{path}: {:?}", reception.step);
     }
 }
@@ -118,7 +123,8 @@ fn a_rule_can_ask_for_a_type_of_token() {
 fn a_grpc_client_is_denied_in_its_own_language() {
     let mut world = with_key(json!({}));
     let headers = head(&[("content-type", "application/grpc")]);
-    let reception = world.workers[0].on_request(1, &RequestHead { headers: &headers }, world.now, &world.process);
+    let reception =
+        world.workers[0].on_request(1, &RequestHead { headers: &headers, has_body: false }, world.now, &world.process);
     let Step::Resolve(Resolution::Deny(response)) = reception.step else { panic!("let in") };
     assert_eq!(response.grpc, crate::decision::GrpcStatus::Unauthenticated);
     assert_eq!((response.status, response.body.as_str()), (401, "missing_credentials"));
@@ -149,7 +155,10 @@ fn a_page_of_a_listed_origin_can_read_its_denial_and_send_a_preflight() {
 
     let mut denial = |origin: &str| {
         let headers = head(&[("origin", origin)]);
-        match world.workers[0].on_request(1, &RequestHead { headers: &headers }, world.now, &world.process).step {
+        match world.workers[0]
+            .on_request(1, &RequestHead { headers: &headers, has_body: false }, world.now, &world.process)
+            .step
+        {
             Step::Resolve(Resolution::Deny(response)) => response.headers,
             step => panic!("{step:?}"),
         }

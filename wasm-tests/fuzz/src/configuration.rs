@@ -201,7 +201,7 @@ fn serves(config: Config) {
         .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
         .collect();
     let mut filter = Filter::new(config);
-    let head = RequestHead { headers: &headers };
+    let head = RequestHead { headers: &headers, has_body: false };
     let now = UnixTime::from_secs(1_800_000_000);
     let host = Process::default();
     match filter.on_request(1, &head, now, &host).step {

@@ -70,7 +70,7 @@ fn config(types: usize) -> Config {
 }
 
 fn check(headers: &[(String, Vec<u8>)], types: usize, config: &Config) {
-    let head = RequestHead { headers };
+    let head = RequestHead { headers, has_body: false };
     let found = extract(&head, &config.api_token);
     assert_eq!(found, expected(headers, types), "what is extracted");
 

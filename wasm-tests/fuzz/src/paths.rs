@@ -138,7 +138,7 @@ fn check_decision(
 /// The code with which a request is denied at once, `waits`, or `None` if it goes on.
 fn decide(config: &Config, headers: &[(String, Vec<u8>)]) -> Option<&'static str> {
     let host = Process::default();
-    let head = RequestHead { headers };
+    let head = RequestHead { headers, has_body: false };
     let reception = Filter::new(config.clone()).on_request(1, &head, UnixTime::from_secs(1_800_000_000), &host);
     match reception.step {
         Step::Wait => Some("waits"),

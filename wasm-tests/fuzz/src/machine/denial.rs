@@ -34,7 +34,7 @@ pub(super) fn check(machine: &Machine, stream: &Stream, response: &Response) {
         | "token_type_not_accepted"
         | "token_revoked"
         | "token_rejected" => 401,
-        "claims_not_sufficient" | "forbidden_by_service" | "ambiguous_path" => 403,
+        "claims_not_sufficient" | "forbidden_by_service" | "ambiguous_path" | "ambiguous_host" => 403,
         "too_many_failures" => 429,
         "auth_service_unavailable" | "public_key_unavailable" => 503,
         other => panic!("denied for {other}"),

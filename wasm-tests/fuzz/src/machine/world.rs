@@ -241,7 +241,7 @@ impl Machine {
         };
         let is_known = forward::is_known(self, &arrival, self.setup.cache().0);
         self.streams.push(arrival);
-        let head = RequestHead { headers: &headers };
+        let head = RequestHead { headers: &headers, has_body: false };
         let reception = self.workers[worker].on_request(stream, &head, self.now, &self.host);
         assert_eq!(reception.strip, ["x-user-id"], "what the client may not say of itself");
         self.note_signatures();
