@@ -14,9 +14,9 @@ ENVOY ?= $(FETCHED)
 export ENVOY_ABSOLUTE = $(abspath $(ENVOY))
 
 # `make fuzz-smoke`: how many mutations each target gets.
-FUZZ_RUNS = extraction:500000 jwt:100000 answers:300000 configuration:100000 paths:20000 machine:20000
+FUZZ_RUNS = extraction:500000 jwt:100000 answers:300000 configuration:100000 paths:20000 hosts:20000 machine:20000
 # `make fuzz`: which targets, and how many seconds each.
-FUZZ_TARGETS = extraction jwt answers configuration paths machine
+FUZZ_TARGETS = extraction jwt answers configuration paths hosts machine
 FUZZ_SECONDS = 60
 CARGO_FUZZ_VERSION = 0.13.2
 CARGO_FUZZ = .tools/cargo-fuzz-$(CARGO_FUZZ_VERSION)

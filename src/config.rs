@@ -15,7 +15,7 @@ pub use headers::{IdentityHeader, IdentityHeaders, StrippedHeaders, is_token};
 pub use profile::Profile;
 
 use crate::claims::TokenType;
-use crate::matcher::Rule;
+use crate::matcher::Rules;
 use crate::public_key::PublicKey;
 
 /// Why a configuration was refused: the field's path and what is wrong there.
@@ -52,7 +52,7 @@ pub struct Config {
     /// When clients that fail again and again are turned away; `None`: never.
     pub failed_auth_throttle: Option<FailedAuthThrottle>,
     /// In order; the first that matches decides.
-    pub rules: Vec<Rule>,
+    pub rules: Rules,
     /// Which claims go upstream under which names.
     pub identity_headers: IdentityHeaders,
     /// What clients may not send.

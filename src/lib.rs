@@ -3,7 +3,7 @@
 //! # The request's way
 //!
 //! 1. [`extractor::headers_to_strip`]: whatever the filter itself can set is taken off the request, on every route.
-//! 2. [`matcher::find`]: the first rule whose path, method and host fit, on every reading of the path ([`path`]).
+//! 2. [`matcher::Rules::find`]: the first rule whose path, method and host fit, on every reading of the path ([`path`]).
 //! 3. [`extractor::extract`]: the one credential.
 //! 4. Verification: of a JWT with the cached key ([`jwt`], [`signature`], [`public_key::store`]), of an API token by a
 //!    callout ([`introspection`]). Both end in a [`policy::Identity`], which nothing else can make.

@@ -1,13 +1,17 @@
 //! Which rule decides on a request. Only `:path`, `:method` and `:authority` are looked at.
 
-use regex::bytes::{Regex, RegexBuilder};
+mod dfa;
+mod host;
+mod regex;
 
+use std::borrow::Cow;
+use std::ops::Deref;
+
+use self::host::HostMatch;
+use self::regex::{Regex, Threads};
 use crate::claims::TokenType;
 use crate::config::Verification;
-use crate::path::{self, Ambiguous};
-
-/// The largest compiled form of a rule's regex, in bytes.
-const MAX_REGEX_BYTES: usize = 512 * 1024;
+use crate::path::{self, Ambiguous, Budget};
 
 /// One entry of `rules`.
 #[derive(Debug, Clone)]
@@ -29,6 +33,18 @@ pub struct Require {
     pub token_types: Option<Vec<TokenType>>,
 }
 
+impl Require {
+    /// Whether the two let in the same identities.
+    fn is_like(&self, other: &Self) -> bool {
+        match (&self.token_types, &other.token_types) {
+            (Some(ours), Some(theirs)) => {
+                ours.len() == theirs.len() && ours.iter().all(|token_type| theirs.contains(token_type))
+            }
+            (ours, theirs) => ours == theirs,
+        }
+    }
+}
+
 /// What the rules are matched on.
 #[derive(Debug, Clone, Copy)]
 pub struct Target<'r> {
@@ -40,33 +56,126 @@ pub struct Target<'r> {
     pub authority: &'r [u8],
 }
 
-/// Finds the first rule that matches every reading of the path. `Ok(None)`: no rule does.
-///
-/// # Errors
-/// [`Undecided`] if the readings lead to different rules, or can't be told.
-pub fn find<'c>(rules: &'c [Rule], target: Target<'_>) -> Result<Option<(usize, &'c Rule)>, Undecided> {
-    let needs_host = rules.iter().any(|rule| !rule.matcher.hosts.is_empty());
-    let host = if needs_host { host_of(target.authority) } else { String::new() };
-    let mut readings = path::readings(target.path)?
-        .into_iter()
-        .map(|reading| rules.iter().enumerate().find(|(_, rule)| rule.matcher.matches(&reading, target.method, &host)));
-    let first = readings.next().flatten();
-    if readings.all(|other| other.map(|(index, _)| index) == first.map(|(index, _)| index)) {
-        Ok(first)
-    } else {
-        Err(Undecided::DifferentRules)
-    }
-}
-
-/// Why no rule can be said to decide (contract section 4, `ambiguous_path`).
+/// Why no rule can be said to decide (contract section 4, `ambiguous_path` and `ambiguous_host`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Undecided {
     /// The path itself is unclear.
     #[error("the path {0}")]
     Path(#[from] Ambiguous),
-    /// One reading leads to one rule, another to another.
+    /// One reading of the path leads to one rule, another to another.
     #[error("readings of the path lead to different rules")]
-    DifferentRules,
+    DifferentPaths,
+    /// `:authority` is neither `name[:digits]` nor an IP literal.
+    #[error("the authority is no host")]
+    Host,
+    /// One reading of the host leads to one rule, another to another.
+    #[error("readings of the host lead to different rules")]
+    DifferentHosts,
+}
+
+/// `rules`, in their order.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    rules: Vec<Rule>,
+    verification: Verification,
+    look_at_paths: bool,
+    look_at_hosts: bool,
+}
+
+/// A rule and its place in the list.
+type Found<'c> = Option<(usize, &'c Rule)>;
+
+impl Rules {
+    /// `verification` is what holds where a rule says nothing.
+    pub fn new(rules: Vec<Rule>, verification: Verification) -> Self {
+        let look_at_paths = rules.iter().any(|rule| !matches!(rule.matcher.path, PathMatch::Any));
+        let look_at_hosts = rules.iter().any(|rule| !rule.matcher.hosts.is_empty());
+        Self { rules, verification, look_at_paths, look_at_hosts }
+    }
+
+    /// Finds the first rule that matches, on every reading of path and host. Where readings lead to several rules that
+    /// ask for the same, it is the one of what was sent. `Ok(None)`: no rule does.
+    ///
+    /// # Errors
+    /// [`Undecided`] if the readings lead to rules that differ, or can't be told.
+    pub fn find(&self, target: Target<'_>) -> Result<Found<'_>, Undecided> {
+        self.find_within(target, &mut Budget::default())
+    }
+
+    /// Like [`Rules::find`], and leaves in the budget what it didn't need.
+    ///
+    /// # Errors
+    /// [`Undecided`].
+    pub fn find_within(&self, target: Target<'_>, budget: &mut Budget) -> Result<Found<'_>, Undecided> {
+        let hosts = if self.look_at_hosts {
+            host::readings(target.authority).ok_or(Undecided::Host)?
+        } else {
+            vec![String::new()]
+        };
+        let paths =
+            if self.look_at_paths { path::readings(target.path, budget)? } else { vec![Cow::Borrowed(target.path)] };
+        let mut threads = Threads::default();
+        let mut decided = None;
+        for host in &hosts {
+            let mut of_host = None;
+            for path in &paths {
+                let found = self.first(path, target.method, host, &mut threads, budget)?;
+                if !self.are_alike(found, *of_host.get_or_insert(found)) {
+                    return Err(Undecided::DifferentPaths);
+                }
+            }
+            let of_host = of_host.flatten();
+            if !self.are_alike(of_host, *decided.get_or_insert(of_host)) {
+                return Err(Undecided::DifferentHosts);
+            }
+        }
+        Ok(decided.flatten())
+    }
+
+    fn first(
+        &self,
+        path: &[u8],
+        method: &[u8],
+        host: &str,
+        threads: &mut Threads,
+        budget: &mut Budget,
+    ) -> Result<Found<'_>, Ambiguous> {
+        for (index, rule) in self.rules.iter().enumerate() {
+            let Matcher { path: condition, hosts, .. } = &rule.matcher;
+            budget.spend(1 + hosts.len())?;
+            if rule.matcher.covers_method(method)
+                && rule.matcher.covers_host(host)
+                && condition.matches(path, threads, budget)?
+            {
+                return Ok(Some((index, rule)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the two ask for the same.
+    fn are_alike(&self, one: Found<'_>, other: Found<'_>) -> bool {
+        let ((one_is_public, one, by), (other_is_public, other, other_by)) = (self.effect(one), self.effect(other));
+        // A public rule looks at no credential.
+        one_is_public == other_is_public && (one_is_public || one.is_like(other) && by == other_by)
+    }
+
+    /// Where no rule matches, a credential is required, as by a rule that says nothing else.
+    fn effect<'c>(&self, found: Found<'c>) -> (bool, &'c Require, Verification) {
+        static NONE: Require = Require { token_types: None };
+        match found {
+            None => (false, &NONE, self.verification),
+            Some((_, rule)) => (rule.public, &rule.require, rule.verification.unwrap_or(self.verification)),
+        }
+    }
+}
+
+impl Deref for Rules {
+    type Target = [Rule];
+
+    fn deref(&self) -> &[Rule] {
+        &self.rules
+    }
 }
 
 /// `match`.
@@ -96,11 +205,18 @@ impl Matcher {
         Ok(Self { path, methods, hosts })
     }
 
-    fn matches(&self, path: &[u8], method: &[u8], host: &str) -> bool {
-        self.path.matches(path)
-            && (self.methods.is_empty() || self.methods.iter().any(|known| known.as_bytes() == method))
-            && (self.hosts.is_empty() || self.hosts.iter().any(|known| known.matches(host)))
+    fn covers_method(&self, method: &[u8]) -> bool {
+        self.methods.is_empty() || self.methods.iter().any(|known| is_method(known, method))
     }
+
+    fn covers_host(&self, reading: &str) -> bool {
+        self.hosts.is_empty() || self.hosts.iter().any(|known| known.matches(reading))
+    }
+}
+
+/// HTTP/2 delivers methods in any letter case, and many servers take `delete` for DELETE.
+fn is_method(known: &str, method: &[u8]) -> bool {
+    method.eq_ignore_ascii_case(known.as_bytes()) || known == "GET" && method.eq_ignore_ascii_case(b"HEAD")
 }
 
 /// `path`, `prefix` or `regex`.
@@ -143,27 +259,22 @@ impl PathMatch {
         if regex.is_empty() {
             return Err("must not be empty".to_owned());
         }
-        // On its own first, so that a stray parenthesis can't close the group below.
-        let build = |regex: &str| {
-            RegexBuilder::new(regex)
-                .unicode(false)
-                .size_limit(MAX_REGEX_BYTES)
-                .build()
-                .map_err(|error| error.to_string())
-        };
-        build(regex)?;
-        build(&format!(r"\A(?:{regex})\z")).map(Self::Regex)
+        Regex::new(regex).map(Self::Regex)
     }
 
-    fn matches(&self, path: &[u8]) -> bool {
+    fn matches(&self, path: &[u8], threads: &mut Threads, budget: &mut Budget) -> Result<bool, Ambiguous> {
         match self {
-            Self::Any => true,
-            Self::Exact(exact) => path == exact,
-            Self::Prefix(prefix) => {
-                path.strip_prefix(prefix.as_slice()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-                    && path.starts_with(b"/")
+            Self::Any => Ok(true),
+            Self::Exact(exact) => {
+                budget.spend(exact.len().min(path.len()) / 16)?;
+                Ok(path == exact)
             }
-            Self::Regex(regex) => regex.is_match(path),
+            Self::Prefix(prefix) => {
+                budget.spend(prefix.len().min(path.len()) / 16)?;
+                let rest = path.strip_prefix(prefix.as_slice());
+                Ok(path.starts_with(b"/") && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")))
+            }
+            Self::Regex(regex) => regex.matches(path, threads, budget),
         }
     }
 }
@@ -180,51 +291,6 @@ fn plain(path: &str) -> Result<Vec<u8>, String> {
     } else {
         Err(format!("{path:?} can be read in several ways: write it decoded, without //, /., \\, ;, ? and #"))
     }
-}
-
-/// One entry of `hosts`: a name, or `*.` and a name for everything below it.
-#[derive(Debug, Clone)]
-struct HostMatch {
-    /// In lower case; with its leading dot for a wildcard.
-    name: String,
-    wildcard: bool,
-}
-
-impl HostMatch {
-    fn new(host: &str) -> Result<Self, String> {
-        let (name, wildcard) = match host.strip_prefix('*') {
-            Some(rest) if rest.starts_with('.') => (rest, true),
-            Some(_) => return Err(format!("{host:?}: * stands for whole labels, as in \"*.example.com\"")),
-            None => (host, false),
-        };
-        let is_name =
-            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']');
-        let lower = name.to_ascii_lowercase();
-        if lower.trim_matches('.').is_empty() || !lower.bytes().all(is_name) || host_of(lower.as_bytes()) != lower {
-            return Err(format!("{host:?} is no host name; write it without scheme, port and final dot"));
-        }
-        Ok(Self { name: lower, wildcard })
-    }
-
-    fn matches(&self, host: &str) -> bool {
-        if self.wildcard {
-            host.strip_suffix(self.name.as_str()).is_some_and(|label| !label.is_empty())
-        } else {
-            host == self.name
-        }
-    }
-}
-
-/// The host of an authority: in lower case, without port and final dot.
-fn host_of(authority: &[u8]) -> String {
-    let authority = String::from_utf8_lossy(authority).to_ascii_lowercase();
-    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
-    let host = match authority.rsplit_once(':') {
-        // In `[::1]` the colons belong to the address.
-        Some((host, port)) if is_port(port) && (host.ends_with(']') || !host.starts_with('[')) => host,
-        _ => authority.as_str(),
-    };
-    host.strip_suffix('.').unwrap_or(host).to_owned()
 }
 
 #[cfg(test)]

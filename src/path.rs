@@ -2,16 +2,10 @@
 //!
 //! Proxies and servers disagree on what `/public/..%2Fprivate` names. [`readings`] lists the possible answers: all
 //! strings that come out of the path by decoding it up to twice, with or without its slashes, resolving dots,
-//! merging slashes, taking backslashes for slashes and cutting parameters at `;`, in any order. A rule decides only
-//! where it matches all of them.
+//! merging slashes, taking backslashes for slashes, cutting parameters at `;` and dropping an authority, in any order.
+//! A rule decides only where all of them lead to the same.
 
 use std::borrow::Cow;
-
-/// The longest path with anything to interpret in it that is looked at, in bytes.
-pub const MAX_BYTES: usize = 2048;
-
-/// The most readings that a path may have.
-pub const MAX_READINGS: usize = 64;
 
 /// Why a path has no sure readings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -19,75 +13,142 @@ pub enum Ambiguous {
     /// A control character stands in the path, or comes out of decoding it.
     #[error("holds a control character")]
     Control,
-    /// A `%` without two hex digits, in the path or in what comes out of decoding it once.
+    /// A `%` without two hex digits in the path as it was sent.
     #[error("holds a broken escape")]
     BrokenEscape,
-    /// More than [`MAX_READINGS`], or longer than [`MAX_BYTES`] with anything to interpret in it.
-    #[error("has too many readings")]
-    TooMany,
+    /// All that the path may mean is more than [`Budget::STEPS`] can find out.
+    #[error("takes too much work to read")]
+    TooMuchWork,
 }
 
-/// All readings of `:path`, the query and the fragment cut off.
+/// The work that one request's path may cost, so that no path that a client makes up keeps a worker busy.
+///
+/// A step is some ten nanoseconds: a byte of a reading that is made, a rule that is tried on one, a few bytes of a
+/// comparison or of a regex's table, a state of a regex that has no table. The count depends on the path and the rules
+/// alone.
+#[derive(Debug)]
+pub struct Budget {
+    left: usize,
+}
+
+impl Budget {
+    /// What a request may spend.
+    pub const STEPS: usize = 60_000;
+
+    /// What is spent.
+    pub fn spent(&self) -> usize {
+        Self::STEPS - self.left
+    }
+
+    /// Takes steps out of it.
+    ///
+    /// # Errors
+    /// [`Ambiguous::TooMuchWork`] if there aren't as many left.
+    pub fn spend(&mut self, steps: usize) -> Result<(), Ambiguous> {
+        self.left = self.left.checked_sub(steps).ok_or(Ambiguous::TooMuchWork)?;
+        Ok(())
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { left: Self::STEPS }
+    }
+}
+
+/// All readings of `:path`, the query and the fragment cut off. The first is the path as it was sent.
 ///
 /// # Errors
 /// [`Ambiguous`].
-pub fn readings(path: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, Ambiguous> {
-    let path = cut_at(path, |byte| matches!(byte, b'?' | b'#'));
+pub fn readings<'p>(path: &'p [u8], budget: &mut Budget) -> Result<Vec<Cow<'p, [u8]>>, Ambiguous> {
+    let path = without_query(path);
+    budget.spend(path.len() / 8)?;
     if path.iter().any(u8::is_ascii_control) {
         return Err(Ambiguous::Control);
     }
     if is_plain(path) {
         return Ok(vec![Cow::Borrowed(path)]);
     }
-    if path.len() > MAX_BYTES {
-        return Err(Ambiguous::TooMany);
+    if has_broken_escape(path) {
+        return Err(Ambiguous::BrokenEscape);
     }
-    // The number beside each reading says how often it was decoded; the list is its own queue.
-    let mut found: Vec<(Cow<'_, [u8]>, u8)> = vec![(Cow::Borrowed(path), 0)];
+    // The list is its own queue.
+    let mut found = Found { readings: vec![Reading { path: Cow::Borrowed(path), decoded: 0 }], budget };
     let mut next = 0;
-    while let Some((reading, decoded)) = found.get(next).cloned() {
+    while let Some(reading) = found.readings.get(next).cloned() {
         next += 1;
-        let mut derived: Vec<(Vec<u8>, u8)> = Vec::new();
-        let mut derive = |reading: Vec<u8>| derived.push((reading, decoded));
-        // What a step has nothing to do to is not worth a copy: paths come from anybody.
-        if reading.iter().any(|byte| matches!(byte, b'?' | b'#')) {
-            derive(cut_at(&reading, |byte| matches!(byte, b'?' | b'#')).to_vec());
+        found.derive(&reading)?;
+    }
+    Ok(found.readings.into_iter().map(|reading| reading.path).collect())
+}
+
+/// One reading, and how often it was decoded.
+#[derive(Clone)]
+struct Reading<'p> {
+    path: Cow<'p, [u8]>,
+    decoded: u8,
+}
+
+struct Found<'p, 'b> {
+    readings: Vec<Reading<'p>>,
+    budget: &'b mut Budget,
+}
+
+impl Found<'_, '_> {
+    /// Adds what one step makes of a reading. A step that has nothing to do is not worth a copy: paths come from
+    /// anybody.
+    fn derive(&mut self, reading: &Reading<'_>) -> Result<(), Ambiguous> {
+        let Reading { path, decoded } = reading;
+        self.budget.spend(path.len())?;
+        if path.iter().any(|byte| matches!(byte, b'?' | b'#')) {
+            self.add(without_query(path).to_vec(), *decoded)?;
         }
-        if reading.contains(&b';') {
-            derive(cut_at(&reading, |byte| byte == b';').to_vec());
-            derive(without_parameters(&reading));
+        if path.contains(&b';') {
+            self.add(cut_at(path, |byte| byte == b';').to_vec(), *decoded)?;
+            self.add(without_parameters(path), *decoded)?;
         }
-        if reading.contains(&b'\\') {
-            derive(backslashes_as_slashes(&reading));
+        if path.contains(&b'\\') {
+            self.add(backslashes_as_slashes(path), *decoded)?;
         }
-        if reading.windows(2).any(|pair| pair == b"//") {
-            derive(merge_slashes(&reading));
+        if path.windows(2).any(|pair| pair == b"//") {
+            self.add(merge_slashes(path), *decoded)?;
         }
-        if reading.windows(2).any(|pair| pair == b"/.") {
-            derive(resolve_dots(&reading));
+        if path.windows(2).any(|pair| pair == b"/.") {
+            self.add(resolve_dots(path), *decoded)?;
         }
-        if decoded < 2 && reading.contains(&b'%') {
+        if let Some(rest) = without_authority(path) {
+            self.add(rest.to_vec(), *decoded)?;
+        }
+        if *decoded < 2 && path.contains(&b'%') {
             // Slashes kept as Apache and Tomcat can be told to, for each kind on its own, and as every URL parser of a
             // browser does while it takes `%2e` for a dot.
             for kept in [&b""[..], b"/\\", b"/", b"\\"] {
-                derived.push((decode(&reading, |byte| kept.contains(&byte))?, decoded + 1));
+                self.add(decode(path, |byte| kept.contains(&byte))?, decoded + 1)?;
             }
         }
-        for (reading, decoded) in derived {
-            if !found.iter().any(|(known, times)| *known == reading && *times <= decoded) {
-                if found.len() == MAX_READINGS {
-                    return Err(Ambiguous::TooMany);
-                }
-                found.push((Cow::Owned(reading), decoded));
-            }
-        }
+        Ok(())
     }
-    Ok(found.into_iter().map(|(reading, _)| reading).collect())
+
+    fn add(&mut self, path: Vec<u8>, decoded: u8) -> Result<(), Ambiguous> {
+        self.budget.spend(path.len() + self.readings.len())?;
+        for known in self.readings.iter().filter(|known| known.path.len() == path.len()) {
+            self.budget.spend(path.len() / 8)?;
+            if *known.path == *path && known.decoded <= decoded {
+                return Ok(());
+            }
+        }
+        self.readings.push(Reading { path: Cow::Owned(path), decoded });
+        Ok(())
+    }
 }
 
 /// Whether a path has exactly one reading: itself.
 pub fn is_plain(path: &[u8]) -> bool {
     if path.iter().any(|byte| matches!(byte, b'%' | b'\\' | b';' | b'?' | b'#') || byte.is_ascii_control()) {
+        return false;
+    }
+    // A path without a slash at its beginning may be a whole URL.
+    if !path.starts_with(b"/") && path.contains(&b':') {
         return false;
     }
     // What stands before the first slash and after the last one may be empty; no other segment may.
@@ -100,30 +161,57 @@ pub fn is_plain(path: &[u8]) -> bool {
     true
 }
 
+/// `:path` up to its query or fragment.
+pub fn without_query(path: &[u8]) -> &[u8] {
+    cut_at(path, |byte| matches!(byte, b'?' | b'#'))
+}
+
 fn cut_at(path: &[u8], end: impl Fn(u8) -> bool) -> &[u8] {
     path.split(|byte| end(*byte)).next().unwrap_or_default()
 }
 
-/// Decodes all escapes but those of the bytes to `keep`.
+/// `//host/a` as parsers of URLs read it that take a path for a relative reference: `/a`. The WHATWG URL Standard takes
+/// any number of slashes and backslashes for the two, and RFC 3986 section 4.2 takes two. Likewise `http://host/a`, of
+/// which the scheme goes first.
+fn without_authority(path: &[u8]) -> Option<&[u8]> {
+    let is_slash = |byte: &u8| matches!(byte, b'/' | b'\\');
+    let slashes = path.iter().take_while(|byte| is_slash(byte)).count();
+    if slashes == 0 {
+        let end = path.iter().position(|byte| is_slash(byte) || *byte == b':')?;
+        return path.get(end..)?.strip_prefix(b":");
+    }
+    let authority = path.get(slashes..).filter(|_| slashes >= 2)?;
+    let end = authority.iter().position(|byte| *byte == b'/');
+    Some(end.and_then(|end| authority.get(end..)).unwrap_or(b"/"))
+}
+
+/// The byte that an escape at the beginning of `rest` stands for, and what comes after it.
+fn unescape(rest: &[u8]) -> Option<(u8, &[u8])> {
+    let (&[percent, high, low], after) = rest.split_first_chunk::<3>()?;
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let byte = u8::try_from(digit(high)? * 16 + digit(low)?).ok()?;
+    (percent == b'%').then_some((byte, after))
+}
+
+fn has_broken_escape(path: &[u8]) -> bool {
+    (0..path.len()).filter_map(|at| path.get(at..)).any(|rest| rest.starts_with(b"%") && unescape(rest).is_none())
+}
+
+/// Decodes all escapes but those of the bytes to `keep`. A `%` that begins none stays, as lenient decoders leave it.
 fn decode(path: &[u8], keep: impl Fn(u8) -> bool) -> Result<Vec<u8>, Ambiguous> {
     let mut decoded = Vec::with_capacity(path.len());
     let mut rest = path;
-    while let Some((byte, after)) = rest.split_first() {
-        rest = after;
-        if *byte != b'%' {
-            decoded.push(*byte);
+    while let Some((first, others)) = rest.split_first() {
+        let Some((byte, after)) = unescape(rest) else {
+            decoded.push(*first);
+            rest = others;
             continue;
-        }
-        let Some((&[high, low], after)) = after.split_first_chunk::<2>() else {
-            return Err(Ambiguous::BrokenEscape);
         };
-        let digit = |byte: u8| char::from(byte).to_digit(16).ok_or(Ambiguous::BrokenEscape);
-        let byte = u8::try_from(digit(high)? * 16 + digit(low)?).map_err(|_| Ambiguous::BrokenEscape)?;
         if byte.is_ascii_control() {
             return Err(Ambiguous::Control);
         }
         if keep(byte) {
-            decoded.extend([b'%', high, low]);
+            decoded.extend_from_slice(rest.get(..3).unwrap_or_default());
         } else {
             decoded.push(byte);
         }

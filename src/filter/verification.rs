@@ -12,7 +12,7 @@ use crate::extractor::{self, Credential, RequestHead};
 use crate::host::Host;
 use crate::introspection;
 use crate::jwt::UntrustedJwt;
-use crate::matcher::{self, Require, Rule, Target};
+use crate::matcher::{Require, Rule, Target, Undecided};
 use crate::metrics::{BlacklistCheck, CacheEvent, Counter, Source};
 use crate::policy::{self, Identity, Permit, Presenter, Verifier};
 use crate::signature::Rs256;
@@ -31,7 +31,10 @@ impl Filter {
     ) -> Result<Progress, Denial> {
         let target =
             Target { path: head.value(":path"), method: head.value(":method"), authority: head.value(":authority") };
-        let rule = matcher::find(&self.config.rules, target).map_err(|_| Code::AmbiguousPath)?;
+        let rule = self.config.rules.find(target).map_err(|undecided| match undecided {
+            Undecided::Path(_) | Undecided::DifferentPaths => Code::AmbiguousPath,
+            Undecided::Host | Undecided::DifferentHosts => Code::AmbiguousHost,
+        })?;
         ticket.rule = rule.map(|(index, _)| index);
         if rule.is_some_and(|(_, rule)| rule.public) || ticket.client.is_preflight(head) {
             return Ok(Progress::Done(Permit::public()));

@@ -15,7 +15,7 @@ use crate::config::{
     Verification, value,
 };
 use crate::json::Object;
-use crate::matcher::{Matcher, PathMatch, Require, Rule};
+use crate::matcher::{Matcher, PathMatch, Require, Rule, Rules};
 use crate::public_key::PublicKey;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -74,6 +74,7 @@ impl TryFrom<RawConfig> for Config {
             return Err(ConfigError::new(path, "remote contradicts api_token.response_format json_header"));
         }
         let identity_headers = IdentityHeaders::new(raw.identity_headers.0)?;
+        let rules = Rules::new(rules, jwt.verification);
         Ok(Self {
             auth_service: raw.auth_service.compile(&defaults)?,
             jwt,

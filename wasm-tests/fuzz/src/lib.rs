@@ -9,6 +9,7 @@ pub mod answers;
 pub mod configuration;
 pub mod corpus;
 pub mod extraction;
+pub mod hosts;
 pub mod jwt;
 pub mod machine;
 pub mod mutation;
@@ -28,11 +29,12 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     Target { name: "extraction", run: extraction::run },
     Target { name: "jwt", run: jwt::run },
     Target { name: "answers", run: answers::run },
     Target { name: "configuration", run: configuration::run },
     Target { name: "paths", run: paths::run },
+    Target { name: "hosts", run: hosts::run },
     Target { name: "machine", run: machine::run },
 ];

@@ -3,5 +3,6 @@
 pub mod base64;
 pub mod claims;
 pub mod host;
+pub mod hosts;
 pub mod json;
 pub mod paths;

@@ -61,15 +61,17 @@ pub fn rules() -> Value {
 /// All paths, as they stand in the request line.
 #[must_use]
 pub fn all() -> Vec<Case<(&'static [u8], Leads)>> {
-    let groups: [(Leads, &'static str, &[&'static [u8]]); 12] = [
+    let groups: [(Leads, &'static str, &[&'static [u8]]); 14] = [
         (Leads::Public, "the rule covers its one reading", PUBLIC),
         (Leads::Private, "no public rule covers it", PRIVATE),
         (Leads::Public, "contract section 2: one rule covers all its readings", PUBLIC_IN_ALL_READINGS),
+        (Leads::Public, "contract section 2: rules that ask for the same cover its readings", PUBLIC_IN_SEVERAL_RULES),
         (Leads::Private, "contract section 2: one rule, or none, covers all its readings", PRIVATE_IN_ALL_READINGS),
         (Leads::Ambiguous, "CVE-2019-9901, CVE-2020-8595: dots", DOTS),
         (Leads::Ambiguous, "CVE-2021-29492: escaped slashes, dots and backslashes, once and twice", ESCAPES),
         (Leads::Ambiguous, "GHSA-7rh7-c77v-6434, Orange Tsai 2018: parameters behind ;", PARAMETERS),
         (Leads::Ambiguous, "merged slashes and backslashes lead elsewhere", SLASHES),
+        (Leads::Ambiguous, "WHATWG URL Standard, RFC 3986 section 4.2: //host/path", AUTHORITIES),
         (Leads::Ambiguous, "escaped letters, read by those who decode, are another rule's", LETTERS),
         (Leads::Ambiguous, "contract section 2: a control character, however often it is escaped", CONTROLS),
         (Leads::Ambiguous, "contract section 2: a broken escape", BROKEN),
@@ -157,6 +159,17 @@ const PUBLIC_IN_ALL_READINGS: &[&[u8]] = &[
     b"/public/a%3Fb",
     b"/public/a%23b",
     b"/public/.",
+    b"/public/100%25",
+    b"/public/%25zz",
+    b"/public/%252",
+    b"/public/%25%25/a",
+];
+const PUBLIC_IN_SEVERAL_RULES: &[&[u8]] = &[
+    b"/public/../health",
+    b"/public/..%2fhealth",
+    b"/public/../v1/open",
+    b"/public/%2e%2e/health?x",
+    b"/public/..\\health",
 ];
 const PRIVATE_IN_ALL_READINGS: &[&[u8]] = &[
     b"/files/a%2Fb",
@@ -195,6 +208,12 @@ const PRIVATE_IN_ALL_READINGS: &[&[u8]] = &[
     b"/health\\",
     b"/health\\..\\private",
     b"/.//x/../private",
+    b"/files/100%25",
+    b"/orders/100%25",
+    b"/orders/%25zz",
+    b"//orders/private",
+    b"/\\orders/private",
+    b"/orders//public/page",
 ];
 const DOTS: &[&[u8]] = &[
     b"/public/../private",
@@ -301,6 +320,7 @@ const PARAMETERS: &[&[u8]] = &[
     b"/public/../private;/public",
     b"/private/..;/public",
     b"/x;/..;/public",
+    b"/public/..;/health",
 ];
 const SLASHES: &[&[u8]] = &[
     b"//public/page",
@@ -320,6 +340,25 @@ const SLASHES: &[&[u8]] = &[
     b"/v1\\open",
     b"/private\\..\\public",
     b"//private//..//public",
+];
+const AUTHORITIES: &[&[u8]] = &[
+    b"//x/public/page",
+    b"//x/health",
+    b"///x/health",
+    b"//x:80/public/page",
+    b"//u@x/public/page",
+    b"/\\x/public/page",
+    b"/\\x\\public/page",
+    b"/%2fx/public/page",
+    b"/%2Fx%2Fhealth",
+    b"/%5cx/health",
+    b"/%252fx/health",
+    b"/.//x/health",
+    b"/a/..//x/health",
+    b"//x//y/health",
+    b"//public/files/a",
+    b"//public/orders",
+    b"/public/..//x/public/page",
 ];
 const LETTERS: &[&[u8]] = &[
     b"/%70ublic/page",
@@ -371,9 +410,7 @@ const BROKEN: &[&[u8]] = &[
     b"/health%",
     b"/orders/%",
     b"/orders/%u2215",
-    b"/public/%25zz",
     b"/public/%2525%zz",
-    b"/public/%25",
     b"/files/100%",
     b"/public/%c0%ae%c0%a",
     b"/%",
@@ -416,6 +453,7 @@ pub fn may_lead_to(path: &str, is_covered: impl Fn(&str) -> bool) -> Option<Stri
         queue.push((reading.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect(), decoded));
         queue.push((merged, decoded));
         queue.push((resolved(&reading), decoded));
+        queue.push((without_authority(&reading), decoded));
         queue.push((reading.split(|byte| b"?#\0".contains(byte)).next().unwrap_or_default().to_vec(), decoded));
         if decoded < 3 {
             queue.push((unescaped(&reading, b""), decoded + 1));
@@ -425,6 +463,16 @@ pub fn may_lead_to(path: &str, is_covered: impl Fn(&str) -> bool) -> Option<Stri
     // A reading that still holds what another step would take away is none that a server ends with.
     let mut readings = known.iter().map(|(reading, _)| String::from_utf8_lossy(reading));
     readings.find(|reading| !is_covered(reading)).map(|reading| reading.into_owned())
+}
+
+/// What is left of `//host/path`.
+fn without_authority(path: &[u8]) -> Vec<u8> {
+    let end = path.iter().position(|byte| !b"/\\".contains(byte)).unwrap_or(path.len());
+    if end < 2 {
+        return path.to_vec();
+    }
+    let rest = path[end..].iter().position(|byte| *byte == b'/');
+    rest.map_or_else(|| b"/".to_vec(), |rest| path[end + rest..].to_vec())
 }
 
 fn resolved(path: &[u8]) -> Vec<u8> {
@@ -467,7 +515,7 @@ mod tests {
     fn the_second_reader_sees_through_every_spelling_of_the_table() {
         let covered = |path: &str| path == "/health" || path == "/public" || path.starts_with("/public/");
         assert_eq!(may_lead_to("/public/a%2Fb//c", covered), None);
-        for group in [DOTS, ESCAPES, PARAMETERS, SLASHES, LETTERS] {
+        for group in [DOTS, ESCAPES, PARAMETERS, SLASHES, AUTHORITIES, LETTERS] {
             for path in group {
                 let path = String::from_utf8_lossy(path);
                 assert!(may_lead_to(&path, covered).is_some(), "{path}");

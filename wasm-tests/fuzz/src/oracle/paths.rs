@@ -1,6 +1,9 @@
 //! What a path may mean to a server: each of its readings made by one small step from another.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use regex::bytes::Regex;
 
 /// How often a server may decode.
 pub const MAX_DECODES: u8 = 2;
@@ -13,8 +16,24 @@ pub type Reading = (Vec<u8>, u8);
 pub enum Flaw {
     /// A control character comes out.
     Control,
-    /// There is no such escape.
+    /// There is no such escape in what was sent.
     BrokenEscape,
+}
+
+/// What is wrong with a path as it is sent.
+pub fn flaw_as_sent(path: &[u8]) -> Option<Flaw> {
+    if has_control(path) {
+        return Some(Flaw::Control);
+    }
+    let mut pieces = path.split(|byte| *byte == b'%').skip(1);
+    let is_broken = pieces.any(|piece| escaped(piece).is_none());
+    is_broken.then_some(Flaw::BrokenEscape)
+}
+
+/// The byte that the two digits at the beginning of a piece stand for.
+fn escaped(piece: &[u8]) -> Option<u8> {
+    let digits = piece.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
+    u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
 }
 
 /// Everything that one step makes of a reading.
@@ -26,6 +45,7 @@ pub fn steps((path, decodes): &Reading) -> Vec<Result<Reading, Flaw>> {
         path.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect(),
         merged(path),
         without_dots(path),
+        without_authority(path),
     ]
     .into_iter()
     .map(|path| Ok((path, *decodes)))
@@ -69,28 +89,19 @@ fn up_to(path: &[u8], ends: &[u8]) -> Vec<u8> {
     path.iter().copied().take_while(|byte| !ends.contains(byte)).collect()
 }
 
-/// Decodes every escape, but those of the bytes that are `kept`.
+/// Decodes every escape, but those of the bytes that are `kept`; what is none stays.
 fn decoded(path: &[u8], kept: &[u8]) -> Result<Vec<u8>, Flaw> {
     let mut bytes = Vec::new();
     let mut at = 0;
     while at < path.len() {
-        if path[at] == b'%' {
-            let digits = path.get(at + 1..at + 3).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
-            let digits = str::from_utf8(digits.ok_or(Flaw::BrokenEscape)?).map_err(|_| Flaw::BrokenEscape)?;
-            let byte = u8::from_str_radix(digits, 16).map_err(|_| Flaw::BrokenEscape)?;
-            if has_control(&[byte]) {
-                return Err(Flaw::Control);
-            }
-            if kept.contains(&byte) {
-                bytes.extend_from_slice(&path[at..at + 3]);
-            } else {
-                bytes.push(byte);
-            }
-            at += 3;
-        } else {
-            bytes.push(path[at]);
-            at += 1;
+        let byte = if path[at] == b'%' { escaped(&path[at + 1..]) } else { None };
+        match byte {
+            Some(byte) if has_control(&[byte]) => return Err(Flaw::Control),
+            Some(byte) if !kept.contains(&byte) => bytes.push(byte),
+            Some(_) => bytes.extend_from_slice(&path[at..at + 3]),
+            None => bytes.push(path[at]),
         }
+        at += if byte.is_some() { 3 } else { 1 };
     }
     Ok(bytes)
 }
@@ -112,6 +123,20 @@ fn merged(path: &[u8]) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// The path of `//host/path`, with any number of slashes of either kind, and what follows a scheme.
+fn without_authority(path: &[u8]) -> Vec<u8> {
+    static AUTHORITY: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"(?s-u)\A(?:[/\\]{2,}(?:[^/\\][^/]*)?(/.*)?|([^/\\:]*):(.*))\z").expect("a regex")
+    });
+    match AUTHORITY.captures(path) {
+        None => path.to_vec(),
+        Some(parts) => match parts.get(3) {
+            Some(rest) => rest.as_bytes().to_vec(),
+            None => parts.get(1).map_or(b"/".to_vec(), |rest| rest.as_bytes().to_vec()),
+        },
+    }
 }
 
 /// RFC 3986 section 5.2.4 to the letter, for paths that begin with `/`.

@@ -1,0 +1,144 @@
+//! A regex as a table, where one of a sensible size can be made: each byte of a path costs one look.
+
+use hashbrown::HashMap;
+use regex_automata::nfa::thompson::{NFA, State};
+use regex_automata::util::look::Look;
+use regex_automata::util::primitives::StateID;
+
+use super::regex::step;
+use crate::path::{Ambiguous, Budget};
+
+/// The most entries of a table, of two bytes each.
+const MAX_ENTRIES: usize = 8 * 1024;
+
+/// The most visits to states of the NFA while a table is made.
+const MAX_VISITS: usize = 200_000;
+
+/// Bytes of a path that cost a step: a look is cheaper than a visit to a state of an NFA.
+const BYTES_A_STEP: usize = 4;
+
+/// The table of one regex.
+#[derive(Debug, Clone)]
+pub struct Dfa {
+    /// Which column of the table each byte has.
+    columns: [u8; 256],
+    width: usize,
+    /// The beginning of the next state's row, by this state's row and the byte's column.
+    table: Box<[u16]>,
+    /// Whether the path may end in a state.
+    ends: Box<[bool]>,
+    start: u16,
+}
+
+impl Dfa {
+    /// `None` where the table would be too large, or where more than the byte itself decides on a step.
+    pub(super) fn new(nfa: &NFA) -> Option<Self> {
+        let mut columns = [0; 256];
+        let mut samples: Vec<u8> = Vec::new();
+        for (byte, column) in (0..=u8::MAX).zip(&mut columns) {
+            *column = nfa.byte_classes().get(byte);
+            if usize::from(*column) == samples.len() {
+                samples.push(byte);
+            }
+        }
+        let width = samples.len();
+        let mut builder = Builder { nfa, width, states: Vec::new(), numbers: HashMap::new(), visits: 0 };
+        // The first row leads nowhere.
+        builder.number(Vec::new(), false)?;
+        let mut table = vec![0; width];
+        let start = builder.enter(vec![nfa.start_anchored()], true)?;
+        let mut index = 1;
+        while let Some((state, _)) = builder.states.get(index).cloned() {
+            for sample in &samples {
+                table.push(builder.step(&state, *sample)?);
+            }
+            index += 1;
+        }
+        let ends = builder.states.iter().map(|(_, ends)| *ends).collect();
+        Some(Self { columns, width, table: table.into(), ends, start })
+    }
+
+    /// Whether it matches all of the path.
+    pub(super) fn matches(&self, path: &[u8], budget: &mut Budget) -> Result<bool, Ambiguous> {
+        let mut row = usize::from(self.start);
+        for bytes in path.chunks(BYTES_A_STEP) {
+            budget.spend(1)?;
+            for byte in bytes {
+                let column = self.columns.get(usize::from(*byte)).copied().unwrap_or_default();
+                row = self.table.get(row + usize::from(column)).copied().unwrap_or_default().into();
+            }
+            if row == 0 {
+                return Ok(false);
+            }
+        }
+        Ok(self.ends.get(row / self.width).copied().unwrap_or_default())
+    }
+}
+
+/// Turns sets of the NFA's states into states of a table.
+struct Builder<'n> {
+    nfa: &'n NFA,
+    width: usize,
+    /// The states that look at the next byte, and whether the path may end there.
+    states: Vec<(Vec<StateID>, bool)>,
+    numbers: HashMap<(Vec<StateID>, bool), u16>,
+    visits: usize,
+}
+
+impl Builder<'_> {
+    /// The row of a state.
+    fn number(&mut self, state: Vec<StateID>, ends: bool) -> Option<u16> {
+        if let Some(number) = self.numbers.get(&(state.clone(), ends)) {
+            return Some(*number);
+        }
+        let row = self.states.len() * self.width;
+        let number = u16::try_from(row).ok().filter(|_| row + self.width <= MAX_ENTRIES)?;
+        self.states.push((state.clone(), ends));
+        self.numbers.insert((state, ends), number);
+        Some(number)
+    }
+
+    fn step(&mut self, state: &[StateID], byte: u8) -> Option<u16> {
+        self.visits += state.len();
+        let next = state.iter().filter_map(|state| step(self.nfa.state(*state), byte)).collect();
+        self.enter(next, false)
+    }
+
+    /// The row of all that these states lead to without a byte.
+    fn enter(&mut self, states: Vec<StateID>, is_start: bool) -> Option<u16> {
+        let (reached, ends) = self.reach(states.clone(), is_start, false)?;
+        // What only the end of the path leads to looks at no byte.
+        let ends = ends || self.reach(states, is_start, true)?.1;
+        self.number(reached, ends)
+    }
+
+    fn reach(&mut self, mut pending: Vec<StateID>, is_start: bool, is_end: bool) -> Option<(Vec<StateID>, bool)> {
+        let mut seen: Vec<StateID> = Vec::new();
+        let mut ends = false;
+        while let Some(id) = pending.pop() {
+            self.visits += 1 + seen.len() / 8;
+            if self.visits > MAX_VISITS {
+                return None;
+            }
+            if seen.contains(&id) {
+                continue;
+            }
+            seen.push(id);
+            match self.nfa.state(id) {
+                State::ByteRange { .. } | State::Sparse(_) | State::Dense(_) | State::Fail => {}
+                State::Look { look: Look::Start, next } => pending.extend(is_start.then_some(*next)),
+                State::Look { look: Look::End, next } => pending.extend(is_end.then_some(*next)),
+                State::Look { .. } => return None,
+                State::Union { alternates } => pending.extend_from_slice(alternates),
+                State::BinaryUnion { alt1, alt2 } => pending.extend([*alt1, *alt2]),
+                State::Capture { next, .. } => pending.push(*next),
+                State::Match { .. } => ends = true,
+            }
+        }
+        let is_byte =
+            |id: &StateID| matches!(self.nfa.state(*id), State::ByteRange { .. } | State::Sparse(_) | State::Dense(_));
+        seen.retain(is_byte);
+        seen.sort_unstable();
+        Some((seen, ends))
+    }
+}
