@@ -13,6 +13,7 @@ pub mod leases;
 pub mod local;
 pub mod refusals;
 mod shared;
+mod unanswered;
 
 use std::cell::Cell;
 use std::hash::{Hash, Hasher};
@@ -23,6 +24,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::claims::Claims;
 use crate::config::{self, Config, Eviction, ForwardCredential};
+use crate::decision::Code;
 use crate::host::Host;
 use crate::metrics::{CacheEvent, Counter, Gauge};
 use crate::policy::Identity;
@@ -32,6 +34,7 @@ use leases::Leases;
 use local::{LocalCache, Policy};
 use refusals::{Refusal, Refusals};
 use shared::Slots;
+use unanswered::UnansweredKeys;
 
 /// What the local store may take for each of `cache.max_entries`, in bytes.
 const BYTES_PER_ENTRY: usize = 1024;
@@ -41,6 +44,10 @@ const LEAST_BYTES: usize = 256 * 1024;
 
 /// An entry is verified again in the background once this part of its `ttl` is left.
 const REFRESH_AHEAD: u32 = 10;
+
+/// A credential that the service gave no verdict on isn't asked about again for so long at least, however short
+/// `negative_ttl` is.
+const LEAST_UNANSWERED: Duration = Duration::from_secs(1);
 
 /// At least this long before its end, in case of a short `ttl`, and after a refresh that failed.
 const LEAST_AHEAD: Duration = Duration::from_secs(1);
@@ -119,8 +126,8 @@ impl Entry {
 pub enum Lookup {
     /// It was verified not longer than `ttl` ago and has not expired. Its revocation is the caller's to check.
     Fresh(Rc<Entry>),
-    /// The service refused it not longer than `negative_ttl` ago.
-    Refused,
+    /// The service refused it not longer than `negative_ttl` ago, and this is what it is denied with.
+    Refused(Code),
     /// Nothing.
     Miss,
 }
@@ -136,6 +143,7 @@ pub struct VerificationCache {
     local: LocalCache<Rc<Entry>>,
     slots: Slots,
     refusals: Refusals,
+    unanswered: UnansweredKeys,
     /// Which credentials some worker of the process is asking about.
     pub leases: Leases,
     /// Entries and bytes as the gauges know them.
@@ -164,6 +172,7 @@ impl VerificationCache {
             ),
             slots: Slots::new(format!("{prefix}v.")),
             refusals: Refusals::new(format!("{prefix}n.")),
+            unanswered: UnansweredKeys::new(format!("{prefix}u."), settings.negative_ttl.max(LEAST_UNANSWERED)),
             leases: Leases::new(format!("{prefix}l."), lease),
             reported: (0, 0),
         }
@@ -204,11 +213,22 @@ impl VerificationCache {
                 None => break,
             }
         }
-        if refusal.is_some_and(|refusal| refusal.is_answer(now)) {
+        if let Some(refusal) = refusal.filter(|refusal| refusal.is_answer(now)) {
             host.count(Counter::Cache(CacheEvent::Negative));
-            return Lookup::Refused;
+            return Lookup::Refused(refusal.code());
         }
         Lookup::Miss
+    }
+
+    /// For how long the service isn't asked about the credential, since it lately gave no verdict on it.
+    pub fn unanswered_for(&self, key: &Digest, now: UnixTime, host: &impl Host) -> Option<Duration> {
+        self.unanswered.remaining(key, now, host)
+    }
+
+    /// The service answered a question about the credential, but not with a verdict. Returns for how long it isn't asked
+    /// again.
+    pub fn remember_unanswered(&self, key: &Digest, now: UnixTime, host: &impl Host) -> Duration {
+        self.unanswered.add(key, now, host)
     }
 
     /// What may stand in while the service is down: verified within `ttl` and `stale_ttl`, and not refused since.
@@ -254,8 +274,10 @@ impl VerificationCache {
         }
     }
 
-    /// Keeps a verdict whose verification began at `verified`, on both levels. Returns the identity as it is kept, or
-    /// `None` if the service has refused the credential in a verification that began later.
+    /// Keeps a verdict whose verification began at `verified`, on both levels. Returns the identity as it is kept.
+    ///
+    /// # Errors
+    /// What the credential is denied with: the service has refused it in a verification that began later.
     pub fn store(
         &mut self,
         key: &Digest,
@@ -264,32 +286,32 @@ impl VerificationCache {
         verified: UnixTime,
         now: UnixTime,
         host: &impl Host,
-    ) -> Option<Rc<Identity>> {
+    ) -> Result<Rc<Identity>, Code> {
         // The clock was set back meanwhile: nobody could tell when the entry ends.
         let is_to_come = verified.is_to_come(now);
-        if kind != Kind::LocalJwt && !is_to_come && !self.refusals.withdraw(key, verified, now, host) {
-            return None;
+        if kind != Kind::LocalJwt && !is_to_come {
+            self.refusals.withdraw(key, verified, now, host)?;
         }
         // A client's own token isn't kept.
         let keeps_text = self.keeps_text && kind != Kind::LocalJwt;
         let identity = Rc::new(if keeps_text { identity } else { identity.without_text() });
         let is_newer = |known: &Rc<Entry>| known.verified > verified && !known.verified.is_to_come(now);
         if self.is_off() || is_to_come || self.local.peek(key).as_ref().is_some_and(is_newer) {
-            return Some(identity);
+            return Ok(identity);
         }
         let entry = Rc::new(Entry::new(Rc::clone(&identity), verified));
         let record = shared::encode(key, &entry);
         self.slots.write(key, &record, host);
         self.keep(key, entry, host);
-        Some(identity)
+        Ok(identity)
     }
 
-    /// The service has refused the credential in a verification that began at `began`. It was 401, which is good for
-    /// `negative_ttl`, or 403, which isn't kept; either ends a verdict at once, in every worker.
+    /// The service has refused the credential in a verification that began at `began`, with 401 or 403. That ends a
+    /// verdict at once, in every worker, and is the answer for `negative_ttl`.
     pub fn refuse(
         &mut self,
         (key, kind): (&Digest, Kind),
-        is_401: bool,
+        code: Code,
         expires: Option<UnixTime>,
         (began, now): (UnixTime, UnixTime),
         host: &impl Host,
@@ -305,12 +327,13 @@ impl VerificationCache {
         }
         let ends_verdict = is_local || self.slots.knows(key, host);
         self.slots.clear_if(key, |verified| verified <= began || verified.is_to_come(now), host);
-        let negative = if is_401 && !self.is_off() { self.settings.negative_ttl } else { Duration::ZERO };
+        let negative = if self.is_off() { Duration::ZERO } else { self.settings.negative_ttl };
         let outlives = now.after(Self::longest_life(&self.settings).max(negative));
         let until = expires.map_or(outlives, |expires| expires.after(config::MAX_CLOCK_SKEW).max(outlives));
         // For none of its length there is no moment, not even by the clock of a worker that read it a little earlier.
         let negative_until = if negative.is_zero() { UnixTime::default() } else { now.after(negative) };
-        let refusal = Refusal { key: *key, at: began, negative_until, until, ends_verdict };
+        let is_forbidden = code == Code::ForbiddenByService;
+        let refusal = Refusal { key: *key, at: began, negative_until, until, ends_verdict, is_forbidden };
         self.refusals.add(refusal, now, host);
     }
 

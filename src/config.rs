@@ -262,6 +262,8 @@ pub struct CircuitBreaker {
     pub failures: u32,
     /// How long it stays open before a probe, 100 ms to 1 h.
     pub open_for: Duration,
+    /// Whether a remote JWT may be let in by its own signature while the service is down.
+    pub fallback: bool,
 }
 
 /// `revocation`.

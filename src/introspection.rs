@@ -1,7 +1,8 @@
 //! `/auth/verify`: the question to the service, and what its answer means.
 //!
-//! Only 200 with a readable identity, 401 and 403 are verdicts. Everything else is an outage: Envoy's own 503 and
-//! 504 for a refused connection and a timeout, a proxy's error page, half an answer.
+//! Only 200 with a readable identity, 401 and 403 are verdicts. Everything else is an outage, and [`Outage::scope`] says
+//! whose: the service's (Envoy's own 503 and 504 for a refused connection and a timeout), or the one credential's (500,
+//! a body that can't be read).
 
 use crate::claims::{Claims, ClaimsError, TokenType};
 use crate::config::{Config, HeaderType, ResponseFormat};
@@ -12,6 +13,9 @@ pub const MAX_BODY: usize = 64 * 1024;
 
 /// How Envoy ends its own 503 for want of room, where it finds that out late.
 const OVERFLOW: &[u8] = b"reset reason: overflow";
+
+/// How Envoy ends its own 502 or 503 for an answer that isn't HTTP, such as one with a NUL in a header.
+const NOT_HTTP: &[u8] = b"reset reason: protocol error";
 
 /// A request to the service; always a GET without a body, to the configured cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +63,9 @@ pub enum Outage {
     /// More than [`MAX_BODY`].
     #[error("its answer is larger than {MAX_BODY} bytes")]
     TooLarge,
+    /// Bytes that Envoy could make nothing of.
+    #[error("its answer is not HTTP")]
+    NotHttp,
     /// Claims that aren't those of the contract.
     #[error("its claims are unreadable: {0}")]
     Claims(#[from] ClaimsError),
@@ -70,12 +77,28 @@ pub enum Outage {
     Missing(&'static str),
 }
 
+/// What an outage is the outage of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The service: nobody gets an answer.
+    Service,
+    /// One credential: the service answered, but gave no verdict on it. A client can choose such a credential, so this
+    /// must not open the breaker, nor let a JWT in by its signature alone.
+    Credential,
+    /// The gateway: Envoy sends no more for now.
+    Gateway,
+}
+
 impl Outage {
-    /// Whether it says that the service is down, rather than that it has no answer to this one question, or that too
-    /// many are asked. A client can bring either about, and must not get the breaker to open by it, or a JWT that the
-    /// service is to verify to be taken at its signature.
-    pub const fn is_down(&self) -> bool {
-        !matches!(self, Self::Overflow | Self::Status(400..=407 | 409..=428 | 430..=499))
+    /// What it is the outage of.
+    pub const fn scope(&self) -> Scope {
+        match self {
+            Self::Callout(_) | Self::Status(502..=504) => Scope::Service,
+            Self::Overflow => Scope::Gateway,
+            Self::Status(_) | Self::TooLarge | Self::NotHttp | Self::Claims(_) | Self::Jwt(_) | Self::Missing(_) => {
+                Scope::Credential
+            }
+        }
     }
 }
 
@@ -131,11 +154,13 @@ pub fn question(credential: Credential<'_>, config: &Config) -> CalloutRequest {
 /// [`Outage`] if it is no verdict.
 pub fn read(answer: Result<CalloutResponse, CalloutError>, format: ResponseFormat) -> Result<Verdict, Outage> {
     let answer = answer?;
+    let ends_with = |end: &[u8]| answer.body.as_ref().is_some_and(|body| body.ends_with(end));
     match answer.status {
         200 => identity(&answer, format),
         401 => Ok(Verdict::Rejected),
         403 => Ok(Verdict::Forbidden),
-        503 if answer.body.as_ref().is_some_and(|body| body.ends_with(OVERFLOW)) => Err(Outage::Overflow),
+        503 if ends_with(OVERFLOW) => Err(Outage::Overflow),
+        502 | 503 if ends_with(NOT_HTTP) => Err(Outage::NotHttp),
         status => Err(Outage::Status(status)),
     }
 }

@@ -2,6 +2,7 @@
 //! why no older verdict may stand in.
 
 use super::Digest;
+use crate::decision::Code;
 use crate::host::Host;
 use crate::table::{Reader, Record, Table, write_time};
 use crate::time::UnixTime;
@@ -19,12 +20,14 @@ pub struct Refusal {
     pub key: Digest,
     /// When the verification began that ended so.
     pub at: UnixTime,
-    /// Until when it is the answer; not later than `at` for a 403.
+    /// Until when it is the answer; not later than `at` where `negative_ttl` is 0.
     pub negative_until: UnixTime,
     /// Until when there can be an older verdict.
     pub until: UnixTime,
     /// Whether one was there: a token that nobody ever accepted displaces none of these.
     pub ends_verdict: bool,
+    /// Whether it was 403, rather than 401.
+    pub is_forbidden: bool,
 }
 
 impl Record for Refusal {
@@ -35,18 +38,15 @@ impl Record for Refusal {
         write_time(to, self.at);
         write_time(to, self.negative_until);
         write_time(to, self.until);
-        to.push(self.ends_verdict.into());
+        to.push(u8::from(self.ends_verdict) | u8::from(self.is_forbidden) << 1);
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
-        Some(Self {
-            key: Digest(reader.bytes()?),
-            at: reader.time()?,
-            negative_until: reader.time()?,
-            until: reader.time()?,
-            ends_verdict: reader.bytes()? != [0],
-        })
+        let key = Digest(reader.bytes()?);
+        let (at, negative_until, until, [flags]) = (reader.time()?, reader.time()?, reader.time()?, reader.bytes()?);
+        let (ends_verdict, is_forbidden) = (flags & 1 != 0, flags & 2 != 0);
+        Some(Self { key, at, negative_until, until, ends_verdict, is_forbidden })
     }
 }
 
@@ -55,6 +55,11 @@ impl Refusal {
     /// it is can't be told, so it ends every verdict but is no answer, and gives way to whatever the service says next.
     fn is_alive(&self, now: UnixTime) -> bool {
         now < self.until
+    }
+
+    /// What the credential is denied with.
+    pub(super) const fn code(&self) -> Code {
+        if self.is_forbidden { Code::ForbiddenByService } else { Code::TokenRejected }
     }
 
     /// Whether it is the answer to the same question.
@@ -101,24 +106,35 @@ impl Refusals {
         }
     }
 
-    /// A verification that began at `verified` let the key in. False: it was refused by one that began then or later.
-    pub(super) fn withdraw(&self, key: &Digest, verified: UnixTime, now: UnixTime, host: &impl Host) -> bool {
+    /// A verification that began at `verified` let the key in.
+    ///
+    /// # Errors
+    /// What it is denied with: it was refused in a verification that began then or later.
+    pub(super) fn withdraw(
+        &self,
+        key: &Digest,
+        verified: UnixTime,
+        now: UnixTime,
+        host: &impl Host,
+    ) -> Result<(), Code> {
         let row = self.row(key, host);
         let is_later = |known: &Refusal| known.is_alive(now) && known.at >= verified && !known.at.is_to_come(now);
         let known = self.table.read(row, host).into_iter().find(|known| known.key == *key);
-        // Nearly always there is nothing to withdraw.
-        if known.as_ref().is_none_or(is_later) {
-            return known.is_none();
+        match known {
+            // Nearly always.
+            None => return Ok(()),
+            Some(refusal) if is_later(&refusal) => return Err(refusal.code()),
+            Some(_) => {}
         }
         let withdrawn = self.table.update(row, host, |row| {
-            if row.iter().any(|known| known.key == *key && is_later(known)) {
-                return (false, false);
+            if let Some(refusal) = row.iter().find(|known| known.key == *key && is_later(known)) {
+                return (false, Err(refusal.code()));
             }
             row.retain(|known| known.key != *key);
-            (true, true)
+            (true, Ok(()))
         });
         // An older refusal that stays where it is does no harm.
-        withdrawn.unwrap_or(true)
+        withdrawn.unwrap_or(Ok(()))
     }
 
     pub(super) fn sweep(&self, row: u32, now: UnixTime, host: &impl Host) {

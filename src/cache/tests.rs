@@ -41,11 +41,12 @@ fn key(cache: &VerificationCache, number: u8) -> Digest {
     cache.digest(KIND, &[number])
 }
 
-/// Whose entry is fresh; 0: nobody's, -1: it is refused.
+/// Whose entry is fresh; 0: nobody's; -1 and -2: it is refused, with 401 and 403.
 fn who(cache: &mut VerificationCache, key: &Digest, now: UnixTime, host: &impl Host) -> i64 {
     match cache.look_up(key, KIND, now, host) {
         Lookup::Fresh(entry) => entry.claims().user_id(),
-        Lookup::Refused => -1,
+        Lookup::Refused(Code::ForbiddenByService) => -2,
+        Lookup::Refused(_) => -1,
         Lookup::Miss => 0,
     }
 }
@@ -59,7 +60,7 @@ fn a_verdict_is_fresh_for_ttl_and_may_stand_in_for_stale_ttl_more() {
     let host = Process::default();
     let (mut one, mut other) = (worker(json!({})), worker(json!({})));
     let key = key(&one, 0);
-    one.store(&key, KIND, identity(json!({})), at(0), at(3), &host);
+    one.store(&key, KIND, identity(json!({})), at(0), at(3), &host).unwrap();
     for cache in [&mut one, &mut other] {
         assert_eq!(who(cache, &key, at(99), &host), 17);
         assert_eq!(who(cache, &key, at(100), &host), 0, "counted from when it began");
@@ -77,7 +78,7 @@ fn an_identity_that_has_expired_is_neither_fresh_nor_stands_in() {
         let settings = json!({"jwt": {"clock_skew": skew}});
         let (mut one, mut other) = (worker(settings.clone()), worker(settings));
         let key = key(&one, 0);
-        one.store(&key, KIND, identity(json!({"exp": BEGIN + 50})), at(0), at(0), &host);
+        one.store(&key, KIND, identity(json!({"exp": BEGIN + 50})), at(0), at(0), &host).unwrap();
         for cache in [&mut one, &mut other] {
             let before = UnixTime::from_nanos(at(end).as_nanos() - 1);
             assert_eq!((who(cache, &key, before, &host), who(cache, &key, at(end), &host)), (17, 0));
@@ -91,24 +92,23 @@ fn the_newer_of_two_verdicts_counts_whoever_found_it_and_whichever_came_last() {
     let host = Process::default();
     let (mut one, mut other) = (worker(json!({})), worker(json!({})));
     let key = key(&one, 0);
-    one.store(&key, KIND, identity(json!({"user_id": 1})), at(0), at(0), &host);
-    other.store(&key, KIND, identity(json!({"user_id": 2})), at(60), at(60), &host);
+    one.store(&key, KIND, identity(json!({"user_id": 1})), at(0), at(0), &host).unwrap();
+    other.store(&key, KIND, identity(json!({"user_id": 2})), at(60), at(60), &host).unwrap();
     assert_eq!(who(&mut one, &key, at(61), &host), 1, "its own is good enough");
     assert_eq!(who(&mut one, &key, at(101), &host), 2);
-    other.store(&key, KIND, identity(json!({"user_id": 3})), at(50), at(102), &host);
+    other.store(&key, KIND, identity(json!({"user_id": 3})), at(50), at(102), &host).unwrap();
     assert_eq!(who(&mut other, &key, at(103), &host), 2, "an answer that was long under way");
 }
 
 #[test]
 fn a_refusal_ends_older_verdicts_and_no_newer_ones() {
-    for is_401 in [true, false] {
+    for (code, negative) in [(Code::TokenRejected, -1), (Code::ForbiddenByService, -2)] {
         let host = Process::default();
         let (mut one, mut other) = (worker(json!({})), worker(json!({})));
         let key = key(&one, 0);
-        one.store(&key, KIND, identity(json!({})), at(0), at(0), &host);
+        one.store(&key, KIND, identity(json!({})), at(0), at(0), &host).unwrap();
         assert_eq!(who(&mut other, &key, at(1), &host), 17);
-        one.refuse((&key, KIND), is_401, None, (at(2), at(3)), &host);
-        let negative = if is_401 { -1 } else { 0 };
+        one.refuse((&key, KIND), code, None, (at(2), at(3)), &host);
         for cache in [&mut one, &mut other] {
             assert_eq!(who(cache, &key, at(12), &host), negative);
             assert_eq!(who(cache, &key, at(13), &host), 0, "negative_ttl is counted from the answer");
@@ -116,10 +116,10 @@ fn a_refusal_ends_older_verdicts_and_no_newer_ones() {
             assert!(cache.is_refused(&key, KIND, at(14), &host));
         }
         let back = one.store(&key, KIND, identity(json!({})), at(1), at(4), &host);
-        assert!(back.is_none(), "it began before the refusal");
+        assert_eq!(back, Err(code), "it began before the refusal");
         assert_eq!(who(&mut other, &key, at(13), &host), 0);
-        assert!(one.store(&key, KIND, identity(json!({"user_id": 5})), at(20), at(21), &host).is_some());
-        one.refuse((&key, KIND), is_401, None, (at(19), at(22)), &host);
+        assert!(one.store(&key, KIND, identity(json!({"user_id": 5})), at(20), at(21), &host).is_ok());
+        one.refuse((&key, KIND), code, None, (at(19), at(22)), &host);
         assert_eq!(who(&mut one, &key, at(23), &host), 5);
         assert_eq!(who(&mut other, &key, at(23), &host), 5, "its own is older than the refusal, the shared one newer");
         assert_eq!(who(&mut other, &key, at(101), &host), 5);
@@ -131,11 +131,11 @@ fn a_verdict_newer_than_a_refusal_counts_in_a_worker_that_holds_an_older_one_too
     let host = Process::default();
     let (mut one, mut other) = (worker(json!({})), worker(json!({})));
     let key = key(&one, 0);
-    other.store(&key, KIND, identity(json!({})), at(0), at(0), &host);
-    one.store(&key, KIND, identity(json!({"user_id": 5})), at(20), at(21), &host);
-    one.refuse((&key, KIND), true, None, (at(19), at(22)), &host);
+    other.store(&key, KIND, identity(json!({})), at(0), at(0), &host).unwrap();
+    one.store(&key, KIND, identity(json!({"user_id": 5})), at(20), at(21), &host).unwrap();
+    one.refuse((&key, KIND), Code::TokenRejected, None, (at(19), at(22)), &host);
     assert_eq!(who(&mut other, &key, at(23), &host), 5);
-    one.refuse((&key, KIND), true, None, (at(24), at(24)), &host);
+    one.refuse((&key, KIND), Code::TokenRejected, None, (at(24), at(24)), &host);
     assert_eq!((who(&mut other, &key, at(25), &host), who(&mut one, &key, at(25), &host)), (-1, -1));
 }
 
@@ -145,9 +145,9 @@ fn a_refusal_of_one_credential_is_none_of_another() {
     let mut cache = worker(json!({}));
     let keys: Vec<Digest> = (0..50).map(|number| key(&cache, number)).collect();
     for (number, key) in (0..).zip(&keys) {
-        cache.store(key, KIND, identity(json!({"user_id": number})), at(0), at(0), &host);
+        cache.store(key, KIND, identity(json!({"user_id": number})), at(0), at(0), &host).unwrap();
     }
-    cache.refuse((&keys[7], KIND), true, None, (at(1), at(1)), &host);
+    cache.refuse((&keys[7], KIND), Code::TokenRejected, None, (at(1), at(1)), &host);
     for (number, key) in (0..).zip(&keys) {
         assert_eq!(who(&mut cache, key, at(2), &host), if number == 7 { -1 } else { number });
     }
@@ -168,12 +168,12 @@ fn a_verdict_that_was_forgotten_is_gone_from_the_slots_too_and_a_newer_one_is_no
     let host = Process::default();
     let (mut one, mut other) = (worker(json!({})), worker(json!({})));
     let key = key(&one, 0);
-    one.store(&key, KIND, identity(json!({})), at(0), at(0), &host);
+    one.store(&key, KIND, identity(json!({})), at(0), at(0), &host).unwrap();
     one.forget(&key, at(0), &host);
     assert_eq!((who(&mut one, &key, at(1), &host), who(&mut other, &key, at(1), &host)), (0, 0));
     assert_eq!(host.gauge(Gauge::CacheEntries), Some(0));
-    one.store(&key, KIND, identity(json!({})), at(2), at(2), &host);
-    other.store(&key, KIND, identity(json!({"user_id": 5})), at(3), at(3), &host);
+    one.store(&key, KIND, identity(json!({})), at(2), at(2), &host).unwrap();
+    other.store(&key, KIND, identity(json!({"user_id": 5})), at(3), at(3), &host).unwrap();
     one.forget(&key, at(2), &host);
     assert_eq!(who(&mut one, &key, at(4), &host), 5);
 }
@@ -183,7 +183,7 @@ fn an_identity_too_large_for_a_slot_is_known_to_its_worker() {
     let host = Process::default();
     let (mut one, mut other) = (worker(json!({})), worker(json!({})));
     let key = key(&one, 0);
-    one.store(&key, KIND, identity(json!({"client_name": "x".repeat(4096)})), at(0), at(0), &host);
+    one.store(&key, KIND, identity(json!({"client_name": "x".repeat(4096)})), at(0), at(0), &host).unwrap();
     assert_eq!((who(&mut one, &key, at(1), &host), who(&mut other, &key, at(1), &host)), (17, 0));
 }
 
@@ -216,7 +216,7 @@ fn what_is_not_sealed_with_the_operators_key_is_ignored() {
     let sealed = host(Some(KEY));
     let (mut one, mut other) = (worker(json!({})), worker(json!({})));
     let key = key(&one, 0);
-    one.store(&key, KIND, identity(json!({})), at(0), at(0), &sealed);
+    one.store(&key, KIND, identity(json!({})), at(0), at(0), &sealed).unwrap();
     assert_eq!(who(&mut other, &key, at(1), &sealed), 17, "the same key");
     for stranger in [host(Some(OTHER_KEY)), host(None)] {
         assert_eq!(who(&mut worker(json!({})), &key, at(1), &stranger), 0, "it can't be read");
@@ -227,7 +227,7 @@ fn what_is_not_sealed_with_the_operators_key_is_ignored() {
         assert_eq!(who(&mut worker(json!({})), &key, at(3), &sealed), 0, "nor forged");
     }
     // The record of one slot, in another's.
-    one.store(&key, KIND, identity(json!({})), at(4), at(4), &sealed);
+    one.store(&key, KIND, identity(json!({})), at(4), at(4), &sealed).unwrap();
     let (name, record) = process.stored(".v.").remove(0);
     assert!(!record.windows(7).any(|part| part == b"user_id"));
     let moved = Seal::new(KEY, [7; 16]).unwrap().seal("elsewhere", &[]);
@@ -240,15 +240,15 @@ fn a_row_that_is_too_busy_refuses_nobody_whom_the_service_lets_in() {
     let process = Process::default();
     let mut cache = worker(json!({}));
     let key = key(&cache, 0);
-    cache.refuse((&key, KIND), true, None, (at(0), at(0)), &process);
+    cache.refuse((&key, KIND), Code::TokenRejected, None, (at(0), at(0)), &process);
     // Others are always faster to write refusals.
     let heard = |key: &str| if key.contains(".n.") { Err(Conflict) } else { Ok(()) };
     let host = Overheard { host: &process, heard };
-    assert!(cache.store(&key, KIND, identity(json!({})), at(20), at(21), &host).is_some());
+    assert!(cache.store(&key, KIND, identity(json!({})), at(20), at(21), &host).is_ok());
     assert_eq!(who(&mut cache, &key, at(22), &host), 17);
     let other = cache.digest(KIND, b"other");
-    cache.refuse((&other, KIND), true, None, (at(30), at(30)), &process);
-    assert!(cache.store(&other, KIND, identity(json!({})), at(29), at(31), &host).is_none(), "a later one counts");
+    cache.refuse((&other, KIND), Code::TokenRejected, None, (at(30), at(30)), &process);
+    assert!(cache.store(&other, KIND, identity(json!({})), at(29), at(31), &host).is_err(), "a later one counts");
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn a_flood_of_refusals_displaces_no_verdict() {
     keys.iter().for_each(|key| _ = cache.store(key, KIND, identity(json!({})), at(0), at(0), &host));
     for number in 0..20_000_u32 {
         let garbage = cache.digest(KIND, &number.to_le_bytes());
-        cache.refuse((&garbage, KIND), true, None, (at(1), at(1)), &host);
+        cache.refuse((&garbage, KIND), Code::TokenRejected, None, (at(1), at(1)), &host);
     }
     assert!(keys.iter().all(|key| who(&mut cache, key, at(2), &host) == 17));
     let rows = host.stored(".n.");
@@ -272,7 +272,7 @@ fn nearly_all_of_ten_thousand_verdicts_of_one_worker_are_known_to_another() {
     let (mut one, mut other) = (worker(json!({})), worker(json!({})));
     let keys: Vec<_> = (0..10_000_u32).map(|number| one.digest(KIND, &number.to_le_bytes())).collect();
     for key in &keys {
-        one.store(key, KIND, identity(json!({})), at(0), at(0), &host);
+        one.store(key, KIND, identity(json!({})), at(0), at(0), &host).unwrap();
     }
     let known = keys.iter().filter(|key| stands_in(&mut other, key, at(200), &host)).count();
     println!("{known} of 10,000");
@@ -280,13 +280,34 @@ fn nearly_all_of_ten_thousand_verdicts_of_one_worker_are_known_to_another() {
 }
 
 #[test]
-fn a_403_is_no_answer_either_to_a_worker_whose_clock_was_read_a_moment_earlier() {
+fn without_negative_ttl_a_refusal_is_no_answer_to_a_worker_whose_clock_was_read_a_moment_earlier_either() {
+    for code in [Code::TokenRejected, Code::ForbiddenByService] {
+        let host = Process::default();
+        let settings = json!({"cache": {"negative_ttl": "0s"}});
+        let (mut one, mut other) = (worker(settings.clone()), worker(settings));
+        let key = key(&one, 0);
+        one.refuse((&key, KIND), code, None, (at(2), at(3)), &host);
+        let earlier = UnixTime::from_nanos(at(3).as_nanos() - 1_000);
+        assert_eq!(who(&mut other, &key, earlier, &host), 0, "it is asked about");
+    }
+}
+
+#[test]
+fn a_full_row_of_credentials_without_a_verdict_forgets_the_oldest() {
     let host = Process::default();
-    let (mut one, mut other) = (worker(json!({})), worker(json!({})));
-    let key = key(&one, 0);
-    one.refuse((&key, KIND), false, None, (at(2), at(3)), &host);
-    let earlier = UnixTime::from_nanos(at(3).as_nanos() - 1_000);
-    assert_eq!(who(&mut other, &key, earlier, &host), 0, "it is asked about");
+    let cache = worker(json!({}));
+    let row = |number: &u32| host.keyed_hash(&cache.digest(KIND, &number.to_le_bytes()).0) % 1024;
+    let keys: Vec<Digest> = (0..)
+        .filter(|number| row(number) == 3)
+        .take(9)
+        .map(|number| cache.digest(KIND, &number.to_le_bytes()))
+        .collect();
+    for (second, key) in (0..).zip(&keys) {
+        cache.remember_unanswered(key, at(second), &host);
+    }
+    let left: Vec<_> = keys.iter().map(|key| cache.unanswered_for(key, at(9), &host)).collect();
+    let expected: Vec<_> = (1..9).map(|second| Some(Duration::from_secs(1 + second))).collect();
+    assert_eq!((left[0], &left[1..]), (None, &expected[..]));
 }
 
 #[test]
@@ -294,7 +315,7 @@ fn an_identity_too_large_to_be_shared_is_named_for_as_long_as_it_may_be_known() 
     let host = Process::default();
     let mut one = worker(json!({}));
     let key = key(&one, 0);
-    one.store(&key, KIND, identity(json!({"client_name": "x".repeat(5000)})), at(0), at(0), &host);
+    one.store(&key, KIND, identity(json!({"client_name": "x".repeat(5000)})), at(0), at(0), &host).unwrap();
     assert_eq!(who(&mut worker(json!({})), &key, at(1), &host), 0, "to one worker alone");
     for (now, named) in [(at(1099), 1), (at(1100), 0)] {
         (0..one.rows()).for_each(|row| one.sweep_row(row, now, &host));

@@ -54,7 +54,7 @@ impl Profile {
                 stale_ttl: Duration::from_secs(3600),
                 eviction: Eviction::Lru,
             },
-            circuit_breaker: CircuitBreaker { failures: 5, open_for: Duration::from_secs(60) },
+            circuit_breaker: CircuitBreaker { failures: 5, open_for: Duration::from_secs(60), fallback: true },
             poll_interval: Duration::from_secs(30),
         };
         match self {
@@ -69,7 +69,7 @@ impl Profile {
                     stale_ttl: Duration::from_secs(60),
                     ..production.cache
                 },
-                circuit_breaker: CircuitBreaker { failures: 5, open_for: Duration::from_secs(5) },
+                circuit_breaker: CircuitBreaker { failures: 5, open_for: Duration::from_secs(5), fallback: true },
                 poll_interval: Duration::from_secs(2),
             },
             Self::Test => Defaults {
@@ -82,7 +82,7 @@ impl Profile {
                     stale_ttl: Duration::ZERO,
                     ..production.cache
                 },
-                circuit_breaker: CircuitBreaker { failures: 1000, open_for: Duration::from_secs(1) },
+                circuit_breaker: CircuitBreaker { failures: 1000, open_for: Duration::from_secs(1), fallback: true },
                 poll_interval: Duration::from_secs(1),
             },
         }

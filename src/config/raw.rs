@@ -174,6 +174,8 @@ struct RawCircuitBreaker {
     failures: Option<u32>,
     #[serde(deserialize_with = "not_null")]
     open_for: Option<String>,
+    #[serde(deserialize_with = "not_null")]
+    fallback: Option<bool>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]

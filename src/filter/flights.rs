@@ -30,9 +30,9 @@ use crate::cache::{Digest, Kind, Lookup};
 use crate::claims::{Claims, OwnClaims};
 use crate::decision::{Code, Denial};
 use crate::host::Host;
-use crate::introspection::{self, CalloutError, CalloutRequest, CalloutResponse, Outage, Verdict};
+use crate::introspection::{self, CalloutError, CalloutRequest, CalloutResponse, Outage, Scope, Verdict};
 use crate::jwt::UntrustedJwt;
-use crate::metrics::{CacheEvent, Counter};
+use crate::metrics::{CacheEvent, Counter, Source};
 use crate::policy::Identity;
 use crate::public_key::store::Reason;
 use crate::throttle::Guess;
@@ -43,6 +43,9 @@ const LOOKS: usize = 256;
 
 /// The least time between a refresh that came to nothing and the next, over all workers.
 const REFRESH_AGAIN: Duration = Duration::from_secs(1);
+
+/// The service has just turned out to be down.
+const DOWN: Lack = Lack::Service { retry_after: None };
 
 /// What the service is asked: one for all who wait for its answer.
 #[derive(Debug)]
@@ -119,10 +122,16 @@ enum Finding {
         _held: Held,
     },
     Refused(Code),
-    Outage {
-        /// Whether the service is down.
-        is_down: bool,
-    },
+    /// There is no verdict.
+    Outage(Lack),
+}
+
+/// What an answer of the service says.
+enum Answer {
+    Identity(Identity),
+    /// A JWT that fits no key which is known yet.
+    Jwt(Vec<u8>),
+    Refused(Code),
 }
 
 /// The questions under way.
@@ -171,6 +180,11 @@ impl Filter {
         now: UnixTime,
         host: &impl Host,
     ) -> Result<Progress, Denial> {
+        if let Some(retry_after) = self.cache.unanswered_for(&question.key, now, host) {
+            host.count(Counter::Cache(CacheEvent::Negative));
+            ticket.source = Source::Cache;
+            return self.without_service(ticket, &question, Lack::Answer { retry_after }, now, host);
+        }
         if self.waiting.len() >= MAX_WAITING || !self.shares.may_wait(ticket.connection, size_of::<Waiting>()) {
             return self.without_service(ticket, &question, Lack::Room, now, host);
         }
@@ -249,6 +263,7 @@ impl Filter {
     /// Asks again about a credential whose verdict ends soon. Nobody waits for it.
     pub(super) fn refresh(&mut self, question: Rc<Question>, now: UnixTime, host: &impl Host) {
         let is_asked = self.flights.by_key.contains_key(&question.key)
+            || self.cache.unanswered_for(&question.key, now, host).is_some()
             || match self.cache.leases.asked(&question.key, now, host) {
                 Asked::Somebody { .. } => true,
                 Asked::InVain { at, .. } => !now.has_passed(REFRESH_AGAIN, at),
@@ -317,53 +332,30 @@ impl Filter {
         now: UnixTime,
         host: &impl Host,
     ) {
-        let is_asking = self.calls.values().any(|call| matches!(call, Call::Verify { .. }));
-        let verdict = match introspection::read(answer, self.config.api_token.response_format) {
-            // Envoy says no more of what it refuses at once; while others are under way there are hosts, and no room.
-            Err(Outage::Callout(CalloutError::NotSent)) if is_asking => Err(Outage::Overflow),
-            verdict => verdict,
-        };
-        let finding = match verdict {
-            Ok(Verdict::Identity(confirmed)) => Ok(Ok(Identity::from(confirmed))),
-            Ok(Verdict::Jwt(token)) => match UntrustedJwt::parse(&token) {
-                Err(error) => Err(Outage::Jwt(error.to_string())),
-                Ok(jwt) => match jwt.claims().check_time(now, self.config.jwt.clock_skew) {
-                    Err(error) => Err(Outage::Jwt(error.to_string())),
-                    Ok(()) => match self.verify(jwt, now, host) {
-                        Ok(identity) => Ok(Ok(identity)),
-                        Err(_) => {
-                            let held = Held::new(&self.flights.bytes, token.len());
-                            Ok(Err(Finding::Jwt { token: token.into(), _held: held }))
-                        }
-                    },
-                },
-            },
-            Ok(Verdict::Rejected) => Ok(Err(Finding::Refused(Code::TokenRejected))),
-            Ok(Verdict::Forbidden) => Ok(Err(Finding::Refused(Code::ForbiddenByService))),
-            Err(outage) => Err(outage),
-        };
-        let is_down = finding.as_ref().is_err_and(Outage::is_down);
-        self.report_outcome(is_down, admitted, now, host);
+        let answer = self.judge(answer, now, host);
+        self.report_outcome(answer.as_ref().err().map(Outage::scope), admitted, now, host);
         let Some(flight) = self.flights.by_key.get_mut(key) else {
             return;
         };
-        let finding = match finding {
-            Ok(Ok(identity)) => {
+        let finding = match answer {
+            Ok(Answer::Identity(identity)) => {
                 let (kind, asked) = (flight.question.kind, flight.asked);
                 let identity = identity.by_service(&flight.question.own);
                 let kept = self.cache.store(key, kind, identity, asked, now, host);
-                kept.map_or(Finding::Refused(Code::TokenRejected), Finding::Identity)
+                kept.map_or_else(Finding::Refused, Finding::Identity)
             }
-            Ok(Err(finding)) => {
-                if let Finding::Refused(code) = finding {
-                    let (question, is_401) = (&flight.question, code.status() == 401);
-                    let expires = question.own.exp.map(UnixTime::from_secs);
-                    self.cache.refuse((key, question.kind), is_401, expires, (flight.asked, now), host);
-                }
-                finding
+            Ok(Answer::Jwt(token)) => {
+                let held = Held::new(&self.flights.bytes, token.len());
+                Finding::Jwt { token: token.into(), _held: held }
+            }
+            Ok(Answer::Refused(code)) => {
+                let question = &flight.question;
+                let expires = question.own.exp.map(UnixTime::from_secs);
+                self.cache.refuse((key, question.kind), code, expires, (flight.asked, now), host);
+                Finding::Refused(code)
             }
             Err(outage)
-                if outage != Outage::Overflow
+                if outage.scope() != Scope::Gateway
                     && flight.wants_retry()
                     && self.breaker.peek(now, host).state == breaker::State::Closed =>
             {
@@ -376,11 +368,41 @@ impl Filter {
             }
             Err(outage) => {
                 self.log_outage(&outage, now);
-                Finding::Outage { is_down }
+                Finding::Outage(match outage.scope() {
+                    Scope::Service => DOWN,
+                    Scope::Credential => Lack::Answer { retry_after: self.cache.remember_unanswered(key, now, host) },
+                    Scope::Gateway => Lack::Room,
+                })
             }
         };
         self.finish(key, finding, now, host);
         self.settle_turns(now, host);
+    }
+
+    /// Reads an answer of the service, and verifies the JWT that it may be.
+    fn judge(
+        &self,
+        answer: Result<CalloutResponse, CalloutError>,
+        now: UnixTime,
+        host: &impl Host,
+    ) -> Result<Answer, Outage> {
+        let is_asking = self.calls.values().any(|call| matches!(call, Call::Verify { .. }));
+        let token = match introspection::read(answer, self.config.api_token.response_format) {
+            // Envoy says no more of what it refuses at once; while others are under way there are hosts, and no room.
+            Err(Outage::Callout(CalloutError::NotSent)) if is_asking => return Err(Outage::Overflow),
+            Err(outage) => return Err(outage),
+            Ok(Verdict::Identity(confirmed)) => return Ok(Answer::Identity(confirmed.into())),
+            Ok(Verdict::Rejected) => return Ok(Answer::Refused(Code::TokenRejected)),
+            Ok(Verdict::Forbidden) => return Ok(Answer::Refused(Code::ForbiddenByService)),
+            Ok(Verdict::Jwt(token)) => token,
+        };
+        let jwt = UntrustedJwt::parse(&token).map_err(|error| Outage::Jwt(error.to_string()))?;
+        let time = jwt.claims().check_time(now, self.config.jwt.clock_skew);
+        time.map_err(|error| Outage::Jwt(error.to_string()))?;
+        Ok(match self.verify(jwt, now, host) {
+            Ok(identity) => Answer::Identity(identity),
+            Err(_) => Answer::Jwt(token),
+        })
     }
 
     /// Ends a question that this worker has asked, and lets everybody's turn come.
@@ -395,7 +417,7 @@ impl Filter {
         }
         if has_lease {
             match finding {
-                Finding::Outage { is_down: true } => self.cache.leases.fail(key, began, now, retries == 0, host),
+                Finding::Outage(Lack::Service { .. }) => self.cache.leases.fail(key, began, now, retries == 0, host),
                 _ => self.cache.leases.end(key, began, host),
             }
         }
@@ -433,9 +455,9 @@ impl Filter {
                     asked = entry.verified;
                     Some(Finding::Identity(Rc::clone(&entry.identity)))
                 }
-                Lookup::Refused => Some(Finding::Refused(Code::TokenRejected)),
+                Lookup::Refused(code) => Some(Finding::Refused(code)),
                 Lookup::Miss => match self.cache.leases.asked(&key, now, host) {
-                    Asked::Somebody { failed_at, .. } if failed_at > began => Some(Finding::Outage { is_down: true }),
+                    Asked::Somebody { failed_at, .. } if failed_at > began => Some(Finding::Outage(DOWN)),
                     // Others ask one after the other: it takes no part in that for longer than one of them may have been
                     // dead and another takes to answer.
                     Asked::Somebody { at, .. } if at > began && now.has_passed(longest, began) => {
@@ -447,9 +469,12 @@ impl Filter {
                         continue;
                     }
                     // Where nobody waited there, it was not asked again.
-                    Asked::InVain { at, was_retried: true } if at >= began => Some(Finding::Outage { is_down: true }),
-                    // It came to nothing that can be shared.
-                    Asked::InVain { .. } | Asked::Nobody => None,
+                    Asked::InVain { at, was_retried: true } if at >= began => Some(Finding::Outage(DOWN)),
+                    // It came to nothing that can be shared, or to no verdict.
+                    Asked::InVain { .. } | Asked::Nobody => {
+                        let unanswered = self.cache.unanswered_for(&key, now, host);
+                        unanswered.map(|retry_after| Finding::Outage(Lack::Answer { retry_after }))
+                    }
                 },
             };
             let Some(Flight { question, asker, streams, .. }) = self.remove_flight(&key) else { continue };
@@ -460,7 +485,7 @@ impl Filter {
                 }
                 None => match self.begin(&question, asker, streams.clone(), is_alone, now, host) {
                     Ok(()) => continue,
-                    Err(lack) => Finding::Outage { is_down: matches!(lack, Lack::Service { .. }) },
+                    Err(lack) => Finding::Outage(lack),
                 },
                 Some(finding) => finding,
             };
@@ -516,10 +541,7 @@ impl Filter {
                 }
                 Err((*code).into())
             }
-            Finding::Outage { is_down } => {
-                let lack = if *is_down { Lack::Service { retry_after: None } } else { Lack::Room };
-                self.without_service(ticket, &finished.question, lack, now, host)
-            }
+            Finding::Outage(lack) => self.without_service(ticket, &finished.question, *lack, now, host),
         }
     }
 

@@ -169,12 +169,10 @@ impl Filter {
                 self.settle_service_jwt(*stream, identity, finished, ticket, now, host)
             }
             (Looked::InVain(denial), None) => Err(denial),
-            // The answer is of no use, as if there were none.
-            (Looked::InVain(denial), Some((_, finished))) => {
-                let stands_in = self.stand_in(ticket, now, host);
-                let stands_in =
-                    stands_in.or_else(|| self.by_own_signature(ticket, &finished.question, (wait.since, now), host));
-                stands_in.unwrap_or(Err(denial))
+            // The answer is of no use.
+            (Looked::InVain(denial), Some(_)) => {
+                let denial = self.unusable_answer(denial, ticket, now, host);
+                self.stand_in(ticket, now, host).unwrap_or(Err(denial))
             }
         }
     }
@@ -210,6 +208,17 @@ impl Filter {
             return Looked::InVain(self.no_key(attempt, now));
         }
         Looked::Waits
+    }
+
+    /// The denial, which tells when the service is asked again about a credential that it answered with a JWT which no
+    /// key fits. Where there is no key at all, that isn't the answer's fault, and nothing is remembered.
+    fn unusable_answer(&self, denial: Denial, ticket: &Ticket, now: UnixTime, host: &impl Host) -> Denial {
+        match &ticket.key {
+            Some(key) if denial.code == Code::AuthServiceUnavailable => {
+                Denial { retry_after: Some(self.cache.remember_unanswered(key, now, host)), ..denial }
+            }
+            _ => denial,
+        }
     }
 
     /// Whether the first revocation list is still to come.

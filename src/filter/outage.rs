@@ -6,20 +6,22 @@ use crate::breaker;
 use crate::cache::Kind;
 use crate::decision::{Code, Denial};
 use crate::host::Host;
-use crate::introspection::Outage;
+use crate::introspection::{Outage, Scope};
 use crate::jwt::UntrustedJwt;
 use crate::metrics::{CacheEvent, Counter, Gauge, Source};
 use crate::time::UnixTime;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Why there is no verdict of the service.
+/// Why there is no verdict of the service. Clients can bring about all but the first, so that only that is a reason to
+/// take a JWT at its signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lack {
     /// It is down, or the breaker says so: for so long yet.
     Service { retry_after: Option<Duration> },
-    /// Too much is asked, or it answers other questions, but not this one. Clients can bring that about, so that it is
-    /// no reason to take a JWT at its signature.
+    /// It answers, but gives no verdict on this credential, and isn't asked again for so long.
+    Answer { retry_after: Duration },
+    /// Too much is asked.
     Room,
 }
 
@@ -37,26 +39,27 @@ impl Filter {
             return progress;
         }
         let unavailable = Denial::from(Code::AuthServiceUnavailable);
-        let Lack::Service { retry_after } = lack else {
-            return Err(unavailable);
+        let retry_after = match lack {
+            Lack::Service { retry_after } => retry_after,
+            Lack::Answer { retry_after } => return Err(Denial { retry_after: Some(retry_after), ..unavailable }),
+            Lack::Room => return Err(unavailable),
         };
-        if let Some(progress) = self.by_own_signature(ticket, question, (now, now), host) {
+        if let Some(progress) = self.by_own_signature(ticket, question, now, host) {
             return progress;
         }
         let retry_after = retry_after.or_else(|| self.breaker.rejects(now, host));
         Err(Denial { retry_after: retry_after.or(unavailable.retry_after), ..unavailable })
     }
 
-    /// A remote JWT's own signature, unless the service has refused it. Where the request has waited for a key already,
-    /// that was `since` then, and one fetched meanwhile is good enough.
-    pub(super) fn by_own_signature(
+    /// A remote JWT's own signature, where the configuration lets that stand in, unless the service has refused it.
+    fn by_own_signature(
         &mut self,
         ticket: &mut Ticket,
         question: &Question,
-        (since, now): (UnixTime, UnixTime),
+        now: UnixTime,
         host: &impl Host,
     ) -> Option<Result<Progress, Denial>> {
-        let token = question.jwt()?;
+        let token = question.jwt().filter(|_| self.config.circuit_breaker.fallback)?;
         if ticket.key.is_some_and(|key| self.cache.is_refused(&key, Kind::RemoteJwt, now, host)) {
             return None;
         }
@@ -67,7 +70,7 @@ impl Filter {
         if let Err(error) = jwt.claims().check_time(now, self.config.jwt.clock_skew) {
             return Some(Err(time_code(error).into()));
         }
-        Some(self.progress(jwt, ticket, (since, now), host))
+        Some(self.progress(jwt, ticket, now, host))
     }
 
     /// A verdict of the cache, if there is one that may stand in.
@@ -90,10 +93,20 @@ impl Filter {
         Some(self.admit(Rc::clone(&entry.identity), ticket, now, host).map(Progress::Done))
     }
 
-    /// Tells the breaker how a callout ended.
-    pub(super) fn report_outcome(&mut self, is_down: bool, admitted: breaker::Ticket, now: UnixTime, host: &impl Host) {
-        let changed =
-            if is_down { self.breaker.fail(admitted, now, host) } else { self.breaker.succeed(admitted, now, host) };
+    /// Tells the breaker how a callout ended: with a verdict, or with an outage of this scope. Only failures of the
+    /// service count. Whatever it answers, it is up.
+    pub(super) fn report_outcome(
+        &mut self,
+        outage: Option<Scope>,
+        admitted: breaker::Ticket,
+        now: UnixTime,
+        host: &impl Host,
+    ) {
+        let changed = match outage {
+            Some(Scope::Service) => self.breaker.fail(admitted, now, host),
+            Some(Scope::Credential) | None => self.breaker.succeed(admitted, now, host),
+            Some(Scope::Gateway) => None,
+        };
         if let Some(state) = changed {
             log::warn!("auth service: the circuit breaker is {}", state.name());
             host.set(Gauge::BreakerState, state.number().into());

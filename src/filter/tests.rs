@@ -35,5 +35,6 @@ mod streams;
 mod support;
 mod sweep;
 mod throttle;
+mod unanswered;
 
 use super::world::{self, Answer, Outcome, World, api_token, bearer, claims, jwt, jwt_of};

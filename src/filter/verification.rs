@@ -77,7 +77,7 @@ impl Filter {
         }
         let jwt = UntrustedJwt::parse(token).map_err(|_| Code::TokenMalformed)?;
         jwt.claims().check_time(now, self.config.jwt.clock_skew).map_err(time_code)?;
-        self.progress(jwt, ticket, (now, now), host)
+        self.progress(jwt, ticket, now, host)
     }
 
     /// What only the service can tell.
@@ -143,9 +143,9 @@ impl Filter {
                         return Ok(Some((entry, permit)));
                     }
                 }
-                Lookup::Refused => {
+                Lookup::Refused(code) => {
                     ticket.source = Source::Cache;
-                    return Err(Code::TokenRejected.into());
+                    return Err(code.into());
                 }
                 Lookup::Miss => break,
             }
@@ -186,13 +186,12 @@ impl Filter {
         false
     }
 
-    /// Verifies a client's JWT with the keys that are known, or finds that it has to wait for one that is fetched after
-    /// `since`.
+    /// Verifies a client's JWT with the keys that are known, or finds that it has to wait for one.
     pub(super) fn progress(
         &mut self,
         jwt: UntrustedJwt<'_>,
         ticket: &mut Ticket,
-        (since, now): (UnixTime, UnixTime),
+        now: UnixTime,
         host: &impl Host,
     ) -> Result<Progress, Denial> {
         let (jwt, tried) = if self.awaits_list(host) {
@@ -204,7 +203,7 @@ impl Filter {
             }
         };
         ticket.connection = ticket.connection.or_else(|| host.connection());
-        let wait = Box::new(KeyWait { token: jwt.into_token().into(), answer: None, since, tried });
+        let wait = Box::new(KeyWait { token: jwt.into_token().into(), answer: None, since: now, tried });
         self.wait_for_key(wait, ticket, now, host)
     }
 
@@ -233,9 +232,7 @@ impl Filter {
         }
         let identity = match &ticket.key {
             // What the signature alone says is no verdict of the service, and isn't kept as one.
-            Some(key) if !is_fallback => {
-                self.cache.store(key, ticket.kind, identity, began, now, host).ok_or(Code::TokenRejected)?
-            }
+            Some(key) if !is_fallback => self.cache.store(key, ticket.kind, identity, began, now, host)?,
             _ => Rc::new(identity),
         };
         self.admit(identity, ticket, now, host).map(Progress::Done)

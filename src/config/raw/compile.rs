@@ -183,6 +183,7 @@ impl RawCircuitBreaker {
         Ok(CircuitBreaker {
             failures: value::number("circuit_breaker.failures", failures, 1..=1000)?,
             open_for: duration("circuit_breaker.open_for", self.open_for, defaults.open_for, 100 * MILLISECOND..=HOUR)?,
+            fallback: self.fallback.unwrap_or(defaults.fallback),
         })
     }
 }

@@ -25,7 +25,7 @@ fn cache(ttl: u64, negative_ttl: u64, stale_ttl: u64) -> Cache {
 }
 
 fn breaker(failures: u32, open_for: u64) -> CircuitBreaker {
-    CircuitBreaker { failures, open_for: secs(open_for) }
+    CircuitBreaker { failures, open_for: secs(open_for), fallback: true }
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn the_breaker_can_be_set_within_its_ranges() {
         (json!({"open_for": "1s"}), 5, secs(1)),
     ] {
         for config in both(json!({"circuit_breaker": breaker})) {
-            assert_eq!(config.circuit_breaker, CircuitBreaker { failures, open_for });
+            assert_eq!(config.circuit_breaker, CircuitBreaker { failures, open_for, fallback: true });
         }
     }
 }

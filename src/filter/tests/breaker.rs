@@ -118,8 +118,10 @@ fn no_question_is_asked_again_once_it_is_open() {
 }
 
 #[test]
-fn a_refusal_and_any_answer_but_5xx_is_no_failure_and_ends_the_row() {
-    for answer in [up(), status(401), status(403), status(400), status(404)] {
+fn whatever_the_service_answers_about_one_credential_is_no_failure_and_ends_the_row() {
+    let no_claims = Answer::Body(200, "{}".to_owned());
+    let statuses = [401, 403, 400, 404, 408, 429, 500, 501, 505, 599, 302, 204].map(status);
+    for answer in [up(), no_claims, Answer::TooLarge].into_iter().chain(statuses) {
         let mut world = world(2);
         for round in 0..4 {
             world.verify = DOWN;
@@ -138,9 +140,9 @@ fn a_refusal_and_any_answer_but_5xx_is_no_failure_and_ends_the_row() {
 }
 
 #[test]
-fn every_kind_of_outage_is_a_failure() {
-    let no_claims = Answer::Body(200, "{}".to_owned());
-    for answer in [status(500), status(503), status(504), status(408), status(429), no_claims, Answer::TooLarge, DOWN] {
+fn every_failure_of_the_service_counts() {
+    let not_sent = Answer::Error(CalloutError::NotSent);
+    for answer in [status(502), status(503), status(504), not_sent, DOWN] {
         let mut world = world(1);
         world.verify = answer.clone();
         for number in 0..5 {

@@ -8,6 +8,7 @@ use super::support::{Headers, at_once, code, confirmed, no, with_key};
 use super::world::{BEGIN, api_token_of, head};
 use super::{Answer, World, api_token, bearer, claims, jwt, jwt_of};
 use crate::decision::Authorization;
+use crate::decision::Code;
 use crate::filter::{Resolution, Step};
 use crate::metrics::{CacheEvent, Counter, Gauge, Outcome, Source};
 
@@ -98,34 +99,23 @@ fn an_entry_says_who_it_is_and_not_where_he_may_go() {
 }
 
 #[test]
-fn a_401_is_the_answer_for_negative_ttl_and_a_403_never() {
-    let mut world = World::with_workers(2, json!({"cache": {"negative_ttl": "10s"}}));
-    world.verify = no();
-    assert_eq!(code(&mut world, 0, &api_token()), "token_rejected");
-    for worker in [0, 1] {
-        assert_eq!(at_once(&mut world, worker, &api_token()), "token_rejected", "worker {worker}");
+fn a_refusal_is_the_answer_for_negative_ttl_on_every_worker() {
+    for (refusal, reason) in [(no(), Code::TokenRejected), (Answer::Body(403, String::new()), Code::ForbiddenByService)]
+    {
+        let mut world = World::with_workers(2, json!({"cache": {"negative_ttl": "10s"}}));
+        world.verify = refusal;
+        assert_eq!(code(&mut world, 0, &api_token()), reason.name());
+        for worker in [0, 1] {
+            assert_eq!(at_once(&mut world, worker, &api_token()), reason.name(), "worker {worker}");
+        }
+        assert_eq!((world.verifications, events(&world, CacheEvent::Negative)), (1, 2));
+        let denied = Counter::Request { outcome: Outcome::Deny, source: Source::Cache, reason: Some(reason) };
+        assert_eq!(world.process.count_of(denied), 2);
+        world.pass(10 * SECOND);
+        world.verify = Answer::json(&confirmed(json!({})));
+        assert_eq!(code(&mut world, 1, &api_token()), "", "not a moment longer, and not for its being used");
+        assert_eq!(at_once(&mut world, 0, &api_token()), "", "nor does any trace of it remain");
     }
-    assert_eq!((world.verifications, events(&world, CacheEvent::Negative)), (1, 2));
-    let denied = Counter::Request {
-        outcome: Outcome::Deny,
-        source: Source::Cache,
-        reason: Some(crate::decision::Code::TokenRejected),
-    };
-    assert_eq!(world.process.count_of(denied), 2);
-    world.pass(10 * SECOND);
-    world.verify = Answer::json(&confirmed(json!({})));
-    assert_eq!(code(&mut world, 1, &api_token()), "", "not a moment longer, and not for its being used");
-    assert_eq!(at_once(&mut world, 0, &api_token()), "", "nor does any trace of it remain");
-
-    let mut world = World::new(json!({}));
-    world.verify = Answer::Body(403, String::new());
-    for asked in 1..=3 {
-        assert_eq!(world.ask(&api_token()).code(), "forbidden_by_service");
-        assert_eq!(world.verifications, asked);
-        world.pass(SECOND / 1000);
-    }
-    world.verify = Answer::json(&confirmed(json!({})));
-    assert_eq!(world.ask(&api_token()).code(), "");
 }
 
 #[test]

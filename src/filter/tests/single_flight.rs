@@ -350,19 +350,30 @@ fn a_number_that_is_given_away_while_its_turn_is_still_to_come_takes_no_verdict_
 
 #[test]
 fn what_cannot_be_shared_is_asked_for_by_each_worker_in_turn() {
-    // An identity that is larger than a slot, and a refusal that isn't kept.
-    let large = Answer::json(&confirmed(json!({"client_name": "x".repeat(5_000)})));
-    for (answer, code) in [(large, ""), (Answer::Body(403, String::new()), "forbidden_by_service")] {
+    // An identity that is larger than a slot.
+    let mut world = with_key(4, json!({}));
+    world.verify = Answer::json(&confirmed(json!({"client_name": "x".repeat(5_000)})));
+    let streams: Vec<_> = (0..200).map(|number| world.send_to(number % 4, &api_token())).collect();
+    for _ in 0..4 {
+        world.pass(MOMENT);
+        assert_eq!(questions(&world).len(), 1);
+        world.settle();
+    }
+    all_end(&mut world, &streams, "");
+    assert_eq!(world.verifications, 4);
+}
+
+#[test]
+fn what_is_no_verdict_answers_those_who_wait_at_other_workers_too() {
+    for (status, code, asked) in
+        [(401, "token_rejected", 1), (403, "forbidden_by_service", 1), (500, "auth_service_unavailable", 2)]
+    {
         let mut world = with_key(4, json!({}));
-        world.verify = answer;
+        world.verify = Answer::Body(status, String::new());
         let streams: Vec<_> = (0..200).map(|number| world.send_to(number % 4, &api_token())).collect();
-        for _ in 0..4 {
-            world.pass(MOMENT);
-            assert_eq!(questions(&world).len(), 1);
-            world.settle();
-        }
+        world.settle();
         all_end(&mut world, &streams, code);
-        assert_eq!(world.verifications, 4);
+        assert_eq!(world.verifications, asked, "with the retry");
     }
 }
 

@@ -33,6 +33,7 @@ mod local_replies;
 mod methods_and_tunnels;
 mod metrics;
 mod no_verify_signature;
+mod one_credential;
 mod outage_drill;
 mod overload;
 mod rapid_resets;

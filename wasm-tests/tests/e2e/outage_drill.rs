@@ -289,6 +289,15 @@ async fn clients_that_are_known_are_served_through_an_outage_and_nobody_else_is(
     crowd.goes_on("while all is well").await;
     until("the breaker is closed", async || breaker(&stack).await == CLOSED).await;
 
+    // Answers that are no verdict: the service is there.
+    for fault in [json!({"kind": "status", "status": 500}), json!({"kind": "garbage"})] {
+        break_answers(&stack, fault.clone()).await;
+        let crowd_of_strangers = Crowd::start(&stack, &gate, &strangers).await;
+        crowd.goes_on(&format!("while the answers are {fault}")).await;
+        crowd_of_strangers.goes_on(&format!("while the answers are {fault}")).await;
+        assert_eq!(openings(&stack), 0, "{fault}");
+    }
+
     // Slow: later than the gateway waits.
     break_answers(&stack, json!({"kind": "delay", "delay_ms": 10_000})).await;
     let strange_crowd = Crowd::start(&stack, &gate, &strangers).await;
@@ -300,8 +309,8 @@ async fn clients_that_are_known_are_served_through_an_outage_and_nobody_else_is(
 
     // From here on until the service is back.
     let mut states = BTreeSet::new();
-    for fault in ["status", "reset", "garbage"] {
-        break_answers(&stack, json!({"kind": fault})).await;
+    for (fault, kind) in [("a 503", json!({"kind": "status", "status": 503})), ("a reset", json!({"kind": "reset"}))] {
+        break_answers(&stack, kind).await;
         let (asked, opened) = (verifications(&stack).await, openings(&stack));
         until(&format!("two probes fail by {fault}"), async || {
             states.insert(breaker(&stack).await);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use authgate::introspection::Scope;
 use authgate::time::UnixTime;
 
 use super::setup::Setup;
@@ -63,11 +64,12 @@ impl Breaker {
         (self.epoch, true)
     }
 
-    /// A callout of this epoch has ended.
-    pub(super) fn report(&mut self, epoch: u64, is_down: bool, now: UnixTime) {
-        if epoch != self.epoch {
+    /// A callout of this epoch has ended, with a verdict or with an outage of this scope.
+    pub(super) fn report(&mut self, epoch: u64, outage: Option<Scope>, now: UnixTime) {
+        if epoch != self.epoch || outage == Some(Scope::Gateway) {
             return;
         }
+        let is_down = outage == Some(Scope::Service);
         match self.state {
             State::Closed if !is_down => self.failures = 0,
             State::Closed if self.failures + 1 < self.most => self.failures += 1,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use authgate::filter::{Action, CallId};
-use authgate::introspection::{CalloutRequest, CalloutResponse};
+use authgate::introspection::{CalloutRequest, CalloutResponse, Scope};
 use authgate::time::UnixTime;
 
 use super::credentials::{self, Answer, FIRST_ANSWER, Meaning};
@@ -60,19 +60,28 @@ impl Machine {
         // What can't be sent while others are under way is too much, and says nothing about the service.
         let is_asking = self.pending.iter().any(|other| other.worker == worker && other.question().is_some());
         let is_overflow = matches!(reply, Reply::NotSent) && is_asking;
-        let is_down = matches!(meaning, Meaning::Nothing { is_down: true }) && !is_overflow;
-        self.is_verdict = !matches!(meaning, Meaning::Nothing { .. });
+        let outage = match &meaning {
+            Meaning::Nothing(_) if is_overflow => Some(Scope::Gateway),
+            Meaning::Nothing(scope) => Some(*scope),
+            _ => None,
+        };
+        self.is_verdict = outage.is_none();
         match meaning {
             Meaning::Identity(what) => self.vouchings.push(Vouching { credential, worker, what, asked, delivered }),
             Meaning::Refused { is_401 } => {
                 self.refusals.push(Refusal { credential, worker, is_401, asked, delivered });
             }
-            Meaning::Nothing { .. } => drop(self.outages.insert(credential, delivered.step)),
+            Meaning::Nothing(_) => drop(self.outages.insert(credential, delivered.step)),
+        }
+        match outage {
+            Some(Scope::Service) => drop(self.downs.insert(credential, delivered.step)),
+            Some(Scope::Credential) => drop(self.unanswered.insert(credential, delivered)),
+            _ => {}
         }
         if !self.breaker.is_closed() {
             self.unclosed = self.step;
         }
-        self.breaker.report(epoch, is_down, self.now);
+        self.breaker.report(epoch, outage, self.now);
         answer
     }
 
@@ -189,6 +198,8 @@ impl Machine {
             {
                 assert!(question.attempt <= self.setup.retries(), "asked too often: {question:?}");
                 assert!(!question.is_probe && self.breaker.is_closed(), "the service is down: {question:?}");
+                // Only the answer to the last callout is remembered.
+                self.unanswered.remove(&credential);
                 return Question { attempt: question.attempt + 1, asked: self.moment(), ..question };
             }
             Cause::Request(stream) => assert_eq!(self.streams[stream as usize].credential, Some(credential)),
@@ -201,9 +212,19 @@ impl Machine {
                 assert!(self.streams.iter().any(waits), "nobody wants to know about {credential}");
             }
         }
+        // Whom a purge or a refusal has overtaken asks at once.
+        assert!(is_void || !self.is_unanswered(credential), "asked again about what has no verdict: {credential}");
         let (epoch, is_probe) = self.breaker.admit(self.now);
         let began = self.moment();
         Question { credential, began, asked: began, attempt: 1, is_probe, epoch }
+    }
+
+    /// Whether the service surely was asked lately about a credential, and answered without a verdict.
+    pub(super) fn is_unanswered(&self, credential: usize) -> bool {
+        let length = self.setup.cache().1.max(Duration::from_secs(1));
+        self.unanswered
+            .get(&credential)
+            .is_some_and(|at| at.jumps == self.jumps && !has_passed(self.now, length, at.wall))
     }
 
     /// Between two fetches lies the configured interval, whichever workers begin them.

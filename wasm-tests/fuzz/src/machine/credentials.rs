@@ -2,7 +2,7 @@
 //! `client_id` which answer it came with.
 
 use authgate::filter::world::{KEYS, jwt_of};
-use authgate::introspection::{CalloutError, CalloutResponse};
+use authgate::introspection::{CalloutError, CalloutResponse, Scope};
 use authgate::time::UnixTime;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -160,11 +160,14 @@ pub(super) type Answer = Result<CalloutResponse, CalloutError>;
 #[derive(Debug)]
 pub(super) enum Meaning {
     Identity(Vouched),
-    Refused { is_401: bool },
-    Nothing { is_down: bool },
+    Refused {
+        is_401: bool,
+    },
+    /// No verdict: whose outage that is.
+    Nothing(Scope),
 }
 
-const DOWN: Meaning = Meaning::Nothing { is_down: true };
+const UNREADABLE: Meaning = Meaning::Nothing(Scope::Credential);
 
 pub(super) fn response(status: u16, headers: Vec<(&str, String)>, body: impl Into<Vec<u8>>) -> Answer {
     let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value.into_bytes())).collect();
@@ -197,8 +200,9 @@ pub(super) fn verify_answer(
     let status = match reply {
         Reply::Good { .. } => 200,
         Reply::Status(status) => *status,
-        Reply::Crossed => return (response(200, Vec::new(), json!({"public_key": KEYS[0]}).to_string()), DOWN),
-        other => return (fault(other), DOWN),
+        Reply::Crossed => return (response(200, Vec::new(), json!({"public_key": KEYS[0]}).to_string()), UNREADABLE),
+        Reply::NotSent | Reply::Reset => return (fault(reply), Meaning::Nothing(Scope::Service)),
+        other => return (fault(other), UNREADABLE),
     };
     let kind = credential.own.as_ref().map_or("api_token", |own| own.kind);
     let exp = credential.own.as_ref().and_then(|own| own.exp);
@@ -232,8 +236,8 @@ pub(super) fn verify_answer(
     let meaning = match status {
         200 if is_readable => Meaning::Identity(vouched),
         401 | 403 => Meaning::Refused { is_401: status == 401 },
-        400..=499 => Meaning::Nothing { is_down: matches!(status, 408 | 429) },
-        _ => DOWN,
+        502..=504 => Meaning::Nothing(Scope::Service),
+        _ => UNREADABLE,
     };
     (answer, meaning)
 }

@@ -90,16 +90,16 @@ fn is_justified(machine: &Machine, stream: &Stream, code: &str) -> bool {
         "token_not_yet_valid" => told.any(|what| what.is_early(machine.now, setup)),
         "token_type_not_accepted" => told.any(|what| !is_accepted(what.kind, stream.place)),
         "token_revoked" => told.any(|what| machine.feed.is_revoked(what, true)),
-        "token_rejected" => refusals.any(|refusal| {
+        "token_rejected" | "forbidden_by_service" => refusals.any(|refusal| {
             // Also by another worker, while the request waited for that one's answer, or for its turn.
             let is_kept = !setup.is_cache_off()
                 && (machine.now < refusal.delivered.wall.after(setup.cache().1)
                     || refusal.delivered.step >= stream.arrived.step);
-            let is_told = refusal.is_401 && (is_kept || is_answer(stream, refusal));
+            let is_told = is_kept || is_answer(stream, refusal);
             // Of a clock that was set back since nobody knows how long ago it was.
-            is_told || overtakes(machine, stream, refusal) || !machine.is_steady_since(&refusal.asked)
+            let is_told = is_told || overtakes(machine, stream, refusal) || !machine.is_steady_since(&refusal.asked);
+            is_told && refusal.is_401 == (code == "token_rejected")
         }),
-        "forbidden_by_service" => refusals.any(|refusal| !refusal.is_401 && is_answer(stream, refusal)),
         "too_many_failures" => is_locked(machine, stream) || has_waited_for_guesses(machine, stream),
         "auth_service_unavailable" => {
             let (ttl, _, stale) = setup.cache();

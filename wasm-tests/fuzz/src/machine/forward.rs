@@ -66,7 +66,7 @@ fn by_signature(machine: &Machine, stream: &Stream, credential: usize, own: &Vou
     if !machine.setup.is_remote(stream.place) {
         return;
     }
-    assert!(is_without_service(machine, stream), "the service was to verify {own:?}");
+    assert!(is_down(machine, stream), "the service was to verify {own:?}");
     let refused = machine.refusals.iter().filter(|refusal| {
         refusal.credential == credential
             && machine.is_steady_since(&refusal.asked)
@@ -123,8 +123,22 @@ fn by_service(machine: &Machine, stream: &Stream, client: usize, vouching: &Vouc
 
 /// Whether the service turned out to be no help while the request waited, or isn't asked.
 pub(super) fn is_without_service(machine: &Machine, stream: &Stream) -> bool {
-    let Some(credential) = stream.credential else { return false };
-    let outage = machine.outages.get(&credential).copied().unwrap_or(0);
+    stream.credential.is_some_and(|credential| {
+        is_failing(machine, stream, machine.outages.get(&credential).copied())
+            || machine.is_unanswered(credential)
+            || (machine.setup.answers_in_jwts() && machine.vouchings.iter().any(|it| it.credential == credential))
+    })
+}
+
+/// Whether the service turned out to be down while the request waited, or isn't asked.
+fn is_down(machine: &Machine, stream: &Stream) -> bool {
+    let down = stream.credential.and_then(|credential| machine.downs.get(&credential));
+    is_failing(machine, stream, down.copied())
+}
+
+/// Whether an outage at that step may have been heard of by the request, or the breaker isn't closed.
+fn is_failing(machine: &Machine, stream: &Stream, outage: Option<u64>) -> bool {
+    let outage = outage.unwrap_or(0);
     // It may have joined one that was waiting for another worker's answer.
     let mut others = machine.streams.iter().filter(|other| {
         (other.worker, other.credential) == (stream.worker, stream.credential)
@@ -136,7 +150,6 @@ pub(super) fn is_without_service(machine: &Machine, stream: &Stream) -> bool {
         || !machine.breaker.is_closed()
         || machine.unclosed >= stream.arrived.step
         || (outage > 0 && machine.jumps > 0)
-        || (machine.setup.answers_in_jwts() && machine.vouchings.iter().any(|it| it.credential == credential))
 }
 
 /// Whether the request's worker surely knows a verdict on its credential that is not older than `life`.

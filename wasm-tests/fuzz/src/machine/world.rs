@@ -55,6 +55,10 @@ pub(super) struct Machine {
     pub(super) is_verdict: bool,
     /// The last step at which the service was no help with a credential.
     pub(super) outages: HashMap<usize, u64>,
+    /// Those of them in which the service was down.
+    pub(super) downs: HashMap<usize, u64>,
+    /// When the service last answered without a verdict, by credential.
+    pub(super) unanswered: HashMap<usize, Moment>,
     /// Failed authentications, by address and by the number of the API token.
     pub(super) failures: HashMap<(Option<&'static str>, Option<usize>), usize>,
     /// Questions of workers that died over them.
@@ -104,6 +108,8 @@ impl Machine {
             refusals: Vec::new(),
             is_verdict: false,
             outages: HashMap::new(),
+            downs: HashMap::new(),
+            unanswered: HashMap::new(),
             failures: HashMap::new(),
             lost_leases: Vec::new(),
             elapsed: Duration::ZERO,

@@ -1,0 +1,142 @@
+//! What the service answers about one credential without a verdict on it: no other credential's outage, and remembered
+//! for this one.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::support::{at_once, confirmed, down, with_key};
+use super::world::api_token_of;
+use super::{Answer, Outcome, World, api_token, bearer, jwt};
+use crate::metrics::{CacheEvent, Counter, Gauge};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn world(workers: usize, cache: Value) -> World {
+    let breaker = json!({"failures": 3, "open_for": "60s"});
+    with_key(workers, json!({"jwt": {"verification": "remote"}, "cache": cache, "circuit_breaker": breaker}))
+}
+
+fn answers() -> Vec<Answer> {
+    let mut answers: Vec<_> = [500, 501, 429, 404, 302, 204].map(|status| Answer::Body(status, String::new())).to_vec();
+    let not_http = "upstream connect error or disconnect/reset before headers. reset reason: protocol error";
+    answers.extend([502, 503].map(|status| Answer::Body(status, not_http.to_owned())));
+    answers.extend([Answer::TooLarge, Answer::json(&confirmed(json!({"exp": null}))), Answer::Body(200, "x".into())]);
+    answers
+}
+
+#[test]
+fn one_clients_credentials_change_nothing_for_the_others() {
+    for answer in answers() {
+        let mut world = world(2, json!({}));
+        world.verify = answer.clone();
+        for number in 10..30 {
+            assert_eq!(world.ask_at(number % 2, &api_token_of(number)).code(), "auth_service_unavailable");
+        }
+        world.tick();
+        assert_eq!(world.process.gauge(Gauge::BreakerState), Some(0), "{answer:?}");
+        assert_eq!(world.ask(&bearer(&jwt(0))).code(), "auth_service_unavailable", "not by its signature: {answer:?}");
+        world.verify = Answer::json(&confirmed(json!({})));
+        assert_eq!(world.ask(&api_token()).code(), "", "{answer:?}");
+    }
+}
+
+#[test]
+fn it_is_remembered_for_negative_ttl_or_a_second_by_every_worker() {
+    for (cache, seconds) in [
+        (json!({"negative_ttl": "10s"}), 10),
+        (json!({"negative_ttl": "0s"}), 1),
+        (json!({"ttl": "0s", "negative_ttl": "0s"}), 1),
+    ] {
+        let mut world = world(2, cache.clone());
+        world.verify = Answer::Body(500, String::new());
+        world.ask(&api_token());
+        assert_eq!(world.verifications, 2, "it is retried as configured");
+        world.verify = Answer::json(&confirmed(json!({})));
+        world.pass(seconds * SECOND - SECOND / 2);
+        for worker in [0, 1] {
+            let outcome = Outcome::Denied(503, "auth_service_unavailable", Some("1".to_owned()));
+            assert_eq!(world.ask_at(worker, &api_token()), outcome, "{cache}");
+        }
+        assert_eq!((world.verifications, world.process.count_of(Counter::Cache(CacheEvent::Negative))), (2, 2));
+        assert_eq!(world.ask(&api_token_of(8)).code(), "", "another credential");
+        world.pass(SECOND / 2);
+        assert_eq!(world.ask_at(1, &api_token()).code(), "", "{cache}");
+    }
+}
+
+#[test]
+fn a_known_client_is_served_stale_without_a_question_for_each_request() {
+    let mut world = world(2, json!({"ttl": "10s", "stale_ttl": "1h", "negative_ttl": "5s"}));
+    world.ask(&api_token());
+    world.pass(11 * SECOND);
+    world.verify = Answer::Body(500, String::new());
+    for worker in [0, 1, 0, 1] {
+        assert_eq!(world.ask_at(worker, &api_token()).code(), "");
+    }
+    assert_eq!(world.verifications, 1 + 2);
+}
+
+#[test]
+fn a_refresh_without_a_verdict_is_not_repeated_meanwhile() {
+    let mut world = world(2, json!({"ttl": "100s", "negative_ttl": "5s"}));
+    world.ask(&api_token());
+    world.pass(91 * SECOND);
+    world.verify = Answer::Body(500, String::new());
+    for worker in [0, 1, 0, 1] {
+        assert_eq!(at_once(&mut world, worker, &api_token()), "");
+        world.settle();
+        world.pass(SECOND);
+    }
+    assert_eq!(world.verifications, 1 + 1, "nobody waits for a refresh, so that it isn't retried");
+    world.pass(2 * SECOND);
+    world.ask(&api_token());
+    assert_eq!(world.verifications, 3);
+}
+
+#[test]
+fn a_probe_that_is_answered_at_all_closes_the_breaker() {
+    let mut world = world(1, json!({}));
+    world.verify = down();
+    for number in 10..13 {
+        world.ask(&api_token_of(number));
+    }
+    world.tick();
+    assert_eq!(world.process.gauge(Gauge::BreakerState), Some(2));
+    world.pass(60 * SECOND);
+    world.verify = Answer::Body(500, String::new());
+    world.ask(&api_token_of(20));
+    world.verify = Answer::json(&confirmed(json!({})));
+    assert_eq!(world.ask(&api_token()).code(), "");
+}
+
+#[test]
+fn a_probe_that_envoy_has_no_room_for_decides_nothing() {
+    let mut world = world(1, json!({}));
+    world.verify = down();
+    for number in 10..13 {
+        world.ask(&api_token_of(number));
+    }
+    world.pass(60 * SECOND);
+    world.verify = Answer::Body(503, "upstream connect error. reset reason: overflow".to_owned());
+    assert_eq!(world.ask(&api_token()).code(), "auth_service_unavailable");
+    world.tick();
+    assert_eq!(world.process.gauge(Gauge::BreakerState), Some(1));
+    world.pass(5 * SECOND);
+    world.verify = Answer::json(&confirmed(json!({})));
+    assert_eq!(world.ask(&api_token()).code(), "", "the next probe");
+}
+
+#[test]
+fn without_the_fallback_no_signature_stands_in() {
+    for fallback in [true, false] {
+        let config =
+            json!({"jwt": {"verification": "remote"}, "circuit_breaker": {"fallback": fallback, "failures": 1}});
+        let mut world = with_key(1, config);
+        world.verify = down();
+        for _ in 0..2 {
+            let code = if fallback { "" } else { "auth_service_unavailable" };
+            assert_eq!(world.ask(&bearer(&jwt(0))).code(), code);
+        }
+    }
+}
