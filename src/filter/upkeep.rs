@@ -9,9 +9,10 @@ use crate::host::{Host, SharedValue, Write};
 use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
 use crate::metrics::{Counter, Gauge};
 use crate::public_key::short_digest;
-use crate::revocation::feed::{self, FeedError};
+use crate::revocation::feed::{self, Changes, FeedError};
 use crate::revocation::poller::Poller;
-use crate::revocation::{Applied, Revocations};
+use crate::revocation::{Applied, Revocations, Subject};
+use crate::table::Busy;
 use crate::time::UnixTime;
 
 /// How often what has expired is dropped.
@@ -52,6 +53,40 @@ impl Feed {
     pub(super) fn is_awaited(&mut self, host: &impl Host) -> bool {
         self.has_begun = self.has_begun || !self.poller.awaits_first(host);
         !self.has_begun
+    }
+
+    /// Applies the answer to the poll that began at `began`; `is_whole`: it was asked for everything.
+    ///
+    /// An entry that can't be read may be about anybody, so that every verdict is forgotten for it: once, however many
+    /// answers repeat it.
+    fn take(
+        &self,
+        mut changes: Changes,
+        is_whole: bool,
+        (began, now): (UnixTime, UnixTime),
+        host: &impl Host,
+    ) -> Result<(), Busy> {
+        let is_new = self.poller.has_new(&changes.unreadable, host);
+        if is_new {
+            changes.purge.push(Subject::All);
+        }
+        let applied = self.list.apply(&changes, now, host)?;
+        if is_new {
+            let count = changes.unreadable.len();
+            log::error!("revocation feed: {count} entries can't be read; all cached verdicts are verified anew for it");
+        }
+        if applied.dropped > 0 {
+            log::error!("revocation list: {} entries found no room", applied.dropped);
+        }
+        let size = if applied != Applied::default() || is_whole {
+            let size = self.list.size(host);
+            host.set(Gauge::BlacklistSize, u64::try_from(size).unwrap_or(u64::MAX));
+            size
+        } else {
+            self.poller.size(host)
+        };
+        self.poller.succeed(began, &changes, size, host);
+        Ok(())
     }
 
     /// Often enough that no interval passes without a poll.
@@ -122,21 +157,8 @@ impl Filter {
     ) {
         let Some(feed) = &self.feed else { return };
         let problem = match feed::read(answer) {
-            Ok(changes) => match feed.list.apply(&changes, now, host) {
-                Ok(applied) => {
-                    if changes.unreadable > 0 {
-                        log::error!("revocation feed: {} entries are unreadable", changes.unreadable);
-                    }
-                    if applied.dropped > 0 {
-                        log::error!("revocation list: {} entries found no room", applied.dropped);
-                    }
-                    if applied != Applied::default() || since.is_none() {
-                        let size = feed.list.size(host);
-                        host.set(Gauge::BlacklistSize, u64::try_from(size).unwrap_or(u64::MAX));
-                        feed.poller.succeed(began, &changes.cursor, size, host);
-                    } else {
-                        feed.poller.succeed(began, &changes.cursor, feed.poller.size(host), host);
-                    }
+            Ok(changes) => match feed.take(changes, since.is_none(), (began, now), host) {
+                Ok(()) => {
                     host.count(Counter::BlacklistPoll { success: true });
                     self.settle_key_waits(now, host);
                     return;
@@ -155,7 +177,8 @@ impl Filter {
             }
             Err(error) => error.to_string(),
         };
-        log::error!("revocation feed not read, the list stays as it is: {problem}");
+        let known = if feed.poller.has_list(host) { "the list stays as it is" } else { "there is no list yet" };
+        log::error!("revocation feed not read, {known}: {problem}");
         feed.poller.fail(began, false, host);
         host.count(Counter::BlacklistPoll { success: false });
         self.settle_key_waits(now, host);

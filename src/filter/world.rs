@@ -317,7 +317,7 @@ impl World {
             serves: 0,
             key_fault: None,
             verify: Answer::json(&confirmed),
-            feed: Answer::json(&json!({"cursor": "c"})),
+            feed: Answer::json(&json!({"cursor": "c", "revoked": []})),
             pending: Vec::new(),
             key_fetches: 0,
             verifications: 0,

@@ -1,7 +1,10 @@
 //! The feed: `GET /auth/blacklist` (contract section 1).
 
-use serde::de::IgnoredAny;
+use std::hash::{Hash as _, Hasher};
+
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use super::{RevokedToken, Subject, token_digest};
 use crate::claims::MAX_TIME;
@@ -25,10 +28,13 @@ pub struct Changes {
     pub users: Vec<(i64, u64)>,
     /// Whose cached verdicts have to be forgotten.
     pub purge: Vec<Subject>,
-    /// Entries that couldn't be understood: an error for the log. The others hold, and since the service knows what is
-    /// meant, every cached verdict is forgotten.
-    pub unreadable: usize,
+    /// Entries that couldn't be understood: an error for the log. The others hold. Only the service knows what is
+    /// meant, so the caller adds a purge of [`Subject::All`] for each that is new.
+    pub unreadable: Vec<EntryDigest>,
 }
+
+/// Tells an unreadable entry from others: the beginning of a SHA-256 of its list's name and its value.
+pub type EntryDigest = u64;
 
 /// Why there are no changes to apply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +54,9 @@ pub enum FeedError {
     /// Not strict JSON, or something is missing or has the wrong type.
     #[error("its answer is unreadable: {0}")]
     Json(#[from] JsonError),
+    /// A list under another name must not look like "nothing was revoked".
+    #[error("its answer has none of the lists revoked, users and purge")]
+    NoList,
     /// The cursor isn't 1 to [`MAX_CURSOR`] visible ASCII characters.
     #[error("its cursor is unreadable")]
     Cursor,
@@ -69,35 +78,49 @@ pub fn read(answer: Result<CalloutResponse, CalloutError>) -> Result<Changes, Fe
         return Err(FeedError::Cursor);
     }
 
+    if body.revoked.is_none() && body.users.is_none() && body.purge.is_none() {
+        return Err(FeedError::NoList);
+    }
+
     let mut changes =
-        Changes { cursor: body.cursor, revoked: Vec::new(), users: Vec::new(), purge: Vec::new(), unreadable: 0 };
+        Changes { cursor: body.cursor, revoked: Vec::new(), users: Vec::new(), purge: Vec::new(), unreadable: vec![] };
     for entry in body.revoked.unwrap_or_default() {
         match entry {
             Entry::Known(Object(token)) => changes.revoked.push(token.into()),
-            Entry::Odd(_) => changes.unreadable += 1,
+            Entry::Odd(value) => changes.unreadable.push(entry_digest("revoked", &value)),
         }
     }
     for entry in body.users.unwrap_or_default() {
         match entry {
             Entry::Known(Object(SignedOut { user_id, exp_before })) => changes.users.push((user_id, exp_before)),
-            Entry::Odd(_) => changes.unreadable += 1,
+            Entry::Odd(value) => changes.unreadable.push(entry_digest("users", &value)),
         }
     }
     for entry in body.purge.unwrap_or_default() {
-        let before = changes.purge.len();
-        if let Entry::Known(Object(Purge { user_id, client_id, token_id })) = entry {
-            let user = user_id.map(Subject::User);
-            // More than one may mean either or both: forgetting too much only costs questions.
-            changes
-                .purge
-                .extend(user.into_iter().chain(client_id.map(Subject::Client)).chain(token_id.map(Subject::Token)));
+        match entry {
+            Entry::Known(Object(Purge(subjects))) => changes.purge.extend(subjects.into_iter().flatten()),
+            Entry::Odd(value) => changes.unreadable.push(entry_digest("purge", &value)),
         }
-        changes.unreadable += usize::from(changes.purge.len() == before);
-    }
-    if changes.unreadable > 0 {
-        changes.purge.push(Subject::All);
     }
     Ok(changes)
+}
+
+fn entry_digest(list: &str, entry: &Value) -> EntryDigest {
+    struct Sha(Sha256);
+
+    impl Hasher for Sha {
+        fn write(&mut self, bytes: &[u8]) {
+            self.0.update(bytes);
+        }
+
+        fn finish(&self) -> u64 {
+            self.0.clone().finalize().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+        }
+    }
+
+    let mut sha = Sha(Sha256::new());
+    (list, entry).hash(&mut sha);
+    sha.finish()
 }
 
 /// The path to ask: with the cursor, if there is one.
@@ -121,12 +144,17 @@ pub fn path(base: &str, since: Option<&str>) -> String {
 #[derive(Deserialize)]
 struct Body {
     cursor: String,
-    #[serde(default, deserialize_with = "json::not_null")]
+    #[serde(default, deserialize_with = "list")]
     revoked: Option<Vec<Entry<Revoked>>>,
-    #[serde(default, deserialize_with = "json::not_null")]
+    #[serde(default, deserialize_with = "list")]
     users: Option<Vec<Entry<SignedOut>>>,
-    #[serde(default, deserialize_with = "json::not_null")]
+    #[serde(default, deserialize_with = "list")]
     purge: Option<Vec<Entry<Purge>>>,
+}
+
+/// A list that is there; null is an empty one.
+fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Vec<T>>, D::Error> {
+    Option::deserialize(deserializer).map(|list| Some(list.unwrap_or_default()))
 }
 
 /// One entry that nobody understands must not keep the others from being revoked.
@@ -134,7 +162,7 @@ struct Body {
 #[serde(untagged, bound = "T: Deserialize<'de>")]
 enum Entry<T> {
     Known(Object<T>),
-    Odd(IgnoredAny),
+    Odd(Value),
 }
 
 #[derive(Deserialize)]
@@ -157,11 +185,25 @@ struct SignedOut {
     exp_before: u64,
 }
 
+/// More than one may mean either or both: forgetting too much only costs questions.
 #[derive(Deserialize)]
-struct Purge {
+#[serde(try_from = "Ids")]
+struct Purge([Option<Subject>; 3]);
+
+#[derive(Deserialize)]
+struct Ids {
     user_id: Option<i64>,
     client_id: Option<i64>,
     token_id: Option<i64>,
+}
+
+impl TryFrom<Ids> for Purge {
+    type Error = &'static str;
+
+    fn try_from(Ids { user_id, client_id, token_id }: Ids) -> Result<Self, Self::Error> {
+        let subjects = [user_id.map(Subject::User), client_id.map(Subject::Client), token_id.map(Subject::Token)];
+        if subjects.iter().all(Option::is_none) { Err("names nobody") } else { Ok(Self(subjects)) }
+    }
 }
 
 /// Any number as seconds since the epoch, rounded up. None is too large to hold: a token with a later `exp` is refused

@@ -14,12 +14,16 @@
 
 use std::time::Duration;
 
+use super::feed::{Changes, EntryDigest};
 use crate::host::{Host, SharedValue, Write};
 use crate::table::{Reader, write_time, write_u64};
 use crate::time::UnixTime;
 
 /// Workers read the clock a moment before they read the record: one that is this much behind it has not stepped back.
 const SIMULTANEOUS: Duration = Duration::from_millis(100);
+
+/// How many unreadable entries of the last answer are remembered one by one; more are remembered together.
+const MAX_UNREADABLE: usize = 64;
 
 /// A poll that the caller has to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +50,8 @@ struct PollRecord {
     /// When the last poll that succeeded began; the epoch: none has.
     succeeded: UnixTime,
     size: u64,
+    /// The unreadable entries of the last answer that was applied; [`MAX_UNREADABLE`] at the most.
+    unreadable: Vec<EntryDigest>,
     /// Empty: there is none.
     cursor: String,
 }
@@ -60,6 +66,8 @@ impl PollRecord {
         write_time(&mut bytes, self.began);
         write_time(&mut bytes, self.succeeded);
         write_u64(&mut bytes, self.size);
+        write_u64(&mut bytes, self.unreadable.len().try_into().unwrap_or(u64::MAX));
+        self.unreadable.iter().for_each(|digest| write_u64(&mut bytes, *digest));
         bytes.extend_from_slice(self.cursor.as_bytes());
         bytes
     }
@@ -73,8 +81,10 @@ impl PollRecord {
             _ => return None,
         };
         let (began, succeeded, size) = (reader.time()?, reader.time()?, reader.u64()?);
+        let count = usize::try_from(reader.u64()?).ok().filter(|count| *count <= MAX_UNREADABLE)?;
+        let unreadable = (0..count).map(|_| reader.u64()).collect::<Option<_>>()?;
         let cursor = String::from_utf8(reader.0.to_vec()).ok()?;
-        Some(Self { state, began, succeeded, size, cursor })
+        Some(Self { state, began, succeeded, size, unreadable, cursor })
     }
 }
 
@@ -115,17 +125,28 @@ impl Poller {
         Some(Poll { began: now, since })
     }
 
-    /// The poll that began at `began` was applied; the next one goes on from `cursor`. `size` is what [`Self::size`]
-    /// says from now on. A poll that another one has overtaken changes nothing here.
-    pub fn succeed(&self, began: UnixTime, cursor: &str, size: usize, host: &impl Host) {
+    /// The poll that began at `began` was applied, whose answer had this cursor, from which the next one goes on, and
+    /// these unreadable entries. `size` is what [`Self::size`] says from now on. A poll that another one has overtaken
+    /// changes nothing here.
+    pub fn succeed(&self, began: UnixTime, changes: &Changes, size: usize, host: &impl Host) {
         let size = u64::try_from(size).unwrap_or(u64::MAX);
         self.end(began, host, |_| PollRecord {
             state: State::Ended,
             began,
             succeeded: began,
             size,
-            cursor: cursor.to_owned(),
+            unreadable: remembered(&changes.unreadable),
+            cursor: changes.cursor.clone(),
         });
+    }
+
+    /// Whether an answer has unreadable entries that the last one that was applied didn't have, or more of one kind.
+    pub fn has_new(&self, unreadable: &[EntryDigest], host: &impl Host) -> bool {
+        let mut before = self.read(host).0.unreadable;
+        !remembered(unreadable).iter().all(|digest| {
+            let known = before.iter().position(|earlier| earlier == digest);
+            known.map(|index| before.swap_remove(index)).is_some()
+        })
     }
 
     /// The poll that began at `began` brought nothing. With `forget_cursor` the next one asks for everything, at once
@@ -138,6 +159,11 @@ impl Poller {
                 PollRecord { state: State::Ended, ..before }
             }
         });
+    }
+
+    /// Whether any poll has succeeded: whether there is a list.
+    pub fn has_list(&self, host: &impl Host) -> bool {
+        self.read(host).0.succeeded != UnixTime::default()
     }
 
     /// Whether there is no list yet, and the poll that may bring it hasn't ended.
@@ -189,6 +215,14 @@ impl Poller {
             Some(SharedValue { bytes, cas }) => (PollRecord::decode(&bytes).unwrap_or_default(), Some(cas)),
         }
     }
+}
+
+/// What is remembered of unreadable entries: of too many, one number for all, whatever their order.
+fn remembered(unreadable: &[EntryDigest]) -> Vec<EntryDigest> {
+    if unreadable.len() <= MAX_UNREADABLE {
+        return unreadable.to_vec();
+    }
+    vec![unreadable.iter().fold(0, |all, digest| all.wrapping_add(*digest))]
 }
 
 /// Whether the clock has been set back since a poll began, so that it can't tell how long ago that was.

@@ -30,7 +30,7 @@ fn secs(seconds: i64) -> u64 {
 
 /// An answer of the feed with these lists.
 fn changes(lists: Value) -> Changes {
-    let mut body = json!({"cursor": "c"});
+    let mut body = json!({"cursor": "c", "revoked": []});
     body.as_object_mut().unwrap().append(&mut lists.as_object().unwrap().clone());
     let body = Some(body.to_string().into_bytes());
     feed::read(Ok(CalloutResponse { status: 200, headers: Vec::new(), body })).unwrap()
@@ -207,10 +207,11 @@ fn a_purge_is_kept_for_as_long_as_a_verdict_can_live() {
 }
 
 #[test]
-fn what_nobody_understands_purges_everybody() {
+fn a_purge_of_everybody_is_about_everybody() {
     let host = Process::default();
-    let applied =
-        apply(json!({"purge": [{"federation_id": 1}], "revoked": [{"jti": "a", "exp": secs(9)}]}), at(0), &host);
+    let lists = json!({"revoked": [{"jti": "a", "exp": secs(9)}]});
+    let all = Changes { purge: vec![Subject::All], ..changes(lists) };
+    let applied = worker().apply(&all, at(0), &host).unwrap();
     assert_eq!(applied, Applied { revoked: 1, purged: 1, ..Applied::default() });
     assert!(is_purged(json!({"user_id": 99}), at(0), &host));
     assert!(!is_purged(json!({"user_id": 99}), at(1), &host));

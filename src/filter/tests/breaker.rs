@@ -355,7 +355,7 @@ fn neither_the_key_nor_the_revocation_list_has_to_do_with_it() {
     assert!(world.key_fetches > 3 && world.polls > 3);
     assert_eq!(world.ask(&api_token_of(1)).code(), "", "their failures don't open it");
     open(&mut world);
-    (world.key_fault, world.feed) = (None, Answer::json(&json!({"cursor": "c"})));
+    (world.key_fault, world.feed) = (None, Answer::json(&json!({"cursor": "c", "revoked": []})));
     let (fetches, polls) = (world.key_fetches, world.polls);
     at(&mut world, 60 * 80 + 30);
     world.settle();

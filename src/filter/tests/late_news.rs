@@ -36,7 +36,9 @@ fn live_with_feed(world: &mut World, time: Duration, full: Option<&Answer>, poll
                 polls.push(pending.request.path.clone());
                 let answer = match full {
                     None => down(),
-                    Some(_) if pending.request.path.contains("since=") => Answer::json(&json!({"cursor": "d"})),
+                    Some(_) if pending.request.path.contains("since=") => {
+                        Answer::json(&json!({"cursor": "d", "revoked": []}))
+                    }
                     Some(full) => full.clone(),
                 };
                 world.answer(&pending, &answer);
@@ -104,7 +106,7 @@ fn a_purge_voids_an_answer_whose_jwt_waits_for_a_key() {
     world.feed = Answer::json(&json!({"cursor": "d", "purge": [{"token_id": 7}]}));
     world.live(2 * SECOND);
     assert_eq!(code_of(&world, stream), "waits", "for the new key still");
-    world.feed = Answer::json(&json!({"cursor": "e"}));
+    world.feed = Answer::json(&json!({"cursor": "e", "revoked": []}));
     world.live(10 * SECOND);
     assert_eq!(code_of(&world, stream), "token_rejected", "it was asked about again");
 }

@@ -42,11 +42,11 @@ fn confirmed() -> Value {
 
 /// The service says this, and an interval passes.
 fn publish(world: &mut World, changes: &Value) {
-    let mut body = json!({"cursor": "c"});
+    let mut body = json!({"cursor": "c", "revoked": []});
     body.as_object_mut().unwrap().append(&mut changes.as_object().unwrap().clone());
     world.feed = Answer::json(&body);
     world.live(INTERVAL);
-    world.feed = Answer::json(&json!({"cursor": "d"}));
+    world.feed = Answer::json(&json!({"cursor": "d", "revoked": []}));
 }
 
 fn at(world: &mut World, seconds: u64) {
@@ -303,10 +303,52 @@ fn a_list_that_cannot_be_read_stays_as_it_is_and_is_called_stale_after_two_inter
         }
         assert_eq!((checks(&world, BlacklistCheck::Stale), polls(&world, true)), (2, read));
         assert_eq!(world.process.gauge(Gauge::BlacklistSize), Some(1));
-        world.feed = Answer::json(&json!({"cursor": "d"}));
+        world.feed = Answer::json(&json!({"cursor": "d", "revoked": []}));
         world.live(INTERVAL);
         world.ask(&good);
         assert_eq!(checks(&world, BlacklistCheck::Clear), 2, "{fault:?}");
+    }
+}
+
+#[test]
+fn an_answer_without_any_of_the_lists_is_a_failed_poll() {
+    let mut world = World::new(json!({"revocation": {"path": "/auth/blacklist", "poll_interval": "8s"}}));
+    world.feed = Answer::json(&json!({"cursor": "1", "tokens": [{"jti": "j", "exp": BEGIN + 3600}]}));
+    world.live(INTERVAL);
+    assert_eq!(polls(&world, true), 0);
+    assert!(polls(&world, false) > 0);
+    world.ask(&bearer(&jwt(0)));
+    assert_eq!(checks(&world, BlacklistCheck::Stale), 1);
+    publish(&mut world, &revoke_j());
+    assert_eq!(world.ask(&bearer(&jwt(0))).code(), "token_revoked");
+}
+
+#[test]
+fn an_unreadable_entry_that_every_answer_repeats_voids_verdicts_once() {
+    let mut world = world(2);
+    for worker in [0, 1] {
+        world.ask_at(worker, &api_token());
+    }
+    let mut asked_again = |entries: Value| {
+        let before = world.verifications;
+        world.feed = Answer::json(&json!({"cursor": "c", "purge": entries}));
+        world.live(INTERVAL);
+        for worker in [0, 1] {
+            assert_eq!(world.ask_at(worker, &api_token()).code(), "");
+        }
+        world.verifications - before
+    };
+    for (entries, times) in [
+        (json!([{"group": 5}]), 1),
+        (json!([{"group": 5}]), 0),
+        (json!([{"group": 5}]), 0),
+        (json!([{"group": 6}, {"group": 5}]), 1),
+        (json!([{"group": 5}, {"group": 6}]), 0),
+        (json!([{"group": 6}]), 0),
+        (json!([]), 0),
+        (json!([{"group": 6}]), 1),
+    ] {
+        assert_eq!(asked_again(entries.clone()), times, "{entries}");
     }
 }
 

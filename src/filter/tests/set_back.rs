@@ -26,7 +26,7 @@ fn a_purge_of_a_time_to_come_makes_no_question_endless() {
     world.feed = purge();
     world.tick();
     world.settle();
-    world.feed = Answer::json(&json!({"cursor": "c2"}));
+    world.feed = Answer::json(&json!({"cursor": "c2", "revoked": []}));
     set_back(&mut world);
     world.settle();
     let stream = world.send(&api_token());

@@ -38,28 +38,39 @@ fn the_answer_of_the_contract_is_read() {
             revoked: vec![token("…", 1_682_345_678)],
             users: vec![(1, 1_682_349_278)],
             purge: vec![Subject::User(1), Subject::Client(2), Subject::Token(3)],
-            unreadable: 0,
+            unreadable: Vec::new(),
         })
     );
 }
 
 #[test]
 fn what_is_missing_is_empty_and_what_is_unknown_is_left_alone() {
-    let empty =
-        Changes { cursor: "c".to_owned(), revoked: Vec::new(), users: Vec::new(), purge: Vec::new(), unreadable: 0 };
-    for body in [json!({"cursor": "c"}), json!({"cursor": "c", "revoked": [], "users": [], "purge": [], "more": [1]})] {
+    let empty = Changes {
+        cursor: "c".to_owned(),
+        revoked: Vec::new(),
+        users: Vec::new(),
+        purge: Vec::new(),
+        unreadable: vec![],
+    };
+    for body in [
+        json!({"cursor": "c", "revoked": []}),
+        json!({"cursor": "c", "users": null}),
+        json!({"cursor": "c", "revoked": null, "users": null, "purge": null}),
+        json!({"cursor": "c", "revoked": [], "users": [], "purge": [], "more": [1]}),
+        json!({"cursor": "c", "purge": [], "tokens": [{"jti": "a", "exp": 1}]}),
+    ] {
         assert_eq!(read_json(&body), Ok(empty.clone()), "{body}");
     }
     let body = json!({"cursor": "c", "revoked": [{"jti": "a", "exp": 1, "why": "theft"}],
         "users": [{"user_id": 1, "exp_before": 2, "by": {"user_id": 3}}], "purge": [{"user_id": 4, "client_id": null}]});
     let changes = read_json(&body).unwrap();
     assert_eq!((changes.revoked, changes.users), (vec![token("a", 1)], vec![(1, 2)]));
-    assert_eq!((changes.purge, changes.unreadable), (vec![Subject::User(4)], 0));
+    assert_eq!((changes.purge, changes.unreadable.len()), (vec![Subject::User(4)], 0));
 }
 
 #[test]
 fn only_400_speaks_of_the_cursor() {
-    let body = r#"{"cursor": "c"}"#;
+    let body = r#"{"cursor": "c", "revoked": []}"#;
     assert_eq!(read(answer(400, body)), Err(FeedError::BadCursor));
     for status in [0, 204, 206, 301, 304, 401, 403, 404, 410, 500, 503, 504] {
         assert_eq!(read(answer(status, body)), Err(FeedError::Status(status)));
@@ -84,15 +95,34 @@ fn what_is_no_feed_is_unreadable() {
         r#"{"cursor": null}"#,
         r#"{"cursor": 17}"#,
         r#"{"cursor": "c", "cursor": "d"}"#,
-        r#"{"cursor": "c", "revoked": null}"#,
         r#"{"cursor": "c", "revoked": {}}"#,
         r#"{"cursor": "c", "users": "none"}"#,
         r#"{"cursor": "c", "purge": 0}"#,
         r#"{"cursor": "c", "revoked": [{"jti": "a", "exp": 1}"#,
         r#"{"cursor": "c", "revoked": [{"jti": "a", "jti": "b", "exp": 1}]}"#,
-        r#"{"cursor": "c"} {}"#,
+        r#"{"cursor": "c", "revoked": null, "revoked": []}"#,
+        r#"{"cursor": "c", "revoked": [], "users": false}"#,
+        r#"{"cursor": "c", "revoked": []} {}"#,
     ] {
         assert!(matches!(read(answer(200, body)), Err(FeedError::Json(_))), "{body}");
+    }
+}
+
+#[test]
+fn a_list_under_another_name_is_no_feed() {
+    for lists in [
+        "",
+        r#", "tokens": [{"jti": "a", "exp": 1}]"#,
+        r#", "Revoked": []"#,
+        r#", "REVOKED": [], "Users": []"#,
+        r#", "revoked ": [], "revoked_tokens": []"#,
+        r#", "purges": [{"user_id": 1}]"#,
+        r#", "data": {"revoked": [], "users": [], "purge": []}"#,
+        r#", "blacklist": {"revoked": [{"jti": "a", "exp": 1}]}"#,
+        r#", "error": "database is locked""#,
+    ] {
+        let body = format!(r#"{{"cursor": "1"{lists}}}"#);
+        assert_eq!(read(answer(200, body.clone())), Err(FeedError::NoList), "{body}");
     }
 }
 
@@ -100,15 +130,15 @@ fn what_is_no_feed_is_unreadable() {
 fn a_cursor_is_short_and_visible() {
     let longest = "x".repeat(MAX_CURSOR);
     for cursor in ["!", "~", "a+b/c=%&?#", &longest] {
-        assert_eq!(read_json(&json!({"cursor": cursor})).unwrap().cursor, cursor);
+        assert_eq!(read_json(&json!({"cursor": cursor, "revoked": []})).unwrap().cursor, cursor);
     }
     for cursor in ["", " ", "a b", "a\n", "a\u{7f}", "é", &format!("{longest}x")] {
-        assert_eq!(read_json(&json!({"cursor": cursor})), Err(FeedError::Cursor), "{cursor:?}");
+        assert_eq!(read_json(&json!({"cursor": cursor, "revoked": []})), Err(FeedError::Cursor), "{cursor:?}");
     }
 }
 
 #[test]
-fn an_odd_entry_stops_no_other_and_every_verdict_is_forgotten_for_it() {
+fn an_unreadable_entry_stops_no_other() {
     let odd = [
         ("revoked", r#"{"jti": "x"}"#),
         ("revoked", r#"{"exp": 5}"#),
@@ -132,13 +162,26 @@ fn an_odd_entry_stops_no_other_and_every_verdict_is_forgotten_for_it() {
     ];
     for (name, entry) in odd {
         let changes = read_list(name, entry);
-        assert_eq!(changes.unreadable, 1, "{name}: {entry}");
-        assert_eq!(changes.purge.last(), Some(&Subject::All), "{name}: {entry}");
+        assert_eq!(changes.unreadable.len(), 1, "{name}: {entry}");
         match name {
             "revoked" => assert_eq!(changes.revoked, [token("a", 1), token("b", 2)], "{entry}"),
             "users" => assert_eq!(changes.users, [(1, 1), (2, 2)], "{entry}"),
-            _ => assert_eq!(changes.purge, [Subject::User(1), Subject::User(2), Subject::All], "{entry}"),
+            _ => assert_eq!(changes.purge, [Subject::User(1), Subject::User(2)], "{entry}"),
         }
+    }
+}
+
+#[test]
+fn an_unreadable_entry_is_known_again_by_what_it_says_and_where() {
+    let digest = |name, entry| read_list(name, entry).unreadable;
+    let known = digest("purge", r#"{"group": 5, "realm": "a"}"#);
+    assert_eq!(digest("purge", r#"{"realm":"a","group":5}"#), known);
+    for (name, entry) in [
+        ("users", r#"{"group": 5, "realm": "a"}"#),
+        ("purge", r#"{"group": 6, "realm": "a"}"#),
+        ("purge", r#"{"group": "5", "realm": "a"}"#),
+    ] {
+        assert_ne!(digest(name, entry), known, "{name}: {entry}");
     }
 }
 
@@ -146,7 +189,7 @@ fn an_odd_entry_stops_no_other_and_every_verdict_is_forgotten_for_it() {
 fn a_purge_of_more_than_one_is_one_of_each() {
     let changes = read_list("purge", r#"{"token_id": -3, "client_id": 4}"#);
     let purge = [Subject::User(1), Subject::Client(4), Subject::Token(-3), Subject::User(2)];
-    assert_eq!((changes.purge.as_slice(), changes.unreadable), (&purge[..], 0));
+    assert_eq!((changes.purge.as_slice(), changes.unreadable.len()), (&purge[..], 0));
 }
 
 #[test]

@@ -18,10 +18,21 @@ fn at(seconds: i64) -> UnixTime {
     UnixTime::from_secs(BEGIN.checked_add_signed(seconds).unwrap())
 }
 
+/// An answer with this cursor and nothing else.
+fn said(cursor: &str) -> Changes {
+    said_with(cursor, &[])
+}
+
+/// An answer with this cursor and these unreadable entries.
+fn said_with(cursor: &str, unreadable: &[u8]) -> Changes {
+    let unreadable = unreadable.iter().map(|number| (*number).into()).collect();
+    Changes { cursor: cursor.to_owned(), revoked: vec![], users: vec![], purge: vec![], unreadable }
+}
+
 /// A poll that begins and succeeds with this cursor.
 fn succeed(now: UnixTime, cursor: &str, host: &Process) -> Poll {
     let poll = worker().begin(now, host).unwrap();
-    worker().succeed(poll.began, cursor, 3, host);
+    worker().succeed(poll.began, &said(cursor), 3, host);
     poll
 }
 
@@ -54,9 +65,9 @@ fn an_answer_that_comes_while_another_worker_takes_over_changes_nothing() {
     let process = Process::default();
     let late = worker().begin(at(0), &process).unwrap();
     let host = overtaken(&process, at(11));
-    worker().succeed(late.began, "late", 1, &host);
+    worker().succeed(late.began, &said("late"), 1, &host);
     assert_eq!(worker().size(&process), 0);
-    worker().succeed(at(11), "b", 2, &process);
+    worker().succeed(at(11), &said("b"), 2, &process);
     assert_eq!(worker().size(&process), 2);
 }
 
@@ -84,7 +95,7 @@ fn the_next_poll_begins_three_quarters_of_an_interval_after_the_last_one_began()
         let host = Process::default();
         let poll = worker().begin(at(0), &host).unwrap();
         if does_succeed {
-            worker().succeed(poll.began, "a", 0, &host);
+            worker().succeed(poll.began, &said("a"), 0, &host);
         } else {
             worker().fail(poll.began, false, &host);
         }
@@ -129,10 +140,10 @@ fn a_late_answer_does_not_set_the_cursor_back() {
     succeed(at(0), "a", &host);
     let late = worker().begin(at(30), &host).unwrap();
     let next = worker().begin(at(41), &host).unwrap();
-    worker().succeed(late.began, "b", 1, &host);
+    worker().succeed(late.began, &said("b"), 1, &host);
     assert_eq!(worker().begin(at(42), &host), None, "the other poll is still in flight");
-    worker().succeed(next.began, "c", 2, &host);
-    worker().succeed(late.began, "b", 1, &host);
+    worker().succeed(next.began, &said("c"), 2, &host);
+    worker().succeed(late.began, &said("b"), 1, &host);
     worker().fail(late.began, true, &host);
     assert_eq!(worker().size(&host), 2);
     assert_eq!(worker().begin(at(71), &host).unwrap().since.as_deref(), Some("c"));
@@ -143,7 +154,7 @@ fn a_poll_ends_once() {
     let host = Process::default();
     let poll = succeed(at(0), "a", &host);
     worker().fail(poll.began, true, &host);
-    worker().succeed(poll.began, "z", 9, &host);
+    worker().succeed(poll.began, &said("z"), 9, &host);
     assert_eq!(worker().size(&host), 3);
     assert_eq!(worker().begin(at(30), &host).unwrap().since.as_deref(), Some("a"));
 }
@@ -167,7 +178,7 @@ fn a_list_is_stale_until_a_poll_of_the_last_two_intervals_succeeds() {
     assert!(worker().is_stale(at(0), &host));
     let poll = worker().begin(at(0), &host).unwrap();
     assert!(worker().is_stale(at(1), &host));
-    worker().succeed(poll.began, "a", 0, &host);
+    worker().succeed(poll.began, &said("a"), 0, &host);
     assert!(!worker().is_stale(at(1), &host));
     // It is when a poll began that counts, and only of those that succeed.
     let poll = worker().begin(at(30), &host).unwrap();
@@ -185,14 +196,14 @@ fn a_clock_that_is_set_back_stops_nothing_and_everything_is_asked_for_again() {
         succeed(at(0), "a", &host);
         let poll = worker().begin(at(30), &host).unwrap();
         if !is_in_flight {
-            worker().succeed(poll.began, "b", 0, &host);
+            worker().succeed(poll.began, &said("b"), 0, &host);
         }
         let now = UnixTime::from_nanos(at(31).as_nanos() - u64::try_from(HOUR.as_nanos()).unwrap());
         assert!(worker().is_stale(now, &host));
         assert_eq!(worker().due_in(now, &host), Duration::ZERO);
         let poll = worker().begin(now, &host).unwrap();
         assert_eq!(poll, Poll { began: now, since: None });
-        worker().succeed(poll.began, "c", 0, &host);
+        worker().succeed(poll.began, &said("c"), 0, &host);
         assert!(!worker().is_stale(now, &host));
         let later = now.after(Duration::from_secs(30));
         assert_eq!(worker().begin(later, &host).unwrap().since.as_deref(), Some("c"));
@@ -230,4 +241,49 @@ fn a_record_of_a_strangers_is_none() {
         assert_eq!(succeed(at(0), "a", &host).since, None);
         assert!(!worker().is_stale(at(0), &host));
     }
+}
+
+#[test]
+fn an_unreadable_entry_is_new_unless_the_last_answer_had_it_as_often() {
+    let host = Process::default();
+    let mut now = at(0);
+    let mut is_new = |unreadable: &[u8]| {
+        now = now.after(INTERVAL);
+        let answer = said_with("c", unreadable);
+        let is_new = worker().has_new(&answer.unreadable, &host);
+        let poll = worker().begin(now, &host).unwrap();
+        worker().succeed(poll.began, &answer, 0, &host);
+        is_new
+    };
+    for (unreadable, expected) in [
+        (&[][..], false),
+        (&[3], true),
+        (&[3], false),
+        (&[3, 3], true),
+        (&[3, 3], false),
+        (&[1, 3], true),
+        (&[1, 3], false),
+        (&[1, 3, 5], true),
+        (&[5, 3], false),
+        (&[2, 5], true),
+        (&[], false),
+        (&[5], true),
+    ] {
+        assert_eq!(is_new(unreadable), expected, "{unreadable:?}");
+    }
+    let many: Vec<u8> = (1..=255).collect();
+    for (unreadable, expected) in [(&many[..], true), (&many[..], false), (&many[1..], true), (&many[1..], false)] {
+        assert_eq!(is_new(unreadable), expected, "{} entries", unreadable.len());
+    }
+}
+
+#[test]
+fn a_poll_that_fails_forgets_neither_the_cursor_nor_the_unreadable_entries() {
+    let host = Process::default();
+    let poll = worker().begin(at(0), &host).unwrap();
+    worker().succeed(poll.began, &said_with("c", &[1]), 0, &host);
+    let failed = worker().begin(at(40), &host).unwrap();
+    worker().fail(failed.began, false, &host);
+    assert!(!worker().has_new(&[1], &host));
+    assert_eq!(worker().begin(at(80), &host).unwrap().since.as_deref(), Some("c"));
 }

@@ -48,14 +48,15 @@ impl Feed {
     /// The answer to a question for what came after the first `since` entries, and whether it is one.
     pub(super) fn answer(&self, reply: &Reply, since: Option<usize>) -> (Answer, bool) {
         let (mut revoked, mut users, mut purge): (Vec<Value>, Vec<Value>, Vec<Value>) = Default::default();
-        for Entry { item, .. } in self.entries.iter().skip(since.unwrap_or(0)) {
+        for (number, Entry { item, .. }) in self.entries.iter().enumerate().skip(since.unwrap_or(0)) {
             match item {
                 Item::Token(jti, exp) => revoked.push(json!({"jti": jti, "exp": exp})),
                 Item::User(user, before) => users.push(json!({"user_id": user, "exp_before": before})),
                 Item::PurgeUser(user) => purge.push(json!({"user_id": user})),
                 Item::PurgeClient(client) => purge.push(json!({"client_id": client})),
                 Item::PurgeToken(token) => purge.push(json!({"token_id": token})),
-                Item::Odd => purge.push(json!({"session_id": 1})),
+                // One that the last answer had as well would be no news.
+                Item::Odd => purge.push(json!({"session_id": number})),
             }
         }
         let cursor = format!("c{}", self.entries.len());
