@@ -149,6 +149,8 @@ pub struct PublicKeySource {
     pub ttl: Duration,
     /// The least time between two fetches, 100 ms to 5 min.
     pub min_refetch_interval: Duration,
+    /// How long a key stays good that a fetch replaced, 0 s to 24 h.
+    pub grace: Duration,
     /// Pinned keys; when there are any, none is fetched.
     pub pem: Vec<PublicKey>,
 }

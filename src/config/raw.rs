@@ -136,6 +136,8 @@ struct RawPublicKey {
     ttl: Option<String>,
     #[serde(deserialize_with = "not_null")]
     min_refetch_interval: Option<String>,
+    #[serde(deserialize_with = "not_null")]
+    grace: Option<String>,
     pem: Vec<String>,
 }
 

@@ -75,7 +75,7 @@ fn example() -> Value {
         "jwt": {
             "verification": "local",
             "token_types": ["access", "api_token"], "issuers": ["auth"], "audiences": [], "clock_skew": "0s",
-            "public_key": {"ttl": "1h", "min_refetch_interval": "5s", "pem": [RSA_2048]},
+            "public_key": {"ttl": "1h", "min_refetch_interval": "5s", "grace": "5s", "pem": [RSA_2048]},
         },
         "api_token": {"response_format": "jwt_header", "header_types": ["apikey", "other"]},
         "cache": {

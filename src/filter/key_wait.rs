@@ -266,7 +266,7 @@ impl Filter {
             Ok(key) => {
                 host.count(Counter::PublicKeyRefresh { success: true });
                 log::debug!("public key {} fetched", key.fingerprint());
-                self.keys.succeed(key, began, now, host);
+                self.keys.succeed(&key, began, now, host);
             }
             Err(problem) if retries > 0 => {
                 log::debug!("public key not fetched, trying again: {problem}");
@@ -275,7 +275,8 @@ impl Filter {
             }
             Err(problem) => {
                 host.count(Counter::PublicKeyRefresh { success: false });
-                log::error!("public key not fetched, the old one stays: {problem}");
+                let known = if self.keys.fetched_at().is_some() { "the old one stays" } else { "there is none yet" };
+                log::error!("public key not fetched, {known}: {problem}");
                 self.keys.fail(began, host);
             }
         }

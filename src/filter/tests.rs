@@ -19,6 +19,7 @@ mod crowds;
 mod displacement;
 mod elsewhere;
 mod first_list;
+mod key_grace;
 mod key_refetch;
 mod late_news;
 mod outage;

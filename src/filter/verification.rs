@@ -173,7 +173,13 @@ impl Filter {
     pub(super) fn still_stands(&mut self, entry: &Entry, ticket: &Ticket, now: UnixTime, host: &impl Host) -> bool {
         let has_key = match entry.identity.verifier() {
             Verifier::Service => true,
-            Verifier::Key(key) => self.keys.accepts(key, now),
+            Verifier::Key(key) => {
+                // A worker that has just begun may not know yet what the others have fetched.
+                self.keys.accepts(key, now) || {
+                    self.keys.synchronise(now, host);
+                    self.keys.accepts(key, now)
+                }
+            }
         };
         let claims = entry.identity.claims();
         let is_purged = self.feed.as_ref().is_some_and(|feed| feed.list.is_purged(claims, entry.verified, host));

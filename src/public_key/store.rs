@@ -1,7 +1,7 @@
 //! Which keys are valid now, and when to fetch again.
 //!
-//! Workers share two values: the **key** with the time at which its fetch began, and the **attempt**, which says
-//! when the last fetch began and how it stands. Starting a fetch means winning the attempt by compare-and-swap, so
+//! Workers share two values: the **keys**, the newest with the time at which its fetch began and those before it with
+//! the time at which each was replaced, and the **attempt**, which says when the last fetch began and how it stands. Starting a fetch means winning the attempt by compare-and-swap, so
 //! however many workers want the key, one of them asks the service. An attempt whose worker died is free again
 //! after its lease.
 //!
@@ -18,6 +18,7 @@ use super::{KeyId, PublicKey};
 use crate::config::Config;
 use crate::host::{Conflict, Host, SharedValue, Write};
 use crate::public_key::short_digest;
+use crate::table::{Reader, write_time};
 use crate::time::UnixTime;
 
 /// Without any key no JWT can be verified, so a failed first fetch is repeated sooner than
@@ -28,12 +29,43 @@ const RETRY_WITHOUT_KEY: Duration = Duration::from_secs(1);
 /// `stream_idle_timeout`, 30 s in the shipped configuration.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
-/// The key that the service served at a time.
+/// The most fetched keys that are kept: the newest and those that it replaced.
+const MAX_KEYS: usize = 4;
+
+/// How often the keys are written again that another worker was faster with.
+const TRIES: usize = 4;
+
+/// A key that the service served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Fetched {
     key: PublicKey,
-    /// When its fetch began: the service served this key then or later.
+    /// The newest: when its fetch began, so that the service served it then or later. Another: when it was replaced.
     at: UnixTime,
+}
+
+fn encode(keys: &[Fetched]) -> Vec<u8> {
+    let mut record = Vec::new();
+    for Fetched { key, at } in keys {
+        write_time(&mut record, *at);
+        record.extend_from_slice(&u16::try_from(key.der().len()).unwrap_or(0).to_le_bytes());
+        record.extend_from_slice(key.der());
+    }
+    record
+}
+
+/// Reads what [`encode`] wrote. Keys among `known` are not parsed again. Nothing: these bytes are something else.
+fn decode(record: &[u8], known: &[Fetched]) -> Option<Vec<Fetched>> {
+    let mut reader = Reader(record);
+    let mut keys = Vec::new();
+    while !reader.0.is_empty() && keys.len() < MAX_KEYS {
+        let (at, length) = (reader.time()?, u16::from_le_bytes(reader.bytes()?));
+        let (der, rest) = reader.0.split_at_checked(length.into())?;
+        reader.0 = rest;
+        let same = known.iter().find(|fetched| fetched.key.der() == der);
+        let key = same.map(|fetched| fetched.key.clone()).or_else(|| PublicKey::from_der(der).ok())?;
+        keys.push(Fetched { key, at });
+    }
+    Some(keys)
 }
 
 /// How the last attempt of any worker to fetch the key stands.
@@ -111,12 +143,11 @@ pub enum Reason {
 #[derive(Debug)]
 pub struct KeyStore {
     pinned: Vec<PublicKey>,
-    current: Option<Fetched>,
-    /// Counts the keys that there have been, so that nobody tries one twice.
+    /// The newest first, [`MAX_KEYS`] at the most.
+    fetched: Vec<Fetched>,
+    /// Counts the changes of the keys, so that nobody tries the same ones twice.
     generation: u64,
-    /// The key before the current one and until when it is still accepted: requests that were under way when
-    /// the key changed are not refused for it.
-    previous: Option<(PublicKey, UnixTime)>,
+    grace: Duration,
     ttl: Duration,
     min_refetch_interval: Duration,
     lease: Duration,
@@ -133,9 +164,9 @@ impl KeyStore {
             short_digest(format!("{}\0{}\0{}", service.cluster, service.authority, service.public_key_path).as_bytes());
         Self {
             pinned: config.jwt.public_key.pem.clone(),
-            current: None,
+            fetched: Vec::new(),
             generation: 0,
-            previous: None,
+            grace: config.jwt.public_key.grace,
             ttl: config.jwt.public_key.ttl,
             min_refetch_interval: config.jwt.public_key.min_refetch_interval,
             lease: service.longest_callout(),
@@ -144,11 +175,11 @@ impl KeyStore {
         }
     }
 
-    /// The keys to try, the likeliest first.
+    /// The keys to try, the likeliest first: a key that was replaced stays good for its grace, so that requests under
+    /// way aren't refused, nor those whose key another replica of the service still signs with.
     pub fn keys(&self, now: UnixTime) -> impl Iterator<Item = &PublicKey> {
-        let previous = self.previous.as_ref().filter(|(_, until)| now < *until).map(|(key, _)| key);
-        let current = self.current.as_ref().map(|fetched| &fetched.key);
-        self.pinned.iter().chain(current).chain(previous)
+        let replaced = self.fetched.iter().skip(1).filter(move |replaced| !now.has_passed(self.grace, replaced.at));
+        self.pinned.iter().chain(self.fetched.first().into_iter().chain(replaced).map(|fetched| &fetched.key))
     }
 
     /// Whether a signature by this key would be accepted now.
@@ -161,9 +192,9 @@ impl KeyStore {
         !self.pinned.is_empty()
     }
 
-    /// When the fetch of the current key began.
+    /// When the fetch of the newest key began.
     pub fn fetched_at(&self) -> Option<UnixTime> {
-        self.current.as_ref().map(|fetched| fetched.at)
+        self.fetched.first().map(|fetched| fetched.at)
     }
 
     /// A number that changes when the keys do; one that was fetched again unchanged doesn't count.
@@ -176,28 +207,24 @@ impl KeyStore {
         self.is_pinned() || self.fetched_at().is_some_and(|at| arrived <= at && at <= now)
     }
 
-    /// Takes over what another worker has fetched. Returns whether the current key is another one now, or newer.
-    pub fn synchronise(&mut self, now: UnixTime, host: &impl Host) -> bool {
-        if self.is_pinned() {
-            return false;
+    /// Takes over what another worker has fetched.
+    pub fn synchronise(&mut self, now: UnixTime, host: &impl Host) {
+        if !self.is_pinned()
+            && let Some(SharedValue { bytes, .. }) = host.shared_data(&self.key_name)
+        {
+            self.take_over(&bytes, now);
         }
-        let Some(SharedValue { bytes, .. }) = host.shared_data(&self.key_name) else {
-            return false;
-        };
-        let Some((at, der)) = bytes.split_first_chunk::<8>() else {
-            return false;
-        };
-        let at = UnixTime::from_nanos(u64::from_le_bytes(*at));
+    }
+
+    fn take_over(&mut self, record: &[u8], now: UnixTime) {
+        let Some(at) = Reader(record).time() else { return };
         // An older one comes of a worker whose answer was late; but a time to come is that of a clock since set back.
         if self.fetched_at().is_some_and(|known| at == known || at < known && !known.is_to_come(now)) {
-            return false;
+            return;
         }
-        let known = self.current.as_ref().map(|fetched| &fetched.key).filter(|key| key.der() == der);
-        let Some(key) = known.cloned().or_else(|| PublicKey::from_der(der).ok()) else {
-            return false;
-        };
-        self.install(Fetched { key, at }, now);
-        true
+        if let Some(keys) = decode(record, &self.fetched) {
+            self.install(keys);
+        }
     }
 
     /// How the last attempt of any worker stands. One in flight for longer than it can take is [`Attempt::None`].
@@ -230,21 +257,32 @@ impl KeyStore {
     }
 
     /// The service answered an attempt that began at `began` with `key`.
-    pub fn succeed(&mut self, key: PublicKey, began: UnixTime, now: UnixTime, host: &impl Host) {
-        // An attempt that outlived its lease may have been overtaken by another worker's.
-        self.synchronise(now, host);
-        if self.fetched_at().is_none_or(|known| known <= began || known.is_to_come(now)) {
-            let mut record = began.as_nanos().to_le_bytes().to_vec();
-            record.extend_from_slice(key.der());
-            // The key first: whoever sees that the attempt succeeded finds it.
-            let written = host.set_shared_data(&self.key_name, &record, Write::Always);
-            debug_assert_eq!(written, Ok(()), "an unconditional write has nothing to conflict with");
-            self.install(Fetched { key, at: began }, now);
+    pub fn succeed(&mut self, key: &PublicKey, began: UnixTime, now: UnixTime, host: &impl Host) {
+        for attempt in 1..=TRIES {
+            let shared = host.shared_data(&self.key_name);
+            if let Some(SharedValue { bytes, .. }) = &shared {
+                self.take_over(bytes, now);
+            }
+            // An attempt that outlived its lease may have been overtaken by another worker's.
+            if self.fetched_at().is_some_and(|known| known > began && !known.is_to_come(now)) {
+                break;
+            }
+            let keys = self.with_newest(key, began, now);
+            let write = match shared {
+                _ if attempt == TRIES => Write::Always,
+                None => Write::IfAbsent,
+                Some(SharedValue { cas, .. }) => Write::IfVersion(cas),
+            };
+            // The keys first: whoever sees that the attempt succeeded finds them.
+            if host.set_shared_data(&self.key_name, &encode(&keys), write).is_ok() {
+                self.install(keys);
+                break;
+            }
         }
         self.end(Attempt::Succeeded { since: began }, began, host);
     }
 
-    /// The attempt that began at `began` brought no key; the old one stays.
+    /// The attempt that began at `began` brought no key; those that are known stay.
     pub fn fail(&self, began: UnixTime, host: &impl Host) {
         self.end(Attempt::Failed { since: began }, began, host);
     }
@@ -267,17 +305,35 @@ impl KeyStore {
         (self.lease + self.min_refetch_interval + self.lease).min(LONGEST_WAIT)
     }
 
-    fn install(&mut self, fetched: Fetched, now: UnixTime) {
-        if self.current.as_ref().is_none_or(|before| before.key != fetched.key) {
+    /// What is known once the fetch that began at `began` has brought `key`.
+    fn with_newest(&self, key: &PublicKey, began: UnixTime, now: UnixTime) -> Vec<Fetched> {
+        let mut keys = self.fetched.clone();
+        match keys.first_mut() {
+            Some(newest) if newest.key == *key => newest.at = began,
+            newest => {
+                if let Some(replaced) = newest {
+                    replaced.at = now;
+                }
+                keys.retain(|fetched| fetched.key != *key);
+                keys.insert(0, Fetched { key: key.clone(), at: began });
+                keys.truncate(MAX_KEYS);
+            }
+        }
+        keys
+    }
+
+    fn install(&mut self, keys: Vec<Fetched>) {
+        let newest = |keys: &[Fetched]| keys.first().map(|fetched| fetched.key.clone());
+        let is_new = |fetched: &Fetched| !self.fetched.iter().any(|known| known.key == fetched.key);
+        if newest(&keys) != newest(&self.fetched) || keys.iter().any(is_new) {
             self.generation += 1;
         }
-        if let Some(before) = self.current.take()
-            && before.key != fetched.key
+        if let (Some(before), Some(after)) = (newest(&self.fetched), newest(&keys))
+            && before != after
         {
-            log::info!("public key changed from {} to {}", before.key.fingerprint(), fetched.key.fingerprint());
-            self.previous = Some((before.key, now.after(self.min_refetch_interval)));
+            log::info!("public key changed from {} to {}", before.fingerprint(), after.fingerprint());
         }
-        self.current = Some(fetched);
+        self.fetched = keys;
     }
 
     fn read_attempt(&self, now: UnixTime, host: &impl Host) -> (Attempt, Option<u32>) {
@@ -293,7 +349,7 @@ impl KeyStore {
 
     fn earliest(&self, reason: Reason, now: UnixTime, attempt: Attempt) -> Option<UnixTime> {
         let gap = match reason {
-            Reason::Due if self.current.is_none() => self.min_refetch_interval.min(RETRY_WITHOUT_KEY),
+            Reason::Due if self.fetched.is_empty() => self.min_refetch_interval.min(RETRY_WITHOUT_KEY),
             Reason::Due | Reason::SignatureFailed => self.min_refetch_interval,
         };
         match attempt {
@@ -305,3 +361,6 @@ impl KeyStore {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

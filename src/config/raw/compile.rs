@@ -151,6 +151,7 @@ impl RawPublicKey {
                 defaults.min_refetch_interval,
                 100 * MILLISECOND..=5 * MINUTE,
             )?,
+            grace: duration("jwt.public_key.grace", self.grace, 5 * SECOND, Duration::ZERO..=DAY)?,
             pem,
         })
     }

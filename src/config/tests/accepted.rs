@@ -56,6 +56,7 @@ fn only_the_cluster_is_required() {
     assert_eq!(config.jwt.clock_skew, Duration::ZERO);
     assert_eq!(config.jwt.public_key.ttl, Duration::from_secs(3600));
     assert_eq!(config.jwt.public_key.min_refetch_interval, Duration::from_secs(5));
+    assert_eq!(config.jwt.public_key.grace, Duration::from_secs(5));
     assert_eq!(config.jwt.public_key.pem, []);
     let api_token = ApiToken { response_format: ResponseFormat::JsonBody, header_types: vec![HeaderType::Apikey] };
     assert_eq!(config.api_token, api_token);
@@ -85,7 +86,7 @@ fn values_at_their_limits_are_taken() {
         json!({"auth_service": {"cluster": "c", "timeout": "1ms", "retries": 0}}),
         json!({"auth_service": {"cluster": "c", "timeout": "60s", "retries": 3}}),
         json!({"auth_service": {"cluster": "c", "timeout": "1m", "retries": 3.0}}),
-        json!({"jwt": {"clock_skew": "5m", "public_key": {"ttl": "1s", "min_refetch_interval": "100ms"}}}),
+        json!({"jwt": {"clock_skew": "5m", "public_key": {"ttl": "1s", "min_refetch_interval": "100ms", "grace": "0s"}}}),
         json!({"jwt": {"token_types": ["technical", "password_reset"], "public_key": {"ttl": "8760h"}}}),
         json!({"forward_credential": false}),
         json!({"responses": {"realm": "a'b c,d=e"}}),

@@ -131,6 +131,7 @@ fn a_value_that_is_missing_behind_its_key_is_named() {
         (r#""profile": null"#, "profile"),
         (r#""jwt": {"verification": null}"#, "jwt.verification"),
         (r#""jwt": {"public_key": {"ttl": null}}"#, "jwt.public_key.ttl"),
+        (r#""jwt": {"public_key": {"grace": null}}"#, "jwt.public_key.grace"),
         (r#""jwt": {"public_key": {"min_refetch_interval": null}}"#, "jwt.public_key.min_refetch_interval"),
         (r#""auth_service": {"cluster": "c", "timeout": null}"#, "auth_service.timeout"),
         (r#""cache": null"#, "cache"),

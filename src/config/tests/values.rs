@@ -93,6 +93,7 @@ fn durations_and_numbers_stay_in_their_ranges() {
         (r#""jwt": {"public_key": {"ttl": "999ms"}}"#, "jwt.public_key.ttl"),
         (r#""jwt": {"public_key": {"ttl": "8761h"}}"#, "jwt.public_key.ttl"),
         (r#""jwt": {"public_key": {"min_refetch_interval": "99ms"}}"#, "jwt.public_key.min_refetch_interval"),
+        (r#""jwt": {"public_key": {"grace": "86401s"}}"#, "jwt.public_key.grace"),
         (r#""jwt": {"public_key": {"min_refetch_interval": "301s"}}"#, "jwt.public_key.min_refetch_interval"),
     ]);
 }

@@ -192,7 +192,8 @@ fn in_test_a_signature_is_verified_each_time() {
     assert_eq!(allowed(&world, Source::Jwt), 3);
     world.serves = 1;
     at(&mut world, 61_000);
-    at(&mut world, 63_000);
+    // The grace of the key before is over.
+    at(&mut world, 67_000);
     let stream = world.send(&bearer(&jwt(0)));
     world.live(Duration::from_secs(3));
     assert_eq!(world.outcome(stream).unwrap().code(), "signature_invalid", "a key that is gone is gone");

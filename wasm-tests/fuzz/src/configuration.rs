@@ -145,6 +145,7 @@ fn in_bounds(config: &Config) {
     assert!(service.verify_path.starts_with('/') && service.public_key_path.starts_with('/'));
     assert!(between(0, config.jwt.clock_skew, 300_000));
     assert!(between(100, config.jwt.public_key.min_refetch_interval, 300_000));
+    assert!(between(0, config.jwt.public_key.grace, 86_400_000));
     assert!(config.jwt.public_key.ttl >= Duration::from_secs(1));
     assert!((1..=1_000_000).contains(&config.cache.max_entries));
     assert!(between(0, config.cache.ttl, 24 * HOUR) && between(0, config.cache.negative_ttl, HOUR));

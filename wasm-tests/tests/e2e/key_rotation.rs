@@ -17,7 +17,7 @@ const ROTATIONS: usize = 3;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_costs_no_valid_token_a_401() {
-    let interval = json!({"jwt": {"public_key": {"min_refetch_interval": "100ms"}}});
+    let interval = json!({"jwt": {"public_key": {"min_refetch_interval": "100ms", "grace": "100ms"}}});
     let stack = Stack::builder().concurrency(2).config(interval).start().await.unwrap();
     let first = stack.login().await.unwrap().access;
     // A client holds the lock while its request is under way, and the rotation holds it alone: so

@@ -1,0 +1,160 @@
+//! Which keys are good, for how long, and for whom.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+use crate::filter::world::{BEGIN, KEYS, Process};
+use crate::testing::{config, overtaking};
+
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A worker that knows nothing yet.
+fn store() -> KeyStore {
+    KeyStore::new(&config(json!({"jwt": {"public_key": {"grace": "5s"}}})))
+}
+
+/// Five keys.
+fn key(number: usize) -> PublicKey {
+    let further = [include_str!("../testdata/rsa_2048.pem"), include_str!("../testdata/rsa_3072.pem")];
+    PublicKey::from_pem(KEYS.iter().chain(&further).nth(number).unwrap()).unwrap()
+}
+
+fn at(seconds: u64) -> UnixTime {
+    UnixTime::from_secs(BEGIN + seconds)
+}
+
+/// A fetch that begins now brings this key at once.
+fn fetch(store: &mut KeyStore, number: usize, now: UnixTime, host: &Process) {
+    assert!(store.begin(Reason::SignatureFailed, now, host));
+    store.succeed(&key(number), now, now, host);
+}
+
+/// Which of the keys are good, the likeliest first.
+fn good(store: &KeyStore, now: UnixTime) -> Vec<usize> {
+    store.keys(now).map(|good| (0..5).find(|number| key(*number) == *good).unwrap()).collect()
+}
+
+#[test]
+fn a_replaced_key_is_good_for_its_grace_and_for_every_worker_alike() {
+    let host = Process::default();
+    let (mut one, mut other) = (store(), store());
+    fetch(&mut one, 0, at(0), &host);
+    other.synchronise(at(0), &host);
+    fetch(&mut one, 1, at(100), &host);
+    // Another worker hears of it late, and a third one begins later.
+    let mut third = store();
+    for store in [&mut other, &mut third] {
+        store.synchronise(at(103), &host);
+    }
+    for store in [&one, &other, &third] {
+        assert_eq!(good(store, at(104)), [1, 0]);
+        assert_eq!(good(store, at(105)), [1]);
+        assert!(store.accepts(key(0).id(), at(104)) && !store.accepts(key(0).id(), at(105)));
+    }
+}
+
+#[test]
+fn the_grace_begins_when_the_new_key_has_come() {
+    let host = Process::default();
+    let mut store = store();
+    fetch(&mut store, 0, at(0), &host);
+    assert!(store.begin(Reason::SignatureFailed, at(100), &host));
+    store.succeed(&key(1), at(100), at(102), &host);
+    assert_eq!(good(&store, at(106)), [1, 0]);
+    assert_eq!(good(&store, at(107)), [1]);
+}
+
+#[test]
+fn keys_that_replicas_serve_in_turn_stay_good_each() {
+    let host = Process::default();
+    let mut store = store();
+    fetch(&mut store, 0, at(0), &host);
+    for turn in 1..20 {
+        let now = at(turn * 5);
+        fetch(&mut store, usize::try_from(turn % 2).unwrap(), now, &host);
+        assert_eq!(good(&store, now.after(Duration::from_millis(4999))).len(), 2);
+    }
+    // The replicas agree: what none of them serves is good for nothing after its grace.
+    for turn in 20..23 {
+        fetch(&mut store, 1, at(turn * 5), &host);
+    }
+    assert_eq!(good(&store, at(110)), [1]);
+}
+
+#[test]
+fn four_keys_are_kept_at_the_most() {
+    let host = Process::default();
+    let (mut store, mut other) = (
+        KeyStore::new(&config(json!({"jwt": {"public_key": {"grace": "1h"}}}))),
+        KeyStore::new(&config(json!({"jwt": {"public_key": {"grace": "1h"}}}))),
+    );
+    for number in 0..5 {
+        fetch(&mut store, number, at(u64::try_from(number).unwrap() * 10), &host);
+    }
+    other.synchronise(at(41), &host);
+    for store in [&store, &other] {
+        assert_eq!(good(store, at(41)), [4, 3, 2, 1]);
+    }
+    fetch(&mut store, 2, at(50), &host);
+    assert_eq!(good(&store, at(51)), [2, 4, 3, 1]);
+}
+
+#[test]
+fn a_key_that_comes_again_counts_as_fetched_and_not_as_changed() {
+    let host = Process::default();
+    let mut store = store();
+    fetch(&mut store, 0, at(0), &host);
+    fetch(&mut store, 1, at(10), &host);
+    let generation = store.generation();
+    fetch(&mut store, 1, at(20), &host);
+    assert_eq!((store.generation(), store.fetched_at()), (generation, Some(at(20))));
+    fetch(&mut store, 0, at(30), &host);
+    assert!(store.generation() > generation, "another key comes first");
+}
+
+#[test]
+fn a_worker_that_hears_of_two_changes_at_once_has_both_keys() {
+    let host = Process::default();
+    let (mut one, mut other) = (store(), store());
+    fetch(&mut one, 0, at(0), &host);
+    other.synchronise(at(0), &host);
+    let generation = other.generation();
+    fetch(&mut one, 1, at(5), &host);
+    fetch(&mut one, 2, at(10), &host);
+    other.synchronise(at(10), &host);
+    assert_eq!((good(&other, at(11)), good(&other, at(16))), (vec![2, 1], vec![2]));
+    assert!(other.generation() > generation);
+}
+
+#[test]
+fn what_another_worker_wrote_meanwhile_is_not_lost() {
+    let process = Process::default();
+    let (mut one, mut other) = (store(), store());
+    fetch(&mut one, 0, at(0), &process);
+    assert!(one.begin(Reason::Due, at(100), &process));
+    // The lease is over, and another worker's fetch brings another key a moment before this one's is written.
+    let host = overtaking(&process, [|| other.succeed(&key(1), at(99), at(104), &process)]);
+    one.succeed(&key(2), at(100), at(104), &host);
+    assert_eq!(good(&one, at(105)), [2, 1, 0]);
+}
+
+#[test]
+fn foreign_bytes_are_no_keys() {
+    let host = Process::default();
+    let mut store = store();
+    fetch(&mut store, 0, at(0), &host);
+    let good_record = host.shared_data(&store.key_name).unwrap().bytes;
+    let mut cut = good_record.clone();
+    cut[..8].copy_from_slice(&at(10).as_nanos().to_le_bytes());
+    cut.pop();
+    for bytes in [&[][..], &[1; 7], &[1; 300], &cut, &[&good_record[..], &[0; 10]].concat()] {
+        host.set_shared_data(&store.key_name, bytes, Write::Always).unwrap();
+        store.synchronise(at(20), &host);
+        assert_eq!(good(&store, at(20)), [0], "{} bytes", bytes.len());
+    }
+    assert_eq!(GRACE, store.grace);
+    fetch(&mut store, 1, at(30), &host);
+    assert_eq!(good(&store, at(31)), [1, 0]);
+}
