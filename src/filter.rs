@@ -25,6 +25,7 @@
 
 mod flights;
 mod key_wait;
+mod log_limit;
 mod outage;
 mod shares;
 mod upkeep;
@@ -51,6 +52,7 @@ use crate::time::UnixTime;
 use flights::{Finished, Flights};
 pub use key_wait::MAX_WAITING_FOR_KEY;
 use key_wait::{KeyRoom, KeyWait};
+use log_limit::LogLimits;
 pub use shares::{ConnectionId, FIRST_QUESTIONS, MOST_QUESTIONS};
 use shares::{ShareWait, Shares};
 use upkeep::{Feed, Sweep};
@@ -73,9 +75,6 @@ const ENTRY_BYTES: usize = 64;
 /// The most requests that are ended in one go. Envoy sends the responses one inside the other, and some 300 of them
 /// exhaust the VM's stack; verifying their signatures would keep the worker's other clients waiting, too.
 const AT_ONCE: usize = 32;
-
-/// The least time between two lines about the service in the log, so that clients can't fill it.
-const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A request, by the number that the host gave its stream.
 pub type StreamId = u32;
@@ -216,7 +215,7 @@ pub struct Filter {
     turns: VecDeque<StreamId>,
     calls: BTreeMap<CallId, Call>,
     sweep: Sweep,
-    logged: Option<UnixTime>,
+    log_limits: LogLimits,
     next_call: u64,
     actions: VecDeque<Action>,
 }
@@ -247,7 +246,7 @@ impl Filter {
             turns: VecDeque::new(),
             calls: BTreeMap::new(),
             sweep: Sweep::new(format!("{prefix}sweep")),
-            logged: None,
+            log_limits: LogLimits::default(),
             next_call: 0,
             actions: VecDeque::new(),
             config,

@@ -40,12 +40,53 @@ pub struct CalloutResponse {
 /// Why a callout brought no answer at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CalloutError {
-    /// The host couldn't send it: the cluster doesn't exist, or has no endpoint.
-    #[error("the callout could not be sent")]
+    /// Envoy knows no cluster of that name.
+    #[error("Envoy has no such cluster")]
+    NoCluster,
+    /// Envoy refused to send it, and says no more of it.
+    #[error("the cluster has no healthy host, or takes no more requests")]
     NotSent,
+    /// Envoy found no host to send it to.
+    #[error("the cluster has no healthy host")]
+    NoHost,
+    /// No connection was made.
+    #[error("no connection: it was refused, or the TLS handshake failed")]
+    NotConnected,
+    /// None was made within the cluster's `connect_timeout`.
+    #[error("no connection within the cluster's connect_timeout")]
+    ConnectTimeout,
+    /// `auth_service.timeout` is over.
+    #[error("no answer within auth_service.timeout")]
+    TimedOut,
     /// The connection broke before the answer was whole.
-    #[error("the connection broke")]
+    #[error("the connection broke before the answer was whole")]
     Reset,
+}
+
+impl CalloutError {
+    /// What it means that Envoy answers in the service's place: with the status 503 or 504, and a text. `None`: it is
+    /// the service's own answer, whatever it says, or one that [`read`] looks at.
+    pub fn of(answer: &CalloutResponse) -> Option<Self> {
+        // Envoy adds this to the answer of a host, and to none of its own.
+        if answer.headers.iter().any(|(name, _)| name == "x-envoy-upstream-service-time") {
+            return None;
+        }
+        let text = str::from_utf8(answer.body.as_deref()?).ok()?;
+        let reason =
+            text.strip_prefix("upstream connect error or disconnect/reset before headers. ").and_then(|rest| {
+                let once = rest.strip_prefix("reset reason: ");
+                once.or_else(|| rest.strip_prefix("retried and the latest reset reason: "))
+            });
+        let is_about = |causes: &[&str]| reason.is_some_and(|reason| causes.iter().any(|it| reason.starts_with(it)));
+        match answer.status {
+            504 if text == "upstream request timeout" => Some(Self::TimedOut),
+            503 if text == "no healthy upstream" => Some(Self::NoHost),
+            503 if is_about(&["remote connection failure", "local connection failure"]) => Some(Self::NotConnected),
+            503 if is_about(&["connection timeout"]) => Some(Self::ConnectTimeout),
+            503 if is_about(&["connection termination", "remote re", "local re"]) => Some(Self::Reset),
+            _ => None,
+        }
+    }
 }
 
 /// Why the service can't be said to have answered.

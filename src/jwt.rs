@@ -32,25 +32,25 @@ pub enum ParseError {
     #[error("longer than {MAX_TOKEN_BYTES} bytes")]
     TooLong,
     /// Not three segments, none of them empty.
-    #[error("not three segments")]
+    #[error("not three segments between dots")]
     Segments,
     /// A segment is not base64url without padding in its one canonical form (RFC 7515 section 2).
-    #[error("not canonical base64url")]
-    Base64,
+    #[error("the {0} is not canonical base64url without padding")]
+    Base64(&'static str),
     /// The header is not strict JSON, or lacks `alg`.
     #[error("header: {0}")]
     Header(JsonError),
     /// `alg` is something else than RS256.
-    #[error("the algorithm is not RS256")]
+    #[error("header: `alg` is not RS256")]
     Algorithm,
     /// `typ` is something else than JWT.
-    #[error("the type is not JWT")]
+    #[error("header: `typ` is not JWT")]
     Type,
     /// `crit` asks for an extension (RFC 7515 section 4.1.11), and there is none that the filter understands.
-    #[error("has critical extensions")]
+    #[error("header: `crit` asks for extensions, and none is known")]
     Critical,
     /// No key of 2048 to 4096 bits makes a signature of this length.
-    #[error("the signature has an impossible length")]
+    #[error("the signature is none of a key of 2048 to 4096 bits")]
     SignatureLength,
     /// The claims are not those of the contract.
     #[error("claims: {0}")]
@@ -102,14 +102,14 @@ impl<'t> UntrustedJwt<'t> {
             return Err(ParseError::Segments);
         }
         if header != USUAL_HEADER {
-            check_header(&decode(header)?)?;
+            check_header(&decode("header", header)?)?;
         }
         let signed_bytes = header.len() + 1 + claims.len();
-        let signature = Rs256Signature::new(decode(signature)?);
+        let signature = Rs256Signature::new(decode("signature", signature)?);
         if !signature.has_possible_length() {
             return Err(ParseError::SignatureLength);
         }
-        let claims = Box::new(Claims::from_json(&decode(claims)?)?);
+        let claims = Box::new(Claims::from_json(&decode("claims", claims)?)?);
         Ok(Self { token, signed_bytes, signature, claims })
     }
 
@@ -161,8 +161,8 @@ impl VerifiedClaims {
     }
 }
 
-fn decode(segment: &[u8]) -> Result<Vec<u8>, ParseError> {
-    URL_SAFE_NO_PAD.decode(segment).map_err(|_| ParseError::Base64)
+fn decode(name: &'static str, segment: &[u8]) -> Result<Vec<u8>, ParseError> {
+    URL_SAFE_NO_PAD.decode(segment).map_err(|_| ParseError::Base64(name))
 }
 
 fn check_header(header: &[u8]) -> Result<(), ParseError> {

@@ -276,7 +276,8 @@ impl Filter {
             Err(problem) => {
                 host.count(Counter::PublicKeyRefresh { success: false });
                 let known = if self.keys.fetched_at().is_some() { "the old one stays" } else { "there is none yet" };
-                log::error!("public key not fetched, {known}: {problem}");
+                let cluster = &self.config.auth_service.cluster;
+                log::error!("public key not fetched (cluster {cluster}), {known}: {problem}");
                 self.keys.fail(began, host);
             }
         }

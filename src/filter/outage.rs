@@ -1,12 +1,12 @@
 //! When the service gives no verdict: what may stand in, the breaker, and the log.
 
 use super::flights::Question;
-use super::{Filter, LOG_INTERVAL, Progress, Ticket, time_code};
+use super::{Filter, Progress, Ticket, time_code};
 use crate::breaker;
 use crate::cache::Kind;
 use crate::decision::{Code, Denial};
 use crate::host::Host;
-use crate::introspection::{Outage, Scope};
+use crate::introspection::Scope;
 use crate::jwt::UntrustedJwt;
 use crate::metrics::{CacheEvent, Counter, Gauge, Source};
 use crate::time::UnixTime;
@@ -115,13 +115,5 @@ impl Filter {
 
     pub(super) fn report_breaker(&self, now: UnixTime, host: &impl Host) {
         host.set(Gauge::BreakerState, self.breaker.peek(now, host).state.number().into());
-    }
-
-    /// A line in the log, unless there was one just now.
-    pub(super) fn log_outage(&mut self, outage: &Outage, now: UnixTime) {
-        if self.logged.is_none_or(|last| now.has_passed(LOG_INTERVAL, last)) {
-            self.logged = Some(now);
-            log::error!("auth service: {outage}");
-        }
     }
 }

@@ -178,7 +178,8 @@ impl Filter {
             Err(error) => error.to_string(),
         };
         let known = if feed.poller.has_list(host) { "the list stays as it is" } else { "there is no list yet" };
-        log::error!("revocation feed not read, {known}: {problem}");
+        let cluster = &self.config.auth_service.cluster;
+        log::error!("revocation feed not read (cluster {cluster}), {known}: {problem}");
         feed.poller.fail(began, false, host);
         host.count(Counter::BlacklistPoll { success: false });
         self.settle_key_waits(now, host);

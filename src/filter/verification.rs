@@ -48,6 +48,9 @@ impl Filter {
             };
             ticket.subject = host.client_address().and_then(|address| Subject::new(&address, token_id));
         }
+        if credential.as_ref().is_err_and(|code| *code == Code::TokenMalformed) {
+            self.log_malformed(&"a JWT has three segments between dots, an API token is number$secret", now);
+        }
         match credential? {
             Credential::Jwt(token) if verification == Verification::Local => self.verify_here(token, ticket, now, host),
             credential => self.verify_by_service(stream, credential, ticket, now, host),
@@ -75,9 +78,17 @@ impl Filter {
             }
             host.count(Counter::Cache(CacheEvent::Miss));
         }
-        let jwt = UntrustedJwt::parse(token).map_err(|_| Code::TokenMalformed)?;
+        let jwt = self.parse(token, now)?;
         jwt.claims().check_time(now, self.config.jwt.clock_skew).map_err(time_code)?;
         self.progress(jwt, ticket, now, host)
+    }
+
+    /// Takes a client's JWT apart.
+    fn parse<'t>(&mut self, token: &'t [u8], now: UnixTime) -> Result<UntrustedJwt<'t>, Denial> {
+        UntrustedJwt::parse(token).map_err(|error| {
+            self.log_malformed(&format_args!("JWT: {error}"), now);
+            Code::TokenMalformed.into()
+        })
     }
 
     /// What only the service can tell.
@@ -109,7 +120,7 @@ impl Filter {
         }
         if let Credential::Jwt(token) = credential {
             // What can't be valid need not be asked about.
-            let jwt = UntrustedJwt::parse(token).map_err(|_| Code::TokenMalformed)?;
+            let jwt = self.parse(token, now)?;
             jwt.claims().check_time(now, self.config.jwt.clock_skew).map_err(time_code)?;
             policy::precheck(jwt.claims(), self.require(ticket.rule), &self.config)?;
         }

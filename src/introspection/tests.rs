@@ -317,3 +317,44 @@ fn an_answer_without_a_public_key_is_an_outage() {
     assert_eq!(read_public_key(Ok(too_large)), Err(Outage::TooLarge));
     assert_eq!(read_public_key(Err(CalloutError::Reset)), Err(Outage::Callout(CalloutError::Reset)));
 }
+
+#[test]
+fn what_envoy_says_in_the_services_place_is_told_from_the_services_own_answer() {
+    let broken =
+        |reason: &str| format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}");
+    let answer = |status, text: String, headers: &[&str]| {
+        let headers = headers.iter().map(|name| ((*name).to_owned(), b"1".to_vec())).collect();
+        CalloutResponse { status, headers, body: Some(text.into_bytes()) }
+    };
+    let refused =
+        broken("remote connection failure, transport failure reason: delayed connect error: Connection refused");
+    for (status, text, expected) in [
+        (504, "upstream request timeout".to_owned(), Some(CalloutError::TimedOut)),
+        (503, "no healthy upstream".to_owned(), Some(CalloutError::NoHost)),
+        (503, broken("remote connection failure"), Some(CalloutError::NotConnected)),
+        (503, refused, Some(CalloutError::NotConnected)),
+        (
+            503,
+            broken("remote connection failure").replace("reset reason", "retried and the latest reset reason"),
+            Some(CalloutError::NotConnected),
+        ),
+        (503, broken("local connection failure"), Some(CalloutError::NotConnected)),
+        (503, broken("connection timeout"), Some(CalloutError::ConnectTimeout)),
+        (503, broken("connection termination"), Some(CalloutError::Reset)),
+        (503, broken("remote reset"), Some(CalloutError::Reset)),
+        (503, broken("remote refused stream reset"), Some(CalloutError::Reset)),
+        (503, broken("local reset"), Some(CalloutError::Reset)),
+        (502, broken("protocol error"), None),
+        (503, broken("overflow"), None),
+        (503, "database is down".to_owned(), None),
+        (503, String::new(), None),
+        (504, String::new(), None),
+        (200, broken("remote connection failure"), None),
+    ] {
+        assert_eq!(CalloutError::of(&answer(status, text.clone(), &["content-type"])), expected, "{status}: {text}");
+        let from_a_host = answer(status, text.clone(), &["date", "x-envoy-upstream-service-time"]);
+        assert_eq!(CalloutError::of(&from_a_host), None, "{status} of the service's own proxy: {text}");
+    }
+    let too_large = CalloutResponse { status: 503, headers: Vec::new(), body: None };
+    assert_eq!(CalloutError::of(&too_large), None);
+}

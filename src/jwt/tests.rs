@@ -82,7 +82,7 @@ fn segments_are_canonical_base64url() {
         ] {
             let mut parts = parts.clone();
             parts[index] = &changed;
-            assert_eq!(refused(&parts.join(".")), ParseError::Base64, "segment {index}: {changed:?}");
+            assert!(matches!(refused(&parts.join(".")), ParseError::Base64(_)), "segment {index}: {changed:?}");
         }
     }
 }

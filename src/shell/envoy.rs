@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::MetricType;
 
+use super::root::SEAL_KEY;
 use crate::host::{Conflict, Host, SharedValue, Write};
 use crate::metrics::{Counter, Gauge};
 use crate::public_key::PublicKey;
@@ -41,6 +42,20 @@ impl Default for EnvoyHost {
 }
 
 impl EnvoyHost {
+    /// Says once in this process that shared data are not sealed. A key that got lost on its way to the VM looks like one
+    /// that was never wanted.
+    pub fn report_seal(&self, is_sealed: bool) {
+        if is_sealed {
+            log::debug!("shared data are sealed");
+        } else if self.set_shared_data("authgate.unsealed", b"said", Write::IfAbsent).is_ok() {
+            log::warn!(
+                "shared data are not sealed: plugins with the same vm_id can read and forge them. Set {SEAL_KEY} in Envoy's \
+                 environment and name it under vm_config.environment_variables.host_env_keys, or give this filter a vm_id \
+                 of its own"
+            );
+        }
+    }
+
     /// The host's wall clock; the epoch if it is set before that.
     pub fn now() -> UnixTime {
         let since_epoch = hostcalls::get_current_time().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());

@@ -29,9 +29,8 @@ impl Root {
 }
 
 impl RootContext for Root {
-    /// Follows Envoy's log level, so that lines that nobody reads are not formatted.
     fn on_vm_start(&mut self, _size: usize) -> bool {
-        proxy_wasm::set_log_level(hostcalls::get_log_level().unwrap_or(LogLevel::Info));
+        follow_log_level();
         true
     }
 
@@ -50,7 +49,6 @@ impl RootContext for Root {
             .and_then(|config| Ok((config, seal().map_err(|problem| format!("{SEAL_KEY}: {problem}"))?)));
         match configured {
             Ok((config, seal)) => {
-                log::info!("authgate: shared data are {}", if seal.is_some() { "sealed" } else { "not sealed" });
                 self.worker = Some(Rc::new(Worker::new(self.id, Filter::new(config), seal)));
                 hostcalls::set_tick_period(FIRST_TICK).is_ok()
             }
@@ -62,6 +60,8 @@ impl RootContext for Root {
     }
 
     fn on_tick(&mut self) {
+        // An operator may have set another one meanwhile.
+        follow_log_level();
         if let Some(worker) = &self.worker {
             worker.on_tick();
         }
@@ -84,8 +84,13 @@ impl RootContext for Root {
     }
 }
 
+/// Takes over Envoy's log level, so that lines that nobody reads are not formatted.
+fn follow_log_level() {
+    proxy_wasm::set_log_level(hostcalls::get_log_level().unwrap_or(LogLevel::Info));
+}
+
 /// The environment variable of the VM with the key that shared data are sealed with (contract section 3).
-const SEAL_KEY: &str = "AUTHGATE_SEAL_KEY";
+pub(super) const SEAL_KEY: &str = "AUTHGATE_SEAL_KEY";
 
 /// The seal, where the operator has set a key.
 fn seal() -> Result<Option<Seal>, String> {
@@ -137,5 +142,6 @@ fn answer(num_headers: usize, body_size: usize, limit: usize) -> Result<CalloutR
     } else {
         None
     };
-    Ok(CalloutResponse { status, headers, body })
+    let answer = CalloutResponse { status, headers, body };
+    CalloutError::of(&answer).map_or(Ok(answer), Err)
 }

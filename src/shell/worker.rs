@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 use proxy_wasm::hostcalls;
-use proxy_wasm::types::MapType;
+use proxy_wasm::types::{MapType, Status};
 
 use super::envoy::EnvoyHost;
 use super::{injection, raw};
@@ -30,12 +30,16 @@ pub(super) struct Worker {
     /// Streams that are held, with what tells them that they are not any more.
     held: RefCell<HashMap<StreamId, Rc<Cell<bool>>>>,
     tick_period: Cell<Duration>,
+    has_ticked: Cell<bool>,
+    is_sealed: bool,
 }
 
 impl Worker {
     pub(super) fn new(root_id: u32, filter: Filter, seal: Option<Seal>) -> Self {
         Self {
             root_id,
+            has_ticked: Cell::new(false),
+            is_sealed: seal.is_some(),
             filter: RefCell::new(filter),
             host: Sealed::new(EnvoyHost::default(), seal),
             callouts: RefCell::default(),
@@ -104,6 +108,9 @@ impl Worker {
     /// Called with the root as the host's current context.
     pub(super) fn on_tick(&self) {
         injection::point("tick");
+        if !self.has_ticked.replace(true) {
+            self.host.inner().report_seal(self.is_sealed);
+        }
         self.filter.borrow_mut().on_tick(EnvoyHost::now(), &self.host);
         self.carry_out();
     }
@@ -182,8 +189,9 @@ impl Worker {
             Ok(token) => {
                 self.callouts.borrow_mut().insert(token, call);
             }
-            Err(_) => {
-                self.filter.borrow_mut().on_answer(call, Err(CalloutError::NotSent), EnvoyHost::now(), &self.host)
+            Err(status) => {
+                let error = if status == Status::BadArgument { CalloutError::NoCluster } else { CalloutError::NotSent };
+                self.filter.borrow_mut().on_answer(call, Err(error), EnvoyHost::now(), &self.host);
             }
         }
     }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
+use http::Method;
 use serde_json::Value;
 
 use crate::{
@@ -69,7 +70,7 @@ impl Envoy {
     pub(crate) async fn start(
         folder: &Path,
         bootstrap: &Bootstrap,
-        concurrency: u32,
+        (concurrency, drain_time): (u32, u32),
         level: LogLevel,
         components: Option<&'static str>,
     ) -> Result<Self> {
@@ -89,6 +90,7 @@ impl Envoy {
                     .args(["--log-level", &level.to_string()])
                     .args(["--component-log-level", components])
                     .args(["--concurrency", &concurrency.to_string()])
+                    .args(["--drain-time-s", &drain_time.to_string()])
                     .arg("--disable-hot-restart")
                     // An access log is there at once, not after ten seconds.
                     .args(["--file-flush-interval-msec", "50"])
@@ -137,6 +139,11 @@ impl Envoy {
     /// Reads a page of the admin interface.
     pub(crate) async fn admin(&self, path: &str) -> Result<Response> {
         self.client.get(self.admin, path).send().await
+    }
+
+    /// Changes something through the admin interface.
+    pub(crate) async fn admin_post(&self, path: &str) -> Result<Response> {
+        self.client.request(self.admin, Method::POST, path).send().await
     }
 
     async fn wait_until_ready(&mut self) -> Result<()> {

@@ -47,6 +47,7 @@ pub struct Builder {
     protocol: Protocol,
     level: LogLevel,
     components: Option<&'static str>,
+    drain_time: u32,
     ports: Ports,
     filter: bool,
     module: Option<&'static str>,
@@ -82,6 +83,13 @@ impl Builder {
     /// Lets parts of Envoy log from other levels on, as `--component-log-level` says it: `wasm:trace`.
     pub fn component_log_level(mut self, components: &'static str) -> Self {
         self.components = Some(components);
+        self
+    }
+
+    /// For how long a listener that was replaced serves the connections that it has, in seconds. The default is 600, as
+    /// Envoy's.
+    pub fn drain_time(mut self, seconds: u32) -> Self {
+        self.drain_time = seconds;
         self
     }
 
@@ -221,7 +229,9 @@ impl Builder {
         if let (Some(fault), Some(service)) = (&self.fault, &service) {
             service.fault(fault).await?;
         }
-        let envoy = Envoy::start(folder.path(), &bootstrap, self.concurrency, self.level, self.components).await?;
+        let envoy =
+            Envoy::start(folder.path(), &bootstrap, (self.concurrency, self.drain_time), self.level, self.components)
+                .await?;
         Ok(Stack { envoy, upstream, service, second, client, private_key: OnceLock::new(), folder })
     }
 }
@@ -262,6 +272,7 @@ impl Stack {
             protocol: Protocol::default(),
             level: LogLevel::default(),
             components: None,
+            drain_time: 600,
             ports: Ports::default(),
             filter: true,
             module: None,
@@ -371,6 +382,14 @@ impl Stack {
     /// When Envoy doesn't answer.
     pub async fn admin(&self, path: &str) -> Result<Response> {
         self.envoy.admin(path).await
+    }
+
+    /// Changes something through Envoy's admin interface.
+    ///
+    /// # Errors
+    /// When Envoy doesn't answer.
+    pub async fn admin_post(&self, path: &str) -> Result<Response> {
+        self.envoy.admin_post(path).await
     }
 }
 

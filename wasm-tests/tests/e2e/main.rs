@@ -30,6 +30,7 @@ mod jwt_authn_differences;
 mod key_rotation;
 mod large_body;
 mod local_replies;
+mod logs;
 mod methods_and_tunnels;
 mod metrics;
 mod no_verify_signature;

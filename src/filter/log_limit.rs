@@ -1,0 +1,81 @@
+//! Lines in the log that clients bring about: bounded, so that no client can fill it.
+
+use std::time::Duration;
+
+use super::Filter;
+use crate::introspection::Outage;
+use crate::time::UnixTime;
+
+/// What the bounds are for.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// So many lines in each [`PERIOD`].
+#[derive(Debug)]
+struct LogLimit {
+    most: u32,
+    written: u32,
+    since: Option<UnixTime>,
+}
+
+impl LogLimit {
+    const fn new(most: u32) -> Self {
+        Self { most, written: 0, since: None }
+    }
+
+    /// Whether there is room for another line.
+    fn takes(&mut self, now: UnixTime) -> bool {
+        if self.since.is_none_or(|since| now.has_passed(PERIOD, since)) {
+            (self.since, self.written) = (Some(now), 0);
+        }
+        let has_room = self.written < self.most;
+        self.written += u32::from(has_room);
+        has_room
+    }
+}
+
+/// The bounds of one worker.
+#[derive(Debug)]
+pub(super) struct LogLimits {
+    outages: LogLimit,
+    malformed: LogLimit,
+}
+
+impl Default for LogLimits {
+    fn default() -> Self {
+        Self { outages: LogLimit::new(1), malformed: LogLimit::new(10) }
+    }
+}
+
+impl Filter {
+    /// Says why the service gave no verdict.
+    pub(super) fn log_outage(&mut self, outage: &Outage, now: UnixTime) {
+        if self.log_limits.outages.takes(now) {
+            log::error!("auth service (cluster {}): {outage}", self.config.auth_service.cluster);
+        }
+    }
+
+    /// Says why a credential is malformed. The reason must quote nothing of it.
+    pub(super) fn log_malformed(&mut self, reason: &dyn std::fmt::Display, now: UnixTime) {
+        if log::log_enabled!(log::Level::Debug) && self.log_limits.malformed.takes(now) {
+            log::debug!("a credential is malformed: {reason}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_takes_so_many_lines_a_second_whatever_the_clock_does() {
+        let mut limit = LogLimit::new(3);
+        let mut lines = |millis: u64| {
+            let now = UnixTime::from_nanos(millis * 1_000_000);
+            (0..10).filter(|_| limit.takes(now)).count()
+        };
+        let times = [(10_000, 3), (10_999, 0), (11_000, 3), (12_500, 3), (1_000, 3), (1_999, 0), (99_000, 3)];
+        for (millis, expected) in times {
+            assert_eq!(lines(millis), expected, "{millis} ms");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What the log says of an outage, and how much it says at which level.
+
+use std::time::Duration;
+
+use serde_json::json;
+use wasm_tests::{Builder, Stack, corpus::scripted};
+
+/// One try of a second for each question.
+fn builder() -> Builder {
+    Stack::builder().config(json!({"auth_service": {"timeout": "1s", "retries": 0}}))
+}
+
+/// Asks about an API token and waits until the log holds each of these texts.
+async fn says(stack: &Stack, expected: &[&str]) {
+    let mut number = 0;
+    while let Some(missing) = expected.iter().find(|text| !stack.envoy_log().contains(**text)) {
+        assert!(number < 40, "no {missing:?} in the log:\n{}", stack.envoy_log());
+        assert_ne!(stack.get("/orders").api_key(&scripted::token(number)).send().await.unwrap().status, 200);
+        number += 1;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_service_that_refuses_connections_and_has_never_served_a_key() {
+    let stack = builder().without_auth_service().start().await.unwrap();
+    says(
+        &stack,
+        &[
+            "auth service (cluster auth_service): no connection: it was refused",
+            "public key not fetched (cluster auth_service), there is none yet: no connection: it was refused",
+        ],
+    )
+    .await;
+    let log = stack.envoy_log();
+    assert!(!log.contains("the old one stays") && !log.contains("status 503"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_service_that_hangs_fails_and_hangs_up() {
+    let stack = builder().start().await.unwrap();
+    stack.fault(json!({"on": "verify", "kind": "delay", "delay_ms": 60_000})).await.unwrap();
+    says(&stack, &["auth service (cluster auth_service): no answer within auth_service.timeout"]).await;
+    let stack = builder().start().await.unwrap();
+    stack.fault(json!({"on": "verify", "kind": "status", "status": 503})).await.unwrap();
+    says(&stack, &["auth service (cluster auth_service): it answered with status 503"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_cluster_that_does_not_exist_or_has_no_host() {
+    let unknown = builder().config(json!({"auth_service": {"cluster": "nowhere"}})).start().await.unwrap();
+    says(&unknown, &["auth service (cluster nowhere): Envoy has no such cluster"]).await;
+    let empty = builder().envoy(|bootstrap| {
+        let clusters = bootstrap["static_resources"]["clusters"].as_array_mut().unwrap();
+        let service = clusters.iter_mut().find(|cluster| cluster["name"] == "auth_service").unwrap();
+        service["load_assignment"]["endpoints"] = json!([]);
+    });
+    says(&empty.start().await.unwrap(), &["(cluster auth_service): the cluster has no healthy host"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_level_that_an_operator_sets_at_run_time_counts_and_tells_why_a_token_is_malformed() {
+    let stack = Stack::builder().start().await.unwrap();
+    let secret = "c2VjcmV0LWluLWEtdG9rZW4";
+    let malformed = async || {
+        let answer = stack.get("/orders").bearer(&format!("{secret}.{secret}.!")).send().await.unwrap();
+        assert_eq!(answer.code().as_deref(), Some("token_malformed"));
+    };
+    let reason = "a credential is malformed: JWT: header";
+    let set = async |level: &str| {
+        assert_eq!(stack.admin_post(&format!("/logging?wasm={level}")).await.unwrap().status, 200);
+    };
+    malformed().await;
+    assert!(!stack.envoy_log().contains(reason));
+    set("debug").await;
+    for _ in 0..60 {
+        malformed().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let lines = |stack: &Stack| stack.envoy_log().matches(reason).count();
+    assert!((1..=50).contains(&lines(&stack)), "{} lines in 3 s", lines(&stack));
+    assert!(!stack.envoy_log().contains(secret));
+    set("info").await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let before = lines(&stack);
+    malformed().await;
+    assert_eq!(lines(&stack), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_shared_data_are_not_sealed_is_a_warning_that_comes_once() {
+    let stack = Stack::builder().concurrency(2).start().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let log = stack.envoy_log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("shared data are not sealed")).collect();
+    assert!(lines.len() == 1 && lines[0].contains("warning") && lines[0].contains("host_env_keys"), "{lines:?}");
+}
