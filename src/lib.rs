@@ -54,6 +54,7 @@ mod entry {
     proxy_wasm::main! {{
         // Replaced by Envoy's own level as soon as the host may be asked for it.
         proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Info);
+        shell::vacate_at_panic();
         proxy_wasm::set_root_context(|id| Box::new(shell::Root::new(id)));
     }}
 }

@@ -1,5 +1,7 @@
 //! What is counted (contract section 5): names and labels from closed sets, so that no client can make a new series.
 
+pub mod tally;
+
 use std::fmt;
 
 use crate::decision::Code;
@@ -191,5 +193,31 @@ impl fmt::Display for Gauge {
             Self::BreakerState => "auth_breaker_state",
             Self::BlacklistSize => "auth_blacklist_size",
         })
+    }
+}
+
+/// What the host names its filter, as a label's value: Envoy makes labels of what is between dots.
+pub fn label_value(name: &[u8]) -> String {
+    let label = |byte: &u8| if byte.is_ascii_alphanumeric() || b"_-".contains(byte) { char::from(*byte) } else { '_' };
+    if name.is_empty() { "unnamed".to_owned() } else { name.iter().map(label).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_labels_value_holds_letters_digits_and_two_signs() {
+        for (name, label) in [
+            ("authgate", "authgate"),
+            ("Gate-1_a", "Gate-1_a"),
+            ("istio-system.authgate", "istio-system_authgate"),
+            ("a b/c=\"d\"\n", "a_b_c__d__"),
+            ("é", "__"),
+            ("", "unnamed"),
+        ] {
+            assert_eq!(label_value(name.as_bytes()), label, "{name}");
+        }
+        assert_eq!(label_value(b"\xff."), "__");
     }
 }

@@ -11,5 +11,5 @@ mod raw;
 mod root;
 mod worker;
 
-pub use envoy::EnvoyHost;
+pub use envoy::{EnvoyHost, vacate_at_panic};
 pub use root::Root;

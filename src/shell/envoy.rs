@@ -11,7 +11,8 @@ use proxy_wasm::types::MetricType;
 
 use super::root::SEAL_KEY;
 use crate::host::{Conflict, Host, SharedValue, Write};
-use crate::metrics::{Counter, Gauge};
+use crate::metrics::tally::{GAUGES, Levels, Tally};
+use crate::metrics::{Counter, Gauge, label_value};
 use crate::public_key::PublicKey;
 use crate::secret::Secret;
 use crate::time::UnixTime;
@@ -28,20 +29,28 @@ pub struct EnvoyHost {
     /// The host's numbers for what was counted so far: it makes a new one at every definition.
     counters: RefCell<HashMap<Counter, Option<u32>>>,
     gauges: RefCell<HashMap<Gauge, Option<u32>>>,
+    tally: RefCell<Tally>,
+    /// The value of every metric's label `filter`.
+    filter: String,
+    root_id: u32,
 }
 
-impl Default for EnvoyHost {
-    fn default() -> Self {
+impl EnvoyHost {
+    /// The host of the plugin that is being configured, with this root context.
+    pub fn new(root_id: u32) -> Self {
+        let name = hostcalls::get_property(vec!["plugin_name"]).ok().flatten().unwrap_or_default();
+        let filter = label_value(&name);
         Self {
             has_verify_signature: Cell::new(true),
             secret: OnceCell::new(),
             counters: RefCell::default(),
             gauges: RefCell::default(),
+            tally: RefCell::new(Tally::new(&filter)),
+            filter,
+            root_id,
         }
     }
-}
 
-impl EnvoyHost {
     /// Says once in this process that shared data are not sealed. A key that got lost on its way to the VM looks like one
     /// that was never wanted.
     pub fn report_seal(&self, is_sealed: bool) {
@@ -54,6 +63,61 @@ impl EnvoyHost {
                  of its own"
             );
         }
+    }
+
+    /// To be called at the end of every event: moves the gauges by what was counted in it. Should the VM trap before,
+    /// nothing has been counted.
+    pub fn flush_gauges(&self) {
+        let moved = self.tally.borrow_mut().flush(Self::now, self);
+        for (gauge, by) in GAUGES.into_iter().zip(moved.unwrap_or_default()).filter(|(_, by)| *by != 0) {
+            if let Some(id) = self.define(&self.gauges, MetricType::Gauge, gauge)
+                && hostcalls::increment_metric(id, by).is_err()
+            {
+                log::error!("the metric {gauge} could not be changed");
+            }
+        }
+        if moved.is_some() {
+            self.mark_place();
+        }
+    }
+
+    /// Puts the gauges that all VMs move where the sum of what they count is.
+    pub fn correct_gauges(&self) {
+        let sum = self.tally.borrow_mut().tick(Self::now(), self);
+        if let Some(sum) = sum {
+            self.set_all(sum);
+            self.mark_place();
+        }
+    }
+
+    /// This VM counts no more.
+    pub fn retire_gauges(&self) {
+        let sum = self.tally.borrow_mut().end(Self::now(), self);
+        self.set_all(sum);
+        self.mark_place();
+    }
+
+    fn set_all(&self, sum: Levels) {
+        for (gauge, level) in GAUGES.into_iter().zip(sum) {
+            self.set(gauge, level.unsigned_abs());
+        }
+    }
+
+    fn mark_place(&self) {
+        PLACES.with_borrow_mut(|places| match self.tally.borrow().place_name() {
+            Some(place) => places.insert(self.root_id, place),
+            None => places.remove(&self.root_id),
+        });
+    }
+
+    fn define<M: Copy + Eq + Hash + Display>(
+        &self,
+        known: &RefCell<HashMap<M, Option<u32>>>,
+        kind: MetricType,
+        metric: M,
+    ) -> Option<u32> {
+        let define = || hostcalls::define_metric(kind, &format!("{metric}.filter={}", self.filter)).ok();
+        *known.borrow_mut().entry(metric).or_insert_with(define)
     }
 
     /// The host's wall clock; the epoch if it is set before that.
@@ -108,15 +172,18 @@ impl Host for EnvoyHost {
     }
 
     fn count(&self, counter: Counter) {
-        increment(&self.counters, MetricType::Counter, counter, 1);
+        let id = self.define(&self.counters, MetricType::Counter, counter);
+        if id.is_some_and(|id| hostcalls::increment_metric(id, 1).is_err()) {
+            log::error!("the metric {counter} could not be changed");
+        }
     }
 
     fn shift(&self, gauge: Gauge, by: i64) {
-        increment(&self.gauges, MetricType::Gauge, gauge, by);
+        self.tally.borrow_mut().count(gauge, by);
     }
 
     fn set(&self, gauge: Gauge, to: u64) {
-        let id = define(&self.gauges, MetricType::Gauge, gauge);
+        let id = self.define(&self.gauges, MetricType::Gauge, gauge);
         if id.is_some_and(|id| hostcalls::record_metric(id, to).is_err()) {
             log::error!("the metric {gauge} could not be set");
         }
@@ -133,26 +200,23 @@ impl Host for EnvoyHost {
     }
 }
 
-/// Moves a metric that is defined at its first use. A host that refuses one goes without.
-fn increment<M: Copy + Eq + Hash + Display>(
-    known: &RefCell<HashMap<M, Option<u32>>>,
-    kind: MetricType,
-    metric: M,
-    by: i64,
-) {
-    if let Some(id) = define(known, kind, metric)
-        && hostcalls::increment_metric(id, by).is_err()
-    {
-        log::error!("the metric {metric} could not be changed");
-    }
+thread_local! {
+    /// Where the filters of this VM keep their tallies, by their root contexts.
+    static PLACES: RefCell<HashMap<u32, String>> = RefCell::default();
 }
 
-fn define<M: Copy + Eq + Hash + Display>(
-    known: &RefCell<HashMap<M, Option<u32>>>,
-    kind: MetricType,
-    metric: M,
-) -> Option<u32> {
-    *known.borrow_mut().entry(metric).or_insert_with(|| hostcalls::define_metric(kind, &metric.to_string()).ok())
+/// Lets a panic take out what this VM has counted, after it has said why: the VM is not asked again.
+pub fn vacate_at_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        report(info);
+        PLACES.with(|places| {
+            for place in places.try_borrow().iter().flat_map(|places| places.values()) {
+                // There is nobody left to tell of a failure.
+                let _ = hostcalls::set_shared_data(place, Some(&[]), None);
+            }
+        });
+    }));
 }
 
 /// `VerifySignatureArguments` of Envoy's `verify_signature.proto`.

@@ -41,7 +41,7 @@ impl Worker {
             has_ticked: Cell::new(false),
             is_sealed: seal.is_some(),
             filter: RefCell::new(filter),
-            host: Sealed::new(EnvoyHost::default(), seal),
+            host: Sealed::new(EnvoyHost::new(root_id), seal),
             callouts: RefCell::default(),
             receiving: Cell::new(None),
             early: RefCell::new(None),
@@ -77,6 +77,7 @@ impl Worker {
                 if self.filter.borrow().has_actions() {
                     self.carry_out_for(stream);
                 }
+                self.host.inner().flush_gauges();
                 step
             }
         }
@@ -98,11 +99,13 @@ impl Worker {
         injection::point("done");
         self.held.borrow_mut().remove(&stream);
         self.filter.borrow_mut().on_end(stream, &self.host);
+        self.host.inner().flush_gauges();
     }
 
     /// The root has come to its end.
     pub(super) fn on_retirement(&self) {
         self.filter.borrow_mut().on_retirement(&self.host);
+        self.host.inner().retire_gauges();
     }
 
     /// Called with the root as the host's current context.
@@ -113,6 +116,7 @@ impl Worker {
         }
         self.filter.borrow_mut().on_tick(EnvoyHost::now(), &self.host);
         self.carry_out();
+        self.host.inner().correct_gauges();
     }
 
     /// A callout has come back: `read` reads its answer, with this limit for the body. Called with the root as the
@@ -161,6 +165,7 @@ impl Worker {
             }
         }
         self.adjust_tick();
+        self.host.inner().flush_gauges();
     }
 
     fn next_action(&self) -> Option<Action> {

@@ -20,6 +20,7 @@ mod failover;
 mod feed;
 mod flood;
 mod forwarding;
+mod gauges;
 mod grpc_and_cors;
 mod harness;
 mod held_body;

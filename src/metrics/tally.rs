@@ -1,0 +1,192 @@
+//! Gauges that every VM moves: each keeps its own tally in shared data, and the gauge is the sum.
+//!
+//! Envoy keeps a gauge as long as it runs, whatever becomes of the VMs that moved it. One that was replaced while
+//! callouts were under way never hears their answers, and one that trapped takes nothing back. So a VM writes down what
+//! it counts before the gauge moves, and at each tick the gauge is put where the sum of all tallies is. A VM that ends
+//! takes its tally out; that of one that has been silent for a few ticks counts no more, and its place is free.
+
+use std::time::Duration;
+
+use super::Gauge;
+use crate::host::{Host, SharedValue, Write};
+use crate::table::{Reader, write_time, write_u64};
+use crate::time::UnixTime;
+
+/// The gauges that all VMs move.
+pub const GAUGES: [Gauge; 3] = [Gauge::CalloutsInFlight, Gauge::CacheEntries, Gauge::CacheBytes];
+
+/// One number for each of [`GAUGES`].
+pub type Levels = [i64; GAUGES.len()];
+
+/// The most VMs of one filter that count at once.
+const MAX_VMS: u32 = 256;
+
+/// A VM ticks at least once a second; one that hasn't for so long is gone.
+const LIFE: Duration = Duration::from_secs(3);
+
+/// The least time between two looks at all tallies: ticks may be much closer.
+const LOOK_INTERVAL: Duration = Duration::from_millis(400);
+
+/// What one VM has counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Record {
+    /// When the VM took this place, by which it knows its own record again.
+    claimed: UnixTime,
+    /// When it was last heard of.
+    seen: UnixTime,
+    levels: Levels,
+}
+
+impl Record {
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(16 + 8 * GAUGES.len());
+        write_time(&mut bytes, self.claimed);
+        write_time(&mut bytes, self.seen);
+        self.levels.iter().for_each(|level| write_u64(&mut bytes, level.cast_unsigned()));
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader(bytes);
+        let (claimed, seen) = (reader.time()?, reader.time()?);
+        let mut levels = Levels::default();
+        for level in &mut levels {
+            *level = reader.u64()?.cast_signed();
+        }
+        Some(Self { claimed, seen, levels })
+    }
+
+    fn is_alive(&self, now: UnixTime) -> bool {
+        !now.has_passed(LIFE, self.seen)
+    }
+}
+
+/// The tally of this VM.
+#[derive(Debug)]
+pub struct Tally {
+    prefix: String,
+    levels: Levels,
+    /// What was counted and not written down yet.
+    pending: Levels,
+    /// This VM's place, and when it was taken.
+    place: Option<(u32, UnixTime)>,
+    looked: Option<UnixTime>,
+    has_ended: bool,
+}
+
+impl Tally {
+    /// A VM of this filter that has counted nothing yet.
+    pub fn new(filter: &str) -> Self {
+        Self {
+            prefix: format!("authgate.gauges.{filter}."),
+            levels: Levels::default(),
+            pending: Levels::default(),
+            place: None,
+            looked: None,
+            has_ended: false,
+        }
+    }
+
+    /// Counts up or down. Nothing shows it before the next [`Self::flush`].
+    pub fn count(&mut self, gauge: Gauge, by: i64) {
+        if let Some(index) = GAUGES.iter().position(|tallied| *tallied == gauge)
+            && let Some(level) = self.pending.get_mut(index)
+        {
+            *level = level.saturating_add(by);
+        }
+    }
+
+    /// Writes down what was counted since the last time. Returns by how much to move the gauges.
+    pub fn flush(&mut self, now: impl FnOnce() -> UnixTime, host: &impl Host) -> Option<Levels> {
+        let pending = std::mem::take(&mut self.pending);
+        if self.has_ended || pending == Levels::default() {
+            return None;
+        }
+        self.levels.iter_mut().zip(pending).for_each(|(level, by)| *level = level.saturating_add(by));
+        self.write(now(), host);
+        Some(pending)
+    }
+
+    /// Time has passed. Returns where the gauges are, if this is the time to look.
+    pub fn tick(&mut self, now: UnixTime, host: &impl Host) -> Option<Levels> {
+        if self.has_ended || self.looked.is_some_and(|looked| !now.has_passed(LOOK_INTERVAL, looked)) {
+            return None;
+        }
+        self.looked = Some(now);
+        if let Some((place, claimed)) = self.place {
+            let own = host.shared_data(&self.name(place)).and_then(|value| Record::decode(&value.bytes));
+            // Another VM took this one for gone.
+            if own.is_some_and(|own| own.claimed != claimed) {
+                self.place = None;
+            }
+        }
+        if self.place.is_some() || self.levels != Levels::default() {
+            self.write(now, host);
+        }
+        Some(self.sum(now, host))
+    }
+
+    /// This VM ends. Returns where the gauges are without it.
+    pub fn end(&mut self, now: UnixTime, host: &impl Host) -> Levels {
+        self.has_ended = true;
+        if let Some((place, _)) = self.place.take() {
+            let written = host.set_shared_data(&self.name(place), &[], Write::Always);
+            debug_assert_eq!(written, Ok(()), "an unconditional write has nothing to conflict with");
+        }
+        self.sum(now, host)
+    }
+
+    /// The key of this VM's place. Whoever writes nothing there takes the tally out.
+    pub fn place_name(&self) -> Option<String> {
+        self.place.map(|(place, _)| self.name(place))
+    }
+
+    fn write(&mut self, now: UnixTime, host: &impl Host) {
+        match self.place {
+            None => self.claim(now, host),
+            Some((place, claimed)) => {
+                let record = Record { claimed, seen: now, levels: self.levels }.encode();
+                // Whoever took the place meanwhile takes another at its next tick.
+                let written = host.set_shared_data(&self.name(place), &record, Write::Always);
+                debug_assert_eq!(written, Ok(()), "an unconditional write has nothing to conflict with");
+            }
+        }
+    }
+
+    /// Takes the first place that is free.
+    fn claim(&mut self, now: UnixTime, host: &impl Host) {
+        let record = Record { claimed: now, seen: now, levels: self.levels }.encode();
+        for place in 0..MAX_VMS {
+            let name = self.name(place);
+            let write = match host.shared_data(&name) {
+                None => Write::IfAbsent,
+                Some(SharedValue { bytes, .. }) if Record::decode(&bytes).is_some_and(|taken| taken.is_alive(now)) => {
+                    continue;
+                }
+                Some(SharedValue { cas, .. }) => Write::IfVersion(cas),
+            };
+            if host.set_shared_data(&name, &record, write).is_ok() {
+                self.place = Some((place, now));
+                return;
+            }
+        }
+    }
+
+    fn sum(&self, now: UnixTime, host: &impl Host) -> Levels {
+        let mut sum = Levels::default();
+        // Places are taken from the first on, so none is beyond one that never was.
+        for SharedValue { bytes, .. } in (0..MAX_VMS).map_while(|place| host.shared_data(&self.name(place))) {
+            if let Some(record) = Record::decode(&bytes).filter(|record| record.is_alive(now)) {
+                sum.iter_mut().zip(record.levels).for_each(|(sum, level)| *sum = sum.saturating_add(level));
+            }
+        }
+        sum.map(|level| level.max(0))
+    }
+
+    fn name(&self, place: u32) -> String {
+        format!("{}{place:x}", self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! VMs that come and go.
+
+use super::*;
+use crate::filter::world::{BEGIN, Process};
+
+fn at(millis: u64) -> UnixTime {
+    UnixTime::from_secs(BEGIN).after(Duration::from_millis(millis))
+}
+
+fn vm() -> Tally {
+    Tally::new("authgate")
+}
+
+/// Counts callouts, and writes that down.
+fn count(vm: &mut Tally, callouts: i64, now: UnixTime, host: &Process) {
+    vm.count(Gauge::CalloutsInFlight, callouts);
+    assert_eq!(vm.flush(|| now, host), Some([callouts, 0, 0]));
+}
+
+fn ticks<const N: usize>(vms: &mut [&mut Tally; N], now: UnixTime, host: &Process) -> [Option<i64>; N] {
+    std::array::from_fn(|index| vms[index].tick(now, host).map(|[callouts, ..]| callouts))
+}
+
+#[test]
+fn the_gauges_are_the_sum_of_all_tallies() {
+    let host = Process::default();
+    let (mut one, mut other, mut third) = (vm(), vm(), Tally::new("another"));
+    for (gauge, by) in [(Gauge::CalloutsInFlight, 2), (Gauge::CacheEntries, 3), (Gauge::CacheBytes, 500)] {
+        one.count(gauge, by);
+    }
+    assert_eq!(one.flush(|| at(0), &host), Some([2, 3, 500]));
+    count(&mut other, 5, at(0), &host);
+    count(&mut third, 100, at(0), &host);
+    assert_eq!(other.tick(at(0), &host), Some([7, 3, 500]));
+    assert_eq!(third.tick(at(0), &host), Some([100, 0, 0]), "another filter's");
+    count(&mut one, -2, at(100), &host);
+    assert_eq!(other.tick(at(1000), &host), Some([5, 3, 500]));
+}
+
+#[test]
+fn what_comes_to_nothing_is_not_written() {
+    let host = Process::default();
+    let mut vm = vm();
+    vm.count(Gauge::CalloutsInFlight, 1);
+    vm.count(Gauge::CalloutsInFlight, -1);
+    vm.count(Gauge::BreakerState, 2);
+    assert_eq!(vm.flush(|| panic!("nothing to write"), &host), None);
+    assert_eq!(vm.tick(at(0), &host), Some([0, 0, 0]));
+    assert_eq!(vm.tick(at(100), &host), None, "all tallies were looked at just now");
+    assert!(host.stored("gauges").is_empty());
+}
+
+#[test]
+fn a_vm_that_ends_takes_its_tally_out_and_counts_no_more() {
+    let host = Process::default();
+    let (mut one, mut other) = (vm(), vm());
+    count(&mut one, 4, at(0), &host);
+    count(&mut other, 5, at(0), &host);
+    assert_eq!(one.end(at(10), &host), [5, 0, 0]);
+    one.count(Gauge::CalloutsInFlight, -4);
+    assert_eq!((one.flush(|| at(20), &host), one.tick(at(2000), &host)), (None, None));
+    assert_eq!(other.tick(at(2000), &host), Some([5, 0, 0]));
+    let mut next = vm();
+    count(&mut next, 1, at(2000), &host);
+    assert_eq!((next.place_name(), host.stored("gauges").len()), (Some("authgate.gauges.authgate.0".to_owned()), 2));
+}
+
+#[test]
+fn what_a_vm_had_counted_that_says_so_when_it_traps_is_gone_at_once() {
+    let host = Process::default();
+    let (mut trapped, mut other) = (vm(), vm());
+    count(&mut trapped, 4, at(0), &host);
+    host.set_shared_data(&trapped.place_name().unwrap(), &[], Write::Always).unwrap();
+    assert_eq!(other.tick(at(1), &host), Some([0, 0, 0]));
+}
+
+#[test]
+fn the_tally_of_a_vm_that_is_silent_is_gone_after_a_few_ticks() {
+    let host = Process::default();
+    let (mut trapped, mut other) = (vm(), vm());
+    count(&mut trapped, 4, at(0), &host);
+    count(&mut other, 5, at(0), &host);
+    for (millis, sum) in [(1000, 9), (2000, 9), (3000, 5), (4000, 5)] {
+        assert_eq!(ticks(&mut [&mut other], at(millis), &host), [Some(sum)], "{millis} ms");
+    }
+}
+
+#[test]
+fn a_vm_that_was_taken_for_gone_counts_again() {
+    let host = Process::default();
+    let (mut slow, mut other) = (vm(), vm());
+    count(&mut slow, 4, at(0), &host);
+    count(&mut other, 5, at(4000), &host);
+    assert_eq!(other.place_name(), slow.place_name(), "its place was free");
+    assert_eq!(ticks(&mut [&mut other, &mut slow], at(5000), &host), [Some(5), Some(9)]);
+    assert_eq!(ticks(&mut [&mut other, &mut slow], at(6000), &host), [Some(9), Some(9)]);
+    // Should it write before it notices, the other one notices.
+    let (mut slow, mut other, host) = (vm(), vm(), Process::default());
+    count(&mut slow, 4, at(0), &host);
+    count(&mut other, 5, at(4000), &host);
+    count(&mut slow, 1, at(4001), &host);
+    assert_eq!(ticks(&mut [&mut other, &mut slow], at(5000), &host), [Some(10), Some(10)]);
+}
+
+#[test]
+fn a_clock_that_steps_either_way_is_right_again_after_a_tick_of_each() {
+    for step in [10_000_000, 100] {
+        let host = Process::default();
+        let (mut one, mut other) = (vm(), vm());
+        count(&mut one, 4, at(5_000_000), &host);
+        count(&mut other, 5, at(5_000_000), &host);
+        for tick in 0..2 {
+            ticks(&mut [&mut one, &mut other], at(step + tick * 1000), &host);
+        }
+        assert_eq!(ticks(&mut [&mut one, &mut other], at(step + 2000), &host), [Some(9), Some(9)]);
+    }
+}
+
+#[test]
+fn places_are_bounded_and_foreign_bytes_count_for_nothing() {
+    let host = Process::default();
+    for _ in 0..2 * MAX_VMS {
+        count(&mut vm(), 1, at(0), &host);
+    }
+    assert_eq!(host.stored("gauges").len(), 256);
+    assert_eq!(vm().tick(at(0), &host), Some([256, 0, 0]));
+    host.set_shared_data("authgate.gauges.authgate.0", b"1234567", Write::Always).unwrap();
+    host.set_shared_data("authgate.gauges.authgate.1", &[255; 40], Write::Always).unwrap();
+    assert_eq!(vm().tick(at(1), &host), Some([254, 0, 0]));
+}

@@ -1,0 +1,116 @@
+//! Gauges stay true whatever becomes of the VMs that move them, and filters don't mix.
+
+use std::time::Duration;
+
+use serde_json::json;
+use wasm_tests::{Stack, connection_manager, corpus::scripted, plugin};
+
+/// Waits until a gauge of a filter is where it should be.
+async fn reaches(stack: &Stack, gauge: &str, filter: &str, expected: u64) {
+    let mut value = u64::MAX;
+    for _ in 0..60 {
+        value = stack.metric(gauge, &[("filter", filter)]).await.unwrap();
+        if value == expected {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{gauge} of {filter} is {value} and not {expected}\n{}", stack.envoy_log());
+}
+
+/// Questions that the service doesn't answer.
+async fn hang(stack: &Stack, questions: usize) -> tokio::task::JoinSet<anyhow::Result<wasm_tests::Response>> {
+    stack.fault(json!({"on": "verify", "kind": "delay", "delay_ms": 60_000})).await.unwrap();
+    let mut waiting = tokio::task::JoinSet::new();
+    for number in 0..questions {
+        waiting.spawn(stack.get("/orders").api_key(&scripted::token(number)).send());
+    }
+    while stack.counters().await.unwrap()["verify_in_flight"] != questions {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    waiting
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_filter_has_series_of_its_own() {
+    let builder = Stack::builder().envoy(|bootstrap| {
+        let listener = &mut bootstrap["static_resources"]["listeners"][0];
+        let mut second = connection_manager(listener)["http_filters"][0].clone();
+        let config = &mut second["typed_config"]["config"];
+        config["name"] = json!("second gate.1");
+        config["configuration"]["value"]["cache"] = json!({"ttl": "0s"});
+        connection_manager(listener)["http_filters"].as_array_mut().unwrap().insert(1, second);
+    });
+    let stack = builder.start().await.unwrap();
+    let jwt = stack.login().await.unwrap().access;
+    for _ in 0..3 {
+        assert_eq!(stack.get("/orders").bearer(&jwt).send().await.unwrap().status, 200);
+    }
+    for _ in 0..3 {
+        reaches(&stack, "auth_cache_entries", "authgate", 1).await;
+        reaches(&stack, "auth_cache_entries", "second_gate_1", 0).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    for (source, filter, times) in [("cache", "authgate", 2), ("jwt", "authgate", 1), ("jwt", "second_gate_1", 3)] {
+        let labels = [("filter", filter), ("source", source), ("outcome", "allow")];
+        assert_eq!(stack.metric("auth_validation_requests_total", &labels).await.unwrap(), times, "{labels:?}");
+    }
+    let page = stack.admin("/stats/prometheus").await.unwrap().text();
+    let ours = page.lines().filter(|line| line.starts_with("auth_"));
+    for line in ours {
+        assert!(line.contains("filter=\"authgate\"") || line.contains("filter=\"second_gate_1\""), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_trapped_vm_had_counted_is_gone_when_the_next_one_runs() {
+    let config = json!({"auth_service": {"timeout": "60s"}});
+    let stack = Stack::builder().module("authgate_panics.wasm").config(config).start().await.unwrap();
+    let jwt = stack.login().await.unwrap().access;
+    assert_eq!(stack.get("/orders").bearer(&jwt).send().await.unwrap().status, 200);
+    let _waiting = hang(&stack, 7).await;
+    reaches(&stack, "auth_callouts_in_flight", "authgate", 7).await;
+    reaches(&stack, "auth_cache_entries", "authgate", 1).await;
+    let order = stack.get("/orders").bearer(&jwt).header("x-authgate-panic", "request_headers").send().await;
+    assert!(order.is_ok_and(|answer| answer.status != 200));
+    reaches(&stack, "auth_callouts_in_flight", "authgate", 0).await;
+    reaches(&stack, "auth_cache_entries", "authgate", 0).await;
+    reaches(&stack, "auth_cache_bytes", "authgate", 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callouts_under_way_when_the_configuration_is_replaced_are_subtracted() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lds.json");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let publish = {
+        let (part, file) = (folder.path().join("part"), file.clone());
+        move |listener: &serde_json::Value, version: &str| {
+            let mut listener = listener.clone();
+            listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
+            let discovery = json!({"version_info": version, "resources": [listener]});
+            std::fs::write(&part, discovery.to_string()).unwrap();
+            std::fs::rename(&part, &file).unwrap();
+        }
+    };
+    let taken = std::sync::Arc::new(std::sync::Mutex::new(json!(null)));
+    let builder = Stack::builder().drain_time(1).config(json!({"auth_service": {"timeout": "60s"}})).envoy({
+        let (taken, publish) = (std::sync::Arc::clone(&taken), publish.clone());
+        move |bootstrap| {
+            let mut listener = bootstrap["static_resources"]["listeners"][0].take();
+            listener["address"]["socket_address"]["port_value"] = json!(port);
+            bootstrap["static_resources"]["listeners"] = json!([]);
+            bootstrap["node"] = json!({"id": "gateway", "cluster": "gateway"});
+            bootstrap["dynamic_resources"] = json!({"lds_config": {"path_config_source": {"path": file}}});
+            publish(&listener, "1");
+            *taken.lock().unwrap() = listener;
+        }
+    });
+    let stack = builder.start().await.unwrap();
+    let _waiting = hang(&stack, 7).await;
+    reaches(&stack, "auth_callouts_in_flight", "authgate", 7).await;
+    let mut listener = taken.lock().unwrap().clone();
+    plugin(&mut listener)["configuration"]["value"]["identity_headers"] = json!({"X-New": "user_id"});
+    publish(&listener, "2");
+    reaches(&stack, "auth_callouts_in_flight", "authgate", 0).await;
+}
