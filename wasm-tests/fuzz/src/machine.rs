@@ -8,11 +8,15 @@ pub mod setup;
 
 mod breaker;
 mod callouts;
+mod checks;
 mod credentials;
 mod denial;
 mod feed;
 mod forward;
+mod keys;
+mod requests;
 mod state;
+mod throttle;
 mod world;
 
 use std::collections::HashMap;

@@ -23,19 +23,21 @@ impl Machine {
     fn reply(&mut self, pending: Pending, reply: &Reply) {
         let (answer, again) = match pending.errand {
             Errand::Verify(question) => (self.verdict(pending.worker, question, reply), None),
-            Errand::Key { retries, is_cut } => {
+            Errand::Key { began, retries, is_cut } => {
                 let (answer, is_key) = credentials::key_answer(reply, self.serves);
                 if is_key {
                     self.delivered.insert(self.serves);
+                    let now = self.moment();
+                    self.keys.fetched(self.serves, began, now);
                 }
                 let retries = retries.checked_sub(1).filter(|_| !is_key);
-                (answer, retries.map(|retries| Errand::Key { retries, is_cut }))
+                (answer, retries.map(|retries| Errand::Key { began, retries, is_cut }))
             }
             Errand::Feed { retries, since } => {
                 let (answer, is_list) = self.feed.answer(reply, since);
                 if is_list {
                     let now = self.moment();
-                    self.feed.told(now);
+                    self.feed.told(now, since.unwrap_or(0));
                 }
                 let is_bad_cursor = matches!(answer, Ok(CalloutResponse { status: 400, .. })) && since.is_some();
                 let again = retries.checked_sub(1).filter(|_| !is_list);
@@ -52,7 +54,7 @@ impl Machine {
 
     /// The answer about a credential.
     fn verdict(&mut self, worker: usize, question: Question, reply: &Reply) -> Answer {
-        let Question { credential, asked, epoch, .. } = question;
+        let Question { credential, asked, epoch, asker, .. } = question;
         let client = FIRST_ANSWER + self.vouchings.len();
         let about = (&self.credentials[credential], Self::user(credential), client);
         let (answer, meaning) = credentials::verify_answer(reply, self.setup, about, self.serves, self.now);
@@ -66,10 +68,19 @@ impl Machine {
             _ => None,
         };
         self.is_verdict = outage.is_none();
+        let (_, negative, _) = self.setups[worker].cache();
         match meaning {
-            Meaning::Identity(what) => self.vouchings.push(Vouching { credential, worker, what, asked, delivered }),
+            Meaning::Identity(what) => {
+                let is_kept = !self.setups[worker].is_cache_off();
+                self.vouchings.push(Vouching { credential, worker, what, asked, delivered, is_kept });
+            }
             Meaning::Refused { is_401 } => {
-                self.refusals.push(Refusal { credential, worker, is_401, asked, delivered });
+                if let (true, Some(asker)) = (is_401, asker) {
+                    self.fail(asker);
+                    self.streams[asker].is_counted = true;
+                }
+                let kept_until = self.now.after(negative);
+                self.refusals.push(Refusal { credential, worker, is_401, asked, delivered, kept_until });
             }
             Meaning::Nothing(_) => drop(self.outages.insert(credential, delivered.step)),
         }
@@ -183,7 +194,10 @@ impl Machine {
             let is_alone = self.asks_alone(other.worker, credential, question.began.wall)
                 || (!matches!(cause, Cause::Request(_)) && self.asks_alone(worker, credential, self.now));
             assert!(
-                self.setup.is_cache_off() || !is_steady || is_alone,
+                self.setups[worker].is_cache_off()
+                    || self.setups[other.worker].is_cache_off()
+                    || !is_steady
+                    || is_alone,
                 "worker {} is asking: {question:?}",
                 other.worker
             );
@@ -202,7 +216,13 @@ impl Machine {
                 self.unanswered.remove(&credential);
                 return Question { attempt: question.attempt + 1, asked: self.moment(), ..question };
             }
-            Cause::Request(stream) => assert_eq!(self.streams[stream as usize].credential, Some(credential)),
+            Cause::Request(stream) => {
+                let stream = &self.streams[stream as usize];
+                assert_eq!(stream.credential, Some(credential));
+                if stream.state == State::Waiting {
+                    self.check_guess(stream);
+                }
+            }
             // An answer that was purged before it came, or another worker that came to nothing.
             Cause::Answer(_) | Cause::Tick => {
                 assert!(matches!(cause, Cause::Tick) || is_void, "a question after {cause:?}");
@@ -213,18 +233,35 @@ impl Machine {
             }
         }
         // Whom a purge or a refusal has overtaken asks at once.
-        assert!(is_void || !self.is_unanswered(credential), "asked again about what has no verdict: {credential}");
+        assert!(
+            is_void || !self.is_unanswered(worker, credential),
+            "asked again about what has no verdict: {credential}"
+        );
         let (epoch, is_probe) = self.breaker.admit(self.now);
-        let began = self.moment();
-        Question { credential, began, asked: began, attempt: 1, is_probe, epoch }
+        let (asker, began) = (self.asker(cause), self.moment());
+        let is_good = self.vouchings.iter().any(|vouching| vouching.credential == credential);
+        Question { credential, began, asked: began, attempt: 1, is_probe, epoch, asker, is_good }
     }
 
-    /// Whether the service surely was asked lately about a credential, and answered without a verdict.
-    pub(super) fn is_unanswered(&self, credential: usize) -> bool {
-        let length = self.setup.cache().1.max(Duration::from_secs(1));
-        self.unanswered
-            .get(&credential)
-            .is_some_and(|at| at.jumps == self.jumps && !has_passed(self.now, length, at.wall))
+    /// The request that a question is put for, if that is known. A refresh is put for none.
+    fn asker(&mut self, cause: Cause) -> Option<usize> {
+        match cause {
+            Cause::Request(stream) => Some(stream as usize).filter(|it| self.streams[*it].state == State::Waiting),
+            Cause::Answer(_) | Cause::Tick => {
+                if let Some(throttle) = &mut self.throttle {
+                    throttle.is_vague = true;
+                }
+                None
+            }
+        }
+    }
+
+    /// Whether the service surely was asked lately about a credential, and answered without a verdict, as a worker has it.
+    pub(super) fn is_unanswered(&self, worker: usize, credential: usize) -> bool {
+        let (_, negative, _) = self.setups[worker].cache();
+        let length = negative.max(Duration::from_secs(1));
+        let answered = self.unanswered.get(&credential);
+        answered.is_some_and(|at| at.jumps == self.jumps && !has_passed(self.now, length, at.wall))
     }
 
     /// Between two fetches lies the configured interval, whichever workers begin them.
@@ -236,7 +273,7 @@ impl Machine {
             assert!(self.elapsed - last >= least, "fetched again after {:?}", self.elapsed - last);
         }
         self.last_fetch = (!is_cut).then_some(self.elapsed);
-        Errand::Key { retries: self.setup.retries(), is_cut }
+        Errand::Key { began: self.now, retries: self.setup.retries(), is_cut }
     }
 
     /// Between two polls lie three quarters of their interval, or a worker's death.

@@ -1,24 +1,12 @@
 //! Whether a request may be refused: for a reason that it gave, in the form of contract section 4, telling nothing.
 
-use authgate::decision::{Code, Response};
+use authgate::decision::Response;
 
 use super::credentials::{Kind, SECRET};
 use super::forward::{is_accepted, is_known, is_without_service};
 use super::script::Place;
-use super::state::{Refusal, State, Stream, has_passed};
+use super::state::{Refusal, Stream};
 use super::world::Machine;
-
-/// Whether the throttle counts it.
-pub(super) fn is_guess(code: Code) -> bool {
-    matches!(
-        code,
-        Code::MalformedCredentials
-            | Code::UnsupportedScheme
-            | Code::TokenMalformed
-            | Code::SignatureInvalid
-            | Code::TokenRejected
-    )
-}
 
 /// Checks a request that is refused.
 pub(super) fn check(machine: &Machine, stream: &Stream, response: &Response) {
@@ -81,33 +69,42 @@ fn is_justified(machine: &Machine, stream: &Stream, code: &str) -> bool {
             credential.is_none_or(|credential| credential.kind == Kind::Other)
         }
         "token_malformed" => own.is_none() || told.any(|what| what.is_void),
-        // A good token is refused only if the service has had more than the key that it is signed with.
-        "signature_invalid" => own.is_some_and(|own| {
-            let mut others = machine.delivered.iter().filter(|key| own.key != Some(**key));
-            own.is_void || setup.is_pinned() || others.next().is_some()
-        }),
+        "signature_invalid" => {
+            own.is_some_and(|own| own.is_void || own.key.is_none_or(|key| !is_key_good(machine, key)))
+        }
         "token_expired" => told.any(|what| what.has_expired(machine.now, setup)),
         "token_not_yet_valid" => told.any(|what| what.is_early(machine.now, setup)),
         "token_type_not_accepted" => told.any(|what| !is_accepted(what.kind, stream.place)),
         "token_revoked" => told.any(|what| machine.feed.is_revoked(what, true)),
         "token_rejected" | "forbidden_by_service" => refusals.any(|refusal| {
             // Also by another worker, while the request waited for that one's answer, or for its turn.
-            let is_kept = !setup.is_cache_off()
-                && (machine.now < refusal.delivered.wall.after(setup.cache().1)
-                    || refusal.delivered.step >= stream.arrived.step);
+            let is_kept = !machine.setups[stream.worker].is_cache_off()
+                && (machine.now < refusal.kept_until || refusal.delivered.step >= stream.arrived.step);
             let is_told = is_kept || is_answer(stream, refusal);
             // Of a clock that was set back since nobody knows how long ago it was.
             let is_told = is_told || overtakes(machine, stream, refusal) || !machine.is_steady_since(&refusal.asked);
             is_told && refusal.is_401 == (code == "token_rejected")
         }),
-        "too_many_failures" => is_locked(machine, stream) || has_waited_for_guesses(machine, stream),
+        "too_many_failures" => machine.may_be_locked(stream),
         "auth_service_unavailable" => {
-            let (ttl, _, stale) = setup.cache();
+            let (ttl, _, stale) = machine.setups[stream.worker].cache();
             assert!(!is_known(machine, stream, ttl + stale), "a known client is refused: {stream:?}");
-            is_without_service(machine, stream)
+            is_without_service(machine, stream) || machine.has_waited_for_its_share(stream)
         }
         "public_key_unavailable" => !setup.is_pinned() && told.any(|what| what.key.is_some()),
         _ => false,
+    }
+}
+
+/// Whether a signature by this key has to be accepted.
+fn is_key_good(machine: &Machine, key: usize) -> bool {
+    if machine.setup.is_pinned() {
+        key == 0
+    } else if machine.jumps == 0 {
+        machine.keys.is_good(key, machine.now)
+    } else {
+        // It is unless there has been another.
+        machine.delivered.iter().all(|other| *other == key)
     }
 }
 
@@ -116,53 +113,11 @@ fn is_answer(stream: &Stream, refusal: &Refusal) -> bool {
     refusal.worker == stream.worker && refusal.delivered.step >= stream.arrived.step
 }
 
-/// Whether the request waited for a yes, or a yes still counts as a 401, whose callout was sent no later than the one
-/// that brought this refusal.
+/// Whether the request waited for a yes whose callout was sent no later than the one that brought this refusal.
 fn overtakes(machine: &Machine, stream: &Stream, refusal: &Refusal) -> bool {
     machine.vouchings.iter().any(|vouching| {
         vouching.credential == refusal.credential
-            && (vouching.delivered.step >= stream.arrived.step
-                || machine.now < vouching.delivered.wall.after(machine.setup.cache().1))
+            && vouching.delivered.step >= stream.arrived.step
             && vouching.asked.wall <= refusal.asked.wall
     })
-}
-
-/// Whether the request's address or token has failed often enough.
-fn is_locked(machine: &Machine, stream: &Stream) -> bool {
-    let Some(attempts) = machine.setup.attempts() else { return false };
-    let token = stream.credential.and_then(|credential| machine.credentials[credential].token_id);
-    let count = |is_meant: &dyn Fn(Option<&str>, Option<usize>) -> bool| -> usize {
-        let failures = machine.failures.iter();
-        failures.filter(|((address, token), _)| is_meant(*address, *token)).map(|(_, times)| times).sum()
-    };
-    // Who left before the answer has failed all the same, and who waits for its turn has failed already.
-    let others = |is_meant: &dyn Fn(&Stream) -> bool| {
-        let others = machine
-            .streams
-            .iter()
-            .filter(|other| matches!(other.state, State::Gone | State::Waiting) && !std::ptr::eq(*other, stream));
-        let others = others.filter(|other| other.address.is_some() && is_meant(other));
-        others.filter(|other| is_refused_since(machine, other)).count()
-    };
-    let by_address =
-        count(&|address, _| address == stream.address) + others(&|other: &Stream| other.address == stream.address);
-    let number = |other: &Stream| other.credential.and_then(|credential| machine.credentials[credential].token_id);
-    let by_token = count(&|address, failed| failed == token && address.is_some())
-        + others(&|other: &Stream| number(other) == token);
-    stream.address.is_some() && (by_address >= attempts || (token.is_some() && by_token >= attempts && by_address > 0))
-}
-
-fn is_refused_since(machine: &Machine, stream: &Stream) -> bool {
-    let mut refusals = machine.refusals.iter();
-    refusals.any(|refusal| {
-        refusal.is_401 && Some(refusal.credential) == stream.credential && refusal.delivered.step > stream.arrived.step
-    })
-}
-
-/// Whether others of its address have asked so much that it waited in vain until its own question could be put.
-fn has_waited_for_guesses(machine: &Machine, stream: &Stream) -> bool {
-    let is_other = |other: &&Stream| other.address == stream.address && other.credential != stream.credential;
-    machine.may_wait_for_guesses(stream)
-        && has_passed(machine.now, machine.setup.lease(), stream.arrived.wall)
-        && machine.streams.iter().filter(is_other).any(|other| other.arrived.step < stream.arrived.step)
 }

@@ -1,5 +1,6 @@
 //! The service's revocation list, and what the workers have been told of it.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use authgate::time::UnixTime;
@@ -26,10 +27,25 @@ pub(super) enum Item {
     Odd,
 }
 
+impl Item {
+    /// Whether such a verdict is to be forgotten.
+    fn ends(&self, user: usize, client: usize, token: Option<usize>) -> bool {
+        match self {
+            Self::Token(..) => false,
+            Self::User(purged, _) | Self::PurgeUser(purged) => *purged == user,
+            Self::PurgeClient(purged) => *purged == client,
+            Self::PurgeToken(purged) => Some(*purged) == token,
+            Self::Odd => true,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
     item: Item,
+    /// When the workers were told first, and when last as news.
     told: Option<Moment>,
+    told_again: Option<Moment>,
     /// Whether the wall clock has been beyond the time at which it could be forgotten.
     is_over: bool,
 }
@@ -38,11 +54,13 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Feed {
     entries: Vec<Entry>,
+    /// Which of them the last good answer held.
+    last_answer: Range<usize>,
 }
 
 impl Feed {
     pub(super) fn push(&mut self, item: Item) {
-        self.entries.push(Entry { item, told: None, is_over: false });
+        self.entries.push(Entry { item, told: None, told_again: None, is_over: false });
     }
 
     /// The answer to a question for what came after the first `since` entries, and whether it is one.
@@ -55,24 +73,40 @@ impl Feed {
                 Item::PurgeUser(user) => purge.push(json!({"user_id": user})),
                 Item::PurgeClient(client) => purge.push(json!({"client_id": client})),
                 Item::PurgeToken(token) => purge.push(json!({"token_id": token})),
-                // One that the last answer had as well would be no news.
                 Item::Odd => purge.push(json!({"session_id": number})),
             }
         }
         let cursor = format!("c{}", self.entries.len());
-        let body = json!({"cursor": cursor, "revoked": revoked, "users": users, "purge": purge}).to_string();
+        let mut body = json!({"cursor": cursor, "revoked": revoked});
+        // Lists that are empty needn't be there.
+        for (name, list) in [("users", users), ("purge", purge)] {
+            if !list.is_empty() {
+                body[name] = json!(list);
+            }
+        }
+        let body = body.to_string();
         match reply {
             Reply::Good { .. } => (credentials::response(200, Vec::new(), body), true),
             Reply::Status(status) => (credentials::response(*status, Vec::new(), body), *status == 200),
-            Reply::Crossed => (credentials::response(200, Vec::new(), json!({"user_id": 1}).to_string()), false),
+            Reply::Crossed => {
+                // A list by another name is none.
+                let body = json!({"cursor": cursor, "tokens": revoked}).to_string();
+                (credentials::response(200, Vec::new(), body), false)
+            }
             other => (credentials::fault(other), false),
         }
     }
 
-    /// A good answer is handed over: whatever its cursor, all of the list is known now.
-    pub(super) fn told(&mut self, now: Moment) {
-        for entry in &mut self.entries {
+    /// A good answer is handed over, which holds what came after the first `since` entries: all of the list is known.
+    pub(super) fn told(&mut self, now: Moment, since: usize) {
+        let last_answer = std::mem::replace(&mut self.last_answer, since..self.entries.len());
+        for (number, entry) in self.entries.iter_mut().enumerate() {
             entry.told.get_or_insert(now);
+            // What can't be read is no news where the last answer held it too.
+            let is_repeated = matches!(entry.item, Item::Odd) && last_answer.contains(&number);
+            if number >= since && !is_repeated {
+                entry.told_again = Some(now);
+            }
         }
     }
 
@@ -108,17 +142,19 @@ impl Feed {
         self.entries.iter().any(|entry| entry.told.is_some() && !matches!(entry.item, Item::Token(..)))
     }
 
-    /// When the workers were told to forget such a verdict.
+    /// When the workers were told to forget such a verdict, each time for the first time.
     pub(super) fn purges(&self, user: usize, client: usize, token: Option<usize>) -> impl Iterator<Item = Moment> {
-        self.entries.iter().filter_map(move |entry| {
-            let is_meant = match &entry.item {
-                Item::Token(..) => false,
-                Item::User(purged, _) | Item::PurgeUser(purged) => *purged == user,
-                Item::PurgeClient(purged) => *purged == client,
-                Item::PurgeToken(purged) => Some(*purged) == token,
-                Item::Odd => true,
-            };
-            entry.told.filter(|_| is_meant)
-        })
+        self.entries.iter().filter(move |entry| entry.item.ends(user, client, token)).filter_map(|entry| entry.told)
+    }
+
+    /// When they were told for the last time.
+    pub(super) fn purges_again(
+        &self,
+        user: usize,
+        client: usize,
+        token: Option<usize>,
+    ) -> impl Iterator<Item = Moment> {
+        let entries = self.entries.iter().filter(move |entry| entry.item.ends(user, client, token));
+        entries.filter_map(|entry| entry.told_again)
     }
 }

@@ -8,7 +8,7 @@ use authgate::metrics::Outcome;
 
 use super::credentials::{FIRST_ANSWER, Kind, OF_ITSELF, Vouched};
 use super::script::Place;
-use super::state::{Stream, Vouching, has_passed};
+use super::state::{Refusal, Stream, Vouching, has_passed};
 use super::world::Machine;
 
 /// Checks a request that goes on.
@@ -54,6 +54,10 @@ pub(super) fn check(machine: &Machine, stream: &Stream, forward: &Forward) -> Ou
     if let Some(key) = what.key {
         let is_known = if machine.setup.is_pinned() { key == 0 } else { machine.delivered.contains(&key) };
         assert!(is_known, "verified with a key that the service never served");
+        if !machine.setup.is_pinned() && client == OF_ITSELF && machine.jumps == 0 {
+            let heard = machine.heard[stream.worker];
+            assert!(machine.keys.may_be_good(key, heard, machine.now), "let in by a key that was replaced: {what:?}");
+        }
         let signed = what.jwt.as_deref().and_then(|jwt| jwt.rsplit_once('.')).map_or("", |(signed, _)| signed);
         assert!(machine.signed.contains(&(key, signed.as_bytes().to_vec())), "let in without a signature");
     }
@@ -66,6 +70,7 @@ fn by_signature(machine: &Machine, stream: &Stream, credential: usize, own: &Vou
     if !machine.setup.is_remote(stream.place) {
         return;
     }
+    assert!(machine.setup.falls_back(), "let in by its signature alone: {own:?}");
     assert!(is_down(machine, stream), "the service was to verify {own:?}");
     let refused = machine.refusals.iter().filter(|refusal| {
         refusal.credential == credential
@@ -82,42 +87,55 @@ fn by_signature(machine: &Machine, stream: &Stream, credential: usize, own: &Vou
 
 /// By an answer of the service: one that came while the request waited, or one that is known and stands.
 fn by_service(machine: &Machine, stream: &Stream, client: usize, vouching: &Vouching) {
-    let Vouching { credential, what, asked, delivered, .. } = vouching;
-    let credential = &machine.credentials[*credential];
-    assert!(credential.kind != Kind::Jwt || machine.setup.is_remote(stream.place), "a signature was to be verified");
+    let Vouching { credential, asked, delivered, .. } = vouching;
+    let kind = machine.credentials[*credential].kind;
+    assert!(kind != Kind::Jwt || machine.setup.is_remote(stream.place), "a signature was to be verified");
     let is_own = delivered.step >= stream.arrived.step;
     if !is_own {
-        assert!(!machine.setup.is_cache_off(), "nothing is to be kept");
-        let (ttl, _, stale) = machine.setup.cache();
-        assert!(!has_passed(machine.now, ttl + stale, asked.wall), "let in by a verdict that has ended: {vouching:?}");
-        if has_passed(machine.now, ttl, asked.wall) {
+        let setup = machine.setups[stream.worker];
+        assert!(!setup.is_cache_off(), "nothing is to be kept");
+        let life = setup.longest_life();
+        assert!(!has_passed(machine.now, life, asked.wall), "let in by a verdict that has ended: {vouching:?}");
+        if has_passed(machine.now, setup.cache().0, asked.wall) {
             assert!(is_without_service(machine, stream), "let in by a stale verdict: {vouching:?}");
         }
     }
-    if !machine.is_steady_since(asked) {
-        return;
+    if machine.is_steady_since(asked) {
+        not_refused_since(machine, stream, vouching, is_own);
+        not_purged_since(machine, stream, vouching, client, is_own);
     }
-    let setup = machine.setup;
-    for refusal in machine.refusals.iter().filter(|refusal| refusal.credential == vouching.credential) {
-        let is_later = refusal.asked.step >= asked.step;
-        // Without a cache nobody remembers it, and what comes while an answer is being verified may be too late.
-        let is_heard = refusal.delivered.step < delivered.step || !setup.answers_in_jwts();
-        // By a clock that was set forward it was so long ago that no older verdict could be left.
-        let (ttl, negative, stale) = setup.cache();
-        let is_over = has_passed(machine.now, negative.max(ttl + stale), refusal.delivered.wall);
-        let is_known = !is_own || (is_heard && !setup.is_cache_off() && !is_over);
+}
+
+/// The service hasn't refused the credential since, unless it has accepted it again. `is_own`: the request waited for
+/// this answer.
+fn not_refused_since(machine: &Machine, stream: &Stream, vouching: &Vouching, is_own: bool) {
+    let Vouching { credential, asked, delivered, .. } = vouching;
+    let is_later = |refusal: &&Refusal| refusal.credential == *credential && refusal.asked.step >= asked.step;
+    for refusal in machine.refusals.iter().filter(is_later) {
         let is_withdrawn = machine.vouchings.iter().any(|other| {
-            other.credential == vouching.credential
+            other.credential == *credential
                 && other.asked.step > refusal.asked.step
                 && other.delivered.step > refusal.delivered.step
         });
-        assert!(!is_later || !is_known || is_withdrawn, "let in by {vouching:?} after {refusal:?}");
+        // Without a cache nobody remembers it, and what comes while an answer is being verified may be too late.
+        let is_heard = refusal.delivered.step < delivered.step || !machine.setup.answers_in_jwts();
+        // By a clock that was set forward it was so long ago that no older verdict could be left.
+        let is_over = has_passed(machine.now, machine.longest_life(), refusal.delivered.wall)
+            && machine.now >= refusal.kept_until;
+        let is_off = machine.setups[stream.worker].is_cache_off();
+        let is_known = !is_own || (is_heard && !is_off && !is_over);
+        assert!(!is_known || is_withdrawn, "let in by {vouching:?} after {refusal:?}");
     }
-    for purge in machine.feed.purges(what.user, client, credential.token_id) {
-        let is_later = purge.step >= asked.step;
-        // Without a cache there is nothing to forget, and after a purge of a time to come nobody asks again.
-        let is_exempt = is_own && (setup.answers_in_jwts() || setup.is_cache_off() || machine.setbacks > 0);
-        assert!(!is_later || is_exempt, "let in by {vouching:?} after a purge at {purge:?}");
+}
+
+/// The service hasn't said since that such verdicts are to be forgotten.
+fn not_purged_since(machine: &Machine, stream: &Stream, vouching: &Vouching, client: usize, is_own: bool) {
+    let Vouching { credential, what, asked, .. } = vouching;
+    let setup = machine.setups[stream.worker];
+    // Without a cache there is nothing to forget, and after a purge of a time to come nobody asks again.
+    let is_exempt = is_own && (setup.answers_in_jwts() || setup.is_cache_off() || machine.setbacks > 0);
+    for purge in machine.feed.purges(what.user, client, machine.credentials[*credential].token_id) {
+        assert!(purge.step < asked.step || is_exempt, "let in by {vouching:?} after a purge at {purge:?}");
     }
 }
 
@@ -125,7 +143,7 @@ fn by_service(machine: &Machine, stream: &Stream, client: usize, vouching: &Vouc
 pub(super) fn is_without_service(machine: &Machine, stream: &Stream) -> bool {
     stream.credential.is_some_and(|credential| {
         is_failing(machine, stream, machine.outages.get(&credential).copied())
-            || machine.is_unanswered(credential)
+            || machine.is_unanswered(stream.worker, credential)
             || (machine.setup.answers_in_jwts() && machine.vouchings.iter().any(|it| it.credential == credential))
     })
 }
@@ -152,33 +170,43 @@ fn is_failing(machine: &Machine, stream: &Stream, outage: Option<u64>) -> bool {
         || (outage > 0 && machine.jumps > 0)
 }
 
-/// Whether the request's worker surely knows a verdict on its credential that is not older than `life`.
+/// Whether the request's worker surely knows a verdict on its credential that is not older than `life`: its own, or
+/// the last one that any worker has shared.
 pub(super) fn is_known(machine: &Machine, stream: &Stream, life: Duration) -> bool {
-    let setup = machine.setup;
+    let setup = machine.setups[stream.worker];
     let is_simple = machine.jumps == 0 && setup.is_cache_large() && !setup.is_cache_off() && !setup.answers_in_jwts();
     let Some(number) = stream.credential.filter(|_| is_simple) else { return false };
-    let credential = &machine.credentials[number];
-    if credential.kind == Kind::Jwt && !setup.is_remote(stream.place) {
-        return false;
-    }
-    let own = machine.vouchings.iter().filter(|vouching| vouching.credential == number);
-    let Some(Vouching { worker, what, asked, delivered, .. }) = own.max_by_key(|vouching| vouching.asked.step) else {
-        return false;
+    let kept = || machine.vouchings.iter().filter(|vouching| vouching.credential == number && vouching.is_kept);
+    let is_local = |vouching: &&Vouching| {
+        vouching.worker == stream.worker && vouching.delivered.step > machine.born[stream.worker].step
     };
+    let own = kept().filter(is_local).max_by_key(|vouching| vouching.asked.step);
+    let stands = |vouching: &Vouching| is_standing(machine, stream, vouching, life);
+    // Of two that were asked for in the same moment, the end of one may be the end of both.
+    let shared = kept().next_back().filter(|last| {
+        let asked = |vouching: &Vouching| (vouching.asked.wall, vouching.asked.step);
+        kept().all(|other| asked(other) == asked(last) || other.asked.wall < last.asked.wall)
+    });
+    own.map_or_else(|| shared.is_some_and(stands), stands)
+}
+
+/// Whether nothing has ended a verdict on the request's credential yet.
+fn is_standing(machine: &Machine, stream: &Stream, vouching: &Vouching, life: Duration) -> bool {
+    let Vouching { credential: number, what, asked, delivered, .. } = vouching;
+    let credential = &machine.credentials[*number];
     let client = FIRST_ANSWER + machine.vouchings.iter().position(|it| it.asked.step == asked.step).unwrap_or(0);
-    *worker == stream.worker
-        && delivered.step > machine.born[*worker].step
+    (credential.kind != Kind::Jwt || machine.setup.is_remote(stream.place))
         && delivered.step < stream.arrived.step
         && !what.is_void
-        && !what.has_expired(machine.now, setup)
-        && !credential.own.as_ref().is_some_and(|own| own.has_expired(machine.now, setup))
-        && !what.is_early(machine.now, setup)
+        && !what.has_expired(machine.now, machine.setup)
+        && !credential.own.as_ref().is_some_and(|own| own.has_expired(machine.now, machine.setup))
+        && !what.is_early(machine.now, machine.setup)
         && !has_passed(machine.now, life, asked.wall)
         && !machine.feed.is_revoked(what, true)
-        && machine.feed.purges(what.user, client, credential.token_id).next().is_none()
+        && !machine.feed.purges_again(what.user, client, credential.token_id).any(|purge| purge.wall >= asked.wall)
         && !machine.refusals.iter().any(|refusal| {
             let is_later = refusal.delivered.step > asked.step || refusal.asked.wall >= asked.wall;
-            refusal.credential == number && is_later
+            refusal.credential == *number && is_later
         })
 }
 

@@ -11,21 +11,52 @@ use super::script::Place;
 /// The only origin that is listed.
 pub const ORIGIN: &str = "https://app.example";
 
+/// How many settings of the cache there are.
+const CACHES: u8 = 6;
+
 /// A choice for each of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Arbitrary)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Setup {
     format: Choice<4>,
     retries: Choice<3>,
     interval: Choice<4>,
+    grace: Choice<4>,
     forward: Choice<3>,
     workers: Choice<3>,
     has_skew: bool,
     is_pinned: bool,
     is_remote: bool,
-    cache: Choice<6>,
+    cache: Choice<CACHES>,
     breaker: Choice<4>,
+    falls_back: bool,
     feed: Choice<4>,
     has_throttle: Choice<4>,
+}
+
+impl<'a> Arbitrary<'a> for Setup {
+    /// What came later shares a byte with what was there, so that older scripts keep their meaning.
+    fn arbitrary(bytes: &mut Unstructured<'a>) -> Result<Self> {
+        let (format, retries, interval): (_, _, u8) = (bytes.arbitrary()?, bytes.arbitrary()?, bytes.arbitrary()?);
+        let (forward, workers, has_skew) = (bytes.arbitrary()?, bytes.arbitrary()?, bytes.arbitrary()?);
+        let (is_pinned, is_remote, cache) = (bytes.arbitrary()?, bytes.arbitrary()?, bytes.arbitrary()?);
+        let breaker: u8 = bytes.arbitrary()?;
+        Ok(Self {
+            format,
+            retries,
+            interval: Choice(interval % 4),
+            grace: Choice(interval / 4 % 4),
+            forward,
+            workers,
+            has_skew,
+            is_pinned,
+            is_remote,
+            cache,
+            breaker: Choice(breaker % 4),
+            falls_back: breaker / 4 % 4 != 3,
+            feed: bytes.arbitrary()?,
+            has_throttle: bytes.arbitrary()?,
+        })
+    }
 }
 
 /// A number below `N`.
@@ -75,6 +106,11 @@ impl Setup {
         Duration::from_millis(self.interval.of(&[100, 500, 5_000, 60_000]))
     }
 
+    /// `jwt.public_key.grace`.
+    pub fn grace(self) -> Duration {
+        Duration::from_millis(self.grace.of(&[5_000, 0, 1_000, 60_000]))
+    }
+
     /// `jwt.clock_skew`.
     pub fn skew(self) -> Duration {
         Duration::from_secs(if self.has_skew { 30 } else { 0 })
@@ -108,6 +144,12 @@ impl Setup {
         (Duration::from_millis(ttl), Duration::from_millis(negative), Duration::from_millis(stale))
     }
 
+    /// How long a verdict can be of use.
+    pub fn longest_life(self) -> Duration {
+        let (ttl, _, stale) = self.cache();
+        ttl + stale
+    }
+
     /// Whether nothing is kept.
     pub fn is_cache_off(self) -> bool {
         self.cache().0.is_zero()
@@ -124,6 +166,11 @@ impl Setup {
         (failures, Duration::from_millis(millis))
     }
 
+    /// `circuit_breaker.fallback`.
+    pub const fn falls_back(self) -> bool {
+        self.falls_back
+    }
+
     /// `revocation.poll_interval`; `None`: there is no list.
     pub fn poll_interval(self) -> Option<Duration> {
         self.feed.of(&[Some(1), None, Some(1), Some(10)]).map(Duration::from_secs)
@@ -133,6 +180,9 @@ impl Setup {
     pub const fn attempts(self) -> Option<usize> {
         if self.has_throttle.0 == 3 { Some(2) } else { None }
     }
+
+    /// `failed_auth_throttle.window`.
+    pub const WINDOW: Duration = Duration::from_secs(10);
 
     /// `failed_auth_throttle.lockout`.
     pub const fn lockout(self) -> Duration {
@@ -176,7 +226,7 @@ impl Setup {
             "jwt": {
                 "verification": word(self.is_remote(Place::Private)),
                 "clock_skew": millis(self.skew()),
-                "public_key": {"ttl": "600s", "min_refetch_interval": millis(self.interval()), "pem": pem},
+                "public_key": {"ttl": "600s", "min_refetch_interval": millis(self.interval()), "grace": millis(self.grace()), "pem": pem},
             },
             "api_token": {"response_format": self.format(), "header_types": types},
             "cache": {
@@ -186,7 +236,7 @@ impl Setup {
                 "stale_ttl": millis(stale_ttl),
                 "eviction": if self.cache.0.is_multiple_of(2) { "lru" } else { "lfu" },
             },
-            "circuit_breaker": {"failures": failures, "open_for": millis(open_for)},
+            "circuit_breaker": {"failures": failures, "open_for": millis(open_for), "fallback": self.falls_back},
             "rules": [
                 {"match": {"prefix": "/public"}, "public": true},
                 {"match": {"prefix": "/machines"}, "require": {"token_types": ["api_token"]}},
@@ -201,7 +251,8 @@ impl Setup {
         }
         if let Some(attempts) = self.attempts() {
             let lockout = millis(self.lockout());
-            json["failed_auth_throttle"] = json!({"attempts": attempts, "window": "10s", "lockout": lockout});
+            json["failed_auth_throttle"] =
+                json!({"attempts": attempts, "window": millis(Self::WINDOW), "lockout": lockout});
         }
         Config::from_bytes(json.to_string().as_bytes()).expect("a configuration")
     }

@@ -46,6 +46,8 @@ pub(super) struct Stream {
     pub(super) address: Option<&'static str>,
     pub(super) state: State,
     pub(super) arrived: Moment,
+    /// Whether the answer to its own question was counted as its failure.
+    pub(super) is_counted: bool,
     /// At which step it was resolved.
     pub(super) ended: Option<u64>,
 }
@@ -60,6 +62,10 @@ pub(super) struct Question {
     /// How many callouts that makes.
     pub(super) attempt: u32,
     pub(super) is_probe: bool,
+    /// The request that it was put for, where that is known.
+    pub(super) asker: Option<usize>,
+    /// Whether the service has vouched for the credential before.
+    pub(super) is_good: bool,
     /// Of the breaker.
     pub(super) epoch: u64,
 }
@@ -71,6 +77,8 @@ pub(super) enum Errand {
     /// `is_cut`: the clock has jumped since it began, so that others may take it for dead, or it began because of one
     /// of that kind.
     Key {
+        /// When the first of its callouts was sent.
+        began: UnixTime,
         retries: u32,
         is_cut: bool,
     },
@@ -118,6 +126,8 @@ pub(super) struct Vouching {
     /// When the callout was sent that brought it: its age counts from then.
     pub(super) asked: Moment,
     pub(super) delivered: Moment,
+    /// Whether its worker keeps verdicts.
+    pub(super) is_kept: bool,
 }
 
 /// A 401 or 403 that was delivered.
@@ -129,6 +139,8 @@ pub(super) struct Refusal {
     /// When the callout was sent that brought it: older verdicts end by it.
     pub(super) asked: Moment,
     pub(super) delivered: Moment,
+    /// Until when it answers other requests with the same credential.
+    pub(super) kept_until: UnixTime,
 }
 
 /// Whether `period` has passed since `begin`, by a clock that may have stepped back behind it, or be a second late.

@@ -1,0 +1,172 @@
+//! The throttle of failed authentications, and the share of a connection: who has to wait or be refused, and who may be.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
+use std::time::Duration;
+
+use authgate::decision::Code;
+use authgate::filter::FIRST_QUESTIONS;
+use authgate::time::UnixTime;
+
+use super::setup::Setup;
+use super::state::{Question, State, Stream, has_passed};
+use super::world::Machine;
+
+/// Whether the throttle counts it.
+pub(super) fn is_guess(code: Code) -> bool {
+    matches!(
+        code,
+        Code::MalformedCredentials
+            | Code::UnsupportedScheme
+            | Code::TokenMalformed
+            | Code::SignatureInvalid
+            | Code::TokenRejected
+    )
+}
+
+/// What all workers know of failures.
+#[derive(Debug)]
+pub(super) struct Throttle {
+    attempts: usize,
+    lockout: Duration,
+    addresses: HashMap<&'static str, Failures>,
+    /// By the number of the API token.
+    numbers: HashMap<usize, Failures>,
+    /// Whether it isn't sure any more whose failures were counted, and when.
+    pub(super) is_vague: bool,
+}
+
+/// In a window, or as many as lock.
+#[derive(Debug, Clone, Copy)]
+struct Failures {
+    count: usize,
+    since: UnixTime,
+}
+
+impl Throttle {
+    /// `None`: there is none.
+    pub(super) fn new(setup: Setup) -> Option<Self> {
+        let (addresses, numbers) = (HashMap::new(), HashMap::new());
+        let lockout = setup.lockout();
+        setup.attempts().map(|attempts| Self { attempts, lockout, addresses, numbers, is_vague: false })
+    }
+
+    /// An authentication has failed.
+    pub(super) fn fail(&mut self, address: Option<&'static str>, number: Option<usize>, now: UnixTime) {
+        let Some(address) = address else { return };
+        let (attempts, lockout) = (self.attempts, self.lockout);
+        count(&mut self.addresses, address, attempts, lockout, now);
+        if let Some(number) = number {
+            count(&mut self.numbers, number, attempts, lockout, now);
+        }
+    }
+
+    fn current<S: Eq + Hash>(&self, subjects: &HashMap<S, Failures>, subject: &S, now: UnixTime) -> usize {
+        let failures = subjects.get(subject);
+        failures.map_or(0, |failures| failures.current(self.attempts, self.lockout, now))
+    }
+
+    /// Whether this address has to be told that it failed too often.
+    fn is_locked(&self, address: &'static str, number: Option<usize>, now: UnixTime) -> bool {
+        let is_number_locked = number.is_some_and(|number| self.current(&self.numbers, &number, now) >= self.attempts);
+        let has_failed = self.addresses.get(address).is_some_and(|it| !has_passed(now, self.lockout, it.since));
+        self.current(&self.addresses, &address, now) >= self.attempts || (is_number_locked && has_failed)
+    }
+}
+
+fn count<S: Eq + Hash>(
+    subjects: &mut HashMap<S, Failures>,
+    subject: S,
+    attempts: usize,
+    lockout: Duration,
+    now: UnixTime,
+) {
+    let failures = subjects.entry(subject).or_insert(Failures { count: 0, since: now });
+    match failures.current(attempts, lockout, now) {
+        0 => *failures = Failures { count: 1, since: now },
+        count if count >= attempts => {}
+        count => {
+            failures.count = count + 1;
+            if failures.count >= attempts {
+                failures.since = now;
+            }
+        }
+    }
+}
+
+impl Failures {
+    fn current(self, attempts: usize, lockout: Duration, now: UnixTime) -> usize {
+        let period = if self.count >= attempts { lockout } else { Setup::WINDOW };
+        if has_passed(now, period, self.since) { 0 } else { self.count }
+    }
+}
+
+impl Machine {
+    fn number(&self, stream: &Stream) -> Option<usize> {
+        stream.credential.and_then(|credential| self.credentials[credential].token_id)
+    }
+
+    /// A stream's authentication has failed.
+    pub(super) fn fail(&mut self, stream: usize) {
+        let (stream, now) = (&self.streams[stream], self.now);
+        let (address, number) = (stream.address, self.number(stream));
+        if let Some(throttle) = &mut self.throttle {
+            throttle.fail(address, number, now);
+        }
+    }
+
+    /// A question that isn't known to be good is put only where no lock would come too late for it.
+    pub(super) fn check_guess(&self, stream: &Stream) {
+        let (Some(throttle), Some(address)) = (&self.throttle, stream.address) else { return };
+        let is_good = self.vouchings.iter().any(|vouching| Some(vouching.credential) == stream.credential);
+        if is_good || self.jumps > 0 {
+            return;
+        }
+        let is_same = |question: &Question| {
+            question.asker.is_some_and(|asker| self.streams[asker].address == Some(address) && !question.is_good)
+        };
+        let under_way = self.pending.iter().filter_map(|pending| pending.question()).filter(|it| is_same(it)).count();
+        let failures = throttle.current(&throttle.addresses, &address, self.now);
+        let attempts = throttle.attempts;
+        assert!(failures + under_way < attempts, "{failures} failures, {under_way} questions, and another: {stream:?}");
+    }
+
+    /// Whether a request may be told that its client failed too often.
+    pub(super) fn may_be_locked(&self, stream: &Stream) -> bool {
+        let (Some(throttle), Some(address)) = (&self.throttle, stream.address) else { return false };
+        throttle.is_vague
+            || self.jumps > 0
+            || throttle.is_locked(address, self.number(stream), self.now)
+            || self.has_waited_for_guesses(stream)
+    }
+
+    /// Whether others of its address have asked so much that it waited in vain until its own question could be put.
+    fn has_waited_for_guesses(&self, stream: &Stream) -> bool {
+        let is_other = |other: &&Stream| other.address == stream.address && other.credential != stream.credential;
+        has_passed(self.now, self.setup.lease(), stream.arrived.wall)
+            && self.streams.iter().filter(is_other).any(|other| other.arrived.step < stream.arrived.step)
+    }
+
+    /// Whether a request may wait before anything is asked about it: for guesses under way, or for its connection's share.
+    pub(super) fn may_wait_for_its_share(&self, stream: &Stream) -> bool {
+        let is_in_time =
+            !self.is_steady_since(&stream.arrived) || !has_passed(self.now, self.setup.lease(), stream.arrived.wall);
+        is_in_time && stream.address.is_some() && (self.throttle.is_some() || self.is_share_used_up(stream))
+    }
+
+    /// Whether it has waited for its connection's share in vain.
+    pub(super) fn has_waited_for_its_share(&self, stream: &Stream) -> bool {
+        has_passed(self.now, self.setup.lease(), stream.arrived.wall) && self.is_share_used_up(stream)
+    }
+
+    /// Whether others of its connection may have used up what that may ask at a time. There is one from each address.
+    fn is_share_used_up(&self, stream: &Stream) -> bool {
+        let is_other = |other: &&Stream| {
+            (other.worker, other.address) == (stream.worker, stream.address)
+                && other.arrived.step < stream.arrived.step
+                && other.state != State::Lost
+        };
+        let others: BTreeSet<_> = self.streams.iter().filter(is_other).filter_map(|other| other.credential).collect();
+        stream.address.is_some() && others.len() >= FIRST_QUESTIONS
+    }
+}
