@@ -5,7 +5,7 @@
 //! a key in DER.
 
 use authgate::config::ResponseFormat;
-use authgate::introspection::{CalloutError, CalloutResponse, Outage, Verdict, read, read_public_key};
+use authgate::introspection::{CalloutError, CalloutResponse, Outage, Scope, Verdict, read, read_public_key};
 use authgate::public_key::PublicKey;
 use rsa::pkcs8::EncodePublicKey as _;
 use rsa::traits::PublicKeyParts as _;
@@ -56,7 +56,10 @@ fn verdict(answer: &CalloutResponse, format: ResponseFormat) {
         200 => {}
         401 => return assert_eq!(found, Ok(Verdict::Rejected)),
         403 => return assert_eq!(found, Ok(Verdict::Forbidden)),
-        status => return assert_eq!(found, Err(Outage::Status(status)), "no other status is a verdict"),
+        status => {
+            let outage = found.expect_err("no other status is a verdict");
+            return assert_eq!(outage.scope(), scope(status, answer.body.as_deref()), "whose outage it is");
+        }
     }
     match format {
         ResponseFormat::JsonBody => {
@@ -75,6 +78,17 @@ fn verdict(answer: &CalloutResponse, format: ResponseFormat) {
             });
             assert_eq!(jwt_of(found), jwt);
         }
+    }
+}
+
+/// Whose outage an answer with this status is: Envoy's own texts say when it had no room, or got no HTTP.
+fn scope(status: u16, body: Option<&[u8]>) -> Scope {
+    let ends_with = |end: &str| body.is_some_and(|body| body.ends_with(end.as_bytes()));
+    match status {
+        503 if ends_with("reset reason: overflow") => Scope::Gateway,
+        502 | 503 if ends_with("reset reason: protocol error") => Scope::Credential,
+        502..=504 => Scope::Service,
+        _ => Scope::Credential,
     }
 }
 
