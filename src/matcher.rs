@@ -110,7 +110,7 @@ impl Rules {
         let hosts = if self.look_at_hosts {
             host::readings(target.authority).ok_or(Undecided::Host)?
         } else {
-            vec![String::new()]
+            vec![host::Reading::default()]
         };
         let paths =
             if self.look_at_paths { path::readings(target.path, budget)? } else { vec![Cow::Borrowed(target.path)] };
@@ -118,8 +118,16 @@ impl Rules {
         let mut decided = None;
         for host in &hosts {
             let mut of_host = None;
+            // Where a path has several readings, the rules that fit the method and the host are picked out once.
+            let fitting: Vec<_> =
+                if paths.len() > 1 { self.fitting(target.method, host).collect() } else { Vec::new() };
             for path in &paths {
-                let found = self.first(path, target.method, host, &mut threads, budget)?;
+                let found = if paths.len() > 1 {
+                    budget.spend(fitting.len())?;
+                    first(fitting.iter().copied(), path, &mut threads, budget)?
+                } else {
+                    first(self.fitting(target.method, host), path, &mut threads, budget)?
+                };
                 if !self.are_alike(found, *of_host.get_or_insert(found)) {
                     return Err(Undecided::DifferentPaths);
                 }
@@ -132,25 +140,11 @@ impl Rules {
         Ok(decided.flatten())
     }
 
-    fn first(
-        &self,
-        path: &[u8],
-        method: &[u8],
-        host: &str,
-        threads: &mut Threads,
-        budget: &mut Budget,
-    ) -> Result<Found<'_>, Ambiguous> {
-        for (index, rule) in self.rules.iter().enumerate() {
-            let Matcher { path: condition, hosts, .. } = &rule.matcher;
-            budget.spend(1 + hosts.len())?;
-            if rule.matcher.covers_method(method)
-                && rule.matcher.covers_host(host)
-                && condition.matches(path, threads, budget)?
-            {
-                return Ok(Some((index, rule)));
-            }
-        }
-        Ok(None)
+    /// The rules that fit a method and one reading of the host. How many there are is the configuration's choice, so
+    /// that looking at each once is not counted as work of the request's path.
+    fn fitting(&self, method: &[u8], host: &host::Reading) -> impl Iterator<Item = (usize, &Rule)> {
+        let fits = move |rule: &Rule| rule.matcher.covers_method(method) && rule.matcher.covers_host(host);
+        self.rules.iter().enumerate().filter(move |(_, rule)| fits(rule))
     }
 
     /// Whether the two ask for the same.
@@ -168,6 +162,21 @@ impl Rules {
             Some((_, rule)) => (rule.public, &rule.require, rule.verification.unwrap_or(self.verification)),
         }
     }
+}
+
+/// The first of these rules whose path fits.
+fn first<'c>(
+    rules: impl Iterator<Item = (usize, &'c Rule)>,
+    path: &[u8],
+    threads: &mut Threads,
+    budget: &mut Budget,
+) -> Result<Found<'c>, Ambiguous> {
+    for (index, rule) in rules {
+        if rule.matcher.path.matches(path, threads, budget)? {
+            return Ok(Some((index, rule)));
+        }
+    }
+    Ok(None)
 }
 
 impl Deref for Rules {
@@ -209,7 +218,7 @@ impl Matcher {
         self.methods.is_empty() || self.methods.iter().any(|known| is_method(known, method))
     }
 
-    fn covers_host(&self, reading: &str) -> bool {
+    fn covers_host(&self, reading: &host::Reading) -> bool {
         self.hosts.is_empty() || self.hosts.iter().any(|known| known.matches(reading))
     }
 }

@@ -55,6 +55,11 @@ impl Subject {
             .map(|number| hash("token", number.trim_start_matches('0').as_bytes()));
         Some(Self { address, number })
     }
+
+    /// Whether both ask from the same address.
+    pub fn is_of_one_address(&self, other: &Self) -> bool {
+        self.address == other.address
+    }
 }
 
 fn hash(kind: &str, value: &[u8]) -> Hash {
@@ -97,7 +102,9 @@ impl Throttle {
     /// - `longest`: how long a question can be under way. After that, and at the latest after twice as long, it no longer
     ///   counts: its worker has died.
     pub fn new(prefix: &str, attempts: u32, window: Duration, lockout: Duration, longest: Duration) -> Self {
-        let table = |subjects: &str| Table::new(format!("{prefix}{subjects}."), ROWS);
+        // Filters whose settings differ mean different things by a record: each set of settings has its own.
+        let settings = format!("{attempts}.{}.{}", window.as_millis(), lockout.as_millis());
+        let table = |subjects: &str| Table::new(format!("{prefix}{settings}.{subjects}."), ROWS);
         let (addresses, numbers) = (table("address"), table("number"));
         Self { addresses, numbers, attempts: attempts.into(), window, lockout, longest }
     }
@@ -147,7 +154,7 @@ impl Throttle {
         if let Some(lock) = self.lock(address, now) {
             return Err(Throttled::Locked(lock));
         }
-        let under_way = address.under_way.count(now, self.longest);
+        let under_way = address.under_way.count(now);
         if let Some(lock) = by_number {
             if let Some(memory) = self.memory_of(address, now) {
                 return Err(Throttled::Locked(lock.min(memory)));
@@ -168,7 +175,7 @@ impl Throttle {
         let row = self.addresses.row(&subject.address, host);
         let ended = self.addresses.update(row, host, |row| {
             let mut record = self.take(subject.address, row, now);
-            let mut has_changed = record.under_way.end(began, now, self.longest);
+            let mut has_changed = record.under_way.end(began, now);
             has_changed |= is_failure && self.count(&mut record, now);
             if self.matters(&record, now) {
                 row.push(record);
@@ -216,7 +223,7 @@ impl Throttle {
         let excess = (row.len() + 1).saturating_sub(RECORDS_PER_ROW);
         if excess > 0 {
             row.sort_by_key(|record| {
-                let under_way = record.under_way.count(now, self.longest);
+                let under_way = record.under_way.count(now);
                 let weight = self.current_failures(record, now).saturating_add(under_way);
                 (self.lock(record, now).is_some(), weight, record.since.after(self.period(record)))
             });
@@ -243,7 +250,7 @@ impl Throttle {
 
     /// Whether a record says anything yet.
     fn matters(&self, record: &Record, now: UnixTime) -> bool {
-        self.memory_of(record, now).is_some() || record.under_way.count(now, self.longest) > 0
+        self.memory_of(record, now).is_some() || record.under_way.count(now) > 0
     }
 
     /// The failures in a window that lasts, or in a lock.

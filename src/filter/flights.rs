@@ -12,7 +12,7 @@
 //!
 //! Nobody leads: the callout is the worker's, and goes on when a client leaves.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
@@ -55,13 +55,24 @@ pub(super) struct Question {
     request: CalloutRequest,
     /// What the credential says of itself.
     pub(super) own: OwnClaims,
-    held: Held,
+    bytes: usize,
+    /// Its bytes, counted once it is put.
+    held: OnceCell<Held>,
 }
 
 impl Question {
+    /// A question about a credential.
+    pub(super) fn new(key: Digest, kind: Kind, request: CalloutRequest, own: OwnClaims) -> Rc<Self> {
+        let texts = request.path.capacity()
+            + request.authorization.as_ref().map_or(0, String::capacity)
+            + own.jti.as_ref().map_or(0, |jti| jti.len());
+        let bytes = size_of::<Self>() + size_of::<(Digest, Flight)>() + ENTRY_BYTES + texts;
+        Rc::new(Self { key, kind, request, own, bytes, held: OnceCell::new() })
+    }
+
     /// What it takes up.
     pub(super) const fn bytes(&self) -> usize {
-        self.held.bytes()
+        self.bytes
     }
 
     /// The JWT that it is about.
@@ -152,15 +163,6 @@ impl Flights {
     pub(super) fn are_empty(&self) -> bool {
         self.by_key.is_empty() && self.bytes.get() == 0
     }
-
-    /// A question about a credential.
-    pub(super) fn question(&self, key: Digest, kind: Kind, request: CalloutRequest, own: OwnClaims) -> Rc<Question> {
-        let texts = request.path.capacity()
-            + request.authorization.as_ref().map_or(0, String::capacity)
-            + own.jti.as_ref().map_or(0, |jti| jti.len());
-        let bytes = size_of::<Question>() + size_of::<(Digest, Flight)>() + ENTRY_BYTES + texts;
-        Rc::new(Question { key, kind, request, own, held: Held::new(&self.bytes, bytes) })
-    }
 }
 
 impl Finding {
@@ -239,7 +241,8 @@ impl Filter {
     }
 
     fn insert_flight(&mut self, flight: Flight) {
-        let key = flight.question.key;
+        let (key, bytes) = (flight.question.key, flight.question.bytes);
+        flight.question.held.get_or_init(|| Held::new(&self.flights.bytes, bytes));
         self.shares.ask(flight.asker.connection, flight.question.bytes());
         if flight.is_elsewhere {
             self.flights.elsewhere.push_back(key);
@@ -287,7 +290,7 @@ impl Filter {
         host: &impl Host,
     ) -> Result<(), Lack> {
         let is_full = self.flights.by_key.len() >= MAX_CALLOUTS
-            || self.flights.bytes.get() > MAX_CALLOUT_BYTES
+            || self.flights.bytes.get() + question.bytes > MAX_CALLOUT_BYTES
             || self.calls.len() >= MAX_CALLOUTS;
         if is_full {
             return Err(Lack::Room);

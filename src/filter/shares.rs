@@ -18,7 +18,7 @@ use super::{
 };
 use crate::decision::{Code, Denial};
 use crate::host::Host;
-use crate::throttle::Throttled;
+use crate::throttle::{Subject, Throttled};
 use crate::time::UnixTime;
 
 /// How many questions a connection may have under way at first.
@@ -70,7 +70,7 @@ pub(super) struct Shares {
 
 impl Shares {
     pub(super) fn tick_period(&self) -> Option<Duration> {
-        (!self.queue.is_empty()).then_some(Duration::from_millis(2))
+        (!self.queue.is_empty()).then_some(Duration::from_millis(5))
     }
 
     /// Whether another request with so many bytes may wait.
@@ -185,10 +185,6 @@ impl Held {
         all.set(all.get() + bytes);
         Self { all: Rc::clone(all), bytes }
     }
-
-    pub(super) const fn bytes(&self) -> usize {
-        self.bytes
-    }
 }
 
 impl Drop for Held {
@@ -254,11 +250,20 @@ impl Filter {
     /// Looks again at requests that wait for their share: at [`LOOKS`] of them at the most, of which [`AT_ONCE`] go on.
     pub(super) fn settle_shares(&mut self, now: UnixTime, host: &impl Host) {
         let mut settled = 0;
+        // Those whose guesses under way are as many as may be: what the first of them found holds for the others.
+        let mut busy: Vec<Subject> = Vec::new();
         for _ in 0..self.shares.queue.len().min(LOOKS) {
             let Some(stream) = self.shares.queue.front().copied() else { return };
             let Some(Waiting { mut ticket, wait: Wait::Share(wait) }) = self.take_waiting(stream) else { return };
-            let progress = self.look_at_share(stream, wait, &mut ticket, now, host);
-            settled += usize::from(!matches!(progress, Ok(Progress::Waits(Wait::Share(_)))));
+            let is_busy =
+                ticket.subject.is_some_and(|subject| busy.iter().any(|known| known.is_of_one_address(&subject)));
+            let has_share = self.shares.may_ask(ticket.connection, wait.question.bytes());
+            let progress = self.look_at_share(stream, wait, (has_share, is_busy), &mut ticket, now, host);
+            let still_waits = matches!(progress, Ok(Progress::Waits(Wait::Share(_))));
+            if still_waits && has_share && !is_busy {
+                busy.extend(ticket.subject);
+            }
+            settled += usize::from(!still_waits);
             if let Some(resolution) = self.proceed(stream, ticket, progress, now, host) {
                 self.resolve(stream, resolution);
             }
@@ -272,6 +277,7 @@ impl Filter {
         &mut self,
         stream: StreamId,
         wait: ShareWait,
+        (has_share, is_busy): (bool, bool),
         ticket: &mut Ticket,
         now: UnixTime,
         host: &impl Host,
@@ -281,17 +287,19 @@ impl Filter {
             // The clock was set back: the wait begins anew.
             since = now;
         }
-        let may_ask = self.shares.may_ask(ticket.connection, question.bytes());
         let is_late = now.has_passed(self.config.auth_service.longest_callout(), since);
-        if !may_ask && !is_late {
+        if !is_late && (!has_share || is_busy) {
             return Ok(Progress::Waits(Wait::Share(ShareWait { question, since })));
         }
         // Somebody else may have asked meanwhile.
         if let Some((_, permit)) = self.known(&question.key, question.kind, ticket, now, host)? {
             return Ok(Progress::Done(permit));
         }
-        if is_late && !may_ask {
+        if !has_share {
             return self.without_service(ticket, &question, Lack::Room, now, host);
+        }
+        if is_busy {
+            return Err(too_many_failures(Duration::from_secs(1)));
         }
         match self.ask(stream, question, ticket, now, host)? {
             Progress::Waits(Wait::Share(_)) if is_late => Err(too_many_failures(Duration::from_secs(1))),

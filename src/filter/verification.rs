@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::flights::Question;
 use super::shares::too_many_failures;
 use super::{Filter, KeyWait, Progress, StreamId, Ticket, time_code};
 use crate::cache::{Digest, Entry, Kind, Lookup};
@@ -111,7 +112,7 @@ impl Filter {
         if let Some((entry, permit)) = self.known(&key, kind, ticket, now, host)? {
             if self.cache.wants_refresh(&key, &entry, now, host) {
                 let request = introspection::question(credential, &self.config);
-                self.refresh(self.flights.question(key, kind, request, own_claims(credential)), now, host);
+                self.refresh(Question::new(key, kind, request, own_claims(credential)), now, host);
             }
             return Ok(Progress::Done(permit));
         }
@@ -134,7 +135,7 @@ impl Filter {
         let request = introspection::question(credential, &self.config);
         ticket.source = Source::Callout;
         ticket.connection = host.connection();
-        self.ask(stream, self.flights.question(key, kind, request, own_claims(credential)), ticket, now, host)
+        self.ask(stream, Question::new(key, kind, request, own_claims(credential)), ticket, now, host)
     }
 
     /// The service's verdict on a credential, as far as it is known and still stands.

@@ -1,6 +1,6 @@
 //! The host that a request names, and the `hosts` of a rule (contract section 2).
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The longest authority that is read: a name of DNS with its final dot, a colon and a port.
 const MAX_BYTES: usize = 261;
@@ -8,7 +8,7 @@ const MAX_BYTES: usize = 261;
 /// Every way in which Envoy or a server behind it might read `:authority`, in lower case: as sent, without its port,
 /// without a final dot, without both, and an IPv6 address in its usual form. `None` if it is neither `name[:digits]`
 /// nor an IP literal.
-pub(super) fn readings(authority: &[u8]) -> Option<Vec<String>> {
+pub(super) fn readings(authority: &[u8]) -> Option<Vec<Reading>> {
     let text = str::from_utf8(authority).ok().filter(|text| text.len() <= MAX_BYTES)?.to_ascii_lowercase();
     let (host, port) = split(&text)?;
     let other = match host.strip_prefix('[') {
@@ -18,11 +18,24 @@ pub(super) fn readings(authority: &[u8]) -> Option<Vec<String>> {
     let mut readings = Vec::new();
     for host in [Some(host.to_owned()), other].into_iter().flatten() {
         if !port.is_empty() {
-            readings.push(format!("{host}{port}"));
+            readings.push(Reading { text: format!("{host}{port}"), host_bytes: host.len() });
         }
-        readings.push(host);
+        readings.push(Reading { host_bytes: host.len(), text: host });
     }
     Some(readings)
+}
+
+/// A host in lower case, perhaps with a port.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Reading {
+    text: String,
+    host_bytes: usize,
+}
+
+impl Reading {
+    fn without_port(&self) -> &str {
+        self.text.get(..self.host_bytes).unwrap_or_default()
+    }
 }
 
 /// Host and port; the port with its colon, or empty.
@@ -45,20 +58,19 @@ fn address(literal: &str) -> Option<Ipv6Addr> {
     literal.strip_suffix(']')?.parse().ok()
 }
 
-/// Labels of letters, digits, `-` and `_`, perhaps with a final dot.
+/// Labels of letters, digits, `-` and `_`, perhaps with a final dot. Where the last of them is a number, it is an IPv4
+/// address in its usual form: many clients and servers read `127.1` and `0x7f000001` as `127.0.0.1`.
 fn is_name(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
     let is_label = |label: &str| {
         !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
-    host.strip_suffix('.').unwrap_or(host).split('.').all(is_label)
-}
-
-fn without_port(reading: &str) -> &str {
-    match reading.rsplit_once(':') {
-        // In `[::1]` the last colon belongs to the address.
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        _ => reading,
-    }
+    let is_number = |label: &str| {
+        let is_hex = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        label.bytes().all(|byte| byte.is_ascii_digit()) || label.strip_prefix("0x").is_some_and(is_hex)
+    };
+    host.split('.').all(is_label)
+        && (!host.rsplit('.').next().is_some_and(is_number) || host.parse::<Ipv4Addr>().is_ok())
 }
 
 /// One entry of `hosts`: a name, or `*.` and a name for everything below it; with `:*` also where a port is named.
@@ -82,16 +94,16 @@ impl HostMatch {
         let bare = if is_wildcard { name.strip_prefix('.').unwrap_or_default() } else { &name };
         match readings(bare.as_bytes()).as_deref() {
             Some([_]) if !(is_wildcard && bare.starts_with('[')) => Ok(Self { name, is_wildcard, has_any_port }),
-            Some([_, without_port]) if without_port == self::without_port(bare) => {
-                Err(format!("{entry:?} names a port; \"{without_port}:*\" covers any port and none"))
+            Some([named, bare]) if named.without_port() == bare.text => {
+                Err(format!("{entry:?} names a port; \"{}:*\" covers any port and none", bare.text))
             }
-            Some([_, usual]) => Err(format!("{entry:?} has several spellings; write \"{usual}\"")),
+            Some([_, usual]) => Err(format!("{entry:?} has several spellings; write \"{}\"", usual.text)),
             _ => Err(format!("{entry:?} is no host name; write it without scheme, port and final dot")),
         }
     }
 
-    pub(super) fn matches(&self, reading: &str) -> bool {
-        let host = if self.has_any_port { without_port(reading) } else { reading };
+    pub(super) fn matches(&self, reading: &Reading) -> bool {
+        let host = if self.has_any_port { reading.without_port() } else { &reading.text };
         if self.is_wildcard {
             host.strip_suffix(self.name.as_str()).is_some_and(|label| !label.is_empty())
         } else {

@@ -39,6 +39,10 @@ impl Regex {
     pub(super) fn new(regex: &str) -> Result<Self, String> {
         let syntax = syntax::Config::new().unicode(false).utf8(false);
         let parsed = syntax::parse_with(regex, &syntax).map_err(|error| error.to_string())?;
+        if parsed.properties().look_set().contains_word_unicode() {
+            // The tables that it takes aren't in the module, and without them it would panic.
+            return Err(r"a word boundary of Unicode is not supported: write (?-u:\b) in place of (?u:\b)".to_owned());
+        }
         let config = NFA::config().utf8(false).which_captures(WhichCaptures::None).nfa_size_limit(Some(MAX_BYTES));
         let nfa = NFA::compiler().configure(config).build_from_hir(&parsed).map_err(|error| error.to_string())?;
         Ok(Dfa::new(&nfa).map_or(Self::Automaton(nfa), |table| Self::Table(Box::new(table))))
@@ -131,6 +135,18 @@ impl Threads {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_boundary_of_unicode_is_refused() {
+        let refused = [r"(?u)/a\b.*", r"(?u:/a\B).*", r"/a(?u:\b{start}).*", r"(?u)/a\b{end-half}.*", r"/(?u)\b{end}"];
+        for regex in refused {
+            let error = Regex::new(regex).expect_err(regex);
+            assert!(error.contains("word boundary"), "{regex}: {error}");
+        }
+        for regex in [r"/a\b.*", r"(?u)(?-u:/a\b).*", "(?u)/é.*"] {
+            assert!(Regex::new(regex).is_ok(), "{regex}");
+        }
+    }
 
     /// Each byte of a path out of a small alphabet, so that every path of up to four bytes is tried.
     fn paths() -> Vec<Vec<u8>> {

@@ -18,12 +18,13 @@ pub(super) struct Record {
 }
 
 impl table::Record for Record {
-    const BYTES: usize = 16 + 8 + 8 + 8 + 4 + 4;
+    const BYTES: usize = 16 + 8 + 8 + 8 + 8 + 4 + 4;
 
     fn encode(&self, to: &mut Vec<u8>) {
         to.extend_from_slice(&self.subject);
         write_u64(to, self.failures);
         write_time(to, self.since);
+        write_u64(to, self.under_way.length);
         write_u64(to, self.under_way.span);
         to.extend_from_slice(&self.under_way.begun.to_le_bytes());
         to.extend_from_slice(&self.under_way.before.to_le_bytes());
@@ -32,16 +33,19 @@ impl table::Record for Record {
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
         let (subject, failures, since) = (reader.bytes()?, reader.u64()?, reader.time()?);
-        let span = reader.u64()?;
+        let (length, span) = (reader.u64()?, reader.u64()?);
         let mut count = || reader.bytes().map(u32::from_le_bytes);
-        Some(Self { subject, failures, since, under_way: UnderWay { span, begun: count()?, before: count()? } })
+        Some(Self { subject, failures, since, under_way: UnderWay { length, span, begun: count()?, before: count()? } })
     }
 }
 
 /// How many questions are under way, by the span of time in which they began: so those whose worker has died run out,
-/// however many others begin. A span is as long as a question can be under way.
+/// however many others begin. A span is as long as a question can be under way, by the settings of the filter that began
+/// the first of them: filters that differ in these may share the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct UnderWay {
+    /// How long a span is, in nanoseconds; 0: no question has begun yet.
+    length: u64,
     /// The latest span, by its number since the epoch.
     span: u64,
     /// How many began in it.
@@ -52,27 +56,29 @@ pub(super) struct UnderWay {
 
 impl UnderWay {
     /// How many are.
-    pub(super) fn count(&self, now: UnixTime, longest: Duration) -> u64 {
-        let current = self.at(span(now, longest));
+    pub(super) fn count(&self, now: UnixTime) -> u64 {
+        let current = self.at(now);
         u64::from(current.begun) + u64::from(current.before)
     }
 
     /// One more.
     pub(super) fn begin(&mut self, now: UnixTime, longest: Duration) {
-        *self = self.at(span(now, longest));
+        if self.count(now) == 0 {
+            self.length = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX).max(1);
+            self.span = self.span_of(now);
+        }
+        *self = self.at(now);
         self.begun = self.begun.saturating_add(1);
     }
 
     /// One less, which began at `began`. False: it had run out.
-    pub(super) fn end(&mut self, began: UnixTime, now: UnixTime, longest: Duration) -> bool {
-        *self = self.at(span(now, longest));
-        let has_begun_lately = span(began, longest).abs_diff(self.span) <= 1;
+    pub(super) fn end(&mut self, began: UnixTime, now: UnixTime) -> bool {
+        *self = self.at(now);
+        let span = self.span_of(began);
+        let has_begun_lately = span.abs_diff(self.span) <= 1;
         // That of a worker whose clock was a moment behind was counted in the span after its own.
-        let counts = if span(began, longest) == self.span {
-            [&mut self.begun, &mut self.before]
-        } else {
-            [&mut self.before, &mut self.begun]
-        };
+        let counts =
+            if span == self.span { [&mut self.begun, &mut self.before] } else { [&mut self.before, &mut self.begun] };
         match counts.into_iter().find(|count| **count > 0) {
             Some(count) if has_begun_lately => {
                 *count -= 1;
@@ -82,20 +88,20 @@ impl UnderWay {
         }
     }
 
-    /// The counts as they are in a span. One that is behind by one is that of a worker that read its clock a moment
+    /// The counts as they are at a time. One that is in the span before is that of a worker that read its clock a moment
     /// earlier; of a clock that was set back further nothing counts any more.
-    fn at(self, span: u64) -> Self {
+    fn at(self, now: UnixTime) -> Self {
+        let span = self.span_of(now);
         match span.checked_sub(self.span) {
             Some(0) => self,
-            Some(1) => Self { span, begun: 0, before: self.begun },
+            Some(1) => Self { span, begun: 0, before: self.begun, ..self },
             None if span.checked_add(1) == Some(self.span) => self,
-            _ => Self { span, begun: 0, before: 0 },
+            _ => Self { span, begun: 0, before: 0, ..self },
         }
     }
-}
 
-/// The number of the span that a time lies in.
-fn span(time: UnixTime, longest: Duration) -> u64 {
-    let nanos = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX).max(1);
-    time.as_nanos() / nanos
+    /// The number of the span that a time lies in.
+    fn span_of(self, time: UnixTime) -> u64 {
+        time.as_nanos().checked_div(self.length).unwrap_or_default()
+    }
 }

@@ -290,7 +290,7 @@ fn no_address_and_no_id_stand_in_the_records() {
     let subject = of("192.0.2.1:1", "1234567");
     throttle.fail(&subject, start(), &host);
     for (name, stored) in host.stored("f.") {
-        assert_eq!(stored.len(), 48, "{name}");
+        assert_eq!(stored.len(), 56, "{name}");
         assert!(!stored.windows(4).any(|bytes| bytes == [192, 0, 2, 1]));
         assert!(!stored.windows(7).any(|bytes| bytes == b"1234567"));
     }
@@ -450,7 +450,7 @@ fn neighbours_that_two_workers_write_at_once_are_both_counted() {
 #[test]
 fn a_row_that_is_always_being_written_costs_a_failure_and_no_more() {
     let (throttle, host) = (throttle(), Process::default());
-    let key = format!("f.address.{:x}", throttle.addresses.row(&a().address, &host));
+    let key = format!("f.3.60000.300000.address.{:x}", throttle.addresses.row(&a().address, &host));
     let touch = || host.set_shared_data(&key, &[], Write::Always).unwrap();
     throttle.fail(&a(), start(), &overtaking(&host, [touch; 16]));
     fail(&throttle, 2, a(), start(), &host);
@@ -462,8 +462,8 @@ fn a_row_that_is_always_being_written_costs_a_failure_and_no_more() {
 #[test]
 fn an_unreadable_row_locks_nobody_and_is_written_over() {
     let (throttle, host) = (throttle(), Process::default());
-    let key = format!("f.address.{:x}", throttle.addresses.row(&a().address, &host));
-    for bytes in [&b"x"[..], &[0xff; 48 * 20 + 7], &[0; 48 * 20]] {
+    let key = format!("f.3.60000.300000.address.{:x}", throttle.addresses.row(&a().address, &host));
+    for bytes in [&b"x"[..], &[0xff; 56 * 20 + 7], &[0; 56 * 20]] {
         host.set_shared_data(&key, bytes, Write::Always).unwrap();
         assert_eq!(throttle.check(&a(), start(), &host), None);
         fail(&throttle, 3, a(), start(), &host);
@@ -582,4 +582,22 @@ fn a_question_under_way_is_displaced_after_what_weighs_less() {
     }
     throttle.fail(&subjects[0], start(), &host);
     assert_eq!(throttle.begin(&subjects[0], start(), &host), Err(Throttled::Busy));
+}
+
+#[test]
+fn filters_with_other_settings_neither_end_locks_nor_forget_guesses() {
+    let host = Process::default();
+    let (strict, lax) = (throttle(), throttle_of(100, Duration::from_secs(1), Duration::from_secs(1)));
+    fail(&strict, 3, a(), start(), &host);
+    let later = start().after(Duration::from_secs(70));
+    fail(&lax, 1, a(), later, &host);
+    assert_eq!(strict.check(&a(), later, &host), Some(Duration::from_secs(230)));
+
+    let patient = Throttle::new("f.", 3, WINDOW, LOCKOUT, LONGEST * 7);
+    begin(&strict, 2, &b(), start(), &host);
+    begin(&patient, 1, &b(), start(), &host);
+    for throttle in [&strict, &patient] {
+        assert_eq!(throttle.begin(&b(), start().after(TICK), &host), Err(Throttled::Busy));
+    }
+    assert!(strict.begin(&b(), start().after(LONGEST * 2), &host).is_ok(), "they run out by the settings of the first");
 }

@@ -1,6 +1,6 @@
 //! What `:authority` may mean, and what an entry of `hosts` covers.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -19,7 +19,14 @@ pub fn readings(authority: &[u8]) -> Option<Vec<String>> {
     let port = parts.get(4).map_or("", |port| port.as_str());
     let mut hosts = vec![sent[..sent.len() - port.len()].to_owned()];
     match (parts.get(1), parts.get(3)) {
-        (Some(name), _) => hosts.push(name.as_str().to_owned()),
+        (Some(name), _) => {
+            let last = name.as_str().rsplit('.').next()?;
+            let is_number = Regex::new(r"\A(?:[0-9]*|0x[0-9a-f]*)\z").expect("a regex").is_match(last);
+            if is_number && name.as_str().parse::<Ipv4Addr>().is_err() {
+                return None;
+            }
+            hosts.push(name.as_str().to_owned());
+        }
         (None, address) => match address?.as_str().parse() {
             Ok(IpAddr::V6(address)) => hosts.push(format!("[{address}]")),
             _ => return None,
