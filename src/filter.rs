@@ -236,7 +236,7 @@ impl Filter {
             ),
             feed: config.revocation.as_ref().map(|settings| Feed::new(settings, &config, &prefix)),
             throttle: config.failed_auth_throttle.map(|throttle| {
-                let longest = service.longest_callout() * 2;
+                let longest = service.longest_callout();
                 Throttle::new(&format!("{prefix}t."), throttle.attempts, throttle.window, throttle.lockout, longest)
             }),
             waiting: BTreeMap::new(),

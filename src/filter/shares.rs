@@ -16,6 +16,7 @@ use super::outage::Lack;
 use super::{
     AT_ONCE, Filter, MAX_CALLOUT_BYTES, MAX_WAITING, MAX_WAITING_BYTES, Progress, StreamId, Ticket, Wait, Waiting,
 };
+use crate::cache::leases::Asked;
 use crate::decision::{Code, Denial};
 use crate::host::Host;
 use crate::throttle::{Subject, Throttled};
@@ -222,6 +223,10 @@ impl Filter {
             return self.wait_for_share(question, ticket, now, host).map(Some);
         }
         let (Some(throttle), Some(subject)) = (&self.throttle, &ticket.subject) else { return Ok(None) };
+        // Where another worker asks already, its question counts.
+        if !self.cache.is_off() && matches!(self.cache.leases.asked(&question.key, now, host), Asked::Somebody { .. }) {
+            return Ok(None);
+        }
         match throttle.begin(subject, now, host) {
             Ok(guess) => {
                 ticket.guess = guess;

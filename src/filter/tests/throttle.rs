@@ -337,6 +337,18 @@ fn one_token_at_once_is_one_question_and_one_failure() {
 }
 
 #[test]
+fn one_token_at_all_workers_is_one_question_and_keeps_nobody_waiting() {
+    let mut world = world_with(5, json!({"failed_auth_throttle": {"attempts": 1}}));
+    let first = world.send_to(0, &api_token_of(1));
+    world.restart(0);
+    let streams: Vec<_> = (0..5).map(|worker| world.send_to(worker, &api_token_of(1))).collect();
+    world.live(Duration::from_secs(4));
+    assert_eq!(world.outcome(first), None, "its worker died");
+    assert!(streams.iter().all(|stream| world.outcome(*stream).unwrap().code().is_empty()));
+    assert_eq!(world.verifications, 2);
+}
+
+#[test]
 fn questions_of_a_worker_that_died_keep_nobody_waiting_for_long() {
     let mut world = world_with(2, json!({}));
     for number in 0..3 {
