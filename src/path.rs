@@ -63,11 +63,11 @@ impl Default for Budget {
 pub fn readings<'p>(path: &'p [u8], budget: &mut Budget) -> Result<Vec<Cow<'p, [u8]>>, Ambiguous> {
     let path = without_query(path);
     budget.spend(path.len() / 8)?;
-    if path.iter().any(u8::is_ascii_control) {
-        return Err(Ambiguous::Control);
-    }
     if is_plain(path) {
         return Ok(vec![Cow::Borrowed(path)]);
+    }
+    if path.iter().any(u8::is_ascii_control) {
+        return Err(Ambiguous::Control);
     }
     if has_broken_escape(path) {
         return Err(Ambiguous::BrokenEscape);
@@ -144,21 +144,24 @@ impl Found<'_, '_> {
 
 /// Whether a path has exactly one reading: itself.
 pub fn is_plain(path: &[u8]) -> bool {
-    if path.iter().any(|byte| matches!(byte, b'%' | b'\\' | b';' | b'?' | b'#') || byte.is_ascii_control()) {
-        return false;
-    }
     // A path without a slash at its beginning may be a whole URL.
     if !path.starts_with(b"/") && path.contains(&b':') {
         return false;
     }
-    // What stands before the first slash and after the last one may be empty; no other segment may.
-    let mut segments = path.split(|byte| *byte == b'/').skip(1).peekable();
-    while let Some(segment) = segments.next() {
-        if matches!(segment, b"." | b"..") || segment.is_empty() && segments.peek().is_some() {
-            return false;
+    // Of the segment so far; what stands before the first slash is none. One pass, since every request makes it.
+    let (mut length, mut dots, mut is_segment) = (0_usize, 0, false);
+    for byte in path {
+        match byte {
+            b'%' | b'\\' | b';' | b'?' | b'#' => return false,
+            b'/' if is_segment && length == dots && length <= 2 => return false,
+            b'/' => (length, dots, is_segment) = (0, 0, true),
+            b'.' => (length, dots) = (length + 1, dots + 1),
+            byte if byte.is_ascii_control() => return false,
+            _ => length += 1,
         }
     }
-    true
+    // What stands after the last slash may be empty.
+    !(is_segment && length == dots && matches!(length, 1 | 2))
 }
 
 /// `:path` up to its query or fragment.
