@@ -9,14 +9,15 @@
 //! service is down. A clock that is set back ends entries that seem to come from the future. Credentials are kept as
 //! their SHA-256 alone.
 
+mod key;
 pub mod leases;
+pub mod lives;
 pub mod local;
 pub mod refusals;
 mod shared;
 mod unanswered;
 
 use std::cell::Cell;
-use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -28,9 +29,10 @@ use crate::decision::Code;
 use crate::host::Host;
 use crate::metrics::{CacheEvent, Counter, Gauge};
 use crate::policy::Identity;
-use crate::public_key::short_digest;
 use crate::time::UnixTime;
+pub use key::{Digest, Kind, prefix};
 use leases::Leases;
+use lives::Lives;
 use local::{LocalCache, Policy};
 use refusals::{Refusal, Refusals};
 use shared::Slots;
@@ -51,49 +53,6 @@ const LEAST_UNANSWERED: Duration = Duration::from_secs(1);
 
 /// At least this long before its end, in case of a short `ttl`, and after a refresh that failed.
 const LEAST_AHEAD: Duration = Duration::from_secs(1);
-
-/// The SHA-256 of a credential, of how it is verified, and of the configuration that its identity depends on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Digest(pub [u8; 32]);
-
-impl Hash for Digest {
-    /// Eight bytes of a SHA-256 spread as well as all of them. Two credentials that share them cost 2^32 hashes, many
-    /// that do are out of reach. The hasher must be seeded all the same: it takes but 2^14 hashes to find a credential
-    /// for a given bucket of a table of 10,000, so clients could fill one.
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        state.write_u64(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
-    }
-}
-
-/// How a credential is verified: what one way has found says nothing about another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A JWT, by its signature.
-    LocalJwt,
-    /// A JWT, by the service.
-    RemoteJwt,
-    /// An API token, by the service.
-    ApiToken,
-    /// Anything else, by the service.
-    Other,
-}
-
-impl Kind {
-    /// Whether the credential is a JWT of the client's.
-    pub const fn is_jwt(self) -> bool {
-        matches!(self, Self::LocalJwt | Self::RemoteJwt)
-    }
-
-    const fn tag(self) -> u8 {
-        match self {
-            Self::LocalJwt => 1,
-            Self::RemoteJwt => 2,
-            Self::ApiToken => 3,
-            Self::Other => 4,
-        }
-    }
-}
 
 /// A verdict that let a credential in.
 #[derive(Debug, Clone)]
@@ -142,6 +101,8 @@ pub struct VerificationCache {
     scope: Sha256,
     local: LocalCache<Rc<Entry>>,
     slots: Slots,
+    /// Of this filter's verdicts and its neighbours'.
+    pub lives: Lives,
     refusals: Refusals,
     unanswered: UnansweredKeys,
     /// Which credentials some worker of the process is asking about.
@@ -159,19 +120,21 @@ impl VerificationCache {
             Eviction::Lfu => Policy::Lfu,
         };
         let lease = config.auth_service.longest_callout();
+        let negative_ttl = if settings.is_off() { Duration::ZERO } else { settings.negative_ttl };
         Self {
             settings,
             clock_skew: config.jwt.clock_skew,
             keeps_text: config.forward_credential == ForwardCredential::VerifiedJwt,
             header_bytes: header_bytes(config),
-            scope: scope(config),
+            scope: key::scope(config),
             local: LocalCache::new(
                 policy,
                 settings.max_entries,
                 settings.max_entries.saturating_mul(BYTES_PER_ENTRY).max(LEAST_BYTES),
             ),
             slots: Slots::new(format!("{prefix}v.")),
-            refusals: Refusals::new(format!("{prefix}n.")),
+            lives: Lives::new(format!("{prefix}life."), settings.longest_life().max(negative_ttl)),
+            refusals: Refusals::new(format!("{prefix}n."), negative_ttl),
             unanswered: UnansweredKeys::new(format!("{prefix}u."), settings.negative_ttl.max(LEAST_UNANSWERED)),
             leases: Leases::new(format!("{prefix}l."), lease),
             reported: (0, 0),
@@ -181,11 +144,6 @@ impl VerificationCache {
     /// Whether nothing is kept: `cache.ttl` is 0.
     pub const fn is_off(&self) -> bool {
         self.settings.is_off()
-    }
-
-    /// How long an entry can be of use at most.
-    pub fn longest_life(settings: &config::Cache) -> Duration {
-        settings.ttl + settings.stale_ttl
     }
 
     /// The key of a credential.
@@ -199,7 +157,7 @@ impl VerificationCache {
         if self.is_off() {
             return Lookup::Miss;
         }
-        let refusal = self.refusal(key, kind, now, host);
+        let refusal = self.refusal(key, kind, host);
         // Where this worker's entry was refused in the meantime, another worker may have brought a newer one.
         for _ in 0..2 {
             match self.newest(key, self.settings.ttl, now, host) {
@@ -213,7 +171,7 @@ impl VerificationCache {
                 None => break,
             }
         }
-        if let Some(refusal) = refusal.filter(|refusal| refusal.is_answer(now)) {
+        if let Some(refusal) = refusal.filter(|refusal| self.refusals.answers(refusal, now)) {
             host.count(Counter::Cache(CacheEvent::Negative));
             return Lookup::Refused(refusal.code());
         }
@@ -236,19 +194,19 @@ impl VerificationCache {
         if self.is_off() {
             return None;
         }
-        let refusal = self.refusal(key, kind, now, host);
-        let entry = self.newest(key, Self::longest_life(&self.settings), now, host)?;
+        let refusal = self.refusal(key, kind, host);
+        let entry = self.newest(key, self.settings.longest_life(), now, host)?;
         refusal.is_none_or(|refusal| refusal.at < entry.verified).then_some(entry)
     }
 
     /// Whether the service's last word on the credential, as far as it is known, was no.
-    pub fn is_refused(&self, key: &Digest, kind: Kind, now: UnixTime, host: &impl Host) -> bool {
-        self.refusal(key, kind, now, host).is_some()
+    pub fn is_refused(&self, key: &Digest, kind: Kind, host: &impl Host) -> bool {
+        self.refusal(key, kind, host).is_some()
     }
 
     /// Whether the service said no in a verification that began at `began` or later.
     pub fn is_refused_since(&self, key: &Digest, kind: Kind, began: UnixTime, now: UnixTime, host: &impl Host) -> bool {
-        self.refusal(key, kind, now, host).is_some_and(|refusal| refusal.at >= began && !refusal.at.is_to_come(now))
+        self.refusal(key, kind, host).is_some_and(|refusal| refusal.at >= began && !refusal.at.is_to_come(now))
     }
 
     /// Whether the entry ends soon, and it is time to verify it again in the background: another worker hasn't. True
@@ -300,6 +258,8 @@ impl VerificationCache {
             return Ok(identity);
         }
         let entry = Rc::new(Entry::new(Rc::clone(&identity), verified));
+        // What ends it has to be remembered for as long as it lives here.
+        self.lives.horizon(now, host);
         let record = shared::encode(key, &entry);
         self.slots.write(key, &record, host);
         self.keep(key, entry, host);
@@ -310,7 +270,7 @@ impl VerificationCache {
     /// verdict at once, in every worker, and is the answer for `negative_ttl`.
     pub fn refuse(
         &mut self,
-        (key, kind): (&Digest, Kind),
+        key: &Digest,
         code: Code,
         expires: Option<UnixTime>,
         (began, now): (UnixTime, UnixTime),
@@ -322,19 +282,12 @@ impl VerificationCache {
             self.local.remove(key);
             self.report(host);
         }
-        if self.is_off() && kind != Kind::RemoteJwt {
-            return;
-        }
         let ends_verdict = is_local || self.slots.knows(key, host);
         self.slots.clear_if(key, |verified| verified <= began || verified.is_to_come(now), host);
-        let negative = if self.is_off() { Duration::ZERO } else { self.settings.negative_ttl };
-        let outlives = now.after(Self::longest_life(&self.settings).max(negative));
-        let until = expires.map_or(outlives, |expires| expires.after(config::MAX_CLOCK_SKEW).max(outlives));
-        // For none of its length there is no moment, not even by the clock of a worker that read it a little earlier.
-        let negative_until = if negative.is_zero() { UnixTime::default() } else { now.after(negative) };
+        let expires = expires.map_or(now, |expires| expires.after(config::MAX_CLOCK_SKEW));
         let is_forbidden = code == Code::ForbiddenByService;
-        let refusal = Refusal { key: *key, at: began, negative_until, until, ends_verdict, is_forbidden };
-        self.refusals.add(refusal, now, host);
+        let refusal = Refusal { key: *key, at: began, answered: now, expires, ends_verdict, is_forbidden };
+        self.refusals.add(refusal, self.lives.longest(now, host), now, host);
     }
 
     /// Drops the entry of this worker and that of the slots, unless that is newer than `verified`: it was purged, or its
@@ -347,7 +300,7 @@ impl VerificationCache {
 
     /// Drops from the local store what can't be of use any more.
     pub fn sweep_local(&mut self, now: UnixTime, host: &impl Host) {
-        let life = Self::longest_life(&self.settings);
+        let life = self.settings.longest_life();
         self.local.retain(|_, entry| is_of_use(Some(entry.claims()), entry.verified, life, now));
         self.report(host);
     }
@@ -363,18 +316,17 @@ impl VerificationCache {
         shared::SLOTS + refusals::ROWS
     }
 
-    /// Drops from one row of the shared data what can't be of use any more.
-    pub fn sweep_row(&self, row: u32, now: UnixTime, host: &impl Host) {
-        let life = Self::longest_life(&self.settings);
+    /// Drops from one row of the shared data what can't be of use any more, where that is [`Lives::longest`].
+    pub fn sweep_row(&self, row: u32, life: Duration, now: UnixTime, host: &impl Host) {
         match row.checked_sub(shared::SLOTS) {
             None => self.slots.sweep(row, |claims, verified| is_of_use(claims, verified, life, now), host),
-            Some(row) => self.refusals.sweep(row, now, host),
+            Some(row) => self.refusals.sweep(row, life, now, host),
         }
     }
 
-    fn refusal(&self, key: &Digest, kind: Kind, now: UnixTime, host: &impl Host) -> Option<Refusal> {
+    fn refusal(&self, key: &Digest, kind: Kind, host: &impl Host) -> Option<Refusal> {
         // Only the service refuses.
-        if kind == Kind::LocalJwt { None } else { self.refusals.find(key, now, host) }
+        if kind == Kind::LocalJwt { None } else { self.refusals.find(key, host) }
     }
 
     /// The entry that was verified last, if that was within `life`, from whichever level.
@@ -387,7 +339,8 @@ impl VerificationCache {
         if let Some(entry) = local.as_ref().filter(|entry| is_good(entry, self.settings.ttl)) {
             return Some(Rc::clone(entry));
         }
-        let shared = self.slots.read(key, host).filter(|entry| is_good(entry, life));
+        let horizon = self.lives.horizon(now, host);
+        let shared = self.slots.read(key, host).filter(|entry| is_good(entry, life) && entry.verified >= horizon);
         match (local.filter(|entry| is_good(entry, life)), shared) {
             (Some(local), Some(shared)) if shared.verified <= local.verified => Some(local),
             (_, Some(shared)) => {
@@ -444,39 +397,6 @@ fn weight(entry: &Entry) -> usize {
 fn header_bytes(config: &Config) -> usize {
     const ALLOCATION: usize = 3 * 8;
     config.identity_headers.iter().map(|header| header.name.len() + 8).sum::<usize>() + 32 + ALLOCATION
-}
-
-/// What an identity depends on beside the credential: filters that differ in it, and may share a `vm_id`, must not
-/// know each other's verdicts.
-fn scope(config: &Config) -> Sha256 {
-    let service = &config.auth_service;
-    let mut scope = Sha256::new();
-    let mut add = |field: &[u8]| {
-        scope.update(u64::try_from(field.len()).unwrap_or(u64::MAX).to_le_bytes());
-        scope.update(field);
-    };
-    for field in [&service.cluster, &service.authority, &service.verify_path, &service.public_key_path] {
-        add(field.as_bytes());
-    }
-    add(config.api_token.response_format.name().as_bytes());
-    for kind in &config.api_token.header_types {
-        add(kind.name().as_bytes());
-    }
-    add(if config.forward_credential == ForwardCredential::VerifiedJwt { b"text" } else { b"" });
-    for (name, list) in [("iss", &config.jwt.issuers), ("aud", &config.jwt.audiences)] {
-        add(name.as_bytes());
-        list.iter().for_each(|entry| add(entry.as_bytes()));
-    }
-    scope
-}
-
-/// Begins the names of all shared data of filters that ask the same service, and keep its verdicts as long: what one
-/// has done with, refusals and purges, another might need yet.
-pub fn prefix(config: &Config) -> String {
-    let service = &config.auth_service;
-    let life = VerificationCache::longest_life(&config.cache).as_millis();
-    let origin = format!("{}\0{}\0{}\0{life}", service.cluster, service.authority, service.verify_path);
-    format!("authgate.{}.", short_digest(origin.as_bytes()))
 }
 
 #[cfg(test)]

@@ -141,6 +141,8 @@ pub struct Claims {
 pub struct OwnClaims {
     /// The `exp` of a JWT, in seconds since the epoch.
     pub exp: Option<u64>,
+    /// The `nbf` of a JWT, in seconds since the epoch.
+    pub nbf: Option<u64>,
     /// The `jti` of a JWT.
     pub jti: Option<Box<str>>,
     /// The number before the `$` of an API token.
@@ -220,9 +222,10 @@ impl Claims {
             + integers(role.and_then(|role| role.resellers_bl.as_deref()))
     }
 
-    /// Adds what the credential says of itself. The earlier expiry counts.
+    /// Adds what the credential says of itself. The earlier expiry counts, and the later start.
     pub(crate) fn narrow(&mut self, own: &OwnClaims) {
         self.exp = self.exp.into_iter().chain(own.exp).min();
+        self.nbf = self.nbf.max(own.nbf);
         self.jti = own.jti.clone().or_else(|| self.jti.take());
         self.token_id = self.token_id.or(own.token_id);
     }

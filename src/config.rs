@@ -245,6 +245,11 @@ impl Cache {
     pub const fn is_off(&self) -> bool {
         self.ttl.is_zero()
     }
+
+    /// How long a verdict can be of use at most.
+    pub fn longest_life(&self) -> Duration {
+        if self.is_off() { Duration::ZERO } else { self.ttl + self.stale_ttl }
+    }
 }
 
 /// Which verdict goes when the cache is full.

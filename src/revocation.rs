@@ -142,7 +142,7 @@ trait Entry: Record + Copy + PartialEq {
     fn merge(self, other: Self) -> Self;
 
     /// From when on nobody needs it.
-    fn end(&self, max_entry_life: Duration) -> UnixTime;
+    fn end(&self, life: Duration) -> UnixTime;
 }
 
 impl Entry for RevokedToken {
@@ -176,12 +176,12 @@ impl Entry for Mark {
         }
     }
 
-    fn end(&self, max_entry_life: Duration) -> UnixTime {
+    fn end(&self, life: Duration) -> UnixTime {
         let signed_out = match self.exp_before {
             0 => UnixTime::default(),
             exp_before => UnixTime::from_secs(exp_before).after(LEEWAY),
         };
-        signed_out.max(self.purged_at.after(max_entry_life))
+        signed_out.max(self.purged_at.after(life))
     }
 }
 
@@ -205,27 +205,25 @@ pub struct Revocations {
     marks: Table<Mark>,
     /// The one row of [`Subject::All`], which nothing can displace.
     all: Table<Mark>,
-    max_entry_life: Duration,
 }
 
 impl Revocations {
-    /// The list under keys that begin with `prefix`. `max_entry_life` is how long a cached verdict can live at the
-    /// most, its time as a stale one included; filters that share a prefix have to agree on it.
-    pub fn new(prefix: String, max_entry_life: Duration) -> Self {
+    /// The list under keys that begin with `prefix`.
+    pub fn new(prefix: &str) -> Self {
         Self {
             tokens: Table::new(format!("{prefix}revoked."), TOKEN_ROWS),
             marks: Table::new(format!("{prefix}mark."), MARK_ROWS),
             all: Table::new(format!("{prefix}mark.all."), 1),
-            max_entry_life,
         }
     }
 
-    /// Adds what the feed said, for all workers. Each row is written once, and only if it changes.
+    /// Adds what the feed said, for all workers. Each row is written once, and only if it changes. `life` is how long a
+    /// cached verdict can be of use at most, to whichever filter.
     ///
     /// # Errors
     /// [`Busy`] if some row couldn't be written; the others were. The poll has failed then, so that the next one brings
     /// the changes again.
-    pub fn apply(&self, changes: &Changes, now: UnixTime, host: &impl Host) -> Result<Applied, Busy> {
+    pub fn apply(&self, changes: &Changes, life: Duration, now: UnixTime, host: &impl Host) -> Result<Applied, Busy> {
         let tokens = changes.revoked.iter().map(|token| (self.tokens.row(&token.token, host), *token)).collect();
         let purge = |subject| Mark { subject, exp_before: 0, purged_at: now };
         let users = changes.users.iter().map(|&(id, exp_before)| Mark { exp_before, ..purge(Subject::User(id)) });
@@ -234,20 +232,20 @@ impl Revocations {
         let marks = marks.into_iter().map(|mark| (self.marks.row(&mark.subject.name(), host), mark)).collect();
 
         let mut applied = Applied::default();
-        let tokens = self.add(&self.tokens, tokens, now, host, |before, _| {
+        let tokens = add(&self.tokens, tokens, (life, now), host, |before, _| {
             applied.revoked += usize::from(before.is_none());
         });
         let mut count_mark = |before: Option<&Mark>, after: &Mark| {
             applied.users += usize::from(before.map_or(0, |before| before.exp_before) < after.exp_before);
             applied.purged += usize::from(before.is_none_or(|before| before.purged_at < after.purged_at));
         };
-        let marks = self.add(&self.marks, marks, now, host, &mut count_mark);
+        let marks = add(&self.marks, marks, (life, now), host, &mut count_mark);
         if marks.is_ok_and(|dropped| dropped > 0) {
             // Nobody knows any more whose verdicts the dropped ones were about.
             all.push(purge(Subject::All));
         }
         let all = all.into_iter().map(|mark| (0, mark)).collect();
-        let all = self.add(&self.all, all, now, host, &mut count_mark);
+        let all = add(&self.all, all, (life, now), host, &mut count_mark);
         applied.dropped = tokens? + marks? + all?;
         Ok(applied)
     }
@@ -290,23 +288,10 @@ impl Revocations {
         TOKEN_ROWS
     }
 
-    /// Drops what has expired from a row, below [`Self::rows`]. One that is too busy is left for the next time.
-    pub fn sweep_row(&self, row: u32, now: UnixTime, host: &impl Host) {
-        self.sweep(&self.tokens, row, now, host);
-        self.sweep(&self.marks, row, now, host);
-    }
-
-    fn sweep<E: Entry>(&self, table: &Table<E>, row: u32, now: UnixTime, host: &impl Host) {
-        if row < table.rows() {
-            let swept = table.update(row, host, |records| {
-                let before = records.len();
-                records.retain(|record| now < record.end(self.max_entry_life));
-                (records.len() < before, ())
-            });
-            if swept.is_err() {
-                log::debug!("a row of the revocation list is busy");
-            }
-        }
+    /// Drops what has expired from a row, below [`Self::rows`], with a `life` as in [`Self::apply`]. One that is too busy is left for the next time.
+    pub fn sweep_row(&self, row: u32, life: Duration, now: UnixTime, host: &impl Host) {
+        sweep(&self.tokens, row, life, now, host);
+        sweep(&self.marks, row, life, now, host);
     }
 
     fn mark(&self, subject: Subject, host: &impl Host) -> Option<Mark> {
@@ -316,56 +301,68 @@ impl Revocations {
         };
         table.read(row, host).into_iter().find(|mark| mark.subject == subject)
     }
+}
 
-    /// Adds entries, each with its row; calls `count` with what stood there before and stands there now, for each that
-    /// changed. Returns how many no longer fitted.
-    fn add<E: Entry>(
-        &self,
-        table: &Table<E>,
-        mut entries: Vec<(u32, E)>,
-        now: UnixTime,
-        host: &impl Host,
-        mut count: impl FnMut(Option<&E>, &E),
-    ) -> Result<usize, Busy> {
-        entries.sort_by_key(|(row, _)| *row);
-        let (mut dropped, mut busy) = (0, false);
-        for group in entries.chunk_by(|(one, _), (other, _)| one == other) {
-            let Some((row, _)) = group.first() else { continue };
-            let outcome = table.update(*row, host, |records| {
-                let before = sorted(records.iter().copied());
-                let after = sorted(before.iter().copied().chain(group.iter().map(|(_, entry)| *entry)));
-                let (kept, dropped) = self.fit(after, now);
-                *records = kept;
-                (*records != before, (before, records.clone(), dropped))
-            });
-            match outcome {
-                Ok((before, after, more)) => {
-                    dropped += more;
-                    for entry in &after {
-                        let known = before.binary_search_by_key(&entry.key(), E::key).ok();
-                        let known = known.and_then(|index| before.get(index));
-                        if known != Some(entry) {
-                            count(known, entry);
-                        }
+fn sweep<E: Entry>(table: &Table<E>, row: u32, life: Duration, now: UnixTime, host: &impl Host) {
+    if row < table.rows() {
+        let swept = table.update(row, host, |records| {
+            let before = records.len();
+            records.retain(|record| now < record.end(life));
+            (records.len() < before, ())
+        });
+        if swept.is_err() {
+            log::debug!("a row of the revocation list is busy");
+        }
+    }
+}
+
+/// Adds entries, each with its row; calls `count` with what stood there before and stands there now, for each that
+/// changed. Returns how many no longer fitted.
+fn add<E: Entry>(
+    table: &Table<E>,
+    mut entries: Vec<(u32, E)>,
+    (life, now): (Duration, UnixTime),
+    host: &impl Host,
+    mut count: impl FnMut(Option<&E>, &E),
+) -> Result<usize, Busy> {
+    entries.sort_by_key(|(row, _)| *row);
+    let (mut dropped, mut busy) = (0, false);
+    for group in entries.chunk_by(|(one, _), (other, _)| one == other) {
+        let Some((row, _)) = group.first() else { continue };
+        let outcome = table.update(*row, host, |records| {
+            let before = sorted(records.iter().copied());
+            let after = sorted(before.iter().copied().chain(group.iter().map(|(_, entry)| *entry)));
+            let (kept, dropped) = fit(after, life, now);
+            *records = kept;
+            (*records != before, (before, records.clone(), dropped))
+        });
+        match outcome {
+            Ok((before, after, more)) => {
+                dropped += more;
+                for entry in &after {
+                    let known = before.binary_search_by_key(&entry.key(), E::key).ok();
+                    let known = known.and_then(|index| before.get(index));
+                    if known != Some(entry) {
+                        count(known, entry);
                     }
                 }
-                Err(Busy) => busy = true,
             }
+            Err(Busy) => busy = true,
         }
-        if busy { Err(Busy) } else { Ok(dropped) }
     }
+    if busy { Err(Busy) } else { Ok(dropped) }
+}
 
-    /// Those that haven't expired, and of too many those that expire last; and how many others hadn't expired.
-    fn fit<E: Entry>(&self, mut entries: Vec<E>, now: UnixTime) -> (Vec<E>, usize) {
-        entries.retain(|entry| now < entry.end(self.max_entry_life));
-        let dropped = entries.len().saturating_sub(MAX_ROW);
-        if dropped > 0 {
-            entries.sort_by_key(|entry| std::cmp::Reverse(entry.end(self.max_entry_life)));
-            entries.truncate(MAX_ROW);
-            entries.sort_by_key(E::key);
-        }
-        (entries, dropped)
+/// Those that haven't expired, and of too many those that expire last; and how many others hadn't expired.
+fn fit<E: Entry>(mut entries: Vec<E>, life: Duration, now: UnixTime) -> (Vec<E>, usize) {
+    entries.retain(|entry| now < entry.end(life));
+    let dropped = entries.len().saturating_sub(MAX_ROW);
+    if dropped > 0 {
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.end(life)));
+        entries.truncate(MAX_ROW);
+        entries.sort_by_key(E::key);
     }
+    (entries, dropped)
 }
 
 /// The entries by key, each key once.

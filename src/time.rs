@@ -39,6 +39,13 @@ impl UnixTime {
         Self(self.0.saturating_add(nanos))
     }
 
+    /// This time less `by`; the epoch if that is earlier.
+    #[must_use]
+    pub fn before(self, by: Duration) -> Self {
+        let nanos = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(nanos))
+    }
+
     /// How long ago `earlier` was, or `None` if the clock says that it is still to come: it has stepped back.
     pub fn since(self, earlier: Self) -> Option<Duration> {
         self.0.checked_sub(earlier.0).map(Duration::from_nanos)

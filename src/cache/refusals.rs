@@ -1,6 +1,8 @@
 //! What the service has refused: for `negative_ttl` an answer to the same question, and longer than that the reason
 //! why no older verdict may stand in.
 
+use std::time::Duration;
+
 use super::Digest;
 use crate::decision::Code;
 use crate::host::Host;
@@ -20,10 +22,10 @@ pub struct Refusal {
     pub key: Digest,
     /// When the verification began that ended so.
     pub at: UnixTime,
-    /// Until when it is the answer; not later than `at` where `negative_ttl` is 0.
-    pub negative_until: UnixTime,
-    /// Until when there can be an older verdict.
-    pub until: UnixTime,
+    /// When the answer came.
+    pub answered: UnixTime,
+    /// When the credential has expired for good, as far as it tells.
+    pub expires: UnixTime,
     /// Whether one was there: a token that nobody ever accepted displaces none of these.
     pub ends_verdict: bool,
     /// Whether it was 403, rather than 401.
@@ -36,35 +38,31 @@ impl Record for Refusal {
     fn encode(&self, to: &mut Vec<u8>) {
         to.extend_from_slice(&self.key.0);
         write_time(to, self.at);
-        write_time(to, self.negative_until);
-        write_time(to, self.until);
+        write_time(to, self.answered);
+        write_time(to, self.expires);
         to.push(u8::from(self.ends_verdict) | u8::from(self.is_forbidden) << 1);
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
         let key = Digest(reader.bytes()?);
-        let (at, negative_until, until, [flags]) = (reader.time()?, reader.time()?, reader.time()?, reader.bytes()?);
+        let (at, answered, expires, [flags]) = (reader.time()?, reader.time()?, reader.time()?, reader.bytes()?);
         let (ends_verdict, is_forbidden) = (flags & 1 != 0, flags & 2 != 0);
-        Some(Self { key, at, negative_until, until, ends_verdict, is_forbidden })
+        Some(Self { key, at, answered, expires, ends_verdict, is_forbidden })
     }
 }
 
 impl Refusal {
-    /// Whether there can be an older verdict yet. One from the future is of a clock that was set back since: how old
-    /// it is can't be told, so it ends every verdict but is no answer, and gives way to whatever the service says next.
-    fn is_alive(&self, now: UnixTime) -> bool {
-        now < self.until
+    /// Whether there can be an older verdict yet, where one lives so long, or the credential be good for anything. One
+    /// from the future is of a clock that was set back since: how old it is can't be told, so it ends every verdict but
+    /// is no answer, and gives way to whatever the service says next.
+    fn is_alive(&self, life: Duration, now: UnixTime) -> bool {
+        now < self.answered.after(life).max(self.expires)
     }
 
     /// What the credential is denied with.
     pub(super) const fn code(&self) -> Code {
         if self.is_forbidden { Code::ForbiddenByService } else { Code::TokenRejected }
-    }
-
-    /// Whether it is the answer to the same question.
-    pub(super) fn is_answer(&self, now: UnixTime) -> bool {
-        !self.at.is_to_come(now) && now < self.negative_until
     }
 }
 
@@ -72,24 +70,35 @@ impl Refusal {
 #[derive(Debug)]
 pub struct Refusals {
     table: Table<Refusal>,
+    negative_ttl: Duration,
 }
 
 impl Refusals {
-    pub(super) const fn new(prefix: String) -> Self {
-        Self { table: Table::new(prefix, ROWS) }
+    /// `negative_ttl`: for how long a refusal is the answer.
+    pub(super) const fn new(prefix: String, negative_ttl: Duration) -> Self {
+        Self { table: Table::new(prefix, ROWS), negative_ttl }
     }
 
-    pub(super) fn find(&self, key: &Digest, now: UnixTime, host: &impl Host) -> Option<Refusal> {
+    /// Whether a refusal is the answer to the same question.
+    pub(super) fn answers(&self, refusal: &Refusal, now: UnixTime) -> bool {
+        !refusal.at.is_to_come(now) && !now.has_passed(self.negative_ttl, refusal.answered)
+    }
+
+    /// The refusal of this key. One that outlives all that it has ended does no harm.
+    pub(super) fn find(&self, key: &Digest, host: &impl Host) -> Option<Refusal> {
         let mut row = self.table.read(self.row(key, host), host);
-        let index = row.iter().position(|refusal| refusal.key == *key && refusal.is_alive(now))?;
+        let index = row.iter().position(|refusal| refusal.key == *key)?;
         Some(row.swap_remove(index))
     }
 
-    /// Adds one, unless a later one is known. A full row loses the one that began first, of those that end no verdict
+    /// Adds one, unless a later one is known, where a verdict lives so long. A full row loses the one that began first, of those that end no verdict
     /// while there are any.
-    pub(super) fn add(&self, refusal: Refusal, now: UnixTime, host: &impl Host) {
+    pub(super) fn add(&self, refusal: Refusal, life: Duration, now: UnixTime, host: &impl Host) {
+        if !refusal.is_alive(life, now) {
+            return;
+        }
         let added = self.table.update(self.row(&refusal.key, host), host, |row| {
-            row.retain(|known| known.is_alive(now));
+            row.retain(|known| known.is_alive(life, now));
             if row.iter().any(|known| known.key == refusal.key && known.at > refusal.at && !known.at.is_to_come(now)) {
                 return (false, ());
             }
@@ -118,7 +127,7 @@ impl Refusals {
         host: &impl Host,
     ) -> Result<(), Code> {
         let row = self.row(key, host);
-        let is_later = |known: &Refusal| known.is_alive(now) && known.at >= verified && !known.at.is_to_come(now);
+        let is_later = |known: &Refusal| known.at >= verified && !known.at.is_to_come(now);
         let known = self.table.read(row, host).into_iter().find(|known| known.key == *key);
         match known {
             // Nearly always.
@@ -137,10 +146,10 @@ impl Refusals {
         withdrawn.unwrap_or(Ok(()))
     }
 
-    pub(super) fn sweep(&self, row: u32, now: UnixTime, host: &impl Host) {
+    pub(super) fn sweep(&self, row: u32, life: Duration, now: UnixTime, host: &impl Host) {
         let swept = self.table.update(row, host, |row| {
             let before = row.len();
-            row.retain(|known| known.is_alive(now));
+            row.retain(|known| known.is_alive(life, now));
             (row.len() != before, ())
         });
         if swept.is_err() {

@@ -108,18 +108,18 @@ fn a_refusal_ends_older_verdicts_and_no_newer_ones() {
         let key = key(&one, 0);
         one.store(&key, KIND, identity(json!({})), at(0), at(0), &host).unwrap();
         assert_eq!(who(&mut other, &key, at(1), &host), 17);
-        one.refuse((&key, KIND), code, None, (at(2), at(3)), &host);
+        one.refuse(&key, code, None, (at(2), at(3)), &host);
         for cache in [&mut one, &mut other] {
             assert_eq!(who(cache, &key, at(12), &host), negative);
             assert_eq!(who(cache, &key, at(13), &host), 0, "negative_ttl is counted from the answer");
             assert!(!stands_in(cache, &key, at(14), &host) && !stands_in(cache, &key, at(1099), &host));
-            assert!(cache.is_refused(&key, KIND, at(14), &host));
+            assert!(cache.is_refused(&key, KIND, &host));
         }
         let back = one.store(&key, KIND, identity(json!({})), at(1), at(4), &host);
         assert_eq!(back, Err(code), "it began before the refusal");
         assert_eq!(who(&mut other, &key, at(13), &host), 0);
         assert!(one.store(&key, KIND, identity(json!({"user_id": 5})), at(20), at(21), &host).is_ok());
-        one.refuse((&key, KIND), code, None, (at(19), at(22)), &host);
+        one.refuse(&key, code, None, (at(19), at(22)), &host);
         assert_eq!(who(&mut one, &key, at(23), &host), 5);
         assert_eq!(who(&mut other, &key, at(23), &host), 5, "its own is older than the refusal, the shared one newer");
         assert_eq!(who(&mut other, &key, at(101), &host), 5);
@@ -133,9 +133,9 @@ fn a_verdict_newer_than_a_refusal_counts_in_a_worker_that_holds_an_older_one_too
     let key = key(&one, 0);
     other.store(&key, KIND, identity(json!({})), at(0), at(0), &host).unwrap();
     one.store(&key, KIND, identity(json!({"user_id": 5})), at(20), at(21), &host).unwrap();
-    one.refuse((&key, KIND), Code::TokenRejected, None, (at(19), at(22)), &host);
+    one.refuse(&key, Code::TokenRejected, None, (at(19), at(22)), &host);
     assert_eq!(who(&mut other, &key, at(23), &host), 5);
-    one.refuse((&key, KIND), Code::TokenRejected, None, (at(24), at(24)), &host);
+    one.refuse(&key, Code::TokenRejected, None, (at(24), at(24)), &host);
     assert_eq!((who(&mut other, &key, at(25), &host), who(&mut one, &key, at(25), &host)), (-1, -1));
 }
 
@@ -147,7 +147,7 @@ fn a_refusal_of_one_credential_is_none_of_another() {
     for (number, key) in (0..).zip(&keys) {
         cache.store(key, KIND, identity(json!({"user_id": number})), at(0), at(0), &host).unwrap();
     }
-    cache.refuse((&keys[7], KIND), Code::TokenRejected, None, (at(1), at(1)), &host);
+    cache.refuse(&keys[7], Code::TokenRejected, None, (at(1), at(1)), &host);
     for (number, key) in (0..).zip(&keys) {
         assert_eq!(who(&mut cache, key, at(2), &host), if number == 7 { -1 } else { number });
     }
@@ -240,14 +240,14 @@ fn a_row_that_is_too_busy_refuses_nobody_whom_the_service_lets_in() {
     let process = Process::default();
     let mut cache = worker(json!({}));
     let key = key(&cache, 0);
-    cache.refuse((&key, KIND), Code::TokenRejected, None, (at(0), at(0)), &process);
+    cache.refuse(&key, Code::TokenRejected, None, (at(0), at(0)), &process);
     // Others are always faster to write refusals.
     let heard = |key: &str| if key.contains(".n.") { Err(Conflict) } else { Ok(()) };
     let host = Overheard { host: &process, heard };
     assert!(cache.store(&key, KIND, identity(json!({})), at(20), at(21), &host).is_ok());
     assert_eq!(who(&mut cache, &key, at(22), &host), 17);
     let other = cache.digest(KIND, b"other");
-    cache.refuse((&other, KIND), Code::TokenRejected, None, (at(30), at(30)), &process);
+    cache.refuse(&other, Code::TokenRejected, None, (at(30), at(30)), &process);
     assert!(cache.store(&other, KIND, identity(json!({})), at(29), at(31), &host).is_err(), "a later one counts");
 }
 
@@ -259,7 +259,7 @@ fn a_flood_of_refusals_displaces_no_verdict() {
     keys.iter().for_each(|key| _ = cache.store(key, KIND, identity(json!({})), at(0), at(0), &host));
     for number in 0..20_000_u32 {
         let garbage = cache.digest(KIND, &number.to_le_bytes());
-        cache.refuse((&garbage, KIND), Code::TokenRejected, None, (at(1), at(1)), &host);
+        cache.refuse(&garbage, Code::TokenRejected, None, (at(1), at(1)), &host);
     }
     assert!(keys.iter().all(|key| who(&mut cache, key, at(2), &host) == 17));
     let rows = host.stored(".n.");
@@ -286,7 +286,7 @@ fn without_negative_ttl_a_refusal_is_no_answer_to_a_worker_whose_clock_was_read_
         let settings = json!({"cache": {"negative_ttl": "0s"}});
         let (mut one, mut other) = (worker(settings.clone()), worker(settings));
         let key = key(&one, 0);
-        one.refuse((&key, KIND), code, None, (at(2), at(3)), &host);
+        one.refuse(&key, code, None, (at(2), at(3)), &host);
         let earlier = UnixTime::from_nanos(at(3).as_nanos() - 1_000);
         assert_eq!(who(&mut other, &key, earlier, &host), 0, "it is asked about");
     }
@@ -318,7 +318,7 @@ fn an_identity_too_large_to_be_shared_is_named_for_as_long_as_it_may_be_known() 
     one.store(&key, KIND, identity(json!({"client_name": "x".repeat(5000)})), at(0), at(0), &host).unwrap();
     assert_eq!(who(&mut worker(json!({})), &key, at(1), &host), 0, "to one worker alone");
     for (now, named) in [(at(1099), 1), (at(1100), 0)] {
-        (0..one.rows()).for_each(|row| one.sweep_row(row, now, &host));
+        (0..one.rows()).for_each(|row| one.sweep_row(row, one.lives.longest(now, &host), now, &host));
         let stored = host.stored(".v.");
         assert_eq!(stored.len(), named);
         assert!(stored.iter().all(|(_, record)| record.len() == 41));

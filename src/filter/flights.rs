@@ -354,7 +354,7 @@ impl Filter {
             Ok(Answer::Refused(code)) => {
                 let question = &flight.question;
                 let expires = question.own.exp.map(UnixTime::from_secs);
-                self.cache.refuse((key, question.kind), code, expires, (flight.asked, now), host);
+                self.cache.refuse(key, code, expires, (flight.asked, now), host);
                 Finding::Refused(code)
             }
             Err(outage)

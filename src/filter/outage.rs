@@ -60,7 +60,7 @@ impl Filter {
         host: &impl Host,
     ) -> Option<Result<Progress, Denial>> {
         let token = question.jwt().filter(|_| self.config.circuit_breaker.fallback)?;
-        if ticket.key.is_some_and(|key| self.cache.is_refused(&key, Kind::RemoteJwt, now, host)) {
+        if ticket.key.is_some_and(|key| self.cache.is_refused(&key, Kind::RemoteJwt, host)) {
             return None;
         }
         ticket.source = Source::Fallback;

@@ -22,6 +22,7 @@ mod first_list;
 mod key_grace;
 mod key_refetch;
 mod late_news;
+mod neighbours;
 mod outage;
 mod profiles;
 mod refresh_ahead;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::{Call, Filter};
-use crate::cache::VerificationCache;
 use crate::config::{self, Config};
 use crate::host::{Host, SharedValue, Write};
 use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
@@ -37,7 +36,7 @@ impl Feed {
     pub(super) fn new(settings: &config::Revocation, config: &Config, prefix: &str) -> Self {
         let lease = config.auth_service.longest_callout();
         Self {
-            list: Revocations::new(format!("{prefix}r."), VerificationCache::longest_life(&config.cache)),
+            list: Revocations::new(&format!("{prefix}r.")),
             is_stale: true,
             has_begun: false,
             poller: Poller::new(
@@ -63,6 +62,7 @@ impl Feed {
         &self,
         mut changes: Changes,
         is_whole: bool,
+        life: Duration,
         (began, now): (UnixTime, UnixTime),
         host: &impl Host,
     ) -> Result<(), Busy> {
@@ -70,7 +70,7 @@ impl Feed {
         if is_new {
             changes.purge.push(Subject::All);
         }
-        let applied = self.list.apply(&changes, now, host)?;
+        let applied = self.list.apply(&changes, life, now, host)?;
         if is_new {
             let count = changes.unreadable.len();
             log::error!("revocation feed: {count} entries can't be read; all cached verdicts are verified anew for it");
@@ -156,8 +156,9 @@ impl Filter {
         host: &impl Host,
     ) {
         let Some(feed) = &self.feed else { return };
+        let life = self.cache.lives.longest(now, host);
         let problem = match feed::read(answer) {
-            Ok(changes) => match feed.take(changes, since.is_none(), (began, now), host) {
+            Ok(changes) => match feed.take(changes, since.is_none(), life, (began, now), host) {
                 Ok(()) => {
                     host.count(Counter::BlacklistPoll { success: true });
                     self.settle_key_waits(now, host);
@@ -201,13 +202,14 @@ impl Filter {
             }
             return;
         };
+        let life = self.cache.lives.longest(now, host);
         let rows = self.cache.rows();
         let all = rows + self.feed.as_ref().map_or(0, |feed| feed.list.rows());
         let end = (row + ROWS_AT_ONCE).min(all);
         for row in row..end {
             match (row.checked_sub(rows), &self.feed) {
-                (Some(row), Some(feed)) => feed.list.sweep_row(row, now, host),
-                _ => self.cache.sweep_row(row, now, host),
+                (Some(row), Some(feed)) => feed.list.sweep_row(row, life, now, host),
+                _ => self.cache.sweep_row(row, life, now, host),
             }
         }
         self.sweep.next_row = (end < all).then_some(end);

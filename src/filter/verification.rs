@@ -244,7 +244,7 @@ impl Filter {
         host: &impl Host,
     ) -> Result<Progress, Denial> {
         let is_fallback = ticket.source == Source::Fallback;
-        if is_fallback && ticket.key.is_some_and(|key| self.cache.is_refused(&key, ticket.kind, now, host)) {
+        if is_fallback && ticket.key.is_some_and(|key| self.cache.is_refused(&key, ticket.kind, host)) {
             // By an answer that came while this waited for a key.
             return Err(Code::AuthServiceUnavailable.into());
         }
@@ -324,7 +324,11 @@ fn own_claims(credential: Credential<'_>) -> OwnClaims {
     match credential {
         Credential::Jwt(token) => UntrustedJwt::parse(token).map_or_else(
             |_| OwnClaims::default(),
-            |jwt| OwnClaims { exp: jwt.claims().exp(), jti: jwt.claims().jti().map(Box::from), token_id: None },
+            |jwt| {
+                let claims = jwt.claims();
+                let jti = claims.jti().map(Box::from);
+                OwnClaims { exp: claims.exp(), nbf: claims.nbf(), jti, token_id: None }
+            },
         ),
         Credential::ApiToken(token) => {
             let token_id = token.split_once('$').and_then(|(id, _)| id.parse().ok());

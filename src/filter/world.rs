@@ -305,9 +305,7 @@ impl World {
 
     /// Several of them.
     pub fn with_workers(count: usize, overrides: Value) -> Self {
-        let mut config = json!({"auth_service": {"cluster": "auth"}});
-        config.as_object_mut().unwrap().append(&mut overrides.as_object().unwrap().clone());
-        let config = Config::from_bytes(config.to_string().as_bytes()).unwrap();
+        let config = Self::config(&overrides);
         let mut confirmed = claims();
         confirmed["token_type"] = json!("api_token");
         Self {
@@ -325,6 +323,19 @@ impl World {
             outcomes: BTreeMap::new(),
             next_stream: 1,
         }
+    }
+
+    fn config(overrides: &Value) -> Config {
+        let mut config = json!({"auth_service": {"cluster": "auth"}});
+        config.as_object_mut().unwrap().append(&mut overrides.as_object().unwrap().clone());
+        Config::from_bytes(config.to_string().as_bytes()).unwrap()
+    }
+
+    /// A worker gets another configuration: the smallest, and these fields over it. What it has asked is answered to
+    /// nobody.
+    pub fn update(&mut self, worker: usize, overrides: &Value) {
+        self.workers[worker] = Filter::new(Self::config(overrides));
+        self.pending.retain(|pending| pending.worker != worker);
     }
 
     /// A request arrives at the first worker.

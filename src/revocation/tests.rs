@@ -16,7 +16,7 @@ const LIFE: Duration = Duration::from_secs(3900);
 
 /// One of the workers: they are all alike, since they hold nothing themselves.
 fn worker() -> Revocations {
-    Revocations::new("r.".to_owned(), LIFE)
+    Revocations::new("r.")
 }
 
 /// So many seconds after the beginning.
@@ -37,7 +37,7 @@ fn changes(lists: Value) -> Changes {
 }
 
 fn apply(lists: Value, now: UnixTime, host: &Process) -> Applied {
-    worker().apply(&changes(lists), now, host).unwrap()
+    worker().apply(&changes(lists), LIFE, now, host).unwrap()
 }
 
 /// The claims of user 17, client 23 with these over them.
@@ -54,7 +54,7 @@ fn is_purged(over: Value, verified: UnixTime, host: &Process) -> bool {
 }
 
 fn sweep(now: UnixTime, host: &Process) {
-    (0..worker().rows()).for_each(|row| worker().sweep_row(row, now, host));
+    (0..worker().rows()).for_each(|row| worker().sweep_row(row, LIFE, now, host));
 }
 
 /// Different tokens of one row.
@@ -211,7 +211,7 @@ fn a_purge_of_everybody_is_about_everybody() {
     let host = Process::default();
     let lists = json!({"revoked": [{"jti": "a", "exp": secs(9)}]});
     let all = Changes { purge: vec![Subject::All], ..changes(lists) };
-    let applied = worker().apply(&all, at(0), &host).unwrap();
+    let applied = worker().apply(&all, LIFE, at(0), &host).unwrap();
     assert_eq!(applied, Applied { revoked: 1, purged: 1, ..Applied::default() });
     assert!(is_purged(json!({"user_id": 99}), at(0), &host));
     assert!(!is_purged(json!({"user_id": 99}), at(1), &host));
@@ -292,13 +292,13 @@ fn a_full_list_of_a_hundred_thousand_writes_every_row_once() {
     let mut list = of_tokens(revoked.collect());
     list.users = (0..10_000).map(|id| (id * 1024, secs(60))).collect();
     list.purge = (0..10_000).flat_map(|id| [Subject::User(id), Subject::Token(id)]).collect();
-    let applied = worker().apply(&list, at(0), &host).unwrap();
+    let applied = worker().apply(&list, LIFE, at(0), &host).unwrap();
     let both = (0..10_000).filter(|id| id % 1024 == 0).count();
     assert_eq!(applied, Applied { revoked: 100_000, users: 10_000, purged: 30_000 - both, dropped: 0 });
     assert_eq!(worker().size(&host), 110_000);
     assert_eq!((writes.all(), writes.keys()), (1024 + 256, 1024 + 256));
 
-    assert_eq!(worker().apply(&list, at(0), &host), Ok(Applied::default()));
+    assert_eq!(worker().apply(&list, LIFE, at(0), &host), Ok(Applied::default()));
     assert_eq!(writes.all(), 1024 + 256, "the same once more changes nothing");
 }
 
@@ -309,14 +309,14 @@ fn of_too_many_tokens_in_a_row_those_that_expire_first_are_dropped() {
     let tokens = tokens_of_row(5, MAX_ROW + 3).enumerate();
     let tokens: Vec<_> = tokens.map(|(number, token)| RevokedToken { token, exp: exp(number) }).collect();
     let (first, later) = tokens.split_at(100);
-    assert_eq!(worker().apply(&of_tokens(first.to_vec()), at(0), &host).unwrap().dropped, 0);
-    let applied = worker().apply(&of_tokens(later.to_vec()), at(0), &host).unwrap();
+    assert_eq!(worker().apply(&of_tokens(first.to_vec()), LIFE, at(0), &host).unwrap().dropped, 0);
+    let applied = worker().apply(&of_tokens(later.to_vec()), LIFE, at(0), &host).unwrap();
     assert_eq!(applied.dropped, 3);
     let kept = worker().tokens.read(5, &host);
     assert_eq!(kept.len(), MAX_ROW);
     assert!(kept.iter().all(|token| token.exp >= secs(1003)));
 
-    let again = worker().apply(&of_tokens(tokens), at(0), &host).unwrap();
+    let again = worker().apply(&of_tokens(tokens), LIFE, at(0), &host).unwrap();
     assert_eq!(again, Applied { dropped: 3, ..Applied::default() }, "nothing else changes");
     assert_eq!(worker().tokens.read(5, &host), kept);
 }
@@ -328,8 +328,8 @@ fn what_has_expired_makes_room_and_is_not_counted_as_dropped() {
         let tokens = tokens_of_row(5, range.end).skip(range.start);
         of_tokens(tokens.map(|token| RevokedToken { token, exp: secs(exp) }).collect())
     };
-    worker().apply(&of(0..MAX_ROW, 60), at(0), &host).unwrap();
-    let applied = worker().apply(&of(MAX_ROW..2 * MAX_ROW, 4000), at(360), &host).unwrap();
+    worker().apply(&of(0..MAX_ROW, 60), LIFE, at(0), &host).unwrap();
+    let applied = worker().apply(&of(MAX_ROW..2 * MAX_ROW, 4000), LIFE, at(360), &host).unwrap();
     assert_eq!(applied, Applied { revoked: MAX_ROW, ..Applied::default() });
 }
 
@@ -340,9 +340,9 @@ fn a_purge_that_does_not_fit_becomes_one_of_everybody() {
     let marks = worker().marks;
     let users: Vec<i64> = (0..).filter(|id| row(*id, &marks) == row(0, &marks)).take(MAX_ROW + 1).collect();
     let purge = |ids: &[i64]| Changes { purge: ids.iter().copied().map(Subject::User).collect(), ..changes(json!({})) };
-    assert_eq!(worker().apply(&purge(&users[..MAX_ROW]), at(0), &host).unwrap().dropped, 0);
+    assert_eq!(worker().apply(&purge(&users[..MAX_ROW]), LIFE, at(0), &host).unwrap().dropped, 0);
     assert!(!is_purged(json!({"user_id": 1_000_000_000}), at(0), &host));
-    assert_eq!(worker().apply(&purge(&users[MAX_ROW..]), at(1), &host).unwrap().dropped, 1);
+    assert_eq!(worker().apply(&purge(&users[MAX_ROW..]), LIFE, at(1), &host).unwrap().dropped, 1);
     for user in users.iter().chain(&[1_000_000_000]) {
         assert!(is_purged(json!({"user_id": user}), at(0), &host), "{user}");
     }
@@ -357,7 +357,7 @@ fn a_row_that_is_busy_fails_the_poll_and_keeps_no_other_row_from_being_written()
     let others = (0..3000).map(|id| RevokedToken { token: token_digest(&format!("o{id}")), exp: secs(60) });
     let mut list = of_tokens(others.chain([token]).collect());
     list.purge.push(Subject::User(17));
-    assert_eq!(worker().apply(&list, at(0), &host), Err(Busy));
+    assert_eq!(worker().apply(&list, LIFE, at(0), &host), Err(Busy));
     let rows: BTreeSet<u32> =
         list.revoked.iter().map(|token| worker().tokens.row(&token.token, &Process::default())).collect();
     assert_eq!(writes.keys(), rows.len(), "all but that one, and the mark's");
@@ -370,12 +370,12 @@ fn sweeping_writes_only_where_something_expired() {
     let (process, writes) = (Process::default(), Writes::default());
     let host = writes.noted(&process, "");
     let token = |jti, exp| RevokedToken { token: token_digest(jti), exp: secs(exp) };
-    worker().apply(&of_tokens(vec![token("a", 60), token("b", 90)]), at(0), &host).unwrap();
+    worker().apply(&of_tokens(vec![token("a", 60), token("b", 90)]), LIFE, at(0), &host).unwrap();
     let before = writes.all();
-    (0..worker().rows()).for_each(|row| worker().sweep_row(row, at(360), &host));
+    (0..worker().rows()).for_each(|row| worker().sweep_row(row, LIFE, at(360), &host));
     assert_eq!(writes.all(), before + 1);
     assert_eq!(worker().size(&host), 1);
-    worker().sweep_row(u32::MAX, at(9000), &host);
+    worker().sweep_row(u32::MAX, LIFE, at(9000), &host);
     assert_eq!(worker().size(&host), 1);
 }
 

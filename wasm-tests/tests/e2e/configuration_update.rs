@@ -37,12 +37,16 @@ impl Discovery {
 
 /// A stack whose listener is in a file.
 async fn start() -> (Stack, Discovery) {
+    start_with(json!({})).await
+}
+
+async fn start_with(config: Value) -> (Stack, Discovery) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("lds.json");
     let taken = Arc::new(std::sync::Mutex::new(None));
     // A port that stays the same over updates; nobody else on this machine is likely to take it meanwhile.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let builder = Stack::builder().concurrency(2).envoy({
+    let builder = Stack::builder().concurrency(2).config(config).envoy({
         let taken = Arc::clone(&taken);
         move |bootstrap| {
             let mut listener = bootstrap["static_resources"]["listeners"][0].take();
@@ -139,4 +143,47 @@ async fn a_bad_one_is_refused_whole_and_the_one_before_serves_on() {
     let answer = stack.get("/orders").bearer(&jwt).send().await.unwrap();
     assert_eq!(answer.upstream().unwrap().header("x-new"), None);
     assert_eq!(stack.get("/orders").send().await.unwrap().status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_times_of_the_cache_forget_nothing_in_an_outage() {
+    let (mut stack, mut discovery) = start_with(json!({
+        "auth_service": {"timeout": "20s", "retries": 0},
+        "cache": {"ttl": "1s", "stale_ttl": "1h"},
+        "circuit_breaker": {"failures": 1, "open_for": "1h"},
+        "revocation": {"path": "/auth/blacklist", "poll_interval": "1s"},
+    }))
+    .await;
+    let revoked = stack.login().await.unwrap().access;
+    let (_, known) = stack.api_token("known").await.unwrap();
+    let (_, unknown) = stack.api_token("unknown").await.unwrap();
+    assert_eq!(stack.get("/orders").api_key(&known).send().await.unwrap().status, 200);
+    let logout = stack.service_request(http::Method::POST, "/auth/jwt/logout").unwrap().bearer(&revoked);
+    assert_eq!(logout.send().await.unwrap().status, 204);
+    let code = async |stack: &Stack| stack.get("/orders").bearer(&revoked).send().await.unwrap().code();
+    while code(&stack).await.as_deref() != Some("token_revoked") {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    stack.stop_auth().await;
+    assert_eq!(stack.get("/orders").api_key(&unknown).send().await.unwrap().status, 503);
+    while stack.metric("auth_breaker_state", &[]).await.unwrap() != 2 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    let config = &mut plugin(&mut discovery.listener)["configuration"]["value"];
+    config["cache"] = json!({"ttl": "2s", "stale_ttl": "2h"});
+    config["identity_headers"] = json!({"X-Update": "user_id"});
+    discovery.publish("2");
+    // Nobody who is known is told of an outage, by the old configuration or the new one.
+    let mut updated = false;
+    while !updated {
+        let answer = stack.get("/orders").api_key(&known).send().await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        updated = answer.upstream().unwrap().header("x-update").is_some();
+    }
+    assert_eq!(code(&stack).await.as_deref(), Some("token_revoked"));
+    assert_eq!(stack.metric("auth_breaker_state", &[]).await.unwrap(), 2);
+    for _ in 0..20 {
+        assert_eq!(stack.get("/orders").api_key(&known).send().await.unwrap().status, 200);
+    }
 }

@@ -1,0 +1,91 @@
+//! What a verdict is known by: the credential, how it is verified, and whatever else decides the verdict.
+
+use std::hash::{Hash, Hasher};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::config::{Config, ForwardCredential};
+use crate::public_key::{PublicKey, short_digest};
+
+/// The SHA-256 of a credential, of how it is verified, and of the configuration that its identity depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Digest(pub [u8; 32]);
+
+impl Hash for Digest {
+    /// Eight bytes of a SHA-256 spread as well as all of them. Two credentials that share them cost 2^32 hashes, many
+    /// that do are out of reach. The hasher must be seeded all the same: it takes but 2^14 hashes to find a credential
+    /// for a given bucket of a table of 10,000, so clients could fill one.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        state.write_u64(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
+    }
+}
+
+/// How a credential is verified: what one way has found says nothing about another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A JWT, by its signature.
+    LocalJwt,
+    /// A JWT, by the service.
+    RemoteJwt,
+    /// An API token, by the service.
+    ApiToken,
+    /// Anything else, by the service.
+    Other,
+}
+
+impl Kind {
+    /// Whether the credential is a JWT of the client's.
+    pub const fn is_jwt(self) -> bool {
+        matches!(self, Self::LocalJwt | Self::RemoteJwt)
+    }
+
+    pub(super) const fn tag(self) -> u8 {
+        match self {
+            Self::LocalJwt => 1,
+            Self::RemoteJwt => 2,
+            Self::ApiToken => 3,
+            Self::Other => 4,
+        }
+    }
+}
+
+/// All that a verdict depends on beside the credential: filters that differ in it, and may share a `vm_id`, must not
+/// know each other's verdicts. What is checked at each use (expiry, the client's token types, the rule) isn't part of
+/// it, nor are the times of the cache.
+pub(super) fn scope(config: &Config) -> Sha256 {
+    let (service, jwt, api_token) = (&config.auth_service, &config.jwt, &config.api_token);
+    let mut scope = Sha256::new();
+    let mut add = |fields: &[&[u8]]| {
+        let length = |length: usize| u64::try_from(length).unwrap_or(u64::MAX).to_le_bytes();
+        scope.update(length(fields.len()));
+        for field in fields {
+            scope.update(length(field.len()));
+            scope.update(field);
+        }
+    };
+    let paths = [&service.cluster, &service.authority, &service.verify_path, &service.public_key_path];
+    add(&paths.map(|field| field.as_bytes()));
+    add(&[api_token.response_format.name().as_bytes()]);
+    add(&api_token.header_types.iter().map(|kind| kind.name().as_bytes()).collect::<Vec<_>>());
+    let keeps_text = config.forward_credential == ForwardCredential::VerifiedJwt;
+    add(&[&[u8::from(keeps_text)]]);
+    for list in [&jwt.issuers, &jwt.audiences] {
+        let mut names: Vec<_> = list.iter().map(String::as_bytes).collect();
+        names.sort_unstable();
+        add(&names);
+    }
+    // Claims in a JWT of the service's count only where one of these keys fits it.
+    let mut pinned: Vec<_> = jwt.public_key.pem.iter().map(PublicKey::der).collect();
+    pinned.retain(|_| api_token.response_format.is_jwt());
+    pinned.sort_unstable();
+    add(&pinned);
+    scope
+}
+
+/// Begins the names of all shared data of filters that ask the same service.
+pub fn prefix(config: &Config) -> String {
+    let service = &config.auth_service;
+    let origin = format!("{}\0{}\0{}", service.cluster, service.authority, service.verify_path);
+    format!("authgate.{}.", short_digest(origin.as_bytes()))
+}

@@ -1,0 +1,215 @@
+//! Filters of one `vm_id`, one after the other or side by side: what they know from each other, and what they don't.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::support::{code, confirmed, down, no};
+use super::world::{BEGIN, KEYS, api_token_of};
+use super::{Answer, World, api_token, bearer, claims, jwt, jwt_of};
+use crate::metrics::Gauge;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn cached(ttl: &str, stale_ttl: &str) -> Value {
+    json!({"cache": {"ttl": ttl, "stale_ttl": stale_ttl, "negative_ttl": "1s"}})
+}
+
+/// A worker for each of these configurations, which has the key.
+fn side_by_side(configs: &[Value]) -> World {
+    let mut world = World::with_workers(configs.len(), json!({}));
+    for (worker, config) in configs.iter().enumerate() {
+        world.update(worker, config);
+    }
+    world.tick();
+    world.settle();
+    world.tick();
+    world
+}
+
+fn purge(world: &mut World, users: &[i64]) {
+    let users: Vec<_> = users.iter().map(|user| json!({"user_id": user})).collect();
+    world.feed = Answer::json(&json!({"cursor": "d", "purge": users}));
+    world.live(30 * SECOND);
+    world.feed = Answer::json(&json!({"cursor": "d"}));
+}
+
+#[test]
+fn other_times_of_the_cache_make_no_client_unknown_in_an_outage() {
+    for after in [cached("20s", "1h"), cached("10s", "2h"), cached("5s", "30m")] {
+        let mut world = side_by_side(&[cached("10s", "1h")]);
+        assert_eq!(world.ask(&api_token()).code(), "");
+        world.pass(60 * SECOND);
+        world.verify = down();
+        world.update(0, &after);
+        assert_eq!(world.ask(&api_token()).code(), "", "{after}");
+        assert_eq!(world.ask(&api_token_of(8)).code(), "auth_service_unavailable");
+    }
+}
+
+#[test]
+fn verdicts_keep_their_age_and_are_judged_by_the_new_times() {
+    let mut world = side_by_side(&[cached("100s", "100s")]);
+    world.ask(&api_token());
+    world.pass(50 * SECOND);
+    world.update(0, &cached("40s", "20s"));
+    world.verify = down();
+    assert_eq!(world.ask(&api_token()).code(), "", "stale");
+    assert_eq!(world.verifications, 1 + 2);
+    world.pass(10 * SECOND);
+    assert_eq!(world.ask(&api_token()).code(), "auth_service_unavailable");
+    world.update(0, &cached("100s", "1h"));
+    assert_eq!(world.ask(&api_token()).code(), "", "fresh again");
+    world.pass(200 * SECOND);
+    assert_eq!(world.ask(&api_token()).code(), "", "stale, for an hour");
+}
+
+#[test]
+fn what_the_workers_know_otherwise_outlives_an_update_of_the_cache_s_times() {
+    let with = |cache: Value| {
+        json!({
+            "cache": cache, "revocation": {"path": "/auth/blacklist"}, "circuit_breaker": {"failures": 1},
+            "failed_auth_throttle": {"attempts": 1},
+        })
+    };
+    let mut world = side_by_side(&[with(json!({"ttl": "100s"}))]);
+    world.feed = Answer::json(&json!({"cursor": "d", "revoked": [{"jti": "j", "exp": BEGIN + 3600}]}));
+    world.live(31 * SECOND);
+    *world.process.address.borrow_mut() = Some("192.0.2.1:4711".to_owned());
+    world.verify = no();
+    assert_eq!(world.ask(&api_token_of(8)).code(), "token_rejected");
+    *world.process.address.borrow_mut() = Some("192.0.2.2:4711".to_owned());
+    world.verify = down();
+    world.ask(&api_token_of(9));
+    world.tick();
+    assert_eq!(world.process.gauge(Gauge::BreakerState), Some(2));
+
+    world.update(0, &with(json!({"ttl": "200s", "stale_ttl": "2h"})));
+    let asked = world.verifications;
+    assert_eq!(world.ask(&bearer(&jwt(0))).code(), "token_revoked");
+    assert_eq!(world.ask(&api_token()).code(), "auth_service_unavailable");
+    assert_eq!(world.verifications, asked, "the breaker is open yet");
+    *world.process.address.borrow_mut() = Some("192.0.2.1:4711".to_owned());
+    assert_eq!(world.ask(&api_token_of(10)).code(), "too_many_failures");
+}
+
+#[test]
+fn what_may_be_forgotten_already_brings_no_verdict_back_when_the_times_are_raised() {
+    let with = |ttl: &str, stale_ttl: &str| {
+        let mut config = cached(ttl, stale_ttl);
+        config["revocation"] = json!({"path": "/auth/blacklist"});
+        config
+    };
+    let mut world = side_by_side(&[with("60s", "60s")]);
+    world.ask(&api_token());
+    purge(&mut world, &[1]);
+    // No verdict of before lives any more, and other purges take the place of that one.
+    world.live(125 * SECOND);
+    purge(&mut world, &(1000..6000).collect::<Vec<_>>());
+    assert!(!world.process.stored(".v.").is_empty(), "it isn't swept yet");
+    world.update(0, &with("24h", "24h"));
+    world.tick();
+    world.verify = down();
+    assert_eq!(code(&mut world, 0, &api_token()), "auth_service_unavailable");
+}
+
+#[test]
+fn what_was_refused_or_purged_stays_so_for_as_long_as_the_new_times_let_verdicts_live() {
+    let mut config = cached("60s", "60s");
+    config["revocation"] = json!({"path": "/auth/blacklist"});
+    let mut world = side_by_side(&[config.clone(), config.clone()]);
+    // The second worker keeps verdicts that it has taken over.
+    for number in [7, 8] {
+        for worker in [0, 1] {
+            assert_eq!(code(&mut world, worker, &api_token_of(number)), "");
+        }
+    }
+    world.live(61 * SECOND);
+    world.verify = no();
+    assert_eq!(code(&mut world, 0, &api_token_of(8)), "token_rejected");
+    world.verify = Answer::json(&confirmed(json!({"user_id": 2})));
+    purge(&mut world, &[1, 2]);
+
+    config["cache"] = json!({"ttl": "1h", "stale_ttl": "1h", "negative_ttl": "1s"});
+    world.update(0, &config);
+    world.verify = down();
+    // Those that were true for the longer of the former lives are swept by then.
+    world.live(1500 * SECOND);
+    for worker in [0, 1] {
+        for number in [7, 8] {
+            assert_eq!(
+                code(&mut world, worker, &api_token_of(number)),
+                "auth_service_unavailable",
+                "{worker} {number}"
+            );
+        }
+    }
+}
+
+#[test]
+fn who_keeps_nothing_ends_its_neighbours_verdicts_all_the_same() {
+    for refusal in [no(), Answer::Body(403, String::new())] {
+        let mut world = side_by_side(&[cached("100s", "1h"), cached("0s", "1h")]);
+        assert_eq!(code(&mut world, 0, &api_token()), "");
+        world.verify = refusal;
+        assert_ne!(code(&mut world, 1, &api_token()), "");
+        world.verify = down();
+        world.pass(2 * SECOND);
+        assert_eq!(code(&mut world, 0, &api_token()), "auth_service_unavailable");
+    }
+}
+
+#[test]
+fn who_keeps_less_sweeps_nothing_that_its_neighbours_use() {
+    let mut world = side_by_side(&[cached("0s", "0s"), cached("1h", "1h")]);
+    assert_eq!(code(&mut world, 1, &api_token()), "");
+    world.tick_one(0);
+    world.pass(700 * SECOND);
+    world.update(1, &cached("1h", "1h"));
+    assert_eq!(code(&mut world, 1, &api_token()), "");
+    assert_eq!(world.verifications, 1);
+}
+
+#[test]
+fn a_verdict_by_a_key_that_the_neighbour_does_not_accept_is_none_of_its() {
+    let unpinned = json!({"api_token": {"response_format": "jwt_body"}});
+    let pinned = json!({"api_token": {"response_format": "jwt_body"}, "jwt": {"public_key": {"pem": [KEYS[2]]}}});
+    let mut world = side_by_side(&[unpinned, pinned]);
+    world.verify = Answer::Body(200, jwt_of(0, &confirmed(json!({}))));
+    assert_eq!(code(&mut world, 0, &api_token()), "");
+    assert_eq!(code(&mut world, 1, &api_token()), "auth_service_unavailable", "no key of its fits");
+    world.verify = Answer::Body(200, jwt_of(2, &confirmed(json!({}))));
+    assert_eq!(code(&mut world, 1, &api_token_of(8)), "");
+    assert_eq!(code(&mut world, 0, &api_token_of(8)), "auth_service_unavailable");
+}
+
+#[test]
+fn a_setting_that_decides_no_verdict_drops_none() {
+    let service = |timeout: &str| json!({"cluster": "auth", "timeout": timeout});
+    for (before, after) in [
+        (json!({"auth_service": service("1s")}), json!({"auth_service": service("2s")})),
+        (json!({"jwt": {"issuers": ["a", "b"]}}), json!({"jwt": {"issuers": ["b", "a"]}})),
+        (json!({}), json!({"jwt": {"public_key": {"pem": [KEYS[0]]}}})),
+        (json!({}), json!({"cache": {"negative_ttl": "1m", "max_entries": 5, "eviction": "lfu"}})),
+        (json!({}), json!({"circuit_breaker": {"failures": 1, "fallback": false}})),
+        (json!({}), json!({"identity_headers": {"X-Name": "username"}})),
+    ] {
+        let mut world = side_by_side(&[before]);
+        assert_eq!(code(&mut world, 0, &api_token()), "");
+        world.update(0, &after);
+        assert_eq!(code(&mut world, 0, &api_token()), "");
+        assert_eq!(world.verifications, 1, "{after}");
+    }
+}
+
+#[test]
+fn a_leeway_of_one_is_no_other_s() {
+    let with = |skew: &str| json!({"jwt": {"verification": "remote", "clock_skew": skew}});
+    let mut world = side_by_side(&[with("5m"), with("0s")]);
+    let mut early = claims();
+    early["nbf"] = json!(BEGIN + 100);
+    world.verify = Answer::json(&claims());
+    let token = bearer(&jwt_of(0, &early));
+    assert_eq!(code(&mut world, 0, &token), "");
+    assert_eq!(code(&mut world, 1, &token), "token_not_yet_valid");
+}
