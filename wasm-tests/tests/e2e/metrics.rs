@@ -48,7 +48,7 @@ async fn of_the_cache_the_breaker_and_the_revocation_list() {
     assert!(value("auth_blacklist_checks_total", &[("result", "clear")]).await >= 1);
 
     assert_eq!(value("auth_breaker_state", &[]).await, 0);
-    stack.fault(json!({"on": "verify", "kind": "status", "status": 500})).await.unwrap();
+    stack.fault(json!({"on": "verify", "kind": "status", "status": 503})).await.unwrap();
     for number in 1..=2 {
         assert_eq!(stack.get("/orders").api_key(&scripted::token(1000 + number)).send().await.unwrap().status, 503);
     }

@@ -43,7 +43,6 @@ fn attacks() -> Vec<(&'static str, &'static str, Answer)> {
         ("404", "json_body", status(404)),
         ("302", "json_body", status(302)),
         ("a header of 70 KiB", "json_body", Answer::new(200, &[("X-User-Email", &long)], "")),
-        ("a NUL in a header", "json_header", Answer::new(200, &[("X-User-Email", b"a\0b")], "")),
         ("a JWT that nobody signed", "jwt_body", Answer::new(200, &[], "a.b.c")),
     ]
 }

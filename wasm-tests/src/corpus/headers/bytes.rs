@@ -206,7 +206,7 @@ const WHOLE: &[Whole] = &[
         "a host behind user information",
         b"GET /status HTTP/1.1\r\n",
         b"Host: status.example.com@evil.example\r\nConnection: close\r\n\r\n",
-        MISSING,
+        Verdict::Deny("ambiguous_host"),
         "RFC 9110 section 4.2.4: no user information",
     ),
 ];
