@@ -14,7 +14,7 @@ ENVOY ?= $(FETCHED)
 export ENVOY_ABSOLUTE = $(abspath $(ENVOY))
 
 # `make fuzz-smoke`: how many mutations each target gets.
-FUZZ_RUNS = extraction:500000 jwt:100000 answers:300000 configuration:100000 paths:20000 hosts:20000 machine:20000
+FUZZ_RUNS = extraction:1000000 jwt:200000 answers:500000 configuration:500000 paths:50000 hosts:50000 machine:30000
 # `make fuzz`: which targets, and how many seconds each.
 FUZZ_TARGETS = extraction jwt answers configuration paths hosts machine
 FUZZ_SECONDS = 60
@@ -94,8 +94,8 @@ test: test-modules envoy ## Run every test
 	@echo '==> testing'
 	@ENVOY="$$ENVOY_ABSOLUTE" cargo test --workspace
 
-# A fixed number of mutations from a fixed seed, so that a commit has one result on every machine. Not with libFuzzer: what
-# it tries next depends on coverage, and that on hash seeds, addresses and the processor.
+# A fixed number of mutations from a fixed seed, so that a commit has one result on every machine. Not with libFuzzer:
+# what it tries next depends on coverage, and that on hash seeds, addresses and the processor.
 fuzz-smoke: toolchain ## Fuzz each target with inputs that are the same every time
 	@echo '==> building the fuzz targets'
 	@cargo build --quiet --release --package authgate-fuzz --bin fuzz-on-stable
