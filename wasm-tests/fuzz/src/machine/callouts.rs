@@ -86,8 +86,8 @@ impl Machine {
         }
         match outage {
             Some(Scope::Service) => drop(self.downs.insert(credential, delivered.step)),
-            Some(Scope::Credential) => drop(self.unanswered.insert(credential, delivered)),
-            _ => {}
+            Some(Scope::Credential) => self.unanswered_before = self.unanswered.insert(credential, delivered),
+            _ => self.unanswered_before = self.unanswered.get(&credential).copied(),
         }
         if !self.breaker.is_closed() {
             self.unclosed = self.step;
@@ -213,7 +213,10 @@ impl Machine {
                 assert!(question.attempt <= self.setup.retries(), "asked too often: {question:?}");
                 assert!(!question.is_probe && self.breaker.is_closed(), "the service is down: {question:?}");
                 // Only the answer to the last callout is remembered.
-                self.unanswered.remove(&credential);
+                match self.unanswered_before {
+                    Some(before) => self.unanswered.insert(credential, before),
+                    None => self.unanswered.remove(&credential),
+                };
                 return Question { attempt: question.attempt + 1, asked: self.moment(), ..question };
             }
             Cause::Request(stream) => {

@@ -79,9 +79,7 @@ fn by_signature(machine: &Machine, stream: &Stream, credential: usize, own: &Vou
             && (machine.setup.is_pinned() || refusal.delivered.step < stream.arrived.step)
     });
     for refusal in refused {
-        let since =
-            |vouching: &&Vouching| vouching.credential == credential && vouching.asked.step > refusal.asked.step;
-        assert!(machine.vouchings.iter().any(|it| since(&it)), "let in by its signature after {refusal:?}");
+        assert!(is_withdrawn(machine, refusal), "let in by its signature after {refusal:?}");
     }
 }
 
@@ -112,11 +110,6 @@ fn not_refused_since(machine: &Machine, stream: &Stream, vouching: &Vouching, is
     let Vouching { credential, asked, delivered, .. } = vouching;
     let is_later = |refusal: &&Refusal| refusal.credential == *credential && refusal.asked.step >= asked.step;
     for refusal in machine.refusals.iter().filter(is_later) {
-        let is_withdrawn = machine.vouchings.iter().any(|other| {
-            other.credential == *credential
-                && other.asked.step > refusal.asked.step
-                && other.delivered.step > refusal.delivered.step
-        });
         // Without a cache nobody remembers it, and what comes while an answer is being verified may be too late.
         let is_heard = refusal.delivered.step < delivered.step || !machine.setup.answers_in_jwts();
         // By a clock that was set forward it was so long ago that no older verdict could be left.
@@ -124,8 +117,17 @@ fn not_refused_since(machine: &Machine, stream: &Stream, vouching: &Vouching, is
             && machine.now >= refusal.kept_until;
         let is_off = machine.setups[stream.worker].is_cache_off();
         let is_known = !is_own || (is_heard && !is_off && !is_over);
-        assert!(!is_known || is_withdrawn, "let in by {vouching:?} after {refusal:?}");
+        assert!(!is_known || is_withdrawn(machine, refusal), "let in by {vouching:?} after {refusal:?}");
     }
+}
+
+/// Whether the service has accepted the credential since, in answer to a callout that was sent later by the clock of the
+/// day, or truly later.
+fn is_withdrawn(machine: &Machine, refusal: &Refusal) -> bool {
+    machine.vouchings.iter().any(|vouching| {
+        let is_later = vouching.asked.step > refusal.asked.step || vouching.asked.wall > refusal.asked.wall;
+        vouching.credential == refusal.credential && is_later && vouching.delivered.step > refusal.delivered.step
+    })
 }
 
 /// The service hasn't said since that such verdicts are to be forgotten.

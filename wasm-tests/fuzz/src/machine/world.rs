@@ -69,6 +69,8 @@ pub(super) struct Machine {
     pub(super) downs: HashMap<usize, u64>,
     /// When the service last answered without a verdict, by credential.
     pub(super) unanswered: HashMap<usize, Moment>,
+    /// What that was, of the credential of the last answer, before this answer.
+    pub(super) unanswered_before: Option<Moment>,
     pub(super) throttle: Option<Throttle>,
     /// Questions of workers that died over them.
     pub(super) lost_leases: Vec<(usize, Moment)>,
@@ -133,6 +135,7 @@ impl Machine {
             outages: HashMap::new(),
             downs: HashMap::new(),
             unanswered: HashMap::new(),
+            unanswered_before: None,
             throttle: Throttle::new(setup),
             lost_leases: Vec::new(),
             elapsed: Duration::ZERO,
