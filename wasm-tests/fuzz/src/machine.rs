@@ -79,6 +79,7 @@ fn play(script: &Script, is_traced: bool) -> Outcomes {
             Event::Jump { seconds } => machine.jump(*seconds),
             Event::Rotate { key } => machine.serves = usize::from(*key) % script::KEYS,
             Event::Restart { worker } => machine.restart(usize::from(*worker)),
+            Event::Update { worker, cache } => machine.update(usize::from(*worker), *cache),
             Event::Issue { slot, key, flaw } => machine.issue(usize::from(*slot), usize::from(*key), *flaw),
             Event::List { what, which } => machine.list(*what, usize::from(*which)),
         }

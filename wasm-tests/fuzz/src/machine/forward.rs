@@ -204,6 +204,9 @@ fn is_standing(machine: &Machine, stream: &Stream, vouching: &Vouching, life: Du
         && !credential.own.as_ref().is_some_and(|own| own.has_expired(machine.now, machine.setup))
         && !what.is_early(machine.now, machine.setup)
         && !has_passed(machine.now, life, asked.wall)
+        && machine.outlived.is_none_or(|outlived| {
+            !has_passed(machine.now, outlived.saturating_sub(Duration::from_secs(1)), asked.wall)
+        })
         && !machine.feed.is_revoked(what, true)
         && !machine.feed.purges_again(what.user, client, credential.token_id).any(|purge| purge.wall >= asked.wall)
         && !machine.refusals.iter().any(|refusal| {

@@ -97,6 +97,13 @@ pub enum Event {
         /// Which.
         worker: u8,
     },
+    /// A worker gets another configuration, which differs in the cache's settings alone.
+    Update {
+        /// Which.
+        worker: u8,
+        /// Which of the settings.
+        cache: u8,
+    },
     /// The clients get a new JWT.
     Issue {
         /// In whose place.
@@ -138,7 +145,8 @@ impl<'a> Arbitrary<'a> for Event {
             29 => Self::Issue { slot: kind / 32, key: bytes.arbitrary()?, flaw: bytes.arbitrary()? },
             30 => match kind / 32 {
                 0..=3 => Self::Rotate { key: bytes.arbitrary()? },
-                _ => Self::Restart { worker: bytes.arbitrary()? },
+                4..=5 => Self::Restart { worker: bytes.arbitrary()? },
+                worker => Self::Update { worker, cache: bytes.arbitrary()? },
             },
             _ => match kind / 32 {
                 0..=4 => Self::Jump { seconds: JUMPS[usize::from(bytes.arbitrary::<u8>()? % 8)] },

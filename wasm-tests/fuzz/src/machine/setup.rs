@@ -150,6 +150,12 @@ impl Setup {
         ttl + stale
     }
 
+    /// The same with other settings of the cache.
+    #[must_use]
+    pub const fn with_cache(self, cache: u8) -> Self {
+        Self { cache: Choice(cache % CACHES), ..self }
+    }
+
     /// Whether nothing is kept.
     pub fn is_cache_off(self) -> bool {
         self.cache().0.is_zero()

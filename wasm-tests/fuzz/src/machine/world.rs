@@ -36,6 +36,9 @@ pub(super) struct Machine {
     pub(super) setups: Vec<Setup>,
     /// The shortest and the longest life of a verdict that any worker has been configured with.
     pub(super) lives: (Duration, Duration),
+    /// The shortest life that was the longest once, and isn't any more: what has ended a verdict may be forgotten by then,
+    /// so an older one is of no use.
+    pub(super) outlived: Option<Duration>,
     pub(super) config: Config,
     pub(super) host: Recorder,
     pub(super) now: UnixTime,
@@ -112,6 +115,7 @@ impl Machine {
             setup,
             setups: vec![setup; setup.workers()],
             lives: (life, life),
+            outlived: None,
             host: Recorder::default(),
             now: UnixTime::from_secs(BEGIN),
             workers: (0..setup.workers()).map(|_| Filter::new(config.clone())).collect(),
@@ -220,6 +224,21 @@ impl Machine {
                 *is_cut = true;
             }
         }
+    }
+
+    pub(super) fn update(&mut self, worker: usize, cache: u8) {
+        let worker = worker % self.workers.len();
+        let setup = self.setups[worker];
+        let _ = cache; // TEMPORARY
+        let life = setup.longest_life();
+        self.setups[worker] = setup;
+        let (shortest, longest) = self.lives;
+        if life > longest {
+            let least = self.outlived.map_or(longest, |outlived| outlived.min(longest));
+            self.outlived = Some(least);
+        }
+        self.lives = (shortest.min(life), longest.max(life));
+        self.restart(worker);
     }
 
     /// A worker begins anew. What its predecessor was asked and has asked is lost.
