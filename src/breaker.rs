@@ -182,7 +182,7 @@ impl Breaker {
         Status { state: record.state, is_probe_due: self.wait(record, now).is_none() && record.state != State::Closed }
     }
 
-    /// The service answered a call, whatever its verdict. Returns the state if that changed it.
+    /// The service answered a call, with a verdict or without one. Returns the state if that changed it.
     pub fn succeed(&self, ticket: Ticket, now: UnixTime, host: &impl Host) -> Option<State> {
         self.report(ticket, host, |record| match record.state {
             State::Closed => Record { failures: 0, ..record },
@@ -190,7 +190,7 @@ impl Breaker {
         })
     }
 
-    /// A call failed: no connection, a timeout, 5xx, or an unreadable answer. Returns the state if that changed it.
+    /// A call failed: no connection, a timeout, a reset, 502, 503 or 504. Returns the state if that changed it.
     pub fn fail(&self, ticket: Ticket, now: UnixTime, host: &impl Host) -> Option<State> {
         self.report(ticket, host, |record| match record.state {
             State::Closed if record.failures.saturating_add(1) < self.failures => {
