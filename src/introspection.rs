@@ -1,8 +1,8 @@
 //! `/auth/verify`: the question to the service, and what its answer means.
 //!
 //! Only 200 with a readable identity, 401 and 403 are verdicts. Everything else is an outage, and [`Outage::scope`] says
-//! whose: the service's (Envoy's own 503 and 504 for a refused connection and a timeout), or the one credential's (500,
-//! a body that can't be read).
+//! whose: the service's (no connection, a timeout, 503), the one credential's (500, a body that can't be read), or the
+//! gateway's. Where no host has answered, Envoy answers in its place, which [`CalloutError::of`] tells.
 
 use crate::claims::{Claims, ClaimsError, TokenType};
 use crate::config::{Config, HeaderType, ResponseFormat};
@@ -11,11 +11,8 @@ use crate::extractor::Credential;
 /// The largest answer that is read, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
 
-/// How Envoy ends its own 503 for want of room, where it finds that out late.
-const OVERFLOW: &[u8] = b"reset reason: overflow";
-
-/// How Envoy ends its own 502 or 503 for an answer that isn't HTTP, such as one with a NUL in a header.
-const NOT_HTTP: &[u8] = b"reset reason: protocol error";
+/// How Envoy's text begins for an answer that broke, or never came.
+const BROKEN: &str = "upstream connect error or disconnect/reset before headers. ";
 
 /// A request to the service; always a GET without a body, to the configured cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,30 +58,75 @@ pub enum CalloutError {
     /// The connection broke before the answer was whole.
     #[error("the connection broke before the answer was whole")]
     Reset,
+    /// The answer's stream was reset and its connection lives on (HTTP/2): by the service, or by Envoy for a head beyond its
+    /// limits.
+    #[error("its answer was reset, or its head is beyond Envoy's limits")]
+    StreamReset,
+    /// Bytes that Envoy could make nothing of.
+    #[error("its answer is not HTTP, or its head is beyond Envoy's limits")]
+    NotHttp,
+    /// Envoy has as many callouts under way as the cluster's `circuit_breakers` let it.
+    #[error("the cluster takes no more requests")]
+    Overflow,
+    /// Envoy answered in its place, for another reason.
+    #[error("no host has answered: Envoy did, with status {0}")]
+    ByEnvoy(u16),
 }
 
 impl CalloutError {
-    /// What it means that Envoy answers in the service's place: with the status 503 or 504, and a text. `None`: it is
-    /// the service's own answer, whatever it says, or one that [`read`] looks at.
+    /// What it means that Envoy answers in the service's place, with status 502, 503 or 504 and a text. `None`: it is the
+    /// service's own answer, whatever it says.
+    ///
+    /// Envoy adds `x-envoy-upstream-service-time` to the answer of a host, and to none of its own, whatever the service
+    /// or its proxy have written there. Were it ever missing, a text about the gateway's limits could come from the
+    /// service's own Envoy; it would then be the gateway's outage, which is the safe side: the breaker stays closed, no
+    /// signature stands in, and the request is denied.
+    ///
+    /// What befell one answer alone is the credential's outage, whoever tells of it: a proxy beside the service does so in
+    /// the same words. A service that dies closes its connections or refuses new streams, and that counts.
     pub fn of(answer: &CalloutResponse) -> Option<Self> {
-        // Envoy adds this to the answer of a host, and to none of its own.
+        if !matches!(answer.status, 502..=504) {
+            return None;
+        }
+        let text = answer.body.as_deref().and_then(|body| str::from_utf8(body).ok()).unwrap_or_default();
+        let reason = text.strip_prefix(BROKEN).and_then(|rest| {
+            let once = rest.strip_prefix("reset reason: ");
+            once.or_else(|| rest.strip_prefix("retried and the latest reset reason: "))
+        });
+        let is_about = |causes: &[&str]| reason.is_some_and(|reason| causes.iter().any(|it| reason.starts_with(it)));
+        if is_about(&["protocol error"]) {
+            return Some(Self::NotHttp);
+        }
+        if is_about(&["remote reset", "local reset"]) {
+            return Some(Self::StreamReset);
+        }
         if answer.headers.iter().any(|(name, _)| name == "x-envoy-upstream-service-time") {
             return None;
         }
-        let text = str::from_utf8(answer.body.as_deref()?).ok()?;
-        let reason =
-            text.strip_prefix("upstream connect error or disconnect/reset before headers. ").and_then(|rest| {
-                let once = rest.strip_prefix("reset reason: ");
-                once.or_else(|| rest.strip_prefix("retried and the latest reset reason: "))
-            });
-        let is_about = |causes: &[&str]| reason.is_some_and(|reason| causes.iter().any(|it| reason.starts_with(it)));
-        match answer.status {
-            504 if text == "upstream request timeout" => Some(Self::TimedOut),
-            503 if text == "no healthy upstream" => Some(Self::NoHost),
-            503 if is_about(&["remote connection failure", "local connection failure"]) => Some(Self::NotConnected),
-            503 if is_about(&["connection timeout"]) => Some(Self::ConnectTimeout),
-            503 if is_about(&["connection termination", "remote re", "local re"]) => Some(Self::Reset),
-            _ => None,
+        Some(match answer.status {
+            504 if text == "upstream request timeout" => Self::TimedOut,
+            503 if text == "no healthy upstream" => Self::NoHost,
+            503 if is_about(&["overflow"]) => Self::Overflow,
+            503 if is_about(&["remote connection failure", "local connection failure"]) => Self::NotConnected,
+            503 if is_about(&["connection timeout"]) => Self::ConnectTimeout,
+            503 if is_about(&["connection termination", "remote refused", "local refused"]) => Self::Reset,
+            status => Self::ByEnvoy(status),
+        })
+    }
+
+    /// What it is the outage of.
+    const fn scope(self) -> Scope {
+        match self {
+            Self::NoCluster
+            | Self::NotSent
+            | Self::NoHost
+            | Self::NotConnected
+            | Self::ConnectTimeout
+            | Self::TimedOut
+            | Self::Reset
+            | Self::ByEnvoy(_) => Scope::Service,
+            Self::StreamReset | Self::NotHttp => Scope::Credential,
+            Self::Overflow => Scope::Gateway,
         }
     }
 }
@@ -95,18 +137,12 @@ pub enum Outage {
     /// There was no answer.
     #[error(transparent)]
     Callout(#[from] CalloutError),
-    /// Envoy has as many callouts under way as the cluster's `circuit_breakers` let it.
-    #[error("the cluster takes no more requests")]
-    Overflow,
     /// An answer that is no verdict.
     #[error("it answered with status {0}")]
     Status(u16),
     /// More than [`MAX_BODY`].
     #[error("its answer is larger than {MAX_BODY} bytes")]
     TooLarge,
-    /// Bytes that Envoy could make nothing of.
-    #[error("its answer is not HTTP")]
-    NotHttp,
     /// Claims that aren't those of the contract.
     #[error("its claims are unreadable: {0}")]
     Claims(#[from] ClaimsError),
@@ -134,11 +170,9 @@ impl Outage {
     /// What it is the outage of.
     pub const fn scope(&self) -> Scope {
         match self {
-            Self::Callout(_) | Self::Status(502..=504) => Scope::Service,
-            Self::Overflow => Scope::Gateway,
-            Self::Status(_) | Self::TooLarge | Self::NotHttp | Self::Claims(_) | Self::Jwt(_) | Self::Missing(_) => {
-                Scope::Credential
-            }
+            Self::Callout(error) => error.scope(),
+            Self::Status(502..=504) => Scope::Service,
+            Self::Status(_) | Self::TooLarge | Self::Claims(_) | Self::Jwt(_) | Self::Missing(_) => Scope::Credential,
         }
     }
 }
@@ -195,13 +229,10 @@ pub fn question(credential: Credential<'_>, config: &Config) -> CalloutRequest {
 /// [`Outage`] if it is no verdict.
 pub fn read(answer: Result<CalloutResponse, CalloutError>, format: ResponseFormat) -> Result<Verdict, Outage> {
     let answer = answer?;
-    let ends_with = |end: &[u8]| answer.body.as_ref().is_some_and(|body| body.ends_with(end));
     match answer.status {
         200 => identity(&answer, format),
         401 => Ok(Verdict::Rejected),
         403 => Ok(Verdict::Forbidden),
-        503 if ends_with(OVERFLOW) => Err(Outage::Overflow),
-        502 | 503 if ends_with(NOT_HTTP) => Err(Outage::NotHttp),
         status => Err(Outage::Status(status)),
     }
 }

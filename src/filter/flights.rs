@@ -362,7 +362,7 @@ impl Filter {
                     && flight.wants_retry()
                     && self.breaker.peek(now, host).state == breaker::State::Closed =>
             {
-                log::debug!("auth service, trying again: {outage}");
+                log::debug!("auth service (cluster {}), trying again: {outage}", self.config.auth_service.cluster);
                 flight.retries -= 1;
                 flight.asked = now;
                 let request = flight.question.request.clone();
@@ -392,7 +392,7 @@ impl Filter {
         let is_asking = self.calls.values().any(|call| matches!(call, Call::Verify { .. }));
         let token = match introspection::read(answer, self.config.api_token.response_format) {
             // Envoy says no more of what it refuses at once; while others are under way there are hosts, and no room.
-            Err(Outage::Callout(CalloutError::NotSent)) if is_asking => return Err(Outage::Overflow),
+            Err(Outage::Callout(CalloutError::NotSent)) if is_asking => return Err(CalloutError::Overflow.into()),
             Err(outage) => return Err(outage),
             Ok(Verdict::Identity(confirmed)) => return Ok(Answer::Identity(confirmed.into())),
             Ok(Verdict::Rejected) => return Ok(Answer::Refused(Code::TokenRejected)),

@@ -108,7 +108,8 @@ impl Filter {
             Some(Scope::Gateway) => None,
         };
         if let Some(state) = changed {
-            log::warn!("auth service: the circuit breaker is {}", state.name());
+            let cluster = &self.config.auth_service.cluster;
+            log::warn!("auth service (cluster {cluster}): the circuit breaker is {}", state.name());
             host.set(Gauge::BreakerState, state.number().into());
         }
     }

@@ -318,43 +318,96 @@ fn an_answer_without_a_public_key_is_an_outage() {
     assert_eq!(read_public_key(Err(CalloutError::Reset)), Err(Outage::Callout(CalloutError::Reset)));
 }
 
+fn broken(reason: &str) -> String {
+    format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}")
+}
+
+/// An answer of Envoy's own, and one of a host: the same but for what Envoy adds.
+fn by_envoy_and_by_a_host(status: u16, text: &str) -> [CalloutResponse; 2] {
+    [
+        answer(status, &[("content-type", b"text/plain")], text.as_bytes()),
+        answer(status, &[("x-envoy-upstream-service-time", b"1")], text.as_bytes()),
+    ]
+}
+
 #[test]
 fn what_envoy_says_in_the_services_place_is_told_from_the_services_own_answer() {
-    let broken =
-        |reason: &str| format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}");
-    let answer = |status, text: String, headers: &[&str]| {
-        let headers = headers.iter().map(|name| ((*name).to_owned(), b"1".to_vec())).collect();
-        CalloutResponse { status, headers, body: Some(text.into_bytes()) }
-    };
     let refused =
         broken("remote connection failure, transport failure reason: delayed connect error: Connection refused");
     for (status, text, expected) in [
-        (504, "upstream request timeout".to_owned(), Some(CalloutError::TimedOut)),
-        (503, "no healthy upstream".to_owned(), Some(CalloutError::NoHost)),
-        (503, broken("remote connection failure"), Some(CalloutError::NotConnected)),
-        (503, refused, Some(CalloutError::NotConnected)),
+        (504, "upstream request timeout".to_owned(), CalloutError::TimedOut),
+        (503, "no healthy upstream".to_owned(), CalloutError::NoHost),
+        (503, broken("remote connection failure"), CalloutError::NotConnected),
+        (503, refused, CalloutError::NotConnected),
         (
             503,
             broken("remote connection failure").replace("reset reason", "retried and the latest reset reason"),
-            Some(CalloutError::NotConnected),
+            CalloutError::NotConnected,
         ),
-        (503, broken("local connection failure"), Some(CalloutError::NotConnected)),
-        (503, broken("connection timeout"), Some(CalloutError::ConnectTimeout)),
-        (503, broken("connection termination"), Some(CalloutError::Reset)),
-        (503, broken("remote reset"), Some(CalloutError::Reset)),
-        (503, broken("remote refused stream reset"), Some(CalloutError::Reset)),
-        (503, broken("local reset"), Some(CalloutError::Reset)),
-        (502, broken("protocol error"), None),
-        (503, broken("overflow"), None),
-        (503, "database is down".to_owned(), None),
-        (503, String::new(), None),
-        (504, String::new(), None),
-        (200, broken("remote connection failure"), None),
+        (503, broken("local connection failure"), CalloutError::NotConnected),
+        (503, broken("connection timeout"), CalloutError::ConnectTimeout),
+        (503, broken("connection termination"), CalloutError::Reset),
+        (503, broken("remote refused stream reset"), CalloutError::Reset),
+        (503, broken("overflow"), CalloutError::Overflow),
+        (502, "a text of another version".to_owned(), CalloutError::ByEnvoy(502)),
+        (503, String::new(), CalloutError::ByEnvoy(503)),
+        (504, String::new(), CalloutError::ByEnvoy(504)),
     ] {
-        assert_eq!(CalloutError::of(&answer(status, text.clone(), &["content-type"])), expected, "{status}: {text}");
-        let from_a_host = answer(status, text.clone(), &["date", "x-envoy-upstream-service-time"]);
-        assert_eq!(CalloutError::of(&from_a_host), None, "{status} of the service's own proxy: {text}");
+        let [by_envoy, by_a_host] = by_envoy_and_by_a_host(status, &text);
+        assert_eq!(CalloutError::of(&by_envoy), Some(expected), "{status}: {text}");
+        assert_eq!(CalloutError::of(&by_a_host), None, "{status} of the service's own proxy: {text}");
+        let read = read(Ok(by_a_host), ResponseFormat::JsonBody);
+        assert_eq!(read, Err(Outage::Status(status)), "{text}");
+    }
+    for status in [200, 401, 403, 500] {
+        assert_eq!(CalloutError::of(&by_envoy_and_by_a_host(status, &broken("overflow"))[0]), None, "{status}");
     }
     let too_large = CalloutResponse { status: 503, headers: Vec::new(), body: None };
-    assert_eq!(CalloutError::of(&too_large), None);
+    assert_eq!(CalloutError::of(&too_large), Some(CalloutError::ByEnvoy(503)));
+}
+
+#[test]
+fn what_befell_one_answer_is_the_credentials_outage_whichever_envoy_tells_of_it() {
+    for (status, reason, expected) in [
+        (502, "protocol error", CalloutError::NotHttp),
+        (503, "protocol error", CalloutError::NotHttp),
+        (503, "remote reset", CalloutError::StreamReset),
+        (503, "local reset", CalloutError::StreamReset),
+    ] {
+        for answer in by_envoy_and_by_a_host(status, &broken(reason)) {
+            assert_eq!(CalloutError::of(&answer), Some(expected), "{status}: {reason}");
+        }
+        assert_eq!(Outage::from(expected).scope(), Scope::Credential);
+    }
+}
+
+#[test]
+fn only_a_service_that_nobody_gets_an_answer_of_is_down() {
+    use CalloutError as Error;
+    for (error, scope) in [
+        (Error::NoCluster, Scope::Service),
+        (Error::NotSent, Scope::Service),
+        (Error::NoHost, Scope::Service),
+        (Error::NotConnected, Scope::Service),
+        (Error::ConnectTimeout, Scope::Service),
+        (Error::TimedOut, Scope::Service),
+        (Error::Reset, Scope::Service),
+        (Error::ByEnvoy(503), Scope::Service),
+        (Error::StreamReset, Scope::Credential),
+        (Error::NotHttp, Scope::Credential),
+        (Error::Overflow, Scope::Gateway),
+    ] {
+        assert_eq!(Outage::from(error).scope(), scope, "{error}");
+    }
+    for (status, scope) in [
+        (502, Scope::Service),
+        (503, Scope::Service),
+        (504, Scope::Service),
+        (500, Scope::Credential),
+        (501, Scope::Credential),
+        (429, Scope::Credential),
+        (404, Scope::Credential),
+    ] {
+        assert_eq!(Outage::Status(status).scope(), scope, "{status}");
+    }
 }

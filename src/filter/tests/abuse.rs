@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::world::api_token_of;
 use super::{Answer, World, api_token, bearer, claims, jwt, jwt_of};
-use crate::introspection::{CalloutResponse, Outage, read};
+use crate::introspection::CalloutError;
 use crate::metrics::{Counter, Gauge, Source};
 
 fn remote() -> World {
@@ -15,15 +15,12 @@ fn remote() -> World {
 }
 
 /// Envoy's own 503 for a callout beyond the cluster's limits.
-fn overflow() -> CalloutResponse {
-    let body = b"upstream connect error or disconnect/reset before headers. reset reason: overflow";
-    CalloutResponse { status: 503, headers: Vec::new(), body: Some(body.to_vec()) }
-}
+const OVERFLOW: Answer = Answer::Error(CalloutError::Overflow);
 
-fn answer_all(world: &mut World, answer: &CalloutResponse) {
+fn answer_all(world: &mut World, answer: &Answer) {
     while !world.pending.is_empty() {
         let pending = world.pending.remove(0);
-        world.workers[0].on_answer(pending.call(), Ok(answer.clone()), world.now, &world.process);
+        world.answer(&pending, answer);
         world.tick();
     }
 }
@@ -33,17 +30,16 @@ fn callouts_beyond_the_clusters_limits_open_no_breaker_and_are_not_repeated() {
     let mut world = remote();
     for number in 0..20 {
         let stream = world.send(&api_token_of(number));
-        answer_all(&mut world, &overflow());
+        answer_all(&mut world, &OVERFLOW);
         assert_eq!(world.outcome(stream).unwrap().code(), "auth_service_unavailable");
     }
     assert_eq!((world.verifications, world.process.gauge(Gauge::BreakerState)), (20, Some(0)));
-    assert_eq!(read(Ok(overflow()), crate::config::ResponseFormat::JsonBody), Err(Outage::Overflow));
 }
 
 #[test]
 fn what_cannot_be_sent_while_others_are_under_way_is_an_overflow_and_else_an_outage() {
     let mut world = remote();
-    let not_sent = Answer::Error(crate::introspection::CalloutError::NotSent);
+    let not_sent = Answer::Error(CalloutError::NotSent);
     world.send(&api_token());
     for number in 10..20 {
         let stream = world.send(&api_token_of(number));
@@ -65,14 +61,13 @@ fn what_cannot_be_sent_while_others_are_under_way_is_an_overflow_and_else_an_out
 
 #[test]
 fn an_overflow_or_an_odd_status_is_no_reason_to_trust_a_signature() {
-    for odd in [overflow()]
-        .into_iter()
-        .chain([404, 410, 429, 500, 501, 505].map(|status| CalloutResponse { status, ..overflow() }))
-    {
+    let statuses = [404, 410, 429, 500, 501, 505].map(|status| Answer::Body(status, String::new()));
+    let broken = [OVERFLOW, Answer::Error(CalloutError::StreamReset), Answer::Error(CalloutError::NotHttp)];
+    for odd in broken.into_iter().chain(statuses) {
         let mut world = remote();
         let stream = world.send(&bearer(&jwt(0)));
         answer_all(&mut world, &odd);
-        assert_eq!(world.outcome(stream).unwrap().code(), "auth_service_unavailable", "{}", odd.status);
+        assert_eq!(world.outcome(stream).unwrap().code(), "auth_service_unavailable", "{odd:?}");
     }
     for status in [502, 503, 504] {
         let mut world = remote();
@@ -90,7 +85,7 @@ fn an_overflow_ends_no_verdict_that_may_stand_in() {
     world.ask(&api_token());
     world.now = world.now.after(std::time::Duration::from_secs(400));
     let stream = world.send(&api_token());
-    answer_all(&mut world, &overflow());
+    answer_all(&mut world, &OVERFLOW);
     assert_eq!(world.outcome(stream).unwrap().code(), "");
 }
 

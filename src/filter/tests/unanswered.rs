@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::support::{at_once, confirmed, down, with_key};
 use super::world::api_token_of;
 use super::{Answer, Outcome, World, api_token, bearer, jwt};
+use crate::introspection::CalloutError;
 use crate::metrics::{CacheEvent, Counter, Gauge};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -19,8 +20,7 @@ fn world(workers: usize, cache: Value) -> World {
 
 fn answers() -> Vec<Answer> {
     let mut answers: Vec<_> = [500, 501, 429, 404, 302, 204].map(|status| Answer::Body(status, String::new())).to_vec();
-    let not_http = "upstream connect error or disconnect/reset before headers. reset reason: protocol error";
-    answers.extend([502, 503].map(|status| Answer::Body(status, not_http.to_owned())));
+    answers.extend([CalloutError::NotHttp, CalloutError::StreamReset].map(Answer::Error));
     answers.extend([Answer::TooLarge, Answer::json(&confirmed(json!({"exp": null}))), Answer::Body(200, "x".into())]);
     answers
 }
@@ -118,7 +118,7 @@ fn a_probe_that_envoy_has_no_room_for_decides_nothing() {
         world.ask(&api_token_of(number));
     }
     world.pass(60 * SECOND);
-    world.verify = Answer::Body(503, "upstream connect error. reset reason: overflow".to_owned());
+    world.verify = Answer::Error(CalloutError::Overflow);
     assert_eq!(world.ask(&api_token()).code(), "auth_service_unavailable");
     world.tick();
     assert_eq!(world.process.gauge(Gauge::BreakerState), Some(1));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
 use wasm_tests::{Builder, Stack, corpus::scripted};
 
 /// One try of a second for each question.
@@ -44,6 +45,39 @@ async fn of_a_service_that_hangs_fails_and_hangs_up() {
     let stack = builder().start().await.unwrap();
     stack.fault(json!({"on": "verify", "kind": "status", "status": 503})).await.unwrap();
     says(&stack, &["auth service (cluster auth_service): it answered with status 503"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_service_that_speaks_no_http() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            // The gateway may have given up on it already.
+            drop(connection.write_all(b"SSH-2.0-no-http\r\n").await);
+        }
+    });
+    let with_feed = builder().without_auth_service().config(json!({"revocation": {"path": "/auth/blacklist"}}));
+    let stack = with_feed.envoy(move |bootstrap| {
+        let endpoint = "/static_resources/clusters/1/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address";
+        bootstrap.pointer_mut(endpoint).unwrap()["socket_address"]["port_value"] = port.into();
+        bootstrap["static_resources"]["clusters"][1].as_object_mut().unwrap().remove("health_checks");
+        bootstrap["static_resources"]["clusters"][1].as_object_mut().unwrap().remove("outlier_detection");
+        let endpoints = &mut bootstrap["static_resources"]["clusters"][1]["load_assignment"]["endpoints"];
+        endpoints.as_array_mut().unwrap().truncate(1);
+    });
+    let stack = stack.start().await.unwrap();
+    says(
+        &stack,
+        &[
+            "auth service (cluster auth_service): its answer is not HTTP",
+            "public key not fetched (cluster auth_service), there is none yet: its answer is not HTTP",
+            "revocation feed not read (cluster auth_service), there is no list yet: its answer is not HTTP",
+        ],
+    )
+    .await;
+    let log = stack.envoy_log();
+    assert!(!log.contains("status 502") && !log.contains("status 503"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
