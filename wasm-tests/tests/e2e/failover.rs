@@ -15,7 +15,7 @@ use wasm_tests::{Builder, Stack};
 
 const CLUSTER: &str = "auth_service";
 const CLIENTS: usize = 4;
-const HELD: u64 = 8;
+const HELD: usize = 8;
 /// Between two looks at a state that a test waits for.
 const POLL: Duration = Duration::from_millis(10);
 /// A state that hasn't come by then never will.
@@ -71,6 +71,15 @@ async fn by_first(stack: &Stack) -> u64 {
 
 async fn by_second(stack: &Stack) -> u64 {
     verified(stack.counters_of_second().await.unwrap())
+}
+
+/// API tokens that the service knows.
+async fn tokens(stack: &Stack, count: usize) -> Vec<String> {
+    let mut tokens = Vec::new();
+    for number in 0..count {
+        tokens.push(stack.api_token(&number.to_string()).await.unwrap().1);
+    }
+    tokens
 }
 
 /// Clients that each send one request after the other until they are stopped, every second one with an API token.
@@ -139,11 +148,8 @@ async fn requests_that_the_dying_host_had_are_answered_by_the_other() {
     let mut stack = two_services().start().await.unwrap();
     let second = stack.second_address().unwrap();
     until_health(&stack, second, true).await;
-    let mut tokens = Vec::new();
-    for number in 0..HELD {
-        // Those with the same one would wait for the same callout.
-        tokens.push(stack.api_token(&format!("held {number}")).await.unwrap().1);
-    }
+    // Those with the same one would wait for the same callout.
+    let tokens = tokens(&stack, HELD).await;
     stack.fault(json!({"on": "verify", "kind": "delay", "delay_ms": 3_600_000})).await.unwrap();
 
     let mut requests = JoinSet::new();
@@ -156,7 +162,7 @@ async fn requests_that_the_dying_host_had_are_answered_by_the_other() {
         let answer = answer.unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
-    assert!(by_second(&stack).await >= HELD);
+    assert!(by_second(&stack).await >= HELD as u64);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,19 +175,15 @@ async fn a_host_whose_verdicts_fail_is_left_for_the_other_though_its_health_is_w
     let stack = builder.start().await.unwrap();
     let (first, second) = (stack.service_address().unwrap(), stack.second_address().unwrap());
     until_health(&stack, second, true).await;
-    // What a 500 was about isn't asked about again at once, so each request has a token of its own.
-    let mut tokens = Vec::new();
-    for number in 0..=10 {
-        tokens.push(stack.api_token(&format!("sick {number}")).await.unwrap().1);
-    }
-    stack.fault(json!({"on": "verify", "kind": "status", "status": 500})).await.unwrap();
+    let tokens = tokens(&stack, 11).await;
+    stack.fault(json!({"on": "verify", "kind": "status", "status": 503})).await.unwrap();
 
     let ask = async |number: usize| stack.get("/orders").api_key(&tokens[number]).send().await.unwrap().status;
     let mut refused = 0;
     while ask(refused).await != 200 {
         refused += 1;
     }
-    // Three failures in a row, two of them for each request, and the news of the ejection may be late.
+    // Two failures in a row, one request's, and the news of the ejection may be late.
     assert!((1..=10).contains(&refused), "{refused} refused");
     until_health(&stack, first, false).await;
     let asked = by_first(&stack).await;
@@ -194,6 +196,24 @@ async fn a_host_whose_verdicts_fail_is_left_for_the_other_though_its_health_is_w
         assert_eq!(ask(refused).await, 200);
     }
     assert_eq!(by_first(&stack).await, asked, "it was asked although it was ejected");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_whose_credentials_get_500s_takes_no_host_from_the_others() {
+    let stack = two_services().start().await.unwrap();
+    let second = stack.second_address().unwrap();
+    until_health(&stack, second, true).await;
+    // What a 500 was about isn't asked about again at once, so each request has a token of its own.
+    let tokens = tokens(&stack, 11).await;
+    stack.fault(json!({"on": "verify", "kind": "status", "status": 500})).await.unwrap();
+    for token in &tokens[..10] {
+        assert_eq!(stack.get("/orders").api_key(token).send().await.unwrap().status, 503);
+    }
+    let ejected = stack.admin("/stats?filter=auth_service.outlier_detection.ejections_enforced_total$").await.unwrap();
+    assert_eq!(ejected.text().trim(), "cluster.auth_service.outlier_detection.ejections_enforced_total: 0");
+    stack.fault(json!({"on": "verify"})).await.unwrap();
+    assert_eq!(stack.get("/orders").api_key(&tokens[10]).send().await.unwrap().status, 200);
+    assert_eq!(by_second(&stack).await, 0, "the second host is asked although the first is there");
 }
 
 #[tokio::test(flavor = "multi_thread")]
