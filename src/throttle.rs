@@ -83,6 +83,13 @@ pub struct Guess {
     began: UnixTime,
 }
 
+impl Guess {
+    /// Who asks.
+    pub const fn subject(&self) -> Subject {
+        self.subject
+    }
+}
+
 /// The throttle, as one worker sees it.
 #[derive(Debug)]
 pub struct Throttle {

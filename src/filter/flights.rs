@@ -12,7 +12,7 @@
 //!
 //! Nobody leads: the callout is the worker's, and goes on when a client leaves.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ use crate::jwt::UntrustedJwt;
 use crate::metrics::{CacheEvent, Counter, Source};
 use crate::policy::Identity;
 use crate::public_key::store::Reason;
-use crate::throttle::Guess;
+use crate::throttle::{Guess, Subject};
 use crate::time::{UnixTime, WORKERS_APART};
 
 /// How many questions that other workers ask are looked at in one tick.
@@ -109,7 +109,6 @@ impl Flight {
 struct Asker {
     /// `None`: nobody waits for it, or the host doesn't tell.
     connection: Option<ConnectionId>,
-    stream: Option<StreamId>,
     guess: Option<Guess>,
 }
 
@@ -120,8 +119,20 @@ pub(super) struct Finished {
     /// When the callout was sent that brought this.
     asked: UnixTime,
     finding: Finding,
-    /// Whose failure was counted already, if it is one.
-    counted: Option<StreamId>,
+    /// Whose failure it was counted as already: once for each address, however many of its requests wait.
+    counted: RefCell<Vec<Subject>>,
+}
+
+impl Finished {
+    /// Whether the failure that this is was counted for the subject's address before; from now on it was.
+    fn is_counted_for(&self, subject: Subject) -> bool {
+        let mut counted = self.counted.borrow_mut();
+        let is_counted = counted.iter().any(|known| known.is_of_one_address(&subject));
+        if !is_counted {
+            counted.push(subject);
+        }
+        is_counted
+    }
 }
 
 #[derive(Debug)]
@@ -207,7 +218,7 @@ impl Filter {
         if let Some(waits) = self.take_share(&question, ticket, now, host)? {
             return Ok(waits);
         }
-        let asker = Asker { connection: ticket.connection, stream: Some(stream), guess: ticket.guess.take() };
+        let asker = Asker { connection: ticket.connection, guess: ticket.guess.take() };
         match self.begin(&question, asker, vec![stream], false, now, host) {
             Ok(()) => Ok(Progress::Waits(Wait::Answer(question.key))),
             Err(lack) => {
@@ -232,9 +243,6 @@ impl Filter {
         let Some(flight) = self.flights.by_key.get_mut(key) else { return };
         let Some(index) = flight.streams.iter().position(|waiting| *waiting == stream) else { return };
         flight.streams.swap_remove(index);
-        if flight.asker.stream == Some(stream) {
-            flight.asker.stream = None;
-        }
         if flight.streams.is_empty() {
             self.shares.abandon(flight.asker.connection);
         }
@@ -257,10 +265,10 @@ impl Filter {
     }
 
     /// The question is answered, or won't be. Returns whose failure was counted with it.
-    fn settle_guess(&self, asker: Asker, is_failure: bool, now: UnixTime, host: &impl Host) -> Option<StreamId> {
+    fn settle_guess(&self, asker: Asker, is_failure: bool, now: UnixTime, host: &impl Host) -> Option<Subject> {
         let (throttle, guess) = (self.throttle.as_ref()?, asker.guess?);
         throttle.end(guess, is_failure, now, host);
-        asker.stream.filter(|_| is_failure)
+        is_failure.then(|| guess.subject())
     }
 
     /// Asks again about a credential whose verdict ends soon. Nobody waits for it.
@@ -414,7 +422,7 @@ impl Filter {
             return;
         };
         let Flight { question, asker, streams, began, asked, retries, has_lease, .. } = flight;
-        let counted = self.settle_guess(asker, finding.is_failure(), now, host);
+        let counted = self.settle_guess(asker, finding.is_failure(), now, host).into_iter().collect();
         if matches!(finding, Finding::Identity(_)) && !streams.is_empty() {
             self.shares.earn(asker.connection);
         }
@@ -428,7 +436,7 @@ impl Filter {
             // Nobody waits for the key; but who asks again will need it.
             self.fetch_key(Reason::SignatureFailed, now, host);
         }
-        self.take_turns(key, streams, Finished { question, asked, finding, counted });
+        self.take_turns(key, streams, Finished { question, asked, finding, counted: RefCell::new(counted) });
     }
 
     fn take_turns(&mut self, key: &Digest, streams: Vec<StreamId>, finished: Finished) {
@@ -492,8 +500,8 @@ impl Filter {
                 },
                 Some(finding) => finding,
             };
-            let counted = self.settle_guess(asker, finding.is_failure(), now, host);
-            self.take_turns(&key, streams, Finished { question, asked, finding, counted });
+            let counted = self.settle_guess(asker, finding.is_failure(), now, host).into_iter().collect();
+            self.take_turns(&key, streams, Finished { question, asked, finding, counted: RefCell::new(counted) });
         }
     }
 
@@ -539,9 +547,7 @@ impl Filter {
                 self.wait_for_key(Box::new(wait), ticket, now, host)
             }
             Finding::Refused(code) => {
-                if finished.counted == Some(stream) {
-                    ticket.subject = None;
-                }
+                ticket.subject = ticket.subject.filter(|subject| !finished.is_counted_for(*subject));
                 Err((*code).into())
             }
             Finding::Outage(lack) => self.without_service(ticket, &finished.question, *lack, now, host),

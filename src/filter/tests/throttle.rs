@@ -328,12 +328,48 @@ fn who_waits_for_its_turn_among_guesses_in_vain_is_told_to_come_back() {
 }
 
 #[test]
-fn one_token_at_once_is_one_question_and_one_failure() {
+fn one_good_token_at_once_is_one_question() {
     let mut world = world_with(1, json!({"failed_auth_throttle": {"attempts": 1}}));
     let streams: Vec<_> = (0..20).map(|_| world.send(&api_token_of(1))).collect();
     world.live(Duration::from_millis(100));
     assert!(streams.iter().all(|stream| world.outcome(*stream).unwrap().code().is_empty()));
     assert_eq!(world.verifications, 1);
+}
+
+#[test]
+fn one_token_at_once_is_one_question_and_one_failure() {
+    for is_left in [false, true] {
+        let mut world = world_with(1, json!({"failed_auth_throttle": {"attempts": 2}}));
+        refuse(&mut world);
+        let streams: Vec<_> = (0..50).map(|_| world.send(&api_token_of(1))).collect();
+        if is_left {
+            world.end(0, streams[0]);
+        }
+        world.live(Duration::from_millis(100));
+        assert!(streams[1..].iter().all(|stream| world.outcome(*stream) == Some(REJECTED)));
+        assert_eq!(world.verifications, 1);
+        assert_eq!(world.ask(&api_token_of(2)), REJECTED, "it was one failure of two");
+        assert_eq!(world.ask(&api_token_of(3)), locked(300));
+    }
+}
+
+#[test]
+fn a_failure_that_several_addresses_wait_for_counts_once_for_each() {
+    let mut world = world_with(1, json!({"failed_auth_throttle": {"attempts": 2}}));
+    refuse(&mut world);
+    let mut streams = Vec::new();
+    for address in [ME, THEM, ME, THEM, THEM] {
+        from(&world, address);
+        streams.push(world.send(&api_token_of(1)));
+    }
+    world.live(Duration::from_millis(100));
+    assert!(streams.iter().all(|stream| world.outcome(*stream) == Some(REJECTED)));
+    assert_eq!(world.verifications, 1);
+    for (address, number) in [(ME, 10), (THEM, 20)] {
+        from(&world, address);
+        assert_eq!(world.ask(&api_token_of(number)), REJECTED, "{address}: it was one failure of two");
+        assert_eq!(world.ask(&api_token_of(number + 1)), locked(300), "{address}");
+    }
 }
 
 #[test]

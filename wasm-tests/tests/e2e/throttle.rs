@@ -142,12 +142,35 @@ async fn who_leaves_before_the_answer_is_counted() {
         let tokens: Vec<_> = (0..30).map(|number| scripted::token(2000 + 30 * round + number)).collect();
         let tokens: Vec<_> = tokens.iter().map(|token| format!("APIKey {token}")).collect();
         attacker.ask_and_leave(&tokens).await.unwrap();
-        while stack.metric("auth_callouts_in_flight", &[]).await.unwrap() > 0 || callouts(&stack).await == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let answered = async {
+            while stack.metric("auth_callouts_in_flight", &[]).await.unwrap() > 0 || callouts(&stack).await == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), answered).await.expect("all questions are answered");
     }
     assert_eq!(callouts(&stack).await, ATTEMPTS as u64);
     assert!(is_locked(&guess(&stack, 1, "192.0.2.1").await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_token_at_once_is_one_failure() {
+    let stack = throttled().start().await.unwrap();
+    stack.reset_counters().await.unwrap();
+    stack.fault(json!({"on": "verify", "kind": "delay", "delay_ms": 1000})).await.unwrap();
+    let mut guesses = JoinSet::new();
+    for _ in 0..20 {
+        guesses.spawn(stack.get("/orders").api_key(&scripted::token(3000)).send());
+    }
+    for answer in guesses.join_all().await.into_iter().map(Result::unwrap) {
+        assert!(is_refused(&answer), "{}", answer.text());
+    }
+    assert_eq!(callouts(&stack).await, 1);
+    stack.fault(json!({"on": "verify"})).await.unwrap();
+    for number in 1..ATTEMPTS {
+        assert!(is_refused(&guess(&stack, number, "192.0.2.1").await), "{number}");
+    }
+    assert!(is_locked(&guess(&stack, ATTEMPTS, "192.0.2.1").await));
 }
 
 async fn at_once(workers: u32) {

@@ -75,9 +75,8 @@ impl Machine {
                 self.vouchings.push(Vouching { credential, worker, what, asked, delivered, is_kept });
             }
             Meaning::Refused { is_401 } => {
-                if let (true, Some(asker)) = (is_401, asker) {
-                    self.fail(asker);
-                    self.streams[asker].is_counted = true;
+                if is_401 {
+                    self.refuse(worker, credential, asker, delivered.step);
                 }
                 let kept_until = self.now.after(negative);
                 self.refusals.push(Refusal { credential, worker, is_401, asked, delivered, kept_until });

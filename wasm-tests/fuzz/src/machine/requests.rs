@@ -93,7 +93,7 @@ impl Machine {
             state,
             arrived,
             ended: None,
-            is_counted: false,
+            refused: None,
         };
         let is_known = forward::is_known(self, &arrival, self.setups[worker].cache().0);
         self.streams.push(arrival);
@@ -140,9 +140,8 @@ impl Machine {
         };
         if let Resolution::Deny(response) = resolution
             && throttle::is_guess(response.code)
-            && !stream.is_counted
         {
-            self.fail(number as usize);
+            self.guessed(number as usize, response.code);
         }
         *self.counted.entry(counted).or_default() += 1;
         let ended = Some(self.moment().step);

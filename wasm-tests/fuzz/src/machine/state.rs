@@ -46,8 +46,8 @@ pub(super) struct Stream {
     pub(super) address: Option<&'static str>,
     pub(super) state: State,
     pub(super) arrived: Moment,
-    /// Whether the answer to its own question was counted as its failure.
-    pub(super) is_counted: bool,
+    /// The step at which the service refused its credential while it waited for that.
+    pub(super) refused: Option<u64>,
     /// At which step it was resolved.
     pub(super) ended: Option<u64>,
 }

@@ -34,6 +34,10 @@ pub(super) struct Throttle {
     numbers: HashMap<usize, Failures>,
     /// Whether it isn't sure any more whose failures were counted, and when.
     pub(super) is_vague: bool,
+    /// Whether some may have been counted here that the workers haven't.
+    may_be_too_many: bool,
+    /// For which addresses a refusal was counted, by the step at which it was delivered.
+    counted: BTreeSet<(u64, &'static str)>,
 }
 
 /// In a window, or as many as lock.
@@ -48,7 +52,16 @@ impl Throttle {
     pub(super) fn new(setup: Setup) -> Option<Self> {
         let (addresses, numbers) = (HashMap::new(), HashMap::new());
         let lockout = setup.lockout();
-        setup.attempts().map(|attempts| Self { attempts, lockout, addresses, numbers, is_vague: false })
+        let (is_vague, may_be_too_many, counted) = (false, false, BTreeSet::new());
+        setup.attempts().map(|attempts| Self {
+            attempts,
+            lockout,
+            addresses,
+            numbers,
+            is_vague,
+            may_be_too_many,
+            counted,
+        })
     }
 
     /// An authentication has failed.
@@ -106,8 +119,39 @@ impl Machine {
         stream.credential.and_then(|credential| self.credentials[credential].token_id)
     }
 
+    /// The service has refused a credential at this step. It is one failure of each address that waits for that: of the
+    /// asker's at once.
+    pub(super) fn refuse(&mut self, worker: usize, credential: usize, asker: Option<usize>, step: u64) {
+        if let Some(asker) = asker {
+            self.fail(asker);
+            if let (Some(throttle), Some(address)) = (&mut self.throttle, self.streams[asker].address) {
+                throttle.counted.insert((step, address));
+            }
+        }
+        let waits = |stream: &&mut Stream| {
+            (stream.worker, stream.state, stream.credential) == (worker, State::Waiting, Some(credential))
+        };
+        self.streams.iter_mut().filter(waits).for_each(|stream| stream.refused = Some(step));
+    }
+
+    /// A stream was denied for a guess.
+    pub(super) fn guessed(&mut self, number: usize, code: Code) {
+        let stream = &self.streams[number];
+        let (refused, address) = (stream.refused.filter(|_| code == Code::TokenRejected), stream.address);
+        if let (Some(throttle), true) = (&mut self.throttle, self.is_ticking && code == Code::TokenRejected) {
+            // Another worker's answer, or one of many that waited for the same, or one that waited for its share.
+            (throttle.is_vague, throttle.may_be_too_many) = (true, true);
+        }
+        if let (Some(throttle), Some(step), Some(address)) = (&mut self.throttle, refused, address)
+            && !throttle.counted.insert((step, address))
+        {
+            return;
+        }
+        self.fail(number);
+    }
+
     /// A stream's authentication has failed.
-    pub(super) fn fail(&mut self, stream: usize) {
+    fn fail(&mut self, stream: usize) {
         let (stream, now) = (&self.streams[stream], self.now);
         let (address, number) = (stream.address, self.number(stream));
         if let Some(throttle) = &mut self.throttle {
@@ -119,7 +163,7 @@ impl Machine {
     pub(super) fn check_guess(&self, stream: &Stream) {
         let (Some(throttle), Some(address)) = (&self.throttle, stream.address) else { return };
         let is_good = self.vouchings.iter().any(|vouching| Some(vouching.credential) == stream.credential);
-        if is_good || self.jumps > 0 {
+        if is_good || self.jumps > 0 || throttle.may_be_too_many {
             return;
         }
         let is_same = |question: &Question| {

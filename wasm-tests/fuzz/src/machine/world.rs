@@ -86,6 +86,8 @@ pub(super) struct Machine {
     pub(super) serves: usize,
     pub(super) lost_calls: i64,
     pub(super) counted: Counted,
+    /// Whether what happens is a tick's.
+    pub(super) is_ticking: bool,
     /// Whether what happens is printed.
     pub(super) is_traced: bool,
 }
@@ -151,6 +153,7 @@ impl Machine {
             serves: 0,
             lost_calls: 0,
             counted: HashMap::new(),
+            is_ticking: false,
             is_traced: false,
         };
         // Nothing is swept at the beginning: that takes longer than all the rest.
@@ -199,8 +202,10 @@ impl Machine {
         let worker = worker % self.workers.len();
         let is_crowd = self.workers[worker].waiting() > AT_ONCE;
         self.heard[worker] = self.moment().step;
+        self.is_ticking = true;
         self.workers[worker].on_tick(self.now, &self.host);
         self.carry_out(worker, Cause::Tick, None);
+        self.is_ticking = false;
         let gauge = self.host.process.gauges.borrow().get(&Gauge::BreakerState).copied();
         assert_eq!(gauge, Some(self.breaker.number()), "the breaker's state");
         // Of a crowd not everybody's turn comes at once.
