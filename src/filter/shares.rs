@@ -259,7 +259,16 @@ impl Filter {
         let mut busy: Vec<Subject> = Vec::new();
         for _ in 0..self.shares.queue.len().min(LOOKS) {
             let Some(stream) = self.shares.queue.front().copied() else { return };
-            let Some(Waiting { mut ticket, wait: Wait::Share(wait) }) = self.take_waiting(stream) else { return };
+            let (mut ticket, wait) = match self.take_waiting(stream) {
+                Some(Waiting { ticket, wait: Wait::Share(wait) }) => (ticket, wait),
+                other => {
+                    self.shares.queue.pop_front();
+                    if let Some(other) = other {
+                        self.hold(stream, other);
+                    }
+                    continue;
+                }
+            };
             let is_busy =
                 ticket.subject.is_some_and(|subject| busy.iter().any(|known| known.is_of_one_address(&subject)));
             let has_share = self.shares.may_ask(ticket.connection, wait.question.bytes());
@@ -316,4 +325,24 @@ impl Filter {
 
 pub(super) const fn too_many_failures(retry_after: Duration) -> Denial {
     Denial { code: Code::TooManyFailures, retry_after: Some(retry_after) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::filter::world::{World, api_token_of};
+
+    #[test]
+    fn a_queue_that_names_what_waits_for_something_else_keeps_nobody_waiting() {
+        let mut world = World::new(json!({}));
+        world.tick();
+        world.settle();
+        let stream = world.send(&api_token_of(1));
+        world.workers[0].shares.queue.extend([stream, 999_999]);
+        world.tick();
+        assert_eq!((world.workers[0].waiting(), world.workers[0].shares.queue.len()), (1, 0));
+        world.settle();
+        assert_eq!(world.outcome(stream).unwrap().code(), "");
+    }
 }
