@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use wasm_tests::{Builder, Frames, Stack, corpus::scripted};
 
+/// A state that hasn't come by then never will.
+const LIMIT: Duration = Duration::from_secs(60);
+
 /// A token of this number that the service has never heard of.
 fn guess(number: usize) -> String {
     format!("APIKey {}", scripted::token(1000 + number))
@@ -59,11 +62,18 @@ async fn tokens(stack: &Stack, count: usize) -> Vec<String> {
     tokens
 }
 
+/// Looks until the state is there.
+async fn until(what: &str, state: impl AsyncFn() -> bool) {
+    let looking = async {
+        while !state().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, looking).await.unwrap_or_else(|_| panic!("{what}: not within {LIMIT:?}"));
+}
+
 async fn wait_for_questions(stack: &Stack) {
-    let asked = async || counter(stack, "verify").await;
-    while asked().await == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("the service is asked", async || counter(stack, "verify").await > 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,9 +138,10 @@ async fn a_connection_of_many_clients_has_all_of_them_answered() {
         let labels = [("outcome", "deny"), ("reason", "token_rejected")];
         stack.metric("auth_validation_requests_total", &labels).await.unwrap()
     };
-    while denied().await < 100 {
+    until("all are denied", async || {
         let errors = stack.metric("auth_validation_requests_total", &[("outcome", "error")]).await.unwrap();
         assert_eq!(errors, 0, "refused");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+        denied().await >= 100
+    })
+    .await;
 }
