@@ -7,6 +7,7 @@
 use crate::claims::{Claims, ClaimsError, TokenType};
 use crate::config::{Config, HeaderType, ResponseFormat};
 use crate::extractor::Credential;
+use crate::json::{self, JsonError};
 
 /// The largest answer that is read, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
@@ -143,6 +144,9 @@ pub enum Outage {
     /// More than [`MAX_BODY`].
     #[error("its answer is larger than {MAX_BODY} bytes")]
     TooLarge,
+    /// A body that is no JSON, or lacks what it is for.
+    #[error("its answer is unreadable: {0}")]
+    Json(#[from] JsonError),
     /// Claims that aren't those of the contract.
     #[error("its claims are unreadable: {0}")]
     Claims(#[from] ClaimsError),
@@ -172,7 +176,9 @@ impl Outage {
         match self {
             Self::Callout(error) => error.scope(),
             Self::Status(502..=504) => Scope::Service,
-            Self::Status(_) | Self::TooLarge | Self::Claims(_) | Self::Jwt(_) | Self::Missing(_) => Scope::Credential,
+            Self::Status(_) | Self::TooLarge | Self::Json(_) | Self::Claims(_) | Self::Jwt(_) | Self::Missing(_) => {
+                Scope::Credential
+            }
         }
     }
 }
@@ -307,7 +313,7 @@ pub fn read_public_key(answer: Result<CalloutResponse, CalloutError>) -> Result<
         return Err(Outage::Status(answer.status));
     }
     let body = answer.body.as_deref().ok_or(Outage::TooLarge)?;
-    let body: Body = crate::json::parse(body).map_err(|_| Outage::Missing("public_key"))?;
+    let body: Body = json::parse(body)?;
     Ok(body.public_key)
 }
 

@@ -28,6 +28,7 @@ pub struct JsonError(String);
 /// # Errors
 /// [`JsonError`], in words that quote nothing of `json`: it may be a token's.
 pub fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, JsonError> {
+    begins_an_object(json)?;
     check(json)?;
     serde_json::from_slice(json).map(|Object(value)| value).map_err(|error| {
         let text = error.to_string();
@@ -38,6 +39,22 @@ pub fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, JsonError> {
             JsonError(format!("a value has the wrong type at line {} column {}", error.line(), error.column()))
         }
     })
+}
+
+/// What a text that can't be an object is instead, as far as its beginning tells.
+fn begins_an_object(json: &[u8]) -> Result<(), JsonError> {
+    let begin = match json.trim_ascii_start() {
+        [b'{', ..] => return Ok(()),
+        [] => return Err(JsonError("it is empty".to_owned())),
+        [0x1f, 0x8b, ..] => return Err(JsonError("it is compressed (gzip)".to_owned())),
+        [b'<', ..] => "`<`",
+        [b'[', ..] => "`[`",
+        [b'"', ..] => "a quotation mark",
+        [byte, ..] if byte.is_ascii_alphanumeric() => "a letter or a digit",
+        [byte, ..] if byte.is_ascii_graphic() => "another sign",
+        _ => "a byte that is no visible ASCII",
+    };
+    Err(JsonError(format!("it must be a JSON object; it begins with {begin}")))
 }
 
 /// A struct that is read from an object alone: what serde derives takes an array for the fields in turn as well.
@@ -238,6 +255,25 @@ mod tests {
             assert!(!error.contains("s3cret") && !error.contains("7331"), "{json}: {error}");
         }
         assert_eq!(parse::<Number>(b"{}").unwrap_err().to_string(), "missing field `number` at line 1 column 2");
+    }
+
+    #[test]
+    fn what_is_no_object_is_told_by_its_beginning() {
+        for (text, told) in [
+            (&b""[..], "it is empty"),
+            (b" \r\n", "it is empty"),
+            (b"\x1f\x8b\x08\x00", "it is compressed (gzip)"),
+            (b"\n<!doctype html>", "it must be a JSON object; it begins with `<`"),
+            (b"[1]", "it must be a JSON object; it begins with `[`"),
+            (b"\"s3cret\"", "it must be a JSON object; it begins with a quotation mark"),
+            (b"eyJhbGciOiJSUzI1NiJ9.e30.", "it must be a JSON object; it begins with a letter or a digit"),
+            (b"7$s3cret", "it must be a JSON object; it begins with a letter or a digit"),
+            (b"-----BEGIN PUBLIC KEY-----", "it must be a JSON object; it begins with another sign"),
+            (b"\xef\xbb\xbf{}", "it must be a JSON object; it begins with a byte that is no visible ASCII"),
+        ] {
+            let error = parse::<serde_json::Value>(text).unwrap_err();
+            assert_eq!(error.to_string(), told, "{}", text.escape_ascii());
+        }
     }
 
     #[test]
