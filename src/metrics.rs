@@ -5,6 +5,7 @@ pub mod tally;
 use std::fmt;
 
 use crate::decision::Code;
+use crate::host::{Host, SharedValue, Write};
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -202,9 +203,36 @@ pub fn label_value(name: &[u8]) -> String {
     if name.is_empty() { "unnamed".to_owned() } else { name.iter().map(label).collect() }
 }
 
+/// The most names that are noted for one label.
+const MAX_NAMES: usize = 8;
+
+/// Notes that a filter of this name has this label. Returns the name of another one that has it too, once for each name,
+/// however many workers there are. Filters of different `vm_id`s don't see one another.
+pub fn newly_mixed_with(name: &[u8], label: &str, host: &impl Host) -> Option<String> {
+    let key = format!("authgate.names.{label}");
+    // Other workers note names at the same time; who has no luck finds theirs there.
+    for _ in 0..16 {
+        let (noted, write) = match host.shared_data(&key) {
+            None => (Vec::new(), Write::IfAbsent),
+            Some(SharedValue { bytes, cas }) => (bytes, Write::IfVersion(cas)),
+        };
+        let mut names: Vec<&[u8]> = noted.split(|byte| *byte == 0).filter(|known| !known.is_empty()).collect();
+        if names.contains(&name) || names.len() >= MAX_NAMES {
+            return None;
+        }
+        let other = names.first().map(|other| String::from_utf8_lossy(other).into_owned());
+        names.push(name);
+        if host.set_shared_data(&key, &names.join(&0), write).is_ok() {
+            return other;
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::filter::world::Process;
 
     #[test]
     fn a_labels_value_holds_letters_digits_and_two_signs() {
@@ -219,5 +247,17 @@ mod tests {
             assert_eq!(label_value(name.as_bytes()), label, "{name}");
         }
         assert_eq!(label_value(b"\xff."), "__");
+    }
+
+    #[test]
+    fn filters_whose_names_give_one_label_are_told_so_once() {
+        let process = Process::default();
+        let mixed = |name: &str| newly_mixed_with(name.as_bytes(), &label_value(name.as_bytes()), &process);
+        for name in ["authgate", "a.b", "a-b", "authgate", "a.b"] {
+            assert_eq!(mixed(name), None, "{name}");
+        }
+        for (name, other) in [("a_b", Some("a.b")), ("a_b", None), ("a b", Some("a.b")), ("a.b", None)] {
+            assert_eq!(mixed(name).as_deref(), other, "{name}");
+        }
     }
 }

@@ -76,6 +76,23 @@ impl Seal {
     }
 }
 
+/// The mark of a process whose shared data are not sealed, which was said. Empty: they are sealed again.
+const UNSEALED: &str = "authgate.unsealed";
+
+/// Notes whether the shared data are sealed. True: they aren't, and that has to be said. It is once in a process, however
+/// many workers there are, and again where they have been sealed meanwhile.
+pub fn is_newly_unsealed(is_sealed: bool, host: &impl Host) -> bool {
+    let mark = host.shared_data(UNSEALED);
+    let was_said = mark.as_ref().is_some_and(|mark| !mark.bytes.is_empty());
+    if was_said != is_sealed {
+        return false;
+    }
+    let write = mark.map_or(Write::IfAbsent, |mark| Write::IfVersion(mark.cas));
+    let text: &[u8] = if is_sealed { b"" } else { b"said" };
+    // Of several workers one says it.
+    host.set_shared_data(UNSEALED, text, write).is_ok() && !is_sealed
+}
+
 impl fmt::Debug for Seal {
     /// Without the key.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -177,3 +177,16 @@ fn everything_else_is_the_hosts() {
     assert_eq!(host.inner().counted.borrow()[&Counter::PublicKeyRefresh { success: true }], 1);
     assert_eq!(host.inner().gauges.borrow()[&Gauge::CalloutsInFlight], -2);
 }
+
+#[test]
+fn that_data_are_not_sealed_is_said_once_and_again_after_they_were() {
+    let host = Process::default();
+    for (is_sealed, is_said) in
+        [(false, true), (false, false), (true, false), (true, false), (false, true), (false, false)]
+    {
+        assert_eq!(is_newly_unsealed(is_sealed, &host), is_said);
+    }
+    let sealed_first = Process::default();
+    assert!(!is_newly_unsealed(true, &sealed_first));
+    assert!(is_newly_unsealed(false, &sealed_first));
+}

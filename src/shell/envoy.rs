@@ -12,8 +12,9 @@ use proxy_wasm::types::MetricType;
 use super::root::SEAL_KEY;
 use crate::host::{Conflict, Host, SharedValue, Write};
 use crate::metrics::tally::{GAUGES, Levels, Tally};
-use crate::metrics::{Counter, Gauge, label_value};
+use crate::metrics::{Counter, Gauge, label_value, newly_mixed_with};
 use crate::public_key::PublicKey;
+use crate::seal::is_newly_unsealed;
 use crate::secret::Secret;
 use crate::time::UnixTime;
 
@@ -30,6 +31,8 @@ pub struct EnvoyHost {
     counters: RefCell<HashMap<Counter, Option<u32>>>,
     gauges: RefCell<HashMap<Gauge, Option<u32>>>,
     tally: RefCell<Tally>,
+    /// What the host calls this filter.
+    name: Vec<u8>,
     /// The value of every metric's label `filter`.
     filter: String,
     root_id: u32,
@@ -46,21 +49,34 @@ impl EnvoyHost {
             counters: RefCell::default(),
             gauges: RefCell::default(),
             tally: RefCell::new(Tally::new(&filter)),
+            name,
             filter,
             root_id,
         }
     }
 
-    /// Says once in this process that shared data are not sealed. A key that got lost on its way to the VM looks like one
+    /// Says that shared data are not sealed: once in this process, and again after they were. A key that got lost on its way to the VM looks like one
     /// that was never wanted.
     pub fn report_seal(&self, is_sealed: bool) {
         if is_sealed {
             log::debug!("shared data are sealed");
-        } else if self.set_shared_data("authgate.unsealed", b"said", Write::IfAbsent).is_ok() {
+        }
+        if is_newly_unsealed(is_sealed, self) {
             log::warn!(
                 "shared data are not sealed: plugins with the same vm_id can read and forge them. Set {SEAL_KEY} in Envoy's \
                  environment and name it under vm_config.environment_variables.host_env_keys, or give this filter a vm_id \
                  of its own"
+            );
+        }
+    }
+
+    /// Says that the metrics of another filter have this one's label.
+    pub fn report_label(&self) {
+        if let Some(other) = newly_mixed_with(&self.name, &self.filter, self) {
+            let (name, label) = (String::from_utf8_lossy(&self.name), &self.filter);
+            log::warn!(
+                "the metrics of the filters named {name:?} and {other:?} are mixed: both names give the label \
+                 filter={label:?}. Give them names that differ in letters, digits, `_` or `-`"
             );
         }
     }

@@ -113,6 +113,7 @@ impl Worker {
         injection::point("tick");
         if !self.has_ticked.replace(true) {
             self.host.inner().report_seal(self.is_sealed);
+            self.host.inner().report_label();
         }
         self.filter.borrow_mut().on_tick(EnvoyHost::now(), &self.host);
         self.carry_out();

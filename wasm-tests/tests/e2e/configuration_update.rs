@@ -187,3 +187,30 @@ async fn other_times_of_the_cache_forget_nothing_in_an_outage() {
         assert_eq!(stack.get("/orders").api_key(&known).send().await.unwrap().status, 200);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_the_seal_key_is_lost_again_is_a_warning_again() {
+    let (stack, mut discovery) = start().await;
+    let warnings = |stack: &Stack| stack.envoy_log().matches("shared data are not sealed").count();
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    for (update, (key, expected)) in
+        [(None, 1), (Some("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="), 1), (None, 2), (None, 2)].iter().enumerate()
+    {
+        if update > 0 {
+            let before = updates(&stack).await.0;
+            let variables = &mut plugin(&mut discovery.listener)["vm_config"]["environment_variables"];
+            *variables = json!({"key_values": {"NUMBER": update.to_string()}});
+            if let Some(key) = key {
+                variables["key_values"]["AUTHGATE_SEAL_KEY"] = json!(key);
+            }
+            discovery.publish(&(update + 1).to_string());
+            while updates(&stack).await.0 == before {
+                assert!(std::time::Instant::now() < deadline, "update {update} isn't taken");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        // The first tick comes 10 ms after a worker has its configuration.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(warnings(&stack), *expected, "update {update}");
+    }
+}

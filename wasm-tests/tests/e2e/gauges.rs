@@ -63,6 +63,23 @@ async fn each_filter_has_series_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn filters_whose_names_give_one_label_are_warned_of_once() {
+    let builder = Stack::builder().concurrency(2).envoy(|bootstrap| {
+        let listener = &mut bootstrap["static_resources"]["listeners"][0];
+        let mut second = connection_manager(listener)["http_filters"][0].clone();
+        second["typed_config"]["config"]["name"] = json!("a.b");
+        plugin(listener)["name"] = json!("a_b");
+        connection_manager(listener)["http_filters"].as_array_mut().unwrap().insert(1, second);
+    });
+    let stack = builder.start().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let log = stack.envoy_log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("are mixed")).collect();
+    let expected = ["warning", "\"a.b\"", "\"a_b\"", "filter="];
+    assert!(lines.len() == 1 && expected.iter().all(|text| lines[0].contains(text)), "{lines:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_trapped_vm_had_counted_is_gone_when_the_next_one_runs() {
     let config = json!({"auth_service": {"timeout": "60s"}});
     let stack = Stack::builder().module("authgate_panics.wasm").config(config).start().await.unwrap();
