@@ -14,7 +14,7 @@
 //!                              │      ▼ 200 with a JWT
 //!                              └─ Wait::Key      the signature fits no key that is known yet
 //!                                     │ a key came: it fits ─────────► cache, policy ──► Resolve
-//!                                     │ a key fetched since: doesn't ► Resolve(Deny 401)
+//!                                     │ the service was searched since ► Resolve(Deny 401)
 //!                                     └ none to be had in time ──────► Resolve(Deny 503)
 //! on_end: whatever the stream waited for is forgotten.
 //! ```
@@ -194,7 +194,7 @@ enum Progress {
 #[derive(Debug)]
 enum Call {
     Verify { key: Digest, admitted: breaker::Ticket },
-    PublicKey { began: UnixTime, retries: u32 },
+    PublicKey { began: UnixTime, retries: u32, question: u32 },
     Feed { began: UnixTime, retries: u32, since: Option<String> },
 }
 
@@ -297,7 +297,9 @@ impl Filter {
         }
         match call {
             None => log::warn!("an answer came to a callout that is not under way"),
-            Some(Call::PublicKey { began, retries }) => self.on_key_answer(began, retries, answer, now, host),
+            Some(Call::PublicKey { began, retries, question }) => {
+                self.on_key_answer(began, (retries, question), answer, now, host);
+            }
             Some(Call::Verify { key, admitted }) => self.on_verify_answer(&key, admitted, answer, now, host),
             Some(Call::Feed { began, retries, since }) => self.on_feed_answer(began, retries, since, answer, now, host),
         }

@@ -1,4 +1,5 @@
-//! Requests that wait for a public key, or for the first revocation list: held in a bounded room, looked at again whenever a key comes.
+//! Requests that wait for a public key, or for the first revocation list: held in a bounded room, looked at again whenever
+//! a key comes.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::jwt::UntrustedJwt;
 use crate::metrics::Counter;
 use crate::policy::{Identity, Presenter};
 use crate::public_key::PublicKey;
-use crate::public_key::store::{Attempt, Reason};
+use crate::public_key::store::{Attempt, QUESTIONS, Reason};
 use crate::time::UnixTime;
 
 /// The most requests that wait for a key at once, in one worker.
@@ -28,7 +29,7 @@ pub(super) struct KeyWait {
     pub(super) token: Rc<[u8]>,
     /// Where it is what the service answered: who asked, and what. A client's own JWT otherwise.
     pub(super) answer: Option<(StreamId, Rc<Finished>)>,
-    /// A key that was fetched since then settles it.
+    /// A search for keys that began since then settles it.
     pub(super) since: UnixTime,
     /// With which generation of keys the signature was tried last.
     pub(super) tried: u64,
@@ -234,7 +235,7 @@ impl Filter {
     pub(super) fn fetch_key(&mut self, reason: Reason, now: UnixTime, host: &impl Host) {
         let reason = if self.keys.fetched_at().is_none() { Reason::Due } else { reason };
         if self.keys.begin(reason, now, host) {
-            self.call_for_key(now, self.config.auth_service.retries, host);
+            self.call_for_key(now, self.config.auth_service.retries, 1, host);
         }
     }
 
@@ -246,15 +247,15 @@ impl Filter {
         }
     }
 
-    fn call_for_key(&mut self, began: UnixTime, retries: u32, host: &impl Host) {
+    fn call_for_key(&mut self, began: UnixTime, retries: u32, question: u32, host: &impl Host) {
         let request = CalloutRequest { path: self.config.auth_service.public_key_path.clone(), authorization: None };
-        self.call(request, Call::PublicKey { began, retries }, host);
+        self.call(request, Call::PublicKey { began, retries, question }, host);
     }
 
     pub(super) fn on_key_answer(
         &mut self,
         began: UnixTime,
-        retries: u32,
+        (retries, question): (u32, u32),
         answer: Result<CalloutResponse, CalloutError>,
         now: UnixTime,
         host: &impl Host,
@@ -264,13 +265,19 @@ impl Filter {
             .and_then(|pem| PublicKey::from_pem(&pem).map_err(|error| format!("its key is refused: {error}")));
         match key {
             Ok(key) => {
-                host.count(Counter::PublicKeyRefresh { success: true });
                 log::debug!("public key {} fetched", key.fingerprint());
-                self.keys.succeed(&key, began, now, host);
+                let is_known = self.keys.accepts(key.id(), now);
+                if is_known && question < QUESTIONS && self.key_room.count > 0 {
+                    // Another replica may serve the key that they wait for.
+                    self.call_for_key(began, retries, question + 1, host);
+                    return;
+                }
+                host.count(Counter::PublicKeyRefresh { success: true });
+                self.keys.succeed(&key, began, is_known && question == QUESTIONS, now, host);
             }
             Err(problem) if retries > 0 => {
                 log::debug!("public key not fetched, trying again: {problem}");
-                self.call_for_key(began, retries - 1, host);
+                self.call_for_key(began, retries - 1, question, host);
                 return;
             }
             Err(problem) => {

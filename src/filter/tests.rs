@@ -21,6 +21,7 @@ mod elsewhere;
 mod first_list;
 mod key_grace;
 mod key_refetch;
+mod key_replicas;
 mod late_news;
 mod neighbours;
 mod outage;

@@ -1,9 +1,14 @@
 //! Which keys are valid now, and when to fetch again.
 //!
 //! Workers share two values: the **keys**, the newest with the time at which its fetch began and those before it with
-//! the time at which each was replaced, and the **attempt**, which says when the last fetch began and how it stands. Starting a fetch means winning the attempt by compare-and-swap, so
-//! however many workers want the key, one of them asks the service. An attempt whose worker died is free again
-//! after its lease.
+//! the time at which each was replaced, and the **attempt**, which says when the last fetch began and how it stands.
+//! Starting a fetch means winning the attempt by compare-and-swap, so however many workers want the key, one of them
+//! asks the service. An attempt whose worker died is free again after its lease.
+//!
+//! While the service's replicas change their key one by one, an answer with a key that is known already proves nothing:
+//! another replica may sign with a new one. So a fetch for requests that wait asks up to [`QUESTIONS`] times, until an
+//! answer brings a key that isn't good yet. Only one of which all answers brought good keys is a **search**, after
+//! which a signature that fits none of them is a forged one.
 //!
 //! ```text
 //!            begin (won the swap)
@@ -32,6 +37,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// The most fetched keys that are kept: the newest and those that it replaced.
 const MAX_KEYS: usize = 4;
 
+/// How often one fetch asks for the key at the most, its retries apart: once each of three replicas that Envoy asks in
+/// turn.
+pub const QUESTIONS: u32 = 3;
+
 /// How often the keys are written again that another worker was faster with.
 const TRIES: usize = 4;
 
@@ -43,8 +52,9 @@ struct Fetched {
     at: UnixTime,
 }
 
-fn encode(keys: &[Fetched]) -> Vec<u8> {
+fn encode(keys: &[Fetched], searched: UnixTime) -> Vec<u8> {
     let mut record = Vec::new();
+    write_time(&mut record, searched);
     for Fetched { key, at } in keys {
         write_time(&mut record, *at);
         record.extend_from_slice(&u16::try_from(key.der().len()).unwrap_or(0).to_le_bytes());
@@ -54,8 +64,9 @@ fn encode(keys: &[Fetched]) -> Vec<u8> {
 }
 
 /// Reads what [`encode`] wrote. Keys among `known` are not parsed again. Nothing: these bytes are something else.
-fn decode(record: &[u8], known: &[Fetched]) -> Option<Vec<Fetched>> {
+fn decode(record: &[u8], known: &[Fetched]) -> Option<(Vec<Fetched>, UnixTime)> {
     let mut reader = Reader(record);
+    let searched = reader.time()?;
     let mut keys = Vec::new();
     while !reader.0.is_empty() && keys.len() < MAX_KEYS {
         let (at, length) = (reader.time()?, u16::from_le_bytes(reader.bytes()?));
@@ -65,7 +76,14 @@ fn decode(record: &[u8], known: &[Fetched]) -> Option<Vec<Fetched>> {
         let key = same.map(|fetched| fetched.key.clone()).or_else(|| PublicKey::from_der(der).ok())?;
         keys.push(Fetched { key, at });
     }
-    Some(keys)
+    Some((keys, searched))
+}
+
+/// When the fetch of the newest key in a record began.
+fn newest_at(record: &[u8]) -> Option<UnixTime> {
+    let mut reader = Reader(record);
+    reader.time()?;
+    reader.time()
 }
 
 /// How the last attempt of any worker to fetch the key stands.
@@ -145,6 +163,8 @@ pub struct KeyStore {
     pinned: Vec<PublicKey>,
     /// The newest first, [`MAX_KEYS`] at the most.
     fetched: Vec<Fetched>,
+    /// When the last search began; the epoch: there was none.
+    searched: UnixTime,
     /// Counts the changes of the keys, so that nobody tries the same ones twice.
     generation: u64,
     grace: Duration,
@@ -165,11 +185,12 @@ impl KeyStore {
         Self {
             pinned: config.jwt.public_key.pem.clone(),
             fetched: Vec::new(),
+            searched: UnixTime::default(),
             generation: 0,
             grace: config.jwt.public_key.grace,
             ttl: config.jwt.public_key.ttl,
             min_refetch_interval: config.jwt.public_key.min_refetch_interval,
-            lease: service.longest_callout(),
+            lease: service.longest_callout() + service.timeout * (QUESTIONS - 1),
             key_name: format!("authgate.{origin}.key"),
             attempt_name: format!("authgate.{origin}.attempt"),
         }
@@ -202,9 +223,9 @@ impl KeyStore {
         self.generation
     }
 
-    /// Whether the key was fetched after `arrived`, so that a signature which doesn't fit it now never will.
+    /// Whether the service was searched for keys after `arrived`, so that a signature which fits none now never will.
     pub fn can_judge(&self, arrived: UnixTime, now: UnixTime) -> bool {
-        self.is_pinned() || self.fetched_at().is_some_and(|at| arrived <= at && at <= now)
+        self.is_pinned() || (arrived <= self.searched && self.searched <= now)
     }
 
     /// Takes over what another worker has fetched.
@@ -217,13 +238,13 @@ impl KeyStore {
     }
 
     fn take_over(&mut self, record: &[u8], now: UnixTime) {
-        let Some(at) = Reader(record).time() else { return };
+        let Some(at) = newest_at(record) else { return };
         // An older one comes of a worker whose answer was late; but a time to come is that of a clock since set back.
         if self.fetched_at().is_some_and(|known| at == known || at < known && !known.is_to_come(now)) {
             return;
         }
-        if let Some(keys) = decode(record, &self.fetched) {
-            self.install(keys);
+        if let Some((keys, searched)) = decode(record, &self.fetched) {
+            self.install(keys, searched);
         }
     }
 
@@ -256,8 +277,9 @@ impl KeyStore {
         host.set_shared_data(&self.attempt_name, &Attempt::InFlight { since: now }.encode(), write).is_ok()
     }
 
-    /// The service answered an attempt that began at `began` with `key`.
-    pub fn succeed(&mut self, key: &PublicKey, began: UnixTime, now: UnixTime, host: &impl Host) {
+    /// The service answered an attempt that began at `began` with `key`. `is_search`: it asked as often as it may, and
+    /// every answer brought a key that was good before.
+    pub fn succeed(&mut self, key: &PublicKey, began: UnixTime, is_search: bool, now: UnixTime, host: &impl Host) {
         for attempt in 1..=TRIES {
             let shared = host.shared_data(&self.key_name);
             if let Some(SharedValue { bytes, .. }) = &shared {
@@ -268,14 +290,15 @@ impl KeyStore {
                 break;
             }
             let keys = self.with_newest(key, began, now);
+            let searched = if is_search { began } else { self.searched };
             let write = match shared {
                 _ if attempt == TRIES => Write::Always,
                 None => Write::IfAbsent,
                 Some(SharedValue { cas, .. }) => Write::IfVersion(cas),
             };
             // The keys first: whoever sees that the attempt succeeded finds them.
-            if host.set_shared_data(&self.key_name, &encode(&keys), write).is_ok() {
-                self.install(keys);
+            if host.set_shared_data(&self.key_name, &encode(&keys, searched), write).is_ok() {
+                self.install(keys, searched);
                 break;
             }
         }
@@ -322,7 +345,7 @@ impl KeyStore {
         keys
     }
 
-    fn install(&mut self, keys: Vec<Fetched>) {
+    fn install(&mut self, keys: Vec<Fetched>, searched: UnixTime) {
         let newest = |keys: &[Fetched]| keys.first().map(|fetched| fetched.key.clone());
         let is_new = |fetched: &Fetched| !self.fetched.iter().any(|known| known.key == fetched.key);
         if newest(&keys) != newest(&self.fetched) || keys.iter().any(is_new) {
@@ -334,6 +357,7 @@ impl KeyStore {
             log::info!("public key changed from {} to {}", before.fingerprint(), after.fingerprint());
         }
         self.fetched = keys;
+        self.searched = searched;
     }
 
     fn read_attempt(&self, now: UnixTime, host: &impl Host) -> (Attempt, Option<u32>) {

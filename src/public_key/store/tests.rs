@@ -28,7 +28,7 @@ fn at(seconds: u64) -> UnixTime {
 /// A fetch that begins now brings this key at once.
 fn fetch(store: &mut KeyStore, number: usize, now: UnixTime, host: &Process) {
     assert!(store.begin(Reason::SignatureFailed, now, host));
-    store.succeed(&key(number), now, now, host);
+    store.succeed(&key(number), now, false, now, host);
 }
 
 /// Which of the keys are good, the likeliest first.
@@ -61,7 +61,7 @@ fn the_grace_begins_when_the_new_key_has_come() {
     let mut store = store();
     fetch(&mut store, 0, at(0), &host);
     assert!(store.begin(Reason::SignatureFailed, at(100), &host));
-    store.succeed(&key(1), at(100), at(102), &host);
+    store.succeed(&key(1), at(100), false, at(102), &host);
     assert_eq!(good(&store, at(106)), [1, 0]);
     assert_eq!(good(&store, at(107)), [1]);
 }
@@ -135,9 +135,26 @@ fn what_another_worker_wrote_meanwhile_is_not_lost() {
     fetch(&mut one, 0, at(0), &process);
     assert!(one.begin(Reason::Due, at(100), &process));
     // The lease is over, and another worker's fetch brings another key a moment before this one's is written.
-    let host = overtaking(&process, [|| other.succeed(&key(1), at(99), at(104), &process)]);
-    one.succeed(&key(2), at(100), at(104), &host);
+    let host = overtaking(&process, [|| other.succeed(&key(1), at(99), false, at(104), &process)]);
+    one.succeed(&key(2), at(100), false, at(104), &host);
     assert_eq!(good(&one, at(105)), [2, 1, 0]);
+}
+
+#[test]
+fn only_a_search_after_a_requests_arrival_judges_it_and_every_worker_knows_of_it() {
+    let host = Process::default();
+    let (mut one, mut other) = (store(), store());
+    fetch(&mut one, 0, at(0), &host);
+    assert!(!one.can_judge(at(0), at(1)), "another replica may serve another key");
+    assert!(one.begin(Reason::SignatureFailed, at(10), &host));
+    one.succeed(&key(0), at(10), true, at(11), &host);
+    fetch(&mut one, 1, at(20), &host);
+    other.synchronise(at(21), &host);
+    for store in [&one, &other] {
+        assert!(store.can_judge(at(9), at(21)) && store.can_judge(at(10), at(21)));
+        assert!(!store.can_judge(at(11), at(21)));
+        assert!(!store.can_judge(at(4), at(5)), "the clock was set back");
+    }
 }
 
 #[test]
@@ -147,7 +164,7 @@ fn foreign_bytes_are_no_keys() {
     fetch(&mut store, 0, at(0), &host);
     let good_record = host.shared_data(&store.key_name).unwrap().bytes;
     let mut cut = good_record.clone();
-    cut[..8].copy_from_slice(&at(10).as_nanos().to_le_bytes());
+    cut[8..16].copy_from_slice(&at(10).as_nanos().to_le_bytes());
     cut.pop();
     for bytes in [&[][..], &[1; 7], &[1; 300], &cut, &[&good_record[..], &[0; 10]].concat()] {
         host.set_shared_data(&store.key_name, bytes, Write::Always).unwrap();

@@ -29,6 +29,7 @@ mod hosts;
 mod http2_service;
 mod identity_headers;
 mod jwt_authn_differences;
+mod key_replicas;
 mod key_rotation;
 mod large_body;
 mod local_replies;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use authgate::filter::{Action, CallId};
 use authgate::introspection::{CalloutRequest, CalloutResponse, Scope};
+use authgate::metrics::Counter;
+use authgate::public_key::store::QUESTIONS;
 use authgate::time::UnixTime;
 
 use super::credentials::{self, Answer, FIRST_ANSWER, Meaning};
@@ -21,17 +23,14 @@ impl Machine {
 
     /// A callout ends like this.
     fn reply(&mut self, pending: Pending, reply: &Reply) {
-        let (answer, again) = match pending.errand {
+        let mut key = None;
+        let (answer, mut again) = match pending.errand {
             Errand::Verify(question) => (self.verdict(pending.worker, question, reply), None),
-            Errand::Key { began, retries, is_cut } => {
+            Errand::Key { began, retries, question, is_cut } => {
                 let (answer, is_key) = credentials::key_answer(reply, self.serves);
-                if is_key {
-                    self.delivered.insert(self.serves);
-                    let now = self.moment();
-                    self.keys.fetched(self.serves, began, now);
-                }
                 let retries = retries.checked_sub(1).filter(|_| !is_key);
-                (answer, retries.map(|retries| Errand::Key { began, retries, is_cut }))
+                key = is_key.then_some((began, question));
+                (answer, retries.map(|retries| Errand::Key { began, retries, question, is_cut }))
             }
             Errand::Feed { retries, since } => {
                 let (answer, is_list) = self.feed.answer(reply, since);
@@ -47,9 +46,25 @@ impl Machine {
         };
         let Pending { worker, call, errand, .. } = pending;
         self.trace(format_args!("    worker {worker} is answered {call:?}: {reply:?}"));
+        let fetches = self.fetches();
         self.workers[worker].on_answer(call, answer, self.now, &self.host);
         self.answered.push((worker, call));
+        if let Some((began, question)) = key {
+            self.delivered.insert(self.serves);
+            if self.fetches() > fetches {
+                let now = self.moment();
+                self.keys.fetched(self.serves, began, question == QUESTIONS, now);
+            } else if let Errand::Key { retries, is_cut, .. } = errand {
+                assert!(question < QUESTIONS, "asked too often in one fetch");
+                again = Some(Errand::Key { began, retries, question: question + 1, is_cut });
+            }
+        }
         self.carry_out(worker, Cause::Answer(errand), again);
+    }
+
+    /// How many fetches have brought a key.
+    fn fetches(&self) -> u64 {
+        self.host.process.count_of(Counter::PublicKeyRefresh { success: true })
     }
 
     /// The answer about a credential.
@@ -271,11 +286,11 @@ impl Machine {
         is_cut |= self.pending.iter().any(|pending| matches!(pending.errand, Errand::Key { is_cut: true, .. }));
         if let (Some(last), false) = (self.last_fetch, is_cut) {
             let without_key = if self.delivered.is_empty() { Duration::from_secs(1) } else { Duration::MAX };
-            let least = self.setup.interval().min(self.setup.lease()).min(without_key);
+            let least = self.setup.interval().min(self.setup.key_lease()).min(without_key);
             assert!(self.elapsed - last >= least, "fetched again after {:?}", self.elapsed - last);
         }
         self.last_fetch = (!is_cut).then_some(self.elapsed);
-        Errand::Key { began: self.now, retries: self.setup.retries(), is_cut }
+        Errand::Key { began: self.now, retries: self.setup.retries(), question: 1, is_cut }
     }
 
     /// Between two polls lie three quarters of their interval, or a worker's death.

@@ -70,7 +70,9 @@ fn is_justified(machine: &Machine, stream: &Stream, code: &str) -> bool {
         }
         "token_malformed" => own.is_none() || told.any(|what| what.is_void),
         "signature_invalid" => {
-            own.is_some_and(|own| own.is_void || own.key.is_none_or(|key| !is_key_good(machine, key)))
+            let is_searched =
+                setup.is_pinned() || machine.jumps > 0 || machine.keys.is_searched_since(stream.arrived.wall);
+            is_searched && own.is_some_and(|own| own.is_void || own.key.is_none_or(|key| !is_key_good(machine, key)))
         }
         "token_expired" => told.any(|what| what.has_expired(machine.now, setup)),
         "token_not_yet_valid" => told.any(|what| what.is_early(machine.now, setup)),

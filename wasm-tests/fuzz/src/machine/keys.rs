@@ -24,15 +24,20 @@ pub(super) struct Keys {
     grace: Duration,
     /// What was known from which step on, each time with the newest key first.
     states: Vec<(u64, Vec<Fetched>)>,
+    /// When the last fetch began that asked as often as it may: each of the answers brought a key that was good.
+    searched: Option<UnixTime>,
 }
 
 impl Keys {
     pub(super) fn new(grace: Duration) -> Self {
-        Self { grace, states: vec![(0, Vec::new())] }
+        Self { grace, states: vec![(0, Vec::new())], searched: None }
     }
 
-    /// A fetch that began at `began` has brought a key.
-    pub(super) fn fetched(&mut self, number: usize, began: UnixTime, now: Moment) {
+    /// A fetch that began at `began` has brought a key in the end.
+    pub(super) fn fetched(&mut self, number: usize, began: UnixTime, is_search: bool, now: Moment) {
+        if is_search {
+            self.searched = self.searched.max(Some(began));
+        }
         let mut known = self.states.last().map(|(_, known)| known.clone()).unwrap_or_default();
         match known.first_mut() {
             // Another worker's fetch has overtaken it.
@@ -53,6 +58,11 @@ impl Keys {
     /// Whether a signature by this key is good for whoever has heard of every fetch.
     pub(super) fn is_good(&self, number: usize, now: UnixTime) -> bool {
         self.states.last().is_some_and(|(_, known)| self.holds(known, number, now))
+    }
+
+    /// Whether the service was searched for further keys since a request arrived.
+    pub(super) fn is_searched_since(&self, arrived: UnixTime) -> bool {
+        self.searched.is_some_and(|began| began >= arrived)
     }
 
     /// Whether one may be good for whoever has heard of every fetch until this step, and perhaps of later ones.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use authgate::config::Config;
+use authgate::public_key::store::QUESTIONS;
 use serde_json::json;
 
 use super::script::Place;
@@ -210,9 +211,14 @@ impl Setup {
         self.timeout() * (self.retries() + 1) + Duration::from_secs(1)
     }
 
+    /// How long a fetch of the key may take, after which another worker may ask.
+    pub fn key_lease(self) -> Duration {
+        self.lease() + self.timeout() * (QUESTIONS - 1)
+    }
+
     /// How long a request may wait for a key.
     pub fn longest_wait(self) -> Duration {
-        (self.lease() * 2 + self.interval()).min(Duration::from_secs(20))
+        (self.key_lease() * 2 + self.interval()).min(Duration::from_secs(20))
     }
 
     /// The configuration itself.

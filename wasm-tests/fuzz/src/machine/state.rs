@@ -80,6 +80,8 @@ pub(super) enum Errand {
         /// When the first of its callouts was sent.
         began: UnixTime,
         retries: u32,
+        /// Which of the fetch's questions it is, the first being 1.
+        question: u32,
         is_cut: bool,
     },
     /// `since`: after how many entries of the list.
