@@ -115,6 +115,27 @@ impl BlacklistCheck {
     }
 }
 
+/// How a poll of the revocation feed ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BlacklistPoll {
+    /// All of the answer holds.
+    Success,
+    /// Some entries of the answer couldn't be read. The others hold.
+    Partial,
+    /// Nothing came, or nothing that could be read.
+    Failure,
+}
+
+impl BlacklistPoll {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Partial => "partial",
+            Self::Failure => "failure",
+        }
+    }
+}
+
 /// Something to count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Counter {
@@ -137,10 +158,7 @@ pub enum Counter {
     /// A look at the revocation list.
     BlacklistCheck(BlacklistCheck),
     /// A poll of the revocation feed that came to its end.
-    BlacklistPoll {
-        /// Whether it could be read.
-        success: bool,
-    },
+    BlacklistPoll(BlacklistPoll),
 }
 
 /// The name as Envoy is told it. `stats_config.stats_tags` of the bootstrap make labels of the `.label=value` parts.
@@ -163,8 +181,8 @@ impl fmt::Display for Counter {
             Self::BlacklistCheck(result) => {
                 write!(formatter, "auth_blacklist_checks_total.result={}", result.name())
             }
-            Self::BlacklistPoll { success } => {
-                write!(formatter, "auth_blacklist_polls_total.outcome={}", if *success { "success" } else { "failure" })
+            Self::BlacklistPoll(outcome) => {
+                write!(formatter, "auth_blacklist_polls_total.outcome={}", outcome.name())
             }
         }
     }

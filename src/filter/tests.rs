@@ -24,6 +24,7 @@ mod key_refetch;
 mod key_replicas;
 mod late_news;
 mod neighbours;
+mod odd_entries;
 mod outage;
 mod profiles;
 mod refresh_ahead;

@@ -6,7 +6,7 @@ use super::{Call, Filter};
 use crate::config::{self, Config};
 use crate::host::{Host, SharedValue, Write};
 use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
-use crate::metrics::{Counter, Gauge};
+use crate::metrics::{BlacklistPoll, Counter, Gauge};
 use crate::public_key::short_digest;
 use crate::revocation::feed::{self, Changes, FeedError};
 use crate::revocation::poller::Poller;
@@ -56,8 +56,7 @@ impl Feed {
 
     /// Applies the answer to the poll that began at `began`; `is_whole`: it was asked for everything.
     ///
-    /// An entry that can't be read may be about anybody, so that every verdict is forgotten for it: once, however many
-    /// answers repeat it.
+    /// An entry that can't be read may be about anybody, so that every verdict is forgotten for it, soon.
     fn take(
         &self,
         mut changes: Changes,
@@ -66,14 +65,13 @@ impl Feed {
         (began, now): (UnixTime, UnixTime),
         host: &impl Host,
     ) -> Result<(), Busy> {
-        let is_new = self.poller.has_new(&changes.unreadable, host);
-        if is_new {
+        let voided = self.poller.voids(changes.unreadable.is_some(), now, host).then_some(now);
+        if voided.is_some() {
             changes.purge.push(Subject::All);
         }
         let applied = self.list.apply(&changes, life, now, host)?;
-        if is_new {
-            let count = changes.unreadable.len();
-            log::error!("revocation feed: {count} entries can't be read; all cached verdicts are verified anew for it");
+        if let Some(unreadable) = &changes.unreadable {
+            log::error!("revocation feed: {unreadable}; the others hold, and {}", verified_anew(voided));
         }
         if applied.dropped > 0 {
             log::error!("revocation list: {} entries found no room", applied.dropped);
@@ -85,13 +83,32 @@ impl Feed {
         } else {
             self.poller.size(host)
         };
-        self.poller.succeed(began, &changes, size, host);
+        self.poller.succeed(began, &changes, size, voided, host);
         Ok(())
+    }
+
+    /// The poll that began at `began` has failed. `is_unreadable`: it brought entries, and none that can be read.
+    fn give_up(&self, began: UnixTime, is_unreadable: bool, life: Duration, now: UnixTime, host: &impl Host) {
+        let everything = Changes { purge: vec![Subject::All], ..Changes::default() };
+        let is_voided = self.poller.voids(is_unreadable, now, host)
+            && self.list.apply(&everything, life, now, host).inspect_err(|busy| log::error!("{busy}")).is_ok();
+        if is_voided || is_unreadable {
+            log::error!("revocation feed: {}", verified_anew(is_voided.then_some(now)));
+        }
+        self.poller.fail(began, is_unreadable, is_voided.then_some(now), host);
     }
 
     /// Often enough that no interval passes without a poll.
     pub(super) fn tick_period(&self) -> Duration {
         (self.settings.poll_interval / 4).min(Duration::from_secs(1))
+    }
+}
+
+const fn verified_anew(voided: Option<UnixTime>) -> &'static str {
+    if voided.is_some() {
+        "all cached verdicts are verified anew"
+    } else {
+        "all cached verdicts will be verified anew within a minute or so"
     }
 }
 
@@ -157,15 +174,20 @@ impl Filter {
     ) {
         let Some(feed) = &self.feed else { return };
         let life = self.cache.lives.longest(now, host);
+        let mut is_unreadable = false;
         let problem = match feed::read(answer) {
-            Ok(changes) => match feed.take(changes, since.is_none(), life, (began, now), host) {
-                Ok(()) => {
-                    host.count(Counter::BlacklistPoll { success: true });
-                    self.settle_key_waits(now, host);
-                    return;
+            Ok(changes) => {
+                let is_whole = changes.unreadable.is_none();
+                match feed.take(changes, since.is_none(), life, (began, now), host) {
+                    Ok(()) => {
+                        let outcome = if is_whole { BlacklistPoll::Success } else { BlacklistPoll::Partial };
+                        host.count(Counter::BlacklistPoll(outcome));
+                        self.settle_key_waits(now, host);
+                        return;
+                    }
+                    Err(busy) => busy.to_string(),
                 }
-                Err(busy) => busy.to_string(),
-            },
+            }
             Err(FeedError::BadCursor) if since.is_some() => {
                 log::info!("revocation feed: the cursor is refused; reading the list from its beginning");
                 self.call_for_feed(Call::Feed { began, retries, since: None }, host);
@@ -176,13 +198,16 @@ impl Filter {
                 self.call_for_feed(Call::Feed { began, retries: retries - 1, since }, host);
                 return;
             }
-            Err(error) => error.to_string(),
+            Err(error) => {
+                is_unreadable = matches!(error, FeedError::Unreadable(_));
+                error.to_string()
+            }
         };
         let known = if feed.poller.has_list(host) { "the list stays as it is" } else { "there is no list yet" };
         let cluster = &self.config.auth_service.cluster;
         log::error!("revocation feed not read (cluster {cluster}), {known}: {problem}");
-        feed.poller.fail(began, false, host);
-        host.count(Counter::BlacklistPoll { success: false });
+        feed.give_up(began, is_unreadable, life, now, host);
+        host.count(Counter::BlacklistPoll(BlacklistPoll::Failure));
         self.settle_key_waits(now, host);
     }
 

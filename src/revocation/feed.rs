@@ -1,15 +1,12 @@
 //! The feed: `GET /auth/blacklist` (contract section 1).
 
-use std::hash::{Hash as _, Hasher};
-
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use super::{RevokedToken, Subject, token_digest};
 use crate::claims::MAX_TIME;
 use crate::introspection::{CalloutError, CalloutResponse};
-use crate::json::{self, JsonError, Object};
+use crate::json::{self, JsonError};
 
 /// The largest answer that is read, in bytes: about 100,000 tokens.
 pub const MAX_FEED_BODY: usize = 8 * 1024 * 1024;
@@ -18,7 +15,7 @@ pub const MAX_FEED_BODY: usize = 8 * 1024 * 1024;
 pub const MAX_CURSOR: usize = 256;
 
 /// What an answer says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Changes {
     /// Where the next poll goes on from.
     pub cursor: String,
@@ -28,13 +25,40 @@ pub struct Changes {
     pub users: Vec<(i64, u64)>,
     /// Whose cached verdicts have to be forgotten.
     pub purge: Vec<Subject>,
-    /// Entries that couldn't be understood: an error for the log. The others hold. Only the service knows what is
-    /// meant, so the caller adds a purge of [`Subject::All`] for each that is new.
-    pub unreadable: Vec<EntryDigest>,
+    /// The entries that couldn't be read, if there are any. The others hold.
+    pub unreadable: Option<Unreadable>,
 }
 
-/// Tells an unreadable entry from others: the beginning of a SHA-256 of its list's name and its value.
-pub type EntryDigest = u64;
+/// Entries that couldn't be read. Only the service knows whom they mean.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{count} of its entries can't be read, the first of them {list}[{index}]: {oddity}")]
+pub struct Unreadable {
+    /// How many they are.
+    pub count: usize,
+    /// The list that the first one stands in.
+    pub list: &'static str,
+    /// Its place there, counted from 0.
+    pub index: usize,
+    /// What is wrong with it.
+    pub oddity: Oddity,
+}
+
+/// What is wrong with an entry: nothing of it is quoted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Oddity {
+    /// It is a text, a number or the like.
+    #[error("not an object")]
+    NoObject,
+    /// A field isn't there.
+    #[error("missing field `{0}`")]
+    Missing(&'static str),
+    /// A field holds something else than it should.
+    #[error("field `{0}` has the wrong type")]
+    Type(&'static str),
+    /// A purge has none of its fields.
+    #[error("it names none of `user_id`, `client_id` and `token_id`")]
+    NamesNobody,
+}
 
 /// Why there are no changes to apply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +81,9 @@ pub enum FeedError {
     /// A list under another name must not look like "nothing was revoked".
     #[error("its answer has none of the lists revoked, users and purge")]
     NoList,
+    /// Entries, and none that can be read: they must not look like "nothing was revoked" either.
+    #[error("nothing on its lists can be read: {0}")]
+    Unreadable(Unreadable),
     /// The cursor isn't 1 to [`MAX_CURSOR`] visible ASCII characters.
     #[error("its cursor is unreadable")]
     Cursor,
@@ -82,45 +109,32 @@ pub fn read(answer: Result<CalloutResponse, CalloutError>) -> Result<Changes, Fe
         return Err(FeedError::NoList);
     }
 
-    let mut changes =
-        Changes { cursor: body.cursor, revoked: Vec::new(), users: Vec::new(), purge: Vec::new(), unreadable: vec![] };
-    for entry in body.revoked.unwrap_or_default() {
-        match entry {
-            Entry::Known(Object(token)) => changes.revoked.push(token.into()),
-            Entry::Odd(value) => changes.unreadable.push(entry_digest("revoked", &value)),
+    let mut changes = Changes { cursor: body.cursor, ..Changes::default() };
+    changes.revoked = readable("revoked", body.revoked, &mut changes.unreadable);
+    changes.users = readable("users", body.users, &mut changes.unreadable);
+    let purges: Vec<Purge> = readable("purge", body.purge, &mut changes.unreadable);
+    changes.purge.extend(purges.into_iter().flat_map(|Purge(subjects)| subjects).flatten());
+    match changes {
+        Changes { unreadable: Some(unreadable), revoked, users, purge, .. }
+            if revoked.is_empty() && users.is_empty() && purge.is_empty() =>
+        {
+            Err(FeedError::Unreadable(unreadable))
         }
+        changes => Ok(changes),
     }
-    for entry in body.users.unwrap_or_default() {
-        match entry {
-            Entry::Known(Object(SignedOut { user_id, exp_before })) => changes.users.push((user_id, exp_before)),
-            Entry::Odd(value) => changes.unreadable.push(entry_digest("users", &value)),
-        }
-    }
-    for entry in body.purge.unwrap_or_default() {
-        match entry {
-            Entry::Known(Object(Purge(subjects))) => changes.purge.extend(subjects.into_iter().flatten()),
-            Entry::Odd(value) => changes.unreadable.push(entry_digest("purge", &value)),
-        }
-    }
-    Ok(changes)
 }
 
-fn entry_digest(list: &str, entry: &Value) -> EntryDigest {
-    struct Sha(Sha256);
-
-    impl Hasher for Sha {
-        fn write(&mut self, bytes: &[u8]) {
-            self.0.update(bytes);
+/// The entries of a list that can be read. The others are counted.
+fn readable<T>(list: &'static str, entries: Option<Vec<Entry<T>>>, unreadable: &mut Option<Unreadable>) -> Vec<T> {
+    let entries = entries.unwrap_or_default().into_iter().enumerate();
+    let known = entries.filter_map(|(index, entry)| match entry {
+        Entry(Ok(known)) => Some(known),
+        Entry(Err(oddity)) => {
+            unreadable.get_or_insert(Unreadable { count: 0, list, index, oddity }).count += 1;
+            None
         }
-
-        fn finish(&self) -> u64 {
-            self.0.clone().finalize().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
-        }
-    }
-
-    let mut sha = Sha(Sha256::new());
-    (list, entry).hash(&mut sha);
-    sha.finish()
+    });
+    known.collect()
 }
 
 /// The path to ask: with the cursor, if there is one.
@@ -145,7 +159,7 @@ pub fn path(base: &str, since: Option<&str>) -> String {
 struct Body {
     cursor: String,
     #[serde(default, deserialize_with = "list")]
-    revoked: Option<Vec<Entry<Revoked>>>,
+    revoked: Option<Vec<Entry<RevokedToken>>>,
     #[serde(default, deserialize_with = "list")]
     users: Option<Vec<Entry<SignedOut>>>,
     #[serde(default, deserialize_with = "list")]
@@ -158,61 +172,73 @@ fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Resu
 }
 
 /// One entry that nobody understands must not keep the others from being revoked.
-#[derive(Deserialize)]
-#[serde(untagged, bound = "T: Deserialize<'de>")]
-enum Entry<T> {
-    Known(Object<T>),
-    Odd(Value),
-}
+struct Entry<T>(Result<T, Oddity>);
 
-#[derive(Deserialize)]
-struct Revoked {
-    jti: String,
-    #[serde(deserialize_with = "seconds")]
-    exp: u64,
-}
-
-impl From<Revoked> for RevokedToken {
-    fn from(revoked: Revoked) -> Self {
-        Self { token: token_digest(&revoked.jti), exp: revoked.exp }
+impl<'de, T: FromFields> Deserialize<'de> for Entry<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let entry = Value::deserialize(deserializer)?;
+        Ok(Self(entry.as_object().ok_or(Oddity::NoObject).and_then(|entry| T::from_fields(&Fields(entry)))))
     }
 }
 
-#[derive(Deserialize)]
-struct SignedOut {
-    user_id: i64,
-    #[serde(deserialize_with = "seconds")]
-    exp_before: u64,
+trait FromFields: Sized {
+    fn from_fields(fields: &Fields<'_>) -> Result<Self, Oddity>;
+}
+
+/// The fields of an entry.
+struct Fields<'e>(&'e serde_json::Map<String, Value>);
+
+impl Fields<'_> {
+    fn get<'v, T>(&'v self, name: &'static str, read: impl FnOnce(&'v Value) -> Option<T>) -> Result<T, Oddity> {
+        read(self.0.get(name).ok_or(Oddity::Missing(name))?).ok_or(Oddity::Type(name))
+    }
+
+    /// Null is a field that isn't there.
+    fn optional_id(&self, name: &'static str) -> Result<Option<i64>, Oddity> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(id) => id.as_i64().map(Some).ok_or(Oddity::Type(name)),
+        }
+    }
+}
+
+impl FromFields for RevokedToken {
+    fn from_fields(fields: &Fields<'_>) -> Result<Self, Oddity> {
+        let token = token_digest(fields.get("jti", Value::as_str)?);
+        Ok(Self { token, exp: fields.get("exp", seconds)? })
+    }
+}
+
+/// A user, and the time before which tokens have to expire to be revoked.
+type SignedOut = (i64, u64);
+
+impl FromFields for SignedOut {
+    fn from_fields(fields: &Fields<'_>) -> Result<Self, Oddity> {
+        Ok((fields.get("user_id", Value::as_i64)?, fields.get("exp_before", seconds)?))
+    }
 }
 
 /// More than one may mean either or both: forgetting too much only costs questions.
-#[derive(Deserialize)]
-#[serde(try_from = "Ids")]
 struct Purge([Option<Subject>; 3]);
 
-#[derive(Deserialize)]
-struct Ids {
-    user_id: Option<i64>,
-    client_id: Option<i64>,
-    token_id: Option<i64>,
-}
-
-impl TryFrom<Ids> for Purge {
-    type Error = &'static str;
-
-    fn try_from(Ids { user_id, client_id, token_id }: Ids) -> Result<Self, Self::Error> {
-        let subjects = [user_id.map(Subject::User), client_id.map(Subject::Client), token_id.map(Subject::Token)];
-        if subjects.iter().all(Option::is_none) { Err("names nobody") } else { Ok(Self(subjects)) }
+impl FromFields for Purge {
+    fn from_fields(fields: &Fields<'_>) -> Result<Self, Oddity> {
+        let subjects = [
+            fields.optional_id("user_id")?.map(Subject::User),
+            fields.optional_id("client_id")?.map(Subject::Client),
+            fields.optional_id("token_id")?.map(Subject::Token),
+        ];
+        if subjects.iter().all(Option::is_none) { Err(Oddity::NamesNobody) } else { Ok(Self(subjects)) }
     }
 }
 
 /// Any number as seconds since the epoch, rounded up. None is too large to hold: a token with a later `exp` is refused
 /// anyway, so that the first second after [`MAX_TIME`] stands for all the others.
-fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    let number = serde_json::Number::deserialize(deserializer)?;
+fn seconds(number: &Value) -> Option<u64> {
+    let Value::Number(number) = number else { return None };
     // The conversion saturates, so that what is negative becomes 0.
     let rounded = || number.as_f64().map_or(u64::MAX, |seconds| seconds.ceil() as u64);
-    Ok(number.as_u64().unwrap_or_else(rounded).min(MAX_TIME + 1))
+    Some(number.as_u64().unwrap_or_else(rounded).min(MAX_TIME + 1))
 }
 
 #[cfg(test)]

@@ -7,14 +7,18 @@
 //! ```text
 //!        begin (won the swap)               succeed, fail
 //! Due ────────────────────────► InFlight ─────────────────► Ended ──► Due again ¾ of an interval after it began
-//!  ▲                               │ │
-//!  ├──── the lease is over ◄───────┘ │
-//!  └──── the cursor was refused ◄────┘
+//!  ▲                               │
+//!  └───── the lease is over ◄──────┘
 //! ```
+//!
+//! An entry of an answer that can't be read may be about anybody, so that every cached verdict is void for it. But a
+//! service that says such a thing in every answer must not leave the cache without use: all verdicts are voided once
+//! in [`BETWEEN_VOIDS`] at the most. What comes meanwhile is owed, and voids them when that time is over, so that no
+//! such entry is lost: it only takes effect that much later.
 
 use std::time::Duration;
 
-use super::feed::{Changes, EntryDigest};
+use super::feed::Changes;
 use crate::host::{Host, SharedValue, Write};
 use crate::table::{Reader, write_time, write_u64};
 use crate::time::UnixTime;
@@ -22,8 +26,8 @@ use crate::time::UnixTime;
 /// Workers read the clock a moment before they read the record: one that is this much behind it has not stepped back.
 const SIMULTANEOUS: Duration = Duration::from_millis(100);
 
-/// How many unreadable entries of the last answer are remembered one by one; more are remembered together.
-const MAX_UNREADABLE: usize = 64;
+/// The least time between two occasions on which unreadable entries void all verdicts.
+pub const BETWEEN_VOIDS: Duration = Duration::from_secs(60);
 
 /// A poll that the caller has to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,11 +51,15 @@ struct PollRecord {
     state: State,
     /// When the last poll began.
     began: UnixTime,
-    /// When the last poll that succeeded began; the epoch: none has.
+    /// When the last poll began of which anything was applied; the epoch: none has been.
+    applied: UnixTime,
+    /// When the last poll began of which everything was applied; the epoch: none has been.
     succeeded: UnixTime,
     size: u64,
-    /// The unreadable entries of the last answer that was applied; [`MAX_UNREADABLE`] at the most.
-    unreadable: Vec<EntryDigest>,
+    /// When unreadable entries voided all verdicts; the epoch: never.
+    voided: UnixTime,
+    /// Whether further ones have come since, for which they are still to be voided.
+    is_owed: bool,
     /// Empty: there is none.
     cursor: String,
 }
@@ -63,11 +71,11 @@ impl PollRecord {
             State::InFlight => 1,
             State::Ended => 2,
         }];
-        write_time(&mut bytes, self.began);
-        write_time(&mut bytes, self.succeeded);
+        for time in [self.began, self.applied, self.succeeded, self.voided] {
+            write_time(&mut bytes, time);
+        }
         write_u64(&mut bytes, self.size);
-        write_u64(&mut bytes, self.unreadable.len().try_into().unwrap_or(u64::MAX));
-        self.unreadable.iter().for_each(|digest| write_u64(&mut bytes, *digest));
+        bytes.push(u8::from(self.is_owed));
         bytes.extend_from_slice(self.cursor.as_bytes());
         bytes
     }
@@ -80,11 +88,22 @@ impl PollRecord {
             [2] => State::Ended,
             _ => return None,
         };
-        let (began, succeeded, size) = (reader.time()?, reader.time()?, reader.u64()?);
-        let count = usize::try_from(reader.u64()?).ok().filter(|count| *count <= MAX_UNREADABLE)?;
-        let unreadable = (0..count).map(|_| reader.u64()).collect::<Option<_>>()?;
+        let (began, applied, succeeded, voided) = (reader.time()?, reader.time()?, reader.time()?, reader.time()?);
+        let (size, [is_owed]) = (reader.u64()?, reader.bytes()?);
         let cursor = String::from_utf8(reader.0.to_vec()).ok()?;
-        Some(Self { state, began, succeeded, size, unreadable, cursor })
+        Some(Self { state, began, applied, succeeded, size, voided, is_owed: is_owed != 0, cursor })
+    }
+}
+
+impl PollRecord {
+    /// After a poll.
+    fn ended(self, is_unreadable: bool, voided: Option<UnixTime>) -> Self {
+        Self {
+            state: State::Ended,
+            voided: voided.unwrap_or(self.voided),
+            is_owed: voided.is_none() && (self.is_owed || is_unreadable),
+            ..self
+        }
     }
 }
 
@@ -125,55 +144,46 @@ impl Poller {
         Some(Poll { began: now, since })
     }
 
-    /// The poll that began at `began` was applied, whose answer had this cursor, from which the next one goes on, and
-    /// these unreadable entries. `size` is what [`Self::size`] says from now on. A poll that another one has overtaken
-    /// changes nothing here.
-    pub fn succeed(&self, began: UnixTime, changes: &Changes, size: usize, host: &impl Host) {
+    /// The poll that began at `began` was applied, from whose cursor the next one goes on. `size` is what
+    /// [`Self::size`] says from now on, and `voided` when all verdicts were voided for unreadable entries, if they were.
+    /// A poll that another one has overtaken changes nothing here.
+    pub fn succeed(&self, began: UnixTime, changes: &Changes, size: usize, voided: Option<UnixTime>, host: &impl Host) {
         let size = u64::try_from(size).unwrap_or(u64::MAX);
-        self.end(began, host, |_| PollRecord {
-            state: State::Ended,
-            began,
-            succeeded: began,
+        let is_whole = changes.unreadable.is_none();
+        self.end(began, host, |before| PollRecord {
+            applied: began,
+            succeeded: if is_whole { began } else { before.succeeded },
             size,
-            unreadable: remembered(&changes.unreadable),
             cursor: changes.cursor.clone(),
+            ..before.ended(!is_whole, voided)
         });
     }
 
-    /// Whether an answer has unreadable entries that the last one that was applied didn't have, or more of one kind.
-    pub fn has_new(&self, unreadable: &[EntryDigest], host: &impl Host) -> bool {
-        let mut before = self.read(host).0.unreadable;
-        !remembered(unreadable).iter().all(|digest| {
-            let known = before.iter().position(|earlier| earlier == digest);
-            known.map(|index| before.swap_remove(index)).is_some()
-        })
+    /// Whether all verdicts have to be voided at the end of a poll, for unreadable entries of its answer or of earlier
+    /// ones.
+    pub fn voids(&self, is_unreadable: bool, now: UnixTime, host: &impl Host) -> bool {
+        let record = self.read(host).0;
+        (is_unreadable || record.is_owed) && now.has_passed(BETWEEN_VOIDS, record.voided)
     }
 
-    /// The poll that began at `began` brought nothing. With `forget_cursor` the next one asks for everything, at once
-    /// if it was the cursor's fault: if there was one.
-    pub fn fail(&self, began: UnixTime, forget_cursor: bool, host: &impl Host) {
-        self.end(began, host, |before| {
-            if forget_cursor && !before.cursor.is_empty() {
-                PollRecord { state: State::Due, cursor: String::new(), ..before }
-            } else {
-                PollRecord { state: State::Ended, ..before }
-            }
-        });
+    /// The poll that began at `began` brought nothing, or nothing but unreadable entries.
+    pub fn fail(&self, began: UnixTime, is_unreadable: bool, voided: Option<UnixTime>, host: &impl Host) {
+        self.end(began, host, |before| before.ended(is_unreadable, voided));
     }
 
-    /// Whether any poll has succeeded: whether there is a list.
+    /// Whether any poll was applied: whether there is a list.
     pub fn has_list(&self, host: &impl Host) -> bool {
-        self.read(host).0.succeeded != UnixTime::default()
+        self.read(host).0.applied != UnixTime::default()
     }
 
     /// Whether there is no list yet, and the poll that may bring it hasn't ended.
     pub fn awaits_first(&self, host: &impl Host) -> bool {
         let record = self.read(host).0;
-        record.succeeded == UnixTime::default() && record.state != State::Ended
+        record.applied == UnixTime::default() && record.state != State::Ended
     }
 
-    /// Whether the list may lack what was revoked lately: no poll that began within the last two intervals has
-    /// succeeded.
+    /// Whether the list may lack what was revoked lately: no poll that began within the last two intervals was applied
+    /// with all its entries.
     pub fn is_stale(&self, now: UnixTime, host: &impl Host) -> bool {
         now.has_passed(self.poll_interval * 2, self.read(host).0.succeeded)
     }
@@ -215,14 +225,6 @@ impl Poller {
             Some(SharedValue { bytes, cas }) => (PollRecord::decode(&bytes).unwrap_or_default(), Some(cas)),
         }
     }
-}
-
-/// What is remembered of unreadable entries: of too many, one number for all, whatever their order.
-fn remembered(unreadable: &[EntryDigest]) -> Vec<EntryDigest> {
-    if unreadable.len() <= MAX_UNREADABLE {
-        return unreadable.to_vec();
-    }
-    vec![unreadable.iter().fold(0, |all, digest| all.wrapping_add(*digest))]
 }
 
 /// Whether the clock has been set back since a poll began, so that it can't tell how long ago that was.

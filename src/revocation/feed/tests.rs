@@ -38,20 +38,15 @@ fn the_answer_of_the_contract_is_read() {
             revoked: vec![token("…", 1_682_345_678)],
             users: vec![(1, 1_682_349_278)],
             purge: vec![Subject::User(1), Subject::Client(2), Subject::Token(3)],
-            unreadable: Vec::new(),
+            unreadable: None,
         })
     );
 }
 
 #[test]
 fn what_is_missing_is_empty_and_what_is_unknown_is_left_alone() {
-    let empty = Changes {
-        cursor: "c".to_owned(),
-        revoked: Vec::new(),
-        users: Vec::new(),
-        purge: Vec::new(),
-        unreadable: vec![],
-    };
+    let empty =
+        Changes { cursor: "c".to_owned(), revoked: Vec::new(), users: Vec::new(), purge: Vec::new(), unreadable: None };
     for body in [
         json!({"cursor": "c", "revoked": []}),
         json!({"cursor": "c", "users": null}),
@@ -65,7 +60,7 @@ fn what_is_missing_is_empty_and_what_is_unknown_is_left_alone() {
         "users": [{"user_id": 1, "exp_before": 2, "by": {"user_id": 3}}], "purge": [{"user_id": 4, "client_id": null}]});
     let changes = read_json(&body).unwrap();
     assert_eq!((changes.revoked, changes.users), (vec![token("a", 1)], vec![(1, 2)]));
-    assert_eq!((changes.purge, changes.unreadable.len()), (vec![Subject::User(4)], 0));
+    assert_eq!((changes.purge, changes.unreadable), (vec![Subject::User(4)], None));
 }
 
 #[test]
@@ -139,30 +134,33 @@ fn a_cursor_is_short_and_visible() {
 
 #[test]
 fn an_unreadable_entry_stops_no_other() {
+    use Oddity::{Missing, NamesNobody, NoObject, Type};
     let odd = [
-        ("revoked", r#"{"jti": "x"}"#),
-        ("revoked", r#"{"exp": 5}"#),
-        ("revoked", r#"{"jti": null, "exp": 5}"#),
-        ("revoked", r#"{"jti": "x", "exp": "5"}"#),
-        ("revoked", r#"{"jti": 7, "exp": 5}"#),
-        ("revoked", r#"["x", 5]"#),
-        ("revoked", "\"x\""),
-        ("users", r#"{"user_id": 3}"#),
-        ("users", r#"{"user_id": "3", "exp_before": 5}"#),
-        ("users", r#"{"user_id": 9223372036854775808, "exp_before": 5}"#),
-        ("users", r#"{"user_id": 3, "exp_before": null}"#),
-        ("users", "[3, 5]"),
-        ("purge", r#"{"federation_id": 3}"#),
-        ("purge", "{}"),
-        ("purge", r#"{"user_id": null}"#),
-        ("purge", r#"{"user_id": "3"}"#),
-        ("purge", r#"{"user_id": 3, "client_id": "4"}"#),
-        ("purge", "[3]"),
-        ("purge", "null"),
+        ("revoked", r#"{"jti": "x"}"#, Missing("exp")),
+        ("revoked", r#"{"exp": 5}"#, Missing("jti")),
+        ("revoked", r#"{"token_jti": "x", "exp": 5}"#, Missing("jti")),
+        ("revoked", r#"{"jti": null, "exp": 5}"#, Type("jti")),
+        ("revoked", r#"{"jti": "x", "exp": "5"}"#, Type("exp")),
+        ("revoked", r#"{"jti": 7, "exp": 5}"#, Type("jti")),
+        ("revoked", r#"["x", 5]"#, NoObject),
+        ("revoked", "\"x\"", NoObject),
+        ("users", r#"{"user_id": 3}"#, Missing("exp_before")),
+        ("users", r#"{"user_id": "3", "exp_before": 5}"#, Type("user_id")),
+        ("users", r#"{"user_id": 9223372036854775808, "exp_before": 5}"#, Type("user_id")),
+        ("users", r#"{"user_id": 3, "exp_before": null}"#, Type("exp_before")),
+        ("users", "[3, 5]", NoObject),
+        ("purge", r#"{"federation_id": 3}"#, NamesNobody),
+        ("purge", "{}", NamesNobody),
+        ("purge", r#"{"user_id": null}"#, NamesNobody),
+        ("purge", r#"{"user_id": "3"}"#, Type("user_id")),
+        ("purge", r#"{"user_id": 3.0}"#, Type("user_id")),
+        ("purge", r#"{"user_id": 3, "client_id": "4"}"#, Type("client_id")),
+        ("purge", "[3]", NoObject),
+        ("purge", "null", NoObject),
     ];
-    for (name, entry) in odd {
+    for (name, entry, oddity) in odd {
         let changes = read_list(name, entry);
-        assert_eq!(changes.unreadable.len(), 1, "{name}: {entry}");
+        assert_eq!(changes.unreadable, Some(Unreadable { count: 1, list: name, index: 1, oddity }), "{entry}");
         match name {
             "revoked" => assert_eq!(changes.revoked, [token("a", 1), token("b", 2)], "{entry}"),
             "users" => assert_eq!(changes.users, [(1, 1), (2, 2)], "{entry}"),
@@ -172,24 +170,38 @@ fn an_unreadable_entry_stops_no_other() {
 }
 
 #[test]
-fn an_unreadable_entry_is_known_again_by_what_it_says_and_where() {
-    let digest = |name, entry| read_list(name, entry).unreadable;
-    let known = digest("purge", r#"{"group": 5, "realm": "a"}"#);
-    assert_eq!(digest("purge", r#"{"realm":"a","group":5}"#), known);
-    for (name, entry) in [
-        ("users", r#"{"group": 5, "realm": "a"}"#),
-        ("purge", r#"{"group": 6, "realm": "a"}"#),
-        ("purge", r#"{"group": "5", "realm": "a"}"#),
+fn an_answer_of_which_no_entry_can_be_read_says_nothing() {
+    let odd = json!({"token_jti": "secret", "exp": 5});
+    for body in [
+        json!({"cursor": "c", "revoked": [odd]}),
+        json!({"cursor": "c", "revoked": [odd], "users": [], "purge": null}),
+        json!({"cursor": "c", "revoked": [odd], "users": [{"user": "secret"}], "purge": ["secret"]}),
     ] {
-        assert_ne!(digest(name, entry), known, "{name}: {entry}");
+        assert!(matches!(read_json(&body), Err(FeedError::Unreadable(_))), "{body}");
     }
+    assert!(read_json(&json!({"cursor": "c", "revoked": [odd], "purge": [{"user_id": 1}]})).is_ok());
+}
+
+#[test]
+fn how_many_entries_cannot_be_read_is_told_and_why_the_first_without_what_it_says() {
+    let body = json!({"cursor": "c", "revoked": [{"jti": "a", "exp": 1}, {"jti": "secret", "exp": "secret"}],
+        "users": ["secret"], "purge": [{}]});
+    assert_eq!(
+        read_json(&body).unwrap().unreadable.unwrap().to_string(),
+        "3 of its entries can't be read, the first of them revoked[1]: field `exp` has the wrong type"
+    );
+    assert_eq!(
+        read_json(&json!({"cursor": "c", "revoked": [{"token_jti": "secret"}]})).unwrap_err().to_string(),
+        "nothing on its lists can be read: \
+         1 of its entries can't be read, the first of them revoked[0]: missing field `jti`"
+    );
 }
 
 #[test]
 fn a_purge_of_more_than_one_is_one_of_each() {
     let changes = read_list("purge", r#"{"token_id": -3, "client_id": 4}"#);
     let purge = [Subject::User(1), Subject::Client(4), Subject::Token(-3), Subject::User(2)];
-    assert_eq!((changes.purge.as_slice(), changes.unreadable.len()), (&purge[..], 0));
+    assert_eq!((changes.purge.as_slice(), changes.unreadable), (&purge[..], None));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::filter::world::{BEGIN, Process};
+use crate::revocation::feed::{Oddity, Unreadable};
 use crate::testing::overtaking;
 
 const INTERVAL: Duration = Duration::from_secs(40);
@@ -20,19 +21,19 @@ fn at(seconds: i64) -> UnixTime {
 
 /// An answer with this cursor and nothing else.
 fn said(cursor: &str) -> Changes {
-    said_with(cursor, &[])
+    Changes { cursor: cursor.to_owned(), ..Changes::default() }
 }
 
-/// An answer with this cursor and these unreadable entries.
-fn said_with(cursor: &str, unreadable: &[u8]) -> Changes {
-    let unreadable = unreadable.iter().map(|number| (*number).into()).collect();
-    Changes { cursor: cursor.to_owned(), revoked: vec![], users: vec![], purge: vec![], unreadable }
+/// An answer of which an entry can't be read.
+fn said_oddly(cursor: &str) -> Changes {
+    let unreadable = Unreadable { count: 1, list: "purge", index: 0, oddity: Oddity::NamesNobody };
+    Changes { unreadable: Some(unreadable), ..said(cursor) }
 }
 
 /// A poll that begins and succeeds with this cursor.
 fn succeed(now: UnixTime, cursor: &str, host: &Process) -> Poll {
     let poll = worker().begin(now, host).unwrap();
-    worker().succeed(poll.began, &said(cursor), 3, host);
+    worker().succeed(poll.began, &said(cursor), 3, None, host);
     poll
 }
 
@@ -65,9 +66,9 @@ fn an_answer_that_comes_while_another_worker_takes_over_changes_nothing() {
     let process = Process::default();
     let late = worker().begin(at(0), &process).unwrap();
     let host = overtaken(&process, at(11));
-    worker().succeed(late.began, &said("late"), 1, &host);
+    worker().succeed(late.began, &said("late"), 1, None, &host);
     assert_eq!(worker().size(&process), 0);
-    worker().succeed(at(11), &said("b"), 2, &process);
+    worker().succeed(at(11), &said("b"), 2, None, &process);
     assert_eq!(worker().size(&process), 2);
 }
 
@@ -85,7 +86,7 @@ fn a_poll_goes_on_from_the_last_cursor_whoever_got_it() {
     assert_eq!(succeed(at(0), "a", &host).since, None);
     assert_eq!(succeed(at(30), "b", &host).since.as_deref(), Some("a"));
     let failing = worker().begin(at(60), &host).unwrap();
-    worker().fail(failing.began, false, &host);
+    worker().fail(failing.began, false, None, &host);
     assert_eq!(worker().begin(at(90), &host).unwrap().since.as_deref(), Some("b"));
 }
 
@@ -95,9 +96,9 @@ fn the_next_poll_begins_three_quarters_of_an_interval_after_the_last_one_began()
         let host = Process::default();
         let poll = worker().begin(at(0), &host).unwrap();
         if does_succeed {
-            worker().succeed(poll.began, &said("a"), 0, &host);
+            worker().succeed(poll.began, &said("a"), 0, None, &host);
         } else {
-            worker().fail(poll.began, false, &host);
+            worker().fail(poll.began, false, None, &host);
         }
         assert_eq!(worker().due_in(at(0), &host), Duration::from_secs(30));
         assert_eq!(worker().due_in(at(29), &host), Duration::from_secs(1));
@@ -115,7 +116,7 @@ fn with_a_tick_every_quarter_no_interval_passes_without_a_poll() {
         for tick in 0..100 {
             let now = at(offset + tick * 10).after(Duration::from_millis(u64::try_from(tick * 37 % 10).unwrap()));
             if let Some(poll) = worker().begin(now, &host) {
-                worker().fail(poll.began, false, &host);
+                worker().fail(poll.began, false, None, &host);
                 assert!(last.is_none_or(|last| now.since(last).unwrap() < INTERVAL + Duration::from_millis(10)));
                 (last, polls) = (Some(now), polls + 1);
             }
@@ -140,11 +141,11 @@ fn a_late_answer_does_not_set_the_cursor_back() {
     succeed(at(0), "a", &host);
     let late = worker().begin(at(30), &host).unwrap();
     let next = worker().begin(at(41), &host).unwrap();
-    worker().succeed(late.began, &said("b"), 1, &host);
+    worker().succeed(late.began, &said("b"), 1, None, &host);
     assert_eq!(worker().begin(at(42), &host), None, "the other poll is still in flight");
-    worker().succeed(next.began, &said("c"), 2, &host);
-    worker().succeed(late.began, &said("b"), 1, &host);
-    worker().fail(late.began, true, &host);
+    worker().succeed(next.began, &said("c"), 2, None, &host);
+    worker().succeed(late.began, &said("b"), 1, None, &host);
+    worker().fail(late.began, false, None, &host);
     assert_eq!(worker().size(&host), 2);
     assert_eq!(worker().begin(at(71), &host).unwrap().since.as_deref(), Some("c"));
 }
@@ -153,23 +154,10 @@ fn a_late_answer_does_not_set_the_cursor_back() {
 fn a_poll_ends_once() {
     let host = Process::default();
     let poll = succeed(at(0), "a", &host);
-    worker().fail(poll.began, true, &host);
-    worker().succeed(poll.began, &said("z"), 9, &host);
+    worker().fail(poll.began, false, None, &host);
+    worker().succeed(poll.began, &said("z"), 9, None, &host);
     assert_eq!(worker().size(&host), 3);
     assert_eq!(worker().begin(at(30), &host).unwrap().since.as_deref(), Some("a"));
-}
-
-#[test]
-fn after_a_refused_cursor_polling_begins_anew_at_once() {
-    let host = Process::default();
-    succeed(at(0), "a", &host);
-    let refused = worker().begin(at(30), &host).unwrap();
-    worker().fail(refused.began, true, &host);
-    assert_eq!(worker().begin(at(31), &host), Some(Poll { began: at(31), since: None }));
-    assert_eq!(worker().begin(at(32), &host), None);
-    // That the service refuses no cursor at all is no reason to hurry.
-    worker().fail(at(31), true, &host);
-    assert_eq!(worker().due_in(at(32), &host), Duration::from_secs(29));
 }
 
 #[test]
@@ -178,11 +166,11 @@ fn a_list_is_stale_until_a_poll_of_the_last_two_intervals_succeeds() {
     assert!(worker().is_stale(at(0), &host));
     let poll = worker().begin(at(0), &host).unwrap();
     assert!(worker().is_stale(at(1), &host));
-    worker().succeed(poll.began, &said("a"), 0, &host);
+    worker().succeed(poll.began, &said("a"), 0, None, &host);
     assert!(!worker().is_stale(at(1), &host));
     // It is when a poll began that counts, and only of those that succeed.
     let poll = worker().begin(at(30), &host).unwrap();
-    worker().fail(poll.began, false, &host);
+    worker().fail(poll.began, false, None, &host);
     assert!(!worker().is_stale(at(79), &host));
     assert!(worker().is_stale(at(80), &host));
     worker().begin(at(80), &host).unwrap();
@@ -196,14 +184,14 @@ fn a_clock_that_is_set_back_stops_nothing_and_everything_is_asked_for_again() {
         succeed(at(0), "a", &host);
         let poll = worker().begin(at(30), &host).unwrap();
         if !is_in_flight {
-            worker().succeed(poll.began, &said("b"), 0, &host);
+            worker().succeed(poll.began, &said("b"), 0, None, &host);
         }
         let now = UnixTime::from_nanos(at(31).as_nanos() - u64::try_from(HOUR.as_nanos()).unwrap());
         assert!(worker().is_stale(now, &host));
         assert_eq!(worker().due_in(now, &host), Duration::ZERO);
         let poll = worker().begin(now, &host).unwrap();
         assert_eq!(poll, Poll { began: now, since: None });
-        worker().succeed(poll.began, &said("c"), 0, &host);
+        worker().succeed(poll.began, &said("c"), 0, None, &host);
         assert!(!worker().is_stale(now, &host));
         let later = now.after(Duration::from_secs(30));
         assert_eq!(worker().begin(later, &host).unwrap().since.as_deref(), Some("c"));
@@ -228,7 +216,7 @@ fn the_size_is_the_one_that_the_last_success_told() {
     succeed(at(0), "a", &host);
     let poll = worker().begin(at(30), &host).unwrap();
     assert_eq!(worker().size(&host), 3);
-    worker().fail(poll.began, true, &host);
+    worker().fail(poll.began, false, None, &host);
     assert_eq!(worker().size(&host), 3);
 }
 
@@ -243,47 +231,66 @@ fn a_record_of_a_strangers_is_none() {
     }
 }
 
-#[test]
-fn an_unreadable_entry_is_new_unless_the_last_answer_had_it_as_often() {
-    let host = Process::default();
-    let mut now = at(0);
-    let mut is_new = |unreadable: &[u8]| {
-        now = now.after(INTERVAL);
-        let answer = said_with("c", unreadable);
-        let is_new = worker().has_new(&answer.unreadable, &host);
-        let poll = worker().begin(now, &host).unwrap();
-        worker().succeed(poll.began, &answer, 0, &host);
-        is_new
-    };
-    for (unreadable, expected) in [
-        (&[][..], false),
-        (&[3], true),
-        (&[3], false),
-        (&[3, 3], true),
-        (&[3, 3], false),
-        (&[1, 3], true),
-        (&[1, 3], false),
-        (&[1, 3, 5], true),
-        (&[5, 3], false),
-        (&[2, 5], true),
-        (&[], false),
-        (&[5], true),
-    ] {
-        assert_eq!(is_new(unreadable), expected, "{unreadable:?}");
+/// A poll of which an entry can't be read, or all can be: whether it voids all verdicts.
+fn poll(seconds: i64, is_odd: bool, does_fail: bool, host: &Process) -> bool {
+    let (now, answer) = (at(seconds), if is_odd { said_oddly("c") } else { said("c") });
+    let poll = worker().begin(now, host).unwrap();
+    let voids = worker().voids(is_odd, now, host);
+    let voided = voids.then_some(now);
+    if does_fail {
+        worker().fail(poll.began, is_odd, voided, host);
+    } else {
+        worker().succeed(poll.began, &answer, 0, voided, host);
     }
-    let many: Vec<u8> = (1..=255).collect();
-    for (unreadable, expected) in [(&many[..], true), (&many[..], false), (&many[1..], true), (&many[1..], false)] {
-        assert_eq!(is_new(unreadable), expected, "{} entries", unreadable.len());
+    voids
+}
+
+#[test]
+fn unreadable_entries_void_all_verdicts_once_a_minute_at_the_most_and_none_is_forgotten() {
+    for does_fail in [false, true] {
+        let host = Process::default();
+        for (seconds, is_odd, voids) in [
+            (0, false, false),
+            (40, true, true),
+            (80, true, false),
+            (120, false, true),
+            (160, false, false),
+            (200, false, false),
+            (240, true, true),
+            (280, true, false),
+            (320, true, true),
+            (400, false, false),
+        ] {
+            assert_eq!(poll(seconds, is_odd, does_fail, &host), voids, "after {seconds} s, failing: {does_fail}");
+        }
     }
 }
 
 #[test]
-fn a_poll_that_fails_forgets_neither_the_cursor_nor_the_unreadable_entries() {
+fn a_clock_that_is_set_back_puts_no_void_off() {
     let host = Process::default();
-    let poll = worker().begin(at(0), &host).unwrap();
-    worker().succeed(poll.began, &said_with("c", &[1]), 0, &host);
-    let failed = worker().begin(at(40), &host).unwrap();
-    worker().fail(failed.began, false, &host);
-    assert!(!worker().has_new(&[1], &host));
+    assert!(poll(7200, true, false, &host));
+    assert!(poll(0, true, false, &host));
+    assert!(!poll(40, true, false, &host));
+}
+
+#[test]
+fn a_list_with_unreadable_entries_is_there_and_goes_on_and_is_stale() {
+    let host = Process::default();
+    poll(0, true, false, &host);
+    assert!(worker().has_list(&host) && worker().is_stale(at(1), &host));
+    assert_eq!(worker().begin(at(40), &host).unwrap().since.as_deref(), Some("c"));
+    let host = Process::default();
+    poll(0, false, false, &host);
+    poll(40, true, false, &host);
+    assert!(!worker().is_stale(at(79), &host) && worker().is_stale(at(80), &host));
+}
+
+#[test]
+fn a_poll_that_fails_forgets_neither_the_cursor_nor_what_is_owed() {
+    let host = Process::default();
+    poll(0, true, false, &host);
+    poll(40, true, true, &host);
+    assert!(worker().voids(false, at(80), &host));
     assert_eq!(worker().begin(at(80), &host).unwrap().since.as_deref(), Some("c"));
 }

@@ -37,6 +37,7 @@ mod logs;
 mod methods_and_tunnels;
 mod metrics;
 mod no_verify_signature;
+mod odd_entries;
 mod one_credential;
 mod outage_drill;
 mod overload;

@@ -38,9 +38,15 @@ impl Machine {
                     let now = self.moment();
                     self.feed.told(now, since.unwrap_or(0));
                 }
-                let is_bad_cursor = matches!(answer, Ok(CalloutResponse { status: 400, .. })) && since.is_some();
+                let status = answer.as_ref().map_or(0, |answer| answer.status);
+                let is_bad_cursor = status == 400 && since.is_some();
                 let again = retries.checked_sub(1).filter(|_| !is_list);
                 let again = again.map(|retries| Errand::Feed { retries, since });
+                if again.is_none() && !is_bad_cursor {
+                    let is_heard = matches!(reply, Reply::Good { .. } | Reply::Status(200));
+                    let now = self.moment();
+                    self.feed.poll_ends(now, since, is_heard);
+                }
                 (answer, if is_bad_cursor { Some(Errand::Feed { retries, since: None }) } else { again })
             }
         };

@@ -1,6 +1,5 @@
 //! The service's revocation list, and what the workers have been told of it.
 
-use std::ops::Range;
 use std::time::Duration;
 
 use authgate::time::UnixTime;
@@ -23,7 +22,7 @@ pub(super) enum Item {
     PurgeUser(usize),
     PurgeClient(usize),
     PurgeToken(usize),
-    /// Nobody understands it: every verdict is to be forgotten.
+    /// Nobody can read it: every verdict is to be forgotten, within a minute or so.
     Odd,
 }
 
@@ -35,7 +34,8 @@ impl Item {
             Self::User(purged, _) | Self::PurgeUser(purged) => *purged == user,
             Self::PurgeClient(purged) => *purged == client,
             Self::PurgeToken(purged) => Some(*purged) == token,
-            Self::Odd => true,
+            // Those void verdicts together: see [`Feed::voided`].
+            Self::Odd => false,
         }
     }
 }
@@ -54,8 +54,8 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Feed {
     entries: Vec<Entry>,
-    /// Which of them the last good answer held.
-    last_answer: Range<usize>,
+    /// When unreadable entries voided all verdicts for the first time, and when they may have done so for the last.
+    voided: Option<(Moment, Moment)>,
 }
 
 impl Feed {
@@ -85,9 +85,10 @@ impl Feed {
             }
         }
         let body = body.to_string();
+        let is_readable = !self.is_odd(since, true);
         match reply {
-            Reply::Good { .. } => (credentials::response(200, Vec::new(), body), true),
-            Reply::Status(status) => (credentials::response(*status, Vec::new(), body), *status == 200),
+            Reply::Good { .. } => (credentials::response(200, Vec::new(), body), is_readable),
+            Reply::Status(status) => (credentials::response(*status, Vec::new(), body), *status == 200 && is_readable),
             Reply::Crossed => {
                 // A list by another name is none.
                 let body = json!({"cursor": cursor, "tokens": revoked}).to_string();
@@ -97,16 +98,30 @@ impl Feed {
         }
     }
 
+    /// Whether what came after the first `since` entries can't be read: some of it, or `all`.
+    fn is_odd(&self, since: Option<usize>, all: bool) -> bool {
+        let mut told = self.entries.iter().skip(since.unwrap_or(0)).map(|entry| matches!(entry.item, Item::Odd));
+        if all { told.len() > 0 && told.all(|is_odd| is_odd) } else { told.any(|is_odd| is_odd) }
+    }
+
     /// A good answer is handed over, which holds what came after the first `since` entries: all of the list is known.
     pub(super) fn told(&mut self, now: Moment, since: usize) {
-        let last_answer = std::mem::replace(&mut self.last_answer, since..self.entries.len());
         for (number, entry) in self.entries.iter_mut().enumerate() {
             entry.told.get_or_insert(now);
-            // What can't be read is no news where the last answer held it too.
-            let is_repeated = matches!(entry.item, Item::Odd) && last_answer.contains(&number);
-            if number >= since && !is_repeated {
+            if number >= since {
                 entry.told_again = Some(now);
             }
+        }
+    }
+
+    /// A poll ends with what came after the first `since` entries, or with nothing that is news. Unreadable ones void
+    /// all verdicts at once where none did lately, or else at the end of a later poll.
+    pub(super) fn poll_ends(&mut self, now: Moment, since: Option<usize>, is_heard: bool) {
+        let is_odd = is_heard && self.is_odd(since, false);
+        match &mut self.voided {
+            Some((_, last)) => *last = now,
+            none if is_odd => *none = Some((now, now)),
+            _ => {}
         }
     }
 
@@ -139,15 +154,17 @@ impl Feed {
 
     /// Whether the workers were told to forget any.
     pub(super) fn has_purged(&self) -> bool {
-        self.entries.iter().any(|entry| entry.told.is_some() && !matches!(entry.item, Item::Token(..)))
+        let purges = |entry: &Entry| entry.told.is_some() && !matches!(entry.item, Item::Token(..));
+        self.voided.is_some() || self.entries.iter().any(purges)
     }
 
     /// When the workers were told to forget such a verdict, each time for the first time.
     pub(super) fn purges(&self, user: usize, client: usize, token: Option<usize>) -> impl Iterator<Item = Moment> {
-        self.entries.iter().filter(move |entry| entry.item.ends(user, client, token)).filter_map(|entry| entry.told)
+        let entries = self.entries.iter().filter(move |entry| entry.item.ends(user, client, token));
+        entries.filter_map(|entry| entry.told).chain(self.voided.map(|(first, _)| first))
     }
 
-    /// When they were told for the last time.
+    /// When they were told for the last time, or may have been.
     pub(super) fn purges_again(
         &self,
         user: usize,
@@ -155,6 +172,6 @@ impl Feed {
         token: Option<usize>,
     ) -> impl Iterator<Item = Moment> {
         let entries = self.entries.iter().filter(move |entry| entry.item.ends(user, client, token));
-        entries.filter_map(|entry| entry.told_again)
+        entries.filter_map(|entry| entry.told_again).chain(self.voided.map(|(_, last)| last))
     }
 }
