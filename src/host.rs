@@ -59,6 +59,9 @@ pub trait Host {
     /// Puts a gauge, one that is the same for all workers, where it is.
     fn set(&self, gauge: Gauge, to: u64);
 
+    /// How many callouts are under way in all workers, as far as this one can tell.
+    fn callouts_in_flight(&self) -> u64;
+
     /// The address and port of the request's client, as the host has it from the connection and from what it trusts:
     /// `192.0.2.1:4711`, `[2001:db8::1]:4711`. Only to be asked while a request is arriving.
     fn client_address(&self) -> Option<String>;

@@ -158,6 +158,10 @@ impl<H: Host> Host for Sealed<H> {
         self.host.set(gauge, to);
     }
 
+    fn callouts_in_flight(&self) -> u64 {
+        self.host.callouts_in_flight()
+    }
+
     fn client_address(&self) -> Option<String> {
         self.host.client_address()
     }

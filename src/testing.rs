@@ -134,6 +134,10 @@ impl Host for BareHost {
 
     fn set(&self, _: Gauge, _: u64) {}
 
+    fn callouts_in_flight(&self) -> u64 {
+        0
+    }
+
     fn client_address(&self) -> Option<String> {
         None
     }
@@ -189,6 +193,10 @@ impl<H: Host, F: Fn(&str) -> Result<(), Conflict>> Host for Overheard<'_, H, F> 
 
     fn set(&self, gauge: Gauge, to: u64) {
         self.host.set(gauge, to);
+    }
+
+    fn callouts_in_flight(&self) -> u64 {
+        self.host.callouts_in_flight()
     }
 
     fn client_address(&self) -> Option<String> {

@@ -397,10 +397,12 @@ impl Filter {
         now: UnixTime,
         host: &impl Host,
     ) -> Result<Answer, Outage> {
-        let is_asking = self.calls.values().any(|call| matches!(call, Call::Verify { .. }));
         let token = match introspection::read(answer, self.config.api_token.response_format) {
-            // Envoy says no more of what it refuses at once; while others are under way there are hosts, and no room.
-            Err(Outage::Callout(CalloutError::NotSent)) if is_asking => return Err(CalloutError::Overflow.into()),
+            // Envoy says no more of what it refuses at once; while others are under way there are hosts, and no room. The
+            // cluster's limits are those of all workers.
+            Err(Outage::Callout(CalloutError::NotSent)) if host.callouts_in_flight() > 0 => {
+                return Err(CalloutError::Overflow.into());
+            }
             Err(outage) => return Err(outage),
             Ok(Verdict::Identity(confirmed)) => return Ok(Answer::Identity(confirmed.into())),
             Ok(Verdict::Rejected) => return Ok(Answer::Refused(Code::TokenRejected)),

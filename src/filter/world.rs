@@ -234,6 +234,10 @@ impl Host for Process {
         self.gauges.borrow_mut().insert(gauge, i64::try_from(to).unwrap());
     }
 
+    fn callouts_in_flight(&self) -> u64 {
+        self.gauge(Gauge::CalloutsInFlight).unwrap_or_default().try_into().unwrap()
+    }
+
     fn client_address(&self) -> Option<String> {
         self.address.borrow().clone()
     }

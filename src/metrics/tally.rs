@@ -96,6 +96,13 @@ impl Tally {
         }
     }
 
+    /// Where a gauge of all VMs is, with what this one has counted and not written down yet.
+    pub fn level(&self, gauge: Gauge, now: UnixTime, host: &impl Host) -> u64 {
+        let mut levels = GAUGES.into_iter().zip(self.sum(now, host)).zip(self.pending);
+        let level = levels.find(|((tallied, _), _)| *tallied == gauge).map(|((_, sum), by)| sum.saturating_add(by));
+        level.and_then(|level| u64::try_from(level).ok()).unwrap_or_default()
+    }
+
     /// Writes down what was counted since the last time. Returns by how much to move the gauges.
     pub fn flush(&mut self, now: impl FnOnce() -> UnixTime, host: &impl Host) -> Option<Levels> {
         let pending = std::mem::take(&mut self.pending);

@@ -205,6 +205,10 @@ impl Host for EnvoyHost {
         }
     }
 
+    fn callouts_in_flight(&self) -> u64 {
+        self.tally.borrow().level(Gauge::CalloutsInFlight, Self::now(), self)
+    }
+
     fn client_address(&self) -> Option<String> {
         let address = hostcalls::get_property(vec!["source", "address"]).ok()??;
         String::from_utf8(address).ok()

@@ -60,6 +60,22 @@ fn what_cannot_be_sent_while_others_are_under_way_is_an_overflow_and_else_an_out
 }
 
 #[test]
+fn what_one_worker_cannot_send_while_another_asks_is_an_overflow() {
+    let mut world = World::with_workers(2, json!({"auth_service": {"cluster": "auth", "retries": 0}}));
+    world.tick();
+    world.settle();
+    world.send_to(0, &api_token());
+    for number in 10..20 {
+        let stream = world.send_to(1, &api_token_of(number));
+        let refused = world.pending.pop().unwrap();
+        world.answer(&refused, &Answer::Error(crate::introspection::CalloutError::NotSent));
+        assert_eq!(world.outcome(stream).unwrap().code(), "auth_service_unavailable");
+    }
+    world.tick();
+    assert_eq!(world.process.gauge(Gauge::BreakerState), Some(0));
+}
+
+#[test]
 fn an_overflow_or_an_odd_status_is_no_reason_to_trust_a_signature() {
     let statuses = [404, 410, 429, 500, 501, 505].map(|status| Answer::Body(status, String::new()));
     let broken = [OVERFLOW, Answer::Error(CalloutError::StreamReset), Answer::Error(CalloutError::NotHttp)];

@@ -33,6 +33,11 @@ fn the_gauges_are_the_sum_of_all_tallies() {
     count(&mut third, 100, at(0), &host);
     assert_eq!(other.tick(at(0), &host), Some([7, 3, 500]));
     assert_eq!(third.tick(at(0), &host), Some([100, 0, 0]), "another filter's");
+    one.count(Gauge::CalloutsInFlight, 1);
+    for (vm, callouts) in [(&one, 8), (&other, 7), (&third, 100)] {
+        assert_eq!(vm.level(Gauge::CalloutsInFlight, at(0), &host), callouts);
+    }
+    one.count(Gauge::CalloutsInFlight, -1);
     count(&mut one, -2, at(100), &host);
     assert_eq!(other.tick(at(1000), &host), Some([5, 3, 500]));
 }

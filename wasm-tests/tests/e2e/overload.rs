@@ -1,5 +1,7 @@
 //! A service that is too slow, and a cluster that takes no more requests.
 
+use std::time::Duration;
+
 use serde_json::json;
 use wasm_tests::{
     Stack,
@@ -44,4 +46,36 @@ async fn requests_beyond_what_the_cluster_takes_are_denied_and_the_others_served
     assert_eq!(stack.metric("auth_breaker_state", &[]).await.unwrap(), 0, "the service is well");
     assert!(!stack.envoy_log().contains("panicked"), "{}", stack.envoy_log());
     assert_eq!(stack.get("/orders").bearer(&jwt).send().await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_another_worker_fills_is_no_outage_to_one_that_asks_nothing() {
+    let config = json!({"auth_service": {"timeout": "60s"}, "circuit_breaker": {"failures": 3}});
+    let builder = Stack::builder().concurrency(2).config(config).envoy(|bootstrap| {
+        let cluster = bootstrap["static_resources"]["clusters"][1].as_object_mut().unwrap();
+        cluster["circuit_breakers"]["thresholds"] = json!([{"max_requests": 2}]);
+        // A busy machine is no outage.
+        cluster["connect_timeout"] = json!("20s");
+        cluster.remove("health_checks");
+        cluster.remove("outlier_detection");
+    });
+    let stack = builder.start().await.unwrap();
+    // The key is there before the crowd.
+    let jwt = stack.login().await.unwrap().access;
+    assert_eq!(stack.get("/orders").bearer(&jwt).send().await.unwrap().status, 200);
+    stack.reset_counters().await.unwrap();
+    stack.fault(json!({"on": "verify", "kind": "delay", "delay_ms": 20_000})).await.unwrap();
+    // One connection is one worker's.
+    let mut attacker = stack.frames().await.unwrap();
+    let guesses = [1, 2].map(|number| format!("APIKey {}", scripted::token(number)));
+    attacker.ask(&guesses).await.unwrap();
+    while stack.counters().await.unwrap()["verify"].as_u64().unwrap() < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Each on a connection of its own, so that about half of them are the other worker's.
+    for number in 100..130 {
+        let answer = stack.get("/orders").api_key(&scripted::token(number)).send().await.unwrap();
+        assert_eq!(answer.code().as_deref(), Some("auth_service_unavailable"), "{}", answer.text());
+    }
+    assert_eq!(stack.metric("auth_breaker_state", &[]).await.unwrap(), 0, "the service is well");
 }

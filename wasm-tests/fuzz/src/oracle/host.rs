@@ -66,6 +66,10 @@ impl Host for Recorder {
         self.process.set(gauge, to);
     }
 
+    fn callouts_in_flight(&self) -> u64 {
+        self.process.callouts_in_flight()
+    }
+
     fn client_address(&self) -> Option<String> {
         self.process.client_address()
     }
