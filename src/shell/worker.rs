@@ -1,6 +1,7 @@
 //! What the root context and the streams of one worker share.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -30,6 +31,10 @@ pub(super) struct Worker {
     /// Streams that are held, with what tells them that they are not any more.
     held: RefCell<HashMap<StreamId, Rc<Cell<bool>>>>,
     tick_period: Cell<Duration>,
+    /// Whether we are in the callback of a callout, whose connection may be in the middle of reading a frame. Envoy 1.40
+    /// crashes when another request is sent on it from there after a reset, so what is to be sent waits for a tick.
+    is_answering: Cell<bool>,
+    postponed: RefCell<VecDeque<(CallId, CalloutRequest)>>,
     has_ticked: Cell<bool>,
     is_sealed: bool,
 }
@@ -47,6 +52,8 @@ impl Worker {
             early: RefCell::new(None),
             held: RefCell::default(),
             tick_period: Cell::new(Duration::ZERO),
+            is_answering: Cell::new(false),
+            postponed: RefCell::default(),
         }
     }
 
@@ -116,6 +123,10 @@ impl Worker {
             self.host.inner().report_label();
         }
         self.filter.borrow_mut().on_tick(EnvoyHost::now(), &self.host);
+        become_context(self.root_id);
+        while let Some((call, request)) = self.next_postponed() {
+            self.dispatch(call, &request);
+        }
         self.carry_out();
         self.host.inner().correct_gauges();
     }
@@ -128,7 +139,9 @@ impl Worker {
         if let Some(call) = call {
             let answer = read(self.filter.borrow().body_limit(call));
             self.filter.borrow_mut().on_answer(call, answer, EnvoyHost::now(), &self.host);
+            self.is_answering.set(true);
             self.carry_out();
+            self.is_answering.set(false);
         }
     }
 
@@ -148,6 +161,9 @@ impl Worker {
         become_context(self.root_id);
         while let Some(action) = self.next_action() {
             match action {
+                Action::Callout { call, request } if self.is_answering.get() => {
+                    self.postponed.borrow_mut().push_back((call, request));
+                }
                 Action::Callout { call, request } => self.dispatch(call, &request),
                 Action::Resolve { stream, resolution } if self.receiving.get() == Some(stream) => {
                     *self.early.borrow_mut() = Some(resolution);
@@ -171,6 +187,10 @@ impl Worker {
 
     fn next_action(&self) -> Option<Action> {
         self.filter.borrow_mut().next_action()
+    }
+
+    fn next_postponed(&self) -> Option<(CallId, CalloutRequest)> {
+        self.postponed.borrow_mut().pop_front()
     }
 
     fn dispatch(&self, call: CallId, request: &CalloutRequest) {
@@ -203,7 +223,8 @@ impl Worker {
     }
 
     fn adjust_tick(&self) {
-        let period = self.filter.borrow().tick_period();
+        let is_urgent = !self.postponed.borrow().is_empty();
+        let period = if is_urgent { Duration::from_millis(1) } else { self.filter.borrow().tick_period() };
         if self.tick_period.replace(period) != period && hostcalls::set_tick_period(period).is_err() {
             log::error!("the host sets no timer");
         }

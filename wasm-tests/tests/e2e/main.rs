@@ -3,6 +3,7 @@
 //! A test unwraps what it needs rather than returning an error: where it panics, the harness keeps
 //! Envoy's files and prints its log.
 
+mod attack_http2_answers;
 mod callout_bytes;
 mod callout_heads;
 mod cold_start;
