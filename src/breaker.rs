@@ -1,4 +1,4 @@
-//! The circuit breaker of callouts to the auth service (contract sections 2 and 3, `circuit_breaker`).
+//! The circuit breaker of callouts to the auth service (docs/reference.md#circuit-breaker).
 //!
 //! There is one per process: its workers share a record, which they change by compare-and-swap.
 //!
@@ -10,13 +10,13 @@
 //!   └──────────────────────── the probe was answered ─────────────────────┘
 //! ```
 //!
-//! Each arrow begins a new epoch, and a [`Ticket`] names the epoch of its admission. A report counts in that epoch
-//! alone: so a call that was sent before the breaker opened decides nothing any more, and neither does a probe that
-//! another one took over from.
+//! Each arrow begins a new epoch, and a [`Ticket`] names the epoch in which a call was admitted. Its report counts in
+//! that epoch alone: a call that was sent before the breaker opened has no effect any more, and neither has a probe
+//! whose lease ran out and which another probe replaced.
 
 use std::time::Duration;
 
-use crate::host::Host;
+use crate::host::{Cx, SharedData};
 use crate::table::{self, Reader, Table, write_time, write_u64};
 use crate::time::UnixTime;
 
@@ -29,14 +29,14 @@ pub enum State {
     /// Every call.
     #[default]
     Closed,
-    /// One probe, which is under way or never came back.
+    /// One probe, which is under way or was lost with its worker.
     HalfOpen,
     /// None.
     Open,
 }
 
 impl State {
-    /// The value of `auth_breaker_state` (contract section 5).
+    /// The value of `auth_breaker_state` (docs/reference.md#metrics).
     pub const fn number(self) -> u8 {
         match self {
             Self::Closed => 0,
@@ -64,7 +64,7 @@ impl State {
     }
 }
 
-/// Names the epoch in which a call was admitted. Whoever reports the call's outcome hands it back.
+/// Names the epoch in which a call was admitted. The report of the call's outcome hands it back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket(u64);
 
@@ -98,7 +98,7 @@ struct Record {
     epoch: u64,
     /// How many calls in a row have failed; 0 unless closed.
     failures: u64,
-    /// When this epoch began; nobody asks while closed.
+    /// When this epoch began; unused while closed.
     since: UnixTime,
 }
 
@@ -153,56 +153,59 @@ impl Breaker {
     }
 
     /// Asks whether a call may be sent. Only winning the probe writes to the shared data.
-    pub fn admit(&self, now: UnixTime, host: &impl Host) -> Admission {
-        let admission = self.table.update(ROW, host, |records| {
+    pub fn admit(&self, cx: &Cx<'_>) -> Admission {
+        let admission = self.table.update(ROW, cx.shared, |records| {
             let record = Record::of(records);
             if record.state == State::Closed {
                 return (false, Admission::Closed(Ticket(record.epoch)));
             }
-            if let Some(retry_after) = self.wait(record, now) {
+            if let Some(retry_after) = self.wait(record, cx.now) {
                 return (false, Admission::Open { retry_after });
             }
-            let probe = record.next(State::HalfOpen, now);
+            let probe = record.next(State::HalfOpen, cx.now);
             *records = vec![probe];
             (true, Admission::Probe(Ticket(probe.epoch)))
         });
-        // Busy: others compete for the probe, so one of them has it.
+        // Busy: other workers compete for the probe, so one of them has it.
         admission.unwrap_or(Admission::Open { retry_after: self.probe_lease })
     }
 
     /// The time until a probe can be admitted, if no call can be now; changes nothing.
-    pub fn rejects(&self, now: UnixTime, host: &impl Host) -> Option<Duration> {
-        let record = Record::of(&self.table.read(ROW, host));
-        self.wait(record, now).filter(|_| record.state != State::Closed)
+    pub fn rejects(&self, cx: &Cx<'_>) -> Option<Duration> {
+        let record = Record::of(&self.table.read(ROW, cx.shared));
+        self.wait(record, cx.now).filter(|_| record.state != State::Closed)
     }
 
     /// How the breaker stands; changes nothing.
-    pub fn peek(&self, now: UnixTime, host: &impl Host) -> Status {
-        let record = Record::of(&self.table.read(ROW, host));
-        Status { state: record.state, is_probe_due: self.wait(record, now).is_none() && record.state != State::Closed }
+    pub fn peek(&self, cx: &Cx<'_>) -> Status {
+        let record = Record::of(&self.table.read(ROW, cx.shared));
+        Status {
+            state: record.state,
+            is_probe_due: self.wait(record, cx.now).is_none() && record.state != State::Closed,
+        }
     }
 
     /// The service answered a call, with a verdict or without one. Returns the state if that changed it.
-    pub fn succeed(&self, ticket: Ticket, now: UnixTime, host: &impl Host) -> Option<State> {
-        self.report(ticket, host, |record| match record.state {
+    pub fn succeed(&self, ticket: Ticket, cx: &Cx<'_>) -> Option<State> {
+        self.report(ticket, cx.shared, |record| match record.state {
             State::Closed => Record { failures: 0, ..record },
-            State::HalfOpen | State::Open => record.next(State::Closed, now),
+            State::HalfOpen | State::Open => record.next(State::Closed, cx.now),
         })
     }
 
     /// A call failed: no connection, a timeout, a reset, 502, 503 or 504. Returns the state if that changed it.
-    pub fn fail(&self, ticket: Ticket, now: UnixTime, host: &impl Host) -> Option<State> {
-        self.report(ticket, host, |record| match record.state {
+    pub fn fail(&self, ticket: Ticket, cx: &Cx<'_>) -> Option<State> {
+        self.report(ticket, cx.shared, |record| match record.state {
             State::Closed if record.failures.saturating_add(1) < self.failures => {
                 Record { failures: record.failures + 1, ..record }
             }
-            State::Closed | State::HalfOpen | State::Open => record.next(State::Open, now),
+            State::Closed | State::HalfOpen | State::Open => record.next(State::Open, cx.now),
         })
     }
 
     /// Makes one step, unless the epoch of the call is over.
-    fn report(&self, ticket: Ticket, host: &impl Host, step: impl Fn(Record) -> Record) -> Option<State> {
-        let change = self.table.update(ROW, host, |records| {
+    fn report(&self, ticket: Ticket, shared: &dyn SharedData, step: impl Fn(Record) -> Record) -> Option<State> {
+        let change = self.table.update(ROW, shared, |records| {
             let before = Record::of(records);
             let after = if before.epoch == ticket.0 { step(before) } else { before };
             *records = vec![after];

@@ -1,4 +1,4 @@
-//! The claims of contract section 1, as a JWT carries them and as the service answers them.
+//! The claims of docs/reference.md#claims, as a JWT carries them and as the service answers them.
 
 mod path;
 mod record;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::json::{self, JsonError};
 use crate::time::UnixTime;
-pub use path::{ClaimPath, NotAHeaderValue, UnknownClaim};
+pub use path::{ClaimPath, NotAHeaderValue};
 
 /// The largest `exp` and `nbf` that is accepted: the end of the year 9999, in seconds since the epoch.
 pub const MAX_TIME: u64 = 253_402_300_799;
@@ -28,7 +28,7 @@ pub enum TokenType {
     ApiToken,
     /// The older kind of machine's token.
     Technical,
-    /// A type that the contract doesn't know, which no configuration can accept.
+    /// Any other type, which no configuration can accept.
     Unknown,
 }
 
@@ -97,10 +97,11 @@ enum Audience {
     Many(Box<[Box<str>]>),
 }
 
-/// A claim set of the right shape: types are checked, required claims are there. Nothing about who signed it.
+/// A claim set of the right shape: types are checked, required claims are there. Whether it is signed is another
+/// matter.
 ///
-/// The registered claims (RFC 7519 section 4.1) have their types too where the contract has no use for them, so that
-/// no token is accepted which a stricter reader would call malformed.
+/// The registered claims (RFC 7519 section 4.1) are type-checked even where the filter has no use for them, so that it
+/// accepts no token which a stricter reader would call malformed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Claims {
     #[serde(default, deserialize_with = "json::not_null")]
@@ -136,7 +137,7 @@ pub struct Claims {
     federation_id: Option<i64>,
 }
 
-/// What a credential says of itself, which holds beside the service's answer about it: some formats leave it out.
+/// What a credential says of itself. It holds beside the service's answer, since some formats leave it out.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OwnClaims {
     /// The `exp` of a JWT, in seconds since the epoch.
@@ -149,7 +150,7 @@ pub struct OwnClaims {
     pub token_id: Option<i64>,
 }
 
-/// Not a claim set of the contract.
+/// Not a claim set as docs/reference.md#claims has it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClaimsError {
     /// Not strict JSON, a required claim is missing, or one has the wrong type.
@@ -158,7 +159,7 @@ pub enum ClaimsError {
     /// There is no `exp`, or it is null.
     #[error("missing field `exp`")]
     NoExpiry,
-    /// A time beyond [`MAX_TIME`].
+    /// A time beyond the year 9999.
     #[error("{0} is out of range")]
     OutOfRange(&'static str),
 }
@@ -193,7 +194,8 @@ impl Claims {
         Ok(claims)
     }
 
-    /// What the claims take beside their own size, nearly: each string and list with what an allocator adds.
+    /// How much memory the claims take beside their own size, in bytes: an estimate, with what an allocator adds to
+    /// each string and list.
     pub(crate) fn heap_bytes(&self) -> usize {
         const ALLOCATION: usize = 8;
         let string = |value: Option<&str>| value.map_or(0, |value| value.len() + ALLOCATION);
@@ -222,7 +224,7 @@ impl Claims {
             + integers(role.and_then(|role| role.resellers_bl.as_deref()))
     }
 
-    /// Adds what the credential says of itself. The earlier expiry counts, and the later start.
+    /// Adds what the credential says of itself. The earlier `exp` counts, and the later `nbf`.
     pub(crate) fn narrow(&mut self, own: &OwnClaims) {
         self.exp = self.exp.into_iter().chain(own.exp).min();
         self.nbf = self.nbf.max(own.nbf);
@@ -245,12 +247,12 @@ impl Claims {
         self.jti.as_deref()
     }
 
-    /// Whose token it is.
+    /// The user whose token it is.
     pub const fn user_id(&self) -> i64 {
         self.user_id
     }
 
-    /// Which client its user belongs to.
+    /// The client that the user belongs to.
     pub const fn client_id(&self) -> i64 {
         self.client_id
     }
@@ -338,7 +340,7 @@ impl Claims {
         }
     }
 
-    /// The claims that an answer in headers carries (contract section 1, `json_header`).
+    /// The claims that an answer in headers carries (docs/reference.md#verify, `json_header`).
     pub(crate) fn from_answer_headers(
         token_type: TokenType,
         (user_id, client_id): (i64, i64),

@@ -1,4 +1,5 @@
-//! The configuration (contract section 3): from Envoy's bytes to a [`Config`] in which every value is usable.
+//! The configuration (docs/reference.md#configuration): from Envoy's bytes to a [`Config`] in which every value is
+//! usable.
 //!
 //! Parsing happens once. Whatever is unknown, of a wrong type, empty or contradictory is an error that names the
 //! field's path, and no part of such a configuration is used.
@@ -16,6 +17,7 @@ pub use profile::Profile;
 
 use crate::claims::TokenType;
 use crate::matcher::Rules;
+pub use crate::matcher::Verification;
 use crate::public_key::PublicKey;
 
 /// Why a configuration was refused: the field's path and what is wrong there.
@@ -45,11 +47,11 @@ pub struct Config {
     pub api_token: ApiToken,
     /// How long the service's verdicts are kept.
     pub cache: Cache,
-    /// When the service is left alone.
+    /// When the service isn't asked, because it is down.
     pub circuit_breaker: CircuitBreaker,
     /// The list of revoked tokens; `None` where the service has none.
     pub revocation: Option<Revocation>,
-    /// When clients that fail again and again are turned away; `None`: never.
+    /// When clients that fail too often are locked out; `None`: never.
     pub failed_auth_throttle: Option<FailedAuthThrottle>,
     /// In order; the first that matches decides.
     pub rules: Rules,
@@ -85,7 +87,7 @@ pub struct AuthService {
 }
 
 impl AuthService {
-    /// The longest time that a question and its retries take, and a little more: who has no answer by then gets none.
+    /// The longest time that a question and its retries take, and one second more. After it no answer comes.
     pub fn longest_callout(&self) -> Duration {
         self.timeout * (self.retries + 1) + Duration::from_secs(1)
     }
@@ -132,16 +134,6 @@ pub struct Jwt {
     pub public_key: PublicKeySource,
 }
 
-/// Who verifies a JWT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verification {
-    /// The filter, with the service's key.
-    Local,
-    /// The service, by callout.
-    Remote,
-}
-
 /// `jwt.public_key`.
 #[derive(Debug, Clone)]
 pub struct PublicKeySource {
@@ -171,7 +163,7 @@ impl ApiToken {
     }
 }
 
-/// How the service tells who a credential belongs to (contract section 1).
+/// The form in which the service tells whose a credential is (docs/reference.md#verify).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResponseFormat {
@@ -210,7 +202,7 @@ pub enum HeaderType {
     Apikey,
     /// `Authorization: Bearer <JWT>`.
     Jwt,
-    /// Whatever the service may know beside these.
+    /// Any other credential that the service may know.
     Other,
 }
 
@@ -236,7 +228,7 @@ pub struct Cache {
     pub negative_ttl: Duration,
     /// How long a verdict may stand in while the service is down, 0 s to 168 h; 0 s: never.
     pub stale_ttl: Duration,
-    /// What goes when it is full.
+    /// What is evicted when it is full.
     pub eviction: Eviction,
 }
 
@@ -252,7 +244,7 @@ impl Cache {
     }
 }
 
-/// Which verdict goes when the cache is full.
+/// Which verdict is evicted when the cache is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Eviction {

@@ -1,155 +1,15 @@
-//! What leaves the filter: the headers of a request that goes on, or the one response of a denial. This is the one
-//! place that knows how a denial looks (contract section 4).
+//! What leaves the filter: the headers of a request that goes on, or the one response of a denial. Only this module
+//! knows what a denial looks like (docs/reference.md#denials).
 
 use std::time::Duration;
 
 use crate::claims::Claims;
+use crate::code::{Code, GrpcStatus};
 use crate::config::{Config, ForwardCredential};
 use crate::extractor::RequestHead;
-use crate::policy::{Headers, Permit, Verifier};
+use crate::policy::{Headers, Permit, VerifiedBy};
 
-/// The reason for a denial, by its name in the contract.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "each is the code of its name in contract section 4")]
-pub enum Code {
-    MissingCredentials,
-    MalformedCredentials,
-    UnsupportedScheme,
-    TokenMalformed,
-    SignatureInvalid,
-    TokenExpired,
-    TokenNotYetValid,
-    TokenTypeNotAccepted,
-    TokenRevoked,
-    TokenRejected,
-    ClaimsNotSufficient,
-    ForbiddenByService,
-    AmbiguousPath,
-    AmbiguousHost,
-    TooManyFailures,
-    AuthServiceUnavailable,
-    PublicKeyUnavailable,
-    Internal,
-}
-
-impl Code {
-    /// Every code, for documentation and tests.
-    pub const ALL: [Self; 18] = [
-        Self::MissingCredentials,
-        Self::MalformedCredentials,
-        Self::UnsupportedScheme,
-        Self::TokenMalformed,
-        Self::SignatureInvalid,
-        Self::TokenExpired,
-        Self::TokenNotYetValid,
-        Self::TokenTypeNotAccepted,
-        Self::TokenRevoked,
-        Self::TokenRejected,
-        Self::ClaimsNotSufficient,
-        Self::ForbiddenByService,
-        Self::AmbiguousPath,
-        Self::AmbiguousHost,
-        Self::TooManyFailures,
-        Self::AuthServiceUnavailable,
-        Self::PublicKeyUnavailable,
-        Self::Internal,
-    ];
-
-    /// The name, as in the body's `code`.
-    pub const fn name(self) -> &'static str {
-        self.row().1
-    }
-
-    /// The HTTP status.
-    pub const fn status(self) -> u16 {
-        self.row().0
-    }
-
-    /// The sentence in the body's `details`.
-    pub const fn details(self) -> &'static str {
-        self.row().2
-    }
-
-    const fn row(self) -> (u16, &'static str, &'static str) {
-        match self {
-            Self::MissingCredentials => (401, "missing_credentials", "The request has no Authorization header."),
-            Self::MalformedCredentials => {
-                (401, "malformed_credentials", "The Authorization header is not one scheme, one space and one token.")
-            }
-            Self::UnsupportedScheme => {
-                (401, "unsupported_scheme", "The Authorization scheme is neither Bearer nor APIKey.")
-            }
-            Self::TokenMalformed => (401, "token_malformed", "The token does not have the form of its kind."),
-            Self::SignatureInvalid => (401, "signature_invalid", "The token's signature is not valid."),
-            Self::TokenExpired => (401, "token_expired", "The token has expired."),
-            Self::TokenNotYetValid => (401, "token_not_yet_valid", "The token is not valid yet."),
-            Self::TokenTypeNotAccepted => {
-                (401, "token_type_not_accepted", "A token of this type is not accepted here.")
-            }
-            Self::TokenRevoked => (401, "token_revoked", "The token has been revoked."),
-            Self::TokenRejected => (401, "token_rejected", "The authentication service does not accept the token."),
-            Self::ClaimsNotSufficient => (403, "claims_not_sufficient", "The token does not grant access here."),
-            Self::ForbiddenByService => {
-                (403, "forbidden_by_service", "The authentication service refuses access with this token.")
-            }
-            Self::AmbiguousPath => {
-                (403, "ambiguous_path", "The path can be read in more than one way; send it in its plain form.")
-            }
-            Self::AmbiguousHost => {
-                (403, "ambiguous_host", "The host can be read in more than one way; send its name alone.")
-            }
-            Self::TooManyFailures => {
-                (429, "too_many_failures", "Too many attempts with tokens that are not valid; try again later.")
-            }
-            Self::AuthServiceUnavailable => {
-                (503, "auth_service_unavailable", "The token cannot be verified at the moment.")
-            }
-            Self::PublicKeyUnavailable => {
-                (503, "public_key_unavailable", "The token's signature cannot be verified at the moment.")
-            }
-            Self::Internal => (500, "internal", "The gateway could not decide on the request."),
-        }
-    }
-
-    const fn title(self) -> &'static str {
-        match self.status() {
-            401 => "Unauthorized",
-            403 => "Forbidden",
-            429 => "Too Many Requests",
-            503 => "Service Unavailable",
-            _ => "Internal Server Error",
-        }
-    }
-
-    /// The gRPC status that matches (contract section 4).
-    const fn grpc_status(self) -> GrpcStatus {
-        match self.status() {
-            401 => GrpcStatus::Unauthenticated,
-            403 => GrpcStatus::PermissionDenied,
-            429 => GrpcStatus::ResourceExhausted,
-            503 => GrpcStatus::Unavailable,
-            _ => GrpcStatus::Internal,
-        }
-    }
-}
-
-/// The gRPC statuses that a denial can have, by their numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum GrpcStatus {
-    /// The caller is known, and may not.
-    PermissionDenied = 7,
-    /// The caller asks too often.
-    ResourceExhausted = 8,
-    /// The filter failed.
-    Internal = 13,
-    /// Who the caller is can't be found out now.
-    Unavailable = 14,
-    /// Nobody knows the caller.
-    Unauthenticated = 16,
-}
-
-/// A refusal: why, and when to come again.
+/// A denied request: why, and when the client may try again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Denial {
     /// Why.
@@ -165,11 +25,11 @@ impl From<Code> for Denial {
     }
 }
 
-/// A denial as the host gets it. Of the two statuses the host sends the one that the client's protocol has: a filter in
-/// front may have translated the request, and only the host knows what it was.
+/// A denial as the host gets it. Of the two statuses the host sends the one of the client's protocol: a filter in front
+/// may have translated the request, and only the host knows from what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
-    /// Why, for the filter's own records.
+    /// Why, for the response code details.
     pub code: Code,
     /// For a client that speaks HTTP.
     pub status: u16,
@@ -188,7 +48,7 @@ impl Response {
     }
 }
 
-/// What the form of a denial depends on beside its reason.
+/// What the form of a denial depends on, beside its code.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Client {
     /// Whether the request, as it reaches the filter, is gRPC: then the host copies the body into `grpc-message`.
@@ -209,7 +69,7 @@ impl Client {
     /// it carries no credential by definition, and Envoy's own cors filter answers it.
     ///
     /// The method's letter case counts here, since it does in Envoy's cors filter. A request that brings a body or asks
-    /// for a tunnel is none: where no cors filter answers it, the upstream would act on it.
+    /// for a tunnel is no preflight: where no cors filter answers it, the upstream would act on it.
     pub fn is_preflight(&self, head: &RequestHead<'_>) -> bool {
         let announces_more = || {
             ["upgrade", ":protocol", "transfer-encoding"].iter().any(|name| head.values(name).next().is_some())
@@ -229,7 +89,7 @@ impl Denial {
         let Self { code, retry_after } = self;
         let mut headers = vec![("cache-control", "no-store".to_owned())];
         if let Some(origin) = &client.origin {
-            // Without these a page's script can't tell a denial from a network failure.
+            // Without these headers a page's script can't tell a denial from a network failure.
             headers.push(("access-control-allow-origin", origin.clone()));
             headers.push(("access-control-allow-credentials", "true".to_owned()));
             headers.push(("access-control-expose-headers", "www-authenticate, retry-after".to_owned()));
@@ -246,10 +106,21 @@ impl Denial {
             code.name().to_owned()
         } else {
             headers.push(("content-type", "application/json".to_owned()));
-            // None of the three holds anything that JSON would escape.
-            format!(r#"{{"error": "{}", "details": "{}", "code": "{}"}}"#, code.title(), code.details(), code.name())
+            // None of the three texts holds anything that JSON has to escape.
+            format!(r#"{{"error": "{}", "details": "{}", "code": "{}"}}"#, title(code), code.details(), code.name())
         };
         Response { code, status: code.status(), grpc: code.grpc_status(), headers, body }
+    }
+}
+
+/// The `error` in a denial's body.
+const fn title(code: Code) -> &'static str {
+    match code.status() {
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        429 => "Too Many Requests",
+        503 => "Service Unavailable",
+        _ => "Internal Server Error",
     }
 }
 
@@ -297,8 +168,8 @@ pub fn forward(permit: &Permit, config: &Config) -> Result<Forward, Code> {
         ForwardCredential::Keep => Authorization::Keep,
         ForwardCredential::Remove => Authorization::Remove,
         ForwardCredential::VerifiedJwt => match permit.identity() {
-            // The client's own JWT is what it came with, and isn't kept with its verdict.
-            Some(identity) if identity.jwt().is_none() && matches!(identity.verifier(), Verifier::Key(_)) => {
+            // The client sent the JWT itself: it goes on, and isn't kept with its verdict.
+            Some(identity) if identity.jwt().is_none() && matches!(identity.verified_by(), VerifiedBy::Key(_)) => {
                 Authorization::Keep
             }
             identity => identity

@@ -1,7 +1,8 @@
-//! From the request's headers to its one credential (contract section 2, step 3).
+//! From the request's headers to its one credential (docs/reference.md#credentials).
 
+use crate::code::Code;
 use crate::config::{ApiToken, HeaderType, StrippedHeaders, is_token};
-use crate::decision::Code;
+use crate::credential::{Credential, Form};
 
 /// The header with the credential.
 pub const AUTHORIZATION: &str = "authorization";
@@ -29,7 +30,7 @@ impl<'r> RequestHead<'r> {
         self.values(name).next().unwrap_or_default()
     }
 
-    /// Whether the client speaks gRPC, by its `content-type`, as Envoy tells it.
+    /// Whether the client speaks gRPC: by its `content-type`, as Envoy decides it.
     pub fn is_grpc(&self) -> bool {
         self.value("content-type")
             .strip_prefix(b"application/grpc")
@@ -48,8 +49,8 @@ pub fn trailers_to_strip<'r>(trailers: &'r [(String, Vec<u8>)], stripped: &Strip
     trailers.iter().map(|(name, _)| name.as_str()).filter(is_stripped).collect()
 }
 
-/// What becomes of the `Connection` header, which Envoy leaves on upgrades alone: the next server drops every header
-/// that it names, and must not drop the identity. `None`: it stays as it is.
+/// The new value of the `Connection` header, which Envoy leaves on upgrades alone. The next server drops every header
+/// that it names, and must not drop the identity. `None`: the header stays as it is.
 pub fn connection(head: &RequestHead<'_>, stripped: &StrippedHeaders) -> Option<Vec<u8>> {
     let options =
         || head.values("connection").flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
@@ -60,17 +61,6 @@ pub fn connection(head: &RequestHead<'_>, stripped: &StrippedHeaders) -> Option<
         return None;
     }
     Some(options().filter(is_harmless).collect::<Vec<_>>().join(&b", "[..]))
-}
-
-/// The one credential of a request, by its form alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Credential<'r> {
-    /// `Bearer`, with what may be a JWT.
-    Jwt(&'r [u8]),
-    /// `APIKey`, with an API token of the right form.
-    ApiToken(&'r str),
-    /// The whole value of `Authorization`, for the service to judge.
-    Other(&'r str),
 }
 
 /// Finds the request's credential.
@@ -85,19 +75,14 @@ pub fn extract<'r>(head: &RequestHead<'r>, accepted: &ApiToken) -> Result<Creden
     }
     let (scheme, token) = split(value).ok_or(Code::MalformedCredentials)?;
     let other = |code| {
-        if accepted.accepts(HeaderType::Other) {
-            // `split` has seen to it that these bytes are ASCII.
-            str::from_utf8(value).map(Credential::Other).map_err(|_| Code::MalformedCredentials)
-        } else {
-            Err(code)
-        }
+        if accepted.accepts(HeaderType::Other) { credential(Form::Other, value) } else { Err(code) }
     };
     if scheme.eq_ignore_ascii_case(b"bearer") {
-        if has_the_form_of_a_jwt(token) { Ok(Credential::Jwt(token)) } else { other(Code::TokenMalformed) }
+        if looks_like_jwt(token) { credential(Form::Jwt, token) } else { other(Code::TokenMalformed) }
     } else if scheme.eq_ignore_ascii_case(b"apikey") && accepted.accepts(HeaderType::Apikey) {
-        match api_token(token) {
-            Some((number, token)) if is_canonical(number) => Ok(Credential::ApiToken(token)),
-            // Another spelling of a token, which the service might take for the same.
+        match token_id(token) {
+            Some(number) if is_canonical(number) => credential(Form::ApiToken, token),
+            // Another spelling of a token, which the service might take for the same token.
             Some(_) => Err(Code::TokenMalformed),
             None => other(Code::TokenMalformed),
         }
@@ -116,19 +101,25 @@ fn split(value: &[u8]) -> Option<(&[u8], &[u8])> {
     (is_scheme && is_token).then_some((scheme, token))
 }
 
-fn has_the_form_of_a_jwt(token: &[u8]) -> bool {
+fn looks_like_jwt(token: &[u8]) -> bool {
     token.iter().filter(|byte| **byte == b'.').count() == 2
 }
 
-/// The number and the whole of `^[0-9]+\$[0-9a-z]{128}$` (contract section 1).
-fn api_token(token: &[u8]) -> Option<(&str, &str)> {
+/// The credential, of bytes that [`split`] has found to be ASCII.
+fn credential(form: Form, bytes: &[u8]) -> Result<Credential<'_>, Code> {
+    let text = str::from_utf8(bytes).map_err(|_| Code::MalformedCredentials)?;
+    Ok(Credential::in_authorization(form, text))
+}
+
+/// The number in `^[0-9]+\$[0-9a-z]{128}$` (docs/reference.md#credentials).
+fn token_id(token: &[u8]) -> Option<&str> {
     let token = str::from_utf8(token).ok()?;
     let (number, secret) = token.split_once('$')?;
     let is_token = !number.is_empty()
         && number.bytes().all(|byte| byte.is_ascii_digit())
         && secret.len() == SECRET
         && secret.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase());
-    is_token.then_some((number, token))
+    is_token.then_some(number)
 }
 
 /// Whether digits are the one spelling of a number that fits 63 bits.

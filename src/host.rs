@@ -1,10 +1,19 @@
 //! What the core asks of the machine it runs on, beyond waiting: services that answer at once.
 //!
-//! The wasm shell implements [`Host`] over Envoy's host calls, tests over a map. Whatever has to be waited for
+//! The wasm shell implements these traits over Envoy's host calls, tests over a map. Whatever has to be waited for
 //! is an [`Action`](crate::filter::Action) instead.
+
+use std::fmt;
 
 use crate::metrics::{Counter, Gauge};
 use crate::public_key::PublicKey;
+use crate::time::UnixTime;
+
+/// A request, by the number that the host gave its stream.
+pub type StreamId = u32;
+
+/// A connection of a client, by the host's number.
+pub type ConnectionId = u64;
 
 /// A value of the host's shared data and the number that a conditional write has to present.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,47 +35,84 @@ pub enum Write {
     IfVersion(u32),
 }
 
-/// Somebody else wrote first.
+/// Another worker wrote first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the shared value was changed by another worker")]
 pub struct Conflict;
 
-/// Services of the host that answer at once.
-pub trait Host {
-    /// Reads a key of the data that all workers of this process share. `None`: the key doesn't exist.
+/// What all workers of this process share.
+pub trait SharedData {
+    /// Reads a key. `None`: the key doesn't exist.
     fn shared_data(&self, key: &str) -> Option<SharedValue>;
 
-    /// Writes a key of the shared data. Keys come from a fixed set: the host never frees one.
+    /// Writes a key. Keys come from a fixed set: the host never frees one.
     ///
     /// # Errors
     /// [`Conflict`] if the condition of `write` didn't hold; nothing was written then.
     fn set_shared_data(&self, key: &str, value: &[u8], write: Write) -> Result<(), Conflict>;
 
-    /// A hash under a secret of this process, so that no client can tell whose hashes agree. All workers, and all that
-    /// come after them, have the same.
+    /// A hash under a secret of this process, so that no client can tell which values share a hash. All workers, also
+    /// later ones, have the same secret.
     fn keyed_hash(&self, bytes: &[u8]) -> u64;
+}
 
+/// The host's own cryptography.
+pub trait Signatures {
     /// Verifies an RSASSA-PKCS1-v1_5 signature with SHA-256 natively. `None`: the host can't, use the verifier
     /// that is compiled in.
     fn verify_signature(&self, key: &PublicKey, signature: &[u8], message: &[u8]) -> Option<bool>;
+}
 
+/// Counters and gauges.
+pub trait Metrics {
     /// Counts one.
     fn count(&self, counter: Counter);
 
     /// Moves a gauge up or down; `by` is never 0.
     fn shift(&self, gauge: Gauge, by: i64);
 
-    /// Puts a gauge, one that is the same for all workers, where it is.
+    /// Sets a gauge that is the same for all workers.
     fn set(&self, gauge: Gauge, to: u64);
 
     /// How many callouts are under way in all workers, as far as this one can tell.
     fn callouts_in_flight(&self) -> u64;
+}
 
-    /// The address and port of the request's client, as the host has it from the connection and from what it trusts:
-    /// `192.0.2.1:4711`, `[2001:db8::1]:4711`. Only to be asked while a request is arriving.
+/// The client whose request is arriving. To be used only while it arrives.
+pub trait Peer {
+    /// The address and port of the request's client, as the host knows it from the connection and from trusted headers:
+    /// `192.0.2.1:4711`, `[2001:db8::1]:4711`.
     fn client_address(&self) -> Option<String>;
 
-    /// The number of the connection that the request came by: no other of this process has or had it. `None`: the host
-    /// doesn't tell. Only to be asked while a request is arriving.
-    fn connection(&self) -> Option<u64>;
+    /// The number of the request's connection, unique in this process for all time. `None`: the host doesn't tell.
+    fn connection(&self) -> Option<ConnectionId>;
+}
+
+/// Everything that the host does at once, but for the shared data, which may be sealed.
+pub trait Host: Signatures + Metrics + Peer {}
+
+impl<T: Signatures + Metrics + Peer> Host for T {}
+
+/// The circumstances of an event: when it happens, and what the host can do meanwhile.
+#[derive(Clone, Copy)]
+pub struct Cx<'h> {
+    /// The time.
+    pub now: UnixTime,
+    /// The data of all workers.
+    pub shared: &'h dyn SharedData,
+    /// Everything else.
+    pub host: &'h dyn Host,
+}
+
+impl<'h> Cx<'h> {
+    /// At this time, on a host that does both.
+    pub fn new<H: SharedData + Host>(now: UnixTime, host: &'h H) -> Self {
+        Self { now, shared: host, host }
+    }
+}
+
+impl fmt::Debug for Cx<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Cx").field("now", &self.now).finish_non_exhaustive()
+    }
 }

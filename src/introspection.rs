@@ -1,12 +1,14 @@
 //! `/auth/verify`: the question to the service, and what its answer means.
 //!
-//! Only 200 with a readable identity, 401 and 403 are verdicts. Everything else is an outage, and [`Outage::scope`] says
-//! whose: the service's (no connection, a timeout, 503), the one credential's (500, a body that can't be read), or the
-//! gateway's. Where no host has answered, Envoy answers in its place, which [`CalloutError::of`] tells.
+//! Only 200 with a readable identity, 401 and 403 are verdicts. Everything else is an outage, and [`Outage::scope`]
+//! says of what: of the service (no connection, a timeout, 503), of one credential (500, a body that can't be read), or
+//! of the gateway. Where no host has answered, Envoy answers in its place; [`CalloutError::of`] recognises that.
+
+use std::fmt;
 
 use crate::claims::{Claims, ClaimsError, TokenType};
 use crate::config::{Config, HeaderType, ResponseFormat};
-use crate::extractor::Credential;
+use crate::credential::{Credential, Form};
 use crate::json::{self, JsonError};
 
 /// The largest answer that is read, in bytes.
@@ -15,13 +17,49 @@ pub const MAX_BODY: usize = 64 * 1024;
 /// How Envoy's text begins for an answer that broke, or never came.
 const BROKEN: &str = "upstream connect error or disconnect/reset before headers. ";
 
-/// A request to the service; always a GET without a body, to the configured cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A request to the service, at the configured cluster.
+#[derive(Clone, PartialEq, Eq)]
 pub struct CalloutRequest {
+    /// `:method`.
+    pub method: &'static str,
     /// `:path`.
     pub path: String,
-    /// `authorization`, if the request carries a credential.
-    pub authorization: Option<String>,
+    /// Further headers, names in lower case.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: Option<Vec<u8>>,
+}
+
+impl CalloutRequest {
+    /// A GET without a credential.
+    pub const fn get(path: String) -> Self {
+        Self { method: "GET", path, headers: Vec::new(), body: None }
+    }
+
+    /// The value of `authorization`, if there is one.
+    pub fn authorization(&self) -> Option<&str> {
+        self.headers.iter().find(|(name, _)| *name == "authorization").map(|(_, value)| value.as_str())
+    }
+}
+
+impl fmt::Debug for CalloutRequest {
+    /// Without the headers' values and the body, which may be credentials.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { method, path, .. } = self;
+        formatter.debug_struct("CalloutRequest").field("method", method).field("path", path).finish_non_exhaustive()
+    }
+}
+
+/// A service that verifies credentials: how it is asked, and what its answers mean.
+pub trait Verifier: fmt::Debug {
+    /// The callout that asks about a credential.
+    fn question(&self, credential: &Credential<'_>) -> CalloutRequest;
+
+    /// What an answer says.
+    ///
+    /// # Errors
+    /// [`Outage`] if it is no verdict.
+    fn verdict(&self, answer: CalloutResponse) -> Result<Verdict, Outage>;
 }
 
 /// The service's answer, as far as it was read.
@@ -31,7 +69,7 @@ pub struct CalloutResponse {
     pub status: u16,
     /// Names in lower case, pseudo-headers left out.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// The body, or `None` if it is larger than [`MAX_BODY`].
+    /// The body, or `None` if it is larger than [`Filter::body_limit`](crate::Filter::body_limit).
     pub body: Option<Vec<u8>>,
 }
 
@@ -50,7 +88,7 @@ pub enum CalloutError {
     /// No connection was made.
     #[error("no connection: it was refused, or the TLS handshake failed")]
     NotConnected,
-    /// None was made within the cluster's `connect_timeout`.
+    /// No connection was made within the cluster's `connect_timeout`.
     #[error("no connection within the cluster's connect_timeout")]
     ConnectTimeout,
     /// `auth_service.timeout` is over.
@@ -59,8 +97,11 @@ pub enum CalloutError {
     /// The connection broke before the answer was whole.
     #[error("the connection broke before the answer was whole")]
     Reset,
-    /// The answer's stream was reset and its connection lives on (HTTP/2): by the service, or by Envoy for a head beyond its
-    /// limits.
+    /// The answer broke off after its head.
+    #[error("its answer broke off")]
+    Broken,
+    /// The answer's stream was reset and its connection lives on (HTTP/2): by the service, or by Envoy for a head
+    /// beyond its limits.
     #[error("its answer was reset, or its head is beyond Envoy's limits")]
     StreamReset,
     /// Bytes that Envoy could make nothing of.
@@ -75,16 +116,17 @@ pub enum CalloutError {
 }
 
 impl CalloutError {
-    /// What it means that Envoy answers in the service's place, with status 502, 503 or 504 and a text. `None`: it is the
-    /// service's own answer, whatever it says.
+    /// What it means that Envoy answers in the service's place, with status 502, 503 or 504 and a text. `None`: it is
+    /// the service's own answer, whatever it says.
     ///
-    /// Envoy adds `x-envoy-upstream-service-time` to the answer of a host, and to none of its own, whatever the service
-    /// or its proxy have written there. Were it ever missing, a text about the gateway's limits could come from the
-    /// service's own Envoy; it would then be the gateway's outage, which is the safe side: the breaker stays closed, no
-    /// signature stands in, and the request is denied.
+    /// Envoy adds `x-envoy-upstream-service-time` to the answers of hosts, over whatever the service or its proxy have
+    /// written there, and never to its own. If the header were ever missing, a text about the gateway's limits could
+    /// come from the service's own Envoy. It would then count as the gateway's outage, which is safe: the breaker stays
+    /// closed, no signature stands in, and the request is denied.
     ///
-    /// What befell one answer alone is the credential's outage, whoever tells of it: a proxy beside the service does so in
-    /// the same words. A service that dies closes its connections or refuses new streams, and that counts.
+    /// What broke one answer alone is an outage of the credential, also when a proxy beside the service reports it: it
+    /// does so in the same words. A service that dies closes its connections or refuses new streams, and that counts as
+    /// down.
     pub fn of(answer: &CalloutResponse) -> Option<Self> {
         if !matches!(answer.status, 502..=504) {
             return None;
@@ -126,13 +168,13 @@ impl CalloutError {
             | Self::TimedOut
             | Self::Reset
             | Self::ByEnvoy(_) => Scope::Service,
-            Self::StreamReset | Self::NotHttp => Scope::Credential,
+            Self::Broken | Self::StreamReset | Self::NotHttp => Scope::Credential,
             Self::Overflow => Scope::Gateway,
         }
     }
 }
 
-/// Why the service can't be said to have answered.
+/// Why there is no verdict of the service.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Outage {
     /// There was no answer.
@@ -141,13 +183,13 @@ pub enum Outage {
     /// An answer that is no verdict.
     #[error("it answered with status {0}")]
     Status(u16),
-    /// More than [`MAX_BODY`].
+    /// More than [`Filter::body_limit`](crate::Filter::body_limit).
     #[error("its answer is larger than {MAX_BODY} bytes")]
     TooLarge,
     /// A body that is no JSON, or lacks what it is for.
     #[error("its answer is unreadable: {0}")]
     Json(#[from] JsonError),
-    /// Claims that aren't those of the contract.
+    /// Claims that aren't those of docs/reference.md#claims.
     #[error("its claims are unreadable: {0}")]
     Claims(#[from] ClaimsError),
     /// A JWT that can't be the service's.
@@ -161,7 +203,7 @@ pub enum Outage {
 /// What an outage is the outage of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// The service: nobody gets an answer.
+    /// The service: no credential gets an answer.
     Service,
     /// One credential: the service answered, but gave no verdict on it. A client can choose such a credential, so this
     /// must not open the breaker, nor let a JWT in by its signature alone.
@@ -183,11 +225,16 @@ impl Outage {
     }
 }
 
-/// An identity that the service has vouched for in its answer. Only [`read`] makes one.
+/// An identity that the service has vouched for in its answer. Only a [`Verifier`] makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confirmed(Box<Claims>);
 
 impl Confirmed {
+    /// What a verifier has read in an answer.
+    pub fn new(claims: Claims) -> Self {
+        Self(Box::new(claims))
+    }
+
     /// The identity's claims.
     pub fn into_claims(self) -> Box<Claims> {
         self.0
@@ -197,7 +244,7 @@ impl Confirmed {
 /// What the service says of a credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is valid, and this is whose it is.
+    /// It is valid, and this is its identity.
     Identity(Confirmed),
     /// It is valid, and the identity is in this JWT, which has yet to be verified.
     Jwt(Vec<u8>),
@@ -207,29 +254,54 @@ pub enum Verdict {
     Forbidden,
 }
 
-/// The question whether `credential` is valid. A JWT is asked about as it came.
-pub fn question(credential: Credential<'_>, config: &Config) -> CalloutRequest {
-    let path = &config.auth_service.verify_path;
-    let mut kinds: Vec<&str> = config.api_token.header_types.iter().map(|kind| kind.name()).collect();
-    let jwt = HeaderType::Jwt.name();
-    if matches!(credential, Credential::Jwt(_)) && !kinds.contains(&jwt) {
-        // The rules ask for it, whatever `header_types` says of credentials that aren't verified locally.
-        kinds.push(jwt);
-    }
-    let separator = if path.contains('?') { '&' } else { '?' };
-    let format = config.api_token.response_format.name();
-    let authorization = match credential {
-        Credential::Jwt(token) => format!("Bearer {}", String::from_utf8_lossy(token)),
-        Credential::ApiToken(token) => format!("APIKey {token}"),
-        Credential::Other(value) => value.to_owned(),
-    };
-    CalloutRequest {
-        path: format!("{path}{separator}header_types={}&response_format={format}", kinds.join(",")),
-        authorization: Some(authorization),
+/// `/auth/verify` of the authentication service.
+#[derive(Debug, Clone)]
+pub struct AuthVerify {
+    path: String,
+    header_types: Vec<HeaderType>,
+    format: ResponseFormat,
+}
+
+impl AuthVerify {
+    /// The service as it is configured.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            path: config.auth_service.verify_path.clone(),
+            header_types: config.api_token.header_types.clone(),
+            format: config.api_token.response_format,
+        }
     }
 }
 
-/// Reads the answer to [`question`].
+impl Verifier for AuthVerify {
+    /// A JWT is asked about as it came.
+    fn question(&self, credential: &Credential<'_>) -> CalloutRequest {
+        let mut kinds: Vec<&str> = self.header_types.iter().map(|kind| kind.name()).collect();
+        let jwt = HeaderType::Jwt.name();
+        if credential.form == Form::Jwt && !kinds.contains(&jwt) {
+            // The rules ask for it, whatever `header_types` says of credentials that aren't verified locally.
+            kinds.push(jwt);
+        }
+        let (path, kinds, format) = (&self.path, kinds.join(","), self.format.name());
+        let separator = if path.contains('?') { '&' } else { '?' };
+        let text = &credential.text;
+        let authorization = match credential.form {
+            Form::Jwt => format!("Bearer {text}"),
+            Form::ApiToken => format!("APIKey {text}"),
+            Form::Other => text.clone().into_owned(),
+        };
+        CalloutRequest {
+            headers: vec![("authorization", authorization)],
+            ..CalloutRequest::get(format!("{path}{separator}header_types={kinds}&response_format={format}"))
+        }
+    }
+
+    fn verdict(&self, answer: CalloutResponse) -> Result<Verdict, Outage> {
+        read(Ok(answer), self.format)
+    }
+}
+
+/// Reads an answer of `/auth/verify`.
 ///
 /// # Errors
 /// [`Outage`] if it is no verdict.
@@ -247,9 +319,9 @@ fn identity(answer: &CalloutResponse, format: ResponseFormat) -> Result<Verdict,
     match format {
         ResponseFormat::JsonBody => {
             let body = answer.body.as_deref().ok_or(Outage::TooLarge)?;
-            Ok(Verdict::Identity(Confirmed(Box::new(Claims::from_json(body)?))))
+            Ok(Verdict::Identity(Confirmed::new(Claims::from_json(body)?)))
         }
-        ResponseFormat::JsonHeader => from_headers(answer).map(|claims| Verdict::Identity(Confirmed(Box::new(claims)))),
+        ResponseFormat::JsonHeader => from_headers(answer).map(|claims| Verdict::Identity(Confirmed::new(claims))),
         ResponseFormat::JwtBody => {
             let body = answer.body.as_deref().ok_or(Outage::TooLarge)?;
             let jwt = body.trim_ascii();
@@ -289,7 +361,7 @@ fn from_headers(answer: &CalloutResponse) -> Result<Claims, Outage> {
     Ok(Claims::from_answer_headers(TokenType::ApiToken, ids, email, user_type, is_admin))
 }
 
-/// The header's one value. None is fine, two are not, nor is one that isn't text.
+/// The header's value, if it is there. Two values are an error, and so is one that isn't text.
 fn text<'a>(answer: &'a CalloutResponse, name: &str, otherwise: &Outage) -> Result<Option<&'a str>, Outage> {
     let mut values = answer.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value);
     match (values.next(), values.next()) {

@@ -1,12 +1,13 @@
-//! A JWT (RFC 7519) in JWS compact serialisation (RFC 7515 section 7.1): from bytes that anybody may have sent to
-//! claims that the service has signed.
+//! A JWT (RFC 7519) in JWS compact serialisation (RFC 7515 section 7.1): from bytes of an unknown
+//! client to claims that the service has signed.
 //!
 //! ```text
 //! bytes ── UntrustedJwt::parse ──► UntrustedJwt ── verify ──► VerifiedClaims
 //! ```
 //!
-//! Everything that can be refused without arithmetic is refused by [`UntrustedJwt::parse`]. The algorithm is ours;
-//! what the header says of keys (`jwk`, `jku`, `x5u`, `x5c`, `kid`) is never looked at.
+//! Everything that can be refused without arithmetic is refused by [`UntrustedJwt::parse`]. What the header says of
+//! keys (`jwk`, `jku`, `x5u`, `x5c`) is never looked at; its `kid` can only choose among the keys of a [`KeySet`], and
+//! its `alg` among those for which that is the algorithm.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,7 +17,8 @@ use serde::de::IgnoredAny;
 
 use crate::claims::{Claims, ClaimsError};
 use crate::json::{self, JsonError};
-use crate::public_key::{KeyId, PublicKey};
+use crate::key_set::KeySet;
+use crate::public_key::{KeyId, PublicKey, SigningAlgorithm};
 use crate::signature::Rs256Signature;
 
 /// The longest token that is looked at, in bytes. Nothing is decoded of a longer one.
@@ -25,7 +27,7 @@ pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 /// `{"typ":"JWT","alg":"RS256"}`, as the service writes it.
 const USUAL_HEADER: &[u8] = b"eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9";
 
-/// Why bytes are not a JWT of the service, whoever signed them.
+/// Why bytes are not a JWT of the service, whatever their signature is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
     /// Longer than [`MAX_TOKEN_BYTES`].
@@ -52,7 +54,7 @@ pub enum ParseError {
     /// No key of 2048 to 4096 bits makes a signature of this length.
     #[error("the signature is none of a key of 2048 to 4096 bits")]
     SignatureLength,
-    /// The claims are not those of the contract.
+    /// The claims are not those of docs/reference.md#claims.
     #[error("claims: {0}")]
     Claims(#[from] ClaimsError),
 }
@@ -62,9 +64,8 @@ struct Header {
     alg: String,
     #[serde(default, deserialize_with = "json::not_null")]
     typ: Option<String>,
-    /// Of the right type (RFC 7515 section 4.1.4), and not looked at.
-    #[serde(default, deserialize_with = "json::not_null", rename = "kid")]
-    _kid: Option<String>,
+    #[serde(default, deserialize_with = "json::not_null")]
+    kid: Option<Box<str>>,
     #[serde(default, deserialize_with = "is_there")]
     crit: bool,
 }
@@ -79,6 +80,8 @@ fn is_there<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D
 pub struct UntrustedJwt<'t> {
     token: &'t [u8],
     signed_bytes: usize,
+    algorithm: SigningAlgorithm,
+    kid: Option<Box<str>>,
     signature: Rs256Signature,
     claims: Box<Claims>,
 }
@@ -87,7 +90,7 @@ impl<'t> UntrustedJwt<'t> {
     /// Takes a token apart.
     ///
     /// # Errors
-    /// [`ParseError`] says why it is none.
+    /// `ParseError` says why it isn't a JWT of the service.
     pub fn parse(token: &'t [u8]) -> Result<Self, ParseError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(ParseError::TooLong);
@@ -101,16 +104,18 @@ impl<'t> UntrustedJwt<'t> {
         if header.is_empty() || claims.is_empty() || signature.is_empty() {
             return Err(ParseError::Segments);
         }
-        if header != USUAL_HEADER {
-            check_header(&decode("header", header)?)?;
-        }
+        let (algorithm, kid) = if header == USUAL_HEADER {
+            (SigningAlgorithm::Rs256, None)
+        } else {
+            read_header(&decode("header", header)?)?
+        };
         let signed_bytes = header.len() + 1 + claims.len();
         let signature = Rs256Signature::new(decode("signature", signature)?);
         if !signature.has_possible_length() {
             return Err(ParseError::SignatureLength);
         }
         let claims = Box::new(Claims::from_json(&decode("claims", claims)?)?);
-        Ok(Self { token, signed_bytes, signature, claims })
+        Ok(Self { token, signed_bytes, algorithm, kid, signature, claims })
     }
 
     /// The unverified claims: enough to refuse, never enough to accept.
@@ -123,16 +128,16 @@ impl<'t> UntrustedJwt<'t> {
         self.token.to_vec()
     }
 
-    /// Tries the keys in turn. The only way to [`VerifiedClaims`] of a JWT.
+    /// Tries the keys in turn. The only way to `VerifiedClaims` of a JWT.
     ///
     /// # Errors
     /// The token itself, to be tried again with other keys, if its signature fits none of these.
-    pub fn verify<'k, A>(self, algorithm: &A, keys: impl Iterator<Item = &'k PublicKey>) -> Result<VerifiedClaims, Self>
+    pub fn verify<A>(self, algorithm: &A, keys: &(impl KeySet + ?Sized)) -> Result<VerifiedClaims, Self>
     where
         A: Algorithm<VerifyingKey = PublicKey, Signature = Rs256Signature>,
     {
         let signed = self.token.get(..self.signed_bytes).unwrap_or_default();
-        for key in keys {
+        for key in keys.candidates(self.kid.as_deref()).filter(|key| key.algorithm() == self.algorithm) {
             if algorithm.verify_signature(&self.signature, key, signed) {
                 return Ok(VerifiedClaims { claims: self.claims, token: self.token.to_vec(), key: key.id() });
             }
@@ -165,17 +170,17 @@ fn decode(name: &'static str, segment: &[u8]) -> Result<Vec<u8>, ParseError> {
     URL_SAFE_NO_PAD.decode(segment).map_err(|_| ParseError::Base64(name))
 }
 
-fn check_header(header: &[u8]) -> Result<(), ParseError> {
+/// The algorithm that the header names, and the id of the key.
+fn read_header(header: &[u8]) -> Result<(SigningAlgorithm, Option<Box<str>>), ParseError> {
     let header: Header = json::parse(header).map_err(ParseError::Header)?;
     if header.crit {
-        Err(ParseError::Critical)
-    } else if header.alg != "RS256" {
-        Err(ParseError::Algorithm)
-    } else if header.typ.is_some_and(|typ| !typ.eq_ignore_ascii_case("JWT")) {
-        Err(ParseError::Type)
-    } else {
-        Ok(())
+        return Err(ParseError::Critical);
     }
+    let algorithm = SigningAlgorithm::from_name(&header.alg).ok_or(ParseError::Algorithm)?;
+    if header.typ.is_some_and(|typ| !typ.eq_ignore_ascii_case("JWT")) {
+        return Err(ParseError::Type);
+    }
+    Ok((algorithm, header.kid))
 }
 
 #[cfg(test)]

@@ -1,50 +1,110 @@
 //! authgate: an Envoy filter that authenticates every request at the gateway.
 //!
-//! # The request's way
+//! # A request's way
 //!
-//! 1. [`extractor::headers_to_strip`]: whatever the filter itself can set is taken off the request, on every route.
-//! 2. [`matcher::Rules::find`]: the first rule whose path, method and host fit, on every reading of the path ([`path`]).
-//! 3. [`extractor::extract`]: the one credential.
-//! 4. Verification: of a JWT with the cached key ([`jwt`], [`signature`], [`public_key::store`]), of an API token by a
-//!    callout ([`introspection`]). Both end in a [`policy::Identity`], which nothing else can make.
-//! 5. [`policy::authorise`]: identity and rule make a [`policy::Permit`].
-//! 6. [`decision`]: the permit's headers, or the one response of a denial.
+//! 1. `extractor::headers_to_strip`: whatever the filter itself can set is taken off the request, on every route.
+//! 2. `matcher::Rules::find`: the first rule whose path, method and host fit, on every reading of the path (`path`).
+//! 3. `extractor::extract`: the one credential.
+//! 4. Verification: of a JWT with the cached key (`jwt`, `signature`, `keys`), of an API token by a callout
+//!    (`introspection`). Both end in a `policy::Identity`, which nothing else can make.
+//! 5. `policy::authorise`: identity and rule make a `policy::Permit`.
+//! 6. `decision`: the permit's headers, or the one response of a denial.
 //!
-//! [`filter::Filter`] strings these together. It is pure: time is an argument, the host's services are the trait
-//! [`host::Host`], and whatever has to be waited for is an [`filter::Action`] that the caller carries out. The
-//! `shell`, which is compiled for wasm32 alone, is the only user of `proxy_wasm`; building the crate for any other
-//! target proves that the core needs none of it.
+//! [`Filter`] strings these together. It is pure: time, shared data and the host come with each event ([`host::Cx`]), and
+//! whatever has to be waited for is an [`Action`] that the caller carries out. The `shell`, which is compiled for
+//! wasm32 alone, is the only user of `proxy_wasm`; building the crate for any other target proves that the core needs
+//! none of it.
+//!
+//! # In a service of your own
+//!
+//! The same rules, cache and verdicts work outside Envoy. Make a [`Config`](config::Config) and one [`Filter`] for each
+//! thread; implement [`SharedData`](host::SharedData), [`Signatures`](host::Signatures), [`Metrics`](host::Metrics) and
+//! [`Peer`](host::Peer). Then tell the filter of each event, with its [`Cx`](host::Cx):
+//!
+//! - [`Filter::on_request`] with the head of each request, and [`Filter::on_end`] once it has ended,
+//! - [`Filter::on_answer`] with what came of each [`Action::Callout`],
+//! - [`Filter::on_tick`] every [`Filter::tick_period`],
+//! - [`Filter::on_retirement`] at the end.
+//!
+//! After each of them, carry out what [`Filter::next_action`] gives until it gives nothing more. `examples/axum-service`
+//! in the repository does this in a middleware.
+//!
+//! docs/architecture.md follows a request, an answer and a tick through the modules, and says where each thing is.
 #![cfg_attr(not(target_arch = "wasm32"), forbid(unsafe_code))]
 #![deny(unsafe_code)]
 
-pub mod breaker;
-pub mod cache;
-pub mod claims;
+mod breaker;
+mod cache;
+mod claims;
+mod code;
 pub mod config;
-pub mod decision;
-pub mod extractor;
-pub mod filter;
+mod credential;
+mod decision;
+mod extractor;
+mod filter;
 pub mod host;
-pub mod introspection;
-pub mod json;
-pub mod jwt;
-pub mod matcher;
+mod introspection;
+mod json;
+mod jwt;
+mod key_set;
+mod keys;
+#[cfg(any(target_arch = "wasm32", test))]
+mod label;
+mod limits;
+mod matcher;
 pub mod metrics;
-pub mod path;
-pub mod policy;
-pub mod public_key;
-pub mod revocation;
-pub mod seal;
-pub mod secret;
-pub mod signature;
-pub mod table;
+mod path;
+mod policy;
+mod public_key;
+mod questions;
+mod revocation;
+#[cfg(any(target_arch = "wasm32", test))]
+mod seal;
+#[cfg(any(target_arch = "wasm32", test, feature = "testing"))]
+mod secret;
+#[cfg(target_arch = "wasm32")]
+mod shell;
+mod signature;
+mod table;
+#[cfg(any(target_arch = "wasm32", test))]
+mod tally;
 #[cfg(test)]
 mod testing;
-pub mod throttle;
-pub mod time;
+mod throttle;
+mod time;
+mod turn;
 
-#[cfg(target_arch = "wasm32")]
-pub mod shell;
+pub use claims::{ClaimPath, Claims, ClaimsError, NotAHeaderValue, TimeError, TokenType};
+pub use code::{Code, GrpcStatus};
+pub use credential::{Credential, Form, Place};
+pub use decision::{Authorization, Forward, Response};
+pub use extractor::{RequestHead, trailers_to_strip};
+pub use filter::{Action, CallId, Filter, Reception, Resolution, Step};
+pub use introspection::{
+    AuthVerify, CalloutError, CalloutRequest, CalloutResponse, Confirmed, Outage, Scope, Verdict, Verifier,
+};
+pub use json::JsonError;
+pub use policy::Headers;
+pub use public_key::{KeyError, KeyId, PublicKey};
+pub use time::UnixTime;
+
+/// What tests in other crates look into beyond that.
+#[cfg(feature = "testing")]
+pub mod internals {
+    pub use crate::cache::prefix;
+    pub use crate::claims::MAX_TIME;
+    pub use crate::extractor::{extract, headers_to_strip};
+    pub use crate::filter::world;
+    pub use crate::introspection::{read, read_public_key};
+    pub use crate::jwt::{MAX_TOKEN_BYTES, UntrustedJwt};
+    pub use crate::keys::{BETWEEN_SEARCHES, QUESTIONS};
+    pub use crate::matcher::{Target, Undecided};
+    pub use crate::path::{Ambiguous, Budget, is_plain, readings};
+    pub use crate::questions::shares::FIRST_QUESTIONS;
+    #[cfg(target_arch = "wasm32")]
+    pub use crate::shell::{EnvoyHost, Root, vacate_at_panic};
+    pub use crate::signature::{Rs256, verify_in_module};
+}
 
 #[cfg(all(target_arch = "wasm32", feature = "entry"))]
 #[allow(unsafe_code, reason = "the SDK's macro exports the module's start function")]

@@ -10,7 +10,6 @@ use std::ops::Deref;
 use self::host::HostMatch;
 use self::regex::{Regex, Threads};
 use crate::claims::TokenType;
-use crate::config::Verification;
 use crate::path::{self, Ambiguous, Budget};
 
 /// One entry of `rules`.
@@ -22,8 +21,18 @@ pub struct Rule {
     pub public: bool,
     /// What the identity has to be like.
     pub require: Require,
-    /// Who verifies a JWT; what `jwt.verification` says if `None`.
+    /// Who verifies a JWT; `None`: `jwt.verification` decides.
     pub verification: Option<Verification>,
+}
+
+/// Who verifies a JWT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verification {
+    /// The filter, with the service's key.
+    Local,
+    /// The service, by callout.
+    Remote,
 }
 
 /// `require`: what an identity needs beyond being verified.
@@ -34,6 +43,9 @@ pub struct Require {
 }
 
 impl Require {
+    /// Nothing is required.
+    pub const NONE: Self = Self { token_types: None };
+
     /// Whether the two let in the same identities.
     fn is_like(&self, other: &Self) -> bool {
         match (&self.token_types, &other.token_types) {
@@ -56,7 +68,7 @@ pub struct Target<'r> {
     pub authority: &'r [u8],
 }
 
-/// Why no rule can be said to decide (contract section 4, `ambiguous_path` and `ambiguous_host`).
+/// Why no rule decides (docs/reference.md#denials, `ambiguous_path` and `ambiguous_host`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Undecided {
     /// The path itself is unclear.
@@ -94,7 +106,7 @@ impl Rules {
     }
 
     /// Finds the first rule that matches, on every reading of path and host. Where readings lead to several rules that
-    /// ask for the same, it is the one of what was sent. `Ok(None)`: no rule does.
+    /// ask for the same, it is the rule of what was sent. `Ok(None)`: no rule matches.
     ///
     /// # Errors
     /// [`Undecided`] if the readings lead to rules that differ, or can't be told.
@@ -102,7 +114,7 @@ impl Rules {
         self.find_within(target, &mut Budget::default())
     }
 
-    /// Like [`Rules::find`], and leaves in the budget what it didn't need.
+    /// Like [`Rules::find`], and takes from the budget what it needs.
     ///
     /// # Errors
     /// [`Undecided`].
@@ -140,8 +152,8 @@ impl Rules {
         Ok(decided.flatten())
     }
 
-    /// The rules that fit a method and one reading of the host. How many there are is the configuration's choice, so
-    /// that looking at each once is not counted as work of the request's path.
+    /// The rules that fit a method and one reading of the host. The configuration decides how many there are, so
+    /// looking at each once is not counted as work on the request's path.
     fn fitting(&self, method: &[u8], host: &host::Reading) -> impl Iterator<Item = (usize, &Rule)> {
         let fits = move |rule: &Rule| rule.matcher.covers_method(method) && rule.matcher.covers_host(host);
         self.rules.iter().enumerate().filter(move |(_, rule)| fits(rule))
@@ -154,11 +166,10 @@ impl Rules {
         one_is_public == other_is_public && (one_is_public || one.is_like(other) && by == other_by)
     }
 
-    /// Where no rule matches, a credential is required, as by a rule that says nothing else.
+    /// Where no rule matches, a credential is required, as by a rule without `require` and `verification`.
     fn effect<'c>(&self, found: Found<'c>) -> (bool, &'c Require, Verification) {
-        static NONE: Require = Require { token_types: None };
         match found {
-            None => (false, &NONE, self.verification),
+            None => (false, &Require::NONE, self.verification),
             Some((_, rule)) => (rule.public, &rule.require, rule.verification.unwrap_or(self.verification)),
         }
     }
@@ -288,12 +299,12 @@ impl PathMatch {
     }
 }
 
-/// A path that the rules name must be one that every server reads alike, or it could never match.
+/// A path in a rule must have one reading alone, or it could never match.
 fn plain(path: &str) -> Result<Vec<u8>, String> {
     if !path.starts_with('/') {
         Err(format!("{path:?} must begin with /"))
     } else if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
-        // A client has to escape these, and then the path as sent and the decoded one lead to different rules.
+        // A client has to escape these; then the path as sent and the decoded path lead to different rules.
         Err(format!("{path:?} holds a space or a character beyond ASCII; a regex can cover its escaped forms"))
     } else if path::is_plain(path.as_bytes()) {
         Ok(path.as_bytes().to_vec())

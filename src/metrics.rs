@@ -1,11 +1,9 @@
-//! What is counted (contract section 5): names and labels from closed sets, so that no client can make a new series.
-
-pub mod tally;
+//! What is counted (docs/reference.md#metrics): names and labels from closed sets, so that no client can make a new
+//! series.
 
 use std::fmt;
 
-use crate::decision::Code;
-use crate::host::{Host, SharedValue, Write};
+use crate::code::Code;
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -14,7 +12,7 @@ pub enum Outcome {
     Allow,
     /// With a denial that is the request's own fault.
     Deny,
-    /// With a denial that is not: 5xx.
+    /// With a denial that isn't the request's fault: 5xx.
     Error,
     /// By a public rule, or as a preflight request.
     Public,
@@ -101,7 +99,7 @@ pub enum BlacklistCheck {
     Clear,
     /// It is.
     Revoked,
-    /// It isn't, but the list is old: the feed has not been read for twice its interval, or not at all yet.
+    /// It isn't, but the list is old: no poll of the last two intervals was read in full.
     Stale,
 }
 
@@ -161,7 +159,7 @@ pub enum Counter {
     BlacklistPoll(BlacklistPoll),
 }
 
-/// The name as Envoy is told it. `stats_config.stats_tags` of the bootstrap make labels of the `.label=value` parts.
+/// The name in Envoy. `stats_config.stats_tags` of the bootstrap turn the `.label=value` parts into labels.
 impl fmt::Display for Counter {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -212,70 +210,5 @@ impl fmt::Display for Gauge {
             Self::BreakerState => "auth_breaker_state",
             Self::BlacklistSize => "auth_blacklist_size",
         })
-    }
-}
-
-/// What the host names its filter, as a label's value: Envoy makes labels of what is between dots.
-pub fn label_value(name: &[u8]) -> String {
-    let label = |byte: &u8| if byte.is_ascii_alphanumeric() || b"_-".contains(byte) { char::from(*byte) } else { '_' };
-    if name.is_empty() { "unnamed".to_owned() } else { name.iter().map(label).collect() }
-}
-
-/// The most names that are noted for one label.
-const MAX_NAMES: usize = 8;
-
-/// Notes that a filter of this name has this label. Returns the name of another one that has it too, once for each name,
-/// however many workers there are. Filters of different `vm_id`s don't see one another.
-pub fn newly_mixed_with(name: &[u8], label: &str, host: &impl Host) -> Option<String> {
-    let key = format!("authgate.names.{label}");
-    // Other workers note names at the same time; who has no luck finds theirs there.
-    for _ in 0..16 {
-        let (noted, write) = match host.shared_data(&key) {
-            None => (Vec::new(), Write::IfAbsent),
-            Some(SharedValue { bytes, cas }) => (bytes, Write::IfVersion(cas)),
-        };
-        let mut names: Vec<&[u8]> = noted.split(|byte| *byte == 0).filter(|known| !known.is_empty()).collect();
-        if names.contains(&name) || names.len() >= MAX_NAMES {
-            return None;
-        }
-        let other = names.first().map(|other| String::from_utf8_lossy(other).into_owned());
-        names.push(name);
-        if host.set_shared_data(&key, &names.join(&0), write).is_ok() {
-            return other;
-        }
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::filter::world::Process;
-
-    #[test]
-    fn a_labels_value_holds_letters_digits_and_two_signs() {
-        for (name, label) in [
-            ("authgate", "authgate"),
-            ("Gate-1_a", "Gate-1_a"),
-            ("istio-system.authgate", "istio-system_authgate"),
-            ("a b/c=\"d\"\n", "a_b_c__d__"),
-            ("é", "__"),
-            ("", "unnamed"),
-        ] {
-            assert_eq!(label_value(name.as_bytes()), label, "{name}");
-        }
-        assert_eq!(label_value(b"\xff."), "__");
-    }
-
-    #[test]
-    fn filters_whose_names_give_one_label_are_told_so_once() {
-        let process = Process::default();
-        let mixed = |name: &str| newly_mixed_with(name.as_bytes(), &label_value(name.as_bytes()), &process);
-        for name in ["authgate", "a.b", "a-b", "authgate", "a.b"] {
-            assert_eq!(mixed(name), None, "{name}");
-        }
-        for (name, other) in [("a_b", Some("a.b")), ("a_b", None), ("a b", Some("a.b")), ("a.b", None)] {
-            assert_eq!(mixed(name).as_deref(), other, "{name}");
-        }
     }
 }

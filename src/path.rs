@@ -1,4 +1,4 @@
-//! Every way in which a server behind the gateway might read a path (contract section 2).
+//! Every way in which a server behind the gateway might read a path (docs/reference.md#paths).
 //!
 //! Proxies and servers disagree on what `/public/..%2Fprivate` names. [`readings`] lists the possible answers: all
 //! strings that come out of the path by decoding it up to twice, with or without its slashes, resolving dots,
@@ -16,12 +16,12 @@ pub enum Ambiguous {
     /// A `%` without two hex digits in the path as it was sent.
     #[error("holds a broken escape")]
     BrokenEscape,
-    /// All that the path may mean is more than [`Budget::STEPS`] can find out.
+    /// Finding out all readings takes more than [`Budget::STEPS`].
     #[error("takes too much work to read")]
     TooMuchWork,
 }
 
-/// The work that one request's path may cost, so that no path that a client makes up keeps a worker busy.
+/// The work that one request's path may cost, so that no client can keep a worker busy with a path.
 ///
 /// A step is some ten nanoseconds: a byte of a reading that is made, a rule that is tried on one, a few bytes of a
 /// comparison or of a regex's table, a state of a regex that has no table. The count depends on the path and the rules
@@ -72,7 +72,7 @@ pub fn readings<'p>(path: &'p [u8], budget: &mut Budget) -> Result<Vec<Cow<'p, [
     if has_broken_escape(path) {
         return Err(Ambiguous::BrokenEscape);
     }
-    // The list is its own queue.
+    // Readings are added to the list while it is gone through.
     let mut found = Found { readings: vec![Reading { path: Cow::Borrowed(path), decoded: 0 }], budget };
     let mut next = 0;
     while let Some(reading) = found.readings.get(next).cloned() {
@@ -95,8 +95,7 @@ struct Found<'p, 'b> {
 }
 
 impl Found<'_, '_> {
-    /// Adds what one step makes of a reading. A step that has nothing to do is not worth a copy: paths come from
-    /// anybody.
+    /// Adds the result of one step on a reading. A step that changes nothing makes no copy: clients choose the paths.
     fn derive(&mut self, reading: &Reading<'_>) -> Result<(), Ambiguous> {
         let Reading { path, decoded } = reading;
         self.budget.spend(path.len())?;
@@ -148,7 +147,7 @@ pub fn is_plain(path: &[u8]) -> bool {
     if !path.starts_with(b"/") && path.contains(&b':') {
         return false;
     }
-    // Of the segment so far; what stands before the first slash is none. One pass, since every request makes it.
+    // The segment so far; before the first slash there is none. One pass, since every request needs it.
     let (mut length, mut dots, mut is_segment) = (0_usize, 0, false);
     for byte in path {
         match byte {
@@ -173,9 +172,9 @@ fn cut_at(path: &[u8], end: impl Fn(u8) -> bool) -> &[u8] {
     path.split(|byte| end(*byte)).next().unwrap_or_default()
 }
 
-/// `//host/a` as parsers of URLs read it that take a path for a relative reference: `/a`. The WHATWG URL Standard takes
-/// any number of slashes and backslashes for the two, and RFC 3986 section 4.2 takes two. Likewise `http://host/a`, of
-/// which the scheme goes first.
+/// Parsers of URLs that take a path for a relative reference read `//host/a` as `/a`. The WHATWG URL Standard accepts
+/// any number of slashes and backslashes there, RFC 3986 section 4.2 two slashes. Likewise `http://host/a`, whose
+/// scheme is removed first.
 fn without_authority(path: &[u8]) -> Option<&[u8]> {
     let is_slash = |byte: &u8| matches!(byte, b'/' | b'\\');
     let slashes = path.iter().take_while(|byte| is_slash(byte)).count();
@@ -200,7 +199,7 @@ fn has_broken_escape(path: &[u8]) -> bool {
     (0..path.len()).filter_map(|at| path.get(at..)).any(|rest| rest.starts_with(b"%") && unescape(rest).is_none())
 }
 
-/// Decodes all escapes but those of the bytes to `keep`. A `%` that begins none stays, as lenient decoders leave it.
+/// Decodes all escapes but those of the bytes to `keep`. A `%` that begins no escape stays, as in lenient decoders.
 fn decode(path: &[u8], keep: impl Fn(u8) -> bool) -> Result<Vec<u8>, Ambiguous> {
     let mut decoded = Vec::with_capacity(path.len());
     let mut rest = path;

@@ -3,19 +3,22 @@
 use std::cell::OnceCell;
 use std::iter;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::claims::{Claims, OwnClaims, TokenType};
+use crate::code::Code;
 use crate::config::{Config, Jwt};
-use crate::decision::Code;
 use crate::introspection::Confirmed;
 use crate::jwt::VerifiedClaims;
 use crate::matcher::Require;
 use crate::public_key::KeyId;
 
-/// The headers that say upstream who sent a request: names in lower case, and values. All in one allocation, since they
-/// are kept with each cached verdict: a line for each name, and one for its value, neither of which can hold a newline.
+/// The identity headers for the upstream: names in lower case, and values. They are kept with each cached verdict, so
+/// they take one allocation: a line for each name and one for its value, neither of which can hold a newline.
+///
+/// A verdict may go to another thread than its filter's; where there is one thread, an `Arc` costs what an `Rc` does.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Headers(Rc<str>);
+pub struct Headers(Arc<str>);
 
 impl Headers {
     /// Names and values.
@@ -31,7 +34,7 @@ impl Headers {
 }
 
 impl<N: AsRef<str>, V: AsRef<str>> FromIterator<(N, V)> for Headers {
-    /// A header whose name or value holds a newline is left out: no claim that does gets this far.
+    /// A header whose name or value holds a newline is left out. No claim with one gets this far.
     fn from_iter<I: IntoIterator<Item = (N, V)>>(headers: I) -> Self {
         let mut lines = String::new();
         for (name, value) in headers {
@@ -44,12 +47,12 @@ impl<N: AsRef<str>, V: AsRef<str>> FromIterator<(N, V)> for Headers {
     }
 }
 
-/// Who sent the request. Only verification makes one: of a JWT's signature, or by the service's answer. The
-/// verification cache may bring it back.
+/// Who sent the request. Only verification makes an identity: from a JWT with a good signature, or from the service's
+/// answer. The verification cache may restore it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     claims: Box<Claims>,
-    verifier: Verifier,
+    verified_by: VerifiedBy,
     is_jwt: bool,
     jwt: Option<Vec<u8>>,
     headers: OnceCell<Result<Headers, Code>>,
@@ -57,7 +60,7 @@ pub struct Identity {
 
 /// Who has vouched for an identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verifier {
+pub enum VerifiedBy {
     /// The service, in an answer to a question about the credential.
     Service,
     /// This key, which the credential is signed with.
@@ -65,7 +68,7 @@ pub enum Verifier {
 }
 
 impl Identity {
-    /// Whose claims these are.
+    /// The claims.
     pub fn claims(&self) -> &Claims {
         &self.claims
     }
@@ -76,8 +79,8 @@ impl Identity {
     }
 
     /// Who has vouched for it.
-    pub const fn verifier(&self) -> Verifier {
-        self.verifier
+    pub const fn verified_by(&self) -> VerifiedBy {
+        self.verified_by
     }
 
     /// The headers for the upstream, rendered at the first call and kept.
@@ -88,43 +91,43 @@ impl Identity {
         self.headers.get_or_init(|| render(&self.claims)).clone()
     }
 
-    /// The same, known by a question to the service about a credential that says this of itself: its JWT may be
-    /// signed, but the answer is what counts.
+    /// The same identity, as the service's answer about a credential with these claims of its own. The answer may hold
+    /// a signed JWT; still the service vouches for it, not the key.
     #[must_use]
     pub fn by_service(mut self, own: &OwnClaims) -> Self {
         self.claims.narrow(own);
-        Self { verifier: Verifier::Service, ..self }
+        Self { verified_by: VerifiedBy::Service, ..self }
     }
 
-    /// The same without the JWT's text, which need not be kept unless it goes upstream.
+    /// The same without the JWT's text, which is kept only where it goes upstream.
     #[must_use]
     pub fn without_text(self) -> Self {
         Self { jwt: None, ..self }
     }
 
-    /// Takes it apart for the verification cache: claims, verifier, whether it came in a JWT, and that JWT.
-    pub(crate) fn parts(&self) -> (&Claims, Verifier, bool, Option<&[u8]>) {
-        (&self.claims, self.verifier, self.is_jwt, self.jwt())
+    /// Its parts, for the verification cache: claims, verifier, whether it came in a JWT, and that JWT.
+    pub(crate) fn parts(&self) -> (&Claims, VerifiedBy, bool, Option<&[u8]>) {
+        (&self.claims, self.verified_by, self.is_jwt, self.jwt())
     }
 
-    /// Makes one out of what the verification cache kept of [`Self::parts`].
-    pub(crate) fn recall(claims: Claims, verifier: Verifier, is_jwt: bool, jwt: Option<Vec<u8>>) -> Self {
-        Self { claims: Box::new(claims), verifier, is_jwt, jwt, headers: OnceCell::new() }
+    /// Restores an identity from the [`Self::parts`] that the verification cache kept.
+    pub(crate) fn recall(claims: Claims, verified_by: VerifiedBy, is_jwt: bool, jwt: Option<Vec<u8>>) -> Self {
+        Self { claims: Box::new(claims), verified_by, is_jwt, jwt, headers: OnceCell::new() }
     }
 }
 
 impl From<VerifiedClaims> for Identity {
     fn from(verified: VerifiedClaims) -> Self {
-        let verifier = Verifier::Key(verified.key());
+        let verified_by = VerifiedBy::Key(verified.key());
         let (claims, jwt) = verified.into_parts();
-        Self { claims, verifier, is_jwt: true, jwt: Some(jwt), headers: OnceCell::new() }
+        Self { claims, verified_by, is_jwt: true, jwt: Some(jwt), headers: OnceCell::new() }
     }
 }
 
 impl From<Confirmed> for Identity {
     fn from(confirmed: Confirmed) -> Self {
-        let (claims, verifier) = (confirmed.into_claims(), Verifier::Service);
-        Self { claims, verifier, is_jwt: false, jwt: None, headers: OnceCell::new() }
+        let (claims, verified_by) = (confirmed.into_claims(), VerifiedBy::Service);
+        Self { claims, verified_by, is_jwt: false, jwt: None, headers: OnceCell::new() }
     }
 }
 
@@ -173,7 +176,7 @@ pub fn authorise(
     Ok(Permit { identity: Some(identity) })
 }
 
-/// Whether a JWT with these claims could be let in were it valid: what can't be need not be asked about.
+/// Whether a JWT with these claims would be let in if it were valid. If not, the service need not be asked about it.
 ///
 /// # Errors
 /// The code of the denial.

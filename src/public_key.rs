@@ -1,6 +1,4 @@
-//! The service's public key: parsing, and where it is kept ([`store`]).
-
-pub mod store;
+//! The service's public key.
 
 use std::fmt;
 
@@ -17,7 +15,7 @@ const END: &str = "-----END PUBLIC KEY-----";
 /// The longest PEM text that is looked at, in bytes: a 4096-bit key takes about 800.
 const MAX_PEM_BYTES: usize = 8 * 1024;
 
-/// Why a key is refused (contract section 2).
+/// Why a key is refused (docs/reference.md#public-key).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// Not one `PUBLIC KEY` block of PEM (RFC 7468 section 13).
@@ -31,11 +29,26 @@ pub enum KeyError {
     Size(usize),
 }
 
-/// Tells keys apart: the beginning of the SHA-256 of the SubjectPublicKeyInfo.
+/// How a signature is made. It is bound to the key: what a JWT's header says only chooses among the keys, never how one
+/// of them is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SigningAlgorithm {
+    /// RSASSA-PKCS1-v1_5 with SHA-256 (RFC 7518 section 3.3).
+    Rs256,
+}
+
+impl SigningAlgorithm {
+    /// The algorithm of this name (RFC 7518 section 3.1); `None`: the filter doesn't know it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        (name == "RS256").then_some(Self::Rs256)
+    }
+}
+
+/// Identifies a key: the beginning of the SHA-256 of its SubjectPublicKeyInfo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyId(pub [u8; 8]);
 
-/// An RSA public key of 2048 to 4096 bits, in both forms that the verifiers want: parsed once, used for every token.
+/// An RSA public key of 2048 to 4096 bits, in the forms that both verifiers need: parsed once, used for every token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PublicKey {
     id: KeyId,
@@ -77,7 +90,12 @@ impl PublicKey {
         }
     }
 
-    /// What this key is told from others by.
+    /// The algorithm of signatures by this key.
+    pub const fn algorithm(&self) -> SigningAlgorithm {
+        SigningAlgorithm::Rs256
+    }
+
+    /// The key's id.
     pub const fn id(&self) -> KeyId {
         self.id
     }

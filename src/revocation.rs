@@ -1,383 +1,208 @@
-//! The revocation list: which tokens are no longer good, and which cached verdicts have to be forgotten.
-//!
-//! All of it is in shared data, so that what one worker applies holds for all of them at once. The list only grows:
-//! what the [`feed`] said stays until it can't matter any more, whatever later answers leave out.
+//! What is revoked: the list, and what keeps it up to date.
 //!
 //! ```text
-//! Poller::begin ──► GET path(…) ──► feed::read ──► Revocations::apply ──► Poller::succeed
-//!                                       └─ error ──────────────────────► Poller::fail
+//! Poller::begin ──► GET path(…) ──► feed::read ──► List::apply ──► Poller::succeed
+//!                                       └─ error ────────────────► Poller::fail
 //! ```
 
 pub mod feed;
-pub mod poller;
+mod list;
+mod poller;
 
 use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
-
-use self::feed::Changes;
 use crate::claims::Claims;
-use crate::host::Host;
-use crate::table::{Busy, Reader, Record, Table, write_time, write_u64};
-use crate::time::UnixTime;
+use crate::config::{self, Config};
+use crate::host::{Cx, SharedData};
+use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
+use crate::metrics::{BlacklistCheck, BlacklistPoll, Counter, Gauge};
+use crate::public_key::short_digest;
+use crate::table::Busy;
+use crate::time::{UnixTime, WORKERS_APART};
+use feed::{Changes, FeedError};
+use list::{Applied, List};
+pub use list::{RevokedToken, Subject, token_digest};
+use poller::Poller;
 
-/// The most records in one row. Of more, those that expire first are dropped.
-pub const MAX_ROW: usize = 512;
-
-/// How long a token is accepted after its `exp` at the most, the largest `jwt.clock_skew`: what revokes it is kept as
-/// long.
-const LEEWAY: Duration = Duration::from_secs(300);
-
-const TOKEN_ROWS: u32 = 1024;
-const MARK_ROWS: u32 = 256;
-
-/// The first half of a `jti`'s SHA-256: a service's names may be of any length.
-pub type TokenDigest = [u8; 16];
-
-/// How the list knows a `jti`.
-pub fn token_digest(jti: &str) -> TokenDigest {
-    Sha256::digest(jti.as_bytes()).first_chunk().copied().unwrap_or_default()
+/// A poll of the feed that is under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Poll {
+    /// When it began, which is its name.
+    began: UnixTime,
+    retries: u32,
+    /// The cursor that it goes on from; `None`: it asks for everything.
+    since: Option<String>,
 }
 
-/// A token that was revoked by its `jti`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RevokedToken {
-    /// Its `jti`.
-    pub token: TokenDigest,
-    /// When it expires, in seconds since the epoch.
-    pub exp: u64,
-}
-
-/// Whose cached verdicts a purge is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Subject {
-    /// Everybody's.
-    All,
-    /// Those on a user.
-    User(i64),
-    /// Those on a client's users.
-    Client(i64),
-    /// Those on an API token.
-    Token(i64),
-}
-
-impl Subject {
-    fn encode(self) -> (u8, i64) {
-        match self {
-            Self::All => (0, 0),
-            Self::User(id) => (1, id),
-            Self::Client(id) => (2, id),
-            Self::Token(id) => (3, id),
-        }
-    }
-
-    fn decode(kind: u8, id: i64) -> Option<Self> {
-        match kind {
-            0 => Some(Self::All),
-            1 => Some(Self::User(id)),
-            2 => Some(Self::Client(id)),
-            3 => Some(Self::Token(id)),
-            _ => None,
-        }
-    }
-
-    fn name(self) -> [u8; 9] {
-        let (kind, id) = self.encode();
-        let [a, b, c, d, e, f, g, h] = id.to_le_bytes();
-        [kind, a, b, c, d, e, f, g, h]
-    }
-}
-
-/// What is known of a subject.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Mark {
-    subject: Subject,
-    /// Tokens that expire before this are revoked, in seconds since the epoch; 0 revokes none.
-    exp_before: u64,
-    /// Verdicts up to this time have to be forgotten.
-    purged_at: UnixTime,
-}
-
-impl Record for RevokedToken {
-    const BYTES: usize = 24;
-
-    fn encode(&self, to: &mut Vec<u8>) {
-        to.extend_from_slice(&self.token);
-        write_u64(to, self.exp);
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader(bytes);
-        Some(Self { token: reader.bytes()?, exp: reader.u64()? })
-    }
-}
-
-impl Record for Mark {
-    const BYTES: usize = 25;
-
-    fn encode(&self, to: &mut Vec<u8>) {
-        let (kind, id) = self.subject.encode();
-        to.push(kind);
-        write_u64(to, id.cast_unsigned());
-        write_u64(to, self.exp_before);
-        write_time(to, self.purged_at);
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader(bytes);
-        let [kind] = reader.bytes()?;
-        let subject = Subject::decode(kind, reader.u64()?.cast_signed())?;
-        Some(Self { subject, exp_before: reader.u64()?, purged_at: reader.time()? })
-    }
-}
-
-/// A record that is one subject's, and of which two become one.
-trait Entry: Record + Copy + PartialEq {
-    type Key: Ord;
-
-    fn key(&self) -> Self::Key;
-
-    /// What both say.
-    #[must_use]
-    fn merge(self, other: Self) -> Self;
-
-    /// From when on nobody needs it.
-    fn end(&self, life: Duration) -> UnixTime;
-}
-
-impl Entry for RevokedToken {
-    type Key = TokenDigest;
-
-    fn key(&self) -> TokenDigest {
-        self.token
-    }
-
-    fn merge(self, other: Self) -> Self {
-        Self { exp: self.exp.max(other.exp), ..self }
-    }
-
-    fn end(&self, _: Duration) -> UnixTime {
-        UnixTime::from_secs(self.exp).after(LEEWAY)
-    }
-}
-
-impl Entry for Mark {
-    type Key = Subject;
-
-    fn key(&self) -> Subject {
-        self.subject
-    }
-
-    fn merge(self, other: Self) -> Self {
-        Self {
-            exp_before: self.exp_before.max(other.exp_before),
-            purged_at: self.purged_at.max(other.purged_at),
-            ..self
-        }
-    }
-
-    fn end(&self, life: Duration) -> UnixTime {
-        let signed_out = match self.exp_before {
-            0 => UnixTime::default(),
-            exp_before => UnixTime::from_secs(exp_before).after(LEEWAY),
-        };
-        signed_out.max(self.purged_at.after(life))
-    }
-}
-
-/// What [`Revocations::apply`] has changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Applied {
-    /// Tokens that are revoked by their `jti` now, and weren't before.
-    pub revoked: usize,
-    /// Users of whom more tokens are revoked than before.
-    pub users: usize,
-    /// Subjects whose cached verdicts have to be forgotten, signed-out users among them.
-    pub purged: usize,
-    /// Records that no longer fitted in their row. Tokens may be accepted again for it: an error for the log.
-    pub dropped: usize,
-}
-
-/// The list, as one worker sees it: it holds nothing itself.
+/// The revocation list of all workers, as one of them sees it.
 #[derive(Debug)]
-pub struct Revocations {
-    tokens: Table<RevokedToken>,
-    marks: Table<Mark>,
-    /// The one row of [`Subject::All`], which nothing can displace.
-    all: Table<Mark>,
+pub struct Revocation {
+    list: List,
+    /// Whether the list may lack what was revoked lately, as of the last tick.
+    is_stale: bool,
+    /// Whether the first poll of the process has ended.
+    has_begun: bool,
+    poller: Poller,
+    settings: config::Revocation,
+    retries: u32,
+    cluster: String,
 }
 
-impl Revocations {
-    /// The list under keys that begin with `prefix`.
-    pub fn new(prefix: &str) -> Self {
-        Self {
-            tokens: Table::new(format!("{prefix}revoked."), TOKEN_ROWS),
-            marks: Table::new(format!("{prefix}mark."), MARK_ROWS),
-            all: Table::new(format!("{prefix}mark.all."), 1),
+impl Revocation {
+    /// `None`: the service has no feed. All names in the shared data begin with `prefix`.
+    pub fn new(config: &Config, prefix: &str) -> Option<Self> {
+        let settings = config.revocation.clone()?;
+        let service = &config.auth_service;
+        let name = format!("{prefix}feed.{}", short_digest(settings.path.as_bytes()));
+        Some(Self {
+            list: List::new(&format!("{prefix}r.")),
+            is_stale: true,
+            has_begun: false,
+            poller: Poller::new(name, settings.poll_interval, service.longest_callout()),
+            settings,
+            retries: service.retries,
+            cluster: service.cluster.clone(),
+        })
+    }
+
+    /// Whether the first list is still to come.
+    pub fn is_awaited(&mut self, shared: &dyn SharedData) -> bool {
+        self.has_begun = self.has_begun || !self.poller.awaits_first(shared);
+        !self.has_begun
+    }
+
+    /// Whether these claims are those of a revoked token.
+    pub fn check(&self, claims: &Claims, shared: &dyn SharedData) -> BlacklistCheck {
+        if self.list.is_revoked(claims, shared) {
+            BlacklistCheck::Revoked
+        } else if self.is_stale {
+            BlacklistCheck::Stale
+        } else {
+            BlacklistCheck::Clear
         }
     }
 
-    /// Adds what the feed said, for all workers. Each row is written once, and only if it changes. `life` is how long a
-    /// cached verdict can be of use at most, to whichever filter.
+    /// Whether a verdict on these claims, by a verification that began at `verified`, has to be forgotten.
+    pub fn is_purged(&self, claims: &Claims, verified: UnixTime, shared: &dyn SharedData) -> bool {
+        self.list.is_purged(claims, verified, shared)
+    }
+
+    /// The same of an answer that has just come. A purge of a time to come, by a clock that was set back since, would be
+    /// asked about for ever.
+    pub fn is_purged_since(&self, claims: &Claims, sent: UnixTime, cx: &Cx<'_>) -> bool {
+        let by = |time| self.list.is_purged(claims, time, cx.shared);
+        by(sent) && !by(cx.now.after(WORKERS_APART))
+    }
+
+    /// How often to call [`Self::poll`], so that no interval passes without a poll.
+    pub fn tick_period(&self) -> Duration {
+        (self.settings.poll_interval / 4).min(Duration::from_secs(1))
+    }
+
+    /// Begins a poll, if it is time. `Some`: the caller sends its [`Self::request`].
+    pub fn poll(&mut self, cx: &Cx<'_>) -> Option<Poll> {
+        self.is_stale = self.poller.is_stale(cx);
+        cx.host.set(Gauge::BlacklistSize, u64::try_from(self.poller.size(cx.shared)).unwrap_or(u64::MAX));
+        let poll = self.poller.begin(cx)?;
+        Some(Poll { began: poll.began, retries: self.retries, since: poll.since })
+    }
+
+    /// What a poll asks for.
+    pub fn request(&self, poll: &Poll) -> CalloutRequest {
+        CalloutRequest::get(feed::path(&self.settings.path, poll.since.as_deref()))
+    }
+
+    /// The service has answered a poll, or can't. `Some`: the caller sends the [`Self::request`] of this one.
     ///
-    /// # Errors
-    /// [`Busy`] if some row couldn't be written; the others were. The poll has failed then, so that the next one brings
-    /// the changes again.
-    pub fn apply(&self, changes: &Changes, life: Duration, now: UnixTime, host: &impl Host) -> Result<Applied, Busy> {
-        let tokens = changes.revoked.iter().map(|token| (self.tokens.row(&token.token, host), *token)).collect();
-        let purge = |subject| Mark { subject, exp_before: 0, purged_at: now };
-        let users = changes.users.iter().map(|&(id, exp_before)| Mark { exp_before, ..purge(Subject::User(id)) });
-        let marks = users.chain(changes.purge.iter().copied().map(purge));
-        let (mut all, marks): (Vec<_>, Vec<_>) = marks.partition(|mark| mark.subject == Subject::All);
-        let marks = marks.into_iter().map(|mark| (self.marks.row(&mark.subject.name(), host), mark)).collect();
-
-        let mut applied = Applied::default();
-        let tokens = add(&self.tokens, tokens, (life, now), host, |before, _| {
-            applied.revoked += usize::from(before.is_none());
-        });
-        let mut count_mark = |before: Option<&Mark>, after: &Mark| {
-            applied.users += usize::from(before.map_or(0, |before| before.exp_before) < after.exp_before);
-            applied.purged += usize::from(before.is_none_or(|before| before.purged_at < after.purged_at));
-        };
-        let marks = add(&self.marks, marks, (life, now), host, &mut count_mark);
-        if marks.is_ok_and(|dropped| dropped > 0) {
-            // Nobody knows any more whose verdicts the dropped ones were about.
-            all.push(purge(Subject::All));
-        }
-        let all = all.into_iter().map(|mark| (0, mark)).collect();
-        let all = add(&self.all, all, (life, now), host, &mut count_mark);
-        applied.dropped = tokens? + marks? + all?;
-        Ok(applied)
-    }
-
-    /// Whether the token was revoked: by its `jti`, or with all of its user's that expire before a time.
-    ///
-    /// Nothing here asks for the time: what is on the list holds until it is swept, so that no clock that is fast for
-    /// a moment makes a token good again.
-    pub fn is_revoked(&self, claims: &Claims, host: &impl Host) -> bool {
-        let by_jti = claims.jti().is_some_and(|jti| {
-            let digest = token_digest(jti);
-            self.tokens.read(self.tokens.row(&digest, host), host).iter().any(|revoked| revoked.token == digest)
-        });
-        by_jti
-            || claims.exp().is_some_and(|exp| {
-                self.mark(Subject::User(claims.user_id()), host).is_some_and(|mark| exp < mark.exp_before)
-            })
-    }
-
-    /// Whether a verdict has to be forgotten: its user, client or API token was purged, or its user signed out, at
-    /// `verified` or later. `verified` is when the service was **asked**: it may have answered before the purge.
-    ///
-    /// A verdict of a time to come, by a clock that was set back since, is the cache's to forget.
-    pub fn is_purged(&self, claims: &Claims, verified: UnixTime, host: &impl Host) -> bool {
-        let subjects = [Subject::All, Subject::User(claims.user_id()), Subject::Client(claims.client_id())];
-        let subjects = subjects.into_iter().chain(claims.token_id().map(Subject::Token));
-        subjects.filter_map(|subject| self.mark(subject, host)).any(|mark| verified <= mark.purged_at)
-    }
-
-    /// How many tokens are revoked by their `jti`, and users signed out. Reads every row: for who has polled.
-    pub fn size(&self, host: &impl Host) -> usize {
-        let tokens = (0..TOKEN_ROWS).map(|row| self.tokens.read(row, host).len());
-        let users =
-            (0..MARK_ROWS).map(|row| self.marks.read(row, host).iter().filter(|mark| mark.exp_before > 0).count());
-        tokens.chain(users).sum()
-    }
-
-    /// How many rows there are to sweep.
-    pub const fn rows(&self) -> u32 {
-        TOKEN_ROWS
-    }
-
-    /// Drops what has expired from a row, below [`Self::rows`], with a `life` as in [`Self::apply`]. One that is too busy is left for the next time.
-    pub fn sweep_row(&self, row: u32, life: Duration, now: UnixTime, host: &impl Host) {
-        sweep(&self.tokens, row, life, now, host);
-        sweep(&self.marks, row, life, now, host);
-    }
-
-    fn mark(&self, subject: Subject, host: &impl Host) -> Option<Mark> {
-        let (table, row) = match subject {
-            Subject::All => (&self.all, 0),
-            subject => (&self.marks, self.marks.row(&subject.name(), host)),
-        };
-        table.read(row, host).into_iter().find(|mark| mark.subject == subject)
-    }
-}
-
-fn sweep<E: Entry>(table: &Table<E>, row: u32, life: Duration, now: UnixTime, host: &impl Host) {
-    if row < table.rows() {
-        let swept = table.update(row, host, |records| {
-            let before = records.len();
-            records.retain(|record| now < record.end(life));
-            (records.len() < before, ())
-        });
-        if swept.is_err() {
-            log::debug!("a row of the revocation list is busy");
-        }
-    }
-}
-
-/// Adds entries, each with its row; calls `count` with what stood there before and stands there now, for each that
-/// changed. Returns how many no longer fitted.
-fn add<E: Entry>(
-    table: &Table<E>,
-    mut entries: Vec<(u32, E)>,
-    (life, now): (Duration, UnixTime),
-    host: &impl Host,
-    mut count: impl FnMut(Option<&E>, &E),
-) -> Result<usize, Busy> {
-    entries.sort_by_key(|(row, _)| *row);
-    let (mut dropped, mut busy) = (0, false);
-    for group in entries.chunk_by(|(one, _), (other, _)| one == other) {
-        let Some((row, _)) = group.first() else { continue };
-        let outcome = table.update(*row, host, |records| {
-            let before = sorted(records.iter().copied());
-            let after = sorted(before.iter().copied().chain(group.iter().map(|(_, entry)| *entry)));
-            let (kept, dropped) = fit(after, life, now);
-            *records = kept;
-            (*records != before, (before, records.clone(), dropped))
-        });
-        match outcome {
-            Ok((before, after, more)) => {
-                dropped += more;
-                for entry in &after {
-                    let known = before.binary_search_by_key(&entry.key(), E::key).ok();
-                    let known = known.and_then(|index| before.get(index));
-                    if known != Some(entry) {
-                        count(known, entry);
+    /// - `life`: how long any filter of the process may use a verdict.
+    pub fn on_answer(
+        &self,
+        poll: Poll,
+        answer: Result<CalloutResponse, CalloutError>,
+        life: Duration,
+        cx: &Cx<'_>,
+    ) -> Option<Poll> {
+        let (problem, is_unreadable) = match feed::read(answer) {
+            Ok(changes) => {
+                let outcome =
+                    if changes.unreadable.is_none() { BlacklistPoll::Success } else { BlacklistPoll::Partial };
+                match self.take(changes, &poll, life, cx) {
+                    Ok(()) => {
+                        cx.host.count(Counter::BlacklistPoll(outcome));
+                        return None;
                     }
+                    Err(busy) => (busy.to_string(), false),
                 }
             }
-            Err(Busy) => busy = true,
-        }
+            Err(FeedError::BadCursor) if poll.since.is_some() => {
+                log::info!("revocation feed: the cursor is refused; reading the list from its beginning");
+                return Some(Poll { since: None, ..poll });
+            }
+            Err(error) if poll.retries > 0 => {
+                log::debug!("revocation feed not read, trying again: {error}");
+                return Some(Poll { retries: poll.retries - 1, ..poll });
+            }
+            Err(error) => (error.to_string(), matches!(error, FeedError::Unreadable(_))),
+        };
+        let known = if self.poller.has_list(cx.shared) { "the list stays as it is" } else { "there is no list yet" };
+        log::error!("revocation feed not read (cluster {}), {known}: {problem}", self.cluster);
+        self.give_up(&poll, is_unreadable, life, cx);
+        cx.host.count(Counter::BlacklistPoll(BlacklistPoll::Failure));
+        None
     }
-    if busy { Err(Busy) } else { Ok(dropped) }
-}
 
-/// Those that haven't expired, and of too many those that expire last; and how many others hadn't expired.
-fn fit<E: Entry>(mut entries: Vec<E>, life: Duration, now: UnixTime) -> (Vec<E>, usize) {
-    entries.retain(|entry| now < entry.end(life));
-    let dropped = entries.len().saturating_sub(MAX_ROW);
-    if dropped > 0 {
-        entries.sort_by_key(|entry| std::cmp::Reverse(entry.end(life)));
-        entries.truncate(MAX_ROW);
-        entries.sort_by_key(E::key);
+    /// How many rows [`Self::sweep_row`] has to be called for.
+    pub const fn rows(&self) -> u32 {
+        self.list.rows()
     }
-    (entries, dropped)
-}
 
-/// The entries by key, each key once.
-fn sorted<E: Entry>(entries: impl Iterator<Item = E>) -> Vec<E> {
-    let mut sorted: Vec<E> = entries.collect();
-    sorted.sort_by_key(E::key);
-    sorted.dedup_by(|later, kept| {
-        let is_same = later.key() == kept.key();
-        if is_same {
-            *kept = kept.merge(*later);
+    /// Drops from one row what can't be of use any more.
+    pub fn sweep_row(&self, row: u32, life: Duration, cx: &Cx<'_>) {
+        self.list.sweep_row(row, life, cx);
+    }
+
+    /// Applies the answer to a poll. An entry that can't be read may be about anybody, so that every verdict is voided for
+    /// it, soon.
+    fn take(&self, mut changes: Changes, poll: &Poll, life: Duration, cx: &Cx<'_>) -> Result<(), Busy> {
+        let voided = self.poller.voids(changes.unreadable.is_some(), cx).then_some(cx.now);
+        if voided.is_some() {
+            changes.purge.push(Subject::All);
         }
-        is_same
-    });
-    sorted
+        let applied = self.list.apply(&changes, life, cx)?;
+        if let Some(unreadable) = &changes.unreadable {
+            log::error!("revocation feed: {unreadable}; the others hold, and {}", verified_anew(voided));
+        }
+        if applied.dropped > 0 {
+            log::error!("revocation list: {} entries found no room", applied.dropped);
+        }
+        let size = if applied != Applied::default() || poll.since.is_none() {
+            let size = self.list.size(cx.shared);
+            cx.host.set(Gauge::BlacklistSize, u64::try_from(size).unwrap_or(u64::MAX));
+            size
+        } else {
+            self.poller.size(cx.shared)
+        };
+        self.poller.succeed(poll.began, &changes, size, voided, cx.shared);
+        Ok(())
+    }
+
+    /// A poll has failed. `is_unreadable`: it brought entries, and none that can be read.
+    fn give_up(&self, poll: &Poll, is_unreadable: bool, life: Duration, cx: &Cx<'_>) {
+        let everything = Changes { purge: vec![Subject::All], ..Changes::default() };
+        let is_voided = self.poller.voids(is_unreadable, cx)
+            && self.list.apply(&everything, life, cx).inspect_err(|busy| log::error!("{busy}")).is_ok();
+        let voided = is_voided.then_some(cx.now);
+        if is_voided || is_unreadable {
+            log::error!("revocation feed: {}", verified_anew(voided));
+        }
+        self.poller.fail(poll.began, is_unreadable, voided, cx.shared);
+    }
 }
 
-#[cfg(test)]
-mod tests;
+const fn verified_anew(voided: Option<UnixTime>) -> &'static str {
+    if voided.is_some() {
+        "all cached verdicts are verified anew"
+    } else {
+        "all cached verdicts will be verified anew within a minute or so"
+    }
+}

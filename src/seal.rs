@@ -1,7 +1,7 @@
 //! Values in Envoy's shared data, sealed: another plugin under the same `vm_id` can neither read nor forge them.
 //!
-//! It can still delete them, and put an older value back under the name that it was sealed for. What is stored must
-//! carry its own expiry, therefore.
+//! It can still delete them, and put an older value back under the name that it was sealed for. So what is stored must
+//! carry its own expiry.
 
 use std::cell::Cell;
 use std::fmt;
@@ -12,9 +12,7 @@ use chacha20poly1305::aead::{Aead as _, Payload};
 use chacha20poly1305::{Key, KeyInit as _, XChaCha20Poly1305, XNonce};
 use sha2::{Digest as _, Sha256};
 
-use crate::host::{Conflict, Host, SharedValue, Write};
-use crate::metrics::{Counter, Gauge};
-use crate::public_key::PublicKey;
+use crate::host::{Conflict, SharedData, SharedValue, Write};
 use crate::secret::Secret;
 
 const NONCE_BYTES: usize = 24;
@@ -35,7 +33,7 @@ pub enum SealKeyError {
 /// A sealed value is the nonce (24 bytes), the ciphertext, and its tag (16 bytes). It is bound to a name.
 pub struct Seal {
     cipher: XChaCha20Poly1305,
-    /// Derived from the key: nothing in the shared data tells it.
+    /// Derived from the key, so that it isn't in the shared data.
     secret: Secret,
     nonce_prefix: [u8; 16],
     /// How many values were sealed.
@@ -43,9 +41,10 @@ pub struct Seal {
 }
 
 impl Seal {
-    /// A seal of a key as `AUTHGATE_SEAL_KEY` has it (CONTRACT.md): 32 bytes, in standard base64 with padding.
+    /// A seal of a key as `AUTHGATE_SEAL_KEY` has it (docs/reference.md#seal): 32 bytes, in standard base64 with
+    /// padding.
     ///
-    /// Under one key a nonce must never come twice, so `nonce_prefix` has to be random, drawn anew for each seal.
+    /// Under one key a nonce must never be used twice, so `nonce_prefix` has to be a new random value for each seal.
     ///
     /// # Errors
     /// [`SealKeyError`] for any other text, also for one with whitespace around it.
@@ -63,7 +62,7 @@ impl Seal {
         self.sealed.set(count.wrapping_add(1));
         let mut sealed = [&self.nonce_prefix[..], &count.to_be_bytes()].concat();
         let nonce = XNonce::clone_from_slice(&sealed);
-        // Fails for more than 256 GiB alone; the bare nonce is unreadable.
+        // Encryption fails only beyond 256 GiB; then the nonce alone is written, which can't be opened.
         let ciphertext = self.cipher.encrypt(&nonce, Payload { msg: plain, aad: name.as_bytes() }).unwrap_or_default();
         sealed.extend(ciphertext);
         sealed
@@ -76,21 +75,21 @@ impl Seal {
     }
 }
 
-/// The mark of a process whose shared data are not sealed, which was said. Empty: they are sealed again.
+/// The mark that the warning about unsealed shared data was written in this process. Empty: they are sealed again.
 const UNSEALED: &str = "authgate.unsealed";
 
-/// Notes whether the shared data are sealed. True: they aren't, and that has to be said. It is once in a process, however
-/// many workers there are, and again where they have been sealed meanwhile.
-pub fn is_newly_unsealed(is_sealed: bool, host: &impl Host) -> bool {
-    let mark = host.shared_data(UNSEALED);
+/// Notes whether the shared data are sealed. True: they aren't, and the caller has to write a warning. That is once in
+/// a process, however many workers there are, and again if they were sealed in between.
+pub fn is_newly_unsealed(is_sealed: bool, shared: &dyn SharedData) -> bool {
+    let mark = shared.shared_data(UNSEALED);
     let was_said = mark.as_ref().is_some_and(|mark| !mark.bytes.is_empty());
     if was_said != is_sealed {
         return false;
     }
     let write = mark.map_or(Write::IfAbsent, |mark| Write::IfVersion(mark.cas));
     let text: &[u8] = if is_sealed { b"" } else { b"said" };
-    // Of several workers one says it.
-    host.set_shared_data(UNSEALED, text, write).is_ok() && !is_sealed
+    // One of several workers writes the warning.
+    shared.set_shared_data(UNSEALED, text, write).is_ok() && !is_sealed
 }
 
 impl fmt::Debug for Seal {
@@ -100,74 +99,46 @@ impl fmt::Debug for Seal {
     }
 }
 
-/// A host whose shared data holds sealed values alone; everything else is the host's own.
+/// Shared data whose values are all sealed.
 #[derive(Debug)]
-pub struct Sealed<H> {
-    host: H,
+pub struct Sealed<D> {
+    data: D,
     seal: Option<Seal>,
 }
 
-impl<H> Sealed<H> {
-    /// Seals the values of this host. Without a seal they are as they are.
-    pub fn new(host: H, seal: Option<Seal>) -> Self {
-        Self { host, seal }
+impl<D> Sealed<D> {
+    /// Seals the values of these data. Without a seal they are stored as they are.
+    pub fn new(data: D, seal: Option<Seal>) -> Self {
+        Self { data, seal }
     }
 
-    /// The host itself.
-    pub fn inner(&self) -> &H {
-        &self.host
+    /// The data themselves.
+    pub fn inner(&self) -> &D {
+        &self.data
     }
 }
 
-impl<H: Host> Host for Sealed<H> {
+impl<D: SharedData> SharedData for Sealed<D> {
     /// A value that can't be opened is empty, which no decoder accepts. It exists, so that it can be replaced by
     /// [`Write::IfVersion`].
     fn shared_data(&self, key: &str) -> Option<SharedValue> {
-        let value = self.host.shared_data(key)?;
+        let value = self.data.shared_data(key)?;
         let Some(seal) = &self.seal else { return Some(value) };
         Some(SharedValue { bytes: seal.open(key, &value.bytes).unwrap_or_default(), cas: value.cas })
     }
 
     fn set_shared_data(&self, key: &str, value: &[u8], write: Write) -> Result<(), Conflict> {
         match &self.seal {
-            Some(seal) => self.host.set_shared_data(key, &seal.seal(key, value), write),
-            None => self.host.set_shared_data(key, value, write),
+            Some(seal) => self.data.set_shared_data(key, &seal.seal(key, value), write),
+            None => self.data.set_shared_data(key, value, write),
         }
     }
 
     fn keyed_hash(&self, bytes: &[u8]) -> u64 {
         match &self.seal {
             Some(seal) => seal.secret.hash(bytes),
-            None => self.host.keyed_hash(bytes),
+            None => self.data.keyed_hash(bytes),
         }
-    }
-
-    fn verify_signature(&self, key: &PublicKey, signature: &[u8], message: &[u8]) -> Option<bool> {
-        self.host.verify_signature(key, signature, message)
-    }
-
-    fn count(&self, counter: Counter) {
-        self.host.count(counter);
-    }
-
-    fn shift(&self, gauge: Gauge, by: i64) {
-        self.host.shift(gauge, by);
-    }
-
-    fn set(&self, gauge: Gauge, to: u64) {
-        self.host.set(gauge, to);
-    }
-
-    fn callouts_in_flight(&self) -> u64 {
-        self.host.callouts_in_flight()
-    }
-
-    fn client_address(&self) -> Option<String> {
-        self.host.client_address()
-    }
-
-    fn connection(&self) -> Option<u64> {
-        self.host.connection()
     }
 }
 

@@ -1,15 +1,17 @@
-//! The secret of a process, under which rows and slots of the shared data are picked.
+//! The secret of a process: the key of the hash that picks rows and slots of the shared data.
 //!
-//! Rows are small and what a full one can best do without is displaced. Could clients tell which credentials,
-//! addresses or token numbers share a row, they could choose the few that displace a refusal or their own failures.
+//! Rows are small, and a full row drops its least useful record. If clients knew which credentials, addresses or token
+//! numbers share a row, they could choose those that displace a refusal or their own failures.
 
 use std::hash::Hasher as _;
 
 use siphasher::sip::SipHasher13;
 
-use crate::host::{Host, SharedValue, Write};
+#[cfg(any(target_arch = "wasm32", test))]
+use crate::host::{SharedData, SharedValue, Write};
 
 /// Where a process's secret is, unless it is derived from the seal key. Any plugin of the same `vm_id` can read it.
+#[cfg(any(target_arch = "wasm32", test))]
 const NAME: &str = "authgate.secret";
 
 const BYTES: usize = 16;
@@ -24,10 +26,11 @@ impl Secret {
         Self(SipHasher13::new_with_key(&key))
     }
 
-    /// The secret of the process: `fresh`, if there is none yet. The worker that is first makes it for all.
-    pub fn of_process(fresh: [u8; BYTES], host: &impl Host) -> Self {
+    /// The secret of the process; `fresh`, if there is none yet. The first worker makes it for all.
+    #[cfg(any(target_arch = "wasm32", test))]
+    pub fn of_process(fresh: [u8; BYTES], shared: &dyn SharedData) -> Self {
         let read = || {
-            let SharedValue { bytes, cas } = host.shared_data(NAME)?;
+            let SharedValue { bytes, cas } = shared.shared_data(NAME)?;
             Some((<[u8; BYTES]>::try_from(bytes).ok(), cas))
         };
         let write = match read() {
@@ -35,14 +38,14 @@ impl Secret {
             Some((None, cas)) => Write::IfVersion(cas),
             None => Write::IfAbsent,
         };
-        if host.set_shared_data(NAME, &fresh, write).is_ok() {
+        if shared.set_shared_data(NAME, &fresh, write).is_ok() {
             return Self::new(fresh);
         }
         // Another worker was faster.
         Self::new(read().and_then(|(key, _)| key).unwrap_or(fresh))
     }
 
-    /// A hash that nobody can compute without the secret.
+    /// A hash that can't be computed without the secret.
     pub fn hash(&self, bytes: &[u8]) -> u64 {
         let mut hasher = self.0;
         hasher.write(bytes);

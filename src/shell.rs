@@ -1,8 +1,8 @@
-//! The only users of `proxy_wasm`: they carry out what the core decides, and decide nothing.
+//! The only code that uses `proxy_wasm`. It carries out what the core decides, and decides nothing.
 //!
 //! Callouts are dispatched by the root context, never by a stream's. Envoy drops a stream's callouts when its client
-//! leaves, and the SDK keeps a record of each for ever; a root's callouts always come back, and whoever waits for
-//! one may leave. See [`worker`] for how a stream's callback gets there.
+//! leaves, and the SDK keeps a record of each for ever. A root's callouts always come back, also when the clients that
+//! wait for them have left. See [`worker`] for how a stream's callback reaches the root.
 
 mod envoy;
 mod http;
@@ -11,5 +11,7 @@ mod raw;
 mod root;
 mod worker;
 
-pub use envoy::{EnvoyHost, vacate_at_panic};
+#[cfg(feature = "testing")]
+pub use envoy::EnvoyHost;
+pub use envoy::vacate_at_panic;
 pub use root::Root;

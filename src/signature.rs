@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use jwt_compact::alg::{Rsa, RsaSignature};
 use jwt_compact::{Algorithm, AlgorithmSignature};
 
-use crate::host::Host;
+use crate::host::Signatures;
 use crate::public_key::PublicKey;
 
 /// The bytes of a signature as they stood in the token, of any length.
@@ -42,14 +42,14 @@ pub struct Rs256<'h, H: ?Sized> {
     host: &'h H,
 }
 
-impl<'h, H: Host + ?Sized> Rs256<'h, H> {
+impl<'h, H: Signatures + ?Sized> Rs256<'h, H> {
     /// The algorithm as `host` can carry it out.
     pub const fn new(host: &'h H) -> Self {
         Self { host }
     }
 }
 
-impl<H: Host + ?Sized> Algorithm for Rs256<'_, H> {
+impl<H: Signatures + ?Sized> Algorithm for Rs256<'_, H> {
     type SigningKey = Infallible;
     type VerifyingKey = PublicKey;
     type Signature = Rs256Signature;

@@ -1,14 +1,14 @@
 //! A table in the host's shared data: a fixed set of keys, each with a short list of records.
 //!
-//! The host never frees a key, so keys can't be what clients send. A record belongs under the key that a keyed hash of
-//! its subject picks, and names its subject in full. What no longer fits displaces what its caller can best do without.
+//! The host never frees a key, so keys must not depend on what clients send. A keyed hash of a record's subject picks
+//! the key, and the record names its subject in full. Of a full row the caller decides what is dropped.
 
 use std::marker::PhantomData;
 
-use crate::host::{Host, SharedValue, Write};
+use crate::host::{SharedData, SharedValue, Write};
 use crate::time::UnixTime;
 
-/// How often an update is tried again that another worker was faster than.
+/// How often an update is tried when other workers write the row in between.
 const TRIES: usize = 16;
 
 /// One record, of a fixed length.
@@ -23,7 +23,7 @@ pub trait Record: Sized {
     fn decode(bytes: &[u8]) -> Option<Self>;
 }
 
-/// Every try found that another worker had written meanwhile.
+/// At every try another worker had written in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the shared table is too busy")]
 pub struct Busy;
@@ -47,32 +47,32 @@ impl<R: Record> Table<R> {
         self.rows
     }
 
-    /// The row of a subject. Which subjects share one is the process's secret, so that no client can choose those that
-    /// displace another's record.
-    pub fn row(&self, subject: &[u8], host: &impl Host) -> u32 {
-        let row = host.keyed_hash(subject) & u64::from(self.rows - 1);
+    /// The row of a subject. Which subjects share a row is secret, so that no client can choose subjects that displace
+    /// another client's record.
+    pub fn row(&self, subject: &[u8], shared: &dyn SharedData) -> u32 {
+        let row = shared.keyed_hash(subject) & u64::from(self.rows - 1);
         u32::try_from(row).unwrap_or_default()
     }
 
-    /// The records of a row; none if there is no such key yet, or what it holds is unreadable.
-    pub fn read(&self, row: u32, host: &impl Host) -> Vec<R> {
-        host.shared_data(&self.name(row)).map_or_else(Vec::new, |value| decode(&value.bytes))
+    /// The records of a row; none if the key doesn't exist yet, or its value is unreadable.
+    pub fn read(&self, row: u32, shared: &dyn SharedData) -> Vec<R> {
+        shared.shared_data(&self.name(row)).map_or_else(Vec::new, |value| decode(&value.bytes))
     }
 
-    /// Changes the records of a row as one step: `change` is called again should another worker have been faster. It
-    /// returns whether there is anything to write, and what else the caller wants to know.
+    /// Changes the records of a row in one step. If another worker was faster, `change` is called again. It returns
+    /// whether there is anything to write, and a result for the caller.
     ///
     /// # Errors
     /// [`Busy`] after many tries; nothing was written.
     pub fn update<T>(
         &self,
         row: u32,
-        host: &impl Host,
+        shared: &dyn SharedData,
         mut change: impl FnMut(&mut Vec<R>) -> (bool, T),
     ) -> Result<T, Busy> {
         let name = self.name(row);
         for _ in 0..TRIES {
-            let (mut records, write) = match host.shared_data(&name) {
+            let (mut records, write) = match shared.shared_data(&name) {
                 None => (Vec::new(), Write::IfAbsent),
                 Some(SharedValue { bytes, cas }) => (decode(&bytes), Write::IfVersion(cas)),
             };
@@ -82,7 +82,7 @@ impl<R: Record> Table<R> {
             }
             let mut bytes = Vec::with_capacity(records.len() * R::BYTES);
             records.iter().for_each(|record| record.encode(&mut bytes));
-            if host.set_shared_data(&name, &bytes, write).is_ok() {
+            if shared.set_shared_data(&name, &bytes, write).is_ok() {
                 return Ok(result);
             }
         }

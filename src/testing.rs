@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::config::Config;
-use crate::host::{Conflict, Host, SharedValue, Write};
+use crate::host::{Conflict, Host, Metrics, Peer, SharedData, SharedValue, Signatures, Write};
 use crate::metrics::{Counter, Gauge};
 use crate::public_key::PublicKey;
 
@@ -110,7 +110,7 @@ pub struct BareHost {
     pub asked: RefCell<Vec<[Vec<u8>; 3]>>,
 }
 
-impl Host for BareHost {
+impl SharedData for BareHost {
     fn shared_data(&self, _: &str) -> Option<SharedValue> {
         None
     }
@@ -122,12 +122,16 @@ impl Host for BareHost {
     fn keyed_hash(&self, _: &[u8]) -> u64 {
         0
     }
+}
 
+impl Signatures for BareHost {
     fn verify_signature(&self, key: &PublicKey, signature: &[u8], message: &[u8]) -> Option<bool> {
         self.asked.borrow_mut().push([key.der().to_vec(), signature.to_vec(), message.to_vec()]);
         self.verdict
     }
+}
 
+impl Metrics for BareHost {
     fn count(&self, _: Counter) {}
 
     fn shift(&self, _: Gauge, _: i64) {}
@@ -137,7 +141,9 @@ impl Host for BareHost {
     fn callouts_in_flight(&self) -> u64 {
         0
     }
+}
 
+impl Peer for BareHost {
     fn client_address(&self) -> Option<String> {
         None
     }
@@ -147,9 +153,12 @@ impl Host for BareHost {
     }
 }
 
-/// A host on which another worker acts between a worker's read and its write: so before each of the next ones, the last
-/// action first.
-pub fn overtaking<H: Host, F: FnOnce()>(host: &H, actions: impl IntoIterator<Item = F>) -> impl Host {
+/// A host on which another worker acts between a worker's read and its write. Each of the next writes is preceded by one
+/// action, the last action first.
+pub fn overtaking<H: SharedData + Host, F: FnOnce()>(
+    host: &H,
+    actions: impl IntoIterator<Item = F>,
+) -> impl SharedData + Host {
     let actions: RefCell<Vec<F>> = RefCell::new(actions.into_iter().collect());
     let heard = move |_: &str| {
         let action = actions.borrow_mut().pop();
@@ -159,13 +168,13 @@ pub fn overtaking<H: Host, F: FnOnce()>(host: &H, actions: impl IntoIterator<Ite
     Overheard { host, heard }
 }
 
-/// Another host, and who hears of each write before it is made: they may be faster, or say that somebody else was.
+/// A host with a hook that is called before each write: it may write first, or report a conflict.
 pub struct Overheard<'h, H, F> {
     pub host: &'h H,
     pub heard: F,
 }
 
-impl<H: Host, F: Fn(&str) -> Result<(), Conflict>> Host for Overheard<'_, H, F> {
+impl<H: SharedData, F: Fn(&str) -> Result<(), Conflict>> SharedData for Overheard<'_, H, F> {
     fn shared_data(&self, key: &str) -> Option<SharedValue> {
         self.host.shared_data(key)
     }
@@ -178,11 +187,15 @@ impl<H: Host, F: Fn(&str) -> Result<(), Conflict>> Host for Overheard<'_, H, F> 
     fn keyed_hash(&self, bytes: &[u8]) -> u64 {
         self.host.keyed_hash(bytes)
     }
+}
 
+impl<H: Signatures, F> Signatures for Overheard<'_, H, F> {
     fn verify_signature(&self, key: &PublicKey, signature: &[u8], message: &[u8]) -> Option<bool> {
         self.host.verify_signature(key, signature, message)
     }
+}
 
+impl<H: Metrics, F> Metrics for Overheard<'_, H, F> {
     fn count(&self, counter: Counter) {
         self.host.count(counter);
     }
@@ -198,7 +211,9 @@ impl<H: Host, F: Fn(&str) -> Result<(), Conflict>> Host for Overheard<'_, H, F> 
     fn callouts_in_flight(&self) -> u64 {
         self.host.callouts_in_flight()
     }
+}
 
+impl<H: Peer, F> Peer for Overheard<'_, H, F> {
     fn client_address(&self) -> Option<String> {
         self.host.client_address()
     }

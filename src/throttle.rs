@@ -1,18 +1,19 @@
-//! The throttle of failed authentications (contract sections 2 and 3, `failed_auth_throttle`; its denial is
-//! `too_many_failures`, section 4).
+//! The throttle of failed authentications (docs/reference.md#throttle, `failed_auth_throttle`; its denial is
+//! `too_many_failures`).
 //!
 //! An **address** that fails `attempts` times within `window`, which its first failure begins, is locked out for
-//! `lockout`. So is the **number** of an API token, from whatever addresses its failures came; but that lock holds only
-//! for addresses which have failed themselves: who guesses a token's secret from many addresses gets one try from each,
-//! and the token's owner is not locked out. Who has no address is never locked out, and locks nobody out.
+//! `lockout`. So is the **number** of an API token, from whatever addresses its failures came. But that lock holds only
+//! for addresses which have failed themselves: an attacker who guesses a token's secret from many addresses gets one
+//! try from each, and the token's owner is not locked out. A client without an address is never locked out, and its
+//! failures don't count.
 //!
 //! A question to the service may turn out to be a failure, so those under way count against `attempts` too
-//! ([`Throttle::begin`]). What is beyond that is not refused, it may wait: the answers decide.
+//! ([`Throttle::begin`]). Further questions are not refused at once: their requests wait until the answers decide.
 //!
-//! Workers share the records, which displace one another in rows of a fixed size: a flood of addresses costs no more
-//! than a megabyte, and at the worst failures are forgotten and locks end early. Which records share a row is the
-//! process's secret, addresses displace no numbers, and the fewest failures go first. Records name their subjects by
-//! hash alone.
+//! Workers share the records, which displace one another in rows of a fixed size. So a flood of addresses takes a
+//! megabyte at most; at worst, failures are forgotten and locks end early. Which records share a row is secret,
+//! addresses displace no numbers, and the records with the fewest failures are displaced first. Records hold their
+//! subjects as hashes.
 
 mod record;
 
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::host::Host;
+use crate::host::{Cx, SharedData};
 use crate::table::Table;
 use crate::time::UnixTime;
 use record::{Record, UnderWay};
@@ -33,7 +34,7 @@ const RECORDS_PER_ROW: usize = 8;
 /// The first 16 bytes of the SHA-256 of a subject's kind and value.
 type Hash = [u8; 16];
 
-/// Who asks.
+/// The client that a failure counts for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Subject {
     address: Hash,
@@ -42,8 +43,8 @@ pub struct Subject {
 
 impl Subject {
     /// - `address`: Envoy's `source.address`, `1.2.3.4:567` or `[2001:db8::1]:567`. The port doesn't count, an IPv6
-    ///   address is taken by its /64, which is what one host gets (RFC 4291 section 2.5.4), and an IPv4-mapped one is
-    ///   IPv4. Of anything else there is no subject.
+    ///   address counts by its /64, which is what one host gets (RFC 4291 section 2.5.4), and an IPv4-mapped one as
+    ///   IPv4. Anything else gives no subject.
     /// - `number`: what stands before the `$` of an API token; leading zeros don't count. Anything else is no number.
     pub fn new(address: &str, number: Option<&str>) -> Option<Self> {
         let address = match address.parse::<SocketAddr>().ok()?.ip().to_canonical() {
@@ -56,7 +57,7 @@ impl Subject {
         Some(Self { address, number })
     }
 
-    /// Whether both ask from the same address.
+    /// Whether both have the same address.
     pub fn is_of_one_address(&self, other: &Self) -> bool {
         self.address == other.address
     }
@@ -70,9 +71,9 @@ fn hash(kind: &str, value: &[u8]) -> Hash {
 /// Why a question may not be put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Throttled {
-    /// The subject is locked out, for so long yet.
+    /// The subject is locked out, for this long.
     Locked(Duration),
-    /// It has so many questions under way that, should all of them fail, it has no attempt left.
+    /// If all of its questions under way fail, it has no attempt left.
     Busy,
 }
 
@@ -84,10 +85,21 @@ pub struct Guess {
 }
 
 impl Guess {
-    /// Who asks.
+    /// The client that asks.
     pub const fn subject(&self) -> Subject {
         self.subject
     }
+}
+
+/// How the number of a token stands when somebody asks about it.
+#[derive(Debug, Clone, Copy)]
+enum Number {
+    /// It has an attempt left, and the question is counted; or there is no number.
+    Counted,
+    /// So many questions about it are under way that, should all of them fail, it has no attempt left.
+    Full,
+    /// It is locked, for so long yet.
+    Locked(Duration),
 }
 
 /// The throttle, as one worker sees it.
@@ -106,10 +118,10 @@ impl Throttle {
     /// - `attempts`: how many failures lock a subject out; 0 turns the throttle off.
     /// - `window`: the time in which they have to come, from the first on.
     /// - `lockout`: how long a lock lasts, from the last of them on.
-    /// - `longest`: how long a question can be under way. After that, and at the latest after twice as long, it no longer
-    ///   counts: its worker has died.
+    /// - `longest`: how long a question can be under way. After that, and at the latest after twice as long, it no
+    ///   longer counts: its worker has died.
     pub fn new(prefix: &str, attempts: u32, window: Duration, lockout: Duration, longest: Duration) -> Self {
-        // Filters whose settings differ mean different things by a record: each set of settings has its own.
+        // A record means something else under other settings, so each set of settings has its own records.
         let settings = format!("{attempts}.{}.{}", window.as_millis(), lockout.as_millis());
         let table = |subjects: &str| Table::new(format!("{prefix}{settings}.{subjects}."), ROWS);
         let (addresses, numbers) = (table("address"), table("number"));
@@ -117,58 +129,113 @@ impl Throttle {
     }
 
     /// How long the subject is still locked out, more than 0. `None`: it isn't.
-    pub fn check(&self, subject: &Subject, now: UnixTime, host: &impl Host) -> Option<Duration> {
+    pub fn check(&self, subject: &Subject, cx: &Cx<'_>) -> Option<Duration> {
         if self.attempts == 0 {
             return None;
         }
-        let address = find(&self.addresses, subject.address, host);
-        let by_address = address.and_then(|record| self.lock(&record, now));
-        let failed = address.and_then(|record| self.memory_of(&record, now));
-        let by_number = failed.and_then(|memory| self.lock_of_number(subject, now, host).map(|lock| lock.min(memory)));
+        let address = find(&self.addresses, subject.address, cx.shared);
+        let by_address = address.and_then(|record| self.lock(&record, cx.now));
+        let failed = address.and_then(|record| self.memory_of(&record, cx.now));
+        let by_number = failed.and_then(|memory| self.lock_of_number(subject, cx).map(|lock| lock.min(memory)));
         by_address.max(by_number)
     }
 
-    /// Asks whether a question about a credential of the subject may be put, and counts it as under way. `None`: it may,
-    /// and need not be handed back.
+    /// Asks whether a question about a credential of the subject may be put, and counts it as under way. `None`: it
+    /// may, and nothing has to be handed back.
     ///
     /// # Errors
     /// [`Throttled`] if it may not, or not yet.
-    pub fn begin(&self, subject: &Subject, now: UnixTime, host: &impl Host) -> Result<Option<Guess>, Throttled> {
+    pub fn begin(&self, subject: &Subject, cx: &Cx<'_>) -> Result<Option<Guess>, Throttled> {
         if self.attempts == 0 {
             return Ok(None);
         }
-        let by_number = self.lock_of_number(subject, now, host);
-        let row = self.addresses.row(&subject.address, host);
-        let begun = self.addresses.update(row, host, |row| {
-            let mut record = self.take(subject.address, row, now);
-            let admitted = self.admits(&record, by_number, now);
+        let number = self.begin_number(subject, cx);
+        let row = self.addresses.row(&subject.address, cx.shared);
+        let begun = self.addresses.update(row, cx.shared, |row| {
+            let mut record = self.take(subject.address, row, cx.now);
+            let admitted = self.admits(&record, number, cx.now);
             if admitted.is_ok() {
-                record.under_way.begin(now, self.longest);
+                record.under_way.begin(cx.now, self.longest);
                 row.push(record);
             }
             (admitted.is_ok(), admitted)
         });
+        let is_counted = matches!(number, Number::Counted);
         match begun {
-            Ok(admitted) => admitted.map(|()| Some(Guess { subject: *subject, began: now })),
+            Ok(Ok(())) => {
+                if !is_counted {
+                    self.change_number(subject, cx, |record| record.under_way.begin(cx.now, self.longest));
+                }
+                Ok(Some(Guess { subject: *subject, began: cx.now }))
+            }
+            Ok(Err(throttled)) => {
+                if is_counted {
+                    self.change_number(subject, cx, |record| {
+                        record.under_way.end(cx.now, cx.now);
+                    });
+                }
+                Err(throttled)
+            }
             Err(busy) => {
                 log::debug!("a question isn't counted: {busy}");
+                if is_counted {
+                    self.change_number(subject, cx, |record| {
+                        record.under_way.end(cx.now, cx.now);
+                    });
+                }
                 Ok(None)
             }
         }
     }
 
-    fn admits(&self, address: &Record, by_number: Option<Duration>, now: UnixTime) -> Result<(), Throttled> {
+    /// Counts a question about a token's number as under way, if it has an attempt left.
+    fn begin_number(&self, subject: &Subject, cx: &Cx<'_>) -> Number {
+        let Some(number) = subject.number else { return Number::Counted };
+        let begun = self.numbers.update(self.numbers.row(&number, cx.shared), cx.shared, |row| {
+            let mut record = self.take(number, row, cx.now);
+            if let Some(lock) = self.lock(&record, cx.now) {
+                return (false, Number::Locked(lock));
+            }
+            let under_way = record.under_way.count(cx.now);
+            if self.current_failures(&record, cx.now).saturating_add(under_way) >= self.attempts {
+                return (false, Number::Full);
+            }
+            record.under_way.begin(cx.now, self.longest);
+            row.push(record);
+            (true, Number::Counted)
+        });
+        begun.unwrap_or(Number::Full)
+    }
+
+    fn change_number(&self, subject: &Subject, cx: &Cx<'_>, change: impl Fn(&mut Record)) {
+        let Some(number) = subject.number else { return };
+        let changed = self.numbers.update(self.numbers.row(&number, cx.shared), cx.shared, |row| {
+            let mut record = self.take(number, row, cx.now);
+            change(&mut record);
+            if self.matters(&record, cx.now) {
+                row.push(record);
+            }
+            (true, ())
+        });
+        if let Err(busy) = changed {
+            log::debug!("a question about a number isn't counted: {busy}");
+        }
+    }
+
+    fn admits(&self, address: &Record, number: Number, now: UnixTime) -> Result<(), Throttled> {
         if let Some(lock) = self.lock(address, now) {
             return Err(Throttled::Locked(lock));
         }
         let under_way = address.under_way.count(now);
-        if let Some(lock) = by_number {
-            if let Some(memory) = self.memory_of(address, now) {
-                return Err(Throttled::Locked(lock.min(memory)));
+        let memory = self.memory_of(address, now);
+        match number {
+            Number::Counted => {}
+            Number::Locked(lock) if memory.is_some() => {
+                return Err(Throttled::Locked(memory.map_or(lock, |memory| lock.min(memory))));
             }
-            if under_way > 0 {
-                return Err(Throttled::Busy);
-            }
+            // Whoever has neither failed nor asked gets one try.
+            Number::Full | Number::Locked(_) if memory.is_none() && under_way == 0 => {}
+            Number::Full | Number::Locked(_) => return Err(Throttled::Busy),
         }
         if self.current_failures(address, now).saturating_add(under_way) >= self.attempts {
             return Err(Throttled::Busy);
@@ -177,14 +244,14 @@ impl Throttle {
     }
 
     /// A question is answered, or won't be. `is_failure`: its credential was refused.
-    pub fn end(&self, guess: Guess, is_failure: bool, now: UnixTime, host: &impl Host) {
+    pub fn end(&self, guess: Guess, is_failure: bool, cx: &Cx<'_>) {
         let Guess { subject, began } = guess;
-        let row = self.addresses.row(&subject.address, host);
-        let ended = self.addresses.update(row, host, |row| {
-            let mut record = self.take(subject.address, row, now);
-            let mut has_changed = record.under_way.end(began, now);
-            has_changed |= is_failure && self.count(&mut record, now);
-            if self.matters(&record, now) {
+        let row = self.addresses.row(&subject.address, cx.shared);
+        let ended = self.addresses.update(row, cx.shared, |row| {
+            let mut record = self.take(subject.address, row, cx.now);
+            let mut has_changed = record.under_way.end(began, cx.now);
+            has_changed |= is_failure && self.count(&mut record, cx.now);
+            if self.matters(&record, cx.now) {
                 row.push(record);
             }
             (has_changed, ())
@@ -192,27 +259,30 @@ impl Throttle {
         if let Err(busy) = ended {
             log::debug!("the end of a question isn't counted: {busy}");
         }
-        if is_failure && let Some(number) = subject.number {
-            self.fail_in(&self.numbers, number, now, host);
-        }
+        self.change_number(&subject, cx, |record| {
+            record.under_way.end(began, cx.now);
+            if is_failure {
+                self.count(record, cx.now);
+            }
+        });
     }
 
-    /// An authentication of the subject failed without a question: its credential was verified and refused. Failures for
-    /// which the credential isn't to blame don't belong here, nor do requests that [`Self::check`] refused.
-    pub fn fail(&self, subject: &Subject, now: UnixTime, host: &impl Host) {
+    /// An authentication of the subject failed without a question: its credential was refused. Failures with another
+    /// cause than the credential don't count, nor do requests that [`Self::check`] refused.
+    pub fn fail(&self, subject: &Subject, cx: &Cx<'_>) {
         if self.attempts == 0 {
             return;
         }
-        self.fail_in(&self.addresses, subject.address, now, host);
+        self.fail_in(&self.addresses, subject.address, cx);
         if let Some(number) = subject.number {
-            self.fail_in(&self.numbers, number, now, host);
+            self.fail_in(&self.numbers, number, cx);
         }
     }
 
-    fn fail_in(&self, table: &Table<Record>, subject: Hash, now: UnixTime, host: &impl Host) {
-        let counted = table.update(table.row(&subject, host), host, |row| {
-            let mut record = self.take(subject, row, now);
-            let has_changed = self.count(&mut record, now);
+    fn fail_in(&self, table: &Table<Record>, subject: Hash, cx: &Cx<'_>) {
+        let counted = table.update(table.row(&subject, cx.shared), cx.shared, |row| {
+            let mut record = self.take(subject, row, cx.now);
+            let has_changed = self.count(&mut record, cx.now);
             row.push(record);
             (has_changed, ())
         });
@@ -221,7 +291,7 @@ impl Throttle {
         }
     }
 
-    /// Takes a subject's record out of its row, or makes it one, and room for it.
+    /// Takes a subject's record out of its row, or makes a new one and room for it.
     fn take(&self, subject: Hash, row: &mut Vec<Record>, now: UnixTime) -> Record {
         row.retain(|record| self.matters(record, now));
         if let Some(index) = row.iter().position(|record| record.subject == subject) {
@@ -239,7 +309,7 @@ impl Throttle {
         Record { subject, failures: 0, since: UnixTime::default(), under_way: UnderWay::default() }
     }
 
-    /// Counts a failure. False: nothing has changed, it is locked.
+    /// Counts a failure. False: it is locked, and nothing has changed.
     fn count(&self, record: &mut Record, now: UnixTime) -> bool {
         if self.current_failures(record, now) == 0 {
             (record.failures, record.since) = (1, now);
@@ -255,19 +325,19 @@ impl Throttle {
         true
     }
 
-    /// Whether a record says anything yet.
+    /// Whether a record still holds anything.
     fn matters(&self, record: &Record, now: UnixTime) -> bool {
         self.memory_of(record, now).is_some() || record.under_way.count(now) > 0
     }
 
-    /// The failures in a window that lasts, or in a lock.
+    /// The failures in the present window or lock.
     fn current_failures(&self, record: &Record, now: UnixTime) -> u64 {
         if now.has_passed(self.period(record), record.since) { 0 } else { record.failures }
     }
 
-    fn lock_of_number(&self, subject: &Subject, now: UnixTime, host: &impl Host) -> Option<Duration> {
-        let record = find(&self.numbers, subject.number?, host)?;
-        self.lock(&record, now)
+    fn lock_of_number(&self, subject: &Subject, cx: &Cx<'_>) -> Option<Duration> {
+        let record = find(&self.numbers, subject.number?, cx.shared)?;
+        self.lock(&record, cx.now)
     }
 
     /// How long a record is still locked.
@@ -275,7 +345,7 @@ impl Throttle {
         if self.is_lock(record) { now.remaining(self.lockout, record.since) } else { None }
     }
 
-    /// For how long a subject still counts as one that has failed, from the begin of its window or lock on.
+    /// For how long a subject still counts as one that has failed, from the beginning of its window or lock.
     fn memory_of(&self, record: &Record, now: UnixTime) -> Option<Duration> {
         if record.failures == 0 { None } else { now.remaining(self.window.max(self.lockout), record.since) }
     }
@@ -289,8 +359,8 @@ impl Throttle {
     }
 }
 
-fn find(table: &Table<Record>, subject: Hash, host: &impl Host) -> Option<Record> {
-    let row = table.read(table.row(&subject, host), host);
+fn find(table: &Table<Record>, subject: Hash, shared: &dyn SharedData) -> Option<Record> {
+    let row = table.read(table.row(&subject, shared), shared);
     row.into_iter().find(|record| record.subject == subject)
 }
 

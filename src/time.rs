@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How far the times may lie apart that two workers read of one clock, when what the one has written reaches the other.
+/// How far apart two workers' readings of one clock may be, when one worker reads what the other has just written.
 pub const WORKERS_APART: Duration = Duration::from_secs(1);
 
 /// A point in time: nanoseconds since 1970-01-01T00:00:00Z, as the host's wall clock tells it.
@@ -46,16 +46,16 @@ impl UnixTime {
         Self(self.0.saturating_sub(nanos))
     }
 
-    /// How long ago `earlier` was, or `None` if the clock says that it is still to come: it has stepped back.
+    /// How long ago `earlier` was; `None` if it is in the future, because the clock has stepped back.
     pub fn since(self, earlier: Self) -> Option<Duration> {
         self.0.checked_sub(earlier.0).map(Duration::from_nanos)
     }
 
-    /// What is left of a `period` that began at `begin`, by whichever worker's clock; `None` if it has passed.
+    /// What is left of a `period` that began at `begin`, by any worker's clock; `None` if it has passed.
     ///
-    /// A clock that stepped back behind `begin` has ended the period, so that none ever lasts much longer than its
-    /// length by the clock of the day. One that is behind by a moment has not stepped: another worker wrote `begin`
-    /// after this one had read its clock, and that must not be lost to this one.
+    /// If the clock stepped back behind `begin`, the period has ended, so that no period lasts much longer than its
+    /// length. A clock that is behind by a moment has not stepped: another worker wrote `begin` after this one had read
+    /// its clock, and for this one the period has just begun.
     pub fn remaining(self, period: Duration, begin: Self) -> Option<Duration> {
         let elapsed = self.after(WORKERS_APART).since(begin)?.saturating_sub(WORKERS_APART);
         period.checked_sub(elapsed).filter(|left| !left.is_zero())
@@ -66,7 +66,7 @@ impl UnixTime {
         self.remaining(period, begin).is_none()
     }
 
-    /// Whether this is a time to come for whose clock says `now`: that clock was set back.
+    /// Whether this time is in the future of `now`: the clock was set back since it was written.
     pub fn is_to_come(self, now: Self) -> bool {
         self > now.after(WORKERS_APART)
     }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::filter::world::{BEGIN, Process};
-use crate::host::Write;
+use crate::host::{Cx, Write};
 use crate::testing::overtaking;
 use crate::time::WORKERS_APART;
 
@@ -23,15 +23,15 @@ fn workers() -> (Breaker, Breaker, Process) {
     (worker(), worker(), Process::default())
 }
 
-fn closed(breaker: &Breaker, now: UnixTime, host: &impl Host) -> Ticket {
-    match breaker.admit(now, host) {
+fn closed(breaker: &Breaker, cx: &Cx<'_>) -> Ticket {
+    match breaker.admit(cx) {
         Admission::Closed(ticket) => ticket,
         other => panic!("{other:?}"),
     }
 }
 
-fn probe(breaker: &Breaker, now: UnixTime, host: &impl Host) -> Ticket {
-    match breaker.admit(now, host) {
+fn probe(breaker: &Breaker, cx: &Cx<'_>) -> Ticket {
+    match breaker.admit(cx) {
         Admission::Probe(ticket) => ticket,
         other => panic!("{other:?}"),
     }
@@ -42,13 +42,13 @@ fn open(retry_after: Duration) -> Admission {
 }
 
 fn state(breaker: &Breaker, host: &Process) -> State {
-    breaker.peek(start(), host).state
+    breaker.peek(&Cx::new(start(), host)).state
 }
 
 /// Opens the breaker at the start; the ticket is that of a call which is still under way.
 fn trip(breaker: &Breaker, host: &Process) -> Ticket {
-    let ticket = closed(breaker, start(), host);
-    let outcomes: Vec<_> = (0..3).map(|_| breaker.fail(ticket, start(), host)).collect();
+    let ticket = closed(breaker, &Cx::new(start(), host));
+    let outcomes: Vec<_> = (0..3).map(|_| breaker.fail(ticket, &Cx::new(start(), host))).collect();
     assert_eq!(outcomes, [None, None, Some(State::Open)]);
     ticket
 }
@@ -56,48 +56,51 @@ fn trip(breaker: &Breaker, host: &Process) -> Ticket {
 #[test]
 fn failures_in_a_row_open_it_whichever_worker_they_happen_to() {
     let (a, b, host) = workers();
-    let (by_a, by_b) = (closed(&a, start(), &host), closed(&b, start(), &host));
-    assert_eq!(a.fail(by_a, start(), &host), None);
-    assert_eq!(b.fail(by_b, start(), &host), None);
-    closed(&a, start(), &host);
-    assert_eq!(a.fail(by_a, start(), &host), Some(State::Open));
-    assert_eq!((a.admit(start(), &host), b.admit(start(), &host)), (open(OPEN_FOR), open(OPEN_FOR)));
+    let (by_a, by_b) = (closed(&a, &Cx::new(start(), &host)), closed(&b, &Cx::new(start(), &host)));
+    assert_eq!(a.fail(by_a, &Cx::new(start(), &host)), None);
+    assert_eq!(b.fail(by_b, &Cx::new(start(), &host)), None);
+    closed(&a, &Cx::new(start(), &host));
+    assert_eq!(a.fail(by_a, &Cx::new(start(), &host)), Some(State::Open));
+    assert_eq!(
+        (a.admit(&Cx::new(start(), &host)), b.admit(&Cx::new(start(), &host))),
+        (open(OPEN_FOR), open(OPEN_FOR))
+    );
 }
 
 #[test]
 fn a_success_begins_the_row_anew() {
     let (a, b, host) = workers();
-    let ticket = closed(&a, start(), &host);
+    let ticket = closed(&a, &Cx::new(start(), &host));
     for _ in 0..2 {
-        a.fail(ticket, start(), &host);
-        a.fail(ticket, start(), &host);
-        assert_eq!(b.succeed(ticket, start(), &host), None);
+        a.fail(ticket, &Cx::new(start(), &host));
+        a.fail(ticket, &Cx::new(start(), &host));
+        assert_eq!(b.succeed(ticket, &Cx::new(start(), &host)), None);
     }
     assert_eq!(state(&a, &host), State::Closed);
-    a.fail(ticket, start(), &host);
-    a.fail(ticket, start(), &host);
-    assert_eq!(a.fail(ticket, start(), &host), Some(State::Open));
+    a.fail(ticket, &Cx::new(start(), &host));
+    a.fail(ticket, &Cx::new(start(), &host));
+    assert_eq!(a.fail(ticket, &Cx::new(start(), &host)), Some(State::Open));
 }
 
 #[test]
 fn a_limit_of_one_or_none_opens_at_the_first_failure() {
     for failures in [0, 1] {
         let (breaker, host) = (Breaker::new("b.".to_owned(), failures, OPEN_FOR, LEASE), Process::default());
-        let ticket = closed(&breaker, start(), &host);
-        assert_eq!(breaker.fail(ticket, start(), &host), Some(State::Open));
+        let ticket = closed(&breaker, &Cx::new(start(), &host));
+        assert_eq!(breaker.fail(ticket, &Cx::new(start(), &host)), Some(State::Open));
     }
 }
 
 #[test]
 fn a_success_without_a_failure_before_it_writes_nothing() {
     let (a, _, host) = workers();
-    let ticket = closed(&a, start(), &host);
-    a.succeed(ticket, start(), &host);
+    let ticket = closed(&a, &Cx::new(start(), &host));
+    a.succeed(ticket, &Cx::new(start(), &host));
     assert_eq!(host.shared_data("b.0"), None);
-    a.fail(ticket, start(), &host);
-    a.succeed(ticket, start(), &host);
+    a.fail(ticket, &Cx::new(start(), &host));
+    a.succeed(ticket, &Cx::new(start(), &host));
     let written = host.shared_data("b.0");
-    a.succeed(ticket, start(), &host);
+    a.succeed(ticket, &Cx::new(start(), &host));
     assert_eq!((host.shared_data("b.0"), written.is_some()), (written.clone(), true));
 }
 
@@ -106,10 +109,10 @@ fn one_of_the_workers_wins_the_probe_when_the_time_is_over() {
     let (a, b, host) = workers();
     trip(&a, &host);
     let due = start().after(OPEN_FOR);
-    assert_eq!(b.admit(start().after(OPEN_FOR - TICK), &host), open(TICK));
-    probe(&b, due, &host);
-    assert_eq!(a.admit(due, &host), open(LEASE));
-    assert_eq!(b.admit(due.after(TICK), &host), open(LEASE - TICK));
+    assert_eq!(b.admit(&Cx::new(start().after(OPEN_FOR - TICK), &host)), open(TICK));
+    probe(&b, &Cx::new(due, &host));
+    assert_eq!(a.admit(&Cx::new(due, &host)), open(LEASE));
+    assert_eq!(b.admit(&Cx::new(due.after(TICK), &host)), open(LEASE - TICK));
 }
 
 #[test]
@@ -117,8 +120,8 @@ fn who_competes_for_the_probe_and_loses_is_not_admitted() {
     let (a, b, host) = workers();
     trip(&a, &host);
     let due = start().after(OPEN_FOR);
-    let overtaking = overtaking(&host, [|| assert!(matches!(b.admit(due, &host), Admission::Probe(_)))]);
-    assert_eq!(a.admit(due, &overtaking), open(LEASE));
+    let overtaking = overtaking(&host, [|| assert!(matches!(b.admit(&Cx::new(due, &host)), Admission::Probe(_)))]);
+    assert_eq!(a.admit(&Cx::new(due, &overtaking)), open(LEASE));
 }
 
 #[test]
@@ -128,8 +131,8 @@ fn who_finds_the_record_forever_changing_is_not_admitted() {
     let due = start().after(OPEN_FOR);
     let written = host.shared_data("b.0").unwrap().bytes;
     let touch = || host.set_shared_data("b.0", &written, Write::Always).unwrap();
-    assert_eq!(a.admit(due, &overtaking(&host, [touch; 16])), open(LEASE));
-    probe(&b, due, &host);
+    assert_eq!(a.admit(&Cx::new(due, &overtaking(&host, [touch; 16]))), open(LEASE));
+    probe(&b, &Cx::new(due, &host));
 }
 
 #[test]
@@ -137,10 +140,10 @@ fn the_probes_success_closes_it_and_the_row_begins_at_none() {
     let (a, b, host) = workers();
     trip(&a, &host);
     let due = start().after(OPEN_FOR);
-    let won = probe(&a, due, &host);
-    assert_eq!(a.succeed(won, due, &host), Some(State::Closed));
-    let ticket = closed(&b, due, &host);
-    let outcomes: Vec<_> = (0..3).map(|_| b.fail(ticket, due, &host)).collect();
+    let won = probe(&a, &Cx::new(due, &host));
+    assert_eq!(a.succeed(won, &Cx::new(due, &host)), Some(State::Closed));
+    let ticket = closed(&b, &Cx::new(due, &host));
+    let outcomes: Vec<_> = (0..3).map(|_| b.fail(ticket, &Cx::new(due, &host))).collect();
     assert_eq!(outcomes, [None, None, Some(State::Open)]);
 }
 
@@ -148,12 +151,12 @@ fn the_probes_success_closes_it_and_the_row_begins_at_none() {
 fn the_probes_failure_opens_it_for_as_long_again() {
     let (a, b, host) = workers();
     trip(&a, &host);
-    let won = probe(&a, start().after(OPEN_FOR), &host);
+    let won = probe(&a, &Cx::new(start().after(OPEN_FOR), &host));
     let failed = start().after(OPEN_FOR + TICK);
-    assert_eq!(a.fail(won, failed, &host), Some(State::Open));
-    assert_eq!(b.admit(failed, &host), open(OPEN_FOR));
-    assert_eq!(a.admit(failed.after(OPEN_FOR - TICK), &host), open(TICK));
-    probe(&b, failed.after(OPEN_FOR), &host);
+    assert_eq!(a.fail(won, &Cx::new(failed, &host)), Some(State::Open));
+    assert_eq!(b.admit(&Cx::new(failed, &host)), open(OPEN_FOR));
+    assert_eq!(a.admit(&Cx::new(failed.after(OPEN_FOR - TICK), &host)), open(TICK));
+    probe(&b, &Cx::new(failed.after(OPEN_FOR), &host));
 }
 
 #[test]
@@ -161,11 +164,11 @@ fn a_probe_that_nobody_reports_is_free_again_after_its_lease() {
     let (a, b, host) = workers();
     trip(&a, &host);
     let due = start().after(OPEN_FOR);
-    probe(&a, due, &host);
-    assert_eq!(b.admit(due.after(LEASE - TICK), &host), open(TICK));
-    let won = probe(&b, due.after(LEASE), &host);
-    assert_eq!(a.admit(due.after(LEASE), &host), open(LEASE));
-    assert_eq!(b.succeed(won, due.after(LEASE), &host), Some(State::Closed));
+    probe(&a, &Cx::new(due, &host));
+    assert_eq!(b.admit(&Cx::new(due.after(LEASE - TICK), &host)), open(TICK));
+    let won = probe(&b, &Cx::new(due.after(LEASE), &host));
+    assert_eq!(a.admit(&Cx::new(due.after(LEASE), &host)), open(LEASE));
+    assert_eq!(b.succeed(won, &Cx::new(due.after(LEASE), &host)), Some(State::Closed));
 }
 
 #[test]
@@ -173,9 +176,9 @@ fn a_probe_that_outlived_its_lease_still_decides_if_no_other_took_over() {
     for (succeeds, expected) in [(true, State::Closed), (false, State::Open)] {
         let (a, _, host) = workers();
         trip(&a, &host);
-        let won = probe(&a, start().after(OPEN_FOR), &host);
+        let won = probe(&a, &Cx::new(start().after(OPEN_FOR), &host));
         let late = start().after(OPEN_FOR + LEASE + TICK);
-        let changed = if succeeds { a.succeed(won, late, &host) } else { a.fail(won, late, &host) };
+        let changed = if succeeds { a.succeed(won, &Cx::new(late, &host)) } else { a.fail(won, &Cx::new(late, &host)) };
         assert_eq!((changed, state(&a, &host)), (Some(expected), expected));
     }
 }
@@ -188,11 +191,15 @@ fn of_two_probes_only_the_later_decides_in_whatever_order_they_report() {
                 let (a, b, host) = workers();
                 trip(&a, &host);
                 let due = start().after(OPEN_FOR);
-                let old = probe(&a, due, &host);
-                let new = probe(&b, due.after(LEASE), &host);
+                let old = probe(&a, &Cx::new(due, &host));
+                let new = probe(&b, &Cx::new(due.after(LEASE), &host));
                 let now = due.after(LEASE + TICK);
-                let report_old = || if old_succeeds { a.succeed(old, now, &host) } else { a.fail(old, now, &host) };
-                let report_new = || if new_succeeds { b.succeed(new, now, &host) } else { b.fail(new, now, &host) };
+                let report_old = || {
+                    if old_succeeds { a.succeed(old, &Cx::new(now, &host)) } else { a.fail(old, &Cx::new(now, &host)) }
+                };
+                let report_new = || {
+                    if new_succeeds { b.succeed(new, &Cx::new(now, &host)) } else { b.fail(new, &Cx::new(now, &host)) }
+                };
                 let (by_old, by_new) = if old_is_first {
                     let by_old = report_old();
                     assert_eq!(state(&a, &host), State::HalfOpen);
@@ -217,20 +224,21 @@ fn a_call_from_before_it_opened_decides_nothing_any_more() {
         let report = |now| {
             let before = host.shared_data("b.0");
             for _ in 0..4 {
-                let changed = if succeeds { b.succeed(late, now, &host) } else { b.fail(late, now, &host) };
+                let changed =
+                    if succeeds { b.succeed(late, &Cx::new(now, &host)) } else { b.fail(late, &Cx::new(now, &host)) };
                 assert_eq!((changed, host.shared_data("b.0")), (None, before.clone()));
             }
         };
         report(due);
-        let won = probe(&a, due, &host);
+        let won = probe(&a, &Cx::new(due, &host));
         report(due);
-        a.succeed(won, due, &host);
+        a.succeed(won, &Cx::new(due, &host));
         report(due);
-        let ticket = closed(&a, due, &host);
-        a.fail(ticket, due, &host);
+        let ticket = closed(&a, &Cx::new(due, &host));
+        a.fail(ticket, &Cx::new(due, &host));
         report(due);
-        a.fail(ticket, due, &host);
-        assert_eq!(a.fail(ticket, due, &host), Some(State::Open));
+        a.fail(ticket, &Cx::new(due, &host));
+        assert_eq!(a.fail(ticket, &Cx::new(due, &host)), Some(State::Open));
     }
 }
 
@@ -240,14 +248,14 @@ fn a_probe_reports_once() {
         let (a, _, host) = workers();
         trip(&a, &host);
         let due = start().after(OPEN_FOR);
-        let won = probe(&a, due, &host);
+        let won = probe(&a, &Cx::new(due, &host));
         if succeeds {
-            a.succeed(won, due, &host)
+            a.succeed(won, &Cx::new(due, &host))
         } else {
-            a.fail(won, due, &host)
+            a.fail(won, &Cx::new(due, &host))
         };
         let before = host.shared_data("b.0");
-        assert_eq!((a.succeed(won, due, &host), a.fail(won, due, &host)), (None, None));
+        assert_eq!((a.succeed(won, &Cx::new(due, &host)), a.fail(won, &Cx::new(due, &host))), (None, None));
         assert_eq!(host.shared_data("b.0"), before);
     }
 }
@@ -255,22 +263,22 @@ fn a_probe_reports_once() {
 #[test]
 fn failures_of_two_workers_at_once_all_count() {
     let (a, b, host) = workers();
-    let ticket = closed(&a, start(), &host);
-    a.fail(ticket, start(), &host);
-    let overtaking = overtaking(&host, [|| assert_eq!(b.fail(ticket, start(), &host), None)]);
-    assert_eq!(a.fail(ticket, start(), &overtaking), Some(State::Open));
+    let ticket = closed(&a, &Cx::new(start(), &host));
+    a.fail(ticket, &Cx::new(start(), &host));
+    let overtaking = overtaking(&host, [|| assert_eq!(b.fail(ticket, &Cx::new(start(), &host)), None)]);
+    assert_eq!(a.fail(ticket, &Cx::new(start(), &overtaking)), Some(State::Open));
 }
 
 #[test]
 fn a_failure_that_the_opening_one_overtakes_opens_nothing_again() {
     let (a, b, host) = workers();
-    let ticket = closed(&a, start(), &host);
-    a.fail(ticket, start(), &host);
-    a.fail(ticket, start(), &host);
-    let by_b = || assert_eq!(b.fail(ticket, start(), &host), Some(State::Open));
+    let ticket = closed(&a, &Cx::new(start(), &host));
+    a.fail(ticket, &Cx::new(start(), &host));
+    a.fail(ticket, &Cx::new(start(), &host));
+    let by_b = || assert_eq!(b.fail(ticket, &Cx::new(start(), &host)), Some(State::Open));
     let later = start().after(TICK);
-    assert_eq!(a.fail(ticket, later, &overtaking(&host, [by_b])), None);
-    assert_eq!(a.admit(later, &host), open(OPEN_FOR - TICK));
+    assert_eq!(a.fail(ticket, &Cx::new(later, &overtaking(&host, [by_b]))), None);
+    assert_eq!(a.admit(&Cx::new(later, &host)), open(OPEN_FOR - TICK));
 }
 
 #[test]
@@ -278,20 +286,20 @@ fn a_clock_that_steps_either_way_ends_open_for_and_the_lease() {
     for now in [earlier(HOUR), earlier(WORKERS_APART + TICK), start().after(HOUR)] {
         let (a, b, host) = workers();
         trip(&a, &host);
-        let won = probe(&b, now, &host);
-        assert_eq!(a.admit(now, &host), open(LEASE));
-        assert_eq!(b.fail(won, now, &host), Some(State::Open));
-        assert_eq!(a.admit(now, &host), open(OPEN_FOR));
+        let won = probe(&b, &Cx::new(now, &host));
+        assert_eq!(a.admit(&Cx::new(now, &host)), open(LEASE));
+        assert_eq!(b.fail(won, &Cx::new(now, &host)), Some(State::Open));
+        assert_eq!(a.admit(&Cx::new(now, &host)), open(OPEN_FOR));
     }
     for by in [HOUR, WORKERS_APART + TICK] {
         let (a, b, host) = workers();
         trip(&a, &host);
         let due = start().after(OPEN_FOR);
-        let old = probe(&a, due, &host);
+        let old = probe(&a, &Cx::new(due, &host));
         let stepped = UnixTime::from_nanos(due.as_nanos() - u64::try_from(by.as_nanos()).unwrap());
-        let new = probe(&b, stepped, &host);
-        assert_eq!(a.succeed(old, stepped, &host), None);
-        assert_eq!(b.succeed(new, stepped, &host), Some(State::Closed));
+        let new = probe(&b, &Cx::new(stepped, &host));
+        assert_eq!(a.succeed(old, &Cx::new(stepped, &host)), None);
+        assert_eq!(b.succeed(new, &Cx::new(stepped, &host)), Some(State::Closed));
     }
 }
 
@@ -300,10 +308,10 @@ fn who_read_its_clock_a_moment_before_the_others_step_sees_it_begin_now() {
     for behind in [TICK, WORKERS_APART] {
         let (a, b, host) = workers();
         trip(&a, &host);
-        assert_eq!(b.admit(earlier(behind), &host), open(OPEN_FOR));
+        assert_eq!(b.admit(&Cx::new(earlier(behind), &host)), open(OPEN_FOR));
         let later = start().after(OPEN_FOR + behind);
-        probe(&a, later, &host);
-        assert_eq!(b.admit(start().after(OPEN_FOR), &host), open(LEASE));
+        probe(&a, &Cx::new(later, &host));
+        assert_eq!(b.admit(&Cx::new(start().after(OPEN_FOR), &host)), open(LEASE));
     }
 }
 
@@ -312,9 +320,9 @@ fn an_unreadable_record_counts_as_closed() {
     for bytes in [&b""[..], b"garbage", &[3; 25], &[0xff; 64]] {
         let (a, b, host) = workers();
         host.set_shared_data("b.0", bytes, Write::Always).unwrap();
-        assert_eq!(a.peek(start(), &host), Status { state: State::Closed, is_probe_due: false });
+        assert_eq!(a.peek(&Cx::new(start(), &host)), Status { state: State::Closed, is_probe_due: false });
         trip(&b, &host);
-        assert_eq!(a.admit(start(), &host), open(OPEN_FOR));
+        assert_eq!(a.admit(&Cx::new(start(), &host)), open(OPEN_FOR));
     }
 }
 
@@ -324,8 +332,8 @@ fn an_impossible_count_of_failures_opens_it_at_the_next() {
     let mut bytes = [0xff; 25];
     bytes[0] = 0;
     host.set_shared_data("b.0", &bytes, Write::Always).unwrap();
-    let ticket = closed(&a, start(), &host);
-    assert_eq!(a.fail(ticket, start(), &host), Some(State::Open));
+    let ticket = closed(&a, &Cx::new(start(), &host));
+    assert_eq!(a.fail(ticket, &Cx::new(start(), &host)), Some(State::Open));
 }
 
 #[test]
@@ -333,7 +341,7 @@ fn a_look_at_it_tells_when_a_probe_is_due_and_changes_nothing() {
     let (a, b, host) = workers();
     let look = |now, state, is_probe_due| {
         let before = host.shared_data("b.0");
-        assert_eq!(b.peek(now, &host), Status { state, is_probe_due });
+        assert_eq!(b.peek(&Cx::new(now, &host)), Status { state, is_probe_due });
         assert_eq!(host.shared_data("b.0"), before);
     };
     look(start(), State::Closed, false);
@@ -342,10 +350,10 @@ fn a_look_at_it_tells_when_a_probe_is_due_and_changes_nothing() {
     look(start().after(OPEN_FOR - TICK), State::Open, false);
     look(due, State::Open, true);
     look(earlier(HOUR), State::Open, true);
-    let won = probe(&a, due, &host);
+    let won = probe(&a, &Cx::new(due, &host));
     look(due.after(LEASE - TICK), State::HalfOpen, false);
     look(due.after(LEASE), State::HalfOpen, true);
-    a.succeed(won, due, &host);
+    a.succeed(won, &Cx::new(due, &host));
     look(due.after(HOUR), State::Closed, false);
 }
 

@@ -1,4 +1,4 @@
-//! What a verdict is known by: the credential, how it is verified, and whatever else decides the verdict.
+//! The key of a verdict: the credential, how it is verified, and whatever else decides the verdict.
 
 use std::hash::{Hash, Hasher};
 
@@ -12,16 +12,16 @@ use crate::public_key::{PublicKey, short_digest};
 pub struct Digest(pub [u8; 32]);
 
 impl Hash for Digest {
-    /// Eight bytes of a SHA-256 spread as well as all of them. Two credentials that share them cost 2^32 hashes, many
-    /// that do are out of reach. The hasher must be seeded all the same: it takes but 2^14 hashes to find a credential
-    /// for a given bucket of a table of 10,000, so clients could fill one.
+    /// Eight bytes of a SHA-256 spread as well as all of them. To find two credentials that share them takes 2^32
+    /// hashes; many that do are out of reach. The hasher must be seeded all the same: it takes only 2^14 hashes to find
+    /// a credential for a given bucket of a table of 10,000, so clients could fill one bucket.
     fn hash<H: Hasher>(&self, state: &mut H) {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
         state.write_u64(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
     }
 }
 
-/// How a credential is verified: what one way has found says nothing about another.
+/// How a credential is verified. A verdict found in one way counts for no other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A JWT, by its signature.
@@ -35,7 +35,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether the credential is a JWT of the client's.
+    /// Whether the credential is a JWT that the client sent.
     pub const fn is_jwt(self) -> bool {
         matches!(self, Self::LocalJwt | Self::RemoteJwt)
     }
@@ -50,9 +50,9 @@ impl Kind {
     }
 }
 
-/// All that a verdict depends on beside the credential: filters that differ in it, and may share a `vm_id`, must not
-/// know each other's verdicts. What is checked at each use (expiry, the client's token types, the rule) isn't part of
-/// it, nor are the times of the cache.
+/// All that a verdict depends on beside the credential. Filters that differ in it may share a `vm_id`, and must not use
+/// each other's verdicts. What is checked at each use (expiry, the client's token types, the rule) isn't part of it,
+/// nor are the times of the cache.
 pub(super) fn scope(config: &Config) -> Sha256 {
     let (service, jwt, api_token) = (&config.auth_service, &config.jwt, &config.api_token);
     let mut scope = Sha256::new();
@@ -75,7 +75,7 @@ pub(super) fn scope(config: &Config) -> Sha256 {
         names.sort_unstable();
         add(&names);
     }
-    // Claims in a JWT of the service's count only where one of these keys fits it.
+    // Claims in a JWT that the service answers with count only where one of these keys fits its signature.
     let mut pinned: Vec<_> = jwt.public_key.pem.iter().map(PublicKey::der).collect();
     pinned.retain(|_| api_token.response_format.is_jwt());
     pinned.sort_unstable();
@@ -83,7 +83,12 @@ pub(super) fn scope(config: &Config) -> Sha256 {
     scope
 }
 
-/// Begins the names of all shared data of filters that ask the same service.
+/// What a refusal of a remote JWT is known by to every filter that asks the same service, however it asks.
+pub(super) fn of_refusal(token: &[u8]) -> Digest {
+    Digest(Sha256::new().chain_update([0]).chain_update(token).finalize().into())
+}
+
+/// The prefix of the names of all shared data of filters that ask the same service.
 pub fn prefix(config: &Config) -> String {
     let service = &config.auth_service;
     let origin = format!("{}\0{}\0{}", service.cluster, service.authority, service.verify_path);

@@ -1,14 +1,14 @@
-//! How long the filters of a process keep verdicts, which they share.
+//! How long the filters of a process keep the verdicts that they share.
 //!
-//! A purge or a refusal is remembered for as long as any of them may use a verdict that it has ended. So the longest
-//! life that a filter of the process has had stands in the shared data, and never becomes shorter. A filter whose
-//! verdicts live longer makes its own life the longest. What ended a verdict before the **horizon**, which is the
-//! former longest life ago then, may be forgotten already: from earlier verdicts nobody takes anything any more.
+//! A purge or a refusal is remembered for as long as any filter may use a verdict that it has ended. So the longest
+//! life that any filter of the process has had is kept in the shared data, and never becomes shorter. A filter whose
+//! verdicts live longer raises it. At that moment, purges and refusals that are older than the former longest life may
+//! be forgotten already. That point in time is the **horizon**: no filter uses a verdict that is older.
 
 use std::cell::Cell;
 use std::time::Duration;
 
-use crate::host::Host;
+use crate::host::Cx;
 use crate::table::{self, Reader, Table, write_time, write_u64};
 use crate::time::{UnixTime, WORKERS_APART};
 
@@ -40,8 +40,8 @@ impl table::Record for Record {
 pub struct Lives {
     table: Table<Record>,
     own: Duration,
-    /// The horizon as of when this filter made its life known. One that moves later is older than all that this filter
-    /// may use.
+    /// The horizon when this filter made its life known. A horizon that moves later is older than any verdict that this
+    /// filter may use.
     horizon: Cell<Option<UnixTime>>,
 }
 
@@ -52,28 +52,28 @@ impl Lives {
         Self { table: Table::new(name, 1), own, horizon: Cell::new(None) }
     }
 
-    /// Verdicts of before are of no use. The first call makes this filter's life known.
-    pub fn horizon(&self, now: UnixTime, host: &impl Host) -> UnixTime {
-        // One of a time to come is of a clock that was set back since.
-        if let Some(horizon) = self.horizon.get().filter(|horizon| !horizon.is_to_come(now)) {
+    /// Older verdicts must not be used. The first call makes this filter's life known.
+    pub fn horizon(&self, cx: &Cx<'_>) -> UnixTime {
+        // A horizon in the future was written before the clock was set back.
+        if let Some(horizon) = self.horizon.get().filter(|horizon| !horizon.is_to_come(cx.now)) {
             return horizon;
         }
-        let joined = self.table.update(ROW, host, |records| {
+        let joined = self.table.update(ROW, cx.shared, |records| {
             let before = records.first().copied();
-            let after = self.join(before, now);
+            let after = self.join(before, cx.now);
             *records = vec![after];
             (before != Some(after), after.horizon)
         });
-        // Busy: it knows no better, this time.
-        let Ok(horizon) = joined else { return now };
+        // Busy: use nothing older than now, this time.
+        let Ok(horizon) = joined else { return cx.now };
         self.horizon.set(Some(horizon));
         horizon
     }
 
-    /// How long any filter of the process may use a verdict, at most.
-    pub fn longest(&self, now: UnixTime, host: &impl Host) -> Duration {
-        self.horizon(now, host);
-        self.table.read(ROW, host).first().map_or(self.own, |record| record.longest.max(self.own))
+    /// The longest time for which any filter of the process may use a verdict.
+    pub fn longest(&self, cx: &Cx<'_>) -> Duration {
+        self.horizon(cx);
+        self.table.read(ROW, cx.shared).first().map_or(self.own, |record| record.longest.max(self.own))
     }
 
     fn join(&self, known: Option<Record>, now: UnixTime) -> Record {
@@ -84,7 +84,7 @@ impl Lives {
         if self.own <= longest {
             return Record { longest, horizon };
         }
-        // Others may yet forget by their own clock what was of use until a moment ago.
+        // By their own clocks, other workers may still forget what was of use until a moment ago.
         let forgotten = now.after(WORKERS_APART).before(longest);
         Record { longest: self.own, horizon: horizon.max(forgotten) }
     }
@@ -107,7 +107,7 @@ mod tests {
     fn the_longest_life_stays_the_longest_whoever_comes_after() {
         let host = Process::default();
         for (own, longest) in [(100, 100), (10, 100), (200, 200), (0, 200)] {
-            assert_eq!(lives(own).longest(at(0), &host), Duration::from_secs(longest));
+            assert_eq!(lives(own).longest(&Cx::new(at(0), &host)), Duration::from_secs(longest));
         }
     }
 
@@ -115,24 +115,24 @@ mod tests {
     fn nothing_is_beyond_the_horizon_until_a_life_is_raised() {
         let host = Process::default();
         for own in [100, 100, 50] {
-            assert_eq!(lives(own).horizon(at(5000), &host), UnixTime::default());
+            assert_eq!(lives(own).horizon(&Cx::new(at(5000), &host)), UnixTime::default());
         }
         let raised = at(5000 - 100 + 1);
-        assert_eq!(lives(200).horizon(at(5000), &host), raised, "the former longest life ago, and a moment");
-        assert_eq!(lives(200).horizon(at(9000), &host), raised);
-        assert_eq!(lives(150).horizon(at(9000), &host), raised, "raised by another filter");
-        assert_eq!(lives(300).horizon(at(9000), &host), at(9000 - 200 + 1));
+        assert_eq!(lives(200).horizon(&Cx::new(at(5000), &host)), raised, "the former longest life ago, and a moment");
+        assert_eq!(lives(200).horizon(&Cx::new(at(9000), &host)), raised);
+        assert_eq!(lives(150).horizon(&Cx::new(at(9000), &host)), raised, "raised by another filter");
+        assert_eq!(lives(300).horizon(&Cx::new(at(9000), &host)), at(9000 - 200 + 1));
     }
 
     #[test]
     fn a_horizon_of_a_clock_that_was_set_back_is_now() {
         let host = Process::default();
-        lives(100).horizon(at(0), &host);
+        lives(100).horizon(&Cx::new(at(0), &host));
         let raised = lives(200);
-        raised.horizon(at(50_000), &host);
+        raised.horizon(&Cx::new(at(50_000), &host));
         for lives in [raised, lives(10)] {
-            assert_eq!(lives.horizon(at(1000), &host), at(1000));
-            assert_eq!(lives.horizon(at(1010), &host), at(1000));
+            assert_eq!(lives.horizon(&Cx::new(at(1000), &host)), at(1000));
+            assert_eq!(lives.horizon(&Cx::new(at(1010), &host)), at(1000));
         }
     }
 }

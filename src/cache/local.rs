@@ -1,7 +1,7 @@
 //! The worker's own store: bounded in entries and in bytes, and safe from a flood of credentials that are seen once.
 //!
-//! It knows nothing of time: whether a value may still be used is the caller's to decide. It starts empty and grows,
-//! because many VMs are made that see little traffic.
+//! It knows nothing of time: the caller decides whether a value may still be used. It starts empty and grows, because
+//! many VMs see little traffic.
 
 use std::cell::{Cell, RefCell};
 use std::hash::RandomState;
@@ -12,19 +12,19 @@ use quick_cache::{Lifecycle, Weighter};
 
 use super::Digest;
 
-/// Which entry goes first when the store is full (`cache.eviction`, CONTRACT.md).
+/// Which entry goes first when the store is full (`cache.eviction`, docs/reference.md#configuration).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// The least recently used one, of those first that weren't used again since they came.
+    /// The least recently used one; entries that weren't used again since they came go before all others.
     Lru,
-    /// One that is seldom used (CLOCK-Pro with counters, as in S3-FIFO).
+    /// A seldom used one (CLOCK-Pro with counters, as in S3-FIFO).
     Lfu,
 }
 
 impl Policy {
     /// What an entry weighs beside its value, in bytes: the key (32), links, its place in the hash table, and the room
-    /// that tables keep free or use for the memory of evicted keys. An estimate from above for 32-bit targets and a `V`
-    /// that is no larger than a few pointers; the size of a larger one belongs into the caller's `bytes`, thrice.
+    /// that tables keep free or use to remember evicted keys. An upper estimate for 32-bit targets and a `V` that is no
+    /// larger than a few pointers; of a larger `V` the caller adds three times the size to `bytes`.
     pub const fn overhead(self) -> usize {
         match self {
             Self::Lru => 80,
@@ -67,7 +67,7 @@ impl<V: Clone> LocalCache<V> {
         let (max_entries, max_bytes) = (max_entries.min(limit), max_bytes.min(limit));
         let store = match policy {
             Policy::Lfu if max_entries > 1 => Store::Lfu(Frequent::new(max_entries, max_bytes)),
-            // Of one entry there is nothing to choose, and `quick_cache` wouldn't keep any.
+            // With one entry there is nothing to choose, and `quick_cache` wouldn't keep any.
             Policy::Lfu | Policy::Lru => Store::Lru(Segmented::new(max_entries, max_bytes)),
         };
         Self { policy, store, max_entries, max_bytes }
@@ -81,7 +81,7 @@ impl<V: Clone> LocalCache<V> {
         }
     }
 
-    /// The value of a key, without a use of it.
+    /// The value of a key. Doesn't count as a use of it.
     pub fn peek(&self, key: &Digest) -> Option<V> {
         match &self.store {
             Store::Lru(store) => store.peek(key),
@@ -90,10 +90,10 @@ impl<V: Clone> LocalCache<V> {
         .map(|entry| entry.value.clone())
     }
 
-    /// Sets the value of a key and returns how many other entries had to go for it.
+    /// Sets the value of a key, and returns how many other entries were evicted for it.
     ///
-    /// `bytes` is what the value weighs; [`Policy::overhead`] comes on top. An entry that weighs more than an eighth of
-    /// the bound isn't kept; what the key had before goes in any case.
+    /// `bytes` is what the value weighs; [`Policy::overhead`] is added. An entry that weighs more than an eighth of the
+    /// bound isn't kept; the key's former value is removed in any case.
     pub fn insert(&mut self, key: Digest, value: V, bytes: usize) -> usize {
         let bytes = bytes.saturating_add(self.policy.overhead());
         if self.max_entries == 0 || bytes > self.max_bytes / LARGEST_SHARE {
@@ -137,11 +137,6 @@ impl<V: Clone> LocalCache<V> {
         }
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// What all entries weigh, each with its [`Policy::overhead`].
     pub fn bytes(&self) -> usize {
         match &self.store {
@@ -162,9 +157,9 @@ struct Segmented<V> {
 }
 
 impl<V: Clone> Segmented<V> {
-    /// The part of both bounds that protected entries may take, in percent. With more of it more of those in use fit
-    /// (with 10,000 clients after Zipf's law beside as many seen once 98.3 % hits for 90, 97.1 for 80), but it takes
-    /// longer until new ones do, as the first two uses of a credential have to meet in the rest.
+    /// The part of both bounds that protected entries may take, in percent. With a larger part, more entries in use
+    /// fit: with 10,000 clients by Zipf's law and as many that come once, 98.3 % hits for 90, 97.1 % for 80. But new
+    /// entries get in later, as the first two uses of a credential have to happen within the rest.
     const PROTECTED_PERCENT: usize = 80;
 
     fn new(max_entries: usize, max_bytes: usize) -> Self {
@@ -210,7 +205,7 @@ impl<V: Clone> Segmented<V> {
         evicted
     }
 
-    /// Protected entries beyond their part go back on probation, as the last to be evicted there.
+    /// Puts protected entries beyond their part back on probation, where they are evicted last.
     fn demote(&mut self) {
         let share = |whole: usize| whole / 100 * Self::PROTECTED_PERCENT + whole % 100 * Self::PROTECTED_PERCENT / 100;
         while self.protected.entries.len() > share(self.max_entries) || self.protected.bytes > share(self.max_bytes) {
@@ -290,7 +285,7 @@ impl<V> Frequent<V> {
     }
 
     fn retain(&mut self, keep: impl FnMut(&Digest, &V) -> bool) {
-        // It asks for an `Fn`, and calls it once for each.
+        // `quick_cache` takes an `Fn`, and calls it once for each entry.
         let keep = RefCell::new(keep);
         let gone = Cell::new(0);
         self.cache.retain(|key, entry| {
@@ -319,7 +314,7 @@ impl<V> Weighter<Digest, Entry<V>> for Share {
     }
 }
 
-/// Counts what leaves in favour of something that comes; a value that is replaced is among it.
+/// Counts what is evicted for a new entry. A replaced value counts too.
 #[derive(Debug)]
 struct CountEvictions;
 

@@ -1,11 +1,11 @@
-//! What the service has refused: for `negative_ttl` an answer to the same question, and longer than that the reason
-//! why no older verdict may stand in.
+//! What the service has refused. For `negative_ttl` a refusal answers the same question. For longer it keeps older
+//! verdicts from standing in.
 
 use std::time::Duration;
 
 use super::Digest;
-use crate::decision::Code;
-use crate::host::Host;
+use crate::code::Code;
+use crate::host::{Cx, SharedData};
 use crate::table::{Reader, Record, Table, write_time};
 use crate::time::UnixTime;
 
@@ -18,15 +18,15 @@ const PER_ROW: usize = 4;
 /// An explicit 401 or 403 of the service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// Whose.
+    /// Which credential.
     pub key: Digest,
-    /// When the verification began that ended so.
+    /// When the verification began that ended with it.
     pub at: UnixTime,
     /// When the answer came.
     pub answered: UnixTime,
-    /// When the credential has expired for good, as far as it tells.
+    /// When the credential has certainly expired, if it says so itself; else when the answer came.
     pub expires: UnixTime,
-    /// Whether one was there: a token that nobody ever accepted displaces none of these.
+    /// Whether it ended a verdict. Refusals that did are not displaced by refusals of tokens that were never good.
     pub ends_verdict: bool,
     /// Whether it was 403, rather than 401.
     pub is_forbidden: bool,
@@ -53,14 +53,14 @@ impl Record for Refusal {
 }
 
 impl Refusal {
-    /// Whether there can be an older verdict yet, where one lives so long, or the credential be good for anything. One
-    /// from the future is of a clock that was set back since: how old it is can't be told, so it ends every verdict but
-    /// is no answer, and gives way to whatever the service says next.
+    /// Whether it is still needed: an older verdict may be left, given that verdicts live for `life`, or the credential
+    /// hasn't expired. A refusal from the future was written before the clock was set back. Its age is unknown, so it
+    /// ends every verdict, but is no answer, and the service's next answer replaces it.
     fn is_alive(&self, life: Duration, now: UnixTime) -> bool {
         now < self.answered.after(life).max(self.expires)
     }
 
-    /// What the credential is denied with.
+    /// The code of the denial.
     pub(super) const fn code(&self) -> Code {
         if self.is_forbidden { Code::ForbiddenByService } else { Code::TokenRejected }
     }
@@ -74,7 +74,7 @@ pub struct Refusals {
 }
 
 impl Refusals {
-    /// `negative_ttl`: for how long a refusal is the answer.
+    /// - `negative_ttl`: for how long a refusal is the answer.
     pub(super) const fn new(prefix: String, negative_ttl: Duration) -> Self {
         Self { table: Table::new(prefix, ROWS), negative_ttl }
     }
@@ -84,22 +84,23 @@ impl Refusals {
         !refusal.at.is_to_come(now) && !now.has_passed(self.negative_ttl, refusal.answered)
     }
 
-    /// The refusal of this key. One that outlives all that it has ended does no harm.
-    pub(super) fn find(&self, key: &Digest, host: &impl Host) -> Option<Refusal> {
-        let mut row = self.table.read(self.row(key, host), host);
+    /// The refusal of this key. One that is no longer needed does no harm.
+    pub(super) fn find(&self, key: &Digest, shared: &dyn SharedData) -> Option<Refusal> {
+        let mut row = self.table.read(self.row(key, shared), shared);
         let index = row.iter().position(|refusal| refusal.key == *key)?;
         Some(row.swap_remove(index))
     }
 
-    /// Adds one, unless a later one is known, where a verdict lives so long. A full row loses the one that began first, of those that end no verdict
-    /// while there are any.
-    pub(super) fn add(&self, refusal: Refusal, life: Duration, now: UnixTime, host: &impl Host) {
-        if !refusal.is_alive(life, now) {
+    /// Adds one, unless a later one is known. `life` is how long verdicts live. A full row loses the oldest refusal
+    /// that ended no verdict; if there is none, the oldest of all.
+    pub(super) fn add(&self, refusal: Refusal, life: Duration, cx: &Cx<'_>) {
+        if !refusal.is_alive(life, cx.now) {
             return;
         }
-        let added = self.table.update(self.row(&refusal.key, host), host, |row| {
-            row.retain(|known| known.is_alive(life, now));
-            if row.iter().any(|known| known.key == refusal.key && known.at > refusal.at && !known.at.is_to_come(now)) {
+        let added = self.table.update(self.row(&refusal.key, cx.shared), cx.shared, |row| {
+            row.retain(|known| known.is_alive(life, cx.now));
+            if row.iter().any(|known| known.key == refusal.key && known.at > refusal.at && !known.at.is_to_come(cx.now))
+            {
                 return (false, ());
             }
             let mut refusal = refusal.clone();
@@ -115,41 +116,35 @@ impl Refusals {
         }
     }
 
-    /// A verification that began at `verified` let the key in.
+    /// A verification that began at `verified` found the credential good.
     ///
     /// # Errors
-    /// What it is denied with: it was refused in a verification that began then or later.
-    pub(super) fn withdraw(
-        &self,
-        key: &Digest,
-        verified: UnixTime,
-        now: UnixTime,
-        host: &impl Host,
-    ) -> Result<(), Code> {
-        let row = self.row(key, host);
-        let is_later = |known: &Refusal| known.at >= verified && !known.at.is_to_come(now);
-        let known = self.table.read(row, host).into_iter().find(|known| known.key == *key);
+    /// The code of the denial: it was refused in a verification that began then or later.
+    pub(super) fn withdraw(&self, key: &Digest, verified: UnixTime, cx: &Cx<'_>) -> Result<(), Code> {
+        let row = self.row(key, cx.shared);
+        let is_later = |known: &Refusal| known.at >= verified && !known.at.is_to_come(cx.now);
+        let known = self.table.read(row, cx.shared).into_iter().find(|known| known.key == *key);
         match known {
-            // Nearly always.
+            // The usual case.
             None => return Ok(()),
             Some(refusal) if is_later(&refusal) => return Err(refusal.code()),
             Some(_) => {}
         }
-        let withdrawn = self.table.update(row, host, |row| {
+        let withdrawn = self.table.update(row, cx.shared, |row| {
             if let Some(refusal) = row.iter().find(|known| known.key == *key && is_later(known)) {
                 return (false, Err(refusal.code()));
             }
             row.retain(|known| known.key != *key);
             (true, Ok(()))
         });
-        // An older refusal that stays where it is does no harm.
+        // Busy: an older refusal that stays does no harm.
         withdrawn.unwrap_or(Ok(()))
     }
 
-    pub(super) fn sweep(&self, row: u32, life: Duration, now: UnixTime, host: &impl Host) {
-        let swept = self.table.update(row, host, |row| {
+    pub(super) fn sweep(&self, row: u32, life: Duration, cx: &Cx<'_>) {
+        let swept = self.table.update(row, cx.shared, |row| {
             let before = row.len();
-            row.retain(|known| known.is_alive(life, now));
+            row.retain(|known| known.is_alive(life, cx.now));
             (row.len() != before, ())
         });
         if swept.is_err() {
@@ -157,7 +152,7 @@ impl Refusals {
         }
     }
 
-    fn row(&self, key: &Digest, host: &impl Host) -> u32 {
-        self.table.row(&key.0, host)
+    fn row(&self, key: &Digest, shared: &dyn SharedData) -> u32 {
+        self.table.row(&key.0, shared)
     }
 }

@@ -1,14 +1,14 @@
 //! The shared level: a fixed number of slots in the process's shared data, each with one entry.
 //!
-//! An entry's two slots are picked by a keyed hash of its key, which is named in full within; where neither is free, the entry that was
-//! verified earlier is overwritten.
+//! A keyed hash of the entry's key picks two slots, and the record in a slot holds the whole key. Where neither slot is
+//! free, the entry that was verified earlier is overwritten.
 
 use std::rc::Rc;
 
 use super::{Digest, Entry};
 use crate::claims::Claims;
-use crate::host::{Host, Write};
-use crate::policy::{Identity, Verifier};
+use crate::host::{SharedData, Write};
+use crate::policy::{Identity, VerifiedBy};
 use crate::public_key::KeyId;
 use crate::table::{Reader, write_time};
 use crate::time::UnixTime;
@@ -16,10 +16,10 @@ use crate::time::UnixTime;
 /// How many slots there are: a power of two.
 pub(super) const SLOTS: u32 = 32_768;
 
-/// The longest record that is written, in bytes. A larger identity is known to one worker alone.
+/// The longest record that is written, in bytes. A larger identity stays in one worker.
 const MAX_BYTES: usize = 4096;
 
-/// Of the form of the records, so that another version of the filter takes none for what it isn't.
+/// The version of the records' form: other versions of the filter don't misread them.
 const VERSION: u8 = 2;
 
 /// The length of version, key and time.
@@ -36,59 +36,59 @@ impl Slots {
         Self { prefix }
     }
 
-    /// The entry of this key: the newer one, should two workers have written it at once.
-    pub(super) fn read(&self, key: &Digest, host: &impl Host) -> Option<Entry> {
-        let values = slots(key, host).into_iter().filter_map(|slot| host.shared_data(&self.name(slot)));
+    /// The entry of this key: the newer one, if two workers have written it at once.
+    pub(super) fn read(&self, key: &Digest, shared: &dyn SharedData) -> Option<Entry> {
+        let values = slots(key, shared).into_iter().filter_map(|slot| shared.shared_data(&self.name(slot)));
         let its = values.filter(|value| head(&value.bytes).is_some_and(|(found, _)| found == *key));
         its.filter_map(|value| decode(&value.bytes)).map(|(_, entry)| entry).max_by_key(|entry| entry.verified)
     }
 
-    /// Whether some worker knows this key, or may.
-    pub(super) fn knows(&self, key: &Digest, host: &impl Host) -> bool {
-        let mut values = slots(key, host).into_iter().filter_map(|slot| host.shared_data(&self.name(slot)));
+    /// Whether any worker has, or may have, an entry of this key.
+    pub(super) fn knows(&self, key: &Digest, shared: &dyn SharedData) -> bool {
+        let mut values = slots(key, shared).into_iter().filter_map(|slot| shared.shared_data(&self.name(slot)));
         values.any(|value| head(&value.bytes).is_some_and(|(found, _)| found == *key))
     }
 
     /// Writes an entry's record where its key has one already, else where there is room, else over the older of two
     /// others.
-    pub(super) fn write(&self, key: &Digest, record: &[u8], host: &impl Host) {
-        // That somebody knows it is told all the same: a refusal of it must not be displaced.
+    pub(super) fn write(&self, key: &Digest, record: &[u8], shared: &dyn SharedData) {
+        // The head alone still says that a worker has an entry, so that a refusal of it isn't displaced.
         let record = if record.len() > MAX_BYTES { record.get(..HEAD).unwrap_or_default() } else { record };
-        let worth = |slot: &u32| match host.shared_data(&self.name(*slot)).and_then(|value| head(&value.bytes)) {
+        let worth = |slot: &u32| match shared.shared_data(&self.name(*slot)).and_then(|value| head(&value.bytes)) {
             Some((found, _)) if found == *key => (0, UnixTime::default()),
             None => (1, UnixTime::default()),
             Some((_, verified)) => (2, verified),
         };
-        let slot = slots(key, host).into_iter().min_by_key(worth).unwrap_or_default();
-        if host.set_shared_data(&self.name(slot), record, Write::Always).is_err() {
+        let slot = slots(key, shared).into_iter().min_by_key(worth).unwrap_or_default();
+        if shared.set_shared_data(&self.name(slot), record, Write::Always).is_err() {
             log::debug!("a verdict could not be shared");
         }
     }
 
-    /// Empties the slots that hold this key's entry, of a time to which `ends` applies.
-    pub(super) fn clear_if(&self, key: &Digest, ends: impl Fn(UnixTime) -> bool, host: &impl Host) {
-        for slot in slots(key, host) {
+    /// Empties the slots that hold an entry of this key, where `ends` says so of its time.
+    pub(super) fn clear_if(&self, key: &Digest, ends: impl Fn(UnixTime) -> bool, shared: &dyn SharedData) {
+        for slot in slots(key, shared) {
             let name = self.name(slot);
-            // A slot that another worker writes meanwhile is looked at again: it may be an entry as old as this.
-            while let Some(value) = host.shared_data(&name) {
+            // If another worker writes the slot in between, look again: its entry may be as old.
+            while let Some(value) = shared.shared_data(&name) {
                 let is_its = head(&value.bytes).is_some_and(|(found, verified)| found == *key && ends(verified));
-                if !is_its || host.set_shared_data(&name, &[], Write::IfVersion(value.cas)).is_ok() {
+                if !is_its || shared.set_shared_data(&name, &[], Write::IfVersion(value.cas)).is_ok() {
                     break;
                 }
             }
         }
     }
 
-    /// Empties the slot unless `keep` applies to its entry, or to the time of one that is too large to be in it.
-    pub(super) fn sweep(&self, slot: u32, keep: impl Fn(Option<&Claims>, UnixTime) -> bool, host: &impl Host) {
+    /// Empties the slot unless `keep` says of its entry to keep it. Of a too large entry only the time is known.
+    pub(super) fn sweep(&self, slot: u32, keep: impl Fn(Option<&Claims>, UnixTime) -> bool, shared: &dyn SharedData) {
         let name = self.name(slot);
-        let Some(value) = host.shared_data(&name).filter(|value| !value.bytes.is_empty()) else { return };
+        let Some(value) = shared.shared_data(&name).filter(|value| !value.bytes.is_empty()) else { return };
         let stays = if value.bytes.len() == HEAD {
             head(&value.bytes).is_some_and(|(_, verified)| keep(None, verified))
         } else {
             decode(&value.bytes).is_some_and(|(_, entry)| keep(Some(entry.claims()), entry.verified))
         };
-        if !stays && host.set_shared_data(&name, &[], Write::IfVersion(value.cas)).is_err() {
+        if !stays && shared.set_shared_data(&name, &[], Write::IfVersion(value.cas)).is_err() {
             log::debug!("a slot was written while it was swept");
         }
     }
@@ -98,14 +98,14 @@ impl Slots {
     }
 }
 
-/// The two slots that a key's entry may be in: with one, a quarter of 10,000 entries would overwrite others.
-fn slots(key: &Digest, host: &impl Host) -> [u32; 2] {
-    let [a, b, c, d, e, f, g, h] = host.keyed_hash(&key.0).to_le_bytes();
+/// The two slots that an entry may be in. With one slot, a quarter of 10,000 entries would overwrite others.
+fn slots(key: &Digest, shared: &dyn SharedData) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h] = shared.keyed_hash(&key.0).to_le_bytes();
     let [first, second] = [[a, b, c, d], [e, f, g, h]].map(|bytes| u32::from_le_bytes(bytes) & (SLOTS - 1));
     [first, if second == first { first ^ 1 } else { second }]
 }
 
-/// Version, key, time, verifier, whether it came in a JWT, that JWT's length and text, claims.
+/// A record: version, key, time, verifier, whether the identity came in a JWT, that JWT's length and text, claims.
 pub(super) fn encode(key: &Digest, entry: &Entry) -> Vec<u8> {
     let (claims, verifier, is_jwt, jwt) = entry.identity.parts();
     let jwt = jwt.unwrap_or_default();
@@ -115,8 +115,8 @@ pub(super) fn encode(key: &Digest, entry: &Entry) -> Vec<u8> {
     record.extend_from_slice(&key.0);
     write_time(&mut record, entry.verified);
     let (tag, id) = match verifier {
-        Verifier::Service => (0, [0; 8]),
-        Verifier::Key(KeyId(id)) => (1, id),
+        VerifiedBy::Service => (0, [0; 8]),
+        VerifiedBy::Key(KeyId(id)) => (1, id),
     };
     record.push(tag | u8::from(is_jwt) << 1);
     record.extend_from_slice(&id);
@@ -140,8 +140,8 @@ fn decode(record: &[u8]) -> Option<(Digest, Entry)> {
     let [tag] = reader.bytes()?;
     let id = reader.bytes()?;
     let verifier = match tag & 1 {
-        0 => Verifier::Service,
-        _ => Verifier::Key(KeyId(id)),
+        0 => VerifiedBy::Service,
+        _ => VerifiedBy::Key(KeyId(id)),
     };
     let length = usize::try_from(u32::from_le_bytes(reader.bytes()?)).ok()?;
     let (jwt, claims) = reader.0.split_at_checked(length)?;

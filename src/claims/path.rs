@@ -8,9 +8,9 @@ use std::str::FromStr;
 #[error("{0} cannot be a header's value")]
 pub struct NotAHeaderValue(pub(super) ClaimPath);
 
-/// One claim of the contract, by its dotted path.
+/// One claim, by its dotted path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is the claim of its name in contract section 1")]
+#[expect(missing_docs, reason = "each is the claim of its name in docs/reference.md#claims")]
 pub enum ClaimPath {
     Exp,
     Nbf,
@@ -74,7 +74,7 @@ impl fmt::Display for ClaimPath {
     }
 }
 
-/// No claim of the contract has this path.
+/// No claim has this path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("is no claim that a header can carry; these are: {}", known_paths())]
 pub struct UnknownClaim;

@@ -1,9 +1,9 @@
-//! Claims as the verification cache writes them down: the values alone, in JSON. Their names would be nearly half of it.
+//! Claims as the verification cache stores them: the values alone, in JSON. Their names would be nearly half of it.
 
 use super::{Claims, IssuedBy, RoleParams, TokenType};
 
 impl Claims {
-    /// Writes them down for [`Self::recall`].
+    /// Writes a record for [`Self::recall`].
     pub(crate) fn record(&self) -> Vec<u8> {
         let Self {
             exp,
@@ -42,8 +42,8 @@ impl Claims {
         serde_json::to_vec(&(registered, ids, types, names, issued_by, role_params)).unwrap_or_default()
     }
 
-    /// Reads what [`Self::record`] wrote: checked already, and not as strict as [`Self::from_json`] is on what clients
-    /// send, since an answer in headers has no `exp`.
+    /// Reads what [`Self::record`] wrote. Such claims were checked before, and may lack an `exp`, as an answer in
+    /// headers does. So this is less strict than [`Self::from_json`] on what clients send.
     pub(crate) fn recall(record: &[u8]) -> Option<Self> {
         let (registered, ids, types, names, issued_by, role_params) = serde_json::from_slice(record).ok()?;
         let (exp, nbf, iat, jti, iss, sub, aud) = registered;

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::path::UnknownClaim;
 use super::*;
 use crate::testing::{NOW, claims};
 

@@ -36,13 +36,13 @@ const RESERVED: [&str; 17] = [
 /// Beginnings of such headers.
 const RESERVED_PREFIXES: [&str; 3] = ["x-envoy-", "x-forwarded-client-cert", "x-forwarded-tls-"];
 
-/// What proxies write behind `X-Forwarded-`: about the connection, not about who is asking.
+/// What proxies write behind `X-Forwarded-`: about the connection, not about the user.
 const RESERVED_FORWARDED: [&str; 16] = [
     "by", "for", "host", "method", "path", "port", "prefix", "proto", "protocol", "scheme", "server", "ssl", "uri",
     "url", "address", "ip",
 ];
 
-/// Headers without which a request is no longer what the client sent, or that the filter handles in another way.
+/// Headers that change the request's meaning when they are removed, or that the filter handles in another way.
 const NEVER_STRIPPED: [&str; 12] = [
     "authorization",
     "connection",
@@ -137,8 +137,8 @@ impl StrippedHeaders {
     }
 
     /// Whether a server might take a header of this name for one of these: the names are the same but for letter case,
-    /// and for the bytes that are neither letters nor digits. CGI and its kin make one byte of all of them. The
-    /// pseudo-headers are none of these.
+    /// and for the bytes that are neither letters nor digits, which CGI and the like turn into one. Pseudo-headers are
+    /// never covered.
     pub fn covers(&self, name: &[u8]) -> bool {
         let is_same = |ours: &String| ours.bytes().eq(name.iter().map(|byte| fold_byte(*byte)));
         !name.starts_with(b":") && self.0.iter().any(|ours| ours.len() == name.len() && is_same(ours))

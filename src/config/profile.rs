@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{Cache, CircuitBreaker, Eviction};
 
-/// `profile` (contract section 3): the set of defaults. Each field still overrides its own, wherever it is written.
+/// `profile` (docs/reference.md#profiles): the set of defaults. Each field still overrides its own, wherever it is
+/// written.
 ///
 /// | field | `production` | `development` | `test` |
 /// |---|---|---|---|
@@ -22,7 +23,7 @@ use super::{Cache, CircuitBreaker, Eviction};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Profile {
-    /// The contract's defaults.
+    /// The defaults of docs/reference.md#configuration.
     #[default]
     Production,
     /// Changes show at once, and a laptop's slow service is no outage.
@@ -31,7 +32,7 @@ pub enum Profile {
     Test,
 }
 
-/// The defaults that differ from profile to profile, and their next of kin.
+/// The defaults that differ from profile to profile, and those of the same groups.
 pub(super) struct Defaults {
     pub(super) timeout: Duration,
     pub(super) public_key_ttl: Duration,

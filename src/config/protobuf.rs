@@ -1,11 +1,11 @@
-//! `google.protobuf.Struct`, as which Envoy hands a YAML `configuration` over, serialised.
+//! A serialised `google.protobuf.Struct`: how Envoy hands over a `configuration` in YAML.
 
 use prost::Message as _;
 use prost_types::value::Kind;
 use prost_types::{Struct, Value};
 use serde_json::{Map, Value as Json};
 
-/// Decodes a serialised `Struct`. `None`: these bytes are none.
+/// Decodes a serialised `Struct`. `None`: the bytes are something else.
 pub(super) fn decode(bytes: &[u8]) -> Option<Json> {
     Struct::decode(bytes).ok().map(object)
 }

@@ -183,7 +183,7 @@ struct RawCircuitBreaker {
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RawRevocation {
-    /// The contract writes null for a service without a list.
+    /// Null stands for a service without a list.
     path: Option<String>,
     #[serde(deserialize_with = "not_null")]
     poll_interval: Option<String>,
@@ -247,7 +247,8 @@ struct RawResponses {
     cors_origins: Vec<String>,
 }
 
-/// One of a set of words: what serde derives for an enum takes an object with the word as its key as well.
+/// One of a set of words, as a string alone: what serde derives for an enum would also take an object with the word as
+/// its key.
 #[derive(Debug, Default, Clone, Copy)]
 struct Word<T>(T);
 

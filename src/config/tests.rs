@@ -4,6 +4,7 @@ mod accepted;
 mod bytes;
 mod fields;
 mod profiles;
+mod reference;
 mod resilience;
 mod values;
 mod verification;
@@ -64,7 +65,7 @@ fn assert_paths(table: &[(&str, &str)]) {
     }
 }
 
-/// The contract's example, as far as it is built.
+/// A configuration with nearly every field.
 fn example() -> Value {
     json!({
         "profile": "production",

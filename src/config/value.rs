@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::ConfigError;
 
-/// Parses a duration as the contract writes them: a number and one of `ms`, `s`, `m`, `h`.
+/// Parses a duration as a configuration has it: a number and one of `ms`, `s`, `m`, `h`.
 pub(super) fn duration(
     path: &str,
     text: &str,

@@ -13,7 +13,7 @@ use crate::policy::{self, Identity, Presenter};
 use crate::signature::Rs256;
 use crate::testing::{BareHost, Signer, claims, config};
 
-/// Contract section 4.
+/// docs/reference.md#denials.
 const CODES: [(Code, u16, &str); 18] = [
     (Code::MissingCredentials, 401, "missing_credentials"),
     (Code::MalformedCredentials, 401, "malformed_credentials"),
@@ -58,6 +58,23 @@ fn every_code_has_its_name_and_its_status() {
         assert_eq!((response.status, response.code), (status, code));
         assert_eq!(response.response_code_details(), format!("authgate_{name}"));
     }
+}
+
+#[test]
+fn the_reference_has_a_row_for_each_code_and_for_no_other() {
+    let reference = include_str!("../../docs/reference.md");
+    let (_, section) = reference.split_once("\n## Denials\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let cells = |row: &str| row.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    let rows: Vec<_> = section.lines().map(cells).filter(|row| row.len() == 6 && row[2].starts_with('`')).collect();
+    let documented: BTreeSet<_> = rows
+        .iter()
+        .filter(|row| row[2] != "`code`")
+        .map(|row| [&row[1], &row[2], &row[4]].map(String::clone))
+        .collect();
+    let given = Code::ALL
+        .map(|code| [code.status().to_string(), format!("`{}`", code.name()), (code.grpc_status() as u8).to_string()]);
+    assert_eq!(documented, BTreeSet::from(given));
 }
 
 #[test]
@@ -251,7 +268,7 @@ fn a_preflight_request_has_no_body_and_asks_for_no_tunnel() {
 
 fn by_jwt(token: &str) -> Identity {
     let jwt = UntrustedJwt::parse(token.as_bytes()).unwrap();
-    jwt.verify(&Rs256::new(&BareHost::default()), [Signer::a().public()].iter()).unwrap().into()
+    jwt.verify(&Rs256::new(&BareHost::default()), &[Signer::a().public()][..]).unwrap().into()
 }
 
 fn by_answer(changes: Value) -> Identity {

@@ -16,10 +16,13 @@ fn accepting(header_types: &[&str]) -> ApiToken {
 /// What is found in one `authorization` header, owned so that it can leave.
 fn found(value: &[u8], accepted: &ApiToken) -> Result<(&'static str, Vec<u8>), Code> {
     let headers = headers(&[(":path", b"/"), ("authorization", value), ("accept", b"*/*")]);
-    extract(&RequestHead { headers: &headers, has_body: false }, accepted).map(|credential| match credential {
-        Credential::Jwt(token) => ("jwt", token.to_vec()),
-        Credential::ApiToken(token) => ("api token", token.as_bytes().to_vec()),
-        Credential::Other(value) => ("other", value.as_bytes().to_vec()),
+    extract(&RequestHead { headers: &headers, has_body: false }, accepted).map(|credential| {
+        let form = match credential.form {
+            Form::Jwt => "jwt",
+            Form::ApiToken => "api token",
+            Form::Other => "other",
+        };
+        (form, credential.bytes().to_vec())
     })
 }
 
@@ -309,7 +312,7 @@ fn a_connection_header_names_nothing_that_the_filter_sets() {
         (&["Upgrade, Authorization"], Some("Upgrade")),
         (&["Upgrade, x-remote-user"], Some("Upgrade")),
         (&["Upgrade, keep-alive", "X-User-Id"], Some("Upgrade, keep-alive")),
-        // What is no name of a header, somebody might read as one.
+        // Some server might read these as names, although they are none.
         (&["Upgrade, X-User-Id;q=1"], Some("Upgrade")),
         (&["Upgrade, \"X-User-Id\""], Some("Upgrade")),
         (&["Upgrade, X-User-Id X-Client-Id"], Some("Upgrade")),

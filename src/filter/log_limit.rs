@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use super::Filter;
-use crate::introspection::Outage;
 use crate::time::UnixTime;
 
 /// What the bounds are for.
@@ -11,7 +9,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 
 /// So many lines in each [`PERIOD`].
 #[derive(Debug)]
-struct LogLimit {
+pub(super) struct LogLimit {
     most: u32,
     written: u32,
     since: Option<UnixTime>,
@@ -23,7 +21,7 @@ impl LogLimit {
     }
 
     /// Whether there is room for another line.
-    fn takes(&mut self, now: UnixTime) -> bool {
+    pub(super) fn takes(&mut self, now: UnixTime) -> bool {
         if self.since.is_none_or(|since| now.has_passed(PERIOD, since)) {
             (self.since, self.written) = (Some(now), 0);
         }
@@ -36,29 +34,13 @@ impl LogLimit {
 /// The bounds of one worker.
 #[derive(Debug)]
 pub(super) struct LogLimits {
-    outages: LogLimit,
-    malformed: LogLimit,
+    pub(super) outages: LogLimit,
+    pub(super) malformed: LogLimit,
 }
 
 impl Default for LogLimits {
     fn default() -> Self {
         Self { outages: LogLimit::new(1), malformed: LogLimit::new(10) }
-    }
-}
-
-impl Filter {
-    /// Says why the service gave no verdict.
-    pub(super) fn log_outage(&mut self, outage: &Outage, now: UnixTime) {
-        if self.log_limits.outages.takes(now) {
-            log::error!("auth service (cluster {}): {outage}", self.config.auth_service.cluster);
-        }
-    }
-
-    /// Says why a credential is malformed. The reason must quote nothing of it.
-    pub(super) fn log_malformed(&mut self, reason: &dyn std::fmt::Display, now: UnixTime) {
-        if log::log_enabled!(log::Level::Debug) && self.log_limits.malformed.takes(now) {
-            log::debug!("a credential is malformed: {reason}");
-        }
     }
 }
 

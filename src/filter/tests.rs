@@ -40,5 +40,6 @@ mod support;
 mod sweep;
 mod throttle;
 mod unanswered;
+mod verifiers;
 
 use super::world::{self, Answer, Outcome, World, api_token, bearer, claims, jwt, jwt_of};

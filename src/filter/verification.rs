@@ -1,339 +1,144 @@
-//! From a request's head to the verdict on its credential, as far as this worker can tell by itself.
+//! What this worker can tell by itself: a verdict that it knows, and a JWT's signature. Then the last checks.
 
 use std::rc::Rc;
 
-use super::flights::Question;
-use super::shares::too_many_failures;
-use super::{Filter, KeyWait, Progress, StreamId, Ticket, time_code};
-use crate::cache::{Digest, Entry, Kind, Lookup};
-use crate::claims::OwnClaims;
-use crate::config::Verification;
-use crate::decision::{Code, Denial};
-use crate::extractor::{self, Credential, RequestHead};
-use crate::host::Host;
-use crate::introspection;
+use super::asking;
+use super::key_wait::KeyWait;
+use super::parts::Parts;
+use super::request::{Facts, Next, Stage};
+use crate::cache::{Kind, Lookup};
+use crate::claims::TimeError;
+use crate::code::Code;
+use crate::credential::Credential;
+use crate::decision::Denial;
+use crate::host::Cx;
 use crate::jwt::UntrustedJwt;
-use crate::matcher::{Require, Rule, Target, Undecided};
+use crate::matcher::{Require, Rule};
 use crate::metrics::{BlacklistCheck, CacheEvent, Counter, Source};
-use crate::policy::{self, Identity, Permit, Presenter, Verifier};
-use crate::signature::Rs256;
-use crate::throttle::Subject;
+use crate::policy::{self, Identity, Presenter};
 use crate::time::UnixTime;
 
-impl Filter {
-    /// From the head to a permit, a denial, or something to wait for.
-    pub(super) fn decide(
-        &mut self,
-        stream: StreamId,
-        head: &RequestHead<'_>,
-        ticket: &mut Ticket,
-        now: UnixTime,
-        host: &impl Host,
-    ) -> Result<Progress, Denial> {
-        let target =
-            Target { path: head.value(":path"), method: head.value(":method"), authority: head.value(":authority") };
-        let rule = self.config.rules.find(target).map_err(|undecided| match undecided {
-            Undecided::Path(_) | Undecided::DifferentPaths => Code::AmbiguousPath,
-            Undecided::Host | Undecided::DifferentHosts => Code::AmbiguousHost,
-        })?;
-        ticket.rule = rule.map(|(index, _)| index);
-        if rule.is_some_and(|(_, rule)| rule.public) || ticket.client.is_preflight(head) {
-            return Ok(Progress::Done(Permit::public()));
-        }
-        let verification = rule.and_then(|(_, rule)| rule.verification).unwrap_or(self.config.jwt.verification);
-        let credential = extractor::extract(head, &self.config.api_token);
-        if self.throttle.is_some() {
-            let token_id = match &credential {
-                Ok(Credential::ApiToken(token)) => token.split_once('$').map(|(id, _)| id),
-                _ => None,
-            };
-            ticket.subject = host.client_address().and_then(|address| Subject::new(&address, token_id));
-        }
-        if credential.as_ref().is_err_and(|code| *code == Code::TokenMalformed) {
-            self.log_malformed(&"a JWT has three segments between dots, an API token is number$secret", now);
-        }
-        match credential? {
-            Credential::Jwt(token) if verification == Verification::Local => self.verify_here(token, ticket, now, host),
-            credential => self.verify_by_service(stream, credential, ticket, now, host),
-        }
+/// Looks the credential up. What isn't known is verified here or by the service.
+pub(super) fn recall<'r>(
+    credential: Credential<'r>,
+    facts: &mut Facts,
+    parts: &mut Parts,
+    cx: &Cx<'_>,
+) -> Result<Next<'r>, Denial> {
+    if facts.kind == Kind::LocalJwt {
+        facts.source = Source::Jwt;
     }
-
-    /// A JWT, by its signature.
-    fn verify_here(
-        &mut self,
-        token: &[u8],
-        ticket: &mut Ticket,
-        now: UnixTime,
-        host: &impl Host,
-    ) -> Result<Progress, Denial> {
-        ticket.kind = Kind::LocalJwt;
-        ticket.source = Source::Jwt;
-        if !self.cache.is_off() && token.len() <= crate::jwt::MAX_TOKEN_BYTES {
-            let key = self.cache.digest(Kind::LocalJwt, token);
-            ticket.key = Some(key);
-            if !self.awaits_list(host)
-                && let Lookup::Fresh(entry) = self.cache.look_up(&key, Kind::LocalJwt, now, host)
-                && let Some(permit) = self.recall(&entry, ticket, now, host)?
-            {
-                return Ok(Progress::Done(permit));
-            }
-            host.count(Counter::Cache(CacheEvent::Miss));
-        }
-        let jwt = self.parse(token, now)?;
-        jwt.claims().check_time(now, self.config.jwt.clock_skew).map_err(time_code)?;
-        self.progress(jwt, ticket, now, host)
-    }
-
-    /// Takes a client's JWT apart.
-    fn parse<'t>(&mut self, token: &'t [u8], now: UnixTime) -> Result<UntrustedJwt<'t>, Denial> {
-        UntrustedJwt::parse(token).map_err(|error| {
-            self.log_malformed(&format_args!("JWT: {error}"), now);
-            Code::TokenMalformed.into()
-        })
-    }
-
-    /// What only the service can tell.
-    fn verify_by_service(
-        &mut self,
-        stream: StreamId,
-        credential: Credential<'_>,
-        ticket: &mut Ticket,
-        now: UnixTime,
-        host: &impl Host,
-    ) -> Result<Progress, Denial> {
-        let (kind, bytes) = match credential {
-            Credential::Jwt(token) => (Kind::RemoteJwt, token),
-            Credential::ApiToken(token) => (Kind::ApiToken, token.as_bytes()),
-            Credential::Other(value) => (Kind::Other, value.as_bytes()),
-        };
-        ticket.kind = kind;
-        let key = self.cache.digest(kind, bytes);
-        ticket.key = Some(key);
-        if let Some((entry, permit)) = self.known(&key, kind, ticket, now, host)? {
-            if self.cache.wants_refresh(&key, &entry, now, host) {
-                let request = introspection::question(credential, &self.config);
-                self.refresh(Question::new(key, kind, request, own_claims(credential)), now, host);
-            }
-            return Ok(Progress::Done(permit));
-        }
-        if !self.cache.is_off() {
-            host.count(Counter::Cache(CacheEvent::Miss));
-        }
-        if let Credential::Jwt(token) = credential {
-            // What can't be valid need not be asked about.
-            let jwt = self.parse(token, now)?;
-            jwt.claims().check_time(now, self.config.jwt.clock_skew).map_err(time_code)?;
-            policy::precheck(jwt.claims(), self.require(ticket.rule), &self.config)?;
-        }
-        let lockout = self.throttle.as_ref().zip(ticket.subject.as_ref());
-        if let Some(remaining) = lockout.and_then(|(throttle, subject)| throttle.check(subject, now, host))
-            // What was good lately is no guess.
-            && self.cache.stale(&key, kind, now, host).is_none()
-        {
-            return Err(too_many_failures(remaining));
-        }
-        let request = introspection::question(credential, &self.config);
-        ticket.source = Source::Callout;
-        ticket.connection = host.connection();
-        self.ask(stream, Question::new(key, kind, request, own_claims(credential)), ticket, now, host)
-    }
-
-    /// The service's verdict on a credential, as far as it is known and still stands.
-    pub(super) fn known(
-        &mut self,
-        key: &Digest,
-        kind: Kind,
-        ticket: &mut Ticket,
-        now: UnixTime,
-        host: &impl Host,
-    ) -> Result<Option<(Rc<Entry>, Permit)>, Denial> {
-        // Where this worker's entry is void, another worker may have brought a newer one.
-        for _ in 0..2 {
-            match self.cache.look_up(key, kind, now, host) {
-                Lookup::Fresh(entry) => {
-                    if let Some(permit) = self.recall(&entry, ticket, now, host)? {
-                        return Ok(Some((entry, permit)));
-                    }
+    // Until the first list is there, a JWT waits for it.
+    let may_be_known = facts.kind != Kind::LocalJwt || !parts.awaits_list(cx);
+    if may_be_known && let Some(key) = facts.key {
+        let (cache, mut validity) = parts.cache();
+        match cache.look_up(&key, facts.kind, &mut validity, cx) {
+            Lookup::Fresh(entry) => {
+                cx.host.count(Counter::Cache(CacheEvent::Hit));
+                facts.source = Source::Cache;
+                let admitted = admit(Rc::clone(&entry.identity), facts, parts, cx)?;
+                if facts.kind != Kind::LocalJwt && parts.cache.wants_refresh(&key, &entry, cx) {
+                    asking::refresh(&asking::question(credential, &key, facts.kind), parts, cx);
                 }
-                Lookup::Refused(code) => {
-                    ticket.source = Source::Cache;
-                    return Err(code.into());
-                }
-                Lookup::Miss => break,
+                return Ok(admitted);
             }
-        }
-        Ok(None)
-    }
-
-    /// Lets a verdict of the cache be checked against everything that may have changed since. `None`: it is void.
-    fn recall(
-        &mut self,
-        entry: &Rc<Entry>,
-        ticket: &mut Ticket,
-        now: UnixTime,
-        host: &impl Host,
-    ) -> Result<Option<Permit>, Denial> {
-        if !self.still_stands(entry, ticket, now, host) {
-            return Ok(None);
-        }
-        host.count(Counter::Cache(CacheEvent::Hit));
-        ticket.source = Source::Cache;
-        self.admit(Rc::clone(&entry.identity), ticket, now, host).map(Some)
-    }
-
-    /// Whether neither a purge nor the loss of its key has ended an entry.
-    pub(super) fn still_stands(&mut self, entry: &Entry, ticket: &Ticket, now: UnixTime, host: &impl Host) -> bool {
-        let has_key = match entry.identity.verifier() {
-            Verifier::Service => true,
-            Verifier::Key(key) => {
-                // A worker that has just begun may not know yet what the others have fetched.
-                self.keys.accepts(key, now) || {
-                    self.keys.synchronise(now, host);
-                    self.keys.accepts(key, now)
-                }
+            Lookup::Refused(code) => {
+                facts.source = Source::Cache;
+                return Err(code.into());
             }
-        };
-        let claims = entry.identity.claims();
-        let is_purged = self.feed.as_ref().is_some_and(|feed| feed.list.is_purged(claims, entry.verified, host));
-        if has_key && !is_purged {
-            return true;
-        }
-        if let Some(key) = &ticket.key {
-            self.cache.forget(key, entry.verified, host);
-        }
-        false
-    }
-
-    /// Verifies a client's JWT with the keys that are known, or finds that it has to wait for one.
-    pub(super) fn progress(
-        &mut self,
-        jwt: UntrustedJwt<'_>,
-        ticket: &mut Ticket,
-        now: UnixTime,
-        host: &impl Host,
-    ) -> Result<Progress, Denial> {
-        let (jwt, tried) = if self.awaits_list(host) {
-            (jwt, KeyWait::UNTRIED)
-        } else {
-            match self.verify(jwt, now, host) {
-                Ok(identity) => return self.let_in(identity, ticket, now, now, host),
-                Err(jwt) => (jwt, self.keys.generation()),
-            }
-        };
-        ticket.connection = ticket.connection.or_else(|| host.connection());
-        let wait = Box::new(KeyWait { token: jwt.into_token().into(), answer: None, since: now, tried });
-        self.wait_for_key(wait, ticket, now, host)
-    }
-
-    pub(super) fn verify<'t>(
-        &self,
-        jwt: UntrustedJwt<'t>,
-        now: UnixTime,
-        host: &impl Host,
-    ) -> Result<Identity, UntrustedJwt<'t>> {
-        jwt.verify(&Rs256::new(host), self.keys.keys(now)).map(Identity::from)
-    }
-
-    /// The identity of a JWT whose signature fits: kept, then checked.
-    pub(super) fn let_in(
-        &mut self,
-        identity: Identity,
-        ticket: &Ticket,
-        began: UnixTime,
-        now: UnixTime,
-        host: &impl Host,
-    ) -> Result<Progress, Denial> {
-        let is_fallback = ticket.source == Source::Fallback;
-        if is_fallback && ticket.key.is_some_and(|key| self.cache.is_refused(&key, ticket.kind, host)) {
-            // By an answer that came while this waited for a key.
-            return Err(Code::AuthServiceUnavailable.into());
-        }
-        let identity = match &ticket.key {
-            // What the signature alone says is no verdict of the service, and isn't kept as one.
-            Some(key) if !is_fallback => self.cache.store(key, ticket.kind, identity, began, now, host)?,
-            _ => Rc::new(identity),
-        };
-        self.admit(identity, ticket, now, host).map(Progress::Done)
-    }
-
-    /// The last checks, whichever way the identity was found: not expired, not revoked, and good for the rule.
-    pub(super) fn admit(
-        &self,
-        identity: Rc<Identity>,
-        ticket: &Ticket,
-        now: UnixTime,
-        host: &impl Host,
-    ) -> Result<Permit, Denial> {
-        identity.claims().check_time(now, self.config.jwt.clock_skew).map_err(time_code)?;
-        if let Some(feed) = &self.feed {
-            let result = if feed.list.is_revoked(identity.claims(), host) {
-                BlacklistCheck::Revoked
-            } else if feed.is_stale {
-                BlacklistCheck::Stale
-            } else {
-                BlacklistCheck::Clear
-            };
-            host.count(Counter::BlacklistCheck(result));
-            if result == BlacklistCheck::Revoked {
-                return Err(Code::TokenRevoked.into());
-            }
-        }
-        let presenter = if ticket.kind.is_jwt() { Presenter::Client } else { Presenter::Service };
-        Ok(policy::authorise(identity, presenter, self.require(ticket.rule), &self.config)?)
-    }
-
-    fn require(&self, rule: Option<usize>) -> &Require {
-        static NONE: Require = Require { token_types: None };
-        rule.and_then(|index| self.config.rules.get(index)).map_or(&NONE, |Rule { require, .. }| require)
-    }
-
-    /// A denial, unless its client has failed so often that it is told so instead.
-    pub(super) fn throttled(
-        &self,
-        denial: Denial,
-        subject: Option<&Subject>,
-        now: UnixTime,
-        host: &impl Host,
-    ) -> Denial {
-        let (Some(throttle), Some(subject)) = (&self.throttle, subject) else {
-            return denial;
-        };
-        // Who brings no credential, or one that is or was good, isn't guessing.
-        let is_guess = matches!(
-            denial.code,
-            Code::MalformedCredentials
-                | Code::UnsupportedScheme
-                | Code::TokenMalformed
-                | Code::SignatureInvalid
-                | Code::TokenRejected
-        );
-        if !is_guess {
-            return denial;
-        }
-        match throttle.check(subject, now, host) {
-            Some(remaining) => too_many_failures(remaining),
-            None => {
-                throttle.fail(subject, now, host);
-                denial
-            }
+            Lookup::Miss => {}
         }
     }
+    if facts.key.is_some() && !parts.cache.is_off() {
+        cx.host.count(Counter::Cache(CacheEvent::Miss));
+    }
+    if facts.kind == Kind::LocalJwt {
+        return verify(parse(credential.bytes(), parts, cx)?, facts, parts, cx);
+    }
+    if facts.kind == Kind::RemoteJwt {
+        // What can't be valid need not be asked about.
+        let jwt = parse(credential.bytes(), parts, cx)?;
+        policy::precheck(jwt.claims(), require(facts, parts), &parts.config)?;
+    }
+    asking::prepare(credential, facts, parts, cx)
 }
 
-fn own_claims(credential: Credential<'_>) -> OwnClaims {
-    match credential {
-        Credential::Jwt(token) => UntrustedJwt::parse(token).map_or_else(
-            |_| OwnClaims::default(),
-            |jwt| {
-                let claims = jwt.claims();
-                let jti = claims.jti().map(Box::from);
-                OwnClaims { exp: claims.exp(), nbf: claims.nbf(), jti, token_id: None }
-            },
-        ),
-        Credential::ApiToken(token) => {
-            let token_id = token.split_once('$').and_then(|(id, _)| id.parse().ok());
-            OwnClaims { token_id, ..OwnClaims::default() }
+/// Takes a client's JWT apart, and checks its times.
+fn parse<'t>(token: &'t [u8], parts: &mut Parts, cx: &Cx<'_>) -> Result<UntrustedJwt<'t>, Denial> {
+    let jwt = UntrustedJwt::parse(token).map_err(|error| {
+        parts.log_malformed(&format_args!("JWT: {error}"), cx);
+        Code::TokenMalformed
+    })?;
+    jwt.claims().check_time(cx.now, parts.config.jwt.clock_skew).map_err(time_code)?;
+    Ok(jwt)
+}
+
+/// Verifies a client's JWT with the keys that are known, or finds that it has to wait for one.
+pub(super) fn verify<'r>(
+    jwt: UntrustedJwt<'_>,
+    facts: &mut Facts,
+    parts: &mut Parts,
+    cx: &Cx<'_>,
+) -> Result<Next<'r>, Denial> {
+    let (jwt, tried) = if parts.awaits_list(cx) {
+        (jwt, None)
+    } else {
+        match parts.verify(jwt, cx) {
+            Ok(identity) => return Ok(Stage::Keep { identity: Box::new(identity), since: cx.now }.into()),
+            Err(jwt) => (jwt, Some(parts.keys.store().generation())),
         }
-        Credential::Other(_) => OwnClaims::default(),
+    };
+    facts.connection = facts.connection.or_else(|| cx.host.connection());
+    Ok(Stage::AwaitKey(Box::new(KeyWait::of_client(jwt, tried, cx.now))).into())
+}
+
+/// Keeps the identity of a JWT whose signature fits, by a verification that began at `since`.
+pub(super) fn keep<'r>(
+    identity: Identity,
+    since: UnixTime,
+    facts: &mut Facts,
+    parts: &mut Parts,
+    cx: &Cx<'_>,
+) -> Result<Next<'r>, Denial> {
+    let is_fallback = facts.source == Source::Fallback;
+    if is_fallback && facts.key.is_some_and(|key| parts.cache.is_refused(&key, facts.kind, cx.shared)) {
+        // By an answer that came while this waited for a key.
+        return Err(Code::AuthServiceUnavailable.into());
+    }
+    let identity = match &facts.key {
+        // What the signature alone says is no verdict of the service, and isn't kept as one.
+        Some(key) if !is_fallback => parts.cache.store(key, facts.kind, identity, since, cx)?,
+        _ => Rc::new(identity),
+    };
+    Ok(Stage::Admit(identity).into())
+}
+
+/// The last checks, whichever way the identity was found: not expired, not revoked, and good for the rule.
+pub(super) fn admit<'r>(
+    identity: Rc<Identity>,
+    facts: &mut Facts,
+    parts: &mut Parts,
+    cx: &Cx<'_>,
+) -> Result<Next<'r>, Denial> {
+    identity.claims().check_time(cx.now, parts.config.jwt.clock_skew).map_err(time_code)?;
+    if let Some(revocation) = &parts.revocation {
+        let result = revocation.check(identity.claims(), cx.shared);
+        cx.host.count(Counter::BlacklistCheck(result));
+        if result == BlacklistCheck::Revoked {
+            return Err(Code::TokenRevoked.into());
+        }
+    }
+    let presenter = if facts.kind.is_jwt() { Presenter::Client } else { Presenter::Service };
+    Ok(Next::Done(policy::authorise(identity, presenter, require(facts, parts), &parts.config)?))
+}
+
+fn require<'p>(facts: &Facts, parts: &'p Parts) -> &'p Require {
+    facts.rule.and_then(|index| parts.config.rules.get(index)).map_or(&Require::NONE, |Rule { require, .. }| require)
+}
+
+pub(super) const fn time_code(error: TimeError) -> Code {
+    match error {
+        TimeError::Expired => Code::TokenExpired,
+        TimeError::NotYetValid => Code::TokenNotYetValid,
     }
 }

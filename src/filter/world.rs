@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::config::Config;
 use crate::extractor::RequestHead;
 use crate::filter::{Action, CallId, Filter, Resolution, Step, StreamId};
-use crate::host::{Conflict, Host, SharedValue, Write};
+use crate::host::{Conflict, Cx, Metrics, Peer, SharedData, SharedValue, Signatures, Write};
 use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
 use crate::metrics::{Counter, Gauge};
 use crate::public_key::PublicKey;
@@ -194,7 +194,7 @@ impl Process {
     }
 }
 
-impl Host for Process {
+impl SharedData for Process {
     fn shared_data(&self, key: &str) -> Option<SharedValue> {
         self.reads.set(self.reads.get() + 1);
         self.shared.borrow().get(key).cloned()
@@ -216,12 +216,16 @@ impl Host for Process {
     fn keyed_hash(&self, bytes: &[u8]) -> u64 {
         Secret::new([7; 16]).hash(bytes)
     }
+}
 
+impl Signatures for Process {
     fn verify_signature(&self, key: &PublicKey, signature: &[u8], message: &[u8]) -> Option<bool> {
         self.signatures.set(self.signatures.get() + 1);
         Some(signature == sign(key, message))
     }
+}
 
+impl Metrics for Process {
     fn count(&self, counter: Counter) {
         *self.counted.borrow_mut().entry(counter).or_default() += 1;
     }
@@ -237,7 +241,9 @@ impl Host for Process {
     fn callouts_in_flight(&self) -> u64 {
         self.gauge(Gauge::CalloutsInFlight).unwrap_or_default().try_into().unwrap()
     }
+}
 
+impl Peer for Process {
     fn client_address(&self) -> Option<String> {
         self.address.borrow().clone()
     }
@@ -360,7 +366,8 @@ impl World {
         self.outcomes.remove(&stream);
         let head = RequestHead { headers, has_body: false };
         self.process.requests.set(self.process.requests.get() + 1);
-        if let Step::Resolve(resolution) = self.workers[worker].on_request(stream, &head, self.now, &self.process).step
+        if let Step::Resolve(resolution) =
+            self.workers[worker].on_request(stream, &head, &Cx::new(self.now, &self.process)).step
         {
             self.record(stream, resolution);
         }
@@ -389,7 +396,7 @@ impl World {
         let pending = self.pending.remove(0);
         let answer = if pending.is_poll() {
             self.feed.clone()
-        } else if pending.request.authorization.is_none() {
+        } else if pending.request.authorization().is_none() {
             let key = || Answer::json(&json!({"public_key": KEYS[self.serves]}));
             self.key_fault.clone().unwrap_or_else(key)
         } else {
@@ -401,14 +408,14 @@ impl World {
     /// A callout is answered like this.
     pub fn answer(&mut self, pending: &Pending, answer: &Answer) {
         self.pending.retain(|other| (other.worker, other.call) != (pending.worker, pending.call));
-        self.workers[pending.worker].on_answer(pending.call, answer.response(), self.now, &self.process);
+        self.workers[pending.worker].on_answer(pending.call, answer.response(), &Cx::new(self.now, &self.process));
         self.collect(pending.worker);
     }
 
     /// A callout for the key that was set aside is answered at last, with the key of this number.
     pub fn answer_key_late(&mut self, worker: usize, call: CallId, number: usize) {
         let answer = Answer::json(&json!({"public_key": KEYS[number]}));
-        self.workers[worker].on_answer(call, answer.response(), self.now, &self.process);
+        self.workers[worker].on_answer(call, answer.response(), &Cx::new(self.now, &self.process));
         self.collect(worker);
     }
 
@@ -449,7 +456,7 @@ impl World {
 
     /// A worker ticks, at the time that it is.
     pub fn tick_one(&mut self, worker: usize) {
-        self.workers[worker].on_tick(self.now, &self.process);
+        self.workers[worker].on_tick(&Cx::new(self.now, &self.process));
         self.collect(worker);
     }
 
@@ -480,7 +487,7 @@ impl World {
                     let pending = Pending { worker, call, request };
                     let counter = if pending.is_poll() {
                         &mut self.polls
-                    } else if pending.request.authorization.is_none() {
+                    } else if pending.request.authorization().is_none() {
                         &mut self.key_fetches
                     } else {
                         &mut self.verifications

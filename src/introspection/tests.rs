@@ -67,20 +67,24 @@ fn the_question_names_kinds_and_format() {
             "/v?tenant=a&header_types=apikey&response_format=json_body",
         ),
     ] {
-        assert_eq!(question(Credential::ApiToken("1$a"), &config(changes)).path, path);
+        assert_eq!(
+            AuthVerify::new(&config(changes)).question(&Credential::in_authorization(Form::ApiToken, "1$a")).path,
+            path
+        );
     }
 }
 
 #[test]
 fn the_question_carries_the_credential_in_its_own_scheme() {
-    for (credential, authorization) in [
-        (Credential::Jwt(b"a.b.c"), "Bearer a.b.c"),
-        (Credential::ApiToken("17$abc"), "APIKey 17$abc"),
-        (Credential::Other("Basic dXNlcjpwYXNz"), "Basic dXNlcjpwYXNz"),
-        (Credential::Other("bearer opaque"), "bearer opaque"),
+    for (form, text, authorization) in [
+        (Form::Jwt, "a.b.c", "Bearer a.b.c"),
+        (Form::ApiToken, "17$abc", "APIKey 17$abc"),
+        (Form::Other, "Basic dXNlcjpwYXNz", "Basic dXNlcjpwYXNz"),
+        (Form::Other, "bearer opaque", "bearer opaque"),
     ] {
-        let question = question(credential, &config(json!({})));
-        assert_eq!(question.authorization.as_deref(), Some(authorization));
+        let credential = Credential::in_authorization(form, text);
+        let question = AuthVerify::new(&config(json!({}))).question(&credential);
+        assert_eq!(question.authorization(), Some(authorization));
         assert!(!question.path.contains("17$abc"), "no credential in a path");
     }
 }
@@ -127,7 +131,7 @@ fn json_body_holds_the_claims() {
 }
 
 #[test]
-fn a_json_body_that_is_not_the_contracts_is_an_outage() {
+fn a_json_body_without_the_claims_is_an_outage() {
     let usual = claims(json!({})).to_string();
     for body in [
         String::new(),

@@ -1,4 +1,4 @@
-//! Tokens that are none, tokens of somebody else, and those of the service.
+//! Bytes that are no token, tokens of other signers, and tokens of the service.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ fn refused(token: &str) -> ParseError {
     }
 }
 
-/// A token of these parts, with a signature of a possible length that nobody made.
+/// A token of these parts, with a made-up signature of a possible length.
 fn unsigned(header: &str, claims: &str) -> String {
     format!("{}.{}.{}", base64url(header), base64url(claims), base64url([7; 256]))
 }
@@ -227,7 +227,7 @@ fn a_token_of_more_than_16_kib_is_not_decoded() {
 }
 
 fn verify(token: &str, keys: &[PublicKey]) -> Option<VerifiedClaims> {
-    UntrustedJwt::parse(token.as_bytes()).unwrap().verify(&Rs256::new(&BareHost::default()), keys.iter()).ok()
+    UntrustedJwt::parse(token.as_bytes()).unwrap().verify(&Rs256::new(&BareHost::default()), keys).ok()
 }
 
 #[test]
@@ -258,10 +258,10 @@ fn a_token_that_fits_no_key_comes_back_and_can_be_tried_again() {
     let host = BareHost::default();
     let algorithm = Rs256::new(&host);
     let jwt = UntrustedJwt::parse(token.as_bytes()).unwrap();
-    let jwt = jwt.verify(&algorithm, [b.public()].iter()).unwrap_err();
-    let kept = jwt.verify(&algorithm, [b.public()].iter()).unwrap_err().into_token();
+    let jwt = jwt.verify(&algorithm, &[b.public()][..]).unwrap_err();
+    let kept = jwt.verify(&algorithm, &[b.public()][..]).unwrap_err().into_token();
     let jwt = UntrustedJwt::parse(&kept).unwrap();
-    assert!(jwt.verify(&algorithm, [a.public()].iter()).is_ok());
+    assert!(jwt.verify(&algorithm, &[a.public()][..]).is_ok());
 }
 
 #[test]
@@ -312,4 +312,33 @@ fn the_public_key_is_no_secret_to_sign_with() {
     let header = base64url(r#"{"typ":"JWT","alg":"HS256"}"#);
     let token = format!("{header}.{claims}.{}", base64url(&key.der()[..256]));
     assert_eq!(refused(&token), ParseError::Algorithm);
+}
+
+/// A set whose keys have ids, as a JWKS has them (RFC 7517 section 4.5).
+struct ByKid(Vec<(&'static str, PublicKey)>);
+
+impl KeySet for ByKid {
+    fn candidates<'s>(&'s self, kid: Option<&str>) -> Box<dyn Iterator<Item = &'s PublicKey> + 's> {
+        let kid = kid.map(str::to_owned);
+        let fits = move |id: &str| kid.as_deref().is_none_or(|kid| kid == id);
+        Box::new(self.0.iter().filter(move |(id, _)| fits(id)).map(|(_, key)| key))
+    }
+}
+
+#[test]
+fn a_key_set_may_choose_the_key_by_its_id() {
+    let (a, b) = (Signer::a(), Signer::b());
+    let keys = ByKid(vec![("a", a.public()), ("b", b.public())]);
+    let header = |kid: &str| format!(r#"{{"alg":"RS256","kid":"{kid}"}}"#);
+    let text = claims(json!({})).to_string();
+    for (token, expected) in [
+        (b.token(&header("b"), &text), Some(b.public().id())),
+        (b.token(&header("a"), &text), None),
+        (b.token(&header("c"), &text), None),
+        (b.token(HEADER, &text), Some(b.public().id())),
+    ] {
+        let jwt = UntrustedJwt::parse(token.as_bytes()).unwrap();
+        let verified = jwt.verify(&Rs256::new(&BareHost::default()), &keys).ok();
+        assert_eq!(verified.map(|verified| verified.key()), expected);
+    }
 }

@@ -1,4 +1,4 @@
-//! A regex as a table, where one of a sensible size can be made: each byte of a path costs one look.
+//! A regex as a table, where that has a sensible size: each byte of a path costs one look into the table.
 
 use hashbrown::HashMap;
 use regex_automata::nfa::thompson::{NFA, State};
@@ -31,7 +31,7 @@ pub struct Dfa {
 }
 
 impl Dfa {
-    /// `None` where the table would be too large, or where more than the byte itself decides on a step.
+    /// `None` if the table would be too large, or if a step depends on more than the byte itself.
     pub(super) fn new(nfa: &NFA) -> Option<Self> {
         let mut columns = [0; 256];
         let mut samples: Vec<u8> = Vec::new();

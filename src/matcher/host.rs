@@ -1,4 +1,4 @@
-//! The host that a request names, and the `hosts` of a rule (contract section 2).
+//! The host that a request names, and the `hosts` of a rule (docs/reference.md#hosts).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -1,8 +1,8 @@
 //! Regexes whose work is counted.
 //!
-//! A client chooses the path, so a rule's regex must not run for as long as it likes. Most regexes become a table when
-//! the configuration is read ([`Dfa`]). For the others all states of the NFA are stepped through at once, and each visit
-//! to one is a step of the budget.
+//! A client chooses the path, so the work of a rule's regex has to be bounded. Most regexes become a table when the
+//! configuration is read ([`Dfa`]). For the others, all states of the NFA are stepped through at once, and each visit
+//! to a state is a step of the budget.
 
 use regex_automata::nfa::thompson::{NFA, State, WhichCaptures};
 use regex_automata::util::primitives::StateID;
@@ -19,11 +19,11 @@ const MAX_BYTES: usize = 512 * 1024;
 pub enum Regex {
     /// One look at each byte.
     Table(Box<Dfa>),
-    /// As many visits to states at each byte as it takes.
+    /// Several visits to states at each byte.
     Automaton(NFA),
 }
 
-/// The states in which the search of one path is; kept from one search to the next for its memory.
+/// The states that the search on one path is in. Kept between searches, to reuse the memory.
 #[derive(Debug, Default)]
 pub(super) struct Threads {
     /// In which round each state was last visited.
@@ -40,7 +40,7 @@ impl Regex {
         let syntax = syntax::Config::new().unicode(false).utf8(false);
         let parsed = syntax::parse_with(regex, &syntax).map_err(|error| error.to_string())?;
         if parsed.properties().look_set().contains_word_unicode() {
-            // The tables that it takes aren't in the module, and without them it would panic.
+            // The tables for it aren't in the module, and without them it would panic.
             return Err(r"a word boundary of Unicode is not supported: write (?-u:\b) in place of (?u:\b)".to_owned());
         }
         let config = NFA::config().utf8(false).which_captures(WhichCaptures::None).nfa_size_limit(Some(MAX_BYTES));

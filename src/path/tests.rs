@@ -1,4 +1,4 @@
-//! What a path may mean to somebody.
+//! What a path may mean to a server.
 
 #![allow(clippy::string_slice, reason = "tests")]
 
@@ -182,7 +182,7 @@ fn control_characters_are_refused_however_they_are_written() {
     ] {
         assert_eq!(read(path.as_bytes()), Err(Ambiguous::Control), "{path:?}");
     }
-    // Three levels deep it is nobody's reading, and the query is none of the path.
+    // Three decodings make no reading, and the query is no part of the path.
     assert!(read(b"/%252500").is_ok());
     assert!(read(b"/a?%00\0").is_ok());
     // C1 controls and the halves of characters are bytes like any other.

@@ -1,4 +1,4 @@
-//! Who may pass.
+//! Which identities a rule lets pass.
 
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ fn by_jwt(changes: Value) -> Identity {
     let signer = Signer::a();
     let token = signer.jwt(&claims(changes));
     let jwt = UntrustedJwt::parse(token.as_bytes()).unwrap();
-    jwt.verify(&Rs256::new(&BareHost::default()), [signer.public()].iter()).unwrap().into()
+    jwt.verify(&Rs256::new(&BareHost::default()), &[signer.public()][..]).unwrap().into()
 }
 
 /// An identity out of the service's answer with these claims.

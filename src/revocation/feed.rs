@@ -1,4 +1,4 @@
-//! The feed: `GET /auth/blacklist` (contract section 1).
+//! The feed: `GET /auth/blacklist` (docs/reference.md#revocation-feed).
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;

@@ -1,15 +1,6 @@
 //! When to ask for the feed: one worker of the process at a time.
 //!
-//! Workers share one record: how the last poll stands, when it began, and what the last one that succeeded brought.
-//! Beginning a poll means winning the record by compare-and-swap. A poll whose worker died is free again after its
-//! lease.
-//!
-//! ```text
-//!        begin (won the swap)               succeed, fail
-//! Due ────────────────────────► InFlight ─────────────────► Ended ──► Due again ¾ of an interval after it began
-//!  ▲                               │
-//!  └───── the lease is over ◄──────┘
-//! ```
+//! A poll is a [`Turn`]. It is due again ¾ of an interval after the last one began.
 //!
 //! An entry of an answer that can't be read may be about anybody, so that every cached verdict is void for it. But a
 //! service that says such a thing in every answer must not leave the cache without use: all verdicts are voided once
@@ -19,9 +10,10 @@
 use std::time::Duration;
 
 use super::feed::Changes;
-use crate::host::{Host, SharedValue, Write};
+use crate::host::{Cx, SharedData};
 use crate::table::{Reader, write_time, write_u64};
 use crate::time::UnixTime;
+use crate::turn::{Payload, Status, Turn};
 
 /// Workers read the clock a moment before they read the record: one that is this much behind it has not stepped back.
 const SIMULTANEOUS: Duration = Duration::from_millis(100);
@@ -38,19 +30,9 @@ pub struct Poll {
     pub since: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum State {
-    #[default]
-    Due,
-    InFlight,
-    Ended,
-}
-
+/// What the workers know of the polls.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct PollRecord {
-    state: State,
-    /// When the last poll began.
-    began: UnixTime,
+struct Known {
     /// When the last poll began of which anything was applied; the epoch: none has been.
     applied: UnixTime,
     /// When the last poll began of which everything was applied; the epoch: none has been.
@@ -64,42 +46,29 @@ struct PollRecord {
     cursor: String,
 }
 
-impl PollRecord {
-    fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![match self.state {
-            State::Due => 0,
-            State::InFlight => 1,
-            State::Ended => 2,
-        }];
-        for time in [self.began, self.applied, self.succeeded, self.voided] {
-            write_time(&mut bytes, time);
+impl Payload for Known {
+    fn encode(&self, to: &mut Vec<u8>) {
+        for time in [self.applied, self.succeeded, self.voided] {
+            write_time(to, time);
         }
-        write_u64(&mut bytes, self.size);
-        bytes.push(u8::from(self.is_owed));
-        bytes.extend_from_slice(self.cursor.as_bytes());
-        bytes
+        write_u64(to, self.size);
+        to.push(u8::from(self.is_owed));
+        to.extend_from_slice(self.cursor.as_bytes());
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
-        let state = match reader.bytes()? {
-            [0] => State::Due,
-            [1] => State::InFlight,
-            [2] => State::Ended,
-            _ => return None,
-        };
-        let (began, applied, succeeded, voided) = (reader.time()?, reader.time()?, reader.time()?, reader.time()?);
+        let (applied, succeeded, voided) = (reader.time()?, reader.time()?, reader.time()?);
         let (size, [is_owed]) = (reader.u64()?, reader.bytes()?);
         let cursor = String::from_utf8(reader.0.to_vec()).ok()?;
-        Some(Self { state, began, applied, succeeded, size, voided, is_owed: is_owed != 0, cursor })
+        Some(Self { applied, succeeded, size, voided, is_owed: is_owed != 0, cursor })
     }
 }
 
-impl PollRecord {
+impl Known {
     /// After a poll.
     fn ended(self, is_unreadable: bool, voided: Option<UnixTime>) -> Self {
         Self {
-            state: State::Ended,
             voided: voided.unwrap_or(self.voided),
             is_owed: voided.is_none() && (self.is_owed || is_unreadable),
             ..self
@@ -110,7 +79,7 @@ impl PollRecord {
 /// A worker's view of the polls.
 #[derive(Debug)]
 pub struct Poller {
-    name: String,
+    turn: Turn<Known>,
     poll_interval: Duration,
     lease: Duration,
 }
@@ -118,112 +87,104 @@ pub struct Poller {
 impl Poller {
     /// Polls under the key `name`. `lease` is the longest that a poll can take before another worker takes it for dead.
     pub const fn new(name: String, poll_interval: Duration, lease: Duration) -> Self {
-        Self { name, poll_interval, lease }
+        Self { turn: Turn::new(name, lease), poll_interval, lease }
     }
 
     /// How long until a poll may begin; zero: now. With a tick every quarter of the interval, or oftener, a poll begins
     /// at least once an interval.
-    pub fn due_in(&self, now: UnixTime, host: &impl Host) -> Duration {
-        self.wait(&self.read(host).0, now)
+    #[cfg(test)]
+    pub fn due_in(&self, cx: &Cx<'_>) -> Duration {
+        self.wait(self.turn.read(cx.shared).0, cx.now)
     }
 
     /// Tries to become the one worker that polls. `Some`: the caller asks now, and calls [`Self::succeed`] or
     /// [`Self::fail`] in the end.
-    pub fn begin(&self, now: UnixTime, host: &impl Host) -> Option<Poll> {
-        let (before, version) = self.read(host);
-        if !self.wait(&before, now).is_zero() {
-            return None;
-        }
-        // While the clock was fast, what is still needed may have been swept: it comes again, however often that fails.
-        let goes_on = !before.cursor.is_empty() && !has_stepped_back(before.began, now);
-        let since = goes_on.then(|| before.cursor.clone());
-        let cursor = since.clone().unwrap_or_default();
-        let record = PollRecord { state: State::InFlight, began: now, cursor, ..before };
-        let write = version.map_or(Write::IfAbsent, Write::IfVersion);
-        host.set_shared_data(&self.name, &record.encode(), write).ok()?;
-        Some(Poll { began: now, since })
+    pub fn begin(&self, cx: &Cx<'_>) -> Option<Poll> {
+        let mut since = None;
+        let may_begin = |last: Status, known: Known| {
+            if !self.wait(last, cx.now).is_zero() {
+                return None;
+            }
+            // While the clock was fast, what is still needed may have been swept: it comes again, however often that
+            // fails.
+            let has_stepped = last.since().is_some_and(|began| has_stepped_back(began, cx.now));
+            let cursor = if has_stepped { String::new() } else { known.cursor };
+            since = (!cursor.is_empty()).then(|| cursor.clone());
+            Some(Known { cursor, ..known })
+        };
+        self.turn.begin(may_begin, cx).then_some(Poll { began: cx.now, since })
     }
 
     /// The poll that began at `began` was applied, from whose cursor the next one goes on. `size` is what
     /// [`Self::size`] says from now on, and `voided` when all verdicts were voided for unreadable entries, if they were.
     /// A poll that another one has overtaken changes nothing here.
-    pub fn succeed(&self, began: UnixTime, changes: &Changes, size: usize, voided: Option<UnixTime>, host: &impl Host) {
-        let size = u64::try_from(size).unwrap_or(u64::MAX);
+    pub fn succeed(
+        &self,
+        began: UnixTime,
+        changes: &Changes,
+        size: usize,
+        voided: Option<UnixTime>,
+        shared: &dyn SharedData,
+    ) {
         let is_whole = changes.unreadable.is_none();
-        self.end(began, host, |before| PollRecord {
+        let applied = |known: Known| Known {
             applied: began,
-            succeeded: if is_whole { began } else { before.succeeded },
-            size,
+            succeeded: if is_whole { began } else { known.succeeded },
+            size: u64::try_from(size).unwrap_or(u64::MAX),
             cursor: changes.cursor.clone(),
-            ..before.ended(!is_whole, voided)
-        });
+            ..known.ended(!is_whole, voided)
+        };
+        self.turn.end(began, true, applied, shared);
     }
 
     /// Whether all verdicts have to be voided at the end of a poll, for unreadable entries of its answer or of earlier
     /// ones.
-    pub fn voids(&self, is_unreadable: bool, now: UnixTime, host: &impl Host) -> bool {
-        let record = self.read(host).0;
-        (is_unreadable || record.is_owed) && now.has_passed(BETWEEN_VOIDS, record.voided)
+    pub fn voids(&self, is_unreadable: bool, cx: &Cx<'_>) -> bool {
+        let known = self.known(cx.shared);
+        (is_unreadable || known.is_owed) && cx.now.has_passed(BETWEEN_VOIDS, known.voided)
     }
 
     /// The poll that began at `began` brought nothing, or nothing but unreadable entries.
-    pub fn fail(&self, began: UnixTime, is_unreadable: bool, voided: Option<UnixTime>, host: &impl Host) {
-        self.end(began, host, |before| before.ended(is_unreadable, voided));
+    pub fn fail(&self, began: UnixTime, is_unreadable: bool, voided: Option<UnixTime>, shared: &dyn SharedData) {
+        self.turn.end(began, false, |known| known.ended(is_unreadable, voided), shared);
     }
 
     /// Whether any poll was applied: whether there is a list.
-    pub fn has_list(&self, host: &impl Host) -> bool {
-        self.read(host).0.applied != UnixTime::default()
+    pub fn has_list(&self, shared: &dyn SharedData) -> bool {
+        self.known(shared).applied != UnixTime::default()
     }
 
     /// Whether there is no list yet, and the poll that may bring it hasn't ended.
-    pub fn awaits_first(&self, host: &impl Host) -> bool {
-        let record = self.read(host).0;
-        record.applied == UnixTime::default() && record.state != State::Ended
+    pub fn awaits_first(&self, shared: &dyn SharedData) -> bool {
+        let (last, known) = self.turn.read(shared);
+        known.applied == UnixTime::default() && matches!(last, Status::Free | Status::UnderWay { .. })
     }
 
     /// Whether the list may lack what was revoked lately: no poll that began within the last two intervals was applied
     /// with all its entries.
-    pub fn is_stale(&self, now: UnixTime, host: &impl Host) -> bool {
-        now.has_passed(self.poll_interval * 2, self.read(host).0.succeeded)
+    pub fn is_stale(&self, cx: &Cx<'_>) -> bool {
+        cx.now.has_passed(self.poll_interval * 2, self.known(cx.shared).succeeded)
     }
 
-    /// How long the list was after the last poll that succeeded.
-    pub fn size(&self, host: &impl Host) -> usize {
-        usize::try_from(self.read(host).0.size).unwrap_or(usize::MAX)
+    /// How long the list was after the last poll that was applied.
+    pub fn size(&self, shared: &dyn SharedData) -> usize {
+        usize::try_from(self.known(shared).size).unwrap_or(usize::MAX)
     }
 
-    /// Records how a poll ended, unless another one has begun since.
-    fn end(&self, began: UnixTime, host: &impl Host, outcome: impl FnOnce(PollRecord) -> PollRecord) {
-        let (before, version) = self.read(host);
-        let written = match version {
-            Some(version) if before.state == State::InFlight && before.began == began => {
-                host.set_shared_data(&self.name, &outcome(before).encode(), Write::IfVersion(version)).is_ok()
-            }
-            _ => false,
+    fn known(&self, shared: &dyn SharedData) -> Known {
+        self.turn.read(shared).1
+    }
+
+    fn wait(&self, last: Status, now: UnixTime) -> Duration {
+        let (began, gap) = match last {
+            Status::Free => return Duration::ZERO,
+            Status::UnderWay { since } => (since, self.lease),
+            Status::Succeeded { since } | Status::Failed { since } => (since, self.poll_interval * 3 / 4),
         };
-        if !written {
-            log::debug!("another worker took the poll over");
-        }
-    }
-
-    fn wait(&self, record: &PollRecord, now: UnixTime) -> Duration {
-        let gap = match record.state {
-            State::Due => Duration::ZERO,
-            State::InFlight => self.lease,
-            State::Ended => self.poll_interval * 3 / 4,
-        };
-        if has_stepped_back(record.began, now) {
+        if has_stepped_back(began, now) {
             return Duration::ZERO;
         }
-        gap.saturating_sub(now.since(record.began).unwrap_or_default())
-    }
-
-    fn read(&self, host: &impl Host) -> (PollRecord, Option<u32>) {
-        match host.shared_data(&self.name) {
-            None => (PollRecord::default(), None),
-            Some(SharedValue { bytes, cas }) => (PollRecord::decode(&bytes).unwrap_or_default(), Some(cas)),
-        }
+        gap.saturating_sub(now.since(began).unwrap_or_default())
     }
 }
 

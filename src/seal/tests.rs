@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::*;
-use crate::filter::world::{self, Process};
+use crate::filter::world::Process;
 
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const OTHER_KEY: &str = "//////////////////////////////////////////8=";
@@ -109,7 +109,7 @@ fn a_key_of_another_form_is_refused_without_repeating_it() {
 #[test]
 fn debug_shows_no_key() {
     let sealed = Sealed::new((), Some(seal(1)));
-    assert_eq!(format!("{sealed:?}"), "Sealed { host: (), seal: Some(Seal { .. }) }");
+    assert_eq!(format!("{sealed:?}"), "Sealed { data: (), seal: Some(Seal { .. }) }");
 }
 
 fn sealed_host() -> Sealed<Process> {
@@ -163,19 +163,6 @@ fn without_a_key_values_are_as_they_are() {
     assert_eq!(host.inner().shared_data("name").unwrap().bytes, b"plain");
     host.inner().set_shared_data("name", b"theirs", Write::Always).unwrap();
     assert_eq!(host.shared_data("name"), host.inner().shared_data("name"));
-}
-
-#[test]
-fn everything_else_is_the_hosts() {
-    let host = sealed_host();
-    let key = world::key(0);
-    let signature = world::sign(&key, b"message");
-    assert_eq!(host.verify_signature(&key, &signature, b"message"), Some(true));
-    assert_eq!(host.verify_signature(&key, &signature, b"other"), Some(false));
-    host.count(Counter::PublicKeyRefresh { success: true });
-    host.shift(Gauge::CalloutsInFlight, -2);
-    assert_eq!(host.inner().counted.borrow()[&Counter::PublicKeyRefresh { success: true }], 1);
-    assert_eq!(host.inner().gauges.borrow()[&Gauge::CalloutsInFlight], -2);
 }
 
 #[test]

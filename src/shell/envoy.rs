@@ -1,4 +1,4 @@
-//! [`Host`] over Envoy's host calls.
+//! The [host's](crate::host) services over Envoy's host calls.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt::Display;
@@ -10,12 +10,13 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::MetricType;
 
 use super::root::SEAL_KEY;
-use crate::host::{Conflict, Host, SharedValue, Write};
-use crate::metrics::tally::{GAUGES, Levels, Tally};
-use crate::metrics::{Counter, Gauge, label_value, newly_mixed_with};
+use crate::host::{Conflict, Metrics, Peer, SharedData, SharedValue, Signatures, Write};
+use crate::label;
+use crate::metrics::{Counter, Gauge};
 use crate::public_key::PublicKey;
 use crate::seal::is_newly_unsealed;
 use crate::secret::Secret;
+use crate::tally::{GAUGES, Levels, Tally};
 use crate::time::UnixTime;
 
 /// A compare-and-swap number that the host never gives out this century: it counts up from 1. A write that presents
@@ -27,11 +28,11 @@ const NO_VERSION: u32 = u32::MAX;
 pub struct EnvoyHost {
     has_verify_signature: Cell<bool>,
     secret: OnceCell<Secret>,
-    /// The host's numbers for what was counted so far: it makes a new one at every definition.
+    /// The host's numbers of the metrics defined so far. The host makes a new number at every definition.
     counters: RefCell<HashMap<Counter, Option<u32>>>,
     gauges: RefCell<HashMap<Gauge, Option<u32>>>,
     tally: RefCell<Tally>,
-    /// What the host calls this filter.
+    /// The filter's name in the host.
     name: Vec<u8>,
     /// The value of every metric's label `filter`.
     filter: String,
@@ -42,7 +43,7 @@ impl EnvoyHost {
     /// The host of the plugin that is being configured, with this root context.
     pub fn new(root_id: u32) -> Self {
         let name = hostcalls::get_property(vec!["plugin_name"]).ok().flatten().unwrap_or_default();
-        let filter = label_value(&name);
+        let filter = label::value(&name);
         Self {
             has_verify_signature: Cell::new(true),
             secret: OnceCell::new(),
@@ -55,8 +56,8 @@ impl EnvoyHost {
         }
     }
 
-    /// Says that shared data are not sealed: once in this process, and again after they were. A key that got lost on its way to the VM looks like one
-    /// that was never wanted.
+    /// Warns that shared data are not sealed: once in this process, and again after they were sealed. A key that got
+    /// lost on its way to the VM looks the same as a key that was never set.
     pub fn report_seal(&self, is_sealed: bool) {
         if is_sealed {
             log::debug!("shared data are sealed");
@@ -70,9 +71,9 @@ impl EnvoyHost {
         }
     }
 
-    /// Says that the metrics of another filter have this one's label.
+    /// Warns that the metrics of another filter have the same label as this one's.
     pub fn report_label(&self) {
-        if let Some(other) = newly_mixed_with(&self.name, &self.filter, self) {
+        if let Some(other) = label::newly_mixed_with(&self.name, &self.filter, self) {
             let (name, label) = (String::from_utf8_lossy(&self.name), &self.filter);
             log::warn!(
                 "the metrics of the filters named {name:?} and {other:?} are mixed: both names give the label \
@@ -81,8 +82,8 @@ impl EnvoyHost {
         }
     }
 
-    /// To be called at the end of every event: moves the gauges by what was counted in it. Should the VM trap before,
-    /// nothing has been counted.
+    /// To be called at the end of every event: moves the gauges by what was counted in it. If the VM traps before,
+    /// nothing is counted.
     pub fn flush_gauges(&self) {
         let moved = self.tally.borrow_mut().flush(Self::now, self);
         for (gauge, by) in GAUGES.into_iter().zip(moved.unwrap_or_default()).filter(|(_, by)| *by != 0) {
@@ -97,7 +98,7 @@ impl EnvoyHost {
         }
     }
 
-    /// Puts the gauges that all VMs move where the sum of what they count is.
+    /// Sets the gauges that all VMs move to the sum of their tallies.
     pub fn correct_gauges(&self) {
         let sum = self.tally.borrow_mut().tick(Self::now(), self);
         if let Some(sum) = sum {
@@ -143,10 +144,10 @@ impl EnvoyHost {
     }
 }
 
-impl Host for EnvoyHost {
+impl SharedData for EnvoyHost {
     fn shared_data(&self, key: &str) -> Option<SharedValue> {
         match hostcalls::get_shared_data(key) {
-            // The SDK has no bytes for a value that is empty; the key exists all the same.
+            // The SDK returns no bytes for an empty value; still the key exists.
             Ok((bytes, Some(cas))) => Some(SharedValue { bytes: bytes.unwrap_or_default(), cas }),
             _ => None,
         }
@@ -171,7 +172,9 @@ impl Host for EnvoyHost {
         };
         self.secret.get_or_init(create).hash(bytes)
     }
+}
 
+impl Signatures for EnvoyHost {
     fn verify_signature(&self, key: &PublicKey, signature: &[u8], message: &[u8]) -> Option<bool> {
         if !self.has_verify_signature.get() {
             return None;
@@ -186,7 +189,9 @@ impl Host for EnvoyHost {
             }
         }
     }
+}
 
+impl Metrics for EnvoyHost {
     fn count(&self, counter: Counter) {
         let id = self.define(&self.counters, MetricType::Counter, counter);
         if id.is_some_and(|id| hostcalls::increment_metric(id, 1).is_err()) {
@@ -208,7 +213,9 @@ impl Host for EnvoyHost {
     fn callouts_in_flight(&self) -> u64 {
         self.tally.borrow().level(Gauge::CalloutsInFlight, Self::now(), self)
     }
+}
 
+impl Peer for EnvoyHost {
     fn client_address(&self) -> Option<String> {
         let address = hostcalls::get_property(vec!["source", "address"]).ok()??;
         String::from_utf8(address).ok()
@@ -225,14 +232,14 @@ thread_local! {
     static PLACES: RefCell<HashMap<u32, String>> = RefCell::default();
 }
 
-/// Lets a panic take out what this VM has counted, after it has said why: the VM is not asked again.
+/// Makes a panic remove what this VM has counted, after its message: Envoy calls the VM no more.
 pub fn vacate_at_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         report(info);
         PLACES.with(|places| {
             for place in places.try_borrow().iter().flat_map(|places| places.values()) {
-                // There is nobody left to tell of a failure.
+                // A failure can't be reported any more.
                 let _ = hostcalls::set_shared_data(place, Some(&[]), None);
             }
         });

@@ -8,14 +8,16 @@ use proxy_wasm::types::Action;
 
 use super::injection;
 use super::worker::{Worker, change_headers, respond};
-use crate::decision::{Client, Code, Denial};
-use crate::filter::{Resolution, Step, StreamId};
+use crate::code::Code;
+use crate::decision::{Client, Denial};
+use crate::filter::{Resolution, Step};
+use crate::host::StreamId;
 
-/// A request on its way.
+/// One request.
 pub(super) struct Stream {
     id: StreamId,
     worker: Option<Rc<Worker>>,
-    /// Whether the verdict was to let it go on.
+    /// Whether the verdict lets it go on.
     passed: Rc<Cell<bool>>,
 }
 
@@ -24,8 +26,8 @@ impl Stream {
         Self { id, worker, passed: Rc::new(Cell::new(false)) }
     }
 
-    /// With `allow_on_headers_stop_iteration`, Envoy goes on with the body of a request whose head is held, and what
-    /// this says of it counts for the head as well.
+    /// With `allow_on_headers_stop_iteration`, Envoy goes on with the body of a request whose head is held. The action
+    /// that is returned for the body then counts for the head as well.
     fn action(&self) -> Action {
         if self.passed.get() { Action::Continue } else { Action::Pause }
     }
@@ -34,7 +36,7 @@ impl Stream {
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _num_headers: usize, end_of_stream: bool) -> Action {
         let Some(worker) = &self.worker else {
-            // Envoy sends no requests to a root that refused its configuration; none would be let through.
+            // Envoy sends no requests to a root that refused its configuration. If it did, none would be let through.
             respond(&Denial::from(Code::Internal).response(&Client::default(), "authgate"));
             return Action::Pause;
         };
@@ -54,7 +56,7 @@ impl HttpContext for Stream {
         self.action()
     }
 
-    /// Trailers are headers to some servers.
+    /// Some servers take trailers for headers.
     fn on_http_request_trailers(&mut self, _num_trailers: usize) -> Action {
         injection::point("request_trailers");
         if let Some(worker) = &self.worker {
@@ -65,8 +67,7 @@ impl HttpContext for Stream {
 }
 
 impl Context for Stream {
-    /// The stream is over, whoever ended it: a client that left while its request was held gets here too, and
-    /// nowhere else.
+    /// The stream is over, for whatever reason. A client that left while its request was held is noticed here alone.
     fn on_done(&mut self) -> bool {
         if let Some(worker) = &self.worker {
             worker.on_end(self.id);

@@ -1,4 +1,4 @@
-//! What the SDK doesn't offer: the host's local reply with all that it takes, and a stream's way into its root context.
+//! What the SDK doesn't offer: the host's local reply with all its arguments, and a stream's way into its root context.
 //! This is the only file with `unsafe`.
 
 #![allow(unsafe_code, reason = "the declarations and the one call below")]
@@ -7,8 +7,8 @@ use crate::decision::Response;
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
-    /// The host's function, as the ABI 0.2.1 has it. The SDK's wrappers pass either an HTTP status or one of gRPC, never
-    /// both, and no details; and they panic where the host refuses.
+    /// The host's function, as the ABI 0.2.1 has it. The SDK's wrappers pass either an HTTP status or one of gRPC,
+    /// never both, and no details; and they panic where the host refuses.
     fn proxy_send_local_response(
         status: u32,
         details: *const u8,
@@ -26,7 +26,7 @@ pub(super) fn send_local_response(response: &Response) -> bool {
     let details = response.response_code_details();
     let headers = serialize(&response.headers);
     // SAFETY: each pointer comes with the length of what it points to, which lives until the host returns; the host
-    // keeps none of them.
+    // keeps no pointer.
     let status = unsafe {
         proxy_send_local_response(
             u32::from(response.status),

@@ -34,8 +34,8 @@ impl RootContext for Root {
         true
     }
 
-    /// Envoy calls this in every worker, in the main thread and once more for a trial, so nothing may leave the VM
-    /// here: the first tick does.
+    /// Envoy calls this in every worker, in the main thread, and once more for a trial. So nothing may leave the VM
+    /// here; the first tick is the first to send anything.
     fn on_configure(&mut self, size: usize) -> bool {
         let bytes = match hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size) {
             Ok(bytes) => bytes.unwrap_or_default(),
@@ -60,7 +60,7 @@ impl RootContext for Root {
     }
 
     fn on_tick(&mut self) {
-        // An operator may have set another one meanwhile.
+        // An operator may have changed it.
         follow_log_level();
         if let Some(worker) = &self.worker {
             worker.on_tick();
@@ -84,12 +84,12 @@ impl RootContext for Root {
     }
 }
 
-/// Takes over Envoy's log level, so that lines that nobody reads are not formatted.
+/// Takes over Envoy's log level, so that lines below it are not formatted.
 fn follow_log_level() {
     proxy_wasm::set_log_level(hostcalls::get_log_level().unwrap_or(LogLevel::Info));
 }
 
-/// The environment variable of the VM with the key that shared data are sealed with (contract section 3).
+/// The environment variable of the VM with the key that shared data are sealed with (docs/reference.md#seal).
 pub(super) const SEAL_KEY: &str = "AUTHGATE_SEAL_KEY";
 
 /// The seal, where the operator has set a key.
@@ -123,12 +123,13 @@ impl Context for Root {
     }
 }
 
-/// Reads the callout's answer. Envoy reports one that broke off as one without headers.
+/// Reads the callout's answer. Envoy reports one that broke off after its head as one without headers; for one that broke
+/// before, it answers itself.
 fn answer(num_headers: usize, body_size: usize, limit: usize) -> Result<CalloutResponse, CalloutError> {
     if num_headers == 0 {
-        return Err(CalloutError::Reset);
+        return Err(CalloutError::Broken);
     }
-    let headers = hostcalls::get_map_bytes(MapType::HttpCallResponseHeaders).map_err(|_| CalloutError::Reset)?;
+    let headers = hostcalls::get_map_bytes(MapType::HttpCallResponseHeaders).map_err(|_| CalloutError::Broken)?;
     let status = headers
         .iter()
         .find(|(name, _)| name == ":status")
@@ -138,7 +139,7 @@ fn answer(num_headers: usize, body_size: usize, limit: usize) -> Result<CalloutR
         Some(Vec::new())
     } else if body_size <= limit {
         let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body_size);
-        Some(body.map_err(|_| CalloutError::Reset)?.unwrap_or_default())
+        Some(body.map_err(|_| CalloutError::Broken)?.unwrap_or_default())
     } else {
         None
     };

@@ -13,7 +13,8 @@ use super::envoy::EnvoyHost;
 use super::{injection, raw};
 use crate::decision::{Authorization, Forward, Response};
 use crate::extractor::{AUTHORIZATION, RequestHead, trailers_to_strip};
-use crate::filter::{Action, CallId, Filter, Resolution, Step, StreamId};
+use crate::filter::{Action, CallId, Filter, Resolution, Step};
+use crate::host::{Cx, StreamId};
 use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
 use crate::seal::{Seal, Sealed};
 
@@ -22,13 +23,13 @@ pub(super) struct Worker {
     root_id: u32,
     filter: RefCell<Filter>,
     host: Sealed<EnvoyHost>,
-    /// Which call each of the host's callouts carries.
+    /// The call of each callout, by the host's number.
     callouts: RefCell<HashMap<u32, CallId>>,
     /// The stream in whose request callback we are. Envoy can't resume a stream from within that callback, so a
     /// verdict for it is handed back instead.
     receiving: Cell<Option<StreamId>>,
     early: RefCell<Option<Resolution>>,
-    /// Streams that are held, with what tells them that they are not any more.
+    /// Streams that are held, each with the flag that lets it go on.
     held: RefCell<HashMap<StreamId, Rc<Cell<bool>>>>,
     tick_period: Cell<Duration>,
     /// Whether we are in the callback of a callout, whose connection may be in the middle of reading a frame. Envoy 1.40
@@ -57,6 +58,10 @@ impl Worker {
         }
     }
 
+    fn cx(&self) -> Cx<'_> {
+        Cx { now: EnvoyHost::now(), shared: &self.host, host: self.host.inner() }
+    }
+
     /// A request has arrived. Called with the stream as the host's current context. `passed` is set should the
     /// request be held now and go on later.
     pub(super) fn on_request(&self, stream: StreamId, has_body: bool, passed: &Rc<Cell<bool>>) -> Step {
@@ -64,7 +69,7 @@ impl Worker {
         injection::arm(&headers);
         injection::point("request_headers");
         let head = RequestHead { headers: &headers, has_body };
-        let reception = self.filter.borrow_mut().on_request(stream, &head, EnvoyHost::now(), &self.host);
+        let reception = self.filter.borrow_mut().on_request(stream, &head, &self.cx());
         for name in reception.strip {
             remove_header(name);
         }
@@ -80,7 +85,7 @@ impl Worker {
                 }
             },
             step => {
-                // An answer out of the cache may have to be refreshed.
+                // A verdict of the cache may have to be refreshed.
                 if self.filter.borrow().has_actions() {
                     self.carry_out_for(stream);
                 }
@@ -90,7 +95,7 @@ impl Worker {
         }
     }
 
-    /// Takes from the request's trailers what the filter would take from its head.
+    /// Removes from the request's trailers what clients may not send.
     pub(super) fn strip_trailers(&self) {
         let trailers = hostcalls::get_map_bytes(MapType::HttpRequestTrailers).unwrap_or_default();
         let names = trailers_to_strip(&trailers, &self.filter.borrow().config().stripped_headers);
@@ -105,13 +110,13 @@ impl Worker {
     pub(super) fn on_end(&self, stream: StreamId) {
         injection::point("done");
         self.held.borrow_mut().remove(&stream);
-        self.filter.borrow_mut().on_end(stream, &self.host);
+        self.filter.borrow_mut().on_end(stream, self.host.inner());
         self.host.inner().flush_gauges();
     }
 
     /// The root has come to its end.
     pub(super) fn on_retirement(&self) {
-        self.filter.borrow_mut().on_retirement(&self.host);
+        self.filter.borrow_mut().on_retirement(&self.cx());
         self.host.inner().retire_gauges();
     }
 
@@ -122,11 +127,7 @@ impl Worker {
             self.host.inner().report_seal(self.is_sealed);
             self.host.inner().report_label();
         }
-        self.filter.borrow_mut().on_tick(EnvoyHost::now(), &self.host);
-        become_context(self.root_id);
-        while let Some((call, request)) = self.next_postponed() {
-            self.dispatch(call, &request);
-        }
+        self.filter.borrow_mut().on_tick(&self.cx());
         self.carry_out();
         self.host.inner().correct_gauges();
     }
@@ -138,7 +139,7 @@ impl Worker {
         let call = self.callouts.borrow_mut().remove(&token);
         if let Some(call) = call {
             let answer = read(self.filter.borrow().body_limit(call));
-            self.filter.borrow_mut().on_answer(call, answer, EnvoyHost::now(), &self.host);
+            self.filter.borrow_mut().on_answer(call, answer, &self.cx());
             self.is_answering.set(true);
             self.carry_out();
             self.is_answering.set(false);
@@ -159,6 +160,11 @@ impl Worker {
     pub(super) fn carry_out(&self) {
         injection::point("carry_out");
         become_context(self.root_id);
+        while !self.is_answering.get()
+            && let Some((call, request)) = self.next_postponed()
+        {
+            self.dispatch(call, &request);
+        }
         while let Some(action) = self.next_action() {
             match action {
                 Action::Callout { call, request } if self.is_answering.get() => {
@@ -170,7 +176,7 @@ impl Worker {
                 }
                 Action::Resolve { stream, resolution } => {
                     let held = self.held.borrow_mut().remove(&stream);
-                    // A stream that the host has forgotten meanwhile has nobody to answer to.
+                    // A stream that the host no longer knows has no client to answer.
                     if let Some(passed) = held
                         && become_context(stream)
                     {
@@ -198,7 +204,7 @@ impl Worker {
             let filter = self.filter.borrow();
             let service = &filter.config().auth_service;
             let mut headers = vec![
-                (":method", "GET"),
+                (":method", request.method),
                 (":path", request.path.as_str()),
                 (":scheme", service.scheme.name()),
                 (":authority", service.authority.as_str()),
@@ -206,10 +212,8 @@ impl Worker {
                 ("accept-encoding", "identity"),
                 ("user-agent", "authgate"),
             ];
-            if let Some(authorization) = &request.authorization {
-                headers.push((AUTHORIZATION, authorization));
-            }
-            hostcalls::dispatch_http_call(&service.cluster, headers, None, vec![], service.timeout)
+            headers.extend(request.headers.iter().map(|(name, value)| (*name, value.as_str())));
+            hostcalls::dispatch_http_call(&service.cluster, headers, request.body.as_deref(), vec![], service.timeout)
         };
         match sent {
             Ok(token) => {
@@ -217,7 +221,7 @@ impl Worker {
             }
             Err(status) => {
                 let error = if status == Status::BadArgument { CalloutError::NoCluster } else { CalloutError::NotSent };
-                self.filter.borrow_mut().on_answer(call, Err(error), EnvoyHost::now(), &self.host);
+                self.filter.borrow_mut().on_answer(call, Err(error), &self.cx());
             }
         }
     }
@@ -261,7 +265,7 @@ pub(super) fn change_headers(forward: &Forward) {
     }
 }
 
-/// Ends the stream with a response of ours.
+/// Ends the stream with a response of the filter.
 pub(super) fn respond(response: &Response) {
     if !raw::send_local_response(response) {
         log::error!("a response could not be sent");

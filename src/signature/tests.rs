@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::*;
+use crate::host::Signatures;
 use crate::testing::{BareHost, Signer};
 
 #[derive(Deserialize)]
@@ -36,7 +37,7 @@ fn hex(text: &str) -> Vec<u8> {
     text.as_bytes().chunks(2).map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
 }
 
-fn verify(host: &impl Host, key: &PublicKey, signature: &[u8], message: &[u8]) -> bool {
+fn verify(host: &impl Signatures, key: &PublicKey, signature: &[u8], message: &[u8]) -> bool {
     Rs256::new(host).verify_signature(&Rs256Signature::new(signature.to_vec()), key, message)
 }
 

@@ -10,7 +10,7 @@ use crate::time::UnixTime;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) subject: Hash,
-    /// As many as `attempts`: it is locked, and no more are counted.
+    /// With as many as `attempts` it is locked, and no more are counted.
     pub(super) failures: u64,
     /// When the window began, or the lock.
     pub(super) since: UnixTime,
@@ -39,9 +39,9 @@ impl table::Record for Record {
     }
 }
 
-/// How many questions are under way, by the span of time in which they began: so those whose worker has died run out,
-/// however many others begin. A span is as long as a question can be under way, by the settings of the filter that began
-/// the first of them: filters that differ in these may share the record.
+/// How many questions are under way, counted by the span of time in which they began. So questions of a worker that has
+/// died expire, however many others begin. A span is as long as a question can be under way. Filters whose settings
+/// differ in that may share the record; the filter that began the first question decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct UnderWay {
     /// How long a span is, in nanoseconds; 0: no question has begun yet.
@@ -55,13 +55,13 @@ pub(super) struct UnderWay {
 }
 
 impl UnderWay {
-    /// How many are.
+    /// How many are under way.
     pub(super) fn count(&self, now: UnixTime) -> u64 {
         let current = self.at(now);
         u64::from(current.begun) + u64::from(current.before)
     }
 
-    /// One more.
+    /// One more begins.
     pub(super) fn begin(&mut self, now: UnixTime, longest: Duration) {
         if self.count(now) == 0 {
             self.length = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX).max(1);
@@ -71,12 +71,12 @@ impl UnderWay {
         self.begun = self.begun.saturating_add(1);
     }
 
-    /// One less, which began at `began`. False: it had run out.
+    /// One that began at `began` ends. False: it had expired.
     pub(super) fn end(&mut self, began: UnixTime, now: UnixTime) -> bool {
         *self = self.at(now);
         let span = self.span_of(began);
         let has_begun_lately = span.abs_diff(self.span) <= 1;
-        // That of a worker whose clock was a moment behind was counted in the span after its own.
+        // A question of a worker whose clock was a moment behind was counted in the span after its own.
         let counts =
             if span == self.span { [&mut self.begun, &mut self.before] } else { [&mut self.before, &mut self.begun] };
         match counts.into_iter().find(|count| **count > 0) {
@@ -88,8 +88,8 @@ impl UnderWay {
         }
     }
 
-    /// The counts as they are at a time. One that is in the span before is that of a worker that read its clock a moment
-    /// earlier; of a clock that was set back further nothing counts any more.
+    /// The counts at a time. A time in the span before is that of a worker that read its clock a moment earlier. If the
+    /// clock was set back further, nothing counts any more.
     fn at(self, now: UnixTime) -> Self {
         let span = self.span_of(now);
         match span.checked_sub(self.span) {

@@ -217,7 +217,7 @@ impl Response {
         self.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
     }
 
-    /// The `code` of a denial (contract section 4).
+    /// The `code` of a denial (docs/reference.md#denials).
     #[must_use]
     pub fn code(&self) -> Option<String> {
         Some(self.json().ok()?.get("code")?.as_str()?.to_owned())

@@ -1,7 +1,7 @@
 //! The corpus: what somebody may send, or the auth service may answer, each with the verdict that it
 //! deserves and why.
 //!
-//! The verdicts come from the contract, the RFCs and published defects, never from what the filter
+//! The verdicts come from docs/reference.md, the RFCs and published defects, never from what the filter
 //! does. Every entry is the same in every run: its tokens are signed with keys in `testdata/`, and
 //! expire in the year 2100.
 //!
@@ -37,7 +37,7 @@ const BATCH: usize = 24;
 pub enum Verdict {
     /// It reaches the upstream.
     Allow,
-    /// It is denied with this code of contract section 4.
+    /// It is denied with this code of docs/reference.md#denials.
     Deny(&'static str),
     /// It isn't HTTP, or nothing that a gateway forwards: Envoy refuses it with any 4xx or 501, or
     /// closes the connection.
@@ -66,7 +66,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// The status that goes with a code (contract section 4).
+/// The status that goes with a code (docs/reference.md#denials).
 #[must_use]
 pub fn status(code: &str) -> u16 {
     match code {
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn verdicts_are_what_the_contract_writes() {
+    fn verdicts_are_what_the_reference_writes() {
         assert!(Verdict::Deny("token_malformed").is("401 token_malformed"));
         assert!(!Verdict::Deny("token_malformed").is("403 token_malformed"));
         assert!(!Verdict::Allow.is("200, but not the upstream's"));

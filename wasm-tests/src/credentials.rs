@@ -94,7 +94,7 @@ impl Stack {
     }
 }
 
-/// The claims of an access token that the filter accepts, all that the contract names, for a test
+/// The claims of an access token that the filter accepts, all that docs/reference.md#claims names, for a test
 /// to alter.
 #[must_use]
 pub fn claims() -> Value {

@@ -44,7 +44,7 @@ impl TryFrom<RawConfig> for Config {
             ));
         }
         if api_token.accepts(HeaderType::Other) && api_token.response_format == ResponseFormat::JsonHeader {
-            // It doesn't tell the type of a token, and of other credentials nothing is known.
+            // `json_header` doesn't tell the type of a token, and other credentials don't tell it either.
             return Err(ConfigError::new("api_token.header_types", "other contradicts response_format json_header"));
         }
         let forward_credential = match raw.forward_credential {
@@ -70,7 +70,7 @@ impl TryFrom<RawConfig> for Config {
         if api_token.response_format == ResponseFormat::JsonHeader
             && let Some(path) = remote_verification(&jwt, &rules)
         {
-            // It tells neither the type of a token nor when it expires.
+            // `json_header` tells neither the type of a token nor when it expires.
             return Err(ConfigError::new(path, "remote contradicts api_token.response_format json_header"));
         }
         let identity_headers = IdentityHeaders::new(raw.identity_headers.0)?;
@@ -93,7 +93,7 @@ impl TryFrom<RawConfig> for Config {
     }
 }
 
-/// The first field that asks for it.
+/// The first field that asks for remote verification.
 fn remote_verification(jwt: &Jwt, rules: &[Rule]) -> Option<String> {
     if jwt.verification == Verification::Remote {
         return Some("jwt.verification".to_owned());
@@ -256,7 +256,7 @@ impl RawMatch {
     }
 }
 
-/// Types of tokens that are to give access.
+/// Types of tokens that give access.
 fn access_types(path: &str, types: Vec<TokenType>) -> Result<Vec<TokenType>, ConfigError> {
     let types = value::distinct(path, types)?;
     match types.iter().position(|kind| *kind == TokenType::Refresh) {
@@ -305,7 +305,7 @@ fn cors_origins(origins: Vec<String>) -> Result<Vec<String>, ConfigError> {
     Ok(origins)
 }
 
-/// The default is in range by itself.
+/// The value of a field, or its default, which is in range.
 fn duration(
     path: &str,
     text: Option<String>,

@@ -1,4 +1,4 @@
-//! Fields that nobody knows, values of the wrong type or none at all.
+//! Unknown fields, values of the wrong type, and missing values.
 
 use super::*;
 
@@ -25,7 +25,7 @@ fn a_field_that_nobody_knows_is_named() {
 }
 
 #[test]
-fn a_field_of_the_contract_that_does_nothing_yet_is_unknown() {
+fn a_field_that_does_nothing_yet_is_unknown() {
     assert_paths(&[
         (r#""credentials": {"header": "authorization"}"#, "credentials"),
         (r#""status_paths": {"health": null}"#, "status_paths"),

@@ -6,7 +6,7 @@ const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-/// The values that profiles differ in, and their next of kin.
+/// The values that profiles differ in, and those of the same groups.
 fn values(config: &Config) -> (Duration, Duration, Duration, Cache, CircuitBreaker, Duration) {
     let revocation = config.revocation.as_ref().unwrap();
     let key = &config.jwt.public_key;

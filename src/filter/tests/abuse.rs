@@ -68,7 +68,7 @@ fn what_one_worker_cannot_send_while_another_asks_is_an_overflow() {
     for number in 10..20 {
         let stream = world.send_to(1, &api_token_of(number));
         let refused = world.pending.pop().unwrap();
-        world.answer(&refused, &Answer::Error(crate::introspection::CalloutError::NotSent));
+        world.answer(&refused, &Answer::Error(CalloutError::NotSent));
         assert_eq!(world.outcome(stream).unwrap().code(), "auth_service_unavailable");
     }
     world.tick();

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::world::{BEGIN, api_token_of};
 use super::{Answer, Outcome, World, bearer, claims, jwt};
-use crate::filter::StreamId;
+use crate::host::StreamId;
 use crate::introspection::CalloutError;
 use crate::metrics::{Counter, Gauge, Outcome as End, Source};
 use crate::time::UnixTime;
@@ -72,7 +72,7 @@ fn asked(world: &World) -> Vec<usize> {
     world
         .pending
         .iter()
-        .filter(|call| call.request.authorization.is_some())
+        .filter(|call| call.request.authorization().is_some())
         .map(super::world::Pending::worker)
         .collect()
 }

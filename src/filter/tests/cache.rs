@@ -7,9 +7,10 @@ use serde_json::json;
 use super::support::{Headers, at_once, code, confirmed, no, with_key};
 use super::world::{BEGIN, api_token_of, head};
 use super::{Answer, World, api_token, bearer, claims, jwt, jwt_of};
+use crate::code::Code;
 use crate::decision::Authorization;
-use crate::decision::Code;
 use crate::filter::{Resolution, Step};
+use crate::host::Cx;
 use crate::metrics::{CacheEvent, Counter, Gauge, Outcome, Source};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -215,8 +216,7 @@ fn the_entries_are_bounded_and_the_gauges_say_what_is_there() {
         assert_eq!(at_once(&mut world, 1, &api_token_of(number)), "");
     }
     assert_eq!((gauge(&world, Gauge::CacheEntries), gauge(&world, Gauge::CacheBytes)), (20, 2 * bytes));
-    let process = &world.process;
-    world.workers[1].on_retirement(process);
+    world.workers[1].on_retirement(&Cx::new(world.now, &world.process));
     assert_eq!((gauge(&world, Gauge::CacheEntries), gauge(&world, Gauge::CacheBytes)), (10, bytes));
     world.pass(4_300 * SECOND);
     assert_eq!((gauge(&world, Gauge::CacheEntries), gauge(&world, Gauge::CacheBytes)), (0, 0));
@@ -238,7 +238,7 @@ fn a_refusal_takes_its_entry_off_the_gauges() {
 fn the_jwt_for_the_upstream_comes_from_the_cache_as_well() {
     let forwarded = |world: &mut World, worker: usize, headers: &Headers| {
         let head = crate::extractor::RequestHead { headers, has_body: false };
-        match world.workers[worker].on_request(1_000_000, &head, world.now, &world.process).step {
+        match world.workers[worker].on_request(1_000_000, &head, &Cx::new(world.now, &world.process)).step {
             Step::Resolve(Resolution::Forward(forward)) => forward.authorization,
             other => panic!("{other:?}"),
         }

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::support::{at_once, code, confirmed, no, with_key};
 use super::world::{BEGIN, head};
 use super::{Answer, World, api_token, bearer, jwt, jwt_of};
-use crate::host::{Host as _, Write};
+use crate::host::{SharedData as _, Write};
 use crate::metrics::{Counter, Outcome, Source};
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::support::{down, no};
 use super::world::BEGIN;
 use super::{Answer, World, api_token, claims};
-use crate::filter::StreamId;
-use crate::host::{Host as _, Write};
+use crate::host::StreamId;
+use crate::host::{SharedData as _, Write};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: i64 = 3600;

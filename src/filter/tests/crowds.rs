@@ -7,7 +7,7 @@ use serde_json::json;
 use super::support::{all_end, confirmed, ended, with_key};
 use super::world::api_token_of;
 use super::{Answer, World, api_token, bearer, claims, jwt_of};
-use crate::filter::{MAX_CALLOUTS, MAX_WAITING};
+use crate::limits::{MAX_CALLOUTS, MAX_WAITING};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -56,7 +56,7 @@ fn the_bytes_of_callouts_are_bounded() {
     };
     // Some hundred bytes more than the token.
     let bytes = large(1000)[3].1.len() + 700;
-    let fit = crate::filter::MAX_CALLOUT_BYTES / bytes;
+    let fit = crate::limits::MAX_CALLOUT_BYTES / bytes;
     assert!(fit < MAX_CALLOUTS);
     let streams: Vec<_> = (1000..1000 + fit).map(|number| world.send(&large(number))).collect();
     assert_eq!(ended(&world, &streams), 0);

@@ -20,7 +20,8 @@ fn credentials_whose_digests_agree_displace_no_refusal() {
     assert_eq!(world.ask(&bearer(&jwt(0))).code(), "token_rejected");
 
     let bits = |digest: [u8; 32]| u32::from_le_bytes(*digest.first_chunk().unwrap()) % ROWS;
-    let digest = |world: &World, kind, credential: &str| world.workers[0].cache.digest(kind, credential.as_bytes()).0;
+    let digest =
+        |world: &World, kind, credential: &str| world.workers[0].parts.cache.digest(kind, credential.as_bytes()).0;
     let refused = bits(digest(&world, Kind::RemoteJwt, &jwt(0)));
     let token = |number: &usize| format!("{number}${}", "a".repeat(128));
     let alike = (1..).filter(|number| bits(digest(&world, Kind::ApiToken, &token(number))) == refused);

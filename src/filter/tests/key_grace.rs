@@ -11,7 +11,7 @@ use crate::filter::world::BEGIN;
 /// Answers whatever is pending; each fetch of the key is the next replica's.
 fn settle(world: &mut World) {
     while !world.pending.is_empty() {
-        if world.pending[0].request.authorization.is_none() {
+        if world.pending[0].request.authorization().is_none() {
             world.serves = 1 - world.serves;
         }
         world.answer_next();

@@ -11,7 +11,7 @@ use crate::cache::Kind;
 use crate::cache::refusals::ROWS;
 use crate::config::Config;
 use crate::filter::Filter;
-use crate::host::{Host as _, Write};
+use crate::host::{SharedData as _, Write};
 use crate::metrics::{Counter, Outcome, Source};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -58,7 +58,7 @@ fn a_refusal_of_a_verdict_that_only_another_worker_holds_is_not_displaced_by_gar
     assert_eq!(code(&mut world, 0, &api_token()), "token_rejected", "the first worker has to ask");
     let row = |number: usize| {
         let token = format!("{number}${}", "a".repeat(128));
-        let digest = world.workers[0].cache.digest(Kind::ApiToken, token.as_bytes());
+        let digest = world.workers[0].parts.cache.digest(Kind::ApiToken, token.as_bytes());
         u32::from_le_bytes(*digest.0.first_chunk().unwrap()) % ROWS
     };
     let mates: Vec<_> = (1000..).filter(|number| row(*number) == row(7)).take(5).collect();

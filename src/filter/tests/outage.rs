@@ -8,7 +8,7 @@ use super::world::{BEGIN, KEYS, api_token_of, head};
 use super::{Answer, Outcome, World, api_token, bearer, claims, jwt, jwt_of};
 use crate::cache::Kind;
 use crate::cache::refusals::ROWS;
-use crate::host::Host;
+use crate::host::SharedData as _;
 use crate::introspection::CalloutError;
 use crate::metrics::{CacheEvent, Counter, Outcome as End, Source};
 use crate::time::UnixTime;
@@ -223,7 +223,7 @@ fn no_flood_of_garbage_tokens_makes_a_refusal_forgotten() {
     // They displace one another from the row that the first one's refusal is in.
     let row = |number: usize| {
         let token = format!("{number}${}", "a".repeat(128));
-        let digest = world.workers[0].cache.digest(Kind::ApiToken, token.as_bytes());
+        let digest = world.workers[0].parts.cache.digest(Kind::ApiToken, token.as_bytes());
         world.process.keyed_hash(&digest.0) % u64::from(ROWS)
     };
     let mates: Vec<_> = (1000..).filter(|number| row(*number) == row(7)).take(8).collect();
@@ -388,12 +388,12 @@ fn a_refusal_while_a_fallback_waits_for_a_key_ends_it() {
     let token = bearer(&jwt(0));
     let waits = world.send_to(0, &token);
     for _ in 0..2 {
-        let asked = world.pending.iter().find(|pending| pending.request.authorization.is_some()).unwrap().clone();
+        let asked = world.pending.iter().find(|pending| pending.request.authorization().is_some()).unwrap().clone();
         world.answer(&asked, &DOWN);
     }
     assert_eq!(world.outcome(waits), None, "it waits for the first key");
     let refused = world.send_to(1, &token);
-    let asked = world.pending.iter().find(|pending| pending.request.authorization.is_some()).unwrap().clone();
+    let asked = world.pending.iter().find(|pending| pending.request.authorization().is_some()).unwrap().clone();
     world.answer(&asked, &status(401));
     assert_eq!(world.outcome(refused).unwrap().code(), "token_rejected");
     world.settle();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::support::confirmed;
 use super::world::BEGIN;
 use super::{Answer, World, api_token, jwt_of};
-use crate::filter::StreamId;
+use crate::host::StreamId;
 use crate::introspection::CalloutError;
 use crate::metrics::{Counter, Outcome, Source};
 
@@ -213,7 +213,7 @@ fn a_refresh_is_the_probe_when_one_is_due_and_nobody_waits_for_it() {
     world.verify = yes;
     served(&mut world, 0);
     assert_eq!(
-        (world.verifications, world.pending.iter().filter(|pending| pending.request.authorization.is_some()).count()),
+        (world.verifications, world.pending.iter().filter(|pending| pending.request.authorization().is_some()).count()),
         (3, 1)
     );
     world.settle();

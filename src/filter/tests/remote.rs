@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::world::{BEGIN, api_token_of, head};
 use super::{Answer, Outcome, World, bearer, claims, jwt, jwt_of};
+use crate::introspection::CalloutError;
 use crate::metrics::{Counter, Outcome as End, Source};
 use crate::time::UnixTime;
 
@@ -57,7 +58,7 @@ fn the_question_is_the_jwt_as_it_came() {
         world.send(&head(&[("authorization", &format!("bEaReR {token}"))]));
         let request = &world.pending[0].request;
         assert_eq!(request.path, format!("/auth/verify?header_types={asked}&response_format=json_body"));
-        assert_eq!(request.authorization, Some(format!("Bearer {token}")));
+        assert_eq!(request.authorization(), Some(&*format!("Bearer {token}")));
     }
 }
 
@@ -86,11 +87,8 @@ fn what_cannot_be_valid_is_refused_without_a_question() {
         assert_eq!(world.ask(&to("/access", &token)).code(), code);
     }
     assert_eq!(world.verifications, 0);
-    let expired = Counter::Request {
-        outcome: End::Deny,
-        source: Source::None,
-        reason: Some(crate::decision::Code::TokenExpired),
-    };
+    let expired =
+        Counter::Request { outcome: End::Deny, source: Source::None, reason: Some(crate::code::Code::TokenExpired) };
     assert_eq!(world.process.count_of(expired), 1, "nor is it counted as one");
     assert_eq!(world.ask(&to("/access", &of("jti", json!("good")))).code(), "");
     assert_eq!(world.verifications, 1);
@@ -208,4 +206,26 @@ fn api_tokens_are_asked_about_in_the_same_way_as_ever() {
     let mut world = world(1);
     world.send(&api_token_of(3));
     assert_eq!(world.pending[0].request.path, "/auth/verify?header_types=apikey&response_format=json_body");
+}
+
+#[test]
+fn what_the_service_refused_stays_out_whichever_filter_asked_until_it_confirms_it() {
+    let mut world = world(2);
+    world.verify = Answer::Body(401, String::new());
+    assert_eq!(world.ask(&bearer(&jwt(0))).code(), "token_rejected");
+    // Another way of asking: none of its verdicts are the first filter's.
+    let other = json!({"jwt": {"verification": "remote"}, "api_token": {"header_types": ["jwt", "apikey"]}});
+    world.update(1, &other);
+    world.verify = Answer::Error(CalloutError::NotConnected);
+    assert_eq!(world.ask_at(1, &bearer(&jwt(0))).code(), "auth_service_unavailable");
+    assert_eq!(
+        world.ask_at(1, &bearer(&jwt_of(0, &with("jti", json!("k"))))).code(),
+        "",
+        "nobody has refused this one"
+    );
+    world.pass(std::time::Duration::from_secs(100));
+    world.verify = Answer::json(&claims());
+    assert_eq!(world.ask(&bearer(&jwt(0))).code(), "", "the service has changed its mind");
+    world.verify = Answer::Error(CalloutError::NotConnected);
+    assert_eq!(world.ask_at(1, &bearer(&jwt(0))).code(), "");
 }

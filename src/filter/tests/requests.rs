@@ -6,6 +6,7 @@ use super::world::head;
 use super::{Outcome, World, api_token, bearer, claims, jwt, jwt_of};
 use crate::extractor::RequestHead;
 use crate::filter::{Resolution, Step};
+use crate::host::Cx;
 
 fn with_key(overrides: serde_json::Value) -> World {
     let mut world = World::new(overrides);
@@ -57,8 +58,7 @@ fn identity_headers_are_stripped_whatever_the_step_is() {
         let reception = world.workers[0].on_request(
             900,
             &RequestHead { headers: &headers, has_body: false },
-            world.now,
-            &world.process,
+            &Cx::new(world.now, &world.process),
         );
         assert_eq!(reception.strip, ["x-uid", "x_uid", "x-is_admin", "x.user.id"], "{path}: {:?}", reception.step);
     }
@@ -123,10 +123,13 @@ fn a_rule_can_ask_for_a_type_of_token() {
 fn a_grpc_client_is_denied_in_its_own_language() {
     let mut world = with_key(json!({}));
     let headers = head(&[("content-type", "application/grpc")]);
-    let reception =
-        world.workers[0].on_request(1, &RequestHead { headers: &headers, has_body: false }, world.now, &world.process);
+    let reception = world.workers[0].on_request(
+        1,
+        &RequestHead { headers: &headers, has_body: false },
+        &Cx::new(world.now, &world.process),
+    );
     let Step::Resolve(Resolution::Deny(response)) = reception.step else { panic!("let in") };
-    assert_eq!(response.grpc, crate::decision::GrpcStatus::Unauthenticated);
+    assert_eq!(response.grpc, crate::code::GrpcStatus::Unauthenticated);
     assert_eq!((response.status, response.body.as_str()), (401, "missing_credentials"));
 }
 
@@ -156,7 +159,7 @@ fn a_page_of_a_listed_origin_can_read_its_denial_and_send_a_preflight() {
     let mut denial = |origin: &str| {
         let headers = head(&[("origin", origin)]);
         match world.workers[0]
-            .on_request(1, &RequestHead { headers: &headers, has_body: false }, world.now, &world.process)
+            .on_request(1, &RequestHead { headers: &headers, has_body: false }, &Cx::new(world.now, &world.process))
             .step
         {
             Step::Resolve(Resolution::Deny(response)) => response.headers,

@@ -124,11 +124,8 @@ fn a_hit_asks_the_list_and_nothing_else() {
     world.ask(&api_token());
     publish(&mut world, &revoke_j());
     assert_eq!(world.ask(&api_token()).code(), "token_revoked");
-    let from_cache = Counter::Request {
-        outcome: End::Deny,
-        source: Source::Cache,
-        reason: Some(crate::decision::Code::TokenRevoked),
-    };
+    let from_cache =
+        Counter::Request { outcome: End::Deny, source: Source::Cache, reason: Some(crate::code::Code::TokenRevoked) };
     assert_eq!((world.verifications, world.process.count_of(from_cache)), (1, 1));
 }
 

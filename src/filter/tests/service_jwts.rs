@@ -8,6 +8,7 @@ use super::world::api_token_of;
 use super::{Answer, Outcome, World, api_token, claims, jwt_of};
 use crate::decision::Authorization;
 use crate::filter::{Action, Resolution};
+use crate::host::Cx;
 
 fn confirmed() -> Value {
     let mut claims = claims();
@@ -90,7 +91,7 @@ fn it_can_replace_the_credential_upstream() {
         headers: vec![],
         body: Some(format!("{token}\n").into_bytes()),
     };
-    world.workers[0].on_answer(pending.call(), Ok(response), world.now, &world.process);
+    world.workers[0].on_answer(pending.call(), Ok(response), &Cx::new(world.now, &world.process));
     let Some(Action::Resolve { resolution: Resolution::Forward(forward), .. }) = world.workers[0].next_action() else {
         panic!("not forwarded")
     };

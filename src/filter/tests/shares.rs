@@ -7,7 +7,9 @@ use serde_json::json;
 use super::support::{confirmed, ended, no, questions, with_key};
 use super::world::api_token_of;
 use super::{Answer, World, bearer, claims, jwt, jwt_of};
-use crate::filter::{FIRST_QUESTIONS, MAX_CALLOUT_BYTES, MAX_CALLOUTS, MAX_WAITING, MOST_QUESTIONS, StreamId};
+use crate::host::StreamId;
+use crate::limits::{MAX_CALLOUT_BYTES, MAX_CALLOUTS, MAX_WAITING};
+use crate::questions::shares::{FIRST_QUESTIONS, MOST_QUESTIONS};
 
 const TICK: Duration = Duration::from_millis(20);
 

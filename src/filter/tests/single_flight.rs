@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::support::{all_end, answer_question, confirmed, down, ended, no, questions, with_key};
 use super::world::{BEGIN, api_token_of};
 use super::{Answer, World, api_token, bearer, jwt};
-use crate::filter::StreamId;
-use crate::host::{Host as _, Write};
+use crate::host::StreamId;
+use crate::host::{SharedData as _, Write};
 use crate::metrics::{CacheEvent, Counter, Gauge};
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::world::{api_token_of, head};
 use super::{Answer, World, api_token, bearer, jwt};
-use crate::decision::Code;
+use crate::code::Code;
+use crate::host::Cx;
 use crate::metrics::{Counter, Gauge, Outcome, Source};
 
 #[test]
@@ -68,7 +69,7 @@ fn the_end_of_a_stream_that_never_waited_changes_nothing() {
 fn the_room_of_clients_that_left_is_free_again() {
     let mut world = World::new(json!({}));
     for _ in 0..3 {
-        let streams: Vec<_> = (0..crate::filter::MAX_WAITING_FOR_KEY).map(|_| world.send(&bearer(&jwt(0)))).collect();
+        let streams: Vec<_> = (0..crate::limits::MAX_WAITING_FOR_KEY).map(|_| world.send(&bearer(&jwt(0)))).collect();
         assert!(streams.iter().all(|stream| world.outcome(*stream).is_none()));
         for stream in streams {
             world.end(0, stream);
@@ -125,7 +126,7 @@ fn a_verdict_that_is_not_carried_out_yet_ends_with_its_stream() {
     let stream = world.send(&api_token());
     let call = world.pending.remove(0).call();
     let answer = crate::introspection::CalloutResponse { status: 401, headers: vec![], body: Some(vec![]) };
-    world.workers[0].on_answer(call, Ok(answer), world.now, &world.process);
+    world.workers[0].on_answer(call, Ok(answer), &Cx::new(world.now, &world.process));
     world.end(0, stream);
     assert_eq!(world.workers[0].next_action(), None);
 }
@@ -133,11 +134,11 @@ fn a_verdict_that_is_not_carried_out_yet_ends_with_its_stream() {
 #[test]
 fn callouts_are_bounded_even_if_their_clients_leave() {
     let mut world = World::new(json!({}));
-    for number in 0..crate::filter::MAX_CALLOUTS {
+    for number in 0..crate::limits::MAX_CALLOUTS {
         let stream = world.send(&api_token_of(number));
         world.end(0, stream);
     }
-    let one_more = world.send(&api_token_of(crate::filter::MAX_CALLOUTS));
+    let one_more = world.send(&api_token_of(crate::limits::MAX_CALLOUTS));
     assert_eq!(world.outcome(one_more).unwrap().code(), "auth_service_unavailable");
     world.settle();
     assert_eq!(world.ask(&api_token()).code(), "");

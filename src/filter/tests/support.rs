@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::world::Pending;
 use super::{Answer, World, claims};
-use crate::filter::{Filter, StreamId};
+use crate::filter::Filter;
+use crate::host::StreamId;
 
 pub(super) type Headers = [(String, Vec<u8>)];
 
@@ -60,7 +61,7 @@ pub(super) fn code(world: &mut World, worker: usize, headers: &Headers) -> &'sta
 
 /// The callouts that ask about a credential.
 pub(super) fn questions(world: &World) -> Vec<Pending> {
-    world.pending.iter().filter(|pending| pending.request.authorization.is_some()).cloned().collect()
+    world.pending.iter().filter(|pending| pending.request.authorization().is_some()).cloned().collect()
 }
 
 pub(super) fn answer_question(world: &mut World, answer: &Answer) {

@@ -140,3 +140,21 @@ fn without_the_fallback_no_signature_stands_in() {
         }
     }
 }
+
+#[test]
+fn an_answer_that_breaks_off_is_about_its_credential_and_one_that_comes_too_late_about_the_service() {
+    for (waits, gauge) in [(Duration::from_millis(999), 0), (Duration::from_secs(1), 2)] {
+        let mut world = World::new(json!({"auth_service": {"cluster": "auth", "retries": 0}}));
+        world.tick();
+        world.settle();
+        for number in 0..10 {
+            let stream = world.send(&api_token_of(number));
+            let Some(asked) = world.pending.pop() else { continue };
+            world.now = world.now.after(waits);
+            world.answer(&asked, &Answer::Error(CalloutError::Broken));
+            assert_eq!(world.outcome(stream).unwrap().code(), "auth_service_unavailable");
+        }
+        world.tick();
+        assert_eq!(world.process.gauge(Gauge::BreakerState), Some(gauge), "after {waits:?}");
+    }
+}

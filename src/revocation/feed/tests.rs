@@ -27,7 +27,7 @@ fn token(jti: &str, exp: u64) -> RevokedToken {
 }
 
 #[test]
-fn the_answer_of_the_contract_is_read() {
+fn an_answer_with_every_list_is_read() {
     let body = r#"{"cursor": "e-17", "revoked": [{"jti": "…", "exp": 1682345678}],
         "users": [{"user_id": 1, "exp_before": 1682349278}],
         "purge": [{"user_id": 1}, {"client_id": 2}, {"token_id": 3}]}"#;

@@ -5,8 +5,8 @@
 //! a key in DER.
 
 use authgate::config::ResponseFormat;
-use authgate::introspection::{CalloutError, CalloutResponse, Outage, Scope, Verdict, read, read_public_key};
-use authgate::public_key::PublicKey;
+use authgate::internals::{read, read_public_key};
+use authgate::{CalloutError, CalloutResponse, Outage, PublicKey, Scope, Verdict};
 use rsa::pkcs8::EncodePublicKey as _;
 use rsa::traits::PublicKeyParts as _;
 
@@ -132,7 +132,7 @@ fn from_headers(answer: &CalloutResponse) -> Option<claims::Values> {
         Some(_) => return None,
     };
     let members = [
-        // The claim set of the contract can't do without an expiry, and this answer has none: taken away again below.
+        // A claim set can't do without an expiry, and this answer has none: taken away again below.
         ("exp", Json::Number("0".to_owned())),
         ("token_type", Json::Text("api_token".to_owned())),
         ("user_id", integer("x-user-id")?),

@@ -3,12 +3,10 @@
 
 use std::time::Duration;
 
-use authgate::claims::TokenType;
 use authgate::config::{Config, ConfigError, ForwardCredential, ResponseFormat, Verification};
-use authgate::extractor::RequestHead;
-use authgate::filter::world::Process;
-use authgate::filter::{Filter, Resolution, Step};
-use authgate::time::UnixTime;
+use authgate::host::Cx;
+use authgate::internals::world::Process;
+use authgate::{Filter, RequestHead, Resolution, Step, TokenType, UnixTime};
 use prost::Message as _;
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value as Proto};
@@ -134,7 +132,7 @@ fn confuse(written: &Json, number: usize) {
     assert!(Config::from_bytes(text.as_bytes()).is_err(), "taken in spite of a wrong type: {text}");
 }
 
-/// What contract section 3 says of values.
+/// What docs/reference.md#configuration says of values.
 fn in_bounds(config: &Config) {
     let between = |low, value, high| Duration::from_millis(low) <= value && value <= Duration::from_millis(high);
     let service = &config.auth_service;
@@ -205,12 +203,12 @@ fn serves(config: Config) {
     let head = RequestHead { headers: &headers, has_body: false };
     let now = UnixTime::from_secs(1_800_000_000);
     let host = Process::default();
-    match filter.on_request(1, &head, now, &host).step {
+    match filter.on_request(1, &head, &Cx::new(now, &host)).step {
         Step::Wait => panic!("nothing to wait for"),
         Step::Resolve(Resolution::Forward(forward)) => assert!(may_pass && forward.set.is_empty()),
         Step::Resolve(Resolution::Deny(response)) => assert_eq!(response.code.name(), "missing_credentials"),
     }
-    filter.on_tick(now, &host);
+    filter.on_tick(&Cx::new(now, &host));
 }
 
 fn proto(value: &Value) -> Proto {

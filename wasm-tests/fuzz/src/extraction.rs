@@ -6,8 +6,8 @@ use std::cell::OnceCell;
 use std::sync::LazyLock;
 
 use authgate::config::Config;
-use authgate::decision::Code;
-use authgate::extractor::{Credential, RequestHead, extract, headers_to_strip};
+use authgate::internals::{extract, headers_to_strip};
+use authgate::{Code, Credential, Form, RequestHead};
 use regex::bytes::Regex;
 
 /// One scheme, one space, one token of visible ASCII without a comma.
@@ -92,19 +92,23 @@ fn expected(headers: &[(String, Vec<u8>)], types: usize) -> Result<Credential<'_
     let token = parts.name("token").expect("a group of the regex").as_bytes();
     let (takes_api_tokens, takes_others) = (types & 1 != 0, types & 4 != 0);
     let code = match parts["scheme"].to_ascii_lowercase().as_slice() {
-        b"bearer" if JWT.is_match(token) => return Ok(Credential::Jwt(token)),
+        b"bearer" if JWT.is_match(token) => return Ok(Credential::in_authorization(Form::Jwt, ascii(token))),
         b"apikey" if takes_api_tokens && API_TOKEN.is_match(token) => {
             let number = ascii(&API_TOKEN.captures(token).expect("a match")["number"]).to_owned();
             // Nineteen digits compare as numbers do.
             let fits = number.len() < 19 || number.as_str() <= "9223372036854775807";
             let is_token = CANONICAL.is_match(number.as_bytes()) && fits;
-            return if is_token { Ok(Credential::ApiToken(ascii(token))) } else { Err(Code::TokenMalformed) };
+            return if is_token {
+                Ok(Credential::in_authorization(Form::ApiToken, ascii(token)))
+            } else {
+                Err(Code::TokenMalformed)
+            };
         }
         b"bearer" => Code::TokenMalformed,
         b"apikey" if takes_api_tokens => Code::TokenMalformed,
         _ => Code::UnsupportedScheme,
     };
-    if takes_others { Ok(Credential::Other(ascii(value))) } else { Err(code) }
+    if takes_others { Ok(Credential::in_authorization(Form::Other, ascii(value))) } else { Err(code) }
 }
 
 fn ascii(bytes: &[u8]) -> &str {

@@ -4,7 +4,7 @@
 //! lists of rules: a public one, a strict one before a public one, and one of each.
 
 use authgate::config::Config;
-use authgate::matcher::{Target, Undecided};
+use authgate::internals::{Target, Undecided};
 use serde_json::{Value, json};
 
 use crate::oracle::hosts::{covers, readings};

@@ -8,12 +8,9 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use authgate::claims::{Claims, TimeError};
-use authgate::filter::world::{key, sign};
-use authgate::jwt::{MAX_TOKEN_BYTES, UntrustedJwt};
-use authgate::public_key::PublicKey;
-use authgate::signature::Rs256;
-use authgate::time::UnixTime;
+use authgate::internals::world::{key, sign};
+use authgate::internals::{MAX_TOKEN_BYTES, Rs256, UntrustedJwt};
+use authgate::{Claims, PublicKey, TimeError, UnixTime};
 use rsa::pkcs8::{DecodePrivateKey as _, EncodePublicKey as _};
 use rsa::traits::PublicKeyParts as _;
 use rsa::{BigUint, RsaPrivateKey};
@@ -63,7 +60,7 @@ fn token(kind: u8, rest: &[u8]) -> Vec<u8> {
     token
 }
 
-/// A token as the contract and RFC 7515 want it.
+/// A token as docs/reference.md#credentials and RFC 7515 want it.
 struct Expected {
     claims: Json,
     values: Values,
@@ -125,7 +122,7 @@ fn verified<'t>(
     claims: &Claims,
 ) -> Result<(), UntrustedJwt<'t>> {
     let host = Recorder::default();
-    let verdict = jwt.verify(&Rs256::new(&host), keys.iter());
+    let verdict = jwt.verify(&Rs256::new(&host), keys);
     let asked = host.asked.borrow();
     for asked in asked.iter() {
         assert_eq!(asked.message, expected.signed, "the verifier is asked about header.claims");
@@ -147,7 +144,7 @@ fn verified<'t>(
 fn real(token: &[u8], expected: &Expected) {
     let host = Recorder { is_bare: true, ..Recorder::default() };
     let jwt = UntrustedJwt::parse(token).expect("parsed before");
-    let verdict = jwt.verify(&Rs256::new(&host), std::iter::once(&*REAL)).is_ok();
+    let verdict = jwt.verify(&Rs256::new(&host), std::slice::from_ref(&*REAL)).is_ok();
     assert_eq!(verdict, is_rs256(&REAL, &expected.signature, &expected.signed), "what RSA says");
 }
 

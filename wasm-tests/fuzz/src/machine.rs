@@ -22,7 +22,7 @@ mod world;
 use std::collections::HashMap;
 
 use arbitrary::{Arbitrary as _, Unstructured};
-use authgate::decision::Code;
+use authgate::Code;
 use authgate::metrics::{Counter, Outcome};
 
 use script::{Event, Script};

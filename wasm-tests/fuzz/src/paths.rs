@@ -7,12 +7,9 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use authgate::config::Config;
-use authgate::extractor::RequestHead;
-use authgate::filter::world::Process;
-use authgate::filter::{Filter, Resolution, Step};
-use authgate::matcher::{Target, Undecided};
-use authgate::path::{Ambiguous, Budget, is_plain, readings};
-use authgate::time::UnixTime;
+use authgate::host::Cx;
+use authgate::internals::{Ambiguous, Budget, Target, Undecided, is_plain, readings, world::Process};
+use authgate::{Filter, RequestHead, Resolution, Step, UnixTime};
 use regex::bytes::Regex;
 use serde_json::{Value, json};
 
@@ -182,7 +179,8 @@ fn check_rule(
 fn decide(config: &Config, headers: &[(String, Vec<u8>)]) -> Option<&'static str> {
     let host = Process::default();
     let head = RequestHead { headers, has_body: false };
-    let reception = Filter::new(config.clone()).on_request(1, &head, UnixTime::from_secs(1_800_000_000), &host);
+    let reception =
+        Filter::new(config.clone()).on_request(1, &head, &Cx::new(UnixTime::from_secs(1_800_000_000), &host));
     match reception.step {
         Step::Wait => Some("waits"),
         Step::Resolve(Resolution::Deny(response)) => Some(response.code.name()),
@@ -193,7 +191,7 @@ fn decide(config: &Config, headers: &[(String, Vec<u8>)]) -> Option<&'static str
     }
 }
 
-/// Contract section 3, `match`, of one path.
+/// docs/reference.md#rules, `match`, of one path.
 fn matches(condition: &Value, path: &[u8], method: &[u8], host: &str) -> bool {
     let listed = |list: &Value, fits: &dyn Fn(&str) -> bool| {
         list.as_array().is_none_or(|list| list.iter().filter_map(Value::as_str).any(fits))

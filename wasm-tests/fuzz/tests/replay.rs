@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use authgate::decision::Code;
+use authgate::Code;
 use authgate_fuzz::{TARGETS, configuration, corpus, machine, mutation};
 
 /// Mutations of each target.

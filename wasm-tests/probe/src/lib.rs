@@ -5,10 +5,9 @@
 //! Vectors are of arbitrary messages, which no JWT can carry; this way they reach the very code that the filter runs.
 #![cfg(target_arch = "wasm32")]
 
-use authgate::host::Host as _;
-use authgate::public_key::PublicKey;
-use authgate::shell::EnvoyHost;
-use authgate::signature::verify_in_module;
+use authgate::PublicKey;
+use authgate::host::Signatures as _;
+use authgate::internals::{EnvoyHost, verify_in_module};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};

@@ -1,7 +1,7 @@
-//! What the auth service may answer to the question whose an API token is (contract section 1).
+//! What the auth service may answer to the question whose an API token is (docs/reference.md#verify).
 //!
-//! Only 200 with a readable identity, 401 and 403 are verdicts; everything else is an outage (contract
-//! section 2), which ends in 503 once it was tried again.
+//! Only 200 with a readable identity, 401 and 403 are verdicts; everything else is an outage
+//! (docs/reference.md#verify), which ends in 503 once it was tried again.
 
 mod broken;
 mod headers;
@@ -41,17 +41,17 @@ pub const FORMATS: [&str; 4] = ["json_body", "json_header", "jwt_body", "jwt_hea
 /// The largest answer that is read, in bytes.
 const MAX_BODY: usize = 64 * 1024;
 const DOWN: Verdict = Verdict::Deny("auth_service_unavailable");
-const NO_VERDICT: &str = "contract section 2: neither 200, 401 nor 403 is never a verdict";
-const UNREADABLE: &str = "contract sections 1 and 2: an unreadable answer is never a verdict";
-const EXPLICIT: &str = "contract section 1: an explicit refusal, whatever else it says";
-const VERIFIED: &str = "contract section 1: a JWT of the service's is verified like any other";
+const NO_VERDICT: &str = "docs/reference.md#verify: neither 200, 401 nor 403 is never a verdict";
+const UNREADABLE: &str = "docs/reference.md#verify: an unreadable answer is never a verdict";
+const EXPLICIT: &str = "docs/reference.md#verify: an explicit refusal, whatever else it says";
+const VERIFIED: &str = "docs/reference.md#verify: a JWT of the service's is verified like any other";
 
 /// All answers.
 #[must_use]
 pub fn all() -> Vec<Case<Input>> {
     let mut cases = Vec::new();
     for format in FORMATS {
-        cases.push(case(format, "a good answer", good(format), Verdict::Allow, "contract section 1"));
+        cases.push(case(format, "a good answer", good(format), Verdict::Allow, "docs/reference.md#verify"));
         cases.extend(statuses(format));
     }
     cases.extend([broken::cases(), json::cases(), headers::cases(), jwts::cases()].concat());
@@ -71,7 +71,7 @@ fn identity() -> Value {
     claims
 }
 
-/// The values of claims as a list, in the order of contract section 1 with the registered ones before: what a
+/// The values of claims as a list, in the order of docs/reference.md#claims with the registered ones before: what a
 /// careless reader takes for the claims.
 pub(super) fn values_alone(claims: &Value) -> String {
     let names = [

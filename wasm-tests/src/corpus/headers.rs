@@ -61,14 +61,14 @@ const MALFORMED: Verdict = Verdict::Deny("malformed_credentials");
 const UNSUPPORTED: Verdict = Verdict::Deny("unsupported_scheme");
 const NO_TOKEN: Verdict = Verdict::Deny("token_malformed");
 const CASE: &str = "RFC 9110 section 11.1: schemes have no case";
-const ONE_SPACE: &str = "contract section 2: one space";
-const ONE: &str = "contract section 2: one credential, and no comma-joined pair";
+const ONE_SPACE: &str = "docs/reference.md#credentials: one space";
+const ONE: &str = "docs/reference.md#credentials: one credential, and no comma-joined pair";
 /// So nobody behind Envoy can tell: the filter and the upstream see the good line alone.
 const LEFT_OUT: &str = "Envoy 1.40 joins the lines before any filter runs, and leaves out an empty one";
 const NOT_MISSING: &str = "CVE-2021-21378: an invalid credential is not a missing one";
-const SCHEME: &str = "contract section 2: none of the known shapes";
-const API_TOKEN: &str = "contract section 1: ^(0|[1-9][0-9]{0,18})\\$[0-9a-z]{128}$";
-const ELSEWHERE: &str = "contract section 3: credentials are read from Authorization alone";
+const SCHEME: &str = "docs/reference.md#credentials: none of the known shapes";
+const API_TOKEN: &str = "docs/reference.md#credentials: ^(0|[1-9][0-9]{0,18})\\$[0-9a-z]{128}$";
+const ELSEWHERE: &str = "docs/reference.md#credentials: credentials are read from Authorization alone";
 const TARGET: &str = "CVE-2026-40575: only :path, :method and :authority decide";
 
 /// Requests that an ordinary client can send, over HTTP/1 and HTTP/2.
@@ -106,7 +106,7 @@ pub fn all() -> Vec<Case<Sent>> {
             format!("GET {path}"),
             sent,
             MISSING,
-            "RFC 6750 section 2.3 is not offered; contract section 3",
+            "RFC 6750 section 2.3 is not offered; docs/reference.md#credentials",
         ));
     }
     cases

@@ -1,6 +1,6 @@
 //! Paths, and which rule they lead to.
 //!
-//! Every way in which a server behind the gateway might read a path counts (contract section 2). The
+//! Every way in which a server behind the gateway might read a path counts (docs/reference.md#paths). The
 //! expectations are written down by hand; [`may_lead_to`] is a second, independent and generous reader
 //! for what reached the upstream.
 
@@ -64,17 +64,25 @@ pub fn all() -> Vec<Case<(&'static [u8], Leads)>> {
     let groups: [(Leads, &'static str, &[&'static [u8]]); 14] = [
         (Leads::Public, "the rule covers its one reading", PUBLIC),
         (Leads::Private, "no public rule covers it", PRIVATE),
-        (Leads::Public, "contract section 2: one rule covers all its readings", PUBLIC_IN_ALL_READINGS),
-        (Leads::Public, "contract section 2: rules that ask for the same cover its readings", PUBLIC_IN_SEVERAL_RULES),
-        (Leads::Private, "contract section 2: one rule, or none, covers all its readings", PRIVATE_IN_ALL_READINGS),
+        (Leads::Public, "docs/reference.md#paths: one rule covers all its readings", PUBLIC_IN_ALL_READINGS),
+        (
+            Leads::Public,
+            "docs/reference.md#paths: rules that ask for the same cover its readings",
+            PUBLIC_IN_SEVERAL_RULES,
+        ),
+        (
+            Leads::Private,
+            "docs/reference.md#paths: one rule, or none, covers all its readings",
+            PRIVATE_IN_ALL_READINGS,
+        ),
         (Leads::Ambiguous, "CVE-2019-9901, CVE-2020-8595: dots", DOTS),
         (Leads::Ambiguous, "CVE-2021-29492: escaped slashes, dots and backslashes, once and twice", ESCAPES),
         (Leads::Ambiguous, "GHSA-7rh7-c77v-6434, Orange Tsai 2018: parameters behind ;", PARAMETERS),
         (Leads::Ambiguous, "merged slashes and backslashes lead elsewhere", SLASHES),
         (Leads::Ambiguous, "WHATWG URL Standard, RFC 3986 section 4.2: //host/path", AUTHORITIES),
         (Leads::Ambiguous, "escaped letters, read by those who decode, are another rule's", LETTERS),
-        (Leads::Ambiguous, "contract section 2: a control character, however often it is escaped", CONTROLS),
-        (Leads::Ambiguous, "contract section 2: a broken escape", BROKEN),
+        (Leads::Ambiguous, "docs/reference.md#paths: a control character, however often it is escaped", CONTROLS),
+        (Leads::Ambiguous, "docs/reference.md#paths: a broken escape", BROKEN),
         (Leads::Unacceptable, "RFC 9112 section 3.2: no target", UNACCEPTABLE),
     ];
     let cases = groups.into_iter().flat_map(|(leads, reason, paths)| {

@@ -44,7 +44,7 @@ pub fn good() -> String {
     Signer::trusted().claims(base().to_string())
 }
 
-/// All claims of the contract, in a token that is good until 2100.
+/// All claims of docs/reference.md#claims, in a token that is good until 2100.
 #[must_use]
 pub fn base() -> Value {
     let mut claims = credentials::claims();

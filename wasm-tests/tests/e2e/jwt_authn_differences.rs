@@ -122,7 +122,7 @@ pub const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         which: "jwt_authn accepts",
-        reason: "contract section 3: it knows no types of token",
+        reason: "docs/reference.md#verification: it knows no types of token",
         cases: &[
             "token_type \"refresh\"",
             "token_type \"password_reset\"",
@@ -141,7 +141,7 @@ pub const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         which: "jwt_authn accepts",
-        reason: "contract section 1: claims that the service always has, each of one type; it reads none of them",
+        reason: "docs/reference.md#claims: claims that the service always has, each of one type; it reads none of them",
         cases: &[
             "user_id: \"7\"",
             "user_id: 7.0",

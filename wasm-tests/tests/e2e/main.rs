@@ -3,7 +3,7 @@
 //! A test unwraps what it needs rather than returning an error: where it panics, the harness keeps
 //! Envoy's files and prints its log.
 
-mod attack_http2_answers;
+mod broken_answers;
 mod callout_bytes;
 mod callout_heads;
 mod cold_start;
@@ -23,10 +23,12 @@ mod flood;
 mod forwarding;
 mod gauges;
 mod grpc_and_cors;
+mod guessed_number;
 mod harness;
 mod held_body;
 mod hostile_surroundings;
 mod hosts;
+mod http2_answers;
 mod http2_service;
 mod identity_headers;
 mod jwt_authn_differences;
@@ -44,6 +46,7 @@ mod outage_drill;
 mod overload;
 mod rapid_resets;
 mod refused_configuration;
+mod refused_jwt;
 mod remote_verification;
 mod revocation;
 mod rule_budget;

@@ -1,4 +1,4 @@
-//! What the cache, the breaker and the revocation list tell in `/stats/prometheus`, under the contract's names.
+//! What the cache, the breaker and the revocation list tell in `/stats/prometheus`, under the names of docs/reference.md#metrics.
 
 use http::Method;
 use serde_json::json;

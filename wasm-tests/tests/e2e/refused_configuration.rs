@@ -18,7 +18,7 @@ async fn an_unknown_field() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_field_of_the_contract_that_is_not_built_yet() {
+async fn a_field_that_is_not_built_yet() {
     refused(json!({"status_paths": {"health": "/health"}}), &["status_paths"]).await;
 }
 

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use authgate::introspection::Scope;
-use authgate::time::UnixTime;
+use authgate::{Scope, UnixTime};
 
 use super::setup::Setup;
 use super::state::has_passed;

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use authgate::filter::{Action, CallId};
-use authgate::introspection::{CalloutRequest, CalloutResponse, Scope};
+use authgate::host::{Cx, Metrics as _};
+use authgate::internals::QUESTIONS;
 use authgate::metrics::Counter;
-use authgate::public_key::store::QUESTIONS;
-use authgate::time::UnixTime;
+use authgate::{Action, CallId, CalloutRequest, CalloutResponse, Scope, UnixTime};
 
 use super::credentials::{self, Answer, FIRST_ANSWER, Meaning};
 use super::script::Reply;
@@ -53,7 +52,7 @@ impl Machine {
         let Pending { worker, call, errand, .. } = pending;
         self.trace(format_args!("    worker {worker} is answered {call:?}: {reply:?}"));
         let fetches = self.fetches();
-        self.workers[worker].on_answer(call, answer, self.now, &self.host);
+        self.workers[worker].on_answer(call, answer, &Cx::new(self.now, &self.host));
         self.answered.push((worker, call));
         if let Some((began, question)) = key {
             self.delivered.insert(self.serves);
@@ -81,8 +80,7 @@ impl Machine {
         let (answer, meaning) = credentials::verify_answer(reply, self.setup, about, self.serves, self.now);
         let delivered = self.moment();
         // What can't be sent while others are under way is too much, and says nothing about the service.
-        let is_asking = self.pending.iter().any(|other| other.worker == worker && other.question().is_some());
-        let is_overflow = matches!(reply, Reply::NotSent) && is_asking;
+        let is_overflow = matches!(reply, Reply::NotSent) && self.host.callouts_in_flight() > 1;
         let outage = match &meaning {
             Meaning::Nothing(_) if is_overflow => Some(Scope::Gateway),
             Meaning::Nothing(scope) => Some(*scope),
@@ -92,6 +90,15 @@ impl Machine {
         let (_, negative, _) = self.setups[worker].cache();
         match meaning {
             Meaning::Identity(what) => {
+                // A refusal that is no older makes a refusal of it, for all who wait.
+                let is_overtaken = |refusal: &Refusal| {
+                    refusal.credential == credential && refusal.is_401 && refusal.asked.wall >= asked.wall
+                };
+                if self.refusals.iter().any(is_overtaken)
+                    && let Some(throttle) = &mut self.throttle
+                {
+                    throttle.blur();
+                }
                 let is_kept = !self.setups[worker].is_cache_off();
                 self.vouchings.push(Vouching { credential, worker, what, asked, delivered, is_kept });
             }
@@ -125,7 +132,7 @@ impl Machine {
         }
         let claims = br#"{"exp":9999999999,"user_id":1,"client_id":1,"token_type":"api_token"}"#;
         let answer = CalloutResponse { status: 200, headers: Vec::new(), body: Some(claims.to_vec()) };
-        self.workers[worker].on_answer(calls[which % calls.len()], Ok(answer), self.now, &self.host);
+        self.workers[worker].on_answer(calls[which % calls.len()], Ok(answer), &Cx::new(self.now, &self.host));
         assert_eq!(self.workers[worker].next_action(), None, "an answer counts once");
     }
 
@@ -165,7 +172,7 @@ impl Machine {
     }
 
     fn errand(&mut self, worker: usize, request: &CalloutRequest, cause: Cause, again: &mut Option<Errand>) -> Errand {
-        let Some(authorization) = &request.authorization else {
+        let Some(authorization) = request.authorization() else {
             if request.path == "/iam/public-key" {
                 assert!(!self.setup.is_pinned(), "a pinned key is not fetched");
                 return match again.take() {
@@ -188,7 +195,7 @@ impl Machine {
             };
         };
         assert!(request.path.starts_with("/auth/verify?"), "{}", request.path);
-        let known = self.credentials.iter().position(|known| known.authorization == *authorization);
+        let known = self.credentials.iter().position(|known| known.authorization == authorization);
         Errand::Verify(self.question(worker, known.expect("a client's credential"), cause))
     }
 

@@ -1,9 +1,8 @@
 //! Credentials, and what the service answers about them. An identity tells whose it is by its `user_id`, and by its
 //! `client_id` which answer it came with.
 
-use authgate::filter::world::{KEYS, jwt_of};
-use authgate::introspection::{CalloutError, CalloutResponse, Scope};
-use authgate::time::UnixTime;
+use authgate::internals::world::{KEYS, jwt_of};
+use authgate::{CalloutError, CalloutResponse, Scope, UnixTime};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
-//! Whether a request may be refused: for a reason that it gave, in the form of contract section 4, telling nothing.
+//! Whether a request may be refused: for a reason that it gave, in the form of docs/reference.md#denials, telling nothing.
 
-use authgate::decision::Response;
+use authgate::Response;
 
 use super::credentials::{Kind, SECRET};
 use super::forward::{is_accepted, is_known, is_without_service};
@@ -70,8 +70,9 @@ fn is_justified(machine: &Machine, stream: &Stream, code: &str) -> bool {
         }
         "token_malformed" => own.is_none() || told.any(|what| what.is_void),
         "signature_invalid" => {
-            let is_searched =
-                setup.is_pinned() || machine.jumps > 0 || machine.keys.is_searched_since(stream.arrived.wall);
+            let is_searched = setup.is_pinned()
+                || machine.jumps > 0
+                || machine.keys.is_searched_since(stream.arrived.wall, machine.now);
             is_searched && own.is_some_and(|own| own.is_void || own.key.is_none_or(|key| !is_key_good(machine, key)))
         }
         "token_expired" => told.any(|what| what.has_expired(machine.now, setup)),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use authgate::time::UnixTime;
+use authgate::UnixTime;
 use serde_json::{Value, json};
 
 use super::credentials::{self, Answer, Vouched};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use authgate::config::ForwardCredential;
-use authgate::decision::{Authorization, Forward};
 use authgate::metrics::Outcome;
+use authgate::{Authorization, Forward};
 
 use super::credentials::{FIRST_ANSWER, Kind, OF_ITSELF, Vouched};
 use super::script::Place;
@@ -189,7 +189,9 @@ pub(super) fn is_known(machine: &Machine, stream: &Stream, life: Duration) -> bo
         let asked = |vouching: &Vouching| (vouching.asked.wall, vouching.asked.step);
         kept().all(|other| asked(other) == asked(last) || other.asked.wall < last.asked.wall)
     });
-    own.map_or_else(|| shared.is_some_and(stands), stands)
+    // A newer verdict, which another worker has shared, takes the place of this worker's own: its end is the end of both.
+    let is_newest = |own: &Vouching| kept().filter(|other| other.asked.wall >= own.asked.wall).all(stands);
+    own.map_or_else(|| shared.is_some_and(stands), is_newest)
 }
 
 /// Whether nothing has ended a verdict on the request's credential yet.

@@ -1,9 +1,10 @@
 //! The service's keys, as the workers have to know them: the newest that was fetched, and those that a fetch replaced
-//! not longer ago than `jwt.public_key.grace` (contract section 2).
+//! not longer ago than `jwt.public_key.grace` (docs/reference.md#key-rotation).
 
 use std::time::Duration;
 
-use authgate::time::UnixTime;
+use authgate::UnixTime;
+use authgate::internals::BETWEEN_SEARCHES;
 
 use super::state::{Moment, has_passed};
 
@@ -24,17 +25,20 @@ pub(super) struct Keys {
     grace: Duration,
     /// What was known from which step on, each time with the newest key first.
     states: Vec<(u64, Vec<Fetched>)>,
-    /// When the last fetch began that asked as often as it may: each of the answers brought a key that was good.
+    /// When the last search began, a fetch that asked as often as it may: each answer brought a key that was good.
     searched: Option<UnixTime>,
+    /// When the last fetch began.
+    asked: Option<UnixTime>,
 }
 
 impl Keys {
     pub(super) fn new(grace: Duration) -> Self {
-        Self { grace, states: vec![(0, Vec::new())], searched: None }
+        Self { grace, states: vec![(0, Vec::new())], searched: None, asked: None }
     }
 
     /// A fetch that began at `began` has brought a key in the end.
     pub(super) fn fetched(&mut self, number: usize, began: UnixTime, is_search: bool, now: Moment) {
+        self.asked = self.asked.max(Some(began));
         if is_search {
             self.searched = self.searched.max(Some(began));
         }
@@ -60,9 +64,11 @@ impl Keys {
         self.states.last().is_some_and(|(_, known)| self.holds(known, number, now))
     }
 
-    /// Whether the service was searched for further keys since a request arrived.
-    pub(super) fn is_searched_since(&self, arrived: UnixTime) -> bool {
-        self.searched.is_some_and(|began| began >= arrived)
+    /// Whether the service was searched for further keys since a request arrived, or lately, and asked since.
+    pub(super) fn is_searched_since(&self, arrived: UnixTime, now: UnixTime) -> bool {
+        let is_since = |began: UnixTime| began >= arrived;
+        let is_late = |began: UnixTime| !has_passed(now, BETWEEN_SEARCHES, began);
+        self.searched.is_some_and(|began| is_since(began) || is_late(began) && self.asked.is_some_and(is_since))
     }
 
     /// Whether one may be good for whoever has heard of every fetch until this step, and perhaps of later ones.

@@ -1,8 +1,9 @@
 //! Requests, from their arrival to their end.
 
-use authgate::extractor::RequestHead;
-use authgate::filter::{Resolution, Step, StreamId};
+use authgate::host::Cx;
+use authgate::host::StreamId;
 use authgate::metrics::Outcome;
+use authgate::{RequestHead, Resolution, Step};
 
 use super::credentials::{Credential, Kind};
 use super::script::{Place, Presented};
@@ -98,7 +99,7 @@ impl Machine {
         let is_known = forward::is_known(self, &arrival, self.setups[worker].cache().0);
         self.streams.push(arrival);
         let head = RequestHead { headers: &headers, has_body: false };
-        let reception = self.workers[worker].on_request(stream, &head, self.now, &self.host);
+        let reception = self.workers[worker].on_request(stream, &head, &Cx::new(self.now, &self.host));
         assert_eq!(reception.strip, ["x-user-id"], "what the client may not say of itself");
         self.note_signatures();
         if let Step::Resolve(resolution) = reception.step {

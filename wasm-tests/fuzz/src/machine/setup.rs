@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use authgate::config::Config;
-use authgate::public_key::store::QUESTIONS;
+use authgate::internals::QUESTIONS;
 use serde_json::json;
 
 use super::script::Place;
@@ -228,7 +228,7 @@ impl Setup {
     pub fn config(self) -> Config {
         // An answer in headers doesn't tell what kind of token it is about.
         let types = if self.format() == "json_header" { vec!["apikey"] } else { vec!["apikey", "other"] };
-        let pem: Vec<&str> = authgate::filter::world::KEYS.into_iter().take(usize::from(self.is_pinned)).collect();
+        let pem: Vec<&str> = authgate::internals::world::KEYS.into_iter().take(usize::from(self.is_pinned)).collect();
         let word = |is_remote: bool| if is_remote { "remote" } else { "local" };
         let (ttl, negative_ttl, stale_ttl) = self.cache();
         let (failures, open_for) = self.breaker();

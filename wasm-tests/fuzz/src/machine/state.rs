@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use authgate::filter::{CallId, StreamId};
-use authgate::time::UnixTime;
+use authgate::host::StreamId;
+use authgate::{CallId, UnixTime};
 
 use super::credentials::Vouched;
 use super::script::Place;

@@ -4,12 +4,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::time::Duration;
 
-use authgate::decision::Code;
-use authgate::filter::FIRST_QUESTIONS;
-use authgate::time::UnixTime;
+use authgate::internals::FIRST_QUESTIONS;
+use authgate::{Code, UnixTime};
 
 use super::setup::Setup;
-use super::state::{Question, State, Stream, has_passed};
+use super::state::{Moment, Question, State, Stream, has_passed};
 use super::world::Machine;
 
 /// Whether the throttle counts it.
@@ -62,6 +61,11 @@ impl Throttle {
             may_be_too_many,
             counted,
         })
+    }
+
+    /// It isn't sure any more whose failures were counted.
+    pub(super) const fn blur(&mut self) {
+        (self.is_vague, self.may_be_too_many) = (true, true);
     }
 
     /// An authentication has failed.
@@ -140,7 +144,7 @@ impl Machine {
         let (refused, address) = (stream.refused.filter(|_| code == Code::TokenRejected), stream.address);
         if let (Some(throttle), true) = (&mut self.throttle, self.is_ticking && code == Code::TokenRejected) {
             // Another worker's answer, or one of many that waited for the same, or one that waited for its share.
-            (throttle.is_vague, throttle.may_be_too_many) = (true, true);
+            throttle.blur();
         }
         if let (Some(throttle), Some(step), Some(address)) = (&mut self.throttle, refused, address)
             && !throttle.counted.insert((step, address))
@@ -184,17 +188,28 @@ impl Machine {
             || self.has_waited_for_guesses(stream)
     }
 
-    /// Whether others of its address have asked so much that it waited in vain until its own question could be put.
+    /// Whether others of its address, or about its number, have asked so much that it waited in vain until its own question
+    /// could be put. Each worker asks for itself where no verdicts are shared.
     fn has_waited_for_guesses(&self, stream: &Stream) -> bool {
-        let is_other = |other: &&Stream| other.address == stream.address && other.credential != stream.credential;
+        let number = self.number(stream);
+        let is_other = |other: &&Stream| {
+            let is_near = other.address == stream.address || number.is_some() && self.number(other) == number;
+            is_near && (other.worker, other.credential) != (stream.worker, stream.credential)
+        };
         has_passed(self.now, self.setup.lease(), stream.arrived.wall)
             && self.streams.iter().filter(is_other).any(|other| other.arrived.step < stream.arrived.step)
     }
 
     /// Whether a request may wait before anything is asked about it: for guesses under way, or for its connection's share.
     pub(super) fn may_wait_for_its_share(&self, stream: &Stream) -> bool {
-        let is_in_time =
-            !self.is_steady_since(&stream.arrived) || !has_passed(self.now, self.setup.lease(), stream.arrived.wall);
+        let is_late = |began: &Moment| has_passed(self.now, self.setup.lease(), began.wall);
+        // An answer that was void already is asked for again, and that may have to wait anew.
+        let is_asked_again = self.vouchings.iter().any(|vouching| {
+            (Some(vouching.credential), vouching.worker) == (stream.credential, stream.worker)
+                && vouching.delivered.step > stream.arrived.step
+                && !is_late(&vouching.delivered)
+        });
+        let is_in_time = !self.is_steady_since(&stream.arrived) || !is_late(&stream.arrived) || is_asked_again;
         is_in_time && stream.address.is_some() && (self.throttle.is_some() || self.is_share_used_up(stream))
     }
 

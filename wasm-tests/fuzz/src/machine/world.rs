@@ -5,11 +5,10 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use authgate::config::Config;
-use authgate::filter::world::{BEGIN, key};
-use authgate::filter::{CallId, Filter};
-use authgate::host::{Host as _, Write};
+use authgate::host::{Cx, SharedData as _, Write};
+use authgate::internals::world::{BEGIN, key};
 use authgate::metrics::Gauge;
-use authgate::time::UnixTime;
+use authgate::{CallId, Filter, UnixTime};
 
 use super::Counted;
 use super::breaker::Breaker;
@@ -157,7 +156,7 @@ impl Machine {
             is_traced: false,
         };
         // Nothing is swept at the beginning: that takes longer than all the rest.
-        let swept = format!("{}sweep", authgate::cache::prefix(&machine.config));
+        let swept = format!("{}sweep", authgate::internals::prefix(&machine.config));
         let written = machine.host.set_shared_data(&swept, &machine.now.as_nanos().to_le_bytes(), Write::Always);
         written.expect("an unconditional write");
         machine.born = (0..setup.workers()).map(|_| machine.moment()).collect();
@@ -203,7 +202,7 @@ impl Machine {
         let is_crowd = self.workers[worker].waiting() > AT_ONCE;
         self.heard[worker] = self.moment().step;
         self.is_ticking = true;
-        self.workers[worker].on_tick(self.now, &self.host);
+        self.workers[worker].on_tick(&Cx::new(self.now, &self.host));
         self.carry_out(worker, Cause::Tick, None);
         self.is_ticking = false;
         let gauge = self.host.process.gauges.borrow().get(&Gauge::BreakerState).copied();

@@ -1,6 +1,7 @@
-//! Contract section 1: which JSON is a claim set, and what stands in it.
+//! docs/reference.md#claims: which JSON is a claim set, and what stands in it.
 
-use authgate::claims::{ClaimPath, Claims, MAX_TIME};
+use authgate::internals::MAX_TIME;
+use authgate::{ClaimPath, Claims};
 
 use super::json::Json;
 
@@ -111,7 +112,7 @@ pub fn read(claims: &Claims) -> Values {
     CLAIMS
         .iter()
         .map(|(path, _)| {
-            let known: ClaimPath = path.parse().expect("a claim of the contract");
+            let known: ClaimPath = path.parse().expect("a known claim");
             let value = claims.header_value(known).ok();
             (*path, value.map(|value| value.map(std::borrow::Cow::into_owned)))
         })

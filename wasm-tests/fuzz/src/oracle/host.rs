@@ -2,10 +2,10 @@
 
 use std::cell::RefCell;
 
-use authgate::filter::world::Process;
-use authgate::host::{Conflict, Host, SharedValue, Write};
+use authgate::PublicKey;
+use authgate::host::{Conflict, Metrics, Peer, SharedData, SharedValue, Signatures, Write};
+use authgate::internals::world::Process;
 use authgate::metrics::{Counter, Gauge};
-use authgate::public_key::PublicKey;
 
 /// One question to the verifier, and its answer.
 #[derive(Debug, Clone)]
@@ -31,7 +31,7 @@ pub struct Recorder {
     pub is_bare: bool,
 }
 
-impl Host for Recorder {
+impl SharedData for Recorder {
     fn shared_data(&self, key: &str) -> Option<SharedValue> {
         self.process.shared_data(key)
     }
@@ -43,7 +43,9 @@ impl Host for Recorder {
     fn keyed_hash(&self, bytes: &[u8]) -> u64 {
         self.process.keyed_hash(bytes)
     }
+}
 
+impl Signatures for Recorder {
     fn verify_signature(&self, key: &PublicKey, signature: &[u8], message: &[u8]) -> Option<bool> {
         if self.is_bare {
             return None;
@@ -53,7 +55,9 @@ impl Host for Recorder {
         self.asked.borrow_mut().push(Asked { key: key.clone(), signature, message, said });
         Some(said)
     }
+}
 
+impl Metrics for Recorder {
     fn count(&self, counter: Counter) {
         self.process.count(counter);
     }
@@ -69,7 +73,9 @@ impl Host for Recorder {
     fn callouts_in_flight(&self) -> u64 {
         self.process.callouts_in_flight()
     }
+}
 
+impl Peer for Recorder {
     fn client_address(&self) -> Option<String> {
         self.process.client_address()
     }

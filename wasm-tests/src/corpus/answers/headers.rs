@@ -38,7 +38,7 @@ pub(super) fn cases() -> Vec<Case<Input>> {
             format!("no {name}"),
             replaced(name, &[]),
             DOWN,
-            "contract section 1: required, else the answer is unreadable",
+            "docs/reference.md#verify: required, else the answer is unreadable",
         ));
         for value in numbers {
             cases.push(case(
@@ -46,7 +46,7 @@ pub(super) fn cases() -> Vec<Case<Input>> {
                 format!("{name}: {}", value.escape_ascii()),
                 replaced(name, &[value]),
                 DOWN,
-                "contract section 1: an integer",
+                "docs/reference.md#verify: an integer",
             ));
         }
     }
@@ -67,7 +67,7 @@ pub(super) fn cases() -> Vec<Case<Input>> {
             format!("{name} beside its twin with _"),
             Answer::new(200, &headers, ""),
             Verdict::Allow,
-            "contract section 1 names X-User-Id, not X_User_Id",
+            "docs/reference.md#verify names X-User-Id, not X_User_Id",
         ));
     }
     for name in ["X-User-Email", "X-User-Type", "X-Is-Admin"] {
@@ -76,7 +76,7 @@ pub(super) fn cases() -> Vec<Case<Input>> {
             format!("no {name}"),
             replaced(name, &[]),
             Verdict::Allow,
-            "contract section 1: not required",
+            "docs/reference.md#verify: not required",
         ));
     }
     for value in [&b"yes"[..], b"1", b"0", b"", b"truefalse", b"true,false", b"null"] {
@@ -85,7 +85,7 @@ pub(super) fn cases() -> Vec<Case<Input>> {
             format!("X-Is-Admin: {}", value.escape_ascii()),
             replaced("X-Is-Admin", &[value]),
             DOWN,
-            "contract section 1: a boolean",
+            "docs/reference.md#verify: a boolean",
         ));
     }
     cases.push(case(

@@ -24,26 +24,26 @@ fn claims() -> Vec<Case<Input>> {
             format!("no {claim}"),
             without(claim).to_string(),
             DOWN,
-            "contract section 1: required, else the answer is unreadable",
+            "docs/reference.md#verify: required, else the answer is unreadable",
         );
         push(
             format!("{claim}: null"),
             text_with(&format!(r#""{claim}":null"#), claim),
             DOWN,
-            "contract section 1: required, else the answer is unreadable",
+            "docs/reference.md#verify: required, else the answer is unreadable",
         );
         push(
             format!("{claim} twice"),
             text_with(&format!(r#""{claim}":{}"#, identity()[claim]), ""),
             DOWN,
-            "contract section 2: unreadable, for readers differ",
+            "docs/reference.md#credentials: unreadable, for readers differ",
         );
         let twin = format!("\\u{:04x}{}", u32::from(claim.as_bytes()[0]), &claim[1..]);
         push(
             format!("{claim} beside its escaped twin"),
             text_with(&format!(r#""{twin}":{}"#, identity()[claim]), ""),
             DOWN,
-            "contract section 2: unreadable, for readers differ",
+            "docs/reference.md#credentials: unreadable, for readers differ",
         );
     }
     for (claim, value) in [
@@ -73,7 +73,7 @@ fn claims() -> Vec<Case<Input>> {
             format!("{claim}: {value}"),
             text_with(&format!(r#""{claim}":{value}"#), claim),
             DOWN,
-            "contract section 1: each claim has one type",
+            "docs/reference.md#verify: each claim has one type",
         );
     }
     for (member, name, expected, reason) in [
@@ -81,9 +81,9 @@ fn claims() -> Vec<Case<Input>> {
             r#""exp":1600000000"#,
             "expired",
             Verdict::Deny("token_expired"),
-            "contract section 2: its own expiry is checked",
+            "docs/reference.md#verify: its own expiry is checked",
         ),
-        (r#""exp":0"#, "exp 0", Verdict::Deny("token_expired"), "contract section 2: its own expiry is checked"),
+        (r#""exp":0"#, "exp 0", Verdict::Deny("token_expired"), "docs/reference.md#verify: its own expiry is checked"),
         (
             r#""nbf":4102444799,"exp":4102444800"#,
             "not yet valid",
@@ -104,7 +104,7 @@ fn claims() -> Vec<Case<Input>> {
             format!("token_type {kind:?}"),
             text_with(&format!(r#""token_type":"{kind}""#), "token_type"),
             Verdict::Deny("token_type_not_accepted"),
-            "contract section 3: a refresh token is never an access token",
+            "docs/reference.md#verification: a refresh token is never an access token",
         );
     }
     for (name, email) in

@@ -101,14 +101,14 @@ const LINES: &[Lines] = &[
         b"GET /public/page",
         &[b"Authorization: Bearer \xff"],
         GOOD,
-        "contract section 2: no credential is looked at on a public rule",
+        "docs/reference.md#rules: no credential is looked at on a public rule",
     ),
     (
         "a public path with two credentials",
         b"GET /public/page",
         &[b"Authorization: a", b"Authorization: b"],
         GOOD,
-        "contract section 2: no credential is looked at on a public rule",
+        "docs/reference.md#rules: no credential is looked at on a public rule",
     ),
 ];
 
@@ -186,7 +186,7 @@ const WHOLE: &[Whole] = &[
         b"GET /status HTTP/1.1\r\nHost: status.example.com\r\n",
         b"Connection: close\r\n\r\n",
         GOOD,
-        "contract section 3: match.hosts",
+        "docs/reference.md#hosts",
     ),
     (
         "a public host with a port",
@@ -200,7 +200,7 @@ const WHOLE: &[Whole] = &[
         b"GET /status HTTP/1.1\r\n",
         b"Host: status.example.com.evil.example\r\nConnection: close\r\n\r\n",
         MISSING,
-        "contract section 3: match.hosts",
+        "docs/reference.md#hosts",
     ),
     (
         "a host behind user information",

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::{FUTURE, MALFORMED, PAST, Signer, Token, Verdict, base, case, text_with, with, without};
 
-const TYPES: &str = "contract section 1: each claim has one type; integers are integers";
-const REQUIRED: &str = "contract section 1: exp, user_id, client_id and token_type are required";
+const TYPES: &str = "docs/reference.md#claims: each claim has one type; integers are integers";
+const REQUIRED: &str = "docs/reference.md#claims: exp, user_id, client_id and token_type are required";
 const EXPIRY: &str = "CVE-2026-25537: exp is required, a number, and in range";
 const TIME: &str = "issue: a time is an integer in range";
 const TWICE: &str = "RFC 7519 section 4: claim names are unique, also once unescaped";
@@ -46,10 +46,10 @@ fn good(signer: &Signer) -> Vec<Token> {
                 all["aud"] = json!("y");
                 all
             },
-            "contract section 3: checked when configured",
+            "docs/reference.md#claims: checked when configured",
         ),
         ("aud as a list", with("aud", &json!(["x", "y"])), "RFC 7519 section 4.1.3"),
-        ("members of issued_by missing", issued_later, "contract section 1 requires none of them"),
+        ("members of issued_by missing", issued_later, "docs/reference.md#claims requires none of them"),
         ("a sub", with("sub", &json!("seven")), UNKNOWN),
         ("iat in 2099", with("iat", &json!(FUTURE - 86_400)), UNKNOWN),
         ("user_id 0", with("user_id", &json!(0)), TYPES),
@@ -60,13 +60,9 @@ fn good(signer: &Signer) -> Vec<Token> {
         ("an SSO entity", with("sso_entity", &json!("https://idp.example.com")), TYPES),
         ("an administrator", with("is_admin", &json!(true)), TYPES),
         ("no groups", with("user_groups", &json!([])), TYPES),
-        ("no role", without("role_params"), "contract section 1: role_params is optional"),
+        ("no role", without("role_params"), "docs/reference.md#claims: role_params is optional"),
         ("a token_id", with("token_id", &json!(9)), TYPES),
-        (
-            "a user_type that is not in the contract",
-            with("user_type", &json!("visitor")),
-            "no rule asks for a type here",
-        ),
+        ("a user_type that nobody knows", with("user_type", &json!("visitor")), "no rule asks for a type here"),
         (
             "an email beyond ASCII",
             with("email", &json!("j\u{fc}rgen@ex\u{e4}mple.com")),
@@ -184,7 +180,7 @@ fn times(signer: &Signer) -> Vec<Token> {
     ];
     for (name, value) in odd {
         for claim in ["exp", "nbf"] {
-            // RFC 7519 doesn't know a null nbf; the contract's optional claims may be null.
+            // RFC 7519 doesn't know a null nbf; optional claims may be null.
             if claim == "nbf" && name == "null" {
                 continue;
             }
@@ -202,7 +198,7 @@ fn kinds(signer: &Signer) -> Vec<Token> {
         "token_type api_token",
         signer.claims(with("token_type", &json!("api_token")).to_string()),
         Verdict::Allow,
-        "contract section 3: jwt.token_types",
+        "docs/reference.md#verification: jwt.token_types",
     )];
     for kind in [
         "refresh",
@@ -224,7 +220,7 @@ fn kinds(signer: &Signer) -> Vec<Token> {
             format!("token_type {kind:?}"),
             signer.claims(claims),
             KIND,
-            "contract section 3: access and api_token, no other",
+            "docs/reference.md#verification: access and api_token, no other",
         ));
     }
     let refresh = Signer::foreign().claims(with("token_type", &json!("refresh")).to_string());
@@ -237,7 +233,7 @@ fn kinds(signer: &Signer) -> Vec<Token> {
     cases
 }
 
-/// Every claim of the contract with values of other types than its own.
+/// Every claim of docs/reference.md#claims with values of other types than its own.
 fn types(signer: &Signer) -> Vec<Token> {
     const INTEGER: [&str; 8] = ["\"7\"", "7.0", "7.5", "true", "[7]", "{}", "9223372036854775808", "7e0"];
     const STRING: [&str; 5] = ["7", "true", "[\"x\"]", "{}", "7.5"];
@@ -287,7 +283,7 @@ fn types(signer: &Signer) -> Vec<Token> {
             format!("{claim}: null"),
             signer.claims(with(claim, &Value::Null).to_string()),
             Verdict::Allow,
-            "contract section 1: not required; null says that there is none",
+            "docs/reference.md#claims: not required; null says that there is none",
         ));
     }
     for (claim, value) in

@@ -14,7 +14,7 @@ const SIZE: &str = "issue: refused over the documented size before any work is d
 pub(super) fn cases(signer: &Signer) -> Vec<Token> {
     let token = good();
     let mut cases = vec![
-        case("the base", token.clone(), Verdict::Allow, "contract section 1: all claims, the usual header"),
+        case("the base", token.clone(), Verdict::Allow, "docs/reference.md#claims: all claims, the usual header"),
         case("one letter", "x", MALFORMED, COMPACT),
         case("a word", "undefined", MALFORMED, "what a client sends that has no token"),
         case("a UUID", "00000000-0000-4000-8000-000000000001", MALFORMED, COMPACT),
@@ -22,7 +22,7 @@ pub(super) fn cases(signer: &Signer) -> Vec<Token> {
             "an API token as a bearer token",
             format!("1${}", "a".repeat(128)),
             MALFORMED,
-            "contract section 1: sent as APIKey",
+            "docs/reference.md#credentials: sent as APIKey",
         ),
         case("one dot", ".", MALFORMED, COMPACT),
         case("two dots", "..", MALFORMED, COMPACT),
@@ -78,25 +78,25 @@ pub(super) fn cases(signer: &Signer) -> Vec<Token> {
             "a space in it",
             token.replacen('.', ". ", 1),
             Verdict::Deny("malformed_credentials"),
-            "contract section 2: one credential, one space",
+            "docs/reference.md#credentials: one credential, one space",
         ),
         case(
             "a tab in it",
             token.replacen('.', "\t.", 1),
             Verdict::Deny("malformed_credentials"),
-            "contract section 2: one credential, one space",
+            "docs/reference.md#credentials: one credential, one space",
         ),
         case(
             "a comma behind it",
             format!("{token},"),
             Verdict::Deny("malformed_credentials"),
-            "contract section 2: a comma-joined pair is refused",
+            "docs/reference.md#credentials: a comma-joined pair is refused",
         ),
         case(
             "itself behind a comma",
             format!("{token},{token}"),
             Verdict::Deny("malformed_credentials"),
-            "contract section 2: a comma-joined pair is refused",
+            "docs/reference.md#credentials: a comma-joined pair is refused",
         ),
     ];
     cases.extend(segment_cases(&token));

@@ -4,15 +4,15 @@ use super::{FORGED, MALFORMED, Signer, Token, USUAL_HEADER, Verdict, base, case,
 use crate::corpus::keys::hmac_sha256;
 use serde_json::json;
 
-const ALGORITHM: &str = "contract section 1: RS256 only, whatever the token says";
+const ALGORITHM: &str = "docs/reference.md#credentials: RS256 only, whatever the token says";
 const CONFUSION: &str = "CVE-2016-5431, CVE-2026-39999: the public key is no HMAC secret";
 const NONE: &str = "CVE-2015-9235: alg none";
 const TYPE: &str =
-    "contract section 1: typ is JWT; RFC 8725 section 3.11: explicit typing keeps other kinds of JWT out";
+    "docs/reference.md#credentials: typ is JWT; RFC 8725 section 3.11: explicit typing keeps other kinds of JWT out";
 const CRITICAL: &str = "RFC 7515 section 4.1.11: no extension is understood";
 const IGNORED: &str = "issue: jwk, jku, x5u, x5c grant nothing; what the trusted key signed is good";
 const INJECTED: &str = "CVE-2018-0114, CVE-2025-59420: a key that the token brings is not trusted";
-const KEY_ID: &str = "contract section 1: there is no kid, so none is looked at";
+const KEY_ID: &str = "docs/reference.md#credentials: there is no kid, so none is looked at";
 const TWICE: &str = "RFC 7515 section 4: names are unique, also once unescaped";
 const STRICT: &str = "RFC 7515 section 4: the header is one JSON object in UTF-8";
 

@@ -11,7 +11,7 @@ const DIGEST_INFO: [u8; 19] =
 const ONE_WAY: &str =
     "RFC 8017 section 8.2.2: the encoded message is compared, not parsed (CVE-2006-4339, CVE-2022-24771)";
 const LENGTH: &str = "RFC 8017 section 8.2.2 step 1: as long as the modulus";
-const IMPOSSIBLE: &str = "contract section 2: no key of 2048 to 4096 bits makes a signature of this length";
+const IMPOSSIBLE: &str = "docs/reference.md#credentials: no key of 2048 to 4096 bits makes a signature of this length";
 const RANGE: &str = "RFC 8017 section 5.2.2: a signature representative is below the modulus";
 const OTHER_TEXT: &str = "the signature is of another text";
 

@@ -17,7 +17,10 @@ fn store() -> KeyStore {
 
 /// Five keys.
 fn key(number: usize) -> PublicKey {
-    let further = [include_str!("../testdata/rsa_2048.pem"), include_str!("../testdata/rsa_3072.pem")];
+    let further = [
+        include_str!("../../public_key/testdata/rsa_2048.pem"),
+        include_str!("../../public_key/testdata/rsa_3072.pem"),
+    ];
     PublicKey::from_pem(KEYS.iter().chain(&further).nth(number).unwrap()).unwrap()
 }
 
@@ -27,8 +30,8 @@ fn at(seconds: u64) -> UnixTime {
 
 /// A fetch that begins now brings this key at once.
 fn fetch(store: &mut KeyStore, number: usize, now: UnixTime, host: &Process) {
-    assert!(store.begin(Reason::SignatureFailed, now, host));
-    store.succeed(&key(number), now, false, now, host);
+    assert!(store.begin(Reason::SignatureFailed, &Cx::new(now, host)));
+    store.succeed(&key(number), now, false, &Cx::new(now, host));
 }
 
 /// Which of the keys are good, the likeliest first.
@@ -41,12 +44,12 @@ fn a_replaced_key_is_good_for_its_grace_and_for_every_worker_alike() {
     let host = Process::default();
     let (mut one, mut other) = (store(), store());
     fetch(&mut one, 0, at(0), &host);
-    other.synchronise(at(0), &host);
+    other.synchronise(&Cx::new(at(0), &host));
     fetch(&mut one, 1, at(100), &host);
     // Another worker hears of it late, and a third one begins later.
     let mut third = store();
     for store in [&mut other, &mut third] {
-        store.synchronise(at(103), &host);
+        store.synchronise(&Cx::new(at(103), &host));
     }
     for store in [&one, &other, &third] {
         assert_eq!(good(store, at(104)), [1, 0]);
@@ -60,8 +63,8 @@ fn the_grace_begins_when_the_new_key_has_come() {
     let host = Process::default();
     let mut store = store();
     fetch(&mut store, 0, at(0), &host);
-    assert!(store.begin(Reason::SignatureFailed, at(100), &host));
-    store.succeed(&key(1), at(100), false, at(102), &host);
+    assert!(store.begin(Reason::SignatureFailed, &Cx::new(at(100), &host)));
+    store.succeed(&key(1), at(100), false, &Cx::new(at(102), &host));
     assert_eq!(good(&store, at(106)), [1, 0]);
     assert_eq!(good(&store, at(107)), [1]);
 }
@@ -93,7 +96,7 @@ fn four_keys_are_kept_at_the_most() {
     for number in 0..5 {
         fetch(&mut store, number, at(u64::try_from(number).unwrap() * 10), &host);
     }
-    other.synchronise(at(41), &host);
+    other.synchronise(&Cx::new(at(41), &host));
     for store in [&store, &other] {
         assert_eq!(good(store, at(41)), [4, 3, 2, 1]);
     }
@@ -119,11 +122,11 @@ fn a_worker_that_hears_of_two_changes_at_once_has_both_keys() {
     let host = Process::default();
     let (mut one, mut other) = (store(), store());
     fetch(&mut one, 0, at(0), &host);
-    other.synchronise(at(0), &host);
+    other.synchronise(&Cx::new(at(0), &host));
     let generation = other.generation();
     fetch(&mut one, 1, at(5), &host);
     fetch(&mut one, 2, at(10), &host);
-    other.synchronise(at(10), &host);
+    other.synchronise(&Cx::new(at(10), &host));
     assert_eq!((good(&other, at(11)), good(&other, at(16))), (vec![2, 1], vec![2]));
     assert!(other.generation() > generation);
 }
@@ -133,28 +136,32 @@ fn what_another_worker_wrote_meanwhile_is_not_lost() {
     let process = Process::default();
     let (mut one, mut other) = (store(), store());
     fetch(&mut one, 0, at(0), &process);
-    assert!(one.begin(Reason::Due, at(100), &process));
+    assert!(one.begin(Reason::Due, &Cx::new(at(100), &process)));
     // The lease is over, and another worker's fetch brings another key a moment before this one's is written.
-    let host = overtaking(&process, [|| other.succeed(&key(1), at(99), false, at(104), &process)]);
-    one.succeed(&key(2), at(100), false, at(104), &host);
+    let host = overtaking(&process, [|| other.succeed(&key(1), at(99), false, &Cx::new(at(104), &process))]);
+    one.succeed(&key(2), at(100), false, &Cx::new(at(104), &host));
     assert_eq!(good(&one, at(105)), [2, 1, 0]);
 }
 
 #[test]
-fn only_a_search_after_a_requests_arrival_judges_it_and_every_worker_knows_of_it() {
+fn a_search_judges_for_a_minute_and_every_worker_knows_of_it() {
     let host = Process::default();
     let (mut one, mut other) = (store(), store());
     fetch(&mut one, 0, at(0), &host);
     assert!(!one.can_judge(at(0), at(1)), "another replica may serve another key");
-    assert!(one.begin(Reason::SignatureFailed, at(10), &host));
-    one.succeed(&key(0), at(10), true, at(11), &host);
-    fetch(&mut one, 1, at(20), &host);
-    other.synchronise(at(21), &host);
+    assert!(one.begin(Reason::SignatureFailed, &Cx::new(at(10), &host)));
+    one.succeed(&key(0), at(10), true, &Cx::new(at(11), &host));
+    other.synchronise(&Cx::new(at(11), &host));
     for store in [&one, &other] {
-        assert!(store.can_judge(at(9), at(21)) && store.can_judge(at(10), at(21)));
-        assert!(!store.can_judge(at(11), at(21)));
+        assert!(store.can_judge(at(9), at(12)) && store.can_judge(at(10), at(12)));
+        assert!(!store.can_judge(at(11), at(12)), "nobody has asked since it arrived");
         assert!(!store.can_judge(at(4), at(5)), "the clock was set back");
     }
+    fetch(&mut one, 0, at(20), &host);
+    assert!(one.can_judge(at(20), at(69)), "the service was searched less than a minute ago, and asked since");
+    assert!(!one.can_judge(at(20), at(70)) && one.may_search(at(70)));
+    fetch(&mut one, 1, at(75), &host);
+    assert!(!one.can_judge(at(75), at(76)) && one.may_search(at(76)), "a new key ends what the search has found");
 }
 
 #[test]
@@ -168,7 +175,7 @@ fn foreign_bytes_are_no_keys() {
     cut.pop();
     for bytes in [&[][..], &[1; 7], &[1; 300], &cut, &[&good_record[..], &[0; 10]].concat()] {
         host.set_shared_data(&store.key_name, bytes, Write::Always).unwrap();
-        store.synchronise(at(20), &host);
+        store.synchronise(&Cx::new(at(20), &host));
         assert_eq!(good(&store, at(20)), [0], "{} bytes", bytes.len());
     }
     assert_eq!(GRACE, store.grace);

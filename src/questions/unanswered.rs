@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use super::Digest;
-use crate::host::Host;
+use crate::cache::Digest;
+use crate::host::Cx;
 use crate::table::{Reader, Record, Table, write_time};
 use crate::time::UnixTime;
 
@@ -50,13 +50,13 @@ impl UnansweredKeys {
     }
 
     /// The service answered a question about this key, and it was no verdict. Returns for how long it isn't asked again.
-    pub(super) fn add(&self, key: &Digest, now: UnixTime, host: &impl Host) -> Duration {
+    pub(super) fn add(&self, key: &Digest, cx: &Cx<'_>) -> Duration {
         let half = half(key);
-        let added = self.table.update(self.table.row(&key.0, host), host, |row| {
-            row.retain(|known| known.key != half && !now.has_passed(self.length, known.at));
+        let added = self.table.update(self.table.row(&key.0, cx.shared), cx.shared, |row| {
+            row.retain(|known| known.key != half && !cx.now.has_passed(self.length, known.at));
             row.sort_by_key(|known| known.at);
             row.drain(..(row.len() + 1).saturating_sub(PER_ROW));
-            (true, row.push(Unanswered { key: half, at: now }))
+            (true, row.push(Unanswered { key: half, at: cx.now }))
         });
         if added.is_err() {
             log::debug!("a credential without a verdict could not be shared");
@@ -65,12 +65,36 @@ impl UnansweredKeys {
     }
 
     /// For how long the service isn't asked about this key; `None`: it may be.
-    pub(super) fn remaining(&self, key: &Digest, now: UnixTime, host: &impl Host) -> Option<Duration> {
-        let row = self.table.read(self.table.row(&key.0, host), host);
-        row.iter().find(|known| known.key == half(key)).and_then(|known| now.remaining(self.length, known.at))
+    pub(super) fn remaining(&self, key: &Digest, cx: &Cx<'_>) -> Option<Duration> {
+        let row = self.table.read(self.table.row(&key.0, cx.shared), cx.shared);
+        row.iter().find(|known| known.key == half(key)).and_then(|known| cx.now.remaining(self.length, known.at))
     }
 }
 
 fn half(key: &Digest) -> [u8; 16] {
     key.0.first_chunk().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::world::{BEGIN, Process};
+    use crate::host::SharedData as _;
+    use crate::time::UnixTime;
+
+    #[test]
+    fn a_full_row_of_credentials_without_a_verdict_forgets_the_oldest() {
+        let host = Process::default();
+        let at = |seconds: u64| UnixTime::from_secs(BEGIN + seconds);
+        let unanswered = UnansweredKeys::new("u.".to_owned(), Duration::from_secs(10));
+        let digest = |number: u32| Digest(std::array::from_fn(|index| number.to_le_bytes()[index % 4]));
+        let in_one_row = |key: &Digest| host.keyed_hash(&key.0) % u64::from(ROWS) == 3;
+        let keys: Vec<Digest> = (0..).map(digest).filter(in_one_row).take(9).collect();
+        for (second, key) in (0..).zip(&keys) {
+            unanswered.add(key, &Cx::new(at(second), &host));
+        }
+        let left: Vec<_> = keys.iter().map(|key| unanswered.remaining(key, &Cx::new(at(9), &host))).collect();
+        let expected: Vec<_> = (1..9).map(|second| Some(Duration::from_secs(1 + second))).collect();
+        assert_eq!((left[0], &left[1..]), (None, &expected[..]));
+    }
 }

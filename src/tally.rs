@@ -1,14 +1,14 @@
 //! Gauges that every VM moves: each keeps its own tally in shared data, and the gauge is the sum.
 //!
-//! Envoy keeps a gauge as long as it runs, whatever becomes of the VMs that moved it. One that was replaced while
-//! callouts were under way never hears their answers, and one that trapped takes nothing back. So a VM writes down what
-//! it counts before the gauge moves, and at each tick the gauge is put where the sum of all tallies is. A VM that ends
-//! takes its tally out; that of one that has been silent for a few ticks counts no more, and its place is free.
+//! Envoy keeps a gauge as long as it runs, also when the VMs that moved it are gone. A VM that was replaced while
+//! callouts were under way never gets their answers, and a VM that trapped takes nothing back. So a VM writes its count
+//! to shared data before the gauge moves, and at each tick the gauge is set to the sum of all tallies. A VM that ends
+//! removes its tally. The tally of a VM that has been silent for a few ticks no longer counts, and its place is free.
 
 use std::time::Duration;
 
-use super::Gauge;
-use crate::host::{Host, SharedValue, Write};
+use crate::host::{SharedData, SharedValue, Write};
+use crate::metrics::Gauge;
 use crate::table::{Reader, write_time, write_u64};
 use crate::time::UnixTime;
 
@@ -21,7 +21,7 @@ pub type Levels = [i64; GAUGES.len()];
 /// The most VMs of one filter that count at once.
 const MAX_VMS: u32 = 256;
 
-/// A VM ticks at least once a second; one that hasn't for so long is gone.
+/// A VM ticks at least once a second. After this long without a tick it counts as gone.
 const LIFE: Duration = Duration::from_secs(3);
 
 /// The least time between two looks at all tallies: ticks may be much closer.
@@ -30,9 +30,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(400);
 /// What one VM has counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Record {
-    /// When the VM took this place, by which it knows its own record again.
+    /// When the VM took this place: by this it recognises its own record.
     claimed: UnixTime,
-    /// When it was last heard of.
+    /// When it last wrote the record.
     seen: UnixTime,
     levels: Levels,
 }
@@ -66,7 +66,7 @@ impl Record {
 pub struct Tally {
     prefix: String,
     levels: Levels,
-    /// What was counted and not written down yet.
+    /// What was counted and isn't written yet.
     pending: Levels,
     /// This VM's place, and when it was taken.
     place: Option<(u32, UnixTime)>,
@@ -87,7 +87,7 @@ impl Tally {
         }
     }
 
-    /// Counts up or down. Nothing shows it before the next [`Self::flush`].
+    /// Counts up or down. The gauge moves with the next [`Self::flush`].
     pub fn count(&mut self, gauge: Gauge, by: i64) {
         if let Some(index) = GAUGES.iter().position(|tallied| *tallied == gauge)
             && let Some(level) = self.pending.get_mut(index)
@@ -97,92 +97,92 @@ impl Tally {
     }
 
     /// Where a gauge of all VMs is, with what this one has counted and not written down yet.
-    pub fn level(&self, gauge: Gauge, now: UnixTime, host: &impl Host) -> u64 {
-        let mut levels = GAUGES.into_iter().zip(self.sum(now, host)).zip(self.pending);
+    pub fn level(&self, gauge: Gauge, now: UnixTime, shared: &dyn SharedData) -> u64 {
+        let mut levels = GAUGES.into_iter().zip(self.sum(now, shared)).zip(self.pending);
         let level = levels.find(|((tallied, _), _)| *tallied == gauge).map(|((_, sum), by)| sum.saturating_add(by));
         level.and_then(|level| u64::try_from(level).ok()).unwrap_or_default()
     }
 
-    /// Writes down what was counted since the last time. Returns by how much to move the gauges.
-    pub fn flush(&mut self, now: impl FnOnce() -> UnixTime, host: &impl Host) -> Option<Levels> {
+    /// Writes what was counted since the last call. Returns by how much to move the gauges.
+    pub fn flush(&mut self, now: impl FnOnce() -> UnixTime, shared: &dyn SharedData) -> Option<Levels> {
         let pending = std::mem::take(&mut self.pending);
         if self.has_ended || pending == Levels::default() {
             return None;
         }
         self.levels.iter_mut().zip(pending).for_each(|(level, by)| *level = level.saturating_add(by));
-        self.write(now(), host);
+        self.write(now(), shared);
         Some(pending)
     }
 
-    /// Time has passed. Returns where the gauges are, if this is the time to look.
-    pub fn tick(&mut self, now: UnixTime, host: &impl Host) -> Option<Levels> {
+    /// Time has passed. Returns the values of the gauges, if it is time to look.
+    pub fn tick(&mut self, now: UnixTime, shared: &dyn SharedData) -> Option<Levels> {
         if self.has_ended || self.looked.is_some_and(|looked| !now.has_passed(LOOK_INTERVAL, looked)) {
             return None;
         }
         self.looked = Some(now);
         if let Some((place, claimed)) = self.place {
-            let own = host.shared_data(&self.name(place)).and_then(|value| Record::decode(&value.bytes));
-            // Another VM took this one for gone.
+            let own = shared.shared_data(&self.name(place)).and_then(|value| Record::decode(&value.bytes));
+            // Another VM found this one silent, and took its place.
             if own.is_some_and(|own| own.claimed != claimed) {
                 self.place = None;
             }
         }
         if self.place.is_some() || self.levels != Levels::default() {
-            self.write(now, host);
+            self.write(now, shared);
         }
-        Some(self.sum(now, host))
+        Some(self.sum(now, shared))
     }
 
-    /// This VM ends. Returns where the gauges are without it.
-    pub fn end(&mut self, now: UnixTime, host: &impl Host) -> Levels {
+    /// This VM ends. Returns the values of the gauges without it.
+    pub fn end(&mut self, now: UnixTime, shared: &dyn SharedData) -> Levels {
         self.has_ended = true;
         if let Some((place, _)) = self.place.take() {
-            let written = host.set_shared_data(&self.name(place), &[], Write::Always);
+            let written = shared.set_shared_data(&self.name(place), &[], Write::Always);
             debug_assert_eq!(written, Ok(()), "an unconditional write has nothing to conflict with");
         }
-        self.sum(now, host)
+        self.sum(now, shared)
     }
 
-    /// The key of this VM's place. Whoever writes nothing there takes the tally out.
+    /// The key of this VM's place. An empty value there removes the tally.
     pub fn place_name(&self) -> Option<String> {
         self.place.map(|(place, _)| self.name(place))
     }
 
-    fn write(&mut self, now: UnixTime, host: &impl Host) {
+    fn write(&mut self, now: UnixTime, shared: &dyn SharedData) {
         match self.place {
-            None => self.claim(now, host),
+            None => self.claim(now, shared),
             Some((place, claimed)) => {
                 let record = Record { claimed, seen: now, levels: self.levels }.encode();
-                // Whoever took the place meanwhile takes another at its next tick.
-                let written = host.set_shared_data(&self.name(place), &record, Write::Always);
+                // If another VM took the place in between, it takes another one at its next tick.
+                let written = shared.set_shared_data(&self.name(place), &record, Write::Always);
                 debug_assert_eq!(written, Ok(()), "an unconditional write has nothing to conflict with");
             }
         }
     }
 
     /// Takes the first place that is free.
-    fn claim(&mut self, now: UnixTime, host: &impl Host) {
+    fn claim(&mut self, now: UnixTime, shared: &dyn SharedData) {
         let record = Record { claimed: now, seen: now, levels: self.levels }.encode();
         for place in 0..MAX_VMS {
             let name = self.name(place);
-            let write = match host.shared_data(&name) {
+            let write = match shared.shared_data(&name) {
                 None => Write::IfAbsent,
                 Some(SharedValue { bytes, .. }) if Record::decode(&bytes).is_some_and(|taken| taken.is_alive(now)) => {
                     continue;
                 }
                 Some(SharedValue { cas, .. }) => Write::IfVersion(cas),
             };
-            if host.set_shared_data(&name, &record, write).is_ok() {
+            if shared.set_shared_data(&name, &record, write).is_ok() {
                 self.place = Some((place, now));
                 return;
             }
         }
     }
 
-    fn sum(&self, now: UnixTime, host: &impl Host) -> Levels {
+    fn sum(&self, now: UnixTime, shared: &dyn SharedData) -> Levels {
         let mut sum = Levels::default();
-        // Places are taken from the first on, so none is beyond one that never was.
-        for SharedValue { bytes, .. } in (0..MAX_VMS).map_while(|place| host.shared_data(&self.name(place))) {
+        // Places are taken in order, so there is none after a key that doesn't exist.
+        for SharedValue { bytes, .. } in (0..MAX_VMS).map_while(|place| shared.shared_data(&self.name(place))) {
             if let Some(record) = Record::decode(&bytes).filter(|record| record.is_alive(now)) {
                 sum.iter_mut().zip(record.levels).for_each(|(sum, level)| *sum = sum.saturating_add(level));
             }

@@ -15,8 +15,8 @@ use crate::testing::{self, Overheard};
 const LIFE: Duration = Duration::from_secs(3900);
 
 /// One of the workers: they are all alike, since they hold nothing themselves.
-fn worker() -> Revocations {
-    Revocations::new("r.")
+fn worker() -> List {
+    List::new("r.")
 }
 
 /// So many seconds after the beginning.
@@ -33,11 +33,11 @@ fn changes(lists: Value) -> Changes {
     let mut body = json!({"cursor": "c", "revoked": []});
     body.as_object_mut().unwrap().append(&mut lists.as_object().unwrap().clone());
     let body = Some(body.to_string().into_bytes());
-    feed::read(Ok(CalloutResponse { status: 200, headers: Vec::new(), body })).unwrap()
+    crate::revocation::feed::read(Ok(CalloutResponse { status: 200, headers: Vec::new(), body })).unwrap()
 }
 
-fn apply(lists: Value, now: UnixTime, host: &Process) -> Applied {
-    worker().apply(&changes(lists), LIFE, now, host).unwrap()
+fn apply(lists: Value, cx: &Cx<'_>) -> Applied {
+    worker().apply(&changes(lists), LIFE, cx).unwrap()
 }
 
 /// The claims of user 17, client 23 with these over them.
@@ -53,8 +53,8 @@ fn is_purged(over: Value, verified: UnixTime, host: &Process) -> bool {
     worker().is_purged(&claims(over), verified, host)
 }
 
-fn sweep(now: UnixTime, host: &Process) {
-    (0..worker().rows()).for_each(|row| worker().sweep_row(row, LIFE, now, host));
+fn sweep(cx: &Cx<'_>) {
+    (0..worker().rows()).for_each(|row| worker().sweep_row(row, LIFE, cx));
 }
 
 /// Different tokens of one row.
@@ -71,7 +71,7 @@ fn of_tokens(revoked: Vec<RevokedToken>) -> Changes {
 fn a_revoked_token_is_revoked_for_every_worker_and_no_other_token_is() {
     let host = Process::default();
     assert!(!is_revoked(json!({"jti": "a"}), &host));
-    let applied = apply(json!({"revoked": [{"jti": "a", "exp": secs(60)}]}), at(0), &host);
+    let applied = apply(json!({"revoked": [{"jti": "a", "exp": secs(60)}]}), &Cx::new(at(0), &host));
     assert_eq!(applied, Applied { revoked: 1, ..Applied::default() });
     assert!(is_revoked(json!({"jti": "a"}), &host));
     assert!(!is_revoked(json!({"jti": "A"}), &host));
@@ -81,7 +81,7 @@ fn a_revoked_token_is_revoked_for_every_worker_and_no_other_token_is() {
 #[test]
 fn the_empty_name_is_a_name() {
     let host = Process::default();
-    apply(json!({"revoked": [{"jti": "", "exp": secs(60)}]}), at(0), &host);
+    apply(json!({"revoked": [{"jti": "", "exp": secs(60)}]}), &Cx::new(at(0), &host));
     assert!(is_revoked(json!({"jti": ""}), &host));
     assert!(!is_revoked(json!({"jti": null}), &host));
 }
@@ -91,11 +91,11 @@ fn a_token_in_the_list_twice_is_revoked_until_the_later_time() {
     for times in [[30, 60], [60, 30]] {
         let host = Process::default();
         let entries = times.map(|exp| json!({"jti": "a", "exp": secs(exp)}));
-        assert_eq!(apply(json!({"revoked": entries}), at(0), &host).revoked, 1);
+        assert_eq!(apply(json!({"revoked": entries}), &Cx::new(at(0), &host)).revoked, 1);
         assert_eq!(worker().size(&host), 1);
-        sweep(at(300 + 59), &host);
+        sweep(&Cx::new(at(300 + 59), &host));
         assert!(is_revoked(json!({"jti": "a"}), &host));
-        sweep(at(300 + 60), &host);
+        sweep(&Cx::new(at(300 + 60), &host));
         assert!(!is_revoked(json!({"jti": "a"}), &host));
     }
 }
@@ -103,13 +103,13 @@ fn a_token_in_the_list_twice_is_revoked_until_the_later_time() {
 #[test]
 fn a_token_stays_revoked_for_as_long_as_any_clock_skew_lets_it_be_used() {
     let host = Process::default();
-    apply(json!({"revoked": [{"jti": "a", "exp": secs(60)}]}), at(0), &host);
+    apply(json!({"revoked": [{"jti": "a", "exp": secs(60)}]}), &Cx::new(at(0), &host));
     let last = UnixTime::from_nanos(at(60).after(LEEWAY).as_nanos() - 1);
     let token = claims(json!({"jti": "a", "exp": secs(60)}));
-    sweep(last, &host);
+    sweep(&Cx::new(last, &host));
     assert_eq!(token.check_time(last, LEEWAY), Ok(()));
     assert!(worker().is_revoked(&token, &host));
-    sweep(at(60).after(LEEWAY), &host);
+    sweep(&Cx::new(at(60).after(LEEWAY), &host));
     assert!(token.check_time(at(60).after(LEEWAY), LEEWAY).is_err());
     assert!(!worker().is_revoked(&token, &host));
 }
@@ -118,7 +118,7 @@ fn a_token_stays_revoked_for_as_long_as_any_clock_skew_lets_it_be_used() {
 fn what_has_expired_is_not_put_on_the_list() {
     let host = Process::default();
     let lists = json!({"revoked": [{"jti": "a", "exp": secs(-300)}, {"jti": "b", "exp": secs(-299)}]});
-    assert_eq!(apply(lists, at(0), &host), Applied { revoked: 1, ..Applied::default() });
+    assert_eq!(apply(lists, &Cx::new(at(0), &host)), Applied { revoked: 1, ..Applied::default() });
     assert!(!is_revoked(json!({"jti": "a"}), &host));
     assert!(is_revoked(json!({"jti": "b"}), &host));
 }
@@ -126,9 +126,9 @@ fn what_has_expired_is_not_put_on_the_list() {
 #[test]
 fn no_time_is_too_late_to_be_kept() {
     let host = Process::default();
-    apply(json!({"revoked": [{"jti": "a", "exp": u64::MAX}]}), at(0), &host);
-    apply(json!({"users": [{"user_id": 17, "exp_before": 1e300}]}), at(0), &host);
-    sweep(UnixTime::from_secs(9_000_000_000), &host);
+    apply(json!({"revoked": [{"jti": "a", "exp": u64::MAX}]}), &Cx::new(at(0), &host));
+    apply(json!({"users": [{"user_id": 17, "exp_before": 1e300}]}), &Cx::new(at(0), &host));
+    sweep(&Cx::new(UnixTime::from_secs(9_000_000_000), &host));
     assert!(is_revoked(json!({"jti": "a", "user_id": 1}), &host));
     assert!(is_revoked(json!({"jti": "b", "user_id": 17, "exp": MAX_TIME}), &host));
 }
@@ -136,21 +136,21 @@ fn no_time_is_too_late_to_be_kept() {
 #[test]
 fn a_sign_out_revokes_what_expires_before_it_of_that_user_alone() {
     let host = Process::default();
-    let applied = apply(json!({"users": [{"user_id": 17, "exp_before": secs(3600)}]}), at(0), &host);
+    let applied = apply(json!({"users": [{"user_id": 17, "exp_before": secs(3600)}]}), &Cx::new(at(0), &host));
     assert_eq!(applied, Applied { users: 1, purged: 1, ..Applied::default() });
     assert!(is_revoked(json!({"exp": secs(3599)}), &host));
     assert!(!is_revoked(json!({"exp": secs(3600)}), &host));
     assert!(!is_revoked(json!({"exp": secs(3599), "user_id": 18, "client_id": 17, "token_id": 17}), &host));
-    sweep(at(3600 + 299), &host);
+    sweep(&Cx::new(at(3600 + 299), &host));
     assert!(is_revoked(json!({"exp": secs(3599)}), &host));
-    sweep(at(3600 + 300), &host);
+    sweep(&Cx::new(at(3600 + 300), &host));
     assert!(!is_revoked(json!({"exp": secs(3599)}), &host));
 }
 
 #[test]
 fn an_identity_without_expiry_is_not_revoked_by_a_sign_out_but_forgotten() {
     let host = Process::default();
-    apply(json!({"users": [{"user_id": 17, "exp_before": secs(3600)}]}), at(0), &host);
+    apply(json!({"users": [{"user_id": 17, "exp_before": secs(3600)}]}), &Cx::new(at(0), &host));
     let kind = crate::claims::TokenType::ApiToken;
     let identity = Claims::from_answer_headers(kind, (17, 23), None, None, None);
     assert!(!worker().is_revoked(&identity, &host));
@@ -160,8 +160,8 @@ fn an_identity_without_expiry_is_not_revoked_by_a_sign_out_but_forgotten() {
 #[test]
 fn an_earlier_sign_out_takes_nothing_back() {
     let host = Process::default();
-    apply(json!({"users": [{"user_id": 17, "exp_before": secs(3600)}]}), at(0), &host);
-    let applied = apply(json!({"users": [{"user_id": 17, "exp_before": secs(60)}]}), at(1), &host);
+    apply(json!({"users": [{"user_id": 17, "exp_before": secs(3600)}]}), &Cx::new(at(0), &host));
+    let applied = apply(json!({"users": [{"user_id": 17, "exp_before": secs(60)}]}), &Cx::new(at(1), &host));
     assert_eq!(applied, Applied { purged: 1, ..Applied::default() });
     assert!(is_revoked(json!({"exp": secs(3599)}), &host));
     assert!(is_purged(json!({}), at(1), &host));
@@ -173,7 +173,7 @@ fn a_purge_is_of_the_subject_it_names() {
     let none = json!({"user_id": 1, "client_id": 2, "token_id": 3});
     for purged in [&user, &client, &token] {
         let host = Process::default();
-        let applied = apply(json!({"purge": [purged]}), at(0), &host);
+        let applied = apply(json!({"purge": [purged]}), &Cx::new(at(0), &host));
         assert_eq!(applied, Applied { purged: 1, ..Applied::default() });
         for subject in [&user, &client, &token] {
             let mut over = none.clone();
@@ -188,21 +188,21 @@ fn a_purge_is_of_the_subject_it_names() {
 #[test]
 fn what_was_verified_up_to_the_purge_is_forgotten() {
     let host = Process::default();
-    apply(json!({"purge": [{"user_id": 17}]}), at(0), &host);
+    apply(json!({"purge": [{"user_id": 17}]}), &Cx::new(at(0), &host));
     assert!(is_purged(json!({}), at(-3600), &host));
     assert!(is_purged(json!({}), at(0), &host));
     assert!(!is_purged(json!({}), UnixTime::from_nanos(at(0).as_nanos() + 1), &host));
-    apply(json!({"purge": [{"user_id": 17}]}), at(10), &host);
+    apply(json!({"purge": [{"user_id": 17}]}), &Cx::new(at(10), &host));
     assert!(is_purged(json!({}), at(10), &host));
 }
 
 #[test]
 fn a_purge_is_kept_for_as_long_as_a_verdict_can_live() {
     let host = Process::default();
-    apply(json!({"purge": [{"user_id": 17}]}), at(0), &host);
-    sweep(at(3899), &host);
+    apply(json!({"purge": [{"user_id": 17}]}), &Cx::new(at(0), &host));
+    sweep(&Cx::new(at(3899), &host));
     assert!(is_purged(json!({}), at(0), &host));
-    sweep(at(3900), &host);
+    sweep(&Cx::new(at(3900), &host));
     assert!(!is_purged(json!({}), at(0), &host));
 }
 
@@ -211,7 +211,7 @@ fn a_purge_of_everybody_is_about_everybody() {
     let host = Process::default();
     let lists = json!({"revoked": [{"jti": "a", "exp": secs(9)}]});
     let all = Changes { purge: vec![Subject::All], ..changes(lists) };
-    let applied = worker().apply(&all, LIFE, at(0), &host).unwrap();
+    let applied = worker().apply(&all, LIFE, &Cx::new(at(0), &host)).unwrap();
     assert_eq!(applied, Applied { revoked: 1, purged: 1, ..Applied::default() });
     assert!(is_purged(json!({"user_id": 99}), at(0), &host));
     assert!(!is_purged(json!({"user_id": 99}), at(1), &host));
@@ -222,9 +222,9 @@ fn what_the_feed_said_stays_when_a_later_list_leaves_it_out() {
     let host = Process::default();
     let lists = json!({"revoked": [{"jti": "a", "exp": secs(60)}], "users": [{"user_id": 17, "exp_before": secs(60)}],
         "purge": [{"client_id": 23}]});
-    apply(lists, at(0), &host);
-    assert_eq!(apply(json!({}), at(1), &host), Applied::default());
-    apply(json!({"revoked": [{"jti": "b", "exp": secs(60)}]}), at(2), &host);
+    apply(lists, &Cx::new(at(0), &host));
+    assert_eq!(apply(json!({}), &Cx::new(at(1), &host)), Applied::default());
+    apply(json!({"revoked": [{"jti": "b", "exp": secs(60)}]}), &Cx::new(at(2), &host));
     assert!(is_revoked(json!({"jti": "a", "user_id": 1}), &host));
     assert!(is_revoked(json!({"jti": "c", "exp": secs(59)}), &host));
     assert!(is_purged(json!({"user_id": 1}), at(0), &host));
@@ -233,13 +233,13 @@ fn what_the_feed_said_stays_when_a_later_list_leaves_it_out() {
 #[test]
 fn a_clock_set_forward_for_a_moment_makes_no_token_good_and_one_set_back_neither() {
     let host = Process::default();
-    apply(json!({"revoked": [{"jti": "a", "exp": secs(600)}], "purge": [{"user_id": 17}]}), at(0), &host);
+    apply(json!({"revoked": [{"jti": "a", "exp": secs(600)}], "purge": [{"user_id": 17}]}), &Cx::new(at(0), &host));
     // An hour later by the clock nothing of it is swept by being asked for, or by what is added elsewhere.
-    apply(json!({"revoked": [{"jti": "b", "exp": secs(4000)}]}), at(3600), &host);
+    apply(json!({"revoked": [{"jti": "b", "exp": secs(4000)}]}), &Cx::new(at(3600), &host));
     assert!(is_revoked(json!({"jti": "a"}), &host));
     // An hour earlier.
-    apply(json!({"revoked": [{"jti": "c", "exp": secs(600)}], "purge": [{"user_id": 17}]}), at(-3600), &host);
-    sweep(at(-3600), &host);
+    apply(json!({"revoked": [{"jti": "c", "exp": secs(600)}], "purge": [{"user_id": 17}]}), &Cx::new(at(-3600), &host));
+    sweep(&Cx::new(at(-3600), &host));
     for jti in ["a", "b", "c"] {
         assert!(is_revoked(json!({"jti": jti}), &host), "{jti}");
     }
@@ -252,9 +252,9 @@ fn the_size_counts_tokens_and_signed_out_users() {
     assert_eq!(worker().size(&host), 0);
     let lists = json!({"revoked": [{"jti": "a", "exp": secs(60)}, {"jti": "b", "exp": secs(70)}],
         "users": [{"user_id": 17, "exp_before": secs(60)}], "purge": [{"client_id": 23}, {"user_id": 18}]});
-    apply(lists, at(0), &host);
+    apply(lists, &Cx::new(at(0), &host));
     assert_eq!(worker().size(&host), 3);
-    sweep(at(365), &host);
+    sweep(&Cx::new(at(365), &host));
     assert_eq!(worker().size(&host), 2, "the user's mark is still a purge");
 }
 
@@ -264,7 +264,7 @@ struct Writes(RefCell<Vec<String>>);
 
 impl Writes {
     /// A host that notes down here what is written, but for this key: somebody else always writes it first.
-    fn noted(&self, process: &Process, contended: &str) -> impl Host {
+    fn noted(&self, process: &Process, contended: &str) -> impl SharedData + Host {
         let heard = move |key: &str| {
             if key == contended {
                 return Err(Conflict);
@@ -292,13 +292,13 @@ fn a_full_list_of_a_hundred_thousand_writes_every_row_once() {
     let mut list = of_tokens(revoked.collect());
     list.users = (0..10_000).map(|id| (id * 1024, secs(60))).collect();
     list.purge = (0..10_000).flat_map(|id| [Subject::User(id), Subject::Token(id)]).collect();
-    let applied = worker().apply(&list, LIFE, at(0), &host).unwrap();
+    let applied = worker().apply(&list, LIFE, &Cx::new(at(0), &host)).unwrap();
     let both = (0..10_000).filter(|id| id % 1024 == 0).count();
     assert_eq!(applied, Applied { revoked: 100_000, users: 10_000, purged: 30_000 - both, dropped: 0 });
     assert_eq!(worker().size(&host), 110_000);
     assert_eq!((writes.all(), writes.keys()), (1024 + 256, 1024 + 256));
 
-    assert_eq!(worker().apply(&list, LIFE, at(0), &host), Ok(Applied::default()));
+    assert_eq!(worker().apply(&list, LIFE, &Cx::new(at(0), &host)), Ok(Applied::default()));
     assert_eq!(writes.all(), 1024 + 256, "the same once more changes nothing");
 }
 
@@ -309,14 +309,14 @@ fn of_too_many_tokens_in_a_row_those_that_expire_first_are_dropped() {
     let tokens = tokens_of_row(5, MAX_ROW + 3).enumerate();
     let tokens: Vec<_> = tokens.map(|(number, token)| RevokedToken { token, exp: exp(number) }).collect();
     let (first, later) = tokens.split_at(100);
-    assert_eq!(worker().apply(&of_tokens(first.to_vec()), LIFE, at(0), &host).unwrap().dropped, 0);
-    let applied = worker().apply(&of_tokens(later.to_vec()), LIFE, at(0), &host).unwrap();
+    assert_eq!(worker().apply(&of_tokens(first.to_vec()), LIFE, &Cx::new(at(0), &host)).unwrap().dropped, 0);
+    let applied = worker().apply(&of_tokens(later.to_vec()), LIFE, &Cx::new(at(0), &host)).unwrap();
     assert_eq!(applied.dropped, 3);
     let kept = worker().tokens.read(5, &host);
     assert_eq!(kept.len(), MAX_ROW);
     assert!(kept.iter().all(|token| token.exp >= secs(1003)));
 
-    let again = worker().apply(&of_tokens(tokens), LIFE, at(0), &host).unwrap();
+    let again = worker().apply(&of_tokens(tokens), LIFE, &Cx::new(at(0), &host)).unwrap();
     assert_eq!(again, Applied { dropped: 3, ..Applied::default() }, "nothing else changes");
     assert_eq!(worker().tokens.read(5, &host), kept);
 }
@@ -328,8 +328,8 @@ fn what_has_expired_makes_room_and_is_not_counted_as_dropped() {
         let tokens = tokens_of_row(5, range.end).skip(range.start);
         of_tokens(tokens.map(|token| RevokedToken { token, exp: secs(exp) }).collect())
     };
-    worker().apply(&of(0..MAX_ROW, 60), LIFE, at(0), &host).unwrap();
-    let applied = worker().apply(&of(MAX_ROW..2 * MAX_ROW, 4000), LIFE, at(360), &host).unwrap();
+    worker().apply(&of(0..MAX_ROW, 60), LIFE, &Cx::new(at(0), &host)).unwrap();
+    let applied = worker().apply(&of(MAX_ROW..2 * MAX_ROW, 4000), LIFE, &Cx::new(at(360), &host)).unwrap();
     assert_eq!(applied, Applied { revoked: MAX_ROW, ..Applied::default() });
 }
 
@@ -340,9 +340,9 @@ fn a_purge_that_does_not_fit_becomes_one_of_everybody() {
     let marks = worker().marks;
     let users: Vec<i64> = (0..).filter(|id| row(*id, &marks) == row(0, &marks)).take(MAX_ROW + 1).collect();
     let purge = |ids: &[i64]| Changes { purge: ids.iter().copied().map(Subject::User).collect(), ..changes(json!({})) };
-    assert_eq!(worker().apply(&purge(&users[..MAX_ROW]), LIFE, at(0), &host).unwrap().dropped, 0);
+    assert_eq!(worker().apply(&purge(&users[..MAX_ROW]), LIFE, &Cx::new(at(0), &host)).unwrap().dropped, 0);
     assert!(!is_purged(json!({"user_id": 1_000_000_000}), at(0), &host));
-    assert_eq!(worker().apply(&purge(&users[MAX_ROW..]), LIFE, at(1), &host).unwrap().dropped, 1);
+    assert_eq!(worker().apply(&purge(&users[MAX_ROW..]), LIFE, &Cx::new(at(1), &host)).unwrap().dropped, 1);
     for user in users.iter().chain(&[1_000_000_000]) {
         assert!(is_purged(json!({"user_id": user}), at(0), &host), "{user}");
     }
@@ -357,7 +357,7 @@ fn a_row_that_is_busy_fails_the_poll_and_keeps_no_other_row_from_being_written()
     let others = (0..3000).map(|id| RevokedToken { token: token_digest(&format!("o{id}")), exp: secs(60) });
     let mut list = of_tokens(others.chain([token]).collect());
     list.purge.push(Subject::User(17));
-    assert_eq!(worker().apply(&list, LIFE, at(0), &host), Err(Busy));
+    assert_eq!(worker().apply(&list, LIFE, &Cx::new(at(0), &host)), Err(Busy));
     let rows: BTreeSet<u32> =
         list.revoked.iter().map(|token| worker().tokens.row(&token.token, &Process::default())).collect();
     assert_eq!(writes.keys(), rows.len(), "all but that one, and the mark's");
@@ -370,12 +370,12 @@ fn sweeping_writes_only_where_something_expired() {
     let (process, writes) = (Process::default(), Writes::default());
     let host = writes.noted(&process, "");
     let token = |jti, exp| RevokedToken { token: token_digest(jti), exp: secs(exp) };
-    worker().apply(&of_tokens(vec![token("a", 60), token("b", 90)]), LIFE, at(0), &host).unwrap();
+    worker().apply(&of_tokens(vec![token("a", 60), token("b", 90)]), LIFE, &Cx::new(at(0), &host)).unwrap();
     let before = writes.all();
-    (0..worker().rows()).for_each(|row| worker().sweep_row(row, LIFE, at(360), &host));
+    (0..worker().rows()).for_each(|row| worker().sweep_row(row, LIFE, &Cx::new(at(360), &host)));
     assert_eq!(writes.all(), before + 1);
     assert_eq!(worker().size(&host), 1);
-    worker().sweep_row(u32::MAX, LIFE, at(9000), &host);
+    worker().sweep_row(u32::MAX, LIFE, &Cx::new(at(9000), &host));
     assert_eq!(worker().size(&host), 1);
 }
 

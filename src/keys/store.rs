@@ -1,30 +1,23 @@
 //! Which keys are valid now, and when to fetch again.
 //!
-//! Workers share two values: the **keys**, the newest with the time at which its fetch began and those before it with
-//! the time at which each was replaced, and the **attempt**, which says when the last fetch began and how it stands.
-//! Starting a fetch means winning the attempt by compare-and-swap, so however many workers want the key, one of them
-//! asks the service. An attempt whose worker died is free again after its lease.
+//! Workers share the **keys**: the newest with the time at which its fetch began, and those before it with the time at
+//! which each was replaced. However many workers want the key, one of them asks the service (a [`Turn`]).
 //!
 //! While the service's replicas change their key one by one, an answer with a key that is known already proves nothing:
 //! another replica may sign with a new one. So a fetch for requests that wait asks up to [`QUESTIONS`] times, until an
-//! answer brings a key that isn't good yet. Only one of which all answers brought good keys is a **search**, after
-//! which a signature that fits none of them is a forged one.
-//!
-//! ```text
-//!            begin (won the swap)
-//! Idle ─────────────────────────────► InFlight ──► Succeeded │ Failed
-//!   ▲                                    │              │
-//!   └────────── the lease is over ◄──────┘   next begin: after the gap that the reason asks for
-//! ```
+//! answer brings a key that isn't good yet. One of which all answers brought good keys is a **search**, after which a
+//! signature that fits none of them is a forged one. Forged tokens must not multiply the questions: a search is made
+//! once in [`BETWEEN_SEARCHES`], and whenever a new key has come since.
 
 use std::time::Duration;
 
-use super::{KeyId, PublicKey};
 use crate::config::Config;
-use crate::host::{Conflict, Host, SharedValue, Write};
-use crate::public_key::short_digest;
+use crate::host::{Cx, SharedData, SharedValue, Write};
+use crate::key_set::KeySet;
+use crate::public_key::{KeyId, PublicKey, short_digest};
 use crate::table::{Reader, write_time};
 use crate::time::UnixTime;
+use crate::turn::{Status, Turn};
 
 /// Without any key no JWT can be verified, so a failed first fetch is repeated sooner than
 /// `min_refetch_interval`: after at most this long.
@@ -40,6 +33,10 @@ const MAX_KEYS: usize = 4;
 /// How often one fetch asks for the key at the most, its retries apart: once each of three replicas that Envoy asks in
 /// turn.
 pub const QUESTIONS: u32 = 3;
+
+/// The least time between two searches: in between a fetch asks once, and what the last search found holds. A new key ends
+/// it.
+pub const BETWEEN_SEARCHES: Duration = Duration::from_secs(60);
 
 /// How often the keys are written again that another worker was faster with.
 const TRIES: usize = 4;
@@ -86,68 +83,6 @@ fn newest_at(record: &[u8]) -> Option<UnixTime> {
     reader.time()
 }
 
-/// How the last attempt of any worker to fetch the key stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Attempt {
-    /// Nobody has tried yet, or the record is unreadable.
-    None,
-    /// Some worker is waiting for the service's answer.
-    InFlight {
-        /// When it began.
-        since: UnixTime,
-    },
-    /// The key came and is in the shared data.
-    Succeeded {
-        /// When it began.
-        since: UnixTime,
-    },
-    /// The service couldn't be reached or answered with something that isn't a key.
-    Failed {
-        /// When it began.
-        since: UnixTime,
-    },
-}
-
-impl Attempt {
-    /// When the attempt began.
-    pub const fn since(self) -> Option<UnixTime> {
-        match self {
-            Self::None => None,
-            Self::InFlight { since } | Self::Succeeded { since } | Self::Failed { since } => Some(since),
-        }
-    }
-
-    fn encode(self) -> [u8; 9] {
-        let tag = match self {
-            Self::None => 0,
-            Self::InFlight { .. } => 1,
-            Self::Succeeded { .. } => 2,
-            Self::Failed { .. } => 3,
-        };
-        let mut record = [tag; 9];
-        let since = self.since().unwrap_or_default().as_nanos().to_le_bytes();
-        for (to, from) in record.iter_mut().skip(1).zip(since) {
-            *to = from;
-        }
-        record
-    }
-
-    fn decode(record: &[u8]) -> Self {
-        let Some((&[tag], since)) = record.split_first_chunk::<1>() else {
-            return Self::None;
-        };
-        let Ok(since) = since.try_into().map(|nanos| UnixTime::from_nanos(u64::from_le_bytes(nanos))) else {
-            return Self::None;
-        };
-        match tag {
-            1 => Self::InFlight { since },
-            2 => Self::Succeeded { since },
-            3 => Self::Failed { since },
-            _ => Self::None,
-        }
-    }
-}
-
 /// Why a fetch is wanted, which decides how soon after the last one it may begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
@@ -155,6 +90,19 @@ pub enum Reason {
     Due,
     /// A signature didn't fit the key.
     SignatureFailed,
+}
+
+/// The keys that are good at a time. The service's keys have no ids.
+#[derive(Debug, Clone, Copy)]
+pub struct KeysAt<'s> {
+    store: &'s KeyStore,
+    now: UnixTime,
+}
+
+impl KeySet for KeysAt<'_> {
+    fn candidates<'s>(&'s self, _kid: Option<&str>) -> Box<dyn Iterator<Item = &'s PublicKey> + 's> {
+        Box::new(self.store.keys(self.now))
+    }
 }
 
 /// A worker's view of the keys.
@@ -172,7 +120,8 @@ pub struct KeyStore {
     min_refetch_interval: Duration,
     lease: Duration,
     key_name: String,
-    attempt_name: String,
+    /// The fetch, which one worker makes at a time.
+    turn: Turn,
 }
 
 impl KeyStore {
@@ -182,6 +131,7 @@ impl KeyStore {
         // Filters that ask different services may share a `vm_id`; their keys must not mix.
         let origin =
             short_digest(format!("{}\0{}\0{}", service.cluster, service.authority, service.public_key_path).as_bytes());
+        let lease = service.longest_callout() + service.timeout * (QUESTIONS - 1);
         Self {
             pinned: config.jwt.public_key.pem.clone(),
             fetched: Vec::new(),
@@ -190,9 +140,9 @@ impl KeyStore {
             grace: config.jwt.public_key.grace,
             ttl: config.jwt.public_key.ttl,
             min_refetch_interval: config.jwt.public_key.min_refetch_interval,
-            lease: service.longest_callout() + service.timeout * (QUESTIONS - 1),
+            lease,
             key_name: format!("authgate.{origin}.key"),
-            attempt_name: format!("authgate.{origin}.attempt"),
+            turn: Turn::new(format!("authgate.{origin}.attempt"), lease),
         }
     }
 
@@ -201,6 +151,11 @@ impl KeyStore {
     pub fn keys(&self, now: UnixTime) -> impl Iterator<Item = &PublicKey> {
         let replaced = self.fetched.iter().skip(1).filter(move |replaced| !now.has_passed(self.grace, replaced.at));
         self.pinned.iter().chain(self.fetched.first().into_iter().chain(replaced).map(|fetched| &fetched.key))
+    }
+
+    /// The same as a set.
+    pub const fn at(&self, now: UnixTime) -> KeysAt<'_> {
+        KeysAt { store: self, now }
     }
 
     /// Whether a signature by this key would be accepted now.
@@ -223,17 +178,24 @@ impl KeyStore {
         self.generation
     }
 
-    /// Whether the service was searched for keys after `arrived`, so that a signature which fits none now never will.
+    /// Whether a signature that fits no key is forged, of a request that arrived at `arrived`: the service was searched for
+    /// keys since, or it was lately, and a fetch since brought nothing new.
     pub fn can_judge(&self, arrived: UnixTime, now: UnixTime) -> bool {
-        self.is_pinned() || (arrived <= self.searched && self.searched <= now)
+        let since = |at: UnixTime| arrived <= at && at <= now;
+        self.is_pinned() || since(self.searched) || (self.fetched_at().is_some_and(since) && !self.may_search(now))
+    }
+
+    /// Whether the next fetch may be a search.
+    pub fn may_search(&self, now: UnixTime) -> bool {
+        now.has_passed(BETWEEN_SEARCHES, self.searched)
     }
 
     /// Takes over what another worker has fetched.
-    pub fn synchronise(&mut self, now: UnixTime, host: &impl Host) {
+    pub fn synchronise(&mut self, cx: &Cx<'_>) {
         if !self.is_pinned()
-            && let Some(SharedValue { bytes, .. }) = host.shared_data(&self.key_name)
+            && let Some(SharedValue { bytes, .. }) = cx.shared.shared_data(&self.key_name)
         {
-            self.take_over(&bytes, now);
+            self.take_over(&bytes, cx.now);
         }
     }
 
@@ -248,9 +210,9 @@ impl KeyStore {
         }
     }
 
-    /// How the last attempt of any worker stands. One in flight for longer than it can take is [`Attempt::None`].
-    pub fn attempt(&self, now: UnixTime, host: &impl Host) -> Attempt {
-        self.read_attempt(now, host).0
+    /// How the last fetch of any worker stands.
+    pub fn last_fetch(&self, cx: &Cx<'_>) -> Status {
+        self.turn.status(cx)
     }
 
     /// Whether the key is missing or older than its `ttl`.
@@ -258,69 +220,52 @@ impl KeyStore {
         !self.is_pinned() && self.fetched_at().is_none_or(|at| now.has_passed(self.ttl, at))
     }
 
-    /// When the next fetch for `reason` may begin; `None` while one is in flight.
-    pub fn next_fetch(&self, reason: Reason, attempt: Attempt, now: UnixTime) -> Option<UnixTime> {
-        self.earliest(reason, now, attempt)
-    }
-
     /// Tries to become the one worker that fetches the key. True: the caller sends the request now, and calls
     /// [`Self::succeed`] or [`Self::fail`] with `now` as `began` in the end.
-    pub fn begin(&self, reason: Reason, now: UnixTime, host: &impl Host) -> bool {
-        if self.is_pinned() {
-            return false;
-        }
-        let (attempt, version) = self.read_attempt(now, host);
-        if self.earliest(reason, now, attempt).is_none_or(|earliest| now < earliest) {
-            return false;
-        }
-        let write = version.map_or(Write::IfAbsent, Write::IfVersion);
-        host.set_shared_data(&self.attempt_name, &Attempt::InFlight { since: now }.encode(), write).is_ok()
+    pub fn begin(&self, reason: Reason, cx: &Cx<'_>) -> bool {
+        let may_begin = |last| {
+            let next = self.next_fetch(reason, self.turn.within_lease(last, cx.now), cx.now);
+            next.is_some_and(|next| next <= cx.now)
+        };
+        !self.is_pinned() && self.turn.begin(|last, ()| may_begin(last).then_some(()), cx)
     }
 
-    /// The service answered an attempt that began at `began` with `key`. `is_search`: it asked as often as it may, and
+    /// The service answered a fetch that began at `began` with `key`. `is_search`: it asked as often as it may, and
     /// every answer brought a key that was good before.
-    pub fn succeed(&mut self, key: &PublicKey, began: UnixTime, is_search: bool, now: UnixTime, host: &impl Host) {
+    pub fn succeed(&mut self, key: &PublicKey, began: UnixTime, is_search: bool, cx: &Cx<'_>) {
         for attempt in 1..=TRIES {
-            let shared = host.shared_data(&self.key_name);
+            let shared = cx.shared.shared_data(&self.key_name);
             if let Some(SharedValue { bytes, .. }) = &shared {
-                self.take_over(bytes, now);
+                self.take_over(bytes, cx.now);
             }
-            // An attempt that outlived its lease may have been overtaken by another worker's.
-            if self.fetched_at().is_some_and(|known| known > began && !known.is_to_come(now)) {
+            // A fetch that outlived its lease may have been overtaken by another worker's.
+            if self.fetched_at().is_some_and(|known| known > began && !known.is_to_come(cx.now)) {
                 break;
             }
-            let keys = self.with_newest(key, began, now);
-            let searched = if is_search { began } else { self.searched };
+            let keys = self.with_newest(key, began, cx.now);
+            let is_new = !self.fetched.iter().any(|known| known.key == *key);
+            let searched = match (is_search, is_new) {
+                (true, _) => began,
+                (false, true) => UnixTime::default(),
+                (false, false) => self.searched,
+            };
             let write = match shared {
                 _ if attempt == TRIES => Write::Always,
                 None => Write::IfAbsent,
                 Some(SharedValue { cas, .. }) => Write::IfVersion(cas),
             };
-            // The keys first: whoever sees that the attempt succeeded finds them.
-            if host.set_shared_data(&self.key_name, &encode(&keys, searched), write).is_ok() {
+            // The keys first: whoever sees that the fetch succeeded finds them.
+            if cx.shared.set_shared_data(&self.key_name, &encode(&keys, searched), write).is_ok() {
                 self.install(keys, searched);
                 break;
             }
         }
-        self.end(Attempt::Succeeded { since: began }, began, host);
+        self.turn.end(began, true, |()| (), cx.shared);
     }
 
-    /// The attempt that began at `began` brought no key; those that are known stay.
-    pub fn fail(&self, began: UnixTime, host: &impl Host) {
-        self.end(Attempt::Failed { since: began }, began, host);
-    }
-
-    /// Records how the attempt ended, unless it is another worker's by now.
-    fn end(&self, outcome: Attempt, began: UnixTime, host: &impl Host) {
-        if let Some(SharedValue { bytes, cas }) = host.shared_data(&self.attempt_name)
-            && Attempt::decode(&bytes) == (Attempt::InFlight { since: began })
-        {
-            let written: Result<(), Conflict> =
-                host.set_shared_data(&self.attempt_name, &outcome.encode(), Write::IfVersion(cas));
-            if written.is_err() {
-                log::debug!("another worker took the attempt over");
-            }
-        }
+    /// The fetch that began at `began` brought no key; those that are known stay.
+    pub fn fail(&self, began: UnixTime, shared: &dyn SharedData) {
+        self.turn.end(began, false, |()| (), shared);
     }
 
     /// The longest that a request can have to wait for a fetch that begins after it arrived, and its end.
@@ -360,28 +305,18 @@ impl KeyStore {
         self.searched = searched;
     }
 
-    fn read_attempt(&self, now: UnixTime, host: &impl Host) -> (Attempt, Option<u32>) {
-        let Some(SharedValue { bytes, cas }) = host.shared_data(&self.attempt_name) else {
-            return (Attempt::None, None);
-        };
-        let attempt = match Attempt::decode(&bytes) {
-            Attempt::InFlight { since } if now.has_passed(self.lease, since) => Attempt::None,
-            attempt => attempt,
-        };
-        (attempt, Some(cas))
-    }
-
-    fn earliest(&self, reason: Reason, now: UnixTime, attempt: Attempt) -> Option<UnixTime> {
+    /// When the next fetch for `reason` may begin; `None` while one is under way.
+    pub fn next_fetch(&self, reason: Reason, last: Status, now: UnixTime) -> Option<UnixTime> {
         let gap = match reason {
             Reason::Due if self.fetched.is_empty() => self.min_refetch_interval.min(RETRY_WITHOUT_KEY),
             Reason::Due | Reason::SignatureFailed => self.min_refetch_interval,
         };
-        match attempt {
-            Attempt::InFlight { .. } => None,
-            Attempt::None => Some(now),
-            // A clock that stepped back behind the attempt must not make the wait longer than the gap.
-            Attempt::Succeeded { since } | Attempt::Failed { since } if since.is_to_come(now) => Some(now),
-            Attempt::Succeeded { since } | Attempt::Failed { since } => Some(since.after(gap)),
+        match last {
+            Status::UnderWay { .. } => None,
+            Status::Free => Some(now),
+            // A clock that stepped back behind the fetch must not make the wait longer than the gap.
+            Status::Succeeded { since } | Status::Failed { since } if since.is_to_come(now) => Some(now),
+            Status::Succeeded { since } | Status::Failed { since } => Some(since.after(gap)),
         }
     }
 }

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use super::Digest;
-use crate::host::Host;
+use crate::cache::Digest;
+use crate::host::{Cx, SharedData};
 use crate::table::{Reader, Record, Table, write_time};
 use crate::time::UnixTime;
 
@@ -15,21 +15,21 @@ const PER_ROW: usize = 8;
 
 /// How the question about a credential stands in the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
-    /// Nobody is asking.
-    Nobody,
-    /// Some worker is.
-    Somebody {
+pub enum Lookup {
+    /// No worker is asking.
+    Free,
+    /// A worker is asking.
+    Held {
         /// Since when.
-        at: UnixTime,
-        /// When the question before it turned out to be in vain; the epoch: it didn't, or nobody had asked.
+        since: UnixTime,
+        /// When the question before it failed; the epoch: it didn't, or there was none.
         failed_at: UnixTime,
     },
-    /// Nobody is any more: at this time the service turned out to be down.
-    InVain {
+    /// The last question got no answer: the service was down.
+    Failed {
         /// When.
         at: UnixTime,
-        /// Whether it was asked as often as it is for who waits.
+        /// Whether it was asked as often as for a request that waits.
         was_retried: bool,
     },
 }
@@ -38,11 +38,11 @@ pub enum Asked {
 struct Lease {
     /// The half of a key: should two ever agree in it, the second waits for the first.
     key: [u8; 16],
-    /// When the callout began, or when it turned out to be in vain.
+    /// When the callout began, or when it failed.
     at: UnixTime,
     failed: bool,
     was_retried: bool,
-    /// When the one before it was in vain.
+    /// When the one before it failed.
     failed_at: UnixTime,
 }
 
@@ -76,10 +76,10 @@ impl Leases {
     }
 
     /// Tries to become the one that asks. False: another worker is asking.
-    pub fn begin(&self, key: &Digest, now: UnixTime, host: &impl Host) -> bool {
-        let (row, half) = self.place(key, host);
-        let begun = self.table.update(row, host, |leases| {
-            leases.retain(|lease| !now.has_passed(self.length, lease.at));
+    pub fn begin(&self, key: &Digest, cx: &Cx<'_>) -> bool {
+        let (row, half) = self.place(key, cx.shared);
+        let begun = self.table.update(row, cx.shared, |leases| {
+            leases.retain(|lease| !cx.now.has_passed(self.length, lease.at));
             if leases.iter().any(|lease| lease.key == half && !lease.failed) {
                 return (false, false);
             }
@@ -90,7 +90,7 @@ impl Leases {
             }
             leases.push(Lease {
                 key: half,
-                at: now,
+                at: cx.now,
                 failed: false,
                 was_retried: false,
                 failed_at: failed.unwrap_or_default(),
@@ -101,29 +101,29 @@ impl Leases {
     }
 
     /// The question that began at `began` was answered, or will not be asked.
-    pub fn end(&self, key: &Digest, began: UnixTime, host: &impl Host) {
-        self.change(key, began, host, |_| None);
+    pub fn end(&self, key: &Digest, began: UnixTime, shared: &dyn SharedData) {
+        self.change(key, began, shared, |_| None);
     }
 
     /// The question that began at `began` got no answer, and was asked again or not.
-    pub fn fail(&self, key: &Digest, began: UnixTime, now: UnixTime, was_retried: bool, host: &impl Host) {
-        self.change(key, began, host, |lease| Some(Lease { at: now, failed: true, was_retried, ..lease }));
+    pub fn fail(&self, key: &Digest, began: UnixTime, was_retried: bool, cx: &Cx<'_>) {
+        self.change(key, began, cx.shared, |lease| Some(Lease { at: cx.now, failed: true, was_retried, ..lease }));
     }
 
     /// How the question about a credential stands.
-    pub fn asked(&self, key: &Digest, now: UnixTime, host: &impl Host) -> Asked {
-        let (row, half) = self.place(key, host);
-        let leases = self.table.read(row, host);
-        match leases.iter().find(|lease| lease.key == half && !now.has_passed(self.length, lease.at)) {
-            None => Asked::Nobody,
-            Some(lease) if lease.failed => Asked::InVain { at: lease.at, was_retried: lease.was_retried },
-            Some(lease) => Asked::Somebody { at: lease.at, failed_at: lease.failed_at },
+    pub fn look_up(&self, key: &Digest, cx: &Cx<'_>) -> Lookup {
+        let (row, half) = self.place(key, cx.shared);
+        let leases = self.table.read(row, cx.shared);
+        match leases.iter().find(|lease| lease.key == half && !cx.now.has_passed(self.length, lease.at)) {
+            None => Lookup::Free,
+            Some(lease) if lease.failed => Lookup::Failed { at: lease.at, was_retried: lease.was_retried },
+            Some(lease) => Lookup::Held { since: lease.at, failed_at: lease.failed_at },
         }
     }
 
-    fn change(&self, key: &Digest, began: UnixTime, host: &impl Host, change: impl Fn(Lease) -> Option<Lease>) {
-        let (row, half) = self.place(key, host);
-        let changed = self.table.update(row, host, |leases| {
+    fn change(&self, key: &Digest, began: UnixTime, shared: &dyn SharedData, change: impl Fn(Lease) -> Option<Lease>) {
+        let (row, half) = self.place(key, shared);
+        let changed = self.table.update(row, shared, |leases| {
             // Not one that another worker began after this was over.
             let index = leases.iter().position(|lease| lease.key == half && lease.at == began && !lease.failed);
             let Some(index) = index else { return (false, ()) };
@@ -136,8 +136,8 @@ impl Leases {
         }
     }
 
-    fn place(&self, key: &Digest, host: &impl Host) -> (u32, [u8; 16]) {
-        (self.table.row(&key.0, host), key.0.first_chunk().copied().unwrap_or_default())
+    fn place(&self, key: &Digest, shared: &dyn SharedData) -> (u32, [u8; 16]) {
+        (self.table.row(&key.0, shared), key.0.first_chunk().copied().unwrap_or_default())
     }
 }
 

@@ -61,3 +61,13 @@ async fn ends_no_envoy_when_it_is_asked_for_again() {
     attack(1, 70 * 1024).await;
     attack(200, 10).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn opens_no_breaker_by_a_header_of_70_kib() {
+    assert_eq!(attack(1, 70 * 1024).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn opens_no_breaker_by_two_hundred_headers() {
+    assert_eq!(attack(200, 10).await, 200);
+}

@@ -1,0 +1,106 @@
+//! From a request to its head, and from the verdict to what goes on or comes back.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use authgate::{Authorization, Forward, Resolution};
+use axum::body::HttpBody as _;
+use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use axum::serve::IncomingStream;
+use tokio::net::TcpListener;
+
+use crate::Gate;
+use crate::worker::Verdict;
+
+/// Where a request comes from. Serve the router with `into_make_service_with_connect_info::<Client>()`.
+#[derive(Clone, Copy, Debug)]
+pub struct Client {
+    pub(crate) address: SocketAddr,
+    /// No other connection of this process has this number.
+    pub(crate) connection: u64,
+}
+
+impl Connected<IncomingStream<'_, TcpListener>> for Client {
+    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
+        static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
+        Self { address: *stream.remote_addr(), connection: CONNECTIONS.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+/// The middleware: lets a request through as the rules say, or answers with the denial.
+pub async fn authenticate(
+    State(gate): State<Arc<Gate>>,
+    ConnectInfo(client): ConnectInfo<Client>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let Some(headers) = head(&request) else { return StatusCode::BAD_REQUEST.into_response() };
+    let has_body = !request.body().is_end_stream();
+    let Some(Verdict { strip, connection, resolution }) = gate.ask(client, headers, has_body).await else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    match resolution {
+        Resolution::Deny(denial) => deny(&denial),
+        Resolution::Forward(forward) => match change(request.headers_mut(), &strip, connection, &forward) {
+            Some(()) => next.run(request).await,
+            None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        },
+    }
+}
+
+/// The head as the filter reads it, with HTTP/2's pseudo-headers in the place of request line and `Host`. Nothing: there
+/// are several hosts, and rules can't be told which is meant.
+fn head(request: &Request) -> Option<Vec<(String, Vec<u8>)>> {
+    let uri = request.uri();
+    let mut hosts = request.headers().get_all(header::HOST).iter().map(HeaderValue::as_bytes);
+    let (host, another) = (hosts.next().unwrap_or_default(), hosts.next());
+    if another.is_some() {
+        return None;
+    }
+    let authority = uri.authority().map_or(host, |authority| authority.as_str().as_bytes());
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let pseudo =
+        [(":method", request.method().as_str().as_bytes()), (":path", path.as_bytes()), (":authority", authority)];
+    let others = request.headers().iter().filter(|(name, _)| *name != header::HOST);
+    let others = others.map(|(name, value)| (name.as_str(), value.as_bytes()));
+    Some(pseudo.into_iter().chain(others).map(|(name, value)| (name.to_owned(), value.to_vec())).collect())
+}
+
+/// Makes a request's headers what goes on. Nothing: a header can't be written, and the request must not go on.
+fn change(headers: &mut HeaderMap, strip: &[String], connection: Option<Vec<u8>>, forward: &Forward) -> Option<()> {
+    for name in strip {
+        headers.remove(name.as_str());
+    }
+    if let Some(value) = connection {
+        headers.insert(header::CONNECTION, HeaderValue::from_bytes(&value).ok()?);
+    }
+    for (name, value) in forward.set.iter() {
+        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        headers.insert(name, HeaderValue::from_bytes(value.as_bytes()).ok()?);
+    }
+    match &forward.authorization {
+        Authorization::Keep => {}
+        Authorization::Remove => drop(headers.remove(header::AUTHORIZATION)),
+        Authorization::Replace(value) => {
+            drop(headers.insert(header::AUTHORIZATION, HeaderValue::from_str(value).ok()?))
+        }
+    }
+    Some(())
+}
+
+/// The denial as a client of HTTP gets it. A service that speaks gRPC answers with `denial.grpc` instead.
+fn deny(denial: &authgate::Response) -> Response {
+    let status = StatusCode::from_u16(denial.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, denial.body.clone()).into_response();
+    for (name, value) in &denial.headers {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            response.headers_mut().insert(*name, value);
+        }
+    }
+    response
+}

@@ -1,0 +1,132 @@
+//! The reasons for a denial.
+
+/// The reason for a denial, by its name in docs/reference.md#denials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "each is the code of its name in docs/reference.md#denials")]
+pub enum Code {
+    MissingCredentials,
+    MalformedCredentials,
+    UnsupportedScheme,
+    TokenMalformed,
+    SignatureInvalid,
+    TokenExpired,
+    TokenNotYetValid,
+    TokenTypeNotAccepted,
+    TokenRevoked,
+    TokenRejected,
+    ClaimsNotSufficient,
+    ForbiddenByService,
+    AmbiguousPath,
+    AmbiguousHost,
+    TooManyFailures,
+    AuthServiceUnavailable,
+    PublicKeyUnavailable,
+    Internal,
+}
+
+impl Code {
+    /// Every code, for documentation and tests.
+    pub const ALL: [Self; 18] = [
+        Self::MissingCredentials,
+        Self::MalformedCredentials,
+        Self::UnsupportedScheme,
+        Self::TokenMalformed,
+        Self::SignatureInvalid,
+        Self::TokenExpired,
+        Self::TokenNotYetValid,
+        Self::TokenTypeNotAccepted,
+        Self::TokenRevoked,
+        Self::TokenRejected,
+        Self::ClaimsNotSufficient,
+        Self::ForbiddenByService,
+        Self::AmbiguousPath,
+        Self::AmbiguousHost,
+        Self::TooManyFailures,
+        Self::AuthServiceUnavailable,
+        Self::PublicKeyUnavailable,
+        Self::Internal,
+    ];
+
+    /// The name, as in the body's `code`.
+    pub const fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    /// The HTTP status.
+    pub const fn status(self) -> u16 {
+        self.row().0
+    }
+
+    /// The sentence in the body's `details`.
+    pub const fn details(self) -> &'static str {
+        self.row().2
+    }
+
+    const fn row(self) -> (u16, &'static str, &'static str) {
+        match self {
+            Self::MissingCredentials => (401, "missing_credentials", "The request has no Authorization header."),
+            Self::MalformedCredentials => {
+                (401, "malformed_credentials", "The Authorization header is not one scheme, one space and one token.")
+            }
+            Self::UnsupportedScheme => {
+                (401, "unsupported_scheme", "The Authorization scheme is neither Bearer nor APIKey.")
+            }
+            Self::TokenMalformed => (401, "token_malformed", "The token does not have the form of its kind."),
+            Self::SignatureInvalid => (401, "signature_invalid", "The token's signature is not valid."),
+            Self::TokenExpired => (401, "token_expired", "The token has expired."),
+            Self::TokenNotYetValid => (401, "token_not_yet_valid", "The token is not valid yet."),
+            Self::TokenTypeNotAccepted => {
+                (401, "token_type_not_accepted", "A token of this type is not accepted here.")
+            }
+            Self::TokenRevoked => (401, "token_revoked", "The token has been revoked."),
+            Self::TokenRejected => (401, "token_rejected", "The authentication service does not accept the token."),
+            Self::ClaimsNotSufficient => (403, "claims_not_sufficient", "The token does not grant access here."),
+            Self::ForbiddenByService => {
+                (403, "forbidden_by_service", "The authentication service refuses access with this token.")
+            }
+            Self::AmbiguousPath => {
+                (403, "ambiguous_path", "The path can be read in more than one way; send it in its plain form.")
+            }
+            Self::AmbiguousHost => {
+                (403, "ambiguous_host", "The host can be read in more than one way; send its name alone.")
+            }
+            Self::TooManyFailures => {
+                (429, "too_many_failures", "Too many attempts with tokens that are not valid; try again later.")
+            }
+            Self::AuthServiceUnavailable => {
+                (503, "auth_service_unavailable", "The token cannot be verified at the moment.")
+            }
+            Self::PublicKeyUnavailable => {
+                (503, "public_key_unavailable", "The token's signature cannot be verified at the moment.")
+            }
+            Self::Internal => (500, "internal", "The gateway could not decide on the request."),
+        }
+    }
+
+    /// The gRPC status that matches (docs/reference.md#denials).
+    pub const fn grpc_status(self) -> GrpcStatus {
+        match self.status() {
+            401 => GrpcStatus::Unauthenticated,
+            403 => GrpcStatus::PermissionDenied,
+            429 => GrpcStatus::ResourceExhausted,
+            503 => GrpcStatus::Unavailable,
+            _ => GrpcStatus::Internal,
+        }
+    }
+}
+
+/// The gRPC statuses that a denial can have, by their numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum GrpcStatus {
+    /// The caller is known, and may not.
+    PermissionDenied = 7,
+    /// The caller asks too often.
+    ResourceExhausted = 8,
+    /// The filter failed.
+    Internal = 13,
+    /// The caller can't be verified now.
+    Unavailable = 14,
+    /// The caller isn't authenticated.
+    Unauthenticated = 16,
+}

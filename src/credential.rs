@@ -1,0 +1,63 @@
+//! A credential, whole from the request's head to the callout that asks about it.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// The one credential of a request.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential<'r> {
+    /// What it looks like.
+    pub form: Form,
+    /// Where it stood.
+    pub place: Place,
+    /// The token; of [`Form::Other`] all that stood there.
+    pub text: Cow<'r, str>,
+}
+
+/// What a credential looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// `Bearer`, with what may be a JWT.
+    Jwt,
+    /// `APIKey`, with an API token of the right form.
+    ApiToken,
+    /// Anything else, for the service to judge.
+    Other,
+}
+
+/// Where a credential stood in the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The header `Authorization`.
+    Authorization,
+}
+
+impl<'r> Credential<'r> {
+    /// A credential in `Authorization`.
+    pub const fn in_authorization(form: Form, text: &'r str) -> Self {
+        Self { form, place: Place::Authorization, text: Cow::Borrowed(text) }
+    }
+
+    /// The token's bytes.
+    pub fn bytes(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+
+    /// The number of an API token, as it was sent.
+    pub fn token_id(&self) -> Option<&str> {
+        if self.form == Form::ApiToken { self.text.split_once('$').map(|(id, _)| id) } else { None }
+    }
+
+    /// The same, to be kept beyond its request.
+    pub fn into_owned(self) -> Credential<'static> {
+        Credential { form: self.form, place: self.place, text: Cow::Owned(self.text.into_owned()) }
+    }
+}
+
+impl fmt::Debug for Credential<'_> {
+    /// Without the token.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { form, place, .. } = self;
+        formatter.debug_struct("Credential").field("form", form).field("place", place).finish_non_exhaustive()
+    }
+}

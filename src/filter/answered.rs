@@ -1,0 +1,251 @@
+//! Answers of the service: what they mean for the question, and for each request that waits for it.
+
+use std::rc::Rc;
+
+use super::asking;
+use super::fallback::StandIn;
+use super::key_wait::KeyWait;
+use super::parts::Parts;
+use super::request::{Facts, Next, Stage};
+use crate::cache::{Digest, Kind, Lookup};
+use crate::claims::Claims;
+use crate::code::Code;
+use crate::decision::Denial;
+use crate::host::Cx;
+use crate::introspection::{CalloutError, CalloutResponse, Outage, Scope, Verdict};
+use crate::jwt::UntrustedJwt;
+use crate::keys::Reason;
+use crate::policy::Identity;
+use crate::questions::{Answered, Asking, Call, Elsewhere, LOOKS, Open, Outcome, Unavailable};
+use crate::time::UnixTime;
+
+/// What an answer of the service says.
+enum Answer {
+    Identity(Identity),
+    /// A JWT that fits no key which is known yet.
+    Jwt(Vec<u8>),
+    Refused(Code),
+}
+
+/// The service has answered a question, or can't.
+pub(super) fn on_answer(call: Call, answer: Result<CalloutResponse, CalloutError>, parts: &mut Parts, cx: &Cx<'_>) {
+    let answer = answer.map_err(|error| late(error, &call, parts, cx));
+    let answer = judge(answer, parts, cx);
+    parts.questions.report(&call, answer.as_ref().err().map(Outage::scope), cx);
+    let key = call.key;
+    let outcome = match answer {
+        Ok(answer) => outcome(&key, answer, parts, cx),
+        Err(outage) => {
+            if parts.questions.retries(&call, outage.scope(), cx) {
+                log::debug!("auth service (cluster {}), trying again: {outage}", parts.config.auth_service.cluster);
+                parts.put(call, cx);
+                return;
+            }
+            if parts.questions.get(&key).is_none() {
+                return;
+            }
+            parts.log_outage(&outage, cx);
+            Some(Outcome::Unavailable(match outage.scope() {
+                Scope::Service => Unavailable::Down { retry_after: None },
+                Scope::Credential => {
+                    Unavailable::NoVerdict { retry_after: parts.questions.remember_unanswered(&key, cx) }
+                }
+                Scope::Gateway => Unavailable::Overload,
+            }))
+        }
+    };
+    if let Some(outcome) = outcome {
+        finish(&key, outcome, parts, cx);
+    }
+}
+
+/// An answer that broke off when its time was over came too late.
+fn late(error: CalloutError, call: &Call, parts: &Parts, cx: &Cx<'_>) -> CalloutError {
+    let timeout = parts.config.auth_service.timeout;
+    let is_late = |open: &Open| cx.now.since(open.sent).is_none_or(|waited| waited >= timeout);
+    match error {
+        CalloutError::Broken if parts.questions.get(&call.key).is_some_and(is_late) => CalloutError::TimedOut,
+        error => error,
+    }
+}
+
+/// Reads an answer of the service, and verifies the JWT that it may be.
+fn judge(answer: Result<CalloutResponse, CalloutError>, parts: &Parts, cx: &Cx<'_>) -> Result<Answer, Outage> {
+    let verdict = answer.map_err(Outage::from).and_then(|answer| parts.verifier.verdict(answer));
+    let token = match verdict {
+        // Envoy says no more of what it refuses at once; while others are under way there are hosts, and no room. The
+        // cluster's limits are those of all workers.
+        Err(Outage::Callout(CalloutError::NotSent)) if cx.host.callouts_in_flight() > 0 => {
+            return Err(CalloutError::Overflow.into());
+        }
+        Err(outage) => return Err(outage),
+        Ok(Verdict::Identity(confirmed)) => return Ok(Answer::Identity(confirmed.into())),
+        Ok(Verdict::Rejected) => return Ok(Answer::Refused(Code::TokenRejected)),
+        Ok(Verdict::Forbidden) => return Ok(Answer::Refused(Code::ForbiddenByService)),
+        Ok(Verdict::Jwt(token)) => token,
+    };
+    let jwt = UntrustedJwt::parse(&token).map_err(|error| Outage::Jwt(error.to_string()))?;
+    let time = jwt.claims().check_time(cx.now, parts.config.jwt.clock_skew);
+    time.map_err(|error| Outage::Jwt(error.to_string()))?;
+    Ok(match parts.verify(jwt, cx) {
+        Ok(identity) => Answer::Identity(identity),
+        Err(_) => Answer::Jwt(token),
+    })
+}
+
+/// Keeps what the service says. `None`: the question isn't open.
+fn outcome(key: &Digest, answer: Answer, parts: &mut Parts, cx: &Cx<'_>) -> Option<Outcome> {
+    let open = parts.questions.get(key)?;
+    let question = &open.question;
+    Some(match answer {
+        Answer::Identity(identity) => {
+            let identity = identity.by_service(&question.own);
+            if question.kind == Kind::RemoteJwt {
+                parts.cache.confirm_jwt(question.credential.bytes(), open.sent, cx);
+            }
+            let kept = parts.cache.store(key, question.kind, identity, open.sent, cx);
+            kept.map_or_else(Outcome::Refused, Outcome::Identity)
+        }
+        Answer::Jwt(token) => {
+            let counted = parts.questions.bytes().add(token.len());
+            Outcome::Jwt { token: token.into(), _counted: counted }
+        }
+        Answer::Refused(code) => {
+            let expires = question.own.exp.map(UnixTime::from_secs);
+            parts.cache.refuse(key, code, expires, open.sent, cx);
+            if question.kind == Kind::RemoteJwt {
+                parts.cache.refuse_jwt(question.credential.bytes(), code, expires, open.sent, cx);
+            }
+            Outcome::Refused(code)
+        }
+    })
+}
+
+/// Ends a question that this worker has asked.
+fn finish(key: &Digest, outcome: Outcome, parts: &mut Parts, cx: &Cx<'_>) {
+    let is_down = matches!(outcome, Outcome::Unavailable(Unavailable::Down { .. }));
+    let Some(open) = parts.questions.close(key, is_down, &mut parts.shares, cx) else { return };
+    if open.waiters.is_empty() && matches!(outcome, Outcome::Jwt { .. }) {
+        // No request waits for the key; but the next one will need it.
+        parts.fetch_key(Reason::SignatureFailed, cx);
+    }
+    if matches!(outcome, Outcome::Identity(_)) && !open.waiters.is_empty() {
+        parts.shares.earn(open.asker.connection);
+    }
+    let sent = open.sent;
+    announce(open, outcome, sent, parts, cx);
+}
+
+/// Settles the guess that a question was, and lets everybody's turn come.
+fn announce(open: Open, outcome: Outcome, sent: UnixTime, parts: &mut Parts, cx: &Cx<'_>) {
+    let is_failure = outcome.is_failure();
+    asking::end_guess(open.asker.guess, is_failure, parts, cx);
+    let counted = open.asker.guess.filter(|_| is_failure).map(|guess| guess.subject());
+    let answered = Answered::new(open.question, sent, outcome, counted);
+    parts.room.take_turns(&open.waiters, answered);
+}
+
+/// Looks after the questions that other workers ask.
+pub(super) fn settle_elsewhere(parts: &mut Parts, cx: &Cx<'_>) {
+    for _ in 0..parts.questions.count_elsewhere().min(LOOKS) {
+        let Some(key) = parts.questions.next_elsewhere() else { return };
+        let Some((kind, began)) = parts.questions.get(&key).map(|open| (open.question.kind, open.began)) else {
+            continue;
+        };
+        let mut sent = began;
+        let mut is_alone = false;
+        let (cache, mut validity) = parts.cache();
+        let outcome = match cache.look_up(&key, kind, &mut validity, cx) {
+            Lookup::Fresh(entry) => {
+                sent = entry.verified;
+                Some(Outcome::Identity(Rc::clone(&entry.identity)))
+            }
+            Lookup::Refused(code) => Some(Outcome::Refused(code)),
+            Lookup::Miss => match parts.questions.look_elsewhere(&key, began, cx) {
+                Elsewhere::Asking => {
+                    parts.questions.keep_elsewhere(key);
+                    continue;
+                }
+                Elsewhere::Failed => Some(Outcome::Unavailable(Unavailable::Down { retry_after: None })),
+                Elsewhere::Stuck => {
+                    is_alone = true;
+                    None
+                }
+                Elsewhere::Over => parts
+                    .questions
+                    .unanswered_for(&key, cx)
+                    .map(|retry_after| Outcome::Unavailable(Unavailable::NoVerdict { retry_after })),
+            },
+        };
+        let Some(open) = parts.questions.take_elsewhere(&key, &mut parts.shares) else { continue };
+        match outcome {
+            Some(outcome) => announce(open, outcome, sent, parts, cx),
+            None => ask_here(open, is_alone, parts, cx),
+        }
+    }
+}
+
+/// Asks what another worker has left without an answer, if a request still waits for it.
+fn ask_here(open: Open, is_alone: bool, parts: &mut Parts, cx: &Cx<'_>) {
+    if open.waiters.is_empty() {
+        asking::end_guess(open.asker.guess, false, parts, cx);
+        return;
+    }
+    let (question, waiters) = (Rc::clone(&open.question), open.waiters.clone());
+    let asking = Asking { question, asker: open.asker, waiters, is_alone };
+    if let Err(reason) = parts.begin(asking, cx) {
+        let sent = open.began;
+        announce(open, Outcome::Unavailable(reason), sent, parts, cx);
+    }
+}
+
+/// The turn of a request whose question is answered.
+pub(super) fn settle<'r>(
+    answered: &Rc<Answered>,
+    facts: &mut Facts,
+    parts: &mut Parts,
+    cx: &Cx<'_>,
+) -> Result<Next<'r>, Denial> {
+    match &answered.outcome {
+        Outcome::Identity(identity) => Ok(if is_void(identity.claims(), answered, facts, parts, cx) {
+            Stage::Ask(Rc::clone(&answered.question)).into()
+        } else {
+            Stage::Admit(Rc::clone(identity)).into()
+        }),
+        Outcome::Jwt { token, .. } => {
+            let wait = KeyWait::of_service(Rc::clone(token), Rc::clone(answered), cx.now);
+            Ok(Stage::AwaitKey(Box::new(wait)).into())
+        }
+        Outcome::Refused(code) => {
+            facts.subject = facts.subject.filter(|subject| !answered.is_counted_for(*subject));
+            Err((*code).into())
+        }
+        Outcome::Unavailable(reason) => Ok(Stage::StandIn(StandIn::new(Rc::clone(&answered.question), *reason)).into()),
+    }
+}
+
+/// The identity in a JWT that the service has answered with, now that a key fits.
+pub(super) fn settle_jwt<'r>(
+    identity: Identity,
+    answered: &Answered,
+    facts: &Facts,
+    parts: &Parts,
+    cx: &Cx<'_>,
+) -> Next<'r> {
+    let identity = identity.by_service(&answered.question.own);
+    if answered.question.kind == Kind::RemoteJwt {
+        parts.cache.confirm_jwt(answered.question.credential.bytes(), answered.sent, cx);
+    }
+    if is_void(identity.claims(), answered, facts, parts, cx) {
+        return Stage::Ask(Rc::clone(&answered.question)).into();
+    }
+    Stage::Keep { identity: Box::new(identity), since: answered.sent }.into()
+}
+
+/// Whether the answer was purged, or the credential refused, while the request waited for its turn or for a key: it is
+/// asked about again.
+fn is_void(claims: &Claims, answered: &Answered, facts: &Facts, parts: &Parts, cx: &Cx<'_>) -> bool {
+    let is_purged =
+        || parts.revocation.as_ref().is_some_and(|revocation| revocation.is_purged_since(claims, answered.sent, cx));
+    is_purged() || parts.cache.is_refused_since(&answered.question.key, facts.kind, answered.sent, cx)
+}

@@ -1,0 +1,72 @@
+//! From a request's head to its first stage: its rule, and its credential.
+
+use super::parts::Parts;
+use super::request::{Facts, Next, Stage};
+use crate::cache::Kind;
+use crate::code::Code;
+use crate::config::Verification;
+use crate::credential::{Credential, Form};
+use crate::decision::{Client, Denial};
+use crate::extractor::{self, RequestHead};
+use crate::host::{Cx, StreamId};
+use crate::jwt::MAX_TOKEN_BYTES;
+use crate::matcher::{Target, Undecided};
+use crate::metrics::Source;
+use crate::policy::Permit;
+use crate::throttle::Subject;
+
+/// What is known of a request before its head is read.
+pub(super) fn facts(stream: StreamId, head: &RequestHead<'_>, parts: &Parts) -> Facts {
+    Facts {
+        stream,
+        client: Client::of(head, &parts.config),
+        rule: None,
+        kind: Kind::Other,
+        key: None,
+        source: Source::None,
+        subject: None,
+        connection: None,
+    }
+}
+
+/// A public request is done; any other has a credential, or is denied.
+pub(super) fn arrive<'r>(
+    head: &RequestHead<'r>,
+    facts: &mut Facts,
+    parts: &mut Parts,
+    cx: &Cx<'_>,
+) -> Result<Next<'r>, Denial> {
+    let target =
+        Target { path: head.value(":path"), method: head.value(":method"), authority: head.value(":authority") };
+    let rule = parts.config.rules.find(target).map_err(|undecided| match undecided {
+        Undecided::Path(_) | Undecided::DifferentPaths => Code::AmbiguousPath,
+        Undecided::Host | Undecided::DifferentHosts => Code::AmbiguousHost,
+    })?;
+    facts.rule = rule.map(|(index, _)| index);
+    if rule.is_some_and(|(_, rule)| rule.public) || facts.client.is_preflight(head) {
+        return Ok(Next::Done(Permit::public()));
+    }
+    let verification = rule.and_then(|(_, rule)| rule.verification).unwrap_or(parts.config.jwt.verification);
+    let credential = extractor::extract(head, &parts.config.api_token);
+    if parts.throttle.is_some() {
+        let token_id = credential.as_ref().ok().and_then(Credential::token_id);
+        facts.subject = cx.host.client_address().and_then(|address| Subject::new(&address, token_id));
+    }
+    if credential.as_ref().is_err_and(|code| *code == Code::TokenMalformed) {
+        parts.log_malformed(&"a JWT has three segments between dots, an API token is number$secret", cx);
+    }
+    let credential = credential?;
+    facts.kind = match (credential.form, verification) {
+        (Form::Jwt, Verification::Local) => Kind::LocalJwt,
+        (Form::Jwt, Verification::Remote) => Kind::RemoteJwt,
+        (Form::ApiToken, _) => Kind::ApiToken,
+        (Form::Other, _) => Kind::Other,
+    };
+    let is_kept = match facts.kind {
+        Kind::LocalJwt => !parts.cache.is_off() && credential.bytes().len() <= MAX_TOKEN_BYTES,
+        // The service is asked once for all who bring it, even where no verdict is kept.
+        Kind::RemoteJwt | Kind::ApiToken | Kind::Other => true,
+    };
+    facts.key = is_kept.then(|| parts.cache.digest(facts.kind, credential.bytes()));
+    Ok(Stage::Recall(credential).into())
+}

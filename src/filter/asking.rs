@@ -1,0 +1,226 @@
+//! Asking the service about a credential: alone or with others, at once or when the client's share allows.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::fallback::{self, StandIn};
+use super::parts::Parts;
+use super::request::{Facts, Next, Stage, Wait};
+use super::throttling::too_many_failures;
+use crate::breaker::State;
+use crate::cache::{Digest, Kind, Lookup};
+use crate::claims::OwnClaims;
+use crate::credential::{Credential, Form};
+use crate::decision::Denial;
+use crate::host::Cx;
+use crate::jwt::UntrustedJwt;
+use crate::metrics::{CacheEvent, Counter, Source};
+use crate::questions::{Asker, Asking, Question, Unavailable};
+use crate::throttle::{Guess, Throttled};
+use crate::time::UnixTime;
+
+/// A request that waits until its question may be put.
+#[derive(Debug)]
+pub(super) struct ShareWait {
+    question: Rc<Question>,
+    since: UnixTime,
+    /// Whether its connection may ask one more question, as of the last look.
+    pub(super) has_share: bool,
+    /// Whether as many guesses of its client are under way as may be, as of the last look.
+    pub(super) is_busy: bool,
+}
+
+impl ShareWait {
+    /// The bytes of its question, which it takes up beside itself.
+    pub(super) fn question_bytes(&self) -> usize {
+        self.question.bytes()
+    }
+
+    fn new(question: Rc<Question>, since: UnixTime) -> Self {
+        Self { question, since, has_share: true, is_busy: false }
+    }
+}
+
+/// The question about a credential.
+pub(super) fn question(credential: Credential<'_>, key: &Digest, kind: Kind) -> Rc<Question> {
+    let own = own_claims(&credential);
+    Question::new(*key, kind, credential.into_owned(), own)
+}
+
+fn own_claims(credential: &Credential<'_>) -> OwnClaims {
+    match credential.form {
+        Form::Jwt => UntrustedJwt::parse(credential.bytes()).map_or_else(
+            |_| OwnClaims::default(),
+            |jwt| {
+                let claims = jwt.claims();
+                let jti = claims.jti().map(Box::from);
+                OwnClaims { exp: claims.exp(), nbf: claims.nbf(), jti, token_id: None }
+            },
+        ),
+        Form::ApiToken => {
+            let token_id = credential.token_id().and_then(|id| id.parse().ok());
+            OwnClaims { token_id, ..OwnClaims::default() }
+        }
+        Form::Other => OwnClaims::default(),
+    }
+}
+
+/// Asks, unless the client has failed too often.
+pub(super) fn prepare<'r>(
+    credential: Credential<'_>,
+    facts: &mut Facts,
+    parts: &mut Parts,
+    cx: &Cx<'_>,
+) -> Result<Next<'r>, Denial> {
+    let key = facts.key.unwrap_or_else(|| parts.cache.digest(facts.kind, credential.bytes()));
+    let lockout = parts.throttle.as_ref().zip(facts.subject.as_ref());
+    if let Some(remaining) = lockout.and_then(|(throttle, subject)| throttle.check(subject, cx))
+        // What was good lately is no guess.
+        && !parts.cache.was_good(&key, facts.kind, cx)
+    {
+        return Err(too_many_failures(remaining));
+    }
+    facts.source = Source::Callout;
+    facts.connection = cx.host.connection();
+    Ok(Stage::Ask(question(credential, &key, facts.kind)).into())
+}
+
+/// Waits for the service's verdict, with others if they ask about the same credential.
+pub(super) fn ask<'r>(
+    question: Rc<Question>,
+    facts: &mut Facts,
+    parts: &mut Parts,
+    cx: &Cx<'_>,
+) -> Result<Next<'r>, Denial> {
+    if let Some(retry_after) = parts.questions.unanswered_for(&question.key, cx) {
+        cx.host.count(Counter::Cache(CacheEvent::Negative));
+        facts.source = Source::Cache;
+        return Ok(Stage::StandIn(StandIn::new(question, Unavailable::NoVerdict { retry_after })).into());
+    }
+    if !parts.room.may_hold(facts.connection, 0, &parts.shares) {
+        return Ok(Stage::StandIn(StandIn::new(question, Unavailable::Overload)).into());
+    }
+    // A probe goes on in the background: what has something to stand in needn't wait for it.
+    let breaker = parts.questions.breaker().peek(cx);
+    if breaker.state != State::Closed
+        && let Some(identity) = fallback::stale(facts, parts, cx)
+    {
+        if breaker.is_probe_due {
+            refresh(&question, parts, cx);
+        }
+        return Ok(Stage::Admit(identity).into());
+    }
+    if parts.questions.join(&question.key, facts.stream, &mut parts.shares) {
+        cx.host.count(Counter::Cache(CacheEvent::Coalesced));
+        return Ok(Next::Hold(Wait::Answer(question.key)));
+    }
+    if !parts.shares.may_ask(facts.connection, question.bytes()) {
+        return Ok(wait_for_share(question, facts, parts, cx));
+    }
+    match begin_guess(&question, facts, parts, cx) {
+        Ok(guess) => begin(question, guess, facts, parts, cx),
+        Err(Throttled::Busy) => Ok(wait_for_share(question, facts, parts, cx)),
+        Err(Throttled::Locked(remaining)) => Err(too_many_failures(remaining)),
+    }
+}
+
+/// Begins a question, for which this request answers.
+fn begin<'r>(
+    question: Rc<Question>,
+    guess: Option<Guess>,
+    facts: &Facts,
+    parts: &mut Parts,
+    cx: &Cx<'_>,
+) -> Result<Next<'r>, Denial> {
+    let asker = Asker { connection: facts.connection, guess };
+    let asking = Asking { question: Rc::clone(&question), asker, waiters: vec![facts.stream], is_alone: false };
+    match parts.begin(asking, cx) {
+        Ok(()) => Ok(Next::Hold(Wait::Answer(question.key))),
+        Err(reason) => {
+            end_guess(asker.guess, false, parts, cx);
+            Ok(Stage::StandIn(StandIn::new(question, reason)).into())
+        }
+    }
+}
+
+/// Counts the question as one that may turn out to be a failure.
+fn begin_guess(question: &Question, facts: &Facts, parts: &mut Parts, cx: &Cx<'_>) -> Result<Option<Guess>, Throttled> {
+    let (Some(throttle), Some(subject)) = (&parts.throttle, &facts.subject) else { return Ok(None) };
+    // Where another worker asks already, its question counts.
+    if parts.questions.is_asked_elsewhere(&question.key, cx) {
+        return Ok(None);
+    }
+    match throttle.begin(subject, cx) {
+        // What was good lately is no guess.
+        Err(_) if parts.cache.was_good(&question.key, question.kind, cx) => Ok(None),
+        guess => guess,
+    }
+}
+
+/// A guess is no longer under way.
+pub(super) fn end_guess(guess: Option<Guess>, is_failure: bool, parts: &Parts, cx: &Cx<'_>) {
+    if let (Some(throttle), Some(guess)) = (&parts.throttle, guess) {
+        throttle.end(guess, is_failure, cx);
+    }
+}
+
+fn wait_for_share<'r>(question: Rc<Question>, facts: &Facts, parts: &Parts, cx: &Cx<'_>) -> Next<'r> {
+    if parts.room.may_hold(facts.connection, question.bytes(), &parts.shares) {
+        Next::Hold(Wait::Share(ShareWait::new(question, cx.now)))
+    } else {
+        Stage::StandIn(StandIn::new(question, Unavailable::Overload)).into()
+    }
+}
+
+/// Looks again at a request that waits for its share.
+pub(super) fn reconsider<'r>(
+    wait: ShareWait,
+    facts: &mut Facts,
+    parts: &mut Parts,
+    cx: &Cx<'_>,
+) -> Result<Next<'r>, Denial> {
+    let ShareWait { question, mut since, has_share, is_busy } = wait;
+    if since.is_to_come(cx.now) {
+        // The clock was set back: the wait begins anew.
+        since = cx.now;
+    }
+    let is_late = cx.now.has_passed(parts.config.auth_service.longest_callout(), since);
+    if !is_late && (!has_share || is_busy) {
+        return Ok(Next::Hold(Wait::Share(ShareWait::new(question, since))));
+    }
+    // Another request may have asked meanwhile.
+    let (cache, mut validity) = parts.cache();
+    match cache.look_up(&question.key, question.kind, &mut validity, cx) {
+        Lookup::Fresh(entry) => {
+            cx.host.count(Counter::Cache(CacheEvent::Hit));
+            facts.source = Source::Cache;
+            return Ok(Stage::Admit(Rc::clone(&entry.identity)).into());
+        }
+        Lookup::Refused(code) => {
+            facts.source = Source::Cache;
+            return Err(code.into());
+        }
+        Lookup::Miss => {}
+    }
+    if !has_share {
+        return Ok(Stage::StandIn(StandIn::new(question, Unavailable::Overload)).into());
+    }
+    if is_busy {
+        return Err(too_many_failures(Duration::from_secs(1)));
+    }
+    match ask(question, facts, parts, cx)? {
+        Next::Hold(Wait::Share(_)) if is_late => Err(too_many_failures(Duration::from_secs(1))),
+        Next::Hold(Wait::Share(wait)) => Ok(Next::Hold(Wait::Share(ShareWait { since, ..wait }))),
+        next => Ok(next),
+    }
+}
+
+/// Asks again about a credential whose verdict ends soon. No request waits for it.
+pub(super) fn refresh(question: &Rc<Question>, parts: &mut Parts, cx: &Cx<'_>) {
+    if parts.callouts.has_room_to_refresh() && parts.questions.may_refresh(&question.key, cx) {
+        let question = Rc::clone(question);
+        let asking = Asking { question, asker: Asker::default(), waiters: Vec::new(), is_alone: false };
+        // Should the service be down, whatever is known stays.
+        let _ = parts.begin(asking, cx);
+    }
+}

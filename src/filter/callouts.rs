@@ -1,0 +1,90 @@
+//! The callouts of one worker: their numbers, and what each is for. Beside them the other actions of the filter.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{Action, CallId, Resolution};
+use crate::host::{Cx, StreamId};
+use crate::introspection::{CalloutRequest, MAX_BODY};
+use crate::keys::Fetch;
+use crate::limits::MAX_CALLOUTS;
+use crate::metrics::Gauge;
+use crate::questions;
+use crate::revocation::Poll;
+use crate::revocation::feed::MAX_FEED_BODY;
+
+/// What a callout is for.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    /// A question about a credential.
+    Verify(questions::Call),
+    /// The public key.
+    Key(Fetch),
+    /// The revocation list.
+    Feed(Poll),
+}
+
+/// What is under way, and what the shell is to do next.
+#[derive(Debug, Default)]
+pub(super) struct Callouts {
+    under_way: BTreeMap<CallId, Purpose>,
+    next: u64,
+    actions: VecDeque<Action>,
+}
+
+impl Callouts {
+    /// Has the shell send a request.
+    pub(super) fn send(&mut self, request: CalloutRequest, purpose: Purpose, cx: &Cx<'_>) {
+        let call = CallId(self.next);
+        self.next += 1;
+        self.under_way.insert(call, purpose);
+        self.actions.push_back(Action::Callout { call, request });
+        cx.host.shift(Gauge::CalloutsInFlight, 1);
+    }
+
+    /// A callout has come to its end. `None`: it isn't under way.
+    pub(super) fn end(&mut self, call: CallId, cx: &Cx<'_>) -> Option<Purpose> {
+        let purpose = self.under_way.remove(&call)?;
+        cx.host.shift(Gauge::CalloutsInFlight, -1);
+        Some(purpose)
+    }
+
+    /// How much of an answer is read.
+    pub(super) fn body_limit(&self, call: CallId) -> usize {
+        if matches!(self.under_way.get(&call), Some(Purpose::Feed(_))) { MAX_FEED_BODY } else { MAX_BODY }
+    }
+
+    /// How many are under way.
+    pub(super) fn len(&self) -> usize {
+        self.under_way.len()
+    }
+
+    /// Whether there is room for another.
+    pub(super) fn has_room(&self) -> bool {
+        self.len() < MAX_CALLOUTS
+    }
+
+    /// Whether there is room for one that no request waits for: half of it is left to those that requests wait for.
+    pub(super) fn has_room_to_refresh(&self) -> bool {
+        self.len() < MAX_CALLOUTS / 2
+    }
+
+    /// Has the shell end the wait of a request.
+    pub(super) fn resolve(&mut self, stream: StreamId, resolution: Resolution) {
+        self.actions.push_back(Action::Resolve { stream, resolution });
+    }
+
+    /// A request has ended: its verdict may be there and not carried out yet.
+    pub(super) fn forget(&mut self, stream: StreamId) {
+        self.actions.retain(|action| !matches!(action, Action::Resolve { stream: ended, .. } if *ended == stream));
+    }
+
+    /// What the shell is to do next.
+    pub(super) fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Whether there is anything to do.
+    pub(super) fn has_actions(&self) -> bool {
+        !self.actions.is_empty()
+    }
+}

@@ -1,0 +1,113 @@
+//! The parts of a worker. Each owns its state; what needs several of them together is here.
+
+use super::callouts::{Callouts, Purpose};
+use super::log_limit::LogLimits;
+use super::room::Room;
+use crate::cache::{self, Validity, VerificationCache};
+use crate::config::Config;
+use crate::host::Cx;
+use crate::introspection::{Outage, Verifier};
+use crate::jwt::UntrustedJwt;
+use crate::keys::{Keys, Reason};
+use crate::policy::Identity;
+use crate::questions::shares::Shares;
+use crate::questions::{Asking, Call, Questions, Unavailable};
+use crate::revocation::Revocation;
+use crate::signature::Rs256;
+use crate::throttle::Throttle;
+
+/// Everything that requests are decided with.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) config: Config,
+    pub(super) keys: Keys,
+    pub(super) cache: VerificationCache,
+    pub(super) revocation: Option<Revocation>,
+    pub(super) questions: Questions,
+    pub(super) shares: Shares,
+    pub(super) throttle: Option<Throttle>,
+    pub(super) verifier: Box<dyn Verifier>,
+    pub(super) room: Room,
+    pub(super) callouts: Callouts,
+    pub(super) logs: LogLimits,
+}
+
+impl Parts {
+    pub(super) fn new(config: Config, verifier: Box<dyn Verifier>) -> Self {
+        let prefix = cache::prefix(&config);
+        Self {
+            keys: Keys::new(&config),
+            cache: VerificationCache::new(&config, &prefix),
+            revocation: Revocation::new(&config, &prefix),
+            questions: Questions::new(&config, &prefix),
+            shares: Shares::default(),
+            throttle: config.failed_auth_throttle.map(|throttle| {
+                let longest = config.auth_service.longest_callout();
+                Throttle::new(&format!("{prefix}t."), throttle.attempts, throttle.window, throttle.lockout, longest)
+            }),
+            verifier,
+            room: Room::default(),
+            callouts: Callouts::default(),
+            logs: LogLimits::default(),
+            config,
+        }
+    }
+
+    /// The cache, and what decides whether its entries are valid.
+    pub(super) const fn cache(&mut self) -> (&mut VerificationCache, Validity<'_>) {
+        (&mut self.cache, Validity { keys: &mut self.keys, revocation: self.revocation.as_ref() })
+    }
+
+    /// Whether the first revocation list is still to come: what is on it must not pass meanwhile.
+    pub(super) fn awaits_list(&mut self, cx: &Cx<'_>) -> bool {
+        self.revocation.as_mut().is_some_and(|revocation| revocation.is_awaited(cx.shared))
+    }
+
+    /// Tries the keys that are known on a JWT.
+    pub(super) fn verify<'t>(&self, jwt: UntrustedJwt<'t>, cx: &Cx<'_>) -> Result<Identity, UntrustedJwt<'t>> {
+        jwt.verify(&Rs256::new(cx.host), &self.keys.store().at(cx.now)).map(Identity::from)
+    }
+
+    /// Sees to it that a key is on its way.
+    pub(super) fn fetch_key(&mut self, reason: Reason, cx: &Cx<'_>) {
+        if let Some(fetch) = self.keys.fetch(reason, cx) {
+            self.callouts.send(self.keys.request(), Purpose::Key(fetch), cx);
+        }
+    }
+
+    /// Begins a question.
+    ///
+    /// # Errors
+    /// The service can't be asked.
+    pub(super) fn begin(&mut self, asking: Asking, cx: &Cx<'_>) -> Result<(), Unavailable> {
+        if !self.callouts.has_room() {
+            return Err(Unavailable::Overload);
+        }
+        if let Some(call) = self.questions.begin(asking, &mut self.shares, cx)? {
+            self.put(call, cx);
+        }
+        Ok(())
+    }
+
+    /// Puts an open question to the service.
+    pub(super) fn put(&mut self, call: Call, cx: &Cx<'_>) {
+        if let Some(open) = self.questions.get(&call.key) {
+            let request = self.verifier.question(&open.question.credential);
+            self.callouts.send(request, Purpose::Verify(call), cx);
+        }
+    }
+
+    /// Says why the service gave no verdict.
+    pub(super) fn log_outage(&mut self, outage: &Outage, cx: &Cx<'_>) {
+        if self.logs.outages.takes(cx.now) {
+            log::error!("auth service (cluster {}): {outage}", self.config.auth_service.cluster);
+        }
+    }
+
+    /// Says why a credential is malformed. The reason must quote nothing of it.
+    pub(super) fn log_malformed(&mut self, reason: &dyn std::fmt::Display, cx: &Cx<'_>) {
+        if log::log_enabled!(log::Level::Debug) && self.logs.malformed.takes(cx.now) {
+            log::debug!("a credential is malformed: {reason}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! A request: what is known of it, and the stages that it goes through.
+//!
+//! ```text
+//! arrive ─► Recall ─► Verify ─► AwaitKey ─► Keep ─► Admit ─► (permit)
+//!             │          ▲                             ▲
+//!             └► Ask ─► Answered ──────────────────────┤
+//!                 │        │                           │
+//!                 └────────┴─► StandIn ────────────────┘ or 503
+//! ```
+//!
+//! Every stage takes the one before by value and says what comes next, so that no request is in two stages, and every
+//! denial ends it. [`Filter::advance`](super::Filter) is the one loop that goes through them.
+
+use std::rc::Rc;
+
+use super::parts::Parts;
+use super::{answered, asking, fallback, key_wait, verification};
+use crate::cache::{Digest, Kind};
+use crate::credential::Credential;
+use crate::decision::{Client, Denial};
+use crate::host::{ConnectionId, Cx, StreamId};
+use crate::metrics::Source;
+use crate::policy::{Identity, Permit};
+use crate::questions::{Answered, Question};
+use crate::throttle::Subject;
+use crate::time::UnixTime;
+use asking::ShareWait;
+use fallback::StandIn;
+use key_wait::KeyWait;
+
+/// What is known of a request, whatever stage it is in.
+#[derive(Debug)]
+pub(super) struct Facts {
+    /// Its number.
+    pub(super) stream: StreamId,
+    /// What its denial depends on.
+    pub(super) client: Client,
+    /// The rule that it falls under.
+    pub(super) rule: Option<usize>,
+    /// What its credential is, and what the caches know it by; `None`: no verdict on it may be kept.
+    pub(super) kind: Kind,
+    pub(super) key: Option<Digest>,
+    /// Where its verdict comes from, so far.
+    pub(super) source: Source,
+    /// Whose failure it counts as.
+    pub(super) subject: Option<Subject>,
+    /// The connection that it came by, once it may have to wait.
+    pub(super) connection: Option<ConnectionId>,
+}
+
+impl Facts {
+    /// What they take up beside themselves.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.client.origin.as_ref().map_or(0, String::capacity)
+    }
+}
+
+/// How far a request has got. A stage that is entered at arrival may borrow from the request's head.
+#[derive(Debug)]
+pub(super) enum Stage<'r> {
+    /// Its credential may be known.
+    Recall(Credential<'r>),
+    /// The service is to be asked.
+    Ask(Rc<Question>),
+    /// It waits for its share of the questions, and it is time to look again.
+    Reconsider(ShareWait),
+    /// The service has answered, or can't.
+    Answered(Rc<Answered>),
+    /// It has a JWT that fits no key which is known yet.
+    AwaitKey(Box<KeyWait>),
+    /// There is no verdict of the service.
+    StandIn(StandIn),
+    /// A signature fits: the identity is to be kept, then admitted.
+    Keep { identity: Box<Identity>, since: UnixTime },
+    /// The identity is known.
+    Admit(Rc<Identity>),
+}
+
+/// What comes after a stage; a denial is the stage's error.
+#[derive(Debug)]
+pub(super) enum Next<'r> {
+    /// Another stage.
+    Stage(Stage<'r>),
+    /// The request has to wait.
+    Hold(Wait),
+    /// It may go on.
+    Done(Permit),
+}
+
+/// What a request waits for.
+#[derive(Debug)]
+pub(super) enum Wait {
+    /// Until its question may be put.
+    Share(ShareWait),
+    /// For the answer about this credential.
+    Answer(Digest),
+    /// For its turn: the answer is there.
+    Turn(Rc<Answered>),
+    /// For a key that fits.
+    Key(Box<KeyWait>),
+}
+
+impl Wait {
+    /// What it takes up beside itself: but for a question that is put, and for an answer, which requests share.
+    pub(super) fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Answer(_) | Self::Turn(_) => 0,
+            Self::Share(wait) => wait.question_bytes(),
+            Self::Key(wait) => wait.bytes(),
+        }
+    }
+}
+
+impl<'r> Stage<'r> {
+    /// Goes through one stage.
+    pub(super) fn advance(self, facts: &mut Facts, parts: &mut Parts, cx: &Cx<'_>) -> Result<Next<'r>, Denial> {
+        match self {
+            Self::Recall(credential) => verification::recall(credential, facts, parts, cx),
+            Self::Ask(question) => asking::ask(question, facts, parts, cx),
+            Self::Reconsider(wait) => asking::reconsider(wait, facts, parts, cx),
+            Self::Answered(answered) => answered::settle(&answered, facts, parts, cx),
+            Self::AwaitKey(wait) => key_wait::await_key(wait, facts, parts, cx),
+            Self::StandIn(reason) => fallback::stand_in(reason, facts, parts, cx),
+            Self::Keep { identity, since } => verification::keep(*identity, since, facts, parts, cx),
+            Self::Admit(identity) => verification::admit(identity, facts, parts, cx),
+        }
+    }
+}
+
+impl<'r> From<Stage<'r>> for Next<'r> {
+    fn from(stage: Stage<'r>) -> Self {
+        Self::Stage(stage)
+    }
+}

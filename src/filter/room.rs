@@ -1,0 +1,189 @@
+//! The requests that wait, in a bounded room, and the queues in which they are looked at again.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::asking::ShareWait;
+use super::key_wait::KeyWait;
+use super::request::{Facts, Wait};
+use crate::host::{ConnectionId, StreamId};
+use crate::limits::{AT_ONCE, ENTRY_BYTES, MAX_WAITING_FOR_KEY};
+use crate::questions::Answered;
+use crate::questions::shares::Shares;
+use crate::time::UnixTime;
+use crate::turn::Status;
+
+/// How often every request that waits for a key is looked at although nothing has changed, for those whose time is over.
+const ROUND: Duration = Duration::from_secs(1);
+
+/// A held request.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) facts: Facts,
+    pub(super) wait: Wait,
+}
+
+impl Held {
+    /// What it takes up, as nearly as it can be told.
+    fn bytes(&self) -> usize {
+        size_of::<(StreamId, Self)>() + ENTRY_BYTES + self.facts.heap_bytes() + self.wait.heap_bytes()
+    }
+}
+
+/// What requests that wait for a key are looked at again for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct KeyNews {
+    /// The newest key.
+    pub(super) fetched_at: Option<UnixTime>,
+    /// How the last fetch stands.
+    pub(super) last_fetch: Status,
+    /// Whether the first revocation list is still to come.
+    pub(super) awaits_list: bool,
+}
+
+/// All requests that wait.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    held: BTreeMap<StreamId, Held>,
+    /// Those whose answers are there, in the order of their turns.
+    turns: VecDeque<StreamId>,
+    /// Those that wait for their share, in order.
+    for_share: VecDeque<StreamId>,
+    /// How many wait for a key.
+    for_key: usize,
+    /// Those of them that are to be looked at next, in order.
+    round: VecDeque<StreamId>,
+    /// When the round was last begun, and what was known then.
+    begun: Option<(UnixTime, KeyNews)>,
+}
+
+impl Room {
+    /// How many requests wait.
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Whether a request may wait whose wait takes up so many bytes.
+    #[expect(clippy::unused_self, reason = "the shares count what the room holds")]
+    pub(super) fn may_hold(&self, connection: Option<ConnectionId>, bytes: usize, shares: &Shares) -> bool {
+        shares.may_wait(connection, size_of::<Held>() + bytes)
+    }
+
+    /// Whether it may wait for a key.
+    pub(super) fn may_hold_for_key(&self, connection: Option<ConnectionId>, bytes: usize, shares: &Shares) -> bool {
+        self.for_key < MAX_WAITING_FOR_KEY && self.may_hold(connection, bytes, shares)
+    }
+
+    /// How soon it wants to be looked at again; `None`: not before something happens.
+    pub(super) fn tick_period(&self) -> Option<Duration> {
+        let turns = (!self.turns.is_empty()).then_some(Duration::from_millis(1));
+        let round = (!self.round.is_empty()).then_some(Duration::from_millis(1));
+        let for_key = (self.for_key > 0).then_some(Duration::from_millis(20));
+        let for_share = (!self.for_share.is_empty()).then_some(Duration::from_millis(5));
+        [turns, round, for_key, for_share].into_iter().flatten().min()
+    }
+
+    /// A request begins to wait.
+    pub(super) fn hold(&mut self, held: Held, shares: &mut Shares) {
+        let stream = held.facts.stream;
+        match &held.wait {
+            Wait::Key(_) => self.for_key += 1,
+            Wait::Share(_) => self.for_share.push_back(stream),
+            Wait::Answer(_) | Wait::Turn(_) => {}
+        }
+        shares.enter(held.facts.connection, held.bytes());
+        self.held.insert(stream, held);
+    }
+
+    /// It no longer waits.
+    pub(super) fn take(&mut self, stream: StreamId, shares: &mut Shares) -> Option<Held> {
+        let held = self.held.remove(&stream)?;
+        shares.leave(held.facts.connection, held.bytes());
+        match &held.wait {
+            Wait::Key(_) => self.for_key -= 1,
+            Wait::Share(_) if self.for_share.front() == Some(&stream) => {
+                self.for_share.pop_front();
+            }
+            Wait::Share(_) => self.for_share.retain(|queued| *queued != stream),
+            Wait::Answer(_) | Wait::Turn(_) => {}
+        }
+        Some(held)
+    }
+
+    /// The requests among these that wait for the answer take their turns.
+    pub(super) fn take_turns(&mut self, waiters: &[StreamId], answered: Answered) {
+        let answered = Rc::new(answered);
+        for stream in waiters {
+            let Some(held) = self.held.get_mut(stream) else { continue };
+            if matches!(&held.wait, Wait::Answer(key) if *key == answered.question.key) {
+                held.wait = Wait::Turn(Rc::clone(&answered));
+                self.turns.push_back(*stream);
+            }
+        }
+    }
+
+    /// The next request whose turn it is. A number in the queue may be that of a request that has come since, and waits
+    /// for something else.
+    pub(super) fn next_turn(&mut self, shares: &mut Shares) -> Option<(Facts, Rc<Answered>)> {
+        while let Some(stream) = self.turns.pop_front() {
+            if let Some(Held { wait: Wait::Turn(answered), .. }) = self.held.get(&stream) {
+                let answered = Rc::clone(answered);
+                return self.take(stream, shares).map(|held| (held.facts, answered));
+            }
+        }
+        None
+    }
+
+    /// How many requests wait for their share.
+    pub(super) fn count_for_share(&self) -> usize {
+        self.for_share.len()
+    }
+
+    /// The first request that waits for its share.
+    pub(super) fn next_for_share(&mut self, shares: &mut Shares) -> Option<(Facts, ShareWait)> {
+        loop {
+            let stream = self.for_share.front().copied()?;
+            if self.waits_for_share(stream) {
+                let Held { facts, wait: Wait::Share(wait) } = self.take(stream, shares)? else { return None };
+                return Some((facts, wait));
+            }
+            self.for_share.pop_front();
+        }
+    }
+
+    /// Whether a request waits for its share.
+    pub(super) fn waits_for_share(&self, stream: StreamId) -> bool {
+        matches!(self.held.get(&stream), Some(Held { wait: Wait::Share(_), .. }))
+    }
+
+    /// Whether any request waits for a key.
+    pub(super) const fn waits_for_key(&self) -> bool {
+        self.for_key > 0
+    }
+
+    /// The next requests that wait for a key, [`AT_ONCE`] at the most: in a new round, if there is news.
+    pub(super) fn next_for_key(&mut self, news: KeyNews, now: UnixTime) -> Vec<StreamId> {
+        if self.begun.is_none_or(|(at, before)| now.has_passed(ROUND, at) || before != news) {
+            let waits = |held: &Held| matches!(held.wait, Wait::Key(_));
+            self.round = self.held.iter().filter(|(_, held)| waits(held)).map(|(stream, _)| *stream).collect();
+            self.begun = Some((now, news));
+        }
+        let chunk = self.round.len().min(AT_ONCE);
+        self.round.drain(..chunk).collect()
+    }
+
+    /// Forgets a round of requests that have all gone.
+    pub(super) fn end_round(&mut self) {
+        self.round.clear();
+    }
+
+    /// A request of the round, if it waits for a key still.
+    pub(super) fn take_for_key(&mut self, stream: StreamId, shares: &mut Shares) -> Option<(Facts, Box<KeyWait>)> {
+        if !matches!(self.held.get(&stream), Some(Held { wait: Wait::Key(_), .. })) {
+            return None;
+        }
+        let Held { facts, wait: Wait::Key(wait) } = self.take(stream, shares)? else { return None };
+        Some((facts, wait))
+    }
+}

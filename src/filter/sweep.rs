@@ -1,0 +1,70 @@
+//! What has expired is dropped: from this worker's cache, and, by one worker of the process, from the shared data.
+
+use std::time::Duration;
+
+use super::parts::Parts;
+use crate::host::Cx;
+use crate::time::UnixTime;
+use crate::turn::{Status, Turn};
+
+/// How often what has expired is dropped.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(300);
+
+/// How many rows of the shared data are swept in one tick.
+const ROWS_AT_ONCE: u32 = 256;
+
+/// How far this worker's sweeps have got.
+#[derive(Debug)]
+pub(super) struct Sweep {
+    /// One worker of the process sweeps the shared data.
+    turn: Turn,
+    swept: Option<UnixTime>,
+    ticked: Option<UnixTime>,
+    next_row: Option<u32>,
+}
+
+impl Sweep {
+    pub(super) const fn new(name: String) -> Self {
+        Self { turn: Turn::new(name, SWEEP_INTERVAL), swept: None, ticked: None, next_row: None }
+    }
+
+    pub(super) fn tick_period(&self) -> Option<Duration> {
+        self.next_row.map(|_| Duration::from_millis(10))
+    }
+
+    /// Time has passed.
+    pub(super) fn on_tick(&mut self, parts: &mut Parts, cx: &Cx<'_>) {
+        if self.ticked.replace(cx.now).is_some_and(|last| last.is_to_come(cx.now)) {
+            // The clock was set back: what seems to come from the future must not seem the newest when that is there.
+            parts.cache.sweep_local(cx);
+            self.next_row = Some(0);
+        }
+        if let Some(row) = self.next_row {
+            self.next_row = sweep_rows(row, parts, cx);
+            return;
+        }
+        // A worker that has just begun has nothing to sweep yet.
+        let last = *self.swept.get_or_insert(cx.now);
+        if cx.now.has_passed(SWEEP_INTERVAL, last) {
+            self.swept = Some(cx.now);
+            parts.cache.sweep_local(cx);
+            let is_due = |last: Status| last.since().is_none_or(|last| cx.now.has_passed(SWEEP_INTERVAL, last));
+            self.next_row = self.turn.begin(|last, ()| is_due(last).then_some(()), cx).then_some(0);
+        }
+    }
+}
+
+/// Sweeps some rows of the cache, then of the revocation list. Returns the next row; `None`: that was the last.
+fn sweep_rows(first: u32, parts: &Parts, cx: &Cx<'_>) -> Option<u32> {
+    let life = parts.cache.lives.longest(cx);
+    let of_cache = parts.cache.rows();
+    let all = of_cache + parts.revocation.as_ref().map_or(0, |revocation| revocation.rows());
+    let end = (first + ROWS_AT_ONCE).min(all);
+    for row in first..end {
+        match (row.checked_sub(of_cache), &parts.revocation) {
+            (Some(row), Some(revocation)) => revocation.sweep_row(row, life, cx),
+            _ => parts.cache.sweep_row(row, life, cx),
+        }
+    }
+    (end < all).then_some(end)
+}

@@ -1,0 +1,72 @@
+//! Another kind of service that verifies credentials: OAuth 2.0 Token Introspection (RFC 7662).
+
+use serde_json::{Value, json};
+
+use super::{Answer, Outcome, World, api_token, claims};
+use crate::claims::Claims;
+use crate::credential::Credential;
+use crate::filter::Filter;
+use crate::introspection::{CalloutRequest, CalloutResponse, Confirmed, Outage, Verdict, Verifier};
+
+/// `POST /introspect`, which answers 200 for every token and says in the body whether it is active.
+#[derive(Debug)]
+struct TokenIntrospection;
+
+impl Verifier for TokenIntrospection {
+    fn question(&self, credential: &Credential<'_>) -> CalloutRequest {
+        CalloutRequest {
+            method: "POST",
+            path: "/introspect".to_owned(),
+            headers: vec![("content-type", "application/x-www-form-urlencoded".to_owned())],
+            body: Some(format!("token={}", credential.text.replace('$', "%24")).into_bytes()),
+        }
+    }
+
+    fn verdict(&self, answer: CalloutResponse) -> Result<Verdict, Outage> {
+        let body: Value = match (answer.status, &answer.body) {
+            (200, Some(body)) => crate::json::parse(body)?,
+            (status, _) => return Err(Outage::Status(status)),
+        };
+        match body["active"] {
+            Value::Bool(true) => {
+                Ok(Verdict::Identity(Confirmed::new(Claims::from_json(body["claims"].to_string().as_bytes())?)))
+            }
+            Value::Bool(false) => Ok(Verdict::Rejected),
+            _ => Err(Outage::Missing("active")),
+        }
+    }
+}
+
+fn world() -> World {
+    let mut world = World::new(json!({"auth_service": {"cluster": "auth", "retries": 0}}));
+    world.tick();
+    world.settle();
+    let config = world.workers[0].config().clone();
+    world.workers[0] = Filter::with_verifier(config, Box::new(TokenIntrospection));
+    world
+}
+
+/// How a request with the API token ends, whose question is answered like this.
+fn ask(world: &mut World, answer: &Value) -> Outcome {
+    let stream = world.send(&api_token());
+    let pending = world.pending.iter().find(|pending| pending.request.path == "/introspect").cloned().unwrap();
+    assert_eq!(pending.request.method, "POST");
+    assert_eq!(pending.request.body.as_deref(), Some(format!("token=7%24{}", "a".repeat(128)).as_bytes()));
+    world.answer(&pending, &Answer::json(answer));
+    world.outcome(stream).unwrap()
+}
+
+#[test]
+fn an_active_token_is_let_in_and_kept_like_any_verdict() {
+    let mut world = world();
+    let mut confirmed = claims();
+    confirmed["token_type"] = json!("api_token");
+    assert_eq!(ask(&mut world, &json!({"active": true, "claims": confirmed})).code(), "");
+    assert_eq!(world.ask(&api_token()).code(), "", "the cache knows it");
+}
+
+#[test]
+fn an_inactive_token_is_rejected_and_an_unreadable_answer_is_an_outage() {
+    assert_eq!(ask(&mut world(), &json!({"active": false})).code(), "token_rejected");
+    assert_eq!(ask(&mut world(), &json!({"active": "yes"})).code(), "auth_service_unavailable");
+}

@@ -1,0 +1,39 @@
+//! Denials of clients that have failed too often.
+
+use std::time::Duration;
+
+use super::parts::Parts;
+use crate::code::Code;
+use crate::decision::Denial;
+use crate::host::Cx;
+use crate::throttle::Subject;
+
+/// A denial, which counts as a failure of its client, unless that has failed so often that it is told so instead.
+pub(super) fn after_denial(denial: Denial, subject: Option<&Subject>, parts: &Parts, cx: &Cx<'_>) -> Denial {
+    let (Some(throttle), Some(subject)) = (&parts.throttle, subject) else {
+        return denial;
+    };
+    // Who brings no credential, or one that is or was good, isn't guessing.
+    let is_guess = matches!(
+        denial.code,
+        Code::MalformedCredentials
+            | Code::UnsupportedScheme
+            | Code::TokenMalformed
+            | Code::SignatureInvalid
+            | Code::TokenRejected
+    );
+    if !is_guess {
+        return denial;
+    }
+    match throttle.check(subject, cx) {
+        Some(remaining) => too_many_failures(remaining),
+        None => {
+            throttle.fail(subject, cx);
+            denial
+        }
+    }
+}
+
+pub(super) const fn too_many_failures(retry_after: Duration) -> Denial {
+    Denial { code: Code::TooManyFailures, retry_after: Some(retry_after) }
+}

@@ -1,0 +1,130 @@
+//! The service's keys: which are good now, and fetching them.
+
+mod store;
+
+use crate::config::{AuthService, Config};
+use crate::host::Cx;
+use crate::introspection::{self, CalloutError, CalloutRequest, CalloutResponse};
+use crate::metrics::Counter;
+use crate::public_key::{KeyId, PublicKey};
+use crate::time::UnixTime;
+use crate::turn::Status;
+#[cfg(feature = "testing")]
+pub use store::BETWEEN_SEARCHES;
+use store::KeyStore;
+pub use store::{QUESTIONS, Reason};
+
+/// A fetch of the key that is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fetch {
+    /// When it began, which is its name.
+    began: UnixTime,
+    retries: u32,
+    /// How often it has asked, retries apart.
+    question: u32,
+    /// How often it may.
+    most: u32,
+}
+
+/// The keys of one worker, and how their fetch stands in the process.
+#[derive(Debug)]
+pub struct Keys {
+    store: KeyStore,
+    /// How the last fetch stood at the last [`Self::synchronise`].
+    last_fetch: Status,
+    service: AuthService,
+}
+
+impl Keys {
+    /// The pinned keys, or none yet.
+    pub fn new(config: &Config) -> Self {
+        Self { store: KeyStore::new(config), last_fetch: Status::Free, service: config.auth_service.clone() }
+    }
+
+    /// The keys as they are.
+    pub const fn store(&self) -> &KeyStore {
+        &self.store
+    }
+
+    /// How the last fetch of any worker stood at the last [`Self::synchronise`].
+    pub const fn last_fetch(&self) -> Status {
+        self.last_fetch
+    }
+
+    /// Takes over what other workers have fetched.
+    pub fn synchronise(&mut self, cx: &Cx<'_>) {
+        self.store.synchronise(cx);
+        self.last_fetch = self.store.last_fetch(cx);
+    }
+
+    /// Whether a signature by this key would be accepted now. A worker that has just begun may not know yet what the
+    /// others have fetched.
+    pub fn accepts(&mut self, key: KeyId, cx: &Cx<'_>) -> bool {
+        self.store.accepts(key, cx.now) || {
+            self.store.synchronise(cx);
+            self.store.accepts(key, cx.now)
+        }
+    }
+
+    /// Begins a fetch when the key is missing or old. `Some`: the caller sends [`Self::request`].
+    pub fn keep_fresh(&mut self, cx: &Cx<'_>) -> Option<Fetch> {
+        self.store.synchronise(cx);
+        if self.store.is_due(cx.now) { self.fetch(Reason::Due, cx) } else { None }
+    }
+
+    /// Begins a fetch, unless another one has begun too lately. `Some`: the caller sends [`Self::request`].
+    pub fn fetch(&mut self, reason: Reason, cx: &Cx<'_>) -> Option<Fetch> {
+        if self.store.fetched_at().is_none() {
+            // A worker that has just begun may not know yet what the others have fetched.
+            self.store.synchronise(cx);
+        }
+        let reason = if self.store.fetched_at().is_none() { Reason::Due } else { reason };
+        let has_begun = self.store.begin(reason, cx);
+        let most = if self.store.may_search(cx.now) { QUESTIONS } else { 1 };
+        has_begun.then_some(Fetch { began: cx.now, retries: self.service.retries, question: 1, most })
+    }
+
+    /// What a fetch asks for.
+    pub fn request(&self) -> CalloutRequest {
+        CalloutRequest::get(self.service.public_key_path.clone())
+    }
+
+    /// The service has answered a fetch, or can't. `Some`: the caller sends [`Self::request`] again.
+    ///
+    /// - `is_awaited`: a request waits for a key, which another replica of the service may serve.
+    pub fn on_answer(
+        &mut self,
+        fetch: Fetch,
+        answer: Result<CalloutResponse, CalloutError>,
+        is_awaited: bool,
+        cx: &Cx<'_>,
+    ) -> Option<Fetch> {
+        let key = introspection::read_public_key(answer)
+            .map_err(|outage| outage.to_string())
+            .and_then(|pem| PublicKey::from_pem(&pem).map_err(|error| format!("its key is refused: {error}")));
+        match key {
+            Ok(key) => {
+                log::debug!("public key {} fetched", key.fingerprint());
+                let is_known = self.store.accepts(key.id(), cx.now);
+                if is_known && is_awaited && fetch.question < fetch.most {
+                    return Some(Fetch { question: fetch.question + 1, ..fetch });
+                }
+                cx.host.count(Counter::PublicKeyRefresh { success: true });
+                self.store.succeed(&key, fetch.began, is_known && fetch.question == QUESTIONS, cx);
+                None
+            }
+            Err(problem) if fetch.retries > 0 => {
+                log::debug!("public key not fetched, trying again: {problem}");
+                Some(Fetch { retries: fetch.retries - 1, ..fetch })
+            }
+            Err(problem) => {
+                cx.host.count(Counter::PublicKeyRefresh { success: false });
+                let known = if self.store.fetched_at().is_some() { "the old one stays" } else { "there is none yet" };
+                let cluster = &self.service.cluster;
+                log::error!("public key not fetched (cluster {cluster}), {known}: {problem}");
+                self.store.fail(fetch.began, cx.shared);
+                None
+            }
+        }
+    }
+}

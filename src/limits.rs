@@ -1,0 +1,23 @@
+//! How much one worker holds at once. Whatever clients may fill has a bound here.
+
+/// The most callouts that are under way at once: those too whose client has left.
+pub const MAX_CALLOUTS: usize = 4096;
+
+/// The most bytes of questions that are under way, or whose answers have yet to reach waiting requests.
+pub const MAX_CALLOUT_BYTES: usize = 16 * 1024 * 1024;
+
+/// The most requests that wait at once.
+pub const MAX_WAITING: usize = 16_384;
+
+/// The most bytes that they hold beside their questions: tokens that wait for a key, and what is known of each request.
+pub const MAX_WAITING_BYTES: usize = 16 * 1024 * 1024;
+
+/// The most requests that wait for a key at once.
+pub const MAX_WAITING_FOR_KEY: usize = 4096;
+
+/// What an entry of a map, and its like in the host's shell, takes beside its key and value: an estimate.
+pub(crate) const ENTRY_BYTES: usize = 64;
+
+/// The most requests that are ended in one go. Envoy sends the responses one inside the other, and some 300 of them
+/// exhaust the VM's stack; verifying their signatures would keep the worker's other clients waiting, too.
+pub(crate) const AT_ONCE: usize = 32;

@@ -1,0 +1,365 @@
+//! The questions to the service that have no answer yet: one for all requests that wait for the same answer
+//! ("single-flight"), and for all workers as far as the [leases] in shared data allow.
+//!
+//! ```text
+//!              won the lease, and the breaker is closed      answered: every waiting request goes on
+//! begin ──────────────────────────────────► asked here ─────────────────────────────► (gone)
+//!   │ another worker holds the lease            ▲   outage: again, at most `retries` times
+//!   └──────────────────────────► asked elsewhere┘ that worker got no answer
+//!                                     │ its verdict is in the shared data: every waiting request goes on
+//!                                     └─────────────────────────────────────────────► (gone)
+//! ```
+//!
+//! No request leads: the callout is the worker's, and goes on when a client leaves.
+
+pub mod leases;
+mod question;
+pub mod shares;
+mod unanswered;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::breaker::{self, Admission, Breaker};
+use crate::cache::Digest;
+use crate::config::Config;
+use crate::host::{ConnectionId, Cx, StreamId};
+use crate::introspection::Scope;
+use crate::limits::{MAX_CALLOUT_BYTES, MAX_CALLOUTS};
+use crate::metrics::Gauge;
+use crate::throttle::Guess;
+use crate::time::UnixTime;
+use leases::{Leases, Lookup};
+pub use question::{Answered, ByteCount, Outcome, Question, Unavailable};
+use shares::Shares;
+use unanswered::UnansweredKeys;
+
+/// The service gave no verdict on a credential: it isn't asked again for so long at least, however short `negative_ttl` is.
+const LEAST_UNANSWERED: Duration = Duration::from_secs(1);
+
+/// The least time between a refresh that failed and the next, over all workers.
+const REFRESH_AGAIN: Duration = Duration::from_secs(1);
+
+/// How many questions that other workers ask are looked at in one tick.
+pub const LOOKS: usize = 256;
+
+/// Who began a question, and answers for it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asker {
+    /// `None`: no request waits for it, or the host doesn't tell.
+    pub connection: Option<ConnectionId>,
+    /// Its guess, where the throttle counts it.
+    pub guess: Option<Guess>,
+}
+
+/// A question that is to be begun.
+#[derive(Debug)]
+pub struct Asking {
+    /// What is asked.
+    pub question: Rc<Question>,
+    /// Who asks.
+    pub asker: Asker,
+    /// The requests that wait for it.
+    pub waiters: Vec<StreamId>,
+    /// Whether to ask although another worker does.
+    pub is_alone: bool,
+}
+
+/// A question without an answer yet.
+#[derive(Debug)]
+pub struct Open {
+    /// What is asked.
+    pub question: Rc<Question>,
+    /// Who began it.
+    pub asker: Asker,
+    /// The requests that wait for it.
+    pub waiters: Vec<StreamId>,
+    /// When it began.
+    pub began: UnixTime,
+    /// When its last callout was sent.
+    pub sent: UnixTime,
+    retries: u32,
+    is_elsewhere: bool,
+    /// Whether other workers know of it.
+    has_lease: bool,
+}
+
+impl Open {
+    /// Retry only while a request waits.
+    const fn wants_retry(&self) -> bool {
+        self.retries > 0 && !self.waiters.is_empty()
+    }
+}
+
+/// A callout that puts a question.
+#[derive(Debug)]
+pub struct Call {
+    /// The question.
+    pub key: Digest,
+    /// By which epoch of the breaker.
+    admitted: breaker::Ticket,
+}
+
+/// What another worker has made of a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// It is asking.
+    Asking,
+    /// It got no answer, and neither would this worker.
+    Failed,
+    /// It isn't asking any more, and has shared no verdict.
+    Over,
+    /// Others ask one after the other, for too long.
+    Stuck,
+}
+
+/// The questions of one worker.
+#[derive(Debug)]
+pub struct Questions {
+    open: BTreeMap<Digest, Open>,
+    /// Those that other workers ask, in the order in which they are looked at.
+    elsewhere: VecDeque<Digest>,
+    bytes: ByteCount,
+    leases: Leases,
+    breaker: Breaker,
+    unanswered: UnansweredKeys,
+    retries: u32,
+    cluster: String,
+    /// Whether workers learn of one another's verdicts: through the cache.
+    shares_verdicts: bool,
+    /// The longest that another worker may have been dead, and a further one takes to answer.
+    longest_elsewhere: Duration,
+}
+
+impl Questions {
+    /// None yet. All names in the shared data begin with `prefix`.
+    pub fn new(config: &Config, prefix: &str) -> Self {
+        let service = &config.auth_service;
+        let breaker = config.circuit_breaker;
+        let longest = service.longest_callout();
+        let unanswered = config.cache.negative_ttl.max(LEAST_UNANSWERED);
+        Self {
+            open: BTreeMap::new(),
+            elsewhere: VecDeque::new(),
+            bytes: ByteCount::default(),
+            leases: Leases::new(format!("{prefix}l."), longest),
+            breaker: Breaker::new(format!("{prefix}breaker"), breaker.failures, breaker.open_for, longest),
+            unanswered: UnansweredKeys::new(format!("{prefix}u."), unanswered),
+            retries: service.retries,
+            cluster: service.cluster.clone(),
+            shares_verdicts: !config.cache.is_off(),
+            longest_elsewhere: service.timeout * (service.retries + 1) + longest,
+        }
+    }
+
+    /// How soon other workers' questions want to be looked at.
+    pub fn tick_period(&self) -> Option<Duration> {
+        (!self.elsewhere.is_empty()).then_some(Duration::from_millis(10))
+    }
+
+    /// The bytes of all questions.
+    pub const fn bytes(&self) -> &ByteCount {
+        &self.bytes
+    }
+
+    /// The breaker of all workers.
+    pub const fn breaker(&self) -> &Breaker {
+        &self.breaker
+    }
+
+    /// For how long the service isn't asked about the credential, since it lately gave no verdict on it.
+    pub fn unanswered_for(&self, key: &Digest, cx: &Cx<'_>) -> Option<Duration> {
+        self.unanswered.remaining(key, cx)
+    }
+
+    /// The service answered a question about the credential, but not with a verdict. Returns for how long it isn't asked
+    /// again.
+    pub fn remember_unanswered(&self, key: &Digest, cx: &Cx<'_>) -> Duration {
+        self.unanswered.add(key, cx)
+    }
+
+    /// Lets a request wait with others for an answer, if the question is open.
+    pub fn join(&mut self, key: &Digest, stream: StreamId, shares: &mut Shares) -> bool {
+        let Some(open) = self.open.get_mut(key) else { return false };
+        if open.waiters.is_empty() {
+            shares.rejoin(open.asker.connection);
+        }
+        open.waiters.push(stream);
+        true
+    }
+
+    /// The client of a request that waits for an answer has left.
+    pub fn leave(&mut self, key: &Digest, stream: StreamId, shares: &mut Shares) {
+        let Some(open) = self.open.get_mut(key) else { return };
+        let Some(index) = open.waiters.iter().position(|waiter| *waiter == stream) else { return };
+        open.waiters.swap_remove(index);
+        if open.waiters.is_empty() {
+            shares.abandon(open.asker.connection);
+        }
+    }
+
+    /// Whether another worker is asking about the credential.
+    pub fn is_asked_elsewhere(&self, key: &Digest, cx: &Cx<'_>) -> bool {
+        self.shares_verdicts && matches!(self.leases.look_up(key, cx), Lookup::Held { .. })
+    }
+
+    /// Whether a verdict may be refreshed now: the question isn't open, and lately neither failed nor went unanswered.
+    pub fn may_refresh(&self, key: &Digest, cx: &Cx<'_>) -> bool {
+        !self.open.contains_key(key)
+            && self.unanswered.remaining(key, cx).is_none()
+            && match self.leases.look_up(key, cx) {
+                Lookup::Held { .. } => false,
+                Lookup::Failed { at, .. } => cx.now.has_passed(REFRESH_AGAIN, at),
+                Lookup::Free => true,
+            }
+    }
+
+    /// Begins a question: here, or, where another worker is asking, by waiting for its verdict. `Some`: the caller
+    /// sends it.
+    ///
+    /// # Errors
+    /// The service can't be asked.
+    pub fn begin(&mut self, asking: Asking, shares: &mut Shares, cx: &Cx<'_>) -> Result<Option<Call>, Unavailable> {
+        let Asking { question, asker, waiters, is_alone } = asking;
+        if self.open.len() >= MAX_CALLOUTS || self.bytes.get() + question.bytes() > MAX_CALLOUT_BYTES {
+            return Err(Unavailable::Overload);
+        }
+        let key = question.key;
+        // A verdict of another worker comes by way of the cache.
+        let has_lease = !is_alone && self.shares_verdicts && self.breaker.rejects(cx).is_none();
+        let open = Open {
+            question,
+            asker,
+            waiters,
+            began: cx.now,
+            sent: cx.now,
+            retries: self.retries,
+            is_elsewhere: false,
+            has_lease,
+        };
+        if has_lease && !self.leases.begin(&key, cx) {
+            self.insert(Open { is_elsewhere: true, ..open }, shares);
+            return Ok(None);
+        }
+        let (admitted, retries) = match self.breaker.admit(cx) {
+            Admission::Closed(ticket) => (ticket, open.retries),
+            // A probe is one callout: its failure says enough.
+            Admission::Probe(ticket) => {
+                self.report_breaker(cx);
+                (ticket, 0)
+            }
+            Admission::Open { retry_after } => {
+                if has_lease {
+                    self.leases.end(&key, cx.now, cx.shared);
+                }
+                return Err(Unavailable::Down { retry_after: Some(retry_after) });
+            }
+        };
+        self.insert(Open { retries, ..open }, shares);
+        Ok(Some(Call { key, admitted }))
+    }
+
+    /// The open question about a credential.
+    pub fn get(&self, key: &Digest) -> Option<&Open> {
+        self.open.get(key)
+    }
+
+    /// A callout came back without a verdict. True: the caller sends it again.
+    pub fn retries(&mut self, call: &Call, scope: Scope, cx: &Cx<'_>) -> bool {
+        let Some(open) = self.open.get_mut(&call.key) else { return false };
+        let is_worthwhile =
+            scope != Scope::Gateway && open.wants_retry() && self.breaker.peek(cx).state == breaker::State::Closed;
+        if is_worthwhile {
+            open.retries -= 1;
+            open.sent = cx.now;
+        }
+        is_worthwhile
+    }
+
+    /// A question that this worker asked has come to its end. `is_down`: the service didn't answer.
+    pub fn close(&mut self, key: &Digest, is_down: bool, shares: &mut Shares, cx: &Cx<'_>) -> Option<Open> {
+        let open = self.remove(key, shares)?;
+        if open.has_lease && is_down {
+            self.leases.fail(key, open.began, open.retries == 0, cx);
+        } else if open.has_lease {
+            self.leases.end(key, open.began, cx.shared);
+        }
+        Some(open)
+    }
+
+    /// The next question that another worker asks, of so many as there are: each is looked at once in a tick.
+    pub fn next_elsewhere(&mut self) -> Option<Digest> {
+        self.elsewhere.pop_front()
+    }
+
+    /// How many questions other workers ask.
+    pub fn count_elsewhere(&self) -> usize {
+        self.elsewhere.len()
+    }
+
+    /// Goes on waiting for another worker.
+    pub fn keep_elsewhere(&mut self, key: Digest) {
+        self.elsewhere.push_back(key);
+    }
+
+    /// What the other worker has made of a question, whose verdict the cache doesn't have.
+    pub fn look_elsewhere(&self, key: &Digest, began: UnixTime, cx: &Cx<'_>) -> Elsewhere {
+        match self.leases.look_up(key, cx) {
+            Lookup::Held { failed_at, .. } if failed_at > began => Elsewhere::Failed,
+            Lookup::Held { since, .. } if since > began && cx.now.has_passed(self.longest_elsewhere, began) => {
+                Elsewhere::Stuck
+            }
+            Lookup::Held { .. } => Elsewhere::Asking,
+            // A question for which no request waited was not retried.
+            Lookup::Failed { at, was_retried: true } if at >= began => Elsewhere::Failed,
+            Lookup::Failed { .. } | Lookup::Free => Elsewhere::Over,
+        }
+    }
+
+    /// Takes out a question that another worker asked.
+    pub fn take_elsewhere(&mut self, key: &Digest, shares: &mut Shares) -> Option<Open> {
+        self.remove(key, shares)
+    }
+
+    /// Tells the breaker how a callout ended: with a verdict, or with an outage of this scope. Only failures of the
+    /// service count. Whatever it answers, it is up.
+    pub fn report(&self, call: &Call, outage: Option<Scope>, cx: &Cx<'_>) {
+        let changed = match outage {
+            Some(Scope::Service) => self.breaker.fail(call.admitted, cx),
+            Some(Scope::Credential) | None => self.breaker.succeed(call.admitted, cx),
+            Some(Scope::Gateway) => None,
+        };
+        if let Some(state) = changed {
+            log::warn!("auth service (cluster {}): the circuit breaker is {}", self.cluster, state.name());
+            cx.host.set(Gauge::BreakerState, state.number().into());
+        }
+    }
+
+    /// Shows the breaker's state.
+    pub fn report_breaker(&self, cx: &Cx<'_>) {
+        cx.host.set(Gauge::BreakerState, self.breaker.peek(cx).state.number().into());
+    }
+
+    /// Whether nothing is asked, and nothing counted.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty() && self.bytes.get() == 0
+    }
+
+    fn insert(&mut self, open: Open, shares: &mut Shares) {
+        let key = open.question.key;
+        open.question.count_in(&self.bytes);
+        shares.ask(open.asker.connection, open.question.bytes());
+        if open.is_elsewhere {
+            self.elsewhere.push_back(key);
+        }
+        self.open.insert(key, open);
+    }
+
+    fn remove(&mut self, key: &Digest, shares: &mut Shares) -> Option<Open> {
+        let open = self.open.remove(key)?;
+        shares.end(open.asker.connection, open.question.bytes(), open.waiters.is_empty());
+        Some(open)
+    }
+}

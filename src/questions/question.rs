@@ -1,0 +1,158 @@
+//! What the service is asked, and what came of it.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::Open;
+use crate::cache::{Digest, Kind};
+use crate::claims::OwnClaims;
+use crate::code::Code;
+use crate::credential::{Credential, Form};
+use crate::limits::ENTRY_BYTES;
+use crate::policy::Identity;
+use crate::throttle::Subject;
+use crate::time::UnixTime;
+
+/// What the service is asked: one for all who wait for its answer.
+#[derive(Debug)]
+pub struct Question {
+    /// What the caches know the credential by.
+    pub key: Digest,
+    /// What kind of credential it is.
+    pub kind: Kind,
+    /// The credential itself.
+    pub credential: Credential<'static>,
+    /// What the credential says of itself.
+    pub own: OwnClaims,
+    bytes: usize,
+    /// Its bytes, counted once it is put.
+    counted: OnceCell<CountedBytes>,
+}
+
+impl Question {
+    /// A question about a credential.
+    pub fn new(key: Digest, kind: Kind, credential: Credential<'static>, own: OwnClaims) -> Rc<Self> {
+        let texts = credential.text.len() + own.jti.as_ref().map_or(0, |jti| jti.len());
+        let bytes = size_of::<Self>() + size_of::<(Digest, Open)>() + ENTRY_BYTES + texts;
+        Rc::new(Self { key, kind, credential, own, bytes, counted: OnceCell::new() })
+    }
+
+    /// What it takes up.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The JWT that it is about.
+    pub fn jwt(&self) -> Option<&str> {
+        (self.credential.form == Form::Jwt).then_some(&*self.credential.text)
+    }
+
+    /// Counts its bytes from now on, for as long as anybody holds it.
+    pub(super) fn count_in(&self, all: &ByteCount) {
+        self.counted.get_or_init(|| all.add(self.bytes));
+    }
+}
+
+/// A question and what came of it.
+#[derive(Debug)]
+pub struct Answered {
+    /// The question.
+    pub question: Rc<Question>,
+    /// When the callout was sent that brought this.
+    pub sent: UnixTime,
+    /// The answer.
+    pub outcome: Outcome,
+    /// Whose failure it was counted as already: once for each address, however many of its requests wait.
+    counted: RefCell<Vec<Subject>>,
+}
+
+impl Answered {
+    /// - `counted`: whose failure it was counted as already, if it is one.
+    pub fn new(question: Rc<Question>, sent: UnixTime, outcome: Outcome, counted: Option<Subject>) -> Self {
+        Self { question, sent, outcome, counted: RefCell::new(counted.into_iter().collect()) }
+    }
+
+    /// Whether the failure that this is was counted for the subject's address before; from now on it was.
+    pub fn is_counted_for(&self, subject: Subject) -> bool {
+        let mut counted = self.counted.borrow_mut();
+        let is_counted = counted.iter().any(|known| known.is_of_one_address(&subject));
+        if !is_counted {
+            counted.push(subject);
+        }
+        is_counted
+    }
+}
+
+/// What came of a question.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Whose credential it is.
+    Identity(Rc<Identity>),
+    /// A JWT that fits no key which is known yet.
+    Jwt {
+        /// The token.
+        token: Rc<[u8]>,
+        /// Its bytes.
+        _counted: CountedBytes,
+    },
+    /// The service refuses the credential.
+    Refused(Code),
+    /// There is no verdict.
+    Unavailable(Unavailable),
+}
+
+impl Outcome {
+    /// Whether the throttle counts it.
+    pub const fn is_failure(&self) -> bool {
+        matches!(self, Self::Refused(Code::TokenRejected))
+    }
+}
+
+/// Why there is no verdict of the service. Clients can bring about all but the first, so only that is a reason to accept
+/// a JWT by its signature alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unavailable {
+    /// The service is down, or the breaker is open.
+    Down {
+        /// How long the breaker stays open; `None`: it is closed yet.
+        retry_after: Option<Duration>,
+    },
+    /// The service answers, but gives no verdict on this credential.
+    NoVerdict {
+        /// For how long it isn't asked again.
+        retry_after: Duration,
+    },
+    /// There is no room for another question.
+    Overload,
+}
+
+/// How many bytes are held.
+#[derive(Debug, Clone, Default)]
+pub struct ByteCount(Rc<Cell<usize>>);
+
+impl ByteCount {
+    /// How many they are.
+    pub fn get(&self) -> usize {
+        self.0.get()
+    }
+
+    /// Counts so many more, until the result is dropped.
+    pub fn add(&self, bytes: usize) -> CountedBytes {
+        self.0.set(self.0.get() + bytes);
+        CountedBytes { all: self.clone(), bytes }
+    }
+}
+
+/// Bytes that are counted for as long as this lives.
+#[derive(Debug)]
+pub struct CountedBytes {
+    all: ByteCount,
+    bytes: usize,
+}
+
+impl Drop for CountedBytes {
+    fn drop(&mut self) {
+        self.all.0.set(self.all.get() - self.bytes);
+    }
+}

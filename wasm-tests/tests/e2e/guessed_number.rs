@@ -1,0 +1,37 @@
+//! Many addresses guess the secret of one token at once.
+
+use serde_json::json;
+use tokio::task::JoinSet;
+use wasm_tests::{Stack, connection_manager};
+
+const ATTEMPTS: usize = 5;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_address_gets_one_guess_of_a_number_that_is_guessed_at_once() {
+    let stack = Stack::builder()
+        .config(json!({
+            "auth_service": {"timeout": "20s"},
+            "failed_auth_throttle": {"attempts": ATTEMPTS, "window": "1h", "lockout": "1h"},
+        }))
+        .envoy(|bootstrap| {
+            let manager = connection_manager(&mut bootstrap["static_resources"]["listeners"][0]);
+            manager["use_remote_address"] = json!(true);
+            manager["xff_num_trusted_hops"] = json!(1);
+        })
+        .start()
+        .await
+        .unwrap();
+    stack.reset_counters().await.unwrap();
+    stack.fault(json!({"on": "verify", "kind": "delay", "delay_ms": 1500})).await.unwrap();
+    let mut guesses = JoinSet::new();
+    for address in 0..10 {
+        for secret in 0..ATTEMPTS {
+            let token = format!("77${:0128x}", address * 100 + secret);
+            let from = format!("203.0.113.{address}");
+            guesses.spawn(stack.get("/orders").header("x-forwarded-for", from).api_key(&token).send());
+        }
+    }
+    let answers = guesses.join_all().await;
+    let refused = answers.iter().filter(|answer| answer.as_ref().unwrap().status == 401).count();
+    assert!(refused <= ATTEMPTS + 10, "{refused} guesses");
+}
