@@ -19,6 +19,9 @@ export RUSTUP_TOOLCHAIN := $(SAME_VERSION)
 endif
 endif
 
+# Takes the exports out of the module that the filter has no use for.
+PRUNE = '$(CARGO_TARGET_DIR)/debug/prune'
+
 # Where cargo builds. The module always ends up in target/.
 CARGO_TARGET_DIR ?= target
 # ENVOY=/path runs another Envoy than the one that is fetched.
@@ -51,11 +54,10 @@ help: ## List the targets
 build: toolchain ## Build the module: target/authgate.wasm
 	@echo '==> building $(MODULE)'
 	@cargo build --profile wasm --target $(TARGET) --package authgate --lib
+	@cargo build --quiet --package prune
 	@mkdir -p target
-	@built='$(CARGO_TARGET_DIR)/$(TARGET)/wasm/authgate.wasm'; \
-	if ! cmp -s "$$built" '$(MODULE)'; then \
-		cp "$$built" '$(MODULE).part' && mv '$(MODULE).part' '$(MODULE)'; \
-	fi
+	@$(PRUNE) '$(CARGO_TARGET_DIR)/$(TARGET)/wasm/authgate.wasm' '$(MODULE).part'
+	@if cmp -s '$(MODULE).part' '$(MODULE)'; then rm '$(MODULE).part'; else mv '$(MODULE).part' '$(MODULE)'; fi
 
 # Modules for tests alone: one asks both verifiers inside Envoy, one is the filter with panics on demand. Each has a
 # folder of its own to build in: with other features cargo would write over the real module, and build it again.
@@ -66,7 +68,7 @@ test-modules: build
 	@cp '$(CARGO_TARGET_DIR)/verifier-probe/$(TARGET)/test-module/verifier_probe.wasm' target/verifier_probe.wasm
 	@cargo build --profile test-module --target $(TARGET) --package authgate --lib --features panic-injection \
 		--target-dir '$(CARGO_TARGET_DIR)/panic-injection'
-	@cp '$(CARGO_TARGET_DIR)/panic-injection/$(TARGET)/test-module/authgate.wasm' target/authgate_panics.wasm
+	@$(PRUNE) '$(CARGO_TARGET_DIR)/panic-injection/$(TARGET)/test-module/authgate.wasm' target/authgate_panics.wasm
 
 envoy: $(ENVOY) ## Fetch Envoy (into .tools/)
 
