@@ -9,6 +9,7 @@
 //! service is down. A clock that is set back ends entries that seem to come from the future. Credentials are kept as
 //! their SHA-256 alone.
 
+mod entry;
 mod key;
 pub mod lives;
 pub mod local;
@@ -16,7 +17,6 @@ pub mod refusals;
 mod shared;
 mod validity;
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ use crate::host::{Cx, SharedData};
 use crate::metrics::{CacheEvent, Counter, Gauge};
 use crate::policy::Identity;
 use crate::time::UnixTime;
+pub use entry::Entry;
+use entry::{header_bytes, weight};
 pub use key::{Digest, Kind, prefix};
 use lives::Lives;
 use local::{LocalCache, Policy};
@@ -47,32 +49,6 @@ const REFRESH_AHEAD: u32 = 10;
 
 /// The least time before its end at which that happens, for a short `ttl`; and the time between two tries.
 const LEAST_AHEAD: Duration = Duration::from_secs(1);
-
-/// A verdict that let a credential in.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    /// Whose credential it is.
-    pub identity: Rc<Identity>,
-    /// When the verification began that found this.
-    pub verified: UnixTime,
-    /// When this worker last tried to verify it again.
-    refreshed: Cell<Option<UnixTime>>,
-}
-
-impl Entry {
-    const fn new(identity: Rc<Identity>, verified: UnixTime) -> Self {
-        Self { identity, verified, refreshed: Cell::new(None) }
-    }
-
-    fn claims(&self) -> &Claims {
-        self.identity.claims()
-    }
-
-    /// Whether it was verified no longer than `life` ago.
-    fn is_within(&self, life: Duration, now: UnixTime) -> bool {
-        !now.has_passed(life, self.verified)
-    }
-}
 
 /// What is known of a credential.
 #[derive(Debug)]
@@ -399,22 +375,6 @@ fn is_of_use(claims: Option<&Claims>, verified: UnixTime, life: Duration, now: U
     let exp = claims.and_then(Claims::exp);
     let has_expired = exp.is_some_and(|exp| now >= UnixTime::from_secs(exp).after(config::MAX_CLOCK_SKEW));
     !has_expired && !now.has_passed(life, verified)
-}
-
-/// How much memory an entry takes without its headers, in bytes: an estimate.
-fn weight(entry: &Entry) -> usize {
-    const ALLOCATIONS: usize = 3 * 8;
-    let claims = entry.claims();
-    let text = entry.identity.jwt().map_or(0, <[u8]>::len);
-    let own = size_of::<Entry>() + size_of::<Identity>() + size_of::<Claims>() + ALLOCATIONS;
-    own + claims.heap_bytes() + text
-}
-
-/// How much memory an entry's headers take, in bytes: an estimate, since they are rendered at its first use. One value
-/// may be as long as an email address.
-fn header_bytes(config: &Config) -> usize {
-    const ALLOCATION: usize = 3 * 8;
-    config.identity_headers.iter().map(|header| header.name.len() + 8).sum::<usize>() + 32 + ALLOCATION
 }
 
 #[cfg(test)]

@@ -278,7 +278,7 @@ impl Filter {
     /// Takes on requests whose answer is there, [`AT_ONCE`] at the most.
     fn resume_answered(&mut self, cx: &Cx<'_>) {
         for _ in 0..AT_ONCE {
-            let Some((facts, answered)) = self.parts.room.next_turn(&mut self.parts.shares) else { return };
+            let Some((facts, answered)) = self.parts.room.next_answered(&mut self.parts.shares) else { return };
             self.resume(facts, Stage::Answered(answered), cx);
         }
     }

@@ -151,40 +151,30 @@ impl Throttle {
         }
         let number = self.begin_number(subject, cx);
         let row = self.addresses.row(&subject.address, cx.shared);
-        let begun = self.addresses.update(row, cx.shared, |row| {
+        let refused = self.addresses.update(row, cx.shared, |row| {
             let mut record = self.take(subject.address, row, cx.now);
-            let admitted = self.admits(&record, number, cx.now);
-            if admitted.is_ok() {
+            let refused = self.admits(&record, number, cx.now).err();
+            if refused.is_none() {
                 record.under_way.begin(cx.now, self.longest);
                 row.push(record);
             }
-            (admitted.is_ok(), admitted)
+            (refused.is_none(), refused)
         });
         let is_counted = matches!(number, Number::Counted);
-        match begun {
-            Ok(Ok(())) => {
-                if !is_counted {
-                    self.change_number(subject, cx, |record| record.under_way.begin(cx.now, self.longest));
-                }
-                Ok(Some(Guess { subject: *subject, began: cx.now }))
+        if let Ok(None) = refused {
+            if !is_counted {
+                self.change_number(subject, cx, |record| record.under_way.begin(cx.now, self.longest));
             }
-            Ok(Err(throttled)) => {
-                if is_counted {
-                    self.change_number(subject, cx, |record| {
-                        record.under_way.end(cx.now, cx.now);
-                    });
-                }
-                Err(throttled)
-            }
-            Err(busy) => {
-                log::debug!("a question isn't counted: {busy}");
-                if is_counted {
-                    self.change_number(subject, cx, |record| {
-                        record.under_way.end(cx.now, cx.now);
-                    });
-                }
-                Ok(None)
-            }
+            return Ok(Some(Guess { subject: *subject, began: cx.now }));
+        }
+        if is_counted {
+            self.change_number(subject, cx, |record| {
+                record.under_way.end(cx.now, cx.now);
+            });
+        }
+        match refused {
+            Ok(Some(throttled)) => Err(throttled),
+            Ok(None) | Err(_) => Ok(None),
         }
     }
 

@@ -130,15 +130,18 @@ impl Refusals {
             Some(refusal) if is_later(&refusal) => return Err(refusal.code()),
             Some(_) => {}
         }
-        let withdrawn = self.table.update(row, cx.shared, |row| {
-            if let Some(refusal) = row.iter().find(|known| known.key == *key && is_later(known)) {
-                return (false, Err(refusal.code()));
+        let later = self.table.update(row, cx.shared, |row| {
+            let later = row.iter().find(|known| known.key == *key && is_later(known)).map(Refusal::code);
+            if later.is_none() {
+                row.retain(|known| known.key != *key);
             }
-            row.retain(|known| known.key != *key);
-            (true, Ok(()))
+            (later.is_none(), later)
         });
-        // Busy: an older refusal that stays does no harm.
-        withdrawn.unwrap_or(Ok(()))
+        match later {
+            Ok(Some(code)) => Err(code),
+            // Busy: an older refusal that stays does no harm.
+            Ok(None) | Err(_) => Ok(()),
+        }
     }
 
     pub(super) fn sweep(&self, row: u32, life: Duration, cx: &Cx<'_>) {

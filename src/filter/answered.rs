@@ -142,7 +142,7 @@ fn announce(open: Open, outcome: Outcome, sent: UnixTime, parts: &mut Parts, cx:
     asking::end_guess(open.asker.guess, is_failure, parts, cx);
     let counted = open.asker.guess.filter(|_| is_failure).map(|guess| guess.subject());
     let answered = Answered::new(open.question, sent, outcome, counted);
-    parts.room.take_turns(&open.waiters, answered);
+    parts.room.answer(&open.waiters, answered);
 }
 
 /// Looks after the questions that other workers ask.

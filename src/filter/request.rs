@@ -95,7 +95,7 @@ pub(super) enum Wait {
     /// For the answer about this credential.
     Answer(Digest),
     /// For its turn: the answer is there.
-    Turn(Rc<Answered>),
+    Answered(Rc<Answered>),
     /// For a key that fits.
     Key(Box<KeyWait>),
 }
@@ -104,7 +104,7 @@ impl Wait {
     /// What it takes up beside itself: but for a question that is put, and for an answer, which requests share.
     pub(super) fn heap_bytes(&self) -> usize {
         match self {
-            Self::Answer(_) | Self::Turn(_) => 0,
+            Self::Answer(_) | Self::Answered(_) => 0,
             Self::Share(wait) => wait.question_bytes(),
             Self::Key(wait) => wait.bytes(),
         }

@@ -47,7 +47,7 @@ pub(super) struct KeyNews {
 pub(super) struct Room {
     held: BTreeMap<StreamId, Held>,
     /// Those whose answers are there, in the order of their turns.
-    turns: VecDeque<StreamId>,
+    answered: VecDeque<StreamId>,
     /// Those that wait for their share, in order.
     for_share: VecDeque<StreamId>,
     /// How many wait for a key.
@@ -77,11 +77,11 @@ impl Room {
 
     /// How soon it wants to be looked at again; `None`: not before something happens.
     pub(super) fn tick_period(&self) -> Option<Duration> {
-        let turns = (!self.turns.is_empty()).then_some(Duration::from_millis(1));
+        let answered = (!self.answered.is_empty()).then_some(Duration::from_millis(1));
         let round = (!self.round.is_empty()).then_some(Duration::from_millis(1));
         let for_key = (self.for_key > 0).then_some(Duration::from_millis(20));
         let for_share = (!self.for_share.is_empty()).then_some(Duration::from_millis(5));
-        [turns, round, for_key, for_share].into_iter().flatten().min()
+        [answered, round, for_key, for_share].into_iter().flatten().min()
     }
 
     /// A request begins to wait.
@@ -90,7 +90,7 @@ impl Room {
         match &held.wait {
             Wait::Key(_) => self.for_key += 1,
             Wait::Share(_) => self.for_share.push_back(stream),
-            Wait::Answer(_) | Wait::Turn(_) => {}
+            Wait::Answer(_) | Wait::Answered(_) => {}
         }
         shares.enter(held.facts.connection, held.bytes());
         self.held.insert(stream, held);
@@ -106,28 +106,28 @@ impl Room {
                 self.for_share.pop_front();
             }
             Wait::Share(_) => self.for_share.retain(|queued| *queued != stream),
-            Wait::Answer(_) | Wait::Turn(_) => {}
+            Wait::Answer(_) | Wait::Answered(_) => {}
         }
         Some(held)
     }
 
     /// The requests among these that wait for the answer take their turns.
-    pub(super) fn take_turns(&mut self, waiters: &[StreamId], answered: Answered) {
+    pub(super) fn answer(&mut self, waiters: &[StreamId], answered: Answered) {
         let answered = Rc::new(answered);
         for stream in waiters {
             let Some(held) = self.held.get_mut(stream) else { continue };
             if matches!(&held.wait, Wait::Answer(key) if *key == answered.question.key) {
-                held.wait = Wait::Turn(Rc::clone(&answered));
-                self.turns.push_back(*stream);
+                held.wait = Wait::Answered(Rc::clone(&answered));
+                self.answered.push_back(*stream);
             }
         }
     }
 
     /// The next request whose turn it is. A number in the queue may be that of a request that has come since, and waits
     /// for something else.
-    pub(super) fn next_turn(&mut self, shares: &mut Shares) -> Option<(Facts, Rc<Answered>)> {
-        while let Some(stream) = self.turns.pop_front() {
-            if let Some(Held { wait: Wait::Turn(answered), .. }) = self.held.get(&stream) {
+    pub(super) fn next_answered(&mut self, shares: &mut Shares) -> Option<(Facts, Rc<Answered>)> {
+        while let Some(stream) = self.answered.pop_front() {
+            if let Some(Held { wait: Wait::Answered(answered), .. }) = self.held.get(&stream) {
                 let answered = Rc::clone(answered);
                 return self.take(stream, shares).map(|held| (held.facts, answered));
             }

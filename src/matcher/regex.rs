@@ -76,7 +76,7 @@ impl Threads {
         }
         self.next.clear();
         self.round += 1;
-        let mut is_match = self.enter(nfa, nfa.start_anchored(), (path, 0), budget)?;
+        let mut is_match = self.enter(nfa, nfa.start_anchored(), Position { path: path, at: 0 }, budget)?;
         for (at, byte) in path.iter().enumerate() {
             std::mem::swap(&mut self.now, &mut self.next);
             if self.now.is_empty() {
@@ -91,7 +91,7 @@ impl Threads {
                     budget.spend(transitions.transitions.len())?;
                 }
                 if let Some(next) = step(state, *byte) {
-                    is_match |= self.enter(nfa, next, (path, at + 1), budget)?;
+                    is_match |= self.enter(nfa, next, Position { path: path, at: at + 1 }, budget)?;
                 }
             }
         }
@@ -103,7 +103,7 @@ impl Threads {
         &mut self,
         nfa: &NFA,
         state: StateID,
-        (path, at): (&[u8], usize),
+        position: Position<'_>,
         budget: &mut Budget,
     ) -> Result<bool, Ambiguous> {
         let mut is_match = false;
@@ -117,7 +117,7 @@ impl Threads {
             match nfa.state(state) {
                 State::ByteRange { .. } | State::Sparse(_) | State::Dense(_) => self.next.push(state),
                 State::Look { look, next } => {
-                    if nfa.look_matcher().matches(*look, path, at) {
+                    if nfa.look_matcher().matches(*look, position.path, position.at) {
                         self.pending.push(*next);
                     }
                 }
@@ -130,6 +130,13 @@ impl Threads {
         }
         Ok(is_match)
     }
+}
+
+/// A place in a path, between two bytes.
+#[derive(Clone, Copy)]
+struct Position<'p> {
+    path: &'p [u8],
+    at: usize,
 }
 
 #[cfg(test)]

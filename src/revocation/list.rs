@@ -224,20 +224,20 @@ impl List {
         let marks = marks.into_iter().map(|mark| (self.marks.row(&mark.subject.name(), cx.shared), mark)).collect();
 
         let mut applied = Applied::default();
-        let tokens = add(&self.tokens, tokens, (life, cx.now), cx.shared, |before, _| {
+        let tokens = add(&self.tokens, tokens, life, cx, |before, _| {
             applied.revoked += usize::from(before.is_none());
         });
         let mut count_mark = |before: Option<&Mark>, after: &Mark| {
             applied.users += usize::from(before.map_or(0, |before| before.exp_before) < after.exp_before);
             applied.purged += usize::from(before.is_none_or(|before| before.purged_at < after.purged_at));
         };
-        let marks = add(&self.marks, marks, (life, cx.now), cx.shared, &mut count_mark);
+        let marks = add(&self.marks, marks, life, cx, &mut count_mark);
         if marks.is_ok_and(|dropped| dropped > 0) {
             // Nobody knows any more whose verdicts the dropped ones were about.
             all.push(purge(Subject::All));
         }
         let all = all.into_iter().map(|mark| (0, mark)).collect();
-        let all = add(&self.all, all, (life, cx.now), cx.shared, &mut count_mark);
+        let all = add(&self.all, all, life, cx, &mut count_mark);
         applied.dropped = tokens? + marks? + all?;
         Ok(applied)
     }
@@ -313,18 +313,18 @@ fn sweep<E: Entry>(table: &Table<E>, row: u32, life: Duration, cx: &Cx<'_>) {
 fn add<E: Entry>(
     table: &Table<E>,
     mut entries: Vec<(u32, E)>,
-    (life, now): (Duration, UnixTime),
-    shared: &dyn SharedData,
+    life: Duration,
+    cx: &Cx<'_>,
     mut count: impl FnMut(Option<&E>, &E),
 ) -> Result<usize, Busy> {
     entries.sort_by_key(|(row, _)| *row);
     let (mut dropped, mut busy) = (0, false);
     for group in entries.chunk_by(|(one, _), (other, _)| one == other) {
         let Some((row, _)) = group.first() else { continue };
-        let outcome = table.update(*row, shared, |records| {
+        let outcome = table.update(*row, cx.shared, |records| {
             let before = sorted(records.iter().copied());
             let after = sorted(before.iter().copied().chain(group.iter().map(|(_, entry)| *entry)));
-            let (kept, dropped) = fit(after, life, now);
+            let (kept, dropped) = fit(after, life, cx.now);
             *records = kept;
             (*records != before, (before, records.clone(), dropped))
         });
