@@ -32,8 +32,8 @@ export ENVOY_ABSOLUTE = $(abspath $(ENVOY))
 CARGO_DENY_VERSION = 0.20.2
 CARGO_DENY = .tools/cargo-deny-$(CARGO_DENY_VERSION)/cargo-deny
 
-# `make fuzz-smoke`: how many mutations each target gets.
-FUZZ_RUNS = extraction:1000000 jwt:200000 answers:500000 configuration:500000 paths:50000 hosts:50000 machine:30000
+# `make fuzz-smoke`: how many mutations each target gets. The one that takes longest is first: several run at a time.
+FUZZ_RUNS = machine:30000 extraction:1000000 jwt:200000 answers:500000 configuration:500000 paths:50000 hosts:50000
 # `make fuzz`: which targets, and how many seconds each.
 FUZZ_TARGETS = extraction jwt answers configuration paths hosts machine
 FUZZ_SECONDS = 60
@@ -43,9 +43,9 @@ CARGO_FUZZ = .tools/cargo-fuzz-$(CARGO_FUZZ_VERSION)
 # Options of `make run` and `make demo`, for example: make run ARGS='--port 8080'
 ARGS =
 
-GATEWAY = ENVOY="$$ENVOY_ABSOLUTE" cargo run --quiet --package wasm-tests --bin gateway --
+GATEWAY = ENVOY="$$ENVOY_ABSOLUTE" '$(CARGO_TARGET_DIR)/debug/gateway'
 
-.PHONY: help build test-modules envoy toolchain components gateway run demo test fuzz-smoke fuzz fuzz-libfuzzer \
+.PHONY: help build test-module envoy toolchain components gateway run demo test fuzz-smoke fuzz fuzz-libfuzzer \
 	fuzz-stable lint deny clean
 
 help: ## List the targets
@@ -59,16 +59,12 @@ build: toolchain ## Build the module: target/authgate.wasm
 	@$(PRUNE) '$(CARGO_TARGET_DIR)/$(TARGET)/wasm/authgate.wasm' '$(MODULE).part'
 	@if cmp -s '$(MODULE).part' '$(MODULE)'; then rm '$(MODULE).part'; else mv '$(MODULE).part' '$(MODULE)'; fi
 
-# Modules for tests alone: one asks both verifiers inside Envoy, one is the filter with panics on demand. Each has a
-# folder of its own to build in: with other features cargo would write over the real module, and build it again.
-test-modules: build
-	@echo '==> building the modules that only tests load'
-	@cargo build --profile test-module --target $(TARGET) --package verifier-probe --lib \
-		--target-dir '$(CARGO_TARGET_DIR)/verifier-probe'
-	@cp '$(CARGO_TARGET_DIR)/verifier-probe/$(TARGET)/test-module/verifier_probe.wasm' target/verifier_probe.wasm
-	@cargo build --profile test-module --target $(TARGET) --package authgate --lib --features panic-injection \
-		--target-dir '$(CARGO_TARGET_DIR)/panic-injection'
-	@$(PRUNE) '$(CARGO_TARGET_DIR)/panic-injection/$(TARGET)/test-module/authgate.wasm' target/authgate_panics.wasm
+# With the profile of fuzzing, so that what runs at build time is built once for both; the optimiser of the real module's
+# profile would take longer.
+test-module: build
+	@echo '==> building the module that only tests load'
+	@cargo build --release --target $(TARGET) --package test-module --lib
+	@$(PRUNE) '$(CARGO_TARGET_DIR)/$(TARGET)/release/test_module.wasm' target/test_module.wasm
 
 envoy: $(ENVOY) ## Fetch Envoy (into .tools/)
 
@@ -108,9 +104,10 @@ components: toolchain
 	@cargo clippy --version >/dev/null 2>&1 && cargo fmt --version >/dev/null 2>&1 || { \
 		echo '==> adding clippy and rustfmt' && rustup component add clippy rustfmt; }
 
-gateway:
+# Of the whole workspace, so that dependencies have the features that they have in `make test`, and are built once.
+gateway: toolchain
 	@echo '==> building the gateway command'
-	@cargo build --package wasm-tests --bin gateway
+	@cargo build --workspace --bin gateway
 
 run: build envoy gateway ## Start a gateway and print requests to paste; Ctrl-C stops it
 	@exec env $(GATEWAY) run $(ARGS)
@@ -118,7 +115,7 @@ run: build envoy gateway ## Start a gateway and print requests to paste; Ctrl-C 
 demo: build envoy gateway ## Send a gateway requests of every kind and show what came back
 	@exec env $(GATEWAY) demo $(ARGS)
 
-test: test-modules envoy ## Run every test
+test: test-module envoy ## Run every test
 	@echo '==> testing'
 	@ENVOY="$$ENVOY_ABSOLUTE" cargo test --workspace
 
@@ -127,10 +124,8 @@ test: test-modules envoy ## Run every test
 fuzz-smoke: toolchain ## Fuzz each target with inputs that are the same every time
 	@echo '==> building the fuzz targets'
 	@cargo build --quiet --release --package authgate-fuzz --bin fuzz-on-stable
-	@for runs in $(FUZZ_RUNS); do \
-		cargo run --quiet --release --package authgate-fuzz --bin fuzz-on-stable -- \
-			"$${runs%:*}" --runs "$${runs#*:}" || exit 1; \
-	done
+	@echo $(FUZZ_RUNS) | tr ' :' '\n ' | \
+		xargs -P "$$(getconf _NPROCESSORS_ONLN)" -L 1 sh -c '"$$0" "$$1" --runs "$$2"' '$(CARGO_TARGET_DIR)/release/fuzz-on-stable'
 
 fuzz: toolchain ## Fuzz at random (FUZZ_TARGETS, FUZZ_SECONDS each)
 	@if ! RUSTUP_AUTO_INSTALL=0 cargo +nightly --version >/dev/null 2>&1; then \
@@ -172,14 +167,14 @@ $(CARGO_FUZZ)/bin/cargo-fuzz:
 	@echo '==> installing cargo-fuzz $(CARGO_FUZZ_VERSION) (into .tools/)'
 	@cargo install cargo-fuzz --locked --version $(CARGO_FUZZ_VERSION) --root $(CARGO_FUZZ) --no-track --quiet
 
-lint: components build envoy deny ## Check format, lints, docs, links, dependencies and Envoy's configurations
+lint: components build envoy gateway deny ## Check format, lints, docs, links, dependencies and Envoy's configurations
 	@echo '==> checking the format'
 	@cargo fmt --all --check
 	@echo '==> clippy'
 	@cargo clippy --workspace --all-targets -- -D warnings
 	@echo '==> clippy for $(TARGET)'
 	@cargo clippy --target $(TARGET) --package authgate --lib -- -D warnings
-	@cargo clippy --target $(TARGET) --package verifier-probe --lib -- -D warnings
+	@cargo clippy --target $(TARGET) --package test-module --lib -- -D warnings
 	@echo '==> documentation'
 	@RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
 	@echo '==> links'

@@ -180,7 +180,7 @@ pub(crate) fn module(name: Option<&str>) -> Result<PathBuf> {
         Some(name) => built(name),
         None => std::env::var_os("AUTHGATE_WASM").map_or_else(|| built("authgate.wasm"), PathBuf::from),
     };
-    path.canonicalize().with_context(|| format!("no module at {}: `make test-modules` makes it", path.display()))
+    path.canonicalize().with_context(|| format!("no module at {}: `make test-module` makes it", path.display()))
 }
 
 fn set_modules(value: &mut Value, module: &Value) {

@@ -82,7 +82,7 @@ async fn filters_whose_names_give_one_label_are_warned_of_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_trapped_vm_had_counted_is_gone_when_the_next_one_runs() {
     let config = json!({"auth_service": {"timeout": "60s"}});
-    let stack = Stack::builder().module("authgate_panics.wasm").config(config).start().await.unwrap();
+    let stack = Stack::builder().module("test_module.wasm").config(config).start().await.unwrap();
     let jwt = stack.login().await.unwrap().access;
     assert_eq!(stack.get("/orders").bearer(&jwt).send().await.unwrap().status, 200);
     let _waiting = hang(&stack, 7).await;

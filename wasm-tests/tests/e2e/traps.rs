@@ -12,7 +12,7 @@ const ORDER: &str = "x-authgate-panic";
 
 /// The shipped configuration, but for trailers, which Envoy drops from HTTP/1 unless it is told not to.
 fn builder() -> wasm_tests::Builder {
-    Stack::builder().module("authgate_panics.wasm").envoy(|bootstrap| {
+    Stack::builder().module("test_module.wasm").envoy(|bootstrap| {
         let listener = &mut bootstrap["static_resources"]["listeners"][0];
         connection_manager(listener)["http_protocol_options"] = json!({"enable_trailers": true});
     })

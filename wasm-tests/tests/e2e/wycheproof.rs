@@ -16,7 +16,7 @@ fn base64_of(hex: &Value) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn both_verifiers_give_every_vector_its_verdict() {
     // The probe in the filter's place: vectors are no JWTs, so no request to the filter could carry them.
-    let builder = Stack::builder().without_auth_service().module("verifier_probe.wasm");
+    let builder = Stack::builder().without_auth_service().module("test_module.wasm").environment("VERIFIER_PROBE", "1");
     let stack = builder.start().await.unwrap();
     let vectors: Value = serde_json::from_str(VECTORS).unwrap();
     let mut judged = 0;

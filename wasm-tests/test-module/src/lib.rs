@@ -1,8 +1,9 @@
-//! Answers every request with what authgate's two verifiers say of the RS256 signature in its headers: `x-key`
-//! (SubjectPublicKeyInfo), `x-signature` and `x-message`, each in base64. Many signatures of one key go into `x-cases`
-//! instead: `signature.message` each, with a comma between them.
+//! The module that only tests load: authgate with panics on demand.
 //!
-//! Vectors are of arbitrary messages, which no JWT can carry; this way they reach the very code that the filter runs.
+//! With `VERIFIER_PROBE` in its environment it is another: it answers every request with what authgate's two verifiers say
+//! of the RS256 signature in its headers, `x-key` (SubjectPublicKeyInfo), `x-signature` and `x-message`, each in base64.
+//! Many signatures of one key go into `x-cases` instead: `signature.message` each, with a comma between them. Vectors are of
+//! arbitrary messages, which no JWT can carry; this way they reach the very code that the filter runs.
 #![cfg(target_arch = "wasm32")]
 
 use authgate::PublicKey;
@@ -14,17 +15,23 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
 
 mod entry {
+    use authgate::internals::{Root, vacate_at_panic};
+
     proxy_wasm::main! {{
         proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Info);
-        proxy_wasm::set_root_context(|_| Box::new(super::Root));
+        vacate_at_panic();
+        proxy_wasm::set_root_context(|id| match std::env::var_os("VERIFIER_PROBE") {
+            Some(_) => Box::new(super::Probe),
+            None => Box::new(Root::new(id)),
+        });
     }}
 }
 
-struct Root;
+struct Probe;
 
-impl Context for Root {}
+impl Context for Probe {}
 
-impl RootContext for Root {
+impl RootContext for Probe {
     fn create_http_context(&self, _id: u32) -> Option<Box<dyn HttpContext>> {
         Some(Box::new(Stream))
     }
