@@ -1,16 +1,38 @@
 //! The auth services, in this process: how tests break, stop and question them.
 
 use std::{
+    fs,
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
     sync::OnceLock,
 };
 
 use anyhow::{Context, Result};
-use auth_service::{Options, Server};
+use auth_service::{Options, Server, UserSpec};
 use http::Method;
 use serde_json::Value;
+use tokio::sync::Mutex;
 
 use crate::{Request, Stack, client::Client, credentials::success};
+
+/// The databases of services that have started and stopped, by the users in them.
+static DATABASES: Mutex<Vec<(Vec<UserSpec>, Vec<u8>)>> = Mutex::const_new(Vec::new());
+
+/// Puts a database with these users and a key where the options say. An RSA key and a hash of a password take most of a
+/// second of a CPU, so that services of one process which are started alike have both in common.
+pub(crate) async fn prepare(options: &Options) -> Result<()> {
+    let mut databases = DATABASES.lock().await;
+    if let Some((_, database)) = databases.iter().find(|(users, _)| *users == options.users) {
+        return fs::write(&options.db, database).context("writing the auth service's database");
+    }
+    let options = Options { listen: local(0), ..options.clone() };
+    auth_service::start(options.clone()).await.context("starting the auth service")?.stop().await;
+    // With a log beside it, the file isn't all there is.
+    if !Path::new(&format!("{}-wal", options.db)).exists() {
+        databases.push((options.users, fs::read(&options.db).context("reading the auth service's database")?));
+    }
+    Ok(())
+}
 
 /// The auth service, running or stopped; a restart keeps its port, its database and its key.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ use crate::{
     bootstrap::{self, Bootstrap, merge},
     client::Client,
     envoy::{self, Envoy},
-    service::{Service, local},
+    service::{self, Service, local},
     upstream::Upstream,
 };
 
@@ -190,6 +190,7 @@ impl Builder {
                 options.listen = local(self.ports.service);
                 if options.db.is_empty() {
                     options.db = folder.path().join("auth.db").to_string_lossy().into_owned();
+                    service::prepare(&options).await?;
                 }
                 Some(Service::start(options).await?)
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use auth_service::{Options, Server, TokenHash, UserSpec};
+use auth_service::{Options, Server, UserSpec};
 use authgate::config::Config;
 use axum_service::{Client, Gate, app};
 use reqwest::header::AUTHORIZATION;
@@ -33,7 +33,6 @@ impl World {
         let service = auth_service::start(Options {
             listen: ([127, 0, 0, 1], 0).into(),
             users: vec![UserSpec::new("alice", "secret")],
-            token_hash: TokenHash::Pbkdf2,
             faults: true,
             ..Options::default()
         });
