@@ -1,7 +1,9 @@
 //! Workers, the shared data between them, and the service, under one clock.
 
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+mod answer;
+mod process;
+
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -13,12 +15,12 @@ use sha2::{Digest as _, Sha256};
 use crate::config::Config;
 use crate::extractor::RequestHead;
 use crate::filter::{Action, CallId, Filter, Resolution, Step, StreamId};
-use crate::host::{Conflict, Cx, Metrics, Peer, SharedData, SharedValue, Signatures, Write};
-use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
-use crate::metrics::{Counter, Gauge};
+use crate::host::Cx;
+use crate::introspection::CalloutRequest;
 use crate::public_key::PublicKey;
-use crate::secret::Secret;
 use crate::time::UnixTime;
+pub use answer::Answer;
+pub use process::Process;
 
 /// The service's keys, as it serves them.
 pub const KEYS: [&str; 3] =
@@ -113,143 +115,6 @@ impl Outcome {
                 Self::Denied(response.status, response.code.name(), retry.map(|(_, value)| value.clone()))
             }
         }
-    }
-}
-
-/// How the service answers.
-#[derive(Debug, Clone)]
-pub enum Answer {
-    /// This status and body.
-    Body(u16, String),
-    /// 200 and these headers.
-    Headers(Vec<(&'static str, String)>),
-    /// A body that is too large to be read.
-    TooLarge,
-    /// Not at all.
-    Error(CalloutError),
-}
-
-impl Answer {
-    /// 200 and this JSON.
-    pub fn json(body: &Value) -> Self {
-        Self::Body(200, body.to_string())
-    }
-
-    fn response(&self) -> Result<CalloutResponse, CalloutError> {
-        let response = |status, headers, body| Ok(CalloutResponse { status, headers, body });
-        match self {
-            Self::Body(status, body) => response(*status, Vec::new(), Some(body.clone().into_bytes())),
-            Self::Headers(headers) => {
-                let owned = headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into_bytes()));
-                response(200, owned.collect(), Some(Vec::new()))
-            }
-            Self::TooLarge => response(200, Vec::new(), None),
-            Self::Error(error) => Err(*error),
-        }
-    }
-}
-
-/// The process: shared data, and whether it can verify signatures.
-#[derive(Debug, Default)]
-pub struct Process {
-    shared: RefCell<HashMap<String, SharedValue>>,
-    /// How often each was counted.
-    pub counted: RefCell<HashMap<Counter, u64>>,
-    /// Where each gauge stands.
-    pub gauges: RefCell<HashMap<Gauge, i64>>,
-    /// How many requests have arrived.
-    pub requests: Cell<u64>,
-    /// Where the next request comes from.
-    pub address: RefCell<Option<String>>,
-    /// The connection that the next request comes by.
-    pub connection: Cell<Option<u64>>,
-    /// How many signatures were verified.
-    pub signatures: Cell<u64>,
-    /// How often the shared data were read.
-    pub reads: Cell<u64>,
-}
-
-impl Process {
-    /// How many requests were counted, whatever became of them.
-    pub fn counted_requests(&self) -> u64 {
-        let counted = self.counted.borrow();
-        counted.iter().filter(|(counter, _)| matches!(counter, Counter::Request { .. })).map(|(_, times)| times).sum()
-    }
-
-    /// How often this was counted.
-    pub fn count_of(&self, counter: Counter) -> u64 {
-        self.counted.borrow().get(&counter).copied().unwrap_or(0)
-    }
-
-    /// Where a gauge stands.
-    pub fn gauge(&self, gauge: Gauge) -> Option<i64> {
-        self.gauges.borrow().get(&gauge).copied()
-    }
-
-    /// The shared data whose names hold this text, without those that are empty.
-    pub fn stored(&self, part: &str) -> Vec<(String, Vec<u8>)> {
-        let shared = self.shared.borrow();
-        let stored = shared.iter().filter(|(key, value)| key.contains(part) && !value.bytes.is_empty());
-        stored.map(|(key, value)| (key.clone(), value.bytes.clone())).collect()
-    }
-}
-
-impl SharedData for Process {
-    fn shared_data(&self, key: &str) -> Option<SharedValue> {
-        self.reads.set(self.reads.get() + 1);
-        self.shared.borrow().get(key).cloned()
-    }
-
-    fn set_shared_data(&self, key: &str, value: &[u8], write: Write) -> Result<(), Conflict> {
-        let mut shared = self.shared.borrow_mut();
-        let version = shared.get(key).map(|value| value.cas);
-        match (write, version) {
-            (Write::Always, _) | (Write::IfAbsent, None) => {}
-            (Write::IfVersion(expected), Some(version)) if expected == version => {}
-            _ => return Err(Conflict),
-        }
-        let cas = version.unwrap_or(0) + 1;
-        shared.insert(key.to_owned(), SharedValue { bytes: value.to_vec(), cas });
-        Ok(())
-    }
-
-    fn keyed_hash(&self, bytes: &[u8]) -> u64 {
-        Secret::new([7; 16]).hash(bytes)
-    }
-}
-
-impl Signatures for Process {
-    fn verify_signature(&self, key: &PublicKey, signature: &[u8], message: &[u8]) -> Option<bool> {
-        self.signatures.set(self.signatures.get() + 1);
-        Some(signature == sign(key, message))
-    }
-}
-
-impl Metrics for Process {
-    fn count(&self, counter: Counter) {
-        *self.counted.borrow_mut().entry(counter).or_default() += 1;
-    }
-
-    fn shift(&self, gauge: Gauge, by: i64) {
-        *self.gauges.borrow_mut().entry(gauge).or_default() += by;
-    }
-
-    fn set(&self, gauge: Gauge, to: u64) {
-        self.gauges.borrow_mut().insert(gauge, i64::try_from(to).unwrap());
-    }
-
-    fn callouts_in_flight(&self) -> u64 {
-        self.gauge(Gauge::CalloutsInFlight).unwrap_or_default().try_into().unwrap()
-    }
-}
-
-impl Peer for Process {
-    fn client_address(&self) -> Option<String> {
-        self.address.borrow().clone()
-    }
-
-    fn connection(&self) -> Option<u64> {
-        self.connection.get()
     }
 }
 

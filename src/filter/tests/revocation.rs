@@ -1,5 +1,7 @@
 //! The revocation list and purges: how they reach every worker, and what they end there.
 
+mod reading;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -77,23 +79,6 @@ fn polls(world: &World, success: bool) -> u64 {
 
 fn poll(world: &World) -> Pending {
     world.pending.iter().find(|pending| pending.is_poll()).unwrap().clone()
-}
-
-#[test]
-fn one_worker_reads_the_list_at_once_and_then_at_least_once_an_interval() {
-    let mut world = World::with_workers(4, json!({"revocation": {"path": "/auth/blacklist", "poll_interval": "8s"}}));
-    world.tick();
-    assert_eq!((world.polls, poll(&world).request.path), (1, "/auth/blacklist".to_owned()));
-    world.settle();
-    for interval in 2..12 {
-        world.live(INTERVAL);
-        assert!((interval..=interval * 4 / 3 + 1).contains(&world.polls), "{} in {interval} intervals", world.polls);
-    }
-    while !world.pending.iter().any(Pending::is_poll) {
-        world.pass(Duration::from_secs(1));
-    }
-    assert_eq!(poll(&world).request.path, "/auth/blacklist?since=c");
-    assert_eq!(polls(&world, true), u64::try_from(world.polls).unwrap() - 1);
 }
 
 #[test]
@@ -284,122 +269,6 @@ fn what_was_purged_after_its_ttl_is_not_served_stale() {
 }
 
 #[test]
-fn a_list_that_cannot_be_read_stays_as_it_is_and_is_called_stale_after_two_intervals() {
-    for fault in [DOWN, Answer::Body(503, String::new()), Answer::Body(200, "<html>".to_owned()), Answer::TooLarge] {
-        let mut world = world(2);
-        publish(&mut world, &revoke_j());
-        let (good, read) = (token_of("jti", json!("good")), polls(&world, true));
-        world.feed = fault.clone();
-        world.live(INTERVAL);
-        assert!(polls(&world, false) >= 1, "{fault:?}");
-        world.ask(&good);
-        assert_eq!((checks(&world, BlacklistCheck::Clear), checks(&world, BlacklistCheck::Stale)), (1, 0));
-        world.live(2 * INTERVAL);
-        for worker in [0, 1] {
-            assert_eq!(world.ask_at(worker, &good).code(), "", "{fault:?}");
-            assert_eq!(world.ask_at(worker, &bearer(&jwt(0))).code(), "token_revoked", "{fault:?}");
-        }
-        assert_eq!((checks(&world, BlacklistCheck::Stale), polls(&world, true)), (2, read));
-        assert_eq!(world.process.gauge(Gauge::BlacklistSize), Some(1));
-        world.feed = Answer::json(&json!({"cursor": "d", "revoked": []}));
-        world.live(INTERVAL);
-        world.ask(&good);
-        assert_eq!(checks(&world, BlacklistCheck::Clear), 2, "{fault:?}");
-    }
-}
-
-#[test]
-fn an_answer_without_any_of_the_lists_is_a_failed_poll() {
-    let mut world = World::new(json!({"revocation": {"path": "/auth/blacklist", "poll_interval": "8s"}}));
-    world.feed = Answer::json(&json!({"cursor": "1", "tokens": [{"jti": "j", "exp": BEGIN + 3600}]}));
-    world.live(INTERVAL);
-    assert_eq!(polls(&world, true), 0);
-    assert!(polls(&world, false) > 0);
-    world.ask(&bearer(&jwt(0)));
-    assert_eq!(checks(&world, BlacklistCheck::Stale), 1);
-    publish(&mut world, &revoke_j());
-    assert_eq!(world.ask(&bearer(&jwt(0))).code(), "token_revoked");
-}
-
-#[test]
-fn a_poll_is_retried_like_any_callout_and_counted_once() {
-    let mut world = World::new(json!({"revocation": {"path": "/auth/blacklist"}}));
-    world.feed = DOWN;
-    world.tick();
-    world.settle();
-    assert_eq!((world.polls, polls(&world, false)), (2, 1));
-}
-
-#[test]
-fn before_the_list_was_read_for_the_first_time_it_is_stale() {
-    let mut world = World::new(json!({"revocation": {"path": "/auth/blacklist"}}));
-    world.feed = DOWN;
-    world.tick();
-    let stream = world.send(&bearer(&jwt(0)));
-    world.live(Duration::from_millis(40));
-    assert_eq!(world.outcome(stream).unwrap().code(), "");
-    assert_eq!(checks(&world, BlacklistCheck::Stale), 1);
-}
-
-#[test]
-fn a_cursor_that_is_refused_means_the_whole_list_at_once() {
-    let mut world = world(1);
-    publish(&mut world, &json!({"revoked": [{"jti": "another", "exp": BEGIN + 3600}]}));
-    world.feed = Answer::Body(400, String::new());
-    while !world.pending.iter().any(Pending::is_poll) {
-        world.pass(Duration::from_secs(1));
-    }
-    let refused = poll(&world);
-    assert!(refused.request.path.contains("?since="));
-    world.answer(&refused, &Answer::Body(400, String::new()));
-    let anew = poll(&world);
-    assert_eq!(anew.request.path, "/auth/blacklist");
-    let mut list = revoke_j();
-    list["cursor"] = json!("new");
-    world.answer(&anew, &Answer::json(&list));
-    for token in [bearer(&jwt(0)), token_of("jti", json!("another"))] {
-        assert_eq!(world.ask(&token).code(), "token_revoked", "what was known stays");
-    }
-    assert_eq!((world.process.gauge(Gauge::BlacklistSize), polls(&world, false)), (Some(2), 0));
-}
-
-#[test]
-fn another_worker_reads_the_list_once_the_poller_has_been_silent_for_too_long() {
-    let mut world = World::with_workers(2, json!({"revocation": {"path": "/auth/blacklist"}}));
-    world.tick();
-    let lost = poll(&world);
-    world.pending.retain(|pending| !pending.is_poll());
-    world.pass(Duration::from_secs(2));
-    assert_eq!(world.polls, 1);
-    world.pass(Duration::from_secs(2));
-    assert_eq!(world.polls, 2);
-    world.settle();
-    let mut late = revoke_j();
-    late["cursor"] = json!("late");
-    world.answer(&lost, &Answer::json(&late));
-    assert_eq!(world.ask_at(1, &bearer(&jwt(0))).code(), "token_revoked", "what it brings late holds all the same");
-}
-
-#[test]
-fn a_worker_that_starts_later_knows_the_list_at_once() {
-    let mut world = world(1);
-    publish(&mut world, &revoke_j());
-    world.workers.push(Filter::new(world.workers[0].config().clone()));
-    world.tick();
-    assert_eq!(world.ask_at(1, &bearer(&jwt(0))).code(), "token_revoked");
-}
-
-#[test]
-fn the_list_is_asked_where_nothing_is_cached() {
-    let mut world = world_with(2, json!({"cache": {"ttl": "0s"}}));
-    publish(&mut world, &revoke_j());
-    for worker in [0, 1] {
-        assert_eq!(world.ask_at(worker, &bearer(&jwt(0))).code(), "token_revoked");
-        assert_eq!(world.ask_at(worker, &api_token()).code(), "token_revoked");
-    }
-}
-
-#[test]
 fn the_metrics_tell_the_lists_size_and_what_it_said() {
     let mut world = world(2);
     assert_eq!(world.process.gauge(Gauge::BlacklistSize), Some(0));
@@ -412,23 +281,6 @@ fn the_metrics_tell_the_lists_size_and_what_it_said() {
     world.ask(&head(&[]));
     let counted = [BlacklistCheck::Revoked, BlacklistCheck::Clear, BlacklistCheck::Stale].map(|it| checks(&world, it));
     assert_eq!(counted, [1, 2, 0]);
-}
-
-#[test]
-fn only_the_list_may_be_large() {
-    let mut world = World::new(json!({"revocation": {"path": "/auth/blacklist"}}));
-    world.send(&api_token_of(1));
-    world.tick();
-    let limits: Vec<_> = world
-        .pending
-        .iter()
-        .map(|call| (call.request.path.as_str(), world.workers[0].body_limit(call.call())))
-        .collect();
-    assert_eq!(limits.len(), 3);
-    for (path, limit) in limits {
-        let expected = if path.starts_with("/auth/blacklist") { MAX_FEED_BODY } else { MAX_BODY };
-        assert_eq!(limit, expected, "{path}");
-    }
 }
 
 #[test]
@@ -452,23 +304,6 @@ fn no_hours_step_of_the_clock_makes_a_revoked_token_good() {
             assert_eq!(world.ask_at(worker, &api_token()).code(), "token_revoked", "{seconds}");
         }
         world.live(Duration::from_secs(1));
-    }
-}
-
-#[test]
-fn after_an_hours_step_of_the_clock_either_way_the_list_is_read_on() {
-    for (hour, path) in [(-3600, "/auth/blacklist"), (3600, "/auth/blacklist?since=c")] {
-        let mut world = world(2);
-        at(&mut world, 7200);
-        at(&mut world, 7201);
-        assert!(!world.pending.iter().any(Pending::is_poll));
-        world.now = UnixTime::from_secs((BEGIN + 7201).checked_add_signed(hour).unwrap());
-        world.tick();
-        assert_eq!(poll(&world).request.path, path, "at once");
-        world.settle();
-        let polls = world.polls;
-        world.live(2 * INTERVAL);
-        assert!((2..=4).contains(&(world.polls - polls)), "and then as often as ever");
     }
 }
 

@@ -120,7 +120,11 @@ async fn ask(stack: &Stack, signer: &Signer, questions: &[Question]) -> Vec<Stri
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_every_token_of_the_corpus_and_on_ten_thousand_mutated_ones() {
-    let builder = Stack::builder().concurrency(2).without_auth_service().module("test_module.wasm").environment("VERIFIER_PROBE", "1");
+    let builder = Stack::builder()
+        .concurrency(2)
+        .without_auth_service()
+        .module("test_module.wasm")
+        .environment("VERIFIER_PROBE", "1");
     let stack = builder
         .envoy(|bootstrap| {
             let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";

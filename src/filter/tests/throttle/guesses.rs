@@ -1,0 +1,133 @@
+//! Guesses that are under way at once.
+
+use super::*;
+
+#[test]
+fn guesses_at_once_put_no_more_questions_than_there_are_attempts() {
+    let mut world = world_with(2, json!({}));
+    refuse(&mut world);
+    let streams: Vec<_> = (0..40).map(|number| world.send_to(number % 2, &api_token_of(number))).collect();
+    world.pass(Duration::from_millis(500));
+    assert_eq!(world.verifications, 3);
+    world.live(Duration::from_millis(200));
+    let codes: Vec<_> = streams.iter().map(|stream| world.outcome(*stream).unwrap().code()).collect();
+    assert_eq!(codes.iter().filter(|code| **code == "token_rejected").count(), 3);
+    assert_eq!(codes.iter().filter(|code| **code == "too_many_failures").count(), 37);
+    assert_eq!(world.verifications, 3);
+}
+
+#[test]
+fn good_tokens_at_once_of_one_address_are_all_let_in() {
+    let mut world = world_with(2, json!({}));
+    let streams: Vec<_> = (0..40).map(|number| world.send_to(number % 2, &api_token_of(number))).collect();
+    world.live(Duration::from_secs(1));
+    for stream in streams {
+        assert_eq!(world.outcome(stream).unwrap().code(), "");
+    }
+}
+
+#[test]
+fn who_waits_for_its_turn_among_guesses_in_vain_is_told_to_come_back() {
+    let mut world = world();
+    for number in 0..3 {
+        world.send(&api_token_of(number));
+    }
+    let waits = world.send(&api_token_of(3));
+    world.pass(Duration::from_millis(2_900));
+    assert_eq!(world.outcome(waits), None);
+    world.pass(Duration::from_millis(200));
+    assert_eq!(world.outcome(waits), Some(locked(1)));
+    assert_eq!((world.verifications, world.workers[0].waiting()), (3, 3));
+}
+
+#[test]
+fn one_good_token_at_once_is_one_question() {
+    let mut world = world_with(1, json!({"failed_auth_throttle": {"attempts": 1}}));
+    let streams: Vec<_> = (0..20).map(|_| world.send(&api_token_of(1))).collect();
+    world.live(Duration::from_millis(100));
+    assert!(streams.iter().all(|stream| world.outcome(*stream).unwrap().code().is_empty()));
+    assert_eq!(world.verifications, 1);
+}
+
+#[test]
+fn one_token_at_once_is_one_question_and_one_failure() {
+    for is_left in [false, true] {
+        let mut world = world_with(1, json!({"failed_auth_throttle": {"attempts": 2}}));
+        refuse(&mut world);
+        let streams: Vec<_> = (0..50).map(|_| world.send(&api_token_of(1))).collect();
+        if is_left {
+            world.end(0, streams[0]);
+        }
+        world.live(Duration::from_millis(100));
+        assert!(streams[1..].iter().all(|stream| world.outcome(*stream) == Some(REJECTED)));
+        assert_eq!(world.verifications, 1);
+        assert_eq!(world.ask(&api_token_of(2)), REJECTED, "it was one failure of two");
+        assert_eq!(world.ask(&api_token_of(3)), locked(300));
+    }
+}
+
+#[test]
+fn a_failure_that_several_addresses_wait_for_counts_once_for_each() {
+    let mut world = world_with(1, json!({"failed_auth_throttle": {"attempts": 2}}));
+    refuse(&mut world);
+    let mut streams = Vec::new();
+    for address in [ME, THEM, ME, THEM, THEM] {
+        from(&world, address);
+        streams.push(world.send(&api_token_of(1)));
+    }
+    world.live(Duration::from_millis(100));
+    assert!(streams.iter().all(|stream| world.outcome(*stream) == Some(REJECTED)));
+    assert_eq!(world.verifications, 1);
+    for (address, number) in [(ME, 10), (THEM, 20)] {
+        from(&world, address);
+        assert_eq!(world.ask(&api_token_of(number)), REJECTED, "{address}: it was one failure of two");
+        assert_eq!(world.ask(&api_token_of(number + 1)), locked(300), "{address}");
+    }
+}
+
+#[test]
+fn one_token_at_all_workers_is_one_question_and_keeps_nobody_waiting() {
+    let mut world = world_with(5, json!({"failed_auth_throttle": {"attempts": 1}}));
+    let first = world.send_to(0, &api_token_of(1));
+    world.restart(0);
+    let streams: Vec<_> = (0..5).map(|worker| world.send_to(worker, &api_token_of(1))).collect();
+    world.live(Duration::from_secs(4));
+    assert_eq!(world.outcome(first), None, "its worker died");
+    assert!(streams.iter().all(|stream| world.outcome(*stream).unwrap().code().is_empty()));
+    assert_eq!(world.verifications, 2);
+}
+
+#[test]
+fn questions_of_a_worker_that_died_keep_nobody_waiting_for_long() {
+    let mut world = world_with(2, json!({}));
+    for number in 0..3 {
+        world.send_to(0, &api_token_of(number));
+    }
+    world.restart(0);
+    world.live(Duration::from_secs(12));
+    assert_eq!(world.ask(&api_token_of(9)).code(), "");
+}
+
+#[test]
+fn a_question_that_no_callout_is_made_for_counts_no_longer() {
+    let mut world = world_with(1, json!({"circuit_breaker": {"failures": 1}}));
+    world.verify = Answer::Error(CalloutError::Reset);
+    for number in 0..10 {
+        assert_eq!(world.ask(&api_token_of(number)).code(), "auth_service_unavailable");
+    }
+}
+
+#[test]
+fn what_was_good_lately_waits_for_no_guess() {
+    let mut world = world();
+    accept(&mut world);
+    assert_eq!(world.ask(&api_token_of(7)).code(), "");
+    at(&mut world, 400);
+    for number in 0..3 {
+        world.send(&api_token_of(number));
+    }
+    let known = world.send(&api_token_of(7));
+    assert_eq!(world.verifications, 5);
+    world.settle();
+    assert_eq!(world.outcome(known).unwrap().code(), "");
+}

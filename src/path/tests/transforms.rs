@@ -1,0 +1,153 @@
+//! What servers do to a path, written independently of the readings.
+
+use super::*;
+
+/// The transforms once more, written another way: on text, with plain searching and replacing.
+mod independent {
+    pub fn decode(path: &str, keep: &[&str]) -> Result<String, ()> {
+        let mut pieces = path.split('%');
+        let mut decoded = pieces.next().unwrap().to_owned();
+        for piece in pieces {
+            let digits = piece.get(..2).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+            let Some(digits) = digits else {
+                decoded.push('%');
+                decoded.push_str(piece);
+                continue;
+            };
+            if keep.contains(&digits.to_lowercase().as_str()) {
+                decoded.push('%');
+                decoded.push_str(piece);
+                continue;
+            }
+            let byte = u8::from_str_radix(digits, 16).unwrap();
+            if byte < 0x20 || byte == 0x7f {
+                return Err(());
+            }
+            decoded.push(char::from(byte));
+            decoded.push_str(&piece[2..]);
+        }
+        Ok(decoded)
+    }
+
+    /// The loop of RFC 3986 section 5.2.4, as it stands there.
+    pub fn resolve_dots(path: &str) -> String {
+        let (mut input, mut output) = (path.to_owned(), String::new());
+        while !input.is_empty() {
+            if input.starts_with("/./") {
+                input.replace_range(..2, "");
+            } else if input == "/." {
+                input = "/".to_owned();
+            } else if input.starts_with("/../") || input == "/.." {
+                input = format!("/{}", input.get(4..).unwrap_or_default());
+                output.truncate(output.rfind('/').unwrap_or(0));
+            } else {
+                let end = input[1..].find('/').map_or(input.len(), |at| at + 1);
+                output.push_str(&input[..end]);
+                input.replace_range(..end, "");
+            }
+        }
+        output
+    }
+
+    pub fn merge_slashes(path: &str) -> String {
+        let mut path = path.to_owned();
+        while path.contains("//") {
+            path = path.replace("//", "/");
+        }
+        path
+    }
+
+    pub fn without_parameters(path: &str) -> String {
+        let mut kept = String::new();
+        let mut in_parameters = false;
+        for character in path.chars() {
+            in_parameters = (in_parameters || character == ';') && character != '/';
+            if !in_parameters {
+                kept.push(character);
+            }
+        }
+        kept
+    }
+
+    pub fn without_authority(path: &str) -> String {
+        let rest = path.trim_start_matches(['/', '\\']);
+        match rest.find('/') {
+            _ if path.len() - rest.len() < 2 => path.to_owned(),
+            Some(slash) => rest[slash..].to_owned(),
+            None => "/".to_owned(),
+        }
+    }
+
+    pub fn cut(path: &str, ends: &[char]) -> String {
+        path[..path.find(ends).unwrap_or(path.len())].to_owned()
+    }
+}
+
+/// All that up to `steps` transforms make of a path, at most two of them decodings. An error if one can't be made.
+fn compositions(path: &str, steps: usize) -> Result<BTreeSet<(String, u8)>, ()> {
+    let mut all = BTreeSet::from([(independent::cut(path, &['?', '#']), 0)]);
+    for _ in 0..steps {
+        let mut next = all.clone();
+        for (path, decoded) in &all {
+            for derived in [
+                independent::cut(path, &['?', '#']),
+                independent::cut(path, &[';']),
+                independent::without_parameters(path),
+                path.replace('\\', "/"),
+                independent::merge_slashes(path),
+                independent::resolve_dots(path),
+                independent::without_authority(path),
+            ] {
+                next.insert((derived, *decoded));
+            }
+            if *decoded < 2 {
+                next.insert((independent::decode(path, &[])?, decoded + 1));
+                next.insert((independent::decode(path, &["2f", "5c"])?, decoded + 1));
+            }
+        }
+        all = next;
+    }
+    Ok(all)
+}
+
+/// xorshift64*, so that every run tries the same paths.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        let drawn = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
+        usize::try_from(drawn).unwrap() % limit
+    }
+}
+
+#[test]
+fn any_four_transforms_lead_to_a_reading_or_the_path_is_refused() {
+    const PIECES: [&str; 24] = [
+        "/", "/", "/", ".", "..", "/../", "/..", "a", "b", "\\", ";", ";", "%2f", "%2F", "%2e", "%2e%2e", "%5c", "%3b",
+        "%25", "%252f", "%252e", "%3f", "%23", "%",
+    ];
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let (mut accepted, mut refused) = (0, 0);
+    for _ in 0..6_000 {
+        let length = 1 + random.below(7);
+        let path: String =
+            std::iter::once("/").chain((0..length).map(|_| PIECES[random.below(PIECES.len())])).collect();
+        let Ok(found) = read(path.as_bytes()) else {
+            refused += 1;
+            continue;
+        };
+        accepted += 1;
+        // Bytes beyond ASCII come out of escapes alone; here each is the character of its number.
+        let found: BTreeSet<String> =
+            found.iter().map(|reading| reading.iter().map(|byte| char::from(*byte)).collect()).collect();
+        let expected = compositions(&path, 4).unwrap_or_else(|()| panic!("{path} has a broken escape: {found:?}"));
+        for (reading, _) in &expected {
+            assert!(found.contains(reading.as_str()), "{path} may be read as {reading}: {found:?}");
+        }
+    }
+    assert!(accepted > 3_000, "{accepted} of {} were accepted", accepted + refused);
+    assert!(refused > 300, "{refused} of {} were refused", accepted + refused);
+}

@@ -1,0 +1,177 @@
+//! Rows of records: what a full one loses, and what two workers write at once.
+
+use super::*;
+
+/// Different addresses whose records share one row.
+fn neighbours<const N: usize>() -> [Subject; N] {
+    let mut same_row = (0u32..)
+        .map(|number| of(&format!("10.{}.{}.{}:1", number >> 16, number >> 8 & 255, number & 255), ""))
+        .filter(|subject| throttle().addresses.row(&subject.address, &Process::default()) == 5);
+    from_fn(|_| same_row.next().unwrap())
+}
+
+/// How many records each key of a table holds.
+fn lengths(table: &Table<Record>, host: &Process) -> Vec<usize> {
+    (0..ROWS).map(|row| table.read(row, host).len()).filter(|length| *length > 0).collect()
+}
+
+#[test]
+fn a_flood_of_addresses_fills_no_row_beyond_its_limit() {
+    let (throttle, host) = (throttle(), Process::default());
+    for number in 0..20_000u32 {
+        let [high, low] = [number >> 8, number & 255];
+        throttle.fail(&of(&format!("10.1.{high}.{low}:1"), &number.to_string()), &Cx::new(start(), &host));
+        throttle.fail(&of(&format!("[2001:db8:{number:x}::1]:1"), ""), &Cx::new(start(), &host));
+    }
+    for table in [&throttle.addresses, &throttle.numbers] {
+        let lengths = lengths(table, &host);
+        assert_eq!((lengths.len(), lengths.iter().max()), (1024, Some(&8)));
+    }
+    fail(&throttle, 3, a(), &Cx::new(start(), &host));
+    assert_eq!(throttle.check(&a(), &Cx::new(start(), &host)), Some(LOCKOUT));
+}
+
+#[test]
+fn a_full_row_displaces_the_window_that_ends_first() {
+    let (throttle, host) = (throttle(), Process::default());
+    let subjects: [_; 9] = neighbours();
+    for (order, subject) in [3, 1, 0, 2, 4, 5, 6, 7].into_iter().zip(&subjects) {
+        fail(&throttle, 2, *subject, &Cx::new(start().after(TICK * order), &host));
+    }
+    let now = start().after(TICK * 10);
+    fail(&throttle, 3, subjects[8], &Cx::new(now, &host));
+    let row = throttle.addresses.read(5, &host);
+    let is_kept = |subject: &Subject| row.iter().any(|record| record.subject == subject.address);
+    let lost: Vec<_> = (0..9).filter(|at| !is_kept(&subjects[*at])).collect();
+    assert_eq!((lost, row.len()), (vec![2], 8));
+    assert_eq!(throttle.check(&subjects[8], &Cx::new(now, &host)), Some(LOCKOUT));
+}
+
+#[test]
+fn a_full_row_displaces_no_live_lock_while_there_is_anything_else() {
+    let (throttle, host) = (throttle(), Process::default());
+    let subjects: [_; 12] = neighbours();
+    for subject in &subjects[..7] {
+        fail(&throttle, 3, *subject, &Cx::new(start(), &host));
+    }
+    // Their windows would all end later than the locks of these times do.
+    let late = start().after(LOCKOUT - TICK);
+    for subject in &subjects[7..] {
+        throttle.fail(subject, &Cx::new(late, &host));
+    }
+    for subject in &subjects[..7] {
+        assert_eq!(throttle.check(subject, &Cx::new(late, &host)), Some(TICK));
+    }
+    assert_eq!(throttle.addresses.read(5, &host).len(), 8);
+}
+
+#[test]
+fn a_row_of_locks_alone_loses_the_one_that_ends_first() {
+    let (throttle, host) = (throttle(), Process::default());
+    let subjects: [_; 9] = neighbours();
+    for (order, subject) in [1, 2, 0, 3, 4, 5, 6, 7].into_iter().zip(&subjects) {
+        fail(&throttle, 3, *subject, &Cx::new(start().after(TICK * order), &host));
+    }
+    let now = start().after(TICK * 10);
+    fail(&throttle, 3, subjects[8], &Cx::new(now, &host));
+    let locked: Vec<_> = (0..9).filter(|at| throttle.check(&subjects[*at], &Cx::new(now, &host)).is_some()).collect();
+    assert_eq!(locked, [0, 1, 3, 4, 5, 6, 7, 8]);
+}
+
+#[test]
+fn a_lock_that_is_over_is_displaced_before_a_window_that_is_not() {
+    let (throttle, host) = (throttle_of(3, LOCKOUT, WINDOW), Process::default());
+    let subjects: [_; 9] = neighbours();
+    for subject in &subjects[..7] {
+        fail(&throttle, 2, *subject, &Cx::new(start(), &host));
+    }
+    fail(&throttle, 3, subjects[7], &Cx::new(start().after(TICK), &host));
+    let now = start().after(WINDOW + TICK);
+    throttle.fail(&subjects[8], &Cx::new(now, &host));
+    for subject in &subjects[..7] {
+        throttle.fail(subject, &Cx::new(now, &host));
+        assert_eq!(throttle.check(subject, &Cx::new(now, &host)), Some(WINDOW));
+    }
+}
+
+#[test]
+fn what_is_over_makes_room_first() {
+    let (throttle, host) = (throttle(), Process::default());
+    let subjects: [_; 9] = neighbours();
+    for subject in &subjects[..8] {
+        fail(&throttle, 3, *subject, &Cx::new(start(), &host));
+    }
+    throttle.fail(&subjects[8], &Cx::new(start().after(LOCKOUT), &host));
+    assert_eq!(throttle.addresses.read(5, &host).len(), 1);
+}
+
+#[test]
+fn neighbours_that_two_workers_write_at_once_are_both_counted() {
+    let (one, other, host) = (throttle(), throttle(), Process::default());
+    let [left, right] = neighbours();
+    fail(&one, 2, left, &Cx::new(start(), &host));
+    fail(&one, 2, right, &Cx::new(start(), &host));
+    one.fail(&left, &Cx::new(start(), &overtaking(&host, [|| other.fail(&right, &Cx::new(start(), &host))])));
+    for subject in [left, right] {
+        assert_eq!(one.check(&subject, &Cx::new(start(), &host)), Some(LOCKOUT));
+    }
+}
+
+#[test]
+fn a_row_that_is_always_being_written_costs_a_failure_and_no_more() {
+    let (throttle, host) = (throttle(), Process::default());
+    let key = format!("f.3.60000.300000.address.{:x}", throttle.addresses.row(&a().address, &host));
+    let touch = || host.set_shared_data(&key, &[], Write::Always).unwrap();
+    throttle.fail(&a(), &Cx::new(start(), &overtaking(&host, [touch; 16])));
+    fail(&throttle, 2, a(), &Cx::new(start(), &host));
+    assert_eq!(throttle.check(&a(), &Cx::new(start(), &host)), None);
+    throttle.fail(&a(), &Cx::new(start(), &host));
+    assert_eq!(throttle.check(&a(), &Cx::new(start(), &host)), Some(LOCKOUT));
+}
+
+#[test]
+fn an_unreadable_row_locks_nobody_and_is_written_over() {
+    let (throttle, host) = (throttle(), Process::default());
+    let key = format!("f.3.60000.300000.address.{:x}", throttle.addresses.row(&a().address, &host));
+    for bytes in [&b"x"[..], &[0xff; 56 * 20 + 7], &[0; 56 * 20]] {
+        host.set_shared_data(&key, bytes, Write::Always).unwrap();
+        assert_eq!(throttle.check(&a(), &Cx::new(start(), &host)), None);
+        fail(&throttle, 3, a(), &Cx::new(start(), &host));
+        assert_eq!(throttle.check(&a(), &Cx::new(start(), &host)), Some(LOCKOUT));
+    }
+}
+
+#[test]
+fn a_full_row_displaces_the_fewest_failures() {
+    let (throttle, host) = (throttle(), Process::default());
+    let subjects: [_; 12] = neighbours();
+    fail(&throttle, 2, subjects[0], &Cx::new(start(), &host));
+    for subject in &subjects[1..] {
+        throttle.fail(subject, &Cx::new(start().after(TICK), &host));
+    }
+    throttle.fail(&subjects[0], &Cx::new(start().after(TICK), &host));
+    assert_eq!(throttle.check(&subjects[0], &Cx::new(start().after(TICK), &host)), Some(LOCKOUT));
+}
+
+#[test]
+fn a_flood_of_numbers_displaces_no_address() {
+    let (throttle, host) = (throttle_of(40_000, WINDOW, LOCKOUT), Process::default());
+    for number in 0..39_999 {
+        throttle.fail(&of("192.0.2.1:1", &number.to_string()), &Cx::new(start(), &host));
+    }
+    assert_eq!(throttle.check(&a(), &Cx::new(start(), &host)), None);
+    throttle.fail(&a(), &Cx::new(start(), &host));
+    assert_eq!(throttle.check(&a(), &Cx::new(start(), &host)), Some(LOCKOUT));
+}
+
+#[test]
+fn a_question_under_way_is_displaced_after_what_weighs_less() {
+    let (throttle, host) = (throttle(), Process::default());
+    let subjects: [_; 10] = neighbours();
+    begin(&throttle, 2, &subjects[0], &Cx::new(start(), &host));
+    for subject in &subjects[1..] {
+        throttle.fail(subject, &Cx::new(start(), &host));
+    }
+    throttle.fail(&subjects[0], &Cx::new(start(), &host));
+    assert_eq!(throttle.begin(&subjects[0], &Cx::new(start(), &host)), Err(Throttled::Busy));
+}

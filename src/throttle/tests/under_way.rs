@@ -1,0 +1,102 @@
+//! Questions under way, which count like failures.
+
+use super::*;
+
+#[test]
+fn questions_under_way_count_like_failures_until_they_are_answered() {
+    let (one, other, host) = (throttle(), throttle(), Process::default());
+    one.fail(&a(), &Cx::new(start(), &host));
+    let first = one.begin(&a(), &Cx::new(start(), &host)).unwrap().unwrap();
+    let second = other.begin(&a(), &Cx::new(start(), &host)).unwrap().unwrap();
+    for worker in [&one, &other] {
+        assert_eq!(worker.begin(&a(), &Cx::new(start(), &host)), Err(Throttled::Busy));
+        assert_eq!(worker.check(&a(), &Cx::new(start(), &host)), None, "busy is not locked");
+    }
+    assert!(one.begin(&b(), &Cx::new(start(), &host)).is_ok());
+    other.end(first, false, &Cx::new(start(), &host));
+    let third = one.begin(&a(), &Cx::new(start(), &host)).unwrap().unwrap();
+    one.end(second, true, &Cx::new(start(), &host));
+    assert_eq!(one.begin(&a(), &Cx::new(start(), &host)), Err(Throttled::Busy));
+    one.end(third, true, &Cx::new(start(), &host));
+    assert_eq!(other.begin(&a(), &Cx::new(start(), &host)), Err(Throttled::Locked(LOCKOUT)));
+    assert_eq!(other.check(&a(), &Cx::new(start(), &host)), Some(LOCKOUT));
+}
+
+#[test]
+fn questions_of_a_worker_that_died_run_out_whatever_others_ask() {
+    let (throttle, host) = (throttle(), Process::default());
+    begin(&throttle, 3, &a(), &Cx::new(start(), &host));
+    assert_eq!(throttle.begin(&a(), &Cx::new(start().after(LONGEST - TICK), &host)), Err(Throttled::Busy));
+    let end = start().after(LONGEST * 2);
+    let alive = throttle.begin(&a(), &Cx::new(end, &host)).unwrap().unwrap();
+    throttle.begin(&a(), &Cx::new(end, &host)).unwrap();
+    throttle.begin(&a(), &Cx::new(end, &host)).unwrap();
+    assert_eq!(throttle.begin(&a(), &Cx::new(end, &host)), Err(Throttled::Busy));
+    throttle.end(alive, false, &Cx::new(end.after(LONGEST), &host));
+    assert!(throttle.begin(&a(), &Cx::new(end.after(LONGEST), &host)).is_ok());
+}
+
+#[test]
+fn an_end_takes_no_other_question_away() {
+    let (throttle, host) = (throttle(), Process::default());
+    let late = throttle.begin(&a(), &Cx::new(start(), &host)).unwrap().unwrap();
+    let later = start().after(LONGEST * 4);
+    begin(&throttle, 3, &a(), &Cx::new(later, &host));
+    throttle.end(late, false, &Cx::new(later, &host));
+    assert_eq!(throttle.begin(&a(), &Cx::new(later, &host)), Err(Throttled::Busy));
+}
+
+#[test]
+fn a_clock_that_steps_either_way_ends_questions_under_way() {
+    for now in [earlier(HOUR), start().after(HOUR)] {
+        let (throttle, host) = (throttle(), Process::default());
+        begin(&throttle, 3, &a(), &Cx::new(start(), &host));
+        assert!(throttle.begin(&a(), &Cx::new(now, &host)).is_ok());
+    }
+}
+
+#[test]
+fn a_worker_whose_clock_is_a_moment_behind_takes_its_own_question_away() {
+    let (throttle, host) = (throttle_of(1, WINDOW, LOCKOUT), Process::default());
+    // A span of 3 s begins with this second.
+    let begin = UnixTime::from_secs(BEGIN - BEGIN % 3);
+    let first = throttle.begin(&a(), &Cx::new(begin, &host)).unwrap().unwrap();
+    throttle.end(first, false, &Cx::new(begin, &host));
+    let behind = UnixTime::from_nanos(begin.as_nanos() - 1);
+    let guess = throttle.begin(&a(), &Cx::new(behind, &host)).unwrap().unwrap();
+    throttle.end(guess, false, &Cx::new(begin, &host));
+    assert!(throttle.begin(&a(), &Cx::new(begin, &host)).is_ok());
+}
+
+#[test]
+fn who_guesses_at_a_locked_number_gets_one_try_from_each_address_at_once_too() {
+    let (throttle, host) = (throttle(), Process::default());
+    lock_number(&throttle, "7", start(), &host);
+    let guesser = of("192.0.2.1:1", "7");
+    let first = throttle.begin(&guesser, &Cx::new(start(), &host)).unwrap().unwrap();
+    assert_eq!(throttle.begin(&guesser, &Cx::new(start(), &host)), Err(Throttled::Busy));
+    assert!(throttle.begin(&of("192.0.2.1:1", "8"), &Cx::new(start(), &host)).is_ok());
+    throttle.end(first, true, &Cx::new(start(), &host));
+    assert_eq!(throttle.begin(&guesser, &Cx::new(start(), &host)), Err(Throttled::Locked(LOCKOUT)));
+}
+
+#[test]
+fn filters_with_other_settings_neither_end_locks_nor_forget_guesses() {
+    let host = Process::default();
+    let (strict, lax) = (throttle(), throttle_of(100, Duration::from_secs(1), Duration::from_secs(1)));
+    fail(&strict, 3, a(), &Cx::new(start(), &host));
+    let later = start().after(Duration::from_secs(70));
+    fail(&lax, 1, a(), &Cx::new(later, &host));
+    assert_eq!(strict.check(&a(), &Cx::new(later, &host)), Some(Duration::from_secs(230)));
+
+    let patient = Throttle::new("f.", 3, WINDOW, LOCKOUT, LONGEST * 7);
+    begin(&strict, 2, &b(), &Cx::new(start(), &host));
+    begin(&patient, 1, &b(), &Cx::new(start(), &host));
+    for throttle in [&strict, &patient] {
+        assert_eq!(throttle.begin(&b(), &Cx::new(start().after(TICK), &host)), Err(Throttled::Busy));
+    }
+    assert!(
+        strict.begin(&b(), &Cx::new(start().after(LONGEST * 2), &host)).is_ok(),
+        "they run out by the settings of the first"
+    );
+}
