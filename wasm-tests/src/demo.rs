@@ -61,17 +61,25 @@ pub fn heading() -> String {
 pub async fn run(stack: &mut Stack, report: impl FnMut(&Row)) -> Result<Vec<Row>> {
     let jwt = stack.login().await?.access;
     let identity = identity(&claims_of(&jwt)?);
-    let user = as_user(&identity);
-    let mut table = Table { rows: Vec::new(), report, identity };
+    let mut table = Table { rows: Vec::new(), report, user: as_user(&identity), identity };
+    credentials(&mut table, stack, &jwt).await?;
+    places(&mut table, stack, &jwt).await;
+    changes(&mut table, stack).await?;
+    Ok(table.rows)
+}
+
+/// Credentials, good and bad.
+async fn credentials<F: FnMut(&Row)>(table: &mut Table<F>, stack: &Stack, jwt: &str) -> Result<()> {
+    let user = table.user.clone();
     let (_, api_token) = stack.api_token("demo").await?;
 
-    table.row("valid JWT", &user, stack.get("/orders").bearer(&jwt)).await;
+    table.row("valid JWT", &user, stack.get("/orders").bearer(jwt)).await;
     table.row("API token", &user, stack.get("/orders").api_key(&api_token)).await;
     table.row("no credential", "401 missing_credentials", stack.get("/orders")).await;
 
     let expired = stack.mint_claims(&with(claims(), "exp", json!(now() - 60))).await?;
     table.row("expired JWT", "401 token_expired", stack.get("/orders").bearer(&expired)).await;
-    let forged = forged(&jwt)?;
+    let forged = forged(jwt)?;
     table.row("forged signature", "401 signature_invalid", stack.get("/orders").bearer(&forged)).await;
     let none = unsigned(r#"{"typ":"JWT","alg":"none"}"#, &claims().to_string());
     table.row("alg: none", "401 token_malformed", stack.get("/orders").bearer(&none)).await;
@@ -92,7 +100,12 @@ pub async fn run(stack: &mut Stack, report: impl FnMut(&Row)) -> Result<Vec<Row>
             stack.get("/orders").header("authorization", "Basic YWRtaW46YWRtaW4="),
         )
         .await;
+    Ok(())
+}
 
+/// Paths that the rules tell apart, and headers that only the filter sets.
+async fn places<F: FnMut(&Row)>(table: &mut Table<F>, stack: &Stack, jwt: &str) {
+    let user = table.user.clone();
     table.row("public path", "200 as nobody", stack.get("/public/page")).await;
     table
         .row(
@@ -102,12 +115,14 @@ pub async fn run(stack: &mut Stack, report: impl FnMut(&Row)) -> Result<Vec<Row>
         )
         .await;
     table
-        .row("JWT, X-User-Id sent by the client", &user, stack.get("/orders").bearer(&jwt).header("x-user-id", "0"))
+        .row("JWT, X-User-Id sent by the client", &user, stack.get("/orders").bearer(jwt).header("x-user-id", "0"))
         .await;
-    table
-        .row("JWT where only API tokens may", "401 token_type_not_accepted", stack.get("/webhooks").bearer(&jwt))
-        .await;
+    table.row("JWT where only API tokens may", "401 token_type_not_accepted", stack.get("/webhooks").bearer(jwt)).await;
+}
 
+/// The service changes its key, and is gone.
+async fn changes<F: FnMut(&Row)>(table: &mut Table<F>, stack: &mut Stack) -> Result<()> {
+    let user = table.user.clone();
     stack.rotate().await?;
     let rotated = stack.login().await?.access;
     table.row("key rotated, new JWT", &user, stack.get("/orders").bearer(&rotated)).await;
@@ -122,13 +137,15 @@ pub async fn run(stack: &mut Stack, report: impl FnMut(&Row)) -> Result<Vec<Row>
         )
         .await;
     table.row("service stopped, JWT", &user, stack.get("/orders").bearer(&rotated)).await;
-    Ok(table.rows)
+    Ok(())
 }
 
 struct Table<F> {
     rows: Vec<Row>,
     report: F,
     identity: Identity,
+    /// What the user of the demo gets.
+    user: String,
 }
 
 impl<F: FnMut(&Row)> Table<F> {

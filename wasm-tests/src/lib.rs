@@ -30,6 +30,7 @@ pub mod corpus;
 pub mod credentials;
 pub mod demo;
 mod envoy;
+mod folder;
 mod frames;
 mod load;
 mod metrics;

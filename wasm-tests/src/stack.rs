@@ -6,7 +6,6 @@ use anyhow::{Context, Result};
 use auth_service::{Options, UserSpec};
 use http::Method;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -16,7 +15,8 @@ use crate::{
     LogLevel, Protocol, Request, Response,
     bootstrap::{self, Bootstrap, merge},
     client::Client,
-    envoy::{self, Envoy},
+    envoy::Envoy,
+    folder::Folder,
     service::{self, Service, local},
     upstream::Upstream,
 };
@@ -391,29 +391,5 @@ impl Stack {
     /// When Envoy doesn't answer.
     pub async fn admin_post(&self, path: &str) -> Result<Response> {
         self.envoy.admin_post(path).await
-    }
-}
-
-/// A temporary folder, which stays when the test that made it panics.
-#[derive(Debug)]
-struct Folder(TempDir);
-
-impl Folder {
-    fn new() -> Result<Self> {
-        Ok(Self(tempfile::Builder::new().prefix("authgate-").tempdir()?))
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.disable_cleanup(true);
-            let log = envoy::log_tail(self.path());
-            eprintln!("Envoy's files stay in {}; the end of its log:\n{log}", self.path().display());
-        }
     }
 }

@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::{
-    JwtWord, RawAuthService, RawCache, RawCircuitBreaker, RawConfig, RawFailedAuthThrottle, RawForwardCredential,
-    RawJwt, RawMatch, RawPublicKey, RawRequire, RawRevocation, RawRule, Word,
+    JwtWord, RawApiToken, RawAuthService, RawCache, RawCircuitBreaker, RawConfig, RawFailedAuthThrottle,
+    RawForwardCredential, RawJwt, RawMatch, RawPublicKey, RawRequire, RawRevocation, RawRule, Word,
 };
 use crate::claims::TokenType;
 use crate::config::profile::Defaults;
@@ -30,36 +30,8 @@ impl TryFrom<RawConfig> for Config {
 
     fn try_from(raw: RawConfig) -> Result<Self, ConfigError> {
         let defaults = raw.profile.0.defaults();
-        let api_token = ApiToken {
-            response_format: raw.api_token.response_format.0,
-            header_types: value::distinct(
-                "api_token.header_types",
-                raw.api_token.header_types.into_iter().map(|Word(kind)| kind).collect(),
-            )?,
-        };
-        if !api_token.accepts(HeaderType::Apikey) && !api_token.accepts(HeaderType::Other) {
-            return Err(ConfigError::new(
-                "api_token.header_types",
-                "without apikey and other nothing is ever asked about",
-            ));
-        }
-        if api_token.accepts(HeaderType::Other) && api_token.response_format == ResponseFormat::JsonHeader {
-            // `json_header` doesn't tell the type of a token, and other credentials don't tell it either.
-            return Err(ConfigError::new("api_token.header_types", "other contradicts response_format json_header"));
-        }
-        let forward_credential = match raw.forward_credential {
-            RawForwardCredential::Flag(true) => ForwardCredential::Keep,
-            RawForwardCredential::Flag(false) => ForwardCredential::Remove,
-            RawForwardCredential::Jwt(Word(JwtWord::Jwt)) if api_token.response_format.is_jwt() => {
-                ForwardCredential::VerifiedJwt
-            }
-            RawForwardCredential::Jwt(Word(JwtWord::Jwt)) => {
-                return Err(ConfigError::new(
-                    "forward_credential",
-                    "\"jwt\" needs api_token.response_format jwt_body or jwt_header",
-                ));
-            }
-        };
+        let api_token = raw.api_token.compile()?;
+        let forward_credential = raw.forward_credential.compile(api_token.response_format)?;
         let rules: Vec<Rule> = raw
             .rules
             .into_iter()
@@ -100,6 +72,45 @@ fn remote_verification(jwt: &Jwt, rules: &[Rule]) -> Option<String> {
     }
     let index = rules.iter().position(|rule| rule.verification == Some(Verification::Remote))?;
     Some(format!("rules[{index}].verification"))
+}
+
+impl RawApiToken {
+    fn compile(self) -> Result<ApiToken, ConfigError> {
+        let api_token = ApiToken {
+            response_format: self.response_format.0,
+            header_types: value::distinct(
+                "api_token.header_types",
+                self.header_types.into_iter().map(|Word(kind)| kind).collect(),
+            )?,
+        };
+        if !api_token.accepts(HeaderType::Apikey) && !api_token.accepts(HeaderType::Other) {
+            return Err(ConfigError::new(
+                "api_token.header_types",
+                "without apikey and other nothing is ever asked about",
+            ));
+        }
+        if api_token.accepts(HeaderType::Other) && api_token.response_format == ResponseFormat::JsonHeader {
+            // `json_header` doesn't tell the type of a token, and other credentials don't tell it either.
+            return Err(ConfigError::new("api_token.header_types", "other contradicts response_format json_header"));
+        }
+        Ok(api_token)
+    }
+}
+
+impl RawForwardCredential {
+    fn compile(self, response_format: ResponseFormat) -> Result<ForwardCredential, ConfigError> {
+        Ok(match self {
+            RawForwardCredential::Flag(true) => ForwardCredential::Keep,
+            RawForwardCredential::Flag(false) => ForwardCredential::Remove,
+            RawForwardCredential::Jwt(Word(JwtWord::Jwt)) if response_format.is_jwt() => ForwardCredential::VerifiedJwt,
+            RawForwardCredential::Jwt(Word(JwtWord::Jwt)) => {
+                return Err(ConfigError::new(
+                    "forward_credential",
+                    "\"jwt\" needs response_format jwt_body or jwt_header",
+                ));
+            }
+        })
+    }
 }
 
 impl RawAuthService {

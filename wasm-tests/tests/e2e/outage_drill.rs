@@ -262,6 +262,76 @@ async fn impostors(stack: &Stack) -> Vec<Client> {
     ]
 }
 
+/// Answers that are no verdict: the service is there.
+async fn answers_without_a_verdict(stack: &Stack, gate: &Arc<RwLock<()>>, crowd: &Crowd, strangers: &[Client]) {
+    for fault in [json!({"kind": "status", "status": 500}), json!({"kind": "garbage"})] {
+        break_answers(stack, fault.clone()).await;
+        let crowd_of_strangers = Crowd::start(stack, gate, strangers).await;
+        crowd.goes_on(&format!("while the answers are {fault}")).await;
+        crowd_of_strangers.goes_on(&format!("while the answers are {fault}")).await;
+        assert_eq!(openings(stack), 0, "{fault}");
+    }
+}
+
+/// Answers that are later than the gateway waits. The strangers go on asking from here on.
+async fn slow_answers(stack: &Stack, gate: &Arc<RwLock<()>>, crowd: &Crowd, strangers: &[Client]) -> Crowd {
+    break_answers(stack, json!({"kind": "delay", "delay_ms": 10_000})).await;
+    let strange_crowd = Crowd::start(stack, gate, strangers).await;
+    until("the breaker opens", async || breaker(stack).await == OPEN).await;
+    let opened = openings(stack);
+    until("a probe fails", async || openings(stack) > opened).await;
+    crowd.goes_on("while the service is slow").await;
+    strange_crowd.goes_on("while the service is slow").await;
+    strange_crowd
+}
+
+/// Answers that say that the service fails, and none. Returns the breaker's states meanwhile.
+async fn failing_answers(stack: &Stack, crowds: [&Crowd; 2]) -> BTreeSet<u64> {
+    let mut states = BTreeSet::new();
+    for (fault, kind) in [("a 503", json!({"kind": "status", "status": 503})), ("a reset", json!({"kind": "reset"}))] {
+        break_answers(stack, kind).await;
+        let (asked, opened) = (verifications(stack).await, openings(stack));
+        until(&format!("two probes fail by {fault}"), async || {
+            states.insert(breaker(stack).await);
+            verifications(stack).await >= asked + 2 && openings(stack) >= opened + 2
+        })
+        .await;
+        crowds.into_iter().for_each(|crowd| crowd.is_well(fault));
+    }
+    for crowd in crowds {
+        crowd.goes_on("while the service fails").await;
+    }
+    states
+}
+
+/// Its port refuses connections. `states` are the breaker's until now.
+async fn while_gone(stack: &Stack, crowds: [&Crowd; 2], mut states: BTreeSet<u64>) {
+    let (gone, opened) = (Instant::now(), openings(stack));
+    until("probes fail for longer than any ttl", async || {
+        states.insert(breaker(stack).await);
+        gone.elapsed() >= GONE_FOR && openings(stack) >= opened + 4
+    })
+    .await;
+    for crowd in crowds {
+        crowd.goes_on("while the service is gone").await;
+    }
+    assert!(states.contains(&OPEN) && !states.contains(&CLOSED), "the breaker's states: {states:?}");
+}
+
+/// The service is asked again, and its first answer closes the breaker.
+async fn comes_back(stack: &Stack, lone: &Client) {
+    // Of one worker: it has the verdict by then, which the other needn't know yet.
+    let mut connection = stack.connect().await.unwrap();
+    until("the service is asked again", async || {
+        let answer = connection.get(lone.path, &lone.authorization).await.unwrap();
+        assert_eq!(lone.problem(&answer), None);
+        verifications(stack).await > 0
+    })
+    .await;
+    until("the breaker closes", async || breaker(stack).await == CLOSED).await;
+    assert_eq!(verifications(stack).await, 1, "callouts until the breaker closed");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_are_known_are_served_through_an_outage_and_nobody_else_is() {
     let shortened = json!({
@@ -289,51 +359,12 @@ async fn clients_that_are_known_are_served_through_an_outage_and_nobody_else_is(
     crowd.goes_on("while all is well").await;
     until("the breaker is closed", async || breaker(&stack).await == CLOSED).await;
 
-    // Answers that are no verdict: the service is there.
-    for fault in [json!({"kind": "status", "status": 500}), json!({"kind": "garbage"})] {
-        break_answers(&stack, fault.clone()).await;
-        let crowd_of_strangers = Crowd::start(&stack, &gate, &strangers).await;
-        crowd.goes_on(&format!("while the answers are {fault}")).await;
-        crowd_of_strangers.goes_on(&format!("while the answers are {fault}")).await;
-        assert_eq!(openings(&stack), 0, "{fault}");
-    }
+    answers_without_a_verdict(&stack, &gate, &crowd, &strangers).await;
+    let strange_crowd = slow_answers(&stack, &gate, &crowd, &strangers).await;
+    let states = failing_answers(&stack, [&crowd, &strange_crowd]).await;
 
-    // Slow: later than the gateway waits.
-    break_answers(&stack, json!({"kind": "delay", "delay_ms": 10_000})).await;
-    let strange_crowd = Crowd::start(&stack, &gate, &strangers).await;
-    until("the breaker opens", async || breaker(&stack).await == OPEN).await;
-    let opened = openings(&stack);
-    until("a probe fails", async || openings(&stack) > opened).await;
-    crowd.goes_on("while the service is slow").await;
-    strange_crowd.goes_on("while the service is slow").await;
-
-    // From here on until the service is back.
-    let mut states = BTreeSet::new();
-    for (fault, kind) in [("a 503", json!({"kind": "status", "status": 503})), ("a reset", json!({"kind": "reset"}))] {
-        break_answers(&stack, kind).await;
-        let (asked, opened) = (verifications(&stack).await, openings(&stack));
-        until(&format!("two probes fail by {fault}"), async || {
-            states.insert(breaker(&stack).await);
-            verifications(&stack).await >= asked + 2 && openings(&stack) >= opened + 2
-        })
-        .await;
-        crowd.is_well(fault);
-        strange_crowd.is_well(fault);
-    }
-    crowd.goes_on("while the service fails").await;
-    strange_crowd.goes_on("while the service fails").await;
-
-    // Gone: its port refuses connections.
     stack.stop_auth().await;
-    let (gone, opened) = (Instant::now(), openings(&stack));
-    until("probes fail for longer than any ttl", async || {
-        states.insert(breaker(&stack).await);
-        gone.elapsed() >= GONE_FOR && openings(&stack) >= opened + 4
-    })
-    .await;
-    crowd.goes_on("while the service is gone").await;
-    strange_crowd.goes_on("while the service is gone").await;
-    assert!(states.contains(&OPEN) && !states.contains(&CLOSED), "the breaker's states: {states:?}");
+    while_gone(&stack, [&crowd, &strange_crowd], states).await;
 
     // What the answers to those rest on who need the service otherwise.
     let need_it = usize::try_from(LOCAL_JWTS).unwrap()..;
@@ -357,17 +388,7 @@ async fn clients_that_are_known_are_served_through_an_outage_and_nobody_else_is(
 
     // Back: the first callout closes the breaker.
     stack.start_auth().await.unwrap();
-    let lone = &known[usize::try_from(LOCAL_JWTS).unwrap()];
-    // Of one worker: it has the verdict by then, which the other needn't know yet.
-    let mut connection = stack.connect().await.unwrap();
-    until("the service is asked again", async || {
-        let answer = connection.get(lone.path, &lone.authorization).await.unwrap();
-        assert_eq!(lone.problem(&answer), None);
-        verifications(&stack).await > 0
-    })
-    .await;
-    until("the breaker closes", async || breaker(&stack).await == CLOSED).await;
-    assert_eq!(verifications(&stack).await, 1, "callouts until the breaker closed");
+    comes_back(&stack, &known[usize::try_from(LOCAL_JWTS).unwrap()]).await;
     for client in &unseen {
         client.ask_until(200, &stack).await;
     }

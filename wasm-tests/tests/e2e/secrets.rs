@@ -204,6 +204,117 @@ fn answers_with_canaries() -> Vec<Value> {
     all
 }
 
+/// What has to have become of some request, or else there was nothing to write about.
+const VERDICTS: [&str; 14] = [
+    "200",
+    "missing_credentials",
+    "malformed_credentials",
+    "token_malformed",
+    "signature_invalid",
+    "token_expired",
+    "token_not_yet_valid",
+    "token_type_not_accepted",
+    "token_revoked",
+    "token_rejected",
+    "forbidden_by_service",
+    "ambiguous_path",
+    "auth_service_unavailable",
+    "public_key_unavailable",
+];
+
+/// Answers to questions that hold canaries and are no verdict.
+async fn unverified(record: &mut Record, stack: &Stack, listeners: &[(String, SocketAddr)], part: &str) {
+    for (number, fault) in answers_with_canaries().into_iter().enumerate() {
+        stack.fault(fault).await.unwrap();
+        // A token that no verdict is known of, and then again: whatever is known of it by now.
+        let token = format!("{}${part}", 1000 + number);
+        for (_, listener) in listeners {
+            for _ in 0..2 {
+                record.send(request_to(*listener, Method::GET, "/orders").api_key(&token)).await;
+            }
+        }
+    }
+    stack.fault(json!({"on": "all", "kind": "none"})).await.unwrap();
+}
+
+/// Signed out, rotated, and down; each with tokens of before and after. Returns the service's keys.
+async fn changes(
+    record: &mut Record,
+    stack: &mut Stack,
+    listeners: &[(String, SocketAddr)],
+    api: &str,
+    part: &str,
+) -> Vec<String> {
+    let before = record.token(stack.login().await.unwrap().access);
+    record.secret(claims_of(&before).unwrap()["jti"].as_str().unwrap());
+    let logout = stack.service_request(Method::POST, "/auth/jwt/logout").unwrap().bearer(&before).send().await.unwrap();
+    assert!(logout.status < 300, "{}", logout.text());
+    record.send(stack.get("/orders").bearer(&before)).await;
+    feed::is_read(stack).await;
+    record.send(stack.get("/orders").bearer(&before)).await;
+    let mut keys = Vec::new();
+    for _ in 0..2 {
+        let key = stack.service_request(Method::GET, "/iam/public-key").unwrap().send().await.unwrap().json().unwrap();
+        keys.push(key["public_key"].as_str().unwrap().to_owned());
+        if keys.len() == 1 {
+            stack.rotate().await.unwrap();
+        }
+    }
+    let after = record.token(stack.login().await.unwrap().access);
+    record.send(stack.get("/orders").bearer(&after)).await;
+    record.send(stack.get("/orders").bearer(&before)).await;
+    for body in [
+        "canary-username",
+        r#"{"public_key": "canary-username"}"#,
+        r#"{"public_key": 7, "canary-username": 1}"#,
+        "-----BEGIN PUBLIC KEY-----\ncanary-username\n-----END PUBLIC KEY-----",
+    ] {
+        stack.fault(json!({"on": "public_key", "kind": "raw", "body": body})).await.unwrap();
+        let strange = record.token(Signer::foreign().claims(canary_claims().to_string()));
+        record.send(stack.get("/orders").bearer(&strange)).await;
+    }
+    stack.stop_auth().await;
+    for (_, listener) in listeners {
+        let get = || request_to(*listener, Method::GET, "/orders");
+        record.send(get().api_key(api)).await;
+        record.send(get().api_key(&format!("2000${part}"))).await;
+        record.send(get().bearer(&after)).await;
+        record.send(get().bearer(&before)).await;
+    }
+    keys
+}
+
+impl Record {
+    /// Every line of a key is a secret, and its bytes in hexadecimal.
+    fn keys(&mut self, keys: Vec<String>) {
+        for key in keys {
+            let lines: Vec<_> = key.lines().filter(|line| !line.starts_with('-')).map(str::to_owned).collect();
+            let der = BASE64_STANDARD.decode(lines.concat()).unwrap();
+            self.secrets.push(der.iter().map(|byte| format!("{byte:02x}")).collect());
+            self.secrets.push(lines.concat());
+            self.secrets.extend(lines);
+        }
+        // The header of every JWT is none's secret, but no business of a log either.
+        self.secrets.push("eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9".to_owned());
+    }
+
+    /// Where a secret stands in what was written.
+    fn found_in(&self, written: &[(&str, String)]) -> Vec<String> {
+        let mut found = Vec::new();
+        for (place, text) in written {
+            let lower = text.to_ascii_lowercase();
+            for secret in &self.secrets {
+                let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+                if text.contains(secret.as_str()) || lower.contains(&hex) {
+                    let line = text.lines().find(|line| line.contains(secret.as_str())).unwrap_or_default();
+                    found.push(format!("{place}: {secret}: {line}"));
+                }
+            }
+        }
+        found
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn are_in_no_log_metric_or_denial() {
     let config = json!({
@@ -233,66 +344,9 @@ async fn are_in_no_log_metric_or_denial() {
         every_kind(&mut record, &stack, *listener, &api).await;
     }
     let part = record.secret("canaryverdict000".repeat(8));
-    for (number, fault) in answers_with_canaries().into_iter().enumerate() {
-        stack.fault(fault).await.unwrap();
-        // A token that no verdict is known of, and then again: whatever is known of it by now.
-        let token = format!("{}${part}", 1000 + number);
-        for (_, listener) in &listeners {
-            for _ in 0..2 {
-                record.send(request_to(*listener, Method::GET, "/orders").api_key(&token)).await;
-            }
-        }
-    }
-    stack.fault(json!({"on": "all", "kind": "none"})).await.unwrap();
-
-    // Signed out, rotated, and down; each with tokens of before and after.
-    let before = record.token(stack.login().await.unwrap().access);
-    record.secret(claims_of(&before).unwrap()["jti"].as_str().unwrap());
-    let logout = stack.service_request(Method::POST, "/auth/jwt/logout").unwrap().bearer(&before).send().await.unwrap();
-    assert!(logout.status < 300, "{}", logout.text());
-    record.send(stack.get("/orders").bearer(&before)).await;
-    feed::is_read(&stack).await;
-    record.send(stack.get("/orders").bearer(&before)).await;
-    let mut keys = Vec::new();
-    for _ in 0..2 {
-        let key = stack.service_request(Method::GET, "/iam/public-key").unwrap().send().await.unwrap().json().unwrap();
-        keys.push(key["public_key"].as_str().unwrap().to_owned());
-        if keys.len() == 1 {
-            stack.rotate().await.unwrap();
-        }
-    }
-    let after = record.token(stack.login().await.unwrap().access);
-    record.send(stack.get("/orders").bearer(&after)).await;
-    record.send(stack.get("/orders").bearer(&before)).await;
-    for body in [
-        "canary-username",
-        r#"{"public_key": "canary-username"}"#,
-        r#"{"public_key": 7, "canary-username": 1}"#,
-        "-----BEGIN PUBLIC KEY-----\ncanary-username\n-----END PUBLIC KEY-----",
-    ] {
-        stack.fault(json!({"on": "public_key", "kind": "raw", "body": body})).await.unwrap();
-        let strange = record.token(Signer::foreign().claims(canary_claims().to_string()));
-        record.send(stack.get("/orders").bearer(&strange)).await;
-    }
-    stack.stop_auth().await;
-    for (_, listener) in &listeners {
-        let get = || request_to(*listener, Method::GET, "/orders");
-        record.send(get().api_key(&api)).await;
-        record.send(get().api_key(&format!("2000${part}"))).await;
-        record.send(get().bearer(&after)).await;
-        record.send(get().bearer(&before)).await;
-    }
-
-    // Every line of a key, and its bytes in hexadecimal.
-    for key in keys {
-        let lines: Vec<_> = key.lines().filter(|line| !line.starts_with('-')).map(str::to_owned).collect();
-        let der = BASE64_STANDARD.decode(lines.concat()).unwrap();
-        record.secrets.push(der.iter().map(|byte| format!("{byte:02x}")).collect());
-        record.secrets.push(lines.concat());
-        record.secrets.extend(lines);
-    }
-    // The header of every JWT is none's secret, but no business of a log either.
-    record.secrets.push("eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9".to_owned());
+    unverified(&mut record, &stack, &listeners, &part).await;
+    let keys = changes(&mut record, &mut stack, &listeners, &api, &part).await;
+    record.keys(keys);
 
     for event in ["hit", "negative"] {
         let events = stack.metric("auth_cache_events_total", &[("event", event)]).await.unwrap();
@@ -308,36 +362,10 @@ async fn are_in_no_log_metric_or_denial() {
         written.push((page, stack.admin(page).await.unwrap().text()));
     }
     written.extend(record.denials.iter().map(|denial| ("a denial", denial.clone())));
-    let mut found = Vec::new();
-    for (place, text) in &written {
-        let lower = text.to_ascii_lowercase();
-        for secret in &record.secrets {
-            let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
-            if text.contains(secret.as_str()) || lower.contains(&hex) {
-                let line = text.lines().find(|line| line.contains(secret.as_str())).unwrap_or_default();
-                found.push(format!("{place}: {secret}: {line}"));
-            }
-        }
-    }
+    let found = record.found_in(&written);
     assert!(found.is_empty(), "{}", found.join("\n"));
 
-    // Or else there was nothing to write about.
-    for code in [
-        "200",
-        "missing_credentials",
-        "malformed_credentials",
-        "token_malformed",
-        "signature_invalid",
-        "token_expired",
-        "token_not_yet_valid",
-        "token_type_not_accepted",
-        "token_revoked",
-        "token_rejected",
-        "forbidden_by_service",
-        "ambiguous_path",
-        "auth_service_unavailable",
-        "public_key_unavailable",
-    ] {
+    for code in VERDICTS {
         assert!(record.verdicts.iter().any(|verdict| verdict.ends_with(code)), "{code}: {:?}", record.verdicts);
     }
 }

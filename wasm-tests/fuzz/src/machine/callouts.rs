@@ -208,7 +208,8 @@ impl Machine {
         })
     }
 
-    fn question(&mut self, worker: usize, credential: usize, cause: Cause) -> Question {
+    /// A question comes while no other worker asks the same, where workers can know of each other.
+    fn check_alone(&self, worker: usize, credential: usize, cause: Cause) {
         for other in &self.pending {
             let Some(question) = other.question().filter(|question| question.credential == credential) else {
                 continue;
@@ -229,6 +230,10 @@ impl Machine {
                 other.worker
             );
         }
+    }
+
+    fn question(&mut self, worker: usize, credential: usize, cause: Cause) -> Question {
+        self.check_alone(worker, credential, cause);
         // Those who wait for their turn may find that an answer has been purged or refused meanwhile.
         let is_void = self.feed.has_purged() || self.refusals.iter().any(|refusal| refusal.credential == credential);
         match cause {

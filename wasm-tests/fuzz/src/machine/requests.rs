@@ -49,29 +49,7 @@ impl Machine {
     ) {
         let worker = usize::from(worker) % self.workers.len();
         let (values, credential) = self.present(presented);
-        let path = match place {
-            Place::Private => "/private",
-            Place::Machines => "/machines/x",
-            Place::Public => "/public/x",
-            Place::Ambiguous => "/public/..%2fprivate",
-            Place::Remote => "/remote/x",
-            Place::Local => "/local/x",
-        };
-        let method = if is_preflight { "OPTIONS" } else { "GET" };
-        let mut headers = vec![
-            (":path".to_owned(), path.as_bytes().to_vec()),
-            (":method".to_owned(), method.as_bytes().to_vec()),
-            (":authority".to_owned(), b"gateway.example".to_vec()),
-            // What a client would like to be.
-            ("x-user-id".to_owned(), b"1".to_vec()),
-        ];
-        if is_preflight {
-            headers.push(("origin".to_owned(), ORIGIN.as_bytes().to_vec()));
-            headers.push(("access-control-request-method".to_owned(), b"PUT".to_vec()));
-        }
-        if is_grpc {
-            headers.push(("content-type".to_owned(), b"application/grpc".to_vec()));
-        }
+        let mut headers = headers(place, is_grpc, is_preflight);
         let authorization = match &values[..] {
             [value] => String::from_utf8(value.clone()).ok(),
             _ => None,
@@ -149,4 +127,32 @@ impl Machine {
         let stream = &mut self.streams[number as usize];
         (stream.state, stream.ended) = (State::Resolved, ended);
     }
+}
+
+/// What a request to a place has beside its credential.
+fn headers(place: Place, is_grpc: bool, is_preflight: bool) -> Vec<(String, Vec<u8>)> {
+    let path = match place {
+        Place::Private => "/private",
+        Place::Machines => "/machines/x",
+        Place::Public => "/public/x",
+        Place::Ambiguous => "/public/..%2fprivate",
+        Place::Remote => "/remote/x",
+        Place::Local => "/local/x",
+    };
+    let method = if is_preflight { "OPTIONS" } else { "GET" };
+    let mut headers = vec![
+        (":path".to_owned(), path.as_bytes().to_vec()),
+        (":method".to_owned(), method.as_bytes().to_vec()),
+        (":authority".to_owned(), b"gateway.example".to_vec()),
+        // What a client would like to be.
+        ("x-user-id".to_owned(), b"1".to_vec()),
+    ];
+    if is_preflight {
+        headers.push(("origin".to_owned(), ORIGIN.as_bytes().to_vec()));
+        headers.push(("access-control-request-method".to_owned(), b"PUT".to_vec()));
+    }
+    if is_grpc {
+        headers.push(("content-type".to_owned(), b"application/grpc".to_vec()));
+    }
+    headers
 }
