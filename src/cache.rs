@@ -176,7 +176,7 @@ impl VerificationCache {
         self.refusal(key, kind, shared).is_some()
     }
 
-    /// Whether the service's last word on a remote JWT was no, whichever filter asked: it must not stand in for itself.
+    /// Whether a remote JWT may stand in by its own signature: no filter knows of a refusal by the service.
     pub fn may_stand_for_itself(&self, token: &[u8], shared: &dyn SharedData) -> bool {
         self.refusals.find(&key::of_refusal(token), shared).is_none()
     }

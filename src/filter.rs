@@ -1,13 +1,15 @@
 //! The decision machine: no network, no clock, no Envoy.
 //!
-//! One [`Filter`] serves all requests of one worker. Events go in, each with its [`Cx`]; verdicts and callouts come out.
-//! Every event may produce [`Action`]s, which the shell takes one by one from [`Filter::next_action`] and carries out,
-//! until there are none.
+//! One [`Filter`] serves all requests of one worker. The shell tells it of each event, with a [`Cx`]; of the end of a
+//! stream with the host alone. To a request's head the filter answers with a [`Reception`], which holds the resolution
+//! if there is one already. Everything else that is to be done is an [`Action`]: the shell takes them one by one from
+//! [`Filter::next_action`] and carries them out, until there are none.
 //!
-//! The filter routes events to its parts, and takes each request through its stages (`request`). It decides nothing
-//! itself. A waiting request is in one place (`room`), and a callout in another (`callouts`): each is taken out by what
-//! ends it, so that a second verdict, or a second answer, finds nothing to apply to. Callouts belong to the worker, not
-//! to a stream: they come to their end whoever leaves.
+//! This file routes events to the parts, takes each request through its stages (`request`), and turns what the last
+//! stage says into a [`Resolution`]. The stages decide; but which of the requests that wait for their share have it by
+//! now is found out here. A waiting request is in one place (`room`), and a callout in another (`callouts`): what ends
+//! one takes it out, so that a second resolution, or a second answer, finds nothing to apply to. Callouts belong to the
+//! worker, not to a stream: they come to their end whoever leaves.
 
 mod answered;
 mod arrival;
@@ -62,7 +64,7 @@ pub struct Reception<'r> {
 /// The one thing that happens to a request now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// There is a verdict already.
+    /// It ends like this, at once.
     Resolve(Resolution),
     /// It is held until an [`Action::Resolve`] names it.
     Wait,
@@ -208,8 +210,8 @@ impl Filter {
         self.parts.callouts.next_action()
     }
 
-    /// How soon [`Self::on_tick`] wants to be called: soon while requests wait for their turn, or for what another
-    /// worker may bring.
+    /// How soon [`Self::on_tick`] wants to be called: soon while requests wait for their turn, their share, a key, or
+    /// another worker's verdict, and while a sweep is under way.
     pub fn tick_period(&self) -> Duration {
         let idle = self.parts.revocation.as_ref().map_or(Duration::from_secs(1), Revocation::tick_period);
         let wishes = [self.parts.room.tick_period(), self.parts.questions.tick_period(), self.sweep.tick_period()];

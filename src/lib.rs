@@ -5,29 +5,29 @@
 //! 1. `extractor::headers_to_strip`: whatever the filter itself can set is taken off the request, on every route.
 //! 2. `matcher::Rules::find`: the first rule whose path, method and host fit, on every reading of the path (`path`).
 //! 3. `extractor::extract`: the one credential.
-//! 4. Verification: of a JWT with the cached key (`jwt`, `signature`, `keys`), of an API token by a callout
-//!    (`introspection`). Both end in a `policy::Identity`, which nothing else can make.
+//! 4. Verification: with the service's key (`jwt`, `signature`, `keys`), or by a callout (`introspection`). Both end in
+//!    a `policy::Identity`. Nothing else makes one; the cache restores those that it was given.
 //! 5. `policy::authorise`: identity and rule make a `policy::Permit`.
 //! 6. `decision`: the permit's headers, or the one response of a denial.
 //!
-//! [`Filter`] strings these together. It is pure: time, shared data and the host come with each event ([`host::Cx`]), and
-//! whatever has to be waited for is an [`Action`] that the caller carries out. The `shell`, which is compiled for
-//! wasm32 alone, is the only user of `proxy_wasm`; building the crate for any other target proves that the core needs
-//! none of it.
+//! [`Filter`] strings these together. It is pure: time, shared data and the host come with the events ([`host::Cx`]),
+//! and whatever has to be waited for is an [`Action`] that the caller carries out. Only the `shell` and the module's
+//! start function use `proxy_wasm`. Both are compiled for wasm32 alone; building the crate for any other target proves
+//! that the core needs none of it.
 //!
 //! # In a service of your own
 //!
 //! The same rules, cache and verdicts work outside Envoy. Make a [`Config`](config::Config) and one [`Filter`] for each
 //! thread; implement [`SharedData`](host::SharedData), [`Signatures`](host::Signatures), [`Metrics`](host::Metrics) and
-//! [`Peer`](host::Peer). Then tell the filter of each event, with its [`Cx`](host::Cx):
+//! [`Peer`](host::Peer). Then tell the filter of each event, with a [`Cx`](host::Cx), or with the host alone:
 //!
 //! - [`Filter::on_request`] with the head of each request, and [`Filter::on_end`] once it has ended,
 //! - [`Filter::on_answer`] with what came of each [`Action::Callout`],
 //! - [`Filter::on_tick`] every [`Filter::tick_period`],
 //! - [`Filter::on_retirement`] at the end.
 //!
-//! After each of them, carry out what [`Filter::next_action`] gives until it gives nothing more. `examples/axum-service`
-//! in the repository does this in a middleware.
+//! After each of them, carry out what [`Filter::next_action`] gives until it gives nothing more.
+//! `examples/axum-service` in the repository does this in a middleware.
 //!
 //! docs/architecture.md follows a request, an answer and a tick through the modules, and says where each thing is.
 #![cfg_attr(not(target_arch = "wasm32"), forbid(unsafe_code))]

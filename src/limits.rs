@@ -1,4 +1,8 @@
-//! How much one worker holds at once. Whatever clients may fill has a bound here.
+//! How many requests and callouts one worker holds at once, and how many bytes of them.
+//!
+//! Other bounds stand beside what they bound: the length of a JWT in `jwt`, the share of one connection in
+//! `questions::shares`, this worker's cache in `cache`, the number of keys in `keys::store`, and the rows of shared
+//! data in `cache`, `throttle`, `questions` and `revocation::list`.
 
 /// The most callouts that are under way at once: those too whose client has left.
 pub const MAX_CALLOUTS: usize = 4096;

@@ -16,7 +16,8 @@ use crate::public_key::KeyId;
 /// The identity headers for the upstream: names in lower case, and values. They are kept with each cached verdict, so
 /// they take one allocation: a line for each name and one for its value, neither of which can hold a newline.
 ///
-/// A verdict may go to another thread than its filter's; where there is one thread, an `Arc` costs what an `Rc` does.
+/// A resolution may go to another thread than its filter's; where there is one thread, an `Arc` costs what an `Rc`
+/// does.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Headers(Arc<str>);
 

@@ -2,7 +2,7 @@
 //! ("single-flight"), and for all workers as far as the [leases] in shared data allow.
 //!
 //! ```text
-//!              won the lease, and the breaker is closed      answered: every waiting request goes on
+//!              won the lease, and the breaker admits it     answered: every waiting request goes on
 //! begin ──────────────────────────────────► asked here ─────────────────────────────► (gone)
 //!   │ another worker holds the lease            ▲   outage: again, at most `retries` times
 //!   └──────────────────────────► asked elsewhere┘ that worker got no answer
@@ -35,13 +35,15 @@ pub use question::{Answered, ByteCount, Outcome, Question, Unavailable};
 use shares::Shares;
 use unanswered::UnansweredKeys;
 
-/// The service gave no verdict on a credential: it isn't asked again for so long at least, however short `negative_ttl` is.
+/// The service gave no verdict on a credential: it isn't asked again for so long at least, however short `negative_ttl`
+/// is.
 const LEAST_UNANSWERED: Duration = Duration::from_secs(1);
 
 /// The least time between a refresh that failed and the next, over all workers.
 const REFRESH_AGAIN: Duration = Duration::from_secs(1);
 
-/// How many questions that other workers ask are looked at in one tick.
+/// How many questions that other workers ask are looked at in one tick, and how many requests that wait for their
+/// share.
 pub const LOOKS: usize = 256;
 
 /// Who began a question, and answers for it.
@@ -97,7 +99,7 @@ impl Open {
 pub struct Call {
     /// The question.
     pub key: Digest,
-    /// By which epoch of the breaker.
+    /// The epoch of the breaker in which the callout was admitted.
     admitted: breaker::Ticket,
 }
 
@@ -128,7 +130,8 @@ pub struct Questions {
     cluster: String,
     /// Whether workers learn of one another's verdicts: through the cache.
     shares_verdicts: bool,
-    /// The longest that another worker may have been dead, and a further one takes to answer.
+    /// How long this worker waits while other workers ask one after the other: the lease of one that died, and the
+    /// callouts of the next.
     longest_elsewhere: Duration,
 }
 
@@ -173,8 +176,8 @@ impl Questions {
         self.unanswered.remaining(key, cx)
     }
 
-    /// The service answered a question about the credential, but not with a verdict. Returns for how long it isn't asked
-    /// again.
+    /// The service answered a question about the credential, but not with a verdict. Returns for how long it isn't
+    /// asked again.
     pub fn remember_unanswered(&self, key: &Digest, cx: &Cx<'_>) -> Duration {
         self.unanswered.add(key, cx)
     }

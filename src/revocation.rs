@@ -87,8 +87,9 @@ impl Revocation {
         self.list.is_purged(claims, verified, shared)
     }
 
-    /// The same of an answer that has just come. A purge of a time to come, by a clock that was set back since, would be
-    /// asked about for ever.
+    /// Whether a verdict on these claims was purged since the service was asked at `sent`, so that it is asked again. A
+    /// purge whose time is still to come doesn't count: it was written before the clock was set back, and would void
+    /// each further answer as well, so that the service would be asked without end.
     pub fn is_purged_since(&self, claims: &Claims, sent: UnixTime, cx: &Cx<'_>) -> bool {
         let by = |time| self.list.is_purged(claims, time, cx.shared);
         by(sent) && !by(cx.now.after(WORKERS_APART))
@@ -161,8 +162,8 @@ impl Revocation {
         self.list.sweep_row(row, life, cx);
     }
 
-    /// Applies the answer to a poll. An entry that can't be read may be about anybody, so that every verdict is voided for
-    /// it, soon.
+    /// Applies the answer to a poll. An entry that can't be read may be about anybody, so that every verdict is voided
+    /// for it, soon.
     fn take(&self, mut changes: Changes, poll: &Poll, life: Duration, cx: &Cx<'_>) -> Result<(), Busy> {
         let voided = self.poller.voids(changes.unreadable.is_some(), cx).then_some(cx.now);
         if voided.is_some() {

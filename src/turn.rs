@@ -1,7 +1,7 @@
-//! Something that one worker of the process does at a time: fetch the key, poll the feed, sweep.
+//! Something that one worker of the process does at a time: fetch the key, poll the feed, sweep the shared data.
 //!
-//! Workers share one record: when a worker began it last, how that stands, and what else they know of it. Beginning means
-//! winning the record by compare-and-swap. A turn whose worker died is free again after its lease.
+//! Workers share one record: when a worker began it last, how that stands, and what else they know of it. Beginning
+//! means winning the record by compare-and-swap. A turn whose worker died is free again after its lease.
 //!
 //! ```text
 //!        begin (won the swap)            end
@@ -112,7 +112,7 @@ impl<P: Payload> Turn<P> {
         self.within_lease(self.read(cx.shared).0, cx.now)
     }
 
-    /// Whether this is a turn that has outlived its lease.
+    /// The status; [`Status::Free`], if the turn has outlived its lease.
     pub fn within_lease(&self, status: Status, now: UnixTime) -> Status {
         match status {
             Status::UnderWay { since } if now.has_passed(self.lease, since) => Status::Free,
@@ -120,8 +120,11 @@ impl<P: Payload> Turn<P> {
         }
     }
 
-    /// Tries to become the one worker that has the turn. `may_begin` is told how the last one stands, leases apart, and
-    /// says what is known from now on; `None`: it is not time yet. True: the caller does it now, and calls [`Self::end`].
+    /// Tries to become the one worker that has the turn. `may_begin` is told how the last one stands, where one that
+    /// has outlived its lease is still under way, and says what is known from now on; `None`: it is not time yet.
+    ///
+    /// True: the caller does it now, and says with [`Self::end`] how that ended. The sweep doesn't: its turn stays
+    /// under way until the next one begins.
     pub fn begin(&self, may_begin: impl FnOnce(Status, P) -> Option<P>, cx: &Cx<'_>) -> bool {
         let (status, payload, version) = self.record(cx.shared);
         let Some(payload) = may_begin(status, payload) else { return false };

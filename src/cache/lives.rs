@@ -40,8 +40,8 @@ impl table::Record for Record {
 pub struct Lives {
     table: Table<Record>,
     own: Duration,
-    /// The horizon when this filter made its life known. A horizon that moves later is older than any verdict that this
-    /// filter may use.
+    /// The horizon when this filter made its life known. It need not be read again: should another filter move it
+    /// later, it lies further back than this filter's own life, and the filter uses no verdict that is so old.
     horizon: Cell<Option<UnixTime>>,
 }
 

@@ -1,4 +1,6 @@
-//! Whether a verdict still stands: the one place that decides it.
+//! Whether something has ended a verdict before its time: a refusal, a key that is no longer good, or a purge.
+//!
+//! Its age, `exp`, `nbf` and the horizon are looked at in `newest` of the cache.
 
 use super::Entry;
 use super::refusals::Refusal;

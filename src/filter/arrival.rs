@@ -15,7 +15,7 @@ use crate::metrics::Source;
 use crate::policy::Permit;
 use crate::throttle::Subject;
 
-/// What is known of a request before its head is read.
+/// What is known of a request before its rule and its credential are.
 pub(super) fn facts(stream: StreamId, head: &RequestHead<'_>, parts: &Parts) -> Facts {
     Facts {
         stream,

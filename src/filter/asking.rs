@@ -65,7 +65,7 @@ fn own_claims(credential: &Credential<'_>) -> OwnClaims {
     }
 }
 
-/// Asks, unless the client has failed too often.
+/// The service is to be asked about a credential, unless its client has failed too often.
 pub(super) fn prepare<'r>(
     credential: Credential<'_>,
     facts: &mut Facts,
@@ -85,7 +85,8 @@ pub(super) fn prepare<'r>(
     Ok(Stage::Ask(question(credential, &key, facts.kind)).into())
 }
 
-/// Waits for the service's verdict, with others if they ask about the same credential.
+/// Decides how a request comes to a verdict: it waits for the answer to a question, which is open already or begins
+/// here; it waits until its question may be put; or something stands in for the answer.
 pub(super) fn ask<'r>(
     question: Rc<Question>,
     facts: &mut Facts,

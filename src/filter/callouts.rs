@@ -73,7 +73,7 @@ impl Callouts {
         self.actions.push_back(Action::Resolve { stream, resolution });
     }
 
-    /// A request has ended: its verdict may be there and not carried out yet.
+    /// A request has ended: its resolution may be there and not carried out yet.
     pub(super) fn forget(&mut self, stream: StreamId) {
         self.actions.retain(|action| !matches!(action, Action::Resolve { stream: ended, .. } if *ended == stream));
     }

@@ -1,8 +1,10 @@
-//! What may stand in for a verdict of the service. In this order:
+//! What may stand in for a verdict of the service. [`stand_in`] takes the first that there is:
 //!
 //! 1. a verdict of the cache within `cache.stale_ttl`,
 //! 2. a remote JWT's own signature, while the service is down and `circuit_breaker.fallback` allows it,
 //! 3. nothing: 503.
+//!
+//! While the breaker isn't closed, `asking::ask` takes the first of these before it asks.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -18,6 +20,7 @@ use crate::jwt::UntrustedJwt;
 use crate::metrics::{CacheEvent, Counter, Source};
 use crate::policy::Identity;
 use crate::questions::{Question, Unavailable};
+
 /// A request whose credential the service gives no verdict on.
 #[derive(Debug)]
 pub(super) enum StandIn {
@@ -38,7 +41,7 @@ impl StandIn {
     }
 }
 
-/// Takes the first that there is.
+/// Takes the first that there is; a denial, if there is none.
 pub(super) fn stand_in<'r>(
     stand_in: StandIn,
     facts: &mut Facts,

@@ -24,7 +24,7 @@ pub(super) struct KeyWait {
     token: Rc<[u8]>,
     /// The answer of the service that the JWT is; `None`: the client brought it.
     answer: Option<Rc<Answered>>,
-    /// A search for keys that began since then settles it.
+    /// When the wait began. After a search for keys that began later, a signature that fits no key counts as forged.
     since: UnixTime,
     /// The generation of keys that its signature was last tried with.
     tried: Option<u64>,
@@ -157,8 +157,8 @@ fn unusable_answer(denial: Denial, facts: &Facts, parts: &Parts, cx: &Cx<'_>) ->
 }
 
 impl Presenter {
-    /// A client's JWT is denied for what it is. One that the service answered with can only be the service's fault, which
-    /// is an outage and no verdict.
+    /// A client's JWT is denied for what it is. One that the service answered with can only be the service's fault,
+    /// which is an outage and no verdict.
     fn denied(self, code: Code) -> Denial {
         let code = match self {
             Self::Client => code,

@@ -1,15 +1,28 @@
 //! A request: what is known of it, and the stages that it goes through.
 //!
-//! ```text
-//! arrive ─► Recall ─► Verify ─► AwaitKey ─► Keep ─► Admit ─► (permit)
-//!             │          ▲                             ▲
-//!             └► Ask ─► Answered ──────────────────────┤
-//!                 │        │                           │
-//!                 └────────┴─► StandIn ────────────────┘ or 503
-//! ```
+//! | stage | what may follow |
+//! |---|---|
+//! | (arrival) | `Recall`; a permit on a public rule |
+//! | `Recall` | `Ask`, `AwaitKey`, `Keep`; a permit for a verdict that is known |
+//! | `Ask` | `StandIn`, `Admit`; a wait for the share or the answer |
+//! | `Reconsider` | `StandIn`, `Admit`; a wait for the share or the answer |
+//! | `Answered` | `Ask`, `AwaitKey`, `StandIn`, `Admit` |
+//! | `AwaitKey` | `Ask`, `StandIn`, `Keep`; a wait for a key |
+//! | `StandIn` | `AwaitKey`, `Keep`, `Admit` |
+//! | `Keep` | `Admit` |
+//! | `Admit` | a permit |
 //!
-//! Every stage takes the one before by value and says what comes next, so that no request is in two stages, and every
-//! denial ends it. [`Filter::advance`](super::Filter) is the one loop that goes through them.
+//! After each of them a denial may follow, which ends the request.
+//!
+//! | what a request waits for | what it goes on with |
+//! |---|---|
+//! | [`Wait::Share`] | `Reconsider` |
+//! | [`Wait::Answer`] | [`Wait::Turn`], once the answer is there |
+//! | [`Wait::Turn`] | `Answered` |
+//! | [`Wait::Key`] | `AwaitKey` |
+//!
+//! Every stage takes the one before by value and says what comes next, so that no request is in two stages.
+//! [`Filter::advance`](super::Filter) is the one loop that goes through them.
 
 use std::rc::Rc;
 

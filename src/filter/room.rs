@@ -14,7 +14,7 @@ use crate::questions::shares::Shares;
 use crate::time::UnixTime;
 use crate::turn::Status;
 
-/// How often every request that waits for a key is looked at although nothing has changed, for those whose time is over.
+/// How often a round begins without any news: the time of a request that waits may be over.
 const ROUND: Duration = Duration::from_secs(1);
 
 /// A held request.
@@ -31,7 +31,7 @@ impl Held {
     }
 }
 
-/// What requests that wait for a key are looked at again for.
+/// What a request that waits for a key depends on. If any of it changes, a new round begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct KeyNews {
     /// The newest key.
@@ -52,9 +52,9 @@ pub(super) struct Room {
     for_share: VecDeque<StreamId>,
     /// How many wait for a key.
     for_key: usize,
-    /// Those of them that are to be looked at next, in order.
+    /// A round is one look at each request that waits for a key. These are still to be looked at, in order.
     round: VecDeque<StreamId>,
-    /// When the round was last begun, and what was known then.
+    /// When the last round began, and what was known then.
     begun: Option<(UnixTime, KeyNews)>,
 }
 
@@ -64,13 +64,13 @@ impl Room {
         self.held.len()
     }
 
-    /// Whether a request may wait whose wait takes up so many bytes.
+    /// Whether one more request may wait. `bytes`: what its [`Wait`] takes up beside itself.
     #[expect(clippy::unused_self, reason = "the shares count what the room holds")]
     pub(super) fn may_hold(&self, connection: Option<ConnectionId>, bytes: usize, shares: &Shares) -> bool {
         shares.may_wait(connection, size_of::<Held>() + bytes)
     }
 
-    /// Whether it may wait for a key.
+    /// Whether one more request may wait for a key.
     pub(super) fn may_hold_for_key(&self, connection: Option<ConnectionId>, bytes: usize, shares: &Shares) -> bool {
         self.for_key < MAX_WAITING_FOR_KEY && self.may_hold(connection, bytes, shares)
     }
@@ -96,7 +96,7 @@ impl Room {
         self.held.insert(stream, held);
     }
 
-    /// It no longer waits.
+    /// A request no longer waits. `None`: it didn't wait.
     pub(super) fn take(&mut self, stream: StreamId, shares: &mut Shares) -> Option<Held> {
         let held = self.held.remove(&stream)?;
         shares.leave(held.facts.connection, held.bytes());
@@ -111,7 +111,7 @@ impl Room {
         Some(held)
     }
 
-    /// The requests among these that wait for the answer take their turns.
+    /// A question is answered: those of its `waiters` that still wait for it are queued, each for its turn.
     pub(super) fn answer(&mut self, waiters: &[StreamId], answered: Answered) {
         let answered = Rc::new(answered);
         for stream in waiters {
@@ -123,8 +123,8 @@ impl Room {
         }
     }
 
-    /// The next request whose turn it is. A number in the queue may be that of a request that has come since, and waits
-    /// for something else.
+    /// The next request whose turn it is. Some of the queued requests may have left, and a later request may have the
+    /// number of one of these: both are passed over.
     pub(super) fn next_answered(&mut self, shares: &mut Shares) -> Option<(Facts, Rc<Answered>)> {
         while let Some(stream) = self.answered.pop_front() {
             if let Some(Held { wait: Wait::Answered(answered), .. }) = self.held.get(&stream) {
@@ -162,7 +162,8 @@ impl Room {
         self.for_key > 0
     }
 
-    /// The next requests that wait for a key, [`AT_ONCE`] at the most: in a new round, if there is news.
+    /// The next requests of the round, [`AT_ONCE`] at the most. With news, or after [`ROUND`], a new round begins
+    /// first.
     pub(super) fn next_for_key(&mut self, news: KeyNews, now: UnixTime) -> Vec<StreamId> {
         if self.begun.is_none_or(|(at, before)| now.has_passed(ROUND, at) || before != news) {
             let waits = |held: &Held| matches!(held.wait, Wait::Key(_));
@@ -173,12 +174,12 @@ impl Room {
         self.round.drain(..chunk).collect()
     }
 
-    /// Forgets a round of requests that have all gone.
+    /// No request waits for a key any more: the round is over.
     pub(super) fn end_round(&mut self) {
         self.round.clear();
     }
 
-    /// A request of the round, if it waits for a key still.
+    /// Takes out a request of the round, if it still waits for a key.
     pub(super) fn take_for_key(&mut self, stream: StreamId, shares: &mut Shares) -> Option<(Facts, Box<KeyWait>)> {
         if !matches!(self.held.get(&stream), Some(Held { wait: Wait::Key(_), .. })) {
             return None;

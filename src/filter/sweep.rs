@@ -1,4 +1,5 @@
-//! What has expired is dropped: from this worker's cache, and, by one worker of the process, from the shared data.
+//! What has expired is dropped: from each worker's cache by that worker, and from the shared data by one worker of the
+//! process. After the clock was set back, every worker sweeps the shared data.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ const ROWS_AT_ONCE: u32 = 256;
 /// How far this worker's sweeps have got.
 #[derive(Debug)]
 pub(super) struct Sweep {
-    /// One worker of the process sweeps the shared data.
+    /// Decides which worker sweeps the shared data.
     turn: Turn,
     swept: Option<UnixTime>,
     ticked: Option<UnixTime>,
@@ -35,7 +36,8 @@ impl Sweep {
     /// Time has passed.
     pub(super) fn on_tick(&mut self, parts: &mut Parts, cx: &Cx<'_>) {
         if self.ticked.replace(cx.now).is_some_and(|last| last.is_to_come(cx.now)) {
-            // The clock was set back: what seems to come from the future must not seem the newest when that is there.
+            // The clock was set back. Entries whose time is still to come are dropped: if they stayed, they would count
+            // as new when that time comes.
             parts.cache.sweep_local(cx);
             self.next_row = Some(0);
         }

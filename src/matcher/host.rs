@@ -1,4 +1,7 @@
 //! The host that a request names, and the `hosts` of a rule (docs/reference.md#hosts).
+//!
+//! [`readings`] says how an authority may be read. [`HostMatch::matches`] compares one reading with one entry of
+//! `hosts`.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

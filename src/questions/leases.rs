@@ -22,7 +22,8 @@ pub enum Lookup {
     Held {
         /// Since when.
         since: UnixTime,
-        /// When the question before it failed; the epoch: it didn't, or there was none.
+        /// When the question before it failed; the epoch: there was none, it didn't fail, or it wasn't asked as often
+        /// as for a request that waits.
         failed_at: UnixTime,
     },
     /// The last question got no answer: the service was down.
@@ -42,7 +43,7 @@ struct Lease {
     at: UnixTime,
     failed: bool,
     was_retried: bool,
-    /// When the one before it failed.
+    /// As in [`Lookup::Held`].
     failed_at: UnixTime,
 }
 

@@ -59,7 +59,8 @@ impl Question {
 pub struct Answered {
     /// The question.
     pub question: Rc<Question>,
-    /// When the callout was sent that brought this.
+    /// When the callout was sent that brought this. If another worker asked: when the verification of the identity
+    /// began, or, if there is no identity, when this worker began to wait.
     pub sent: UnixTime,
     /// The answer.
     pub outcome: Outcome,
@@ -109,8 +110,8 @@ impl Outcome {
     }
 }
 
-/// Why there is no verdict of the service. Clients can bring about all but the first, so only that is a reason to accept
-/// a JWT by its signature alone.
+/// Why there is no verdict of the service. Clients can bring about all but the first, so only that is a reason to
+/// accept a JWT by its signature alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unavailable {
     /// The service is down, or the breaker is open.

@@ -2,9 +2,9 @@
 //!
 //! A client that resets its requests as soon as they are sent leaves their questions behind, and a service that hashes
 //! slowly is busy with them. So a connection begins with [`FIRST_QUESTIONS`] at a time, and may have one more with each
-//! that is answered with an identity while a request waits for it, up to [`MOST_QUESTIONS`]: enough for a proxy with many
-//! clients. With the first question that is left behind it begins anew. Requests beyond its share wait, in one queue for
-//! all.
+//! that is answered with an identity while a request waits for it, up to [`MOST_QUESTIONS`]: enough for a proxy with
+//! many clients. With the first question that is left behind it begins anew. Requests beyond its share wait, in one
+//! queue for all.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +17,8 @@ pub const FIRST_QUESTIONS: usize = 8;
 /// How many it may have at the most.
 pub const MOST_QUESTIONS: usize = 64;
 
-/// From so many questions on that nobody waits for, in one worker, each connection may have one. No connection can bring
-/// that about alone.
+/// Once so many questions of a worker are under way without a request that waits for them, each connection may have one
+/// question at a time. It is twice what one connection may have under way, so that none can bring this about alone.
 const MANY_LEFT: usize = 2 * MOST_QUESTIONS;
 
 /// The part of the room for waiting requests, and for bytes, that one connection may take up.

@@ -280,7 +280,8 @@ impl List {
         TOKEN_ROWS
     }
 
-    /// Drops what has expired from a row, below [`Self::rows`], with a `life` as in [`Self::apply`]. One that is too busy is left for the next time.
+    /// Drops what has expired from a row, below [`Self::rows`], with a `life` as in [`Self::apply`]. A row that is too
+    /// busy is left for the next time.
     pub fn sweep_row(&self, row: u32, life: Duration, cx: &Cx<'_>) {
         sweep(&self.tokens, row, life, cx);
         sweep(&self.marks, row, life, cx);

@@ -17,7 +17,7 @@ use crate::host::StreamId;
 pub(super) struct Stream {
     id: StreamId,
     worker: Option<Rc<Worker>>,
-    /// Whether the verdict lets it go on.
+    /// Whether it was let go on.
     passed: Rc<Cell<bool>>,
 }
 

@@ -26,14 +26,15 @@ pub(super) struct Worker {
     /// The call of each callout, by the host's number.
     callouts: RefCell<HashMap<u32, CallId>>,
     /// The stream in whose request callback we are. Envoy can't resume a stream from within that callback, so a
-    /// verdict for it is handed back instead.
+    /// resolution of it is handed back instead.
     receiving: Cell<Option<StreamId>>,
     early: RefCell<Option<Resolution>>,
     /// Streams that are held, each with the flag that lets it go on.
     held: RefCell<HashMap<StreamId, Rc<Cell<bool>>>>,
     tick_period: Cell<Duration>,
-    /// Whether we are in the callback of a callout, whose connection may be in the middle of reading a frame. Envoy 1.40
-    /// crashes when another request is sent on it from there after a reset, so what is to be sent waits for a tick.
+    /// Whether we are in the callback of a callout, whose connection may be in the middle of reading a frame. Envoy
+    /// 1.40 crashes when another request is sent on it from there after a reset, so what is to be sent waits for the
+    /// next request or tick.
     is_answering: Cell<bool>,
     postponed: RefCell<VecDeque<(CallId, CalloutRequest)>>,
     has_ticked: Cell<bool>,
@@ -146,8 +147,8 @@ impl Worker {
         }
     }
 
-    /// Carries out what is pending from within the request callback of `stream`, as the root. Returns the verdict
-    /// on that stream if there already is one.
+    /// Carries out what is pending from within the request callback of `stream`, as the root. Returns the
+    /// resolution of that stream if there already is one.
     fn carry_out_for(&self, stream: StreamId) -> Option<Resolution> {
         self.receiving.set(Some(stream));
         raw::enter_root(self.root_id);
