@@ -74,6 +74,8 @@ pub struct VerificationCache {
     /// How long this filter and those that share its data keep verdicts.
     pub lives: Lives,
     refusals: Refusals,
+    /// Of JWTs that could stand in for themselves. In a table of their own, they displace no refusal that ends a verdict.
+    jwt_refusals: Refusals,
     /// Entries and bytes, as the gauges count them.
     reported: (usize, usize),
 }
@@ -101,6 +103,7 @@ impl VerificationCache {
             slots: Slots::new(format!("{prefix}v.")),
             lives: Lives::new(format!("{prefix}life."), settings.longest_life().max(negative_ttl)),
             refusals: Refusals::new(format!("{prefix}n."), negative_ttl),
+            jwt_refusals: Refusals::new(format!("{prefix}j."), Duration::ZERO),
             reported: (0, 0),
         }
     }
@@ -178,26 +181,26 @@ impl VerificationCache {
 
     /// Whether a remote JWT may stand in by its own signature: no filter knows of a refusal by the service.
     pub fn may_stand_for_itself(&self, token: &[u8], shared: &dyn SharedData) -> bool {
-        self.refusals.find(&key::of_refusal(token), shared).is_none()
+        self.jwt_refusals.find(&key::of_refusal(token), shared).is_none()
     }
 
-    /// The service has refused a remote JWT in a verification that began at `began`.
+    /// The service has refused a remote JWT, which could stand in for itself, in a verification that began at `began`.
     pub fn refuse_jwt(&self, token: &[u8], code: Code, expires: Option<UnixTime>, began: UnixTime, cx: &Cx<'_>) {
         let refusal = Refusal {
             key: key::of_refusal(token),
             at: began,
             answered: cx.now,
             expires: end_of_refusal(expires, cx.now),
-            ends_verdict: true,
+            ends_verdict: false,
             is_forbidden: code == Code::ForbiddenByService,
         };
-        self.refusals.add(refusal, self.lives.longest(cx), cx);
+        self.jwt_refusals.add(refusal, self.lives.longest(cx), cx);
     }
 
     /// The service has confirmed a remote JWT in a verification that began at `began`.
     pub fn confirm_jwt(&self, token: &[u8], began: UnixTime, cx: &Cx<'_>) {
         // A later refusal, by another filter, stays.
-        let _ = self.refusals.withdraw(&key::of_refusal(token), began, cx);
+        let _ = self.jwt_refusals.withdraw(&key::of_refusal(token), began, cx);
     }
 
     /// Whether the service refused the credential in a verification that began at `began` or later.
@@ -300,14 +303,15 @@ impl VerificationCache {
 
     /// How many rows [`Self::sweep_row`] can sweep.
     pub const fn rows(&self) -> u32 {
-        shared::SLOTS + refusals::ROWS
+        shared::SLOTS + 2 * refusals::ROWS
     }
 
     /// Drops what is of no use any more from one row of the shared data. `life` is [`Lives::longest`].
     pub fn sweep_row(&self, row: u32, life: Duration, cx: &Cx<'_>) {
         match row.checked_sub(shared::SLOTS) {
             None => self.slots.sweep(row, |claims, verified| is_of_use(claims, verified, life, cx.now), cx.shared),
-            Some(row) => self.refusals.sweep(row, life, cx),
+            Some(row) if row < refusals::ROWS => self.refusals.sweep(row, life, cx),
+            Some(row) => self.jwt_refusals.sweep(row - refusals::ROWS, life, cx),
         }
     }
 

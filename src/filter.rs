@@ -309,20 +309,26 @@ impl Filter {
     /// Looks again at requests that wait for their share: at [`LOOKS`] of them at the most, of which [`AT_ONCE`] go on.
     fn resume_for_share(&mut self, cx: &Cx<'_>) {
         let mut gone_on = 0;
-        // Those whose guesses under way are as many as may be: what the first of them found holds for the others.
-        let mut busy: Vec<Subject> = Vec::new();
+        // Those whose guesses under way are as many as may be: what the first of them found holds for the others of its
+        // address, or for those of its number alone.
+        let mut busy: Vec<(Subject, bool)> = Vec::new();
+        let is_busy = |busy: &[(Subject, bool)], subject: &Subject| {
+            let holds =
+                |known: &Subject, for_address| known == subject || for_address && known.is_of_one_address(subject);
+            busy.iter().any(|(known, for_address)| holds(known, *for_address))
+        };
         for _ in 0..self.parts.room.count_for_share().min(LOOKS) {
             let Parts { room, shares, .. } = &mut self.parts;
             let Some((facts, mut wait)) = room.next_for_share(shares) else { return };
             let (stream, subject) = (facts.stream, facts.subject);
-            wait.is_busy = subject.is_some_and(|subject| busy.iter().any(|known| known.is_of_one_address(&subject)));
+            wait.is_busy = subject.is_some_and(|subject| is_busy(&busy, &subject));
             wait.has_share = shares.may_ask(facts.connection, wait.question_bytes());
             let may_ask = wait.has_share && !wait.is_busy;
             self.resume(facts, Stage::Reconsider(wait), cx);
             if !self.parts.room.waits_for_share(stream) {
                 gone_on += 1;
-            } else if may_ask {
-                busy.extend(subject);
+            } else if may_ask && let (Some(subject), Some(throttle)) = (subject, &self.parts.throttle) {
+                busy.push((subject, throttle.is_address_full(&subject, cx)));
             }
             if gone_on >= AT_ONCE {
                 return;

@@ -94,8 +94,8 @@ impl Guess {
 /// How the number of a token stands when somebody asks about it.
 #[derive(Debug, Clone, Copy)]
 enum Number {
-    /// It has an attempt left, and the question is counted; or there is no number.
-    Counted,
+    /// It has an attempt left, or there is no number.
+    Free,
     /// So many questions about it are under way that, should all of them fail, it has no attempt left.
     Full,
     /// It is locked, for so long yet.
@@ -149,9 +149,8 @@ impl Throttle {
         if self.attempts == 0 {
             return Ok(None);
         }
-        let number = self.begin_number(subject, cx);
-        let row = self.addresses.row(&subject.address, cx.shared);
-        let refused = self.addresses.update(row, cx.shared, |row| {
+        let number = self.number(subject, cx);
+        let refused = self.addresses.update(self.addresses.row(&subject.address, cx.shared), cx.shared, |row| {
             let mut record = self.take(subject.address, row, cx.now);
             let refused = self.admits(&record, number, cx.now).err();
             if refused.is_none() {
@@ -160,56 +159,70 @@ impl Throttle {
             }
             (refused.is_none(), refused)
         });
-        let is_counted = matches!(number, Number::Counted);
-        if let Ok(None) = refused {
-            if !is_counted {
-                self.change_number(subject, cx, |record| record.under_way.begin(cx.now, self.longest));
-            }
-            return Ok(Some(Guess { subject: *subject, began: cx.now }));
-        }
-        if is_counted {
-            self.change_number(subject, cx, |record| {
-                record.under_way.end(cx.now, cx.now);
-            });
-        }
         match refused {
-            Ok(Some(throttled)) => Err(throttled),
-            Ok(None) | Err(_) => Ok(None),
+            Ok(None) => {}
+            Ok(Some(throttled)) => return Err(throttled),
+            Err(busy) => {
+                log::debug!("a question isn't counted: {busy}");
+                return Ok(None);
+            }
+        }
+        let guess = Guess { subject: *subject, began: cx.now };
+        if self.begin_number(subject, number, cx) {
+            return Ok(Some(guess));
+        }
+        self.end_address(guess, false, cx);
+        Err(Throttled::Busy)
+    }
+
+    /// Whether so many questions of the subject's address are under way that, should all of them fail, it has no attempt
+    /// left.
+    pub fn is_address_full(&self, subject: &Subject, cx: &Cx<'_>) -> bool {
+        find(&self.addresses, subject.address, cx.shared).is_some_and(|record| self.is_full(&record, cx.now))
+    }
+
+    /// How the number of a subject's token stands.
+    fn number(&self, subject: &Subject, cx: &Cx<'_>) -> Number {
+        let record = subject.number.and_then(|number| find(&self.numbers, number, cx.shared));
+        match record {
+            Some(record) if let Some(lock) = self.lock(&record, cx.now) => Number::Locked(lock),
+            Some(record) if self.is_full(&record, cx.now) => Number::Full,
+            Some(_) | None => Number::Free,
         }
     }
 
-    /// Counts a question about a token's number as under way, if it has an attempt left.
-    fn begin_number(&self, subject: &Subject, cx: &Cx<'_>) -> Number {
-        let Some(number) = subject.number else { return Number::Counted };
-        let begun = self.numbers.update(self.numbers.row(&number, cx.shared), cx.shared, |row| {
-            let mut record = self.take(number, row, cx.now);
-            if let Some(lock) = self.lock(&record, cx.now) {
-                return (false, Number::Locked(lock));
+    /// Counts a question about a token's number as under way. False: another worker has taken the last attempt meanwhile.
+    fn begin_number(&self, subject: &Subject, number: Number, cx: &Cx<'_>) -> bool {
+        let mut is_counted = true;
+        self.change_number(subject, cx, |record| {
+            is_counted = !matches!(number, Number::Free) || !self.is_full(record, cx.now);
+            if is_counted {
+                record.under_way.begin(cx.now, self.longest);
             }
-            let under_way = record.under_way.count(cx.now);
-            if self.current_failures(&record, cx.now).saturating_add(under_way) >= self.attempts {
-                return (false, Number::Full);
-            }
-            record.under_way.begin(cx.now, self.longest);
-            row.push(record);
-            (true, Number::Counted)
+            is_counted
         });
-        begun.unwrap_or(Number::Full)
+        is_counted
     }
 
-    fn change_number(&self, subject: &Subject, cx: &Cx<'_>, change: impl Fn(&mut Record)) {
+    /// Changes the record of a token's number; `change` says whether it did.
+    fn change_number(&self, subject: &Subject, cx: &Cx<'_>, mut change: impl FnMut(&mut Record) -> bool) {
         let Some(number) = subject.number else { return };
         let changed = self.numbers.update(self.numbers.row(&number, cx.shared), cx.shared, |row| {
             let mut record = self.take(number, row, cx.now);
-            change(&mut record);
+            let has_changed = change(&mut record);
             if self.matters(&record, cx.now) {
                 row.push(record);
             }
-            (true, ())
+            (has_changed, ())
         });
         if let Err(busy) = changed {
             log::debug!("a question about a number isn't counted: {busy}");
         }
+    }
+
+    /// Whether the questions under way would lock the subject of a record, should all of them fail.
+    fn is_full(&self, record: &Record, now: UnixTime) -> bool {
+        self.current_failures(record, now).saturating_add(record.under_way.count(now)) >= self.attempts
     }
 
     fn admits(&self, address: &Record, number: Number, now: UnixTime) -> Result<(), Throttled> {
@@ -219,7 +232,7 @@ impl Throttle {
         let under_way = address.under_way.count(now);
         let memory = self.memory_of(address, now);
         match number {
-            Number::Counted => {}
+            Number::Free => {}
             Number::Locked(lock) if memory.is_some() => {
                 return Err(Throttled::Locked(memory.map_or(lock, |memory| lock.min(memory))));
             }
@@ -227,15 +240,19 @@ impl Throttle {
             Number::Full | Number::Locked(_) if memory.is_none() && under_way == 0 => {}
             Number::Full | Number::Locked(_) => return Err(Throttled::Busy),
         }
-        if self.current_failures(address, now).saturating_add(under_way) >= self.attempts {
-            return Err(Throttled::Busy);
-        }
-        Ok(())
+        if self.is_full(address, now) { Err(Throttled::Busy) } else { Ok(()) }
     }
 
     /// A question is answered, or won't be. `is_failure`: its credential was refused.
     pub fn end(&self, guess: Guess, is_failure: bool, cx: &Cx<'_>) {
-        let Guess { subject, began } = guess;
+        self.end_address(guess, is_failure, cx);
+        self.change_number(&guess.subject, cx, |record| {
+            let has_ended = record.under_way.end(guess.began, cx.now);
+            is_failure && self.count(record, cx.now) || has_ended
+        });
+    }
+
+    fn end_address(&self, Guess { subject, began }: Guess, is_failure: bool, cx: &Cx<'_>) {
         let row = self.addresses.row(&subject.address, cx.shared);
         let ended = self.addresses.update(row, cx.shared, |row| {
             let mut record = self.take(subject.address, row, cx.now);
@@ -249,12 +266,6 @@ impl Throttle {
         if let Err(busy) = ended {
             log::debug!("the end of a question isn't counted: {busy}");
         }
-        self.change_number(&subject, cx, |record| {
-            record.under_way.end(began, cx.now);
-            if is_failure {
-                self.count(record, cx.now);
-            }
-        });
     }
 
     /// An authentication of the subject failed without a question: its credential was refused. Failures with another

@@ -1,6 +1,7 @@
 //! Answers of the service: what they mean for the question, and for each request that waits for it.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::asking;
 use super::fallback::StandIn;
@@ -62,7 +63,9 @@ pub(super) fn on_answer(call: Call, answer: Result<CalloutResponse, CalloutError
 /// An answer that broke off when its time was over came too late.
 fn late(error: CalloutError, call: &Call, parts: &Parts, cx: &Cx<'_>) -> CalloutError {
     let timeout = parts.config.auth_service.timeout;
-    let is_late = |open: &Open| cx.now.since(open.sent).is_none_or(|waited| waited >= timeout);
+    // The host's timers count from when its event loop woke, which was before the question was put.
+    let slack = (timeout / 10).max(Duration::from_millis(50));
+    let is_late = |open: &Open| cx.now.since(open.sent).is_none_or(|waited| waited + slack >= timeout);
     match error {
         CalloutError::Broken if parts.questions.get(&call.key).is_some_and(is_late) => CalloutError::TimedOut,
         error => error,
@@ -93,6 +96,12 @@ fn judge(answer: Result<CalloutResponse, CalloutError>, parts: &Parts, cx: &Cx<'
     })
 }
 
+/// Whether a JWT could stand in by its own signature: a forged one can't, and must displace no other's refusal.
+fn could_stand_in(token: &[u8], parts: &Parts, cx: &Cx<'_>) -> bool {
+    let has_key = parts.keys.store().keys(cx.now).next().is_some();
+    !has_key || UntrustedJwt::parse(token).is_ok_and(|jwt| parts.verify(jwt, cx).is_ok())
+}
+
 /// Keeps what the service says. `None`: the question isn't open.
 fn outcome(key: &Digest, answer: Answer, parts: &mut Parts, cx: &Cx<'_>) -> Option<Outcome> {
     let open = parts.questions.get(key)?;
@@ -111,9 +120,11 @@ fn outcome(key: &Digest, answer: Answer, parts: &mut Parts, cx: &Cx<'_>) -> Opti
             Outcome::Jwt { token: token.into(), _counted: counted }
         }
         Answer::Refused(code) => {
+            let could_stand_in =
+                question.kind == Kind::RemoteJwt && could_stand_in(question.credential.bytes(), parts, cx);
             let expires = question.own.exp.map(UnixTime::from_secs);
             parts.cache.refuse(key, code, expires, open.sent, cx);
-            if question.kind == Kind::RemoteJwt {
+            if could_stand_in {
                 parts.cache.refuse_jwt(question.credential.bytes(), code, expires, open.sent, cx);
             }
             Outcome::Refused(code)

@@ -87,8 +87,13 @@ pub(super) fn stale(facts: &mut Facts, parts: &mut Parts, cx: &Cx<'_>) -> Option
 fn may_fall_back(question: &Question, facts: &Facts, parts: &Parts, cx: &Cx<'_>) -> bool {
     parts.config.circuit_breaker.fallback
         && question.kind == Kind::RemoteJwt
-        && !facts.key.is_some_and(|key| parts.cache.is_refused(&key, Kind::RemoteJwt, cx.shared))
-        && parts.cache.may_stand_for_itself(question.credential.bytes(), cx.shared)
+        && may_stand_for_itself(question.credential.bytes(), facts, parts, cx)
+}
+
+/// Whether neither this filter nor another one of the process knows of a refusal of the JWT.
+pub(super) fn may_stand_for_itself(token: &[u8], facts: &Facts, parts: &Parts, cx: &Cx<'_>) -> bool {
+    !facts.key.is_some_and(|key| parts.cache.is_refused(&key, Kind::RemoteJwt, cx.shared))
+        && parts.cache.may_stand_for_itself(token, cx.shared)
 }
 
 fn by_signature<'r>(token: &str, facts: &mut Facts, parts: &mut Parts, cx: &Cx<'_>) -> Result<Next<'r>, Denial> {

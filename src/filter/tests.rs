@@ -34,6 +34,7 @@ mod revocation;
 mod service_jwts;
 mod set_back;
 mod shares;
+mod side_effects;
 mod single_flight;
 mod streams;
 mod support;

@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use super::asking;
 use super::key_wait::KeyWait;
 use super::parts::Parts;
 use super::request::{Facts, Next, Stage};
+use super::{asking, fallback};
 use crate::cache::{Kind, Lookup};
 use crate::claims::TimeError;
 use crate::code::Code;
@@ -101,7 +101,7 @@ pub(super) fn keep<'r>(
     cx: &Cx<'_>,
 ) -> Result<Next<'r>, Denial> {
     let is_fallback = facts.source == Source::Fallback;
-    if is_fallback && facts.key.is_some_and(|key| parts.cache.is_refused(&key, facts.kind, cx.shared)) {
+    if is_fallback && !fallback::may_stand_for_itself(identity.jwt().unwrap_or_default(), facts, parts, cx) {
         // By an answer that came while this waited for a key.
         return Err(Code::AuthServiceUnavailable.into());
     }

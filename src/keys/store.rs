@@ -243,7 +243,7 @@ impl KeyStore {
                 break;
             }
             let keys = self.with_newest(key, began, cx.now);
-            let is_new = !self.fetched.iter().any(|known| known.key == *key);
+            let is_new = !self.accepts(key.id(), cx.now);
             let searched = match (is_search, is_new) {
                 (true, _) => began,
                 (false, true) => UnixTime::default(),

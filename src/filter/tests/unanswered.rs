@@ -143,7 +143,7 @@ fn without_the_fallback_no_signature_stands_in() {
 
 #[test]
 fn an_answer_that_breaks_off_is_about_its_credential_and_one_that_comes_too_late_about_the_service() {
-    for (waits, gauge) in [(Duration::from_millis(999), 0), (Duration::from_secs(1), 2)] {
+    for (waits, gauge) in [(Duration::from_millis(800), 0), (Duration::from_secs(1), 2)] {
         let mut world = World::new(json!({"auth_service": {"cluster": "auth", "retries": 0}}));
         world.tick();
         world.settle();

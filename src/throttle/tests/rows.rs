@@ -175,3 +175,38 @@ fn a_question_under_way_is_displaced_after_what_weighs_less() {
     throttle.fail(&subjects[0], &Cx::new(start(), &host));
     assert_eq!(throttle.begin(&subjects[0], &Cx::new(start(), &host)), Err(Throttled::Busy));
 }
+
+/// Different numbers whose records share one row.
+fn numbers_of_a_row<const N: usize>() -> [String; N] {
+    let mut same_row = (1u32..)
+        .map(|number| number.to_string())
+        .filter(|number| throttle().numbers.row(&of("192.0.2.1:1", number).number.unwrap(), &Process::default()) == 5);
+    from_fn(|_| same_row.next().unwrap())
+}
+
+#[test]
+fn a_question_that_may_not_be_put_yet_makes_no_failure_forgotten() {
+    let (throttle, host, cx_now) = (throttle(), Process::default(), start());
+    let cx = Cx::new(cx_now, &host);
+    let numbers: [String; 9] = numbers_of_a_row();
+    for (index, number) in numbers[..8].iter().enumerate() {
+        throttle.fail(&of(&format!("203.0.113.{index}:1"), number), &cx);
+    }
+    begin(&throttle, 3, &a(), &cx);
+    assert_eq!(throttle.begin(&of("192.0.2.1:1000", &numbers[8]), &cx), Err(Throttled::Busy));
+    assert_eq!(lengths(&throttle.numbers, &host), [8], "a failure of another number is forgotten");
+}
+
+#[test]
+fn the_end_of_a_question_whose_number_was_displaced_displaces_no_other() {
+    let (throttle, host, cx_now) = (throttle(), Process::default(), start());
+    let cx = Cx::new(cx_now, &host);
+    let numbers: [String; 9] = numbers_of_a_row();
+    let guess = throttle.begin(&of("192.0.2.1:1000", &numbers[8]), &cx).unwrap().unwrap();
+    for (index, number) in numbers[..8].iter().enumerate() {
+        (0..2).for_each(|_| throttle.fail(&of(&format!("203.0.113.{index}:1"), number), &cx));
+    }
+    assert_eq!(lengths(&throttle.numbers, &host), [8]);
+    throttle.end(guess, false, &cx);
+    assert_eq!(lengths(&throttle.numbers, &host), [8]);
+}

@@ -54,6 +54,7 @@ mod seal;
 mod secrets;
 mod service_behind_envoy;
 mod single_flight;
+mod stalled_answer;
 mod throttle;
 mod traps;
 mod verifiers_agree;
