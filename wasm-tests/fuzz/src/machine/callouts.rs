@@ -111,10 +111,11 @@ impl Machine {
             }
             Meaning::Nothing(_) => drop(self.outages.insert(credential, delivered.step)),
         }
+        self.unanswered_before = self.unanswered.get(&credential).copied();
         match outage {
             Some(Scope::Service) => drop(self.downs.insert(credential, delivered.step)),
-            Some(Scope::Credential) => self.unanswered_before = self.unanswered.insert(credential, delivered),
-            _ => self.unanswered_before = self.unanswered.get(&credential).copied(),
+            Some(Scope::Credential) => drop(self.unanswered.insert(credential, delivered)),
+            Some(Scope::Gateway) | None => {}
         }
         if !self.breaker.is_closed() {
             self.unclosed = self.step;
