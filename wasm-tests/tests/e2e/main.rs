@@ -50,6 +50,7 @@ mod refused_jwt;
 mod remote_verification;
 mod revocation;
 mod rule_budget;
+mod same_cluster;
 mod seal;
 mod secrets;
 mod service_behind_envoy;
