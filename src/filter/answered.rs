@@ -178,14 +178,12 @@ pub(super) fn settle_elsewhere(parts: &mut Parts, cx: &Cx<'_>) {
                     continue;
                 }
                 Elsewhere::Failed => Some(Outcome::Unavailable(Unavailable::Down { retry_after: None })),
-                Elsewhere::Stuck => {
-                    is_alone = true;
-                    None
+                // It is asked here now, whatever others do: but not for what they found no verdict on.
+                look @ (Elsewhere::Stuck | Elsewhere::Over) => {
+                    is_alone = look == Elsewhere::Stuck;
+                    let unanswered = parts.questions.unanswered_for(&key, cx);
+                    unanswered.map(|retry_after| Outcome::Unavailable(Unavailable::NoVerdict { retry_after }))
                 }
-                Elsewhere::Over => parts
-                    .questions
-                    .unanswered_for(&key, cx)
-                    .map(|retry_after| Outcome::Unavailable(Unavailable::NoVerdict { retry_after })),
             },
         };
         let Some(open) = parts.questions.take_elsewhere(&key, &mut parts.shares) else { continue };

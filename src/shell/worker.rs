@@ -16,7 +16,12 @@ use crate::extractor::{AUTHORIZATION, RequestHead, trailers_to_strip};
 use crate::filter::{Action, CallId, Filter, Resolution, Step};
 use crate::host::{Cx, StreamId};
 use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
+use crate::limits::AT_ONCE;
 use crate::seal::{Seal, Sealed};
+
+/// The most requests that are ended in one callback: [`AT_ONCE`] of each kind that the filter takes on in a tick. More of
+/// them exhaust the VM's stack; broken answers of one moment may leave more.
+const MOST_RESOLVED: usize = 3 * AT_ONCE;
 
 /// One filter configuration in one worker.
 pub(super) struct Worker {
@@ -32,9 +37,9 @@ pub(super) struct Worker {
     /// Streams that are held, each with the flag that lets it go on.
     held: RefCell<HashMap<StreamId, Rc<Cell<bool>>>>,
     tick_period: Cell<Duration>,
-    /// Whether we are in the callback of a callout, whose connection may be in the middle of reading a frame. Envoy
-    /// 1.40 crashes when another request is sent on it from there after a reset, so what is to be sent waits for the
-    /// next request or tick.
+    /// Whether we are in the callback of a callout, whose connection may be in the middle of reading a frame. Envoy 1.40
+    /// crashes when another request is sent on it from there after a reset, so what is to be sent waits for a tick. After
+    /// an answer that broke, so does whatever else it leads to.
     is_answering: Cell<bool>,
     postponed: RefCell<VecDeque<(CallId, CalloutRequest)>>,
     has_ticked: Cell<bool>,
@@ -140,7 +145,15 @@ impl Worker {
         let call = self.callouts.borrow_mut().remove(&token);
         if let Some(call) = call {
             let answer = read(self.filter.borrow().body_limit(call));
+            let is_broken = answer.is_err();
             self.filter.borrow_mut().on_answer(call, answer, &self.cx());
+            if is_broken {
+                // Nothing at all: what goes on may go to the service's own cluster, and by this connection.
+                become_context(self.root_id);
+                self.adjust_tick();
+                self.host.inner().flush_gauges();
+                return;
+            }
             self.is_answering.set(true);
             self.carry_out();
             self.is_answering.set(false);
@@ -166,7 +179,11 @@ impl Worker {
         {
             self.dispatch(call, &request);
         }
-        while let Some(action) = self.next_action() {
+        let mut resolved = 0;
+        while resolved < MOST_RESOLVED
+            && let Some(action) = self.next_action()
+        {
+            resolved += usize::from(matches!(action, Action::Resolve { .. }));
             match action {
                 Action::Callout { call, request } if self.is_answering.get() => {
                     self.postponed.borrow_mut().push_back((call, request));
@@ -228,7 +245,7 @@ impl Worker {
     }
 
     fn adjust_tick(&self) {
-        let is_urgent = !self.postponed.borrow().is_empty();
+        let is_urgent = !self.postponed.borrow().is_empty() || self.filter.borrow().has_actions();
         let period = if is_urgent { Duration::from_millis(1) } else { self.filter.borrow().tick_period() };
         if self.tick_period.replace(period) != period && hostcalls::set_tick_period(period).is_err() {
             log::error!("the host sets no timer");
