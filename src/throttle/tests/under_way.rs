@@ -100,3 +100,14 @@ fn filters_with_other_settings_neither_end_locks_nor_forget_guesses() {
         "they run out by the settings of the first"
     );
 }
+
+#[test]
+fn questions_of_a_worker_that_died_dont_count_again_after_a_pause() {
+    let (throttle, host) = (throttle(), Process::default());
+    throttle.fail(&a(), &Cx::new(start(), &host));
+    begin(&throttle, 2, &a(), &Cx::new(start(), &host));
+    let later = Cx::new(start().after(LONGEST * 4), &host);
+    let guess = throttle.begin(&a(), &later).unwrap().unwrap();
+    throttle.end(guess, false, &later);
+    assert!(throttle.begin(&a(), &later).is_ok());
+}
