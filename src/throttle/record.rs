@@ -65,7 +65,8 @@ impl UnderWay {
     pub(super) fn begin(&mut self, now: UnixTime, longest: Duration) {
         if self.count(now) == 0 {
             self.length = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX).max(1);
-            self.span = self.span_of(now);
+            // What has expired doesn't come back by the new span.
+            *self = Self { length: self.length, span: self.span_of(now), begun: 0, before: 0 };
         }
         *self = self.at(now);
         self.begun = self.begun.saturating_add(1);
