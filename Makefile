@@ -40,13 +40,16 @@ FUZZ_SECONDS = 60
 CARGO_FUZZ_VERSION = 0.13.2
 CARGO_FUZZ = .tools/cargo-fuzz-$(CARGO_FUZZ_VERSION)
 
-# Options of `make run` and `make demo`, for example: make run ARGS='--port 8080'
+# Options of `make run`, `make demo` and `make bench`, for example: make run ARGS='--port 8080'
 ARGS =
+
+# The load generator of `make bench`, unless the machine has one.
+WRK = .tools/wrk/usr/bin/wrk
 
 GATEWAY = ENVOY="$$ENVOY_ABSOLUTE" '$(CARGO_TARGET_DIR)/debug/gateway'
 
-.PHONY: help build test-module envoy toolchain components gateway run demo test fuzz-smoke fuzz fuzz-libfuzzer \
-	fuzz-stable lint deny clean
+.PHONY: help build test-module envoy toolchain components gateway run demo test bench wrk fuzz-smoke fuzz \
+	fuzz-libfuzzer fuzz-stable lint deny clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -119,6 +122,27 @@ test: test-module envoy ## Run every test
 	@echo '==> testing'
 	@ENVOY="$$ENVOY_ABSOLUTE" cargo test --workspace
 
+bench: build envoy wrk ## Measure what the filter costs (ARGS=--quick: in a minute)
+	@echo '==> building the filter that does nothing'
+	@cargo build --profile wasm --target $(TARGET) --package noop --lib
+	@cp '$(CARGO_TARGET_DIR)/$(TARGET)/wasm/noop.wasm' target/noop.wasm
+	@echo '==> building the bench command'
+	@cargo build --package wasm-tests --bin bench
+	@exec env ENVOY="$$ENVOY_ABSOLUTE" cargo run --quiet --package wasm-tests --bin bench -- $(ARGS)
+
+wrk:
+	@command -v wrk >/dev/null || $(MAKE) $(WRK)
+
+# Needs no root. Which version it is, Debian's release says.
+$(WRK):
+	@echo '==> fetching wrk'
+	@command -v dpkg-deb >/dev/null || { echo 'wrk is missing: install it' >&2; exit 1; }
+	@rm -rf .tools/wrk.part && mkdir -p .tools/wrk.part
+	@cd .tools/wrk.part && apt-get -qq download wrk libluajit-5.1-2 && for package in *.deb; do \
+		dpkg-deb -x "$$package" . || exit 1; \
+	done
+	@rm -rf .tools/wrk && mv .tools/wrk.part .tools/wrk
+
 # A fixed number of mutations from a fixed seed, so that a commit has one result on every machine. Not with libFuzzer:
 # what it tries next depends on coverage, and that on hash seeds, addresses and the processor.
 fuzz-smoke: toolchain ## Fuzz each target with inputs that are the same every time
@@ -175,6 +199,7 @@ lint: components build envoy gateway deny ## Check format, lints, docs, links, d
 	@echo '==> clippy for $(TARGET)'
 	@cargo clippy --target $(TARGET) --package authgate --lib -- -D warnings
 	@cargo clippy --target $(TARGET) --package test-module --lib -- -D warnings
+	@cargo clippy --target $(TARGET) --package noop --lib -- -D warnings
 	@echo '==> documentation'
 	@RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
 	@echo '==> links'

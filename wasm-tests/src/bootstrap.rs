@@ -33,6 +33,12 @@ pub fn plugin(listener: &mut Value) -> &mut Value {
 #[derive(Clone, Debug)]
 pub struct Bootstrap(Value);
 
+impl From<Value> for Bootstrap {
+    fn from(value: Value) -> Self {
+        Self(value)
+    }
+}
+
 impl Bootstrap {
     /// The bootstrap that the project ships, `envoy/envoy.yaml`.
     ///

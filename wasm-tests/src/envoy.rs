@@ -116,6 +116,17 @@ impl Envoy {
         self.listener
     }
 
+    /// Where the listener of this name listens.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) async fn named_listener(&self, name: &str) -> Result<SocketAddr> {
+        let listeners = self.admin("/listeners?format=json").await?.json()?;
+        let statuses = listeners["listener_statuses"].as_array().context("no listeners")?;
+        let status = statuses.iter().find(|status| status["name"] == name);
+        status.and_then(address).with_context(|| format!("no listener {name} in {listeners}"))
+    }
+
     /// Where the admin interface listens.
     pub(crate) fn admin_address(&self) -> SocketAddr {
         self.admin
@@ -196,7 +207,11 @@ fn log_in(folder: &Path) -> PathBuf {
 }
 
 fn listener(listeners: &Value) -> Option<SocketAddr> {
-    let address = listeners.pointer("/listener_statuses/0/local_address/socket_address")?;
+    address(listeners.pointer("/listener_statuses/0")?)
+}
+
+fn address(status: &Value) -> Option<SocketAddr> {
+    let address = status.pointer("/local_address/socket_address")?;
     let host = address["address"].as_str()?.parse().ok()?;
     let port = u16::try_from(address["port_value"].as_u64()?).ok()?;
     Some(SocketAddr::new(host, port))

@@ -24,6 +24,7 @@
 //! - [`credentials`] makes tokens, good and bad.
 //! - [`demo`] holds the rows of `make demo`, which are an end-to-end test too.
 
+pub mod bench;
 mod bootstrap;
 mod client;
 pub mod corpus;

@@ -1,0 +1,227 @@
+//! What a request costs: the CPU time of Envoy's worker thread, as the kernel accounts for it.
+//!
+//! All contenders are listeners of one process with one worker, and take turns in rounds, so that what else the machine
+//! does strikes all of them alike. The same load without a filter is a contender too; what the others take beyond that
+//! is what their filter adds.
+
+use std::{collections::BTreeMap, fmt, fs, path::PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+
+use super::{
+    load::{Load, Mode},
+    stats::Spread,
+    tokens::Tokens,
+};
+use crate::envoy::Envoy;
+
+/// Enough to keep the worker busy.
+const CONNECTIONS: u32 = 8;
+/// The shortest run of wrk.
+const SECONDS: u32 = 1;
+/// How many credentials that were never seen before a round has.
+const NEW: usize = 1500;
+
+/// What the requests carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Traffic {
+    /// No credential, on a public path.
+    Public,
+    /// One JWT.
+    Jwt,
+    /// One JWT of 7 KB.
+    LargeJwt,
+    /// JWTs that are all different.
+    NewJwts,
+    /// One API token.
+    ApiToken,
+    /// API tokens that are all different.
+    NewApiTokens,
+}
+
+impl Traffic {
+    /// The traffic without a filter that this is compared with.
+    fn baseline(self) -> Self {
+        match self {
+            Self::NewJwts => Self::Jwt,
+            Self::NewApiTokens => Self::ApiToken,
+            other => other,
+        }
+    }
+
+    /// As reports name it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Public => "none, on a public path",
+            Self::Jwt => "one JWT",
+            Self::LargeJwt => "one JWT of 7 KB",
+            Self::NewJwts => "a new JWT each",
+            Self::ApiToken => "one API token",
+            Self::NewApiTokens => "a new API token each",
+        }
+    }
+
+    fn path(self) -> &'static str {
+        if self == Self::Public { "/public" } else { "/" }
+    }
+}
+
+impl fmt::Display for Traffic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Traffic to a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Contender {
+    /// Names it in reports.
+    pub(crate) name: &'static str,
+    pub(crate) listener: &'static str,
+    pub(crate) traffic: Traffic,
+}
+
+/// How the names of Envoy's worker threads begin.
+pub(crate) const WORKER: &str = "wrk:worker_";
+
+/// The listener without a filter.
+pub(crate) const NO_FILTER: &str = "no_filter";
+
+/// What was measured of a contender.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Cost {
+    pub(crate) name: String,
+    pub(crate) traffic: Traffic,
+    /// CPU of the worker per request over that without a filter, in microseconds.
+    pub(crate) added_us: Spread,
+    /// Percentiles of the latency, of the round with the lowest median.
+    pub(crate) p50_ms: f64,
+    pub(crate) p95_ms: f64,
+    pub(crate) p99_ms: f64,
+    /// All CPU of the worker per request.
+    pub(crate) total_us: Spread,
+}
+
+#[derive(Clone, Default)]
+struct Samples {
+    cpu_us: Vec<f64>,
+    latencies: Vec<[f64; 3]>,
+}
+
+/// Measures all contenders in so many rounds, after one that doesn't count.
+///
+/// # Errors
+/// When a run fails, or a request of it is answered with an error.
+pub(crate) async fn measure(
+    envoy: &Envoy,
+    tokens: &Tokens,
+    contenders: &[Contender],
+    rounds: usize,
+) -> Result<Vec<Cost>> {
+    let workers = threads(envoy.id(), WORKER)?;
+    let mut baselines: Vec<Traffic> = contenders.iter().map(|one| one.traffic.baseline()).collect();
+    baselines.sort();
+    baselines.dedup();
+    let baselines: Vec<Contender> =
+        baselines.into_iter().map(|traffic| Contender { name: NO_FILTER, listener: NO_FILTER, traffic }).collect();
+    // Every difference is to a baseline, so those are measured twice as often.
+    let mut order = Vec::new();
+    for half in contenders.chunks(contenders.len().div_ceil(2).max(1)) {
+        order.extend_from_slice(&baselines);
+        order.extend_from_slice(half);
+    }
+    let mut samples: BTreeMap<Contender, Samples> = BTreeMap::new();
+    for round in 0..=rounds {
+        eprintln!("  round {round} of {rounds}");
+        for contender in &order {
+            let (cpu_us, latencies) = run(envoy, &workers, tokens, *contender, round).await?;
+            if round > 0 {
+                let samples = samples.entry(*contender).or_default();
+                samples.cpu_us.push(cpu_us);
+                samples.latencies.push(latencies);
+            }
+        }
+        // Nobody always comes after the same one.
+        order.rotate_left(1);
+    }
+    let of = |contender: &Contender| samples.get(contender).cloned().unwrap_or_default();
+    let baseline = |traffic: Traffic| {
+        let found = baselines.iter().find(|one| one.traffic == traffic.baseline());
+        Spread::of(&found.map(of).unwrap_or_default().cpu_us)
+    };
+    Ok(baselines.iter().chain(contenders).map(|one| cost(*one, &of(one), baseline(one.traffic))).collect())
+}
+
+fn cost(contender: Contender, samples: &Samples, baseline: Spread) -> Cost {
+    let total_us = Spread::of(&samples.cpu_us);
+    let best = samples.latencies.iter().copied().min_by(|a, b| a[0].total_cmp(&b[0]));
+    let [p50_ms, p95_ms, p99_ms] = best.unwrap_or_default();
+    Cost {
+        name: contender.name.to_owned(),
+        traffic: contender.traffic,
+        added_us: total_us.with(baseline, |total, without| total - without),
+        total_us,
+        p50_ms,
+        p95_ms,
+        p99_ms,
+    }
+}
+
+/// One run: microseconds of the worker per request, and the percentiles of the latency in milliseconds.
+async fn run(
+    envoy: &Envoy,
+    workers: &[PathBuf],
+    tokens: &Tokens,
+    contender: Contender,
+    round: usize,
+) -> Result<(f64, [f64; 3])> {
+    let (credentials, mode) = match contender.traffic {
+        Traffic::Public => (tokens.none()?, Mode::Cycle),
+        Traffic::Jwt => (tokens.jwt()?, Mode::Cycle),
+        Traffic::LargeJwt => (tokens.large_jwt()?, Mode::Cycle),
+        Traffic::NewJwts => (tokens.new_jwts(round, NEW)?, Mode::Once),
+        Traffic::ApiToken => (tokens.api_token()?, Mode::Cycle),
+        Traffic::NewApiTokens => (tokens.new_api_tokens(round, NEW)?, Mode::Once),
+    };
+    let load = Load {
+        path: contender.traffic.path(),
+        credentials: &credentials,
+        mode,
+        connections: CONNECTIONS,
+        seconds: SECONDS,
+    };
+    let listener = envoy.named_listener(contender.listener).await?;
+    let before = cpu_ns(workers)?;
+    let summary = load.run(listener)?;
+    let used = cpu_ns(workers)?.saturating_sub(before);
+    ensure!(
+        summary.requests > 0 && summary.refused == 0 && summary.broken == 0,
+        "{}: requests failed: {summary:?}",
+        contender.name
+    );
+    Ok((used as f64 / 1e3 / summary.requests as f64, [summary.p50_ms, summary.p95_ms, summary.p99_ms]))
+}
+
+/// The folders in /proc of the process's threads whose names begin like this.
+pub(super) fn threads(process: u32, name: &str) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for task in fs::read_dir(format!("/proc/{process}/task"))? {
+        let task = task?.path();
+        if fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.starts_with(name)) {
+            found.push(task);
+        }
+    }
+    ensure!(!found.is_empty(), "Envoy has no thread {name}");
+    Ok(found)
+}
+
+/// Nanoseconds that these threads have been on a CPU so far.
+pub(super) fn cpu_ns(threads: &[PathBuf]) -> Result<u64> {
+    let of = |thread: &PathBuf| -> Result<u64> {
+        let schedstat = fs::read_to_string(thread.join("schedstat"))?;
+        schedstat.split(' ').next().and_then(|first| first.parse().ok()).context("a schedstat that can't be read")
+    };
+    threads.iter().map(of).sum()
+}

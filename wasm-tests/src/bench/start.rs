@@ -1,0 +1,60 @@
+//! What a module costs at the start of Envoy: it is compiled on the main thread, there and at each update.
+
+use std::{fs, path::Path, time::Instant};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use super::{
+    config::{Listener, Services},
+    cpu,
+    stats::Spread,
+};
+
+/// What starting Envoy with one worker took.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Start {
+    pub(crate) name: String,
+    /// Seconds until it was ready.
+    pub(crate) wall_s: Spread,
+    /// Seconds of CPU of all its threads until then.
+    pub(crate) cpu_s: Spread,
+    /// MiB of memory that it then had.
+    pub(crate) memory_mib: Spread,
+}
+
+/// Starts Envoy so many times with each of these listeners, in turns.
+///
+/// # Errors
+/// When it doesn't start.
+pub(crate) async fn measure(
+    folder: &Path,
+    listeners: &[Listener],
+    services: Services,
+    times: usize,
+) -> Result<Vec<Start>> {
+    let mut samples = vec![[const { Vec::new() }; 3]; listeners.len()];
+    for _ in 0..times {
+        for (listener, samples) in listeners.iter().zip(&mut samples) {
+            let begin = Instant::now();
+            let envoy = super::gateway(folder, vec![listener.clone()], services, 1).await?;
+            samples[0].push(begin.elapsed().as_secs_f64());
+            samples[1].push(cpu::cpu_ns(&cpu::threads(envoy.id(), "")?)? as f64 / 1e9);
+            samples[2].push(memory_mib(envoy.id())?);
+        }
+    }
+    let start = |(listener, [wall, cpu, memory]): (&Listener, &[Vec<f64>; 3])| Start {
+        name: listener.name.clone(),
+        wall_s: Spread::of(wall),
+        cpu_s: Spread::of(cpu),
+        memory_mib: Spread::of(memory),
+    };
+    Ok(listeners.iter().zip(&samples).map(start).collect())
+}
+
+fn memory_mib(process: u32) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let kib: f64 = resident.trim().trim_end_matches(" kB").parse().context("a VmRSS that can't be read")?;
+    Ok(kib / 1024.0)
+}

@@ -1,0 +1,47 @@
+//! The command behind `make bench`.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use wasm_tests::bench::{self, Effort};
+
+/// What authgate costs in Envoy, beside Envoy's own filters
+#[derive(Debug, Parser)]
+#[command(name = "bench", version)]
+struct Arguments {
+    /// Only show that everything works, in a minute
+    #[arg(long)]
+    quick: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Compare two builds of the module
+    Compare {
+        /// The module before a change
+        before: PathBuf,
+        /// The module after it
+        after: PathBuf,
+        /// How many rounds
+        #[arg(long, default_value_t = 12)]
+        rounds: usize,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.command {
+        Some(Command::Compare { before, after, rounds }) => bench::compare(&before, &after, rounds).await,
+        None => bench::run(if arguments.quick { Effort::QUICK } else { Effort::FULL }).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
