@@ -76,7 +76,7 @@ impl Threads {
         }
         self.next.clear();
         self.round += 1;
-        let mut is_match = self.enter(nfa, nfa.start_anchored(), Position { path: path, at: 0 }, budget)?;
+        let mut is_match = self.enter(nfa, nfa.start_anchored(), Position { path, at: 0 }, budget)?;
         for (at, byte) in path.iter().enumerate() {
             std::mem::swap(&mut self.now, &mut self.next);
             if self.now.is_empty() {
@@ -91,7 +91,7 @@ impl Threads {
                     budget.spend(transitions.transitions.len())?;
                 }
                 if let Some(next) = step(state, *byte) {
-                    is_match |= self.enter(nfa, next, Position { path: path, at: at + 1 }, budget)?;
+                    is_match |= self.enter(nfa, next, Position { path, at: at + 1 }, budget)?;
                 }
             }
         }
