@@ -87,7 +87,6 @@ impl Machine {
             _ => None,
         };
         self.is_verdict = outage.is_none();
-        let (_, negative, _) = self.setups[worker].cache();
         match meaning {
             Meaning::Identity(what) => {
                 // A refusal that is no older makes a refusal of it, for all who wait.
@@ -106,8 +105,7 @@ impl Machine {
                 if is_401 {
                     self.refuse(worker, credential, asker, delivered.step);
                 }
-                let kept_until = self.now.after(negative);
-                self.refusals.push(Refusal { credential, worker, is_401, asked, delivered, kept_until });
+                self.refusals.push(Refusal { credential, worker, is_401, asked, delivered });
             }
             Meaning::Nothing(_) => drop(self.outages.insert(credential, delivered.step)),
         }

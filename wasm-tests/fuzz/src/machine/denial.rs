@@ -81,8 +81,11 @@ fn is_justified(machine: &Machine, stream: &Stream, code: &str) -> bool {
         "token_revoked" => told.any(|what| machine.feed.is_revoked(what, true)),
         "token_rejected" | "forbidden_by_service" => refusals.any(|refusal| {
             // Also by another worker, while the request waited for that one's answer, or for its turn.
-            let is_kept = !machine.setups[stream.worker].is_cache_off()
-                && (machine.now < refusal.kept_until || refusal.delivered.step >= stream.arrived.step);
+            let setup = machine.setups[stream.worker];
+            let (_, negative, _) = setup.cache();
+            let is_kept = !setup.is_cache_off()
+                && (machine.now < refusal.delivered.wall.after(negative)
+                    || refusal.delivered.step >= stream.arrived.step);
             let is_told = is_kept || is_answer(stream, refusal);
             // Of a clock that was set back since nobody knows how long ago it was.
             let is_told = is_told || overtakes(machine, stream, refusal) || !machine.is_steady_since(&refusal.asked);

@@ -113,8 +113,7 @@ fn not_refused_since(machine: &Machine, stream: &Stream, vouching: &Vouching, is
         // Without a cache nobody remembers it, and what comes while an answer is being verified may be too late.
         let is_heard = refusal.delivered.step < delivered.step || !machine.setup.answers_in_jwts();
         // By a clock that was set forward it was so long ago that no older verdict could be left.
-        let is_over = has_passed(machine.now, machine.longest_life(), refusal.delivered.wall)
-            && machine.now >= refusal.kept_until;
+        let is_over = has_passed(machine.now, machine.longest_memory(), refusal.delivered.wall);
         let is_off = machine.setups[stream.worker].is_cache_off();
         let is_known = !is_own || (is_heard && !is_off && !is_over);
         assert!(!is_known || is_withdrawn(machine, refusal), "let in by {vouching:?} after {refusal:?}");

@@ -151,6 +151,12 @@ impl Setup {
         ttl + stale
     }
 
+    /// For how long a worker has to know what has ended a verdict, or refused a credential.
+    pub fn memory(self) -> Duration {
+        let (_, negative, _) = self.cache();
+        self.longest_life().max(negative)
+    }
+
     /// The same with other settings of the cache.
     #[must_use]
     pub const fn with_cache(self, cache: u8) -> Self {

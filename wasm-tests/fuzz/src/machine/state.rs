@@ -141,8 +141,6 @@ pub(super) struct Refusal {
     /// When the callout was sent that brought it: older verdicts end by it.
     pub(super) asked: Moment,
     pub(super) delivered: Moment,
-    /// Until when it answers other requests with the same credential.
-    pub(super) kept_until: UnixTime,
 }
 
 /// Whether `period` has passed since `begin`, by a clock that may have stepped back behind it, or be a second late.

@@ -33,10 +33,11 @@ pub(super) struct Machine {
     pub(super) setup: Setup,
     /// What each worker is configured with: the cache's settings may differ.
     pub(super) setups: Vec<Setup>,
-    /// The shortest and the longest life of a verdict that any worker has been configured with.
+    /// The shortest and the longest [`Setup::memory`] that any worker has been configured with.
     pub(super) lives: (Duration, Duration),
-    /// The shortest life that was the longest once, and isn't any more: what has ended a verdict may be forgotten by then,
-    /// so an older one is of no use.
+    /// The shortest [`Setup::memory`] that another has come after. What has ended a verdict may be forgotten by then, so
+    /// an older verdict is of no use. A worker makes its own known at its first use of the cache, so even the longest may
+    /// be one that nobody knew.
     pub(super) outlived: Option<Duration>,
     pub(super) config: Config,
     pub(super) host: Recorder,
@@ -105,13 +106,13 @@ fn config_of(setup: Setup) -> Config {
 
 impl Machine {
     /// The longest that a verdict can be of use to any worker.
-    pub(super) const fn longest_life(&self) -> Duration {
+    pub(super) const fn longest_memory(&self) -> Duration {
         self.lives.1
     }
 
     pub(super) fn new(setup: Setup) -> Self {
         let config = config_of(setup);
-        let life = setup.longest_life();
+        let life = setup.memory();
         let mut machine = Self {
             setup,
             setups: vec![setup; setup.workers()],
@@ -232,14 +233,12 @@ impl Machine {
 
     pub(super) fn update(&mut self, worker: usize, cache: u8) {
         let worker = worker % self.workers.len();
-        let setup = self.setups[worker];
-        let _ = cache; // TEMPORARY
-        let life = setup.longest_life();
+        let setup = self.setups[worker].with_cache(cache);
+        let life = setup.memory();
         self.setups[worker] = setup;
         let (shortest, longest) = self.lives;
-        if life > longest {
-            let least = self.outlived.map_or(longest, |outlived| outlived.min(longest));
-            self.outlived = Some(least);
+        if life > shortest {
+            self.outlived = Some(shortest);
         }
         self.lives = (shortest.min(life), longest.max(life));
         self.restart(worker);
