@@ -17,8 +17,8 @@
 //! | what a request waits for | what it goes on with |
 //! |---|---|
 //! | [`Wait::Share`] | `Reconsider` |
-//! | [`Wait::Answer`] | [`Wait::Turn`], once the answer is there |
-//! | [`Wait::Turn`] | `Answered` |
+//! | [`Wait::Answer`] | [`Wait::Answered`], once the answer is there |
+//! | [`Wait::Answered`] | `Answered` |
 //! | [`Wait::Key`] | `AwaitKey` |
 //!
 //! Every stage takes the one before by value and says what comes next, so that no request is in two stages.
