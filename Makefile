@@ -57,7 +57,8 @@ help: ## List the targets
 build: toolchain ## Build the module: target/authgate.wasm
 	@echo '==> building $(MODULE)'
 	@cargo build --profile wasm --target $(TARGET) --package authgate --lib
-	@cargo build --quiet --package prune
+	@echo '==> taking out the exports that it has no use for'
+	@cargo build --package prune
 	@mkdir -p target
 	@$(PRUNE) '$(CARGO_TARGET_DIR)/$(TARGET)/wasm/authgate.wasm' '$(MODULE).part'
 	@if cmp -s '$(MODULE).part' '$(MODULE)'; then rm '$(MODULE).part'; else mv '$(MODULE).part' '$(MODULE)'; fi
@@ -125,7 +126,7 @@ test: test-module envoy ## Run every test
 bench: build envoy wrk ## Measure what the filter costs (ARGS=--quick: in a minute)
 	@echo '==> building the filter that does nothing'
 	@cargo build --profile wasm --target $(TARGET) --package noop --lib
-	@cp '$(CARGO_TARGET_DIR)/$(TARGET)/wasm/noop.wasm' target/noop.wasm
+	@$(PRUNE) '$(CARGO_TARGET_DIR)/$(TARGET)/wasm/noop.wasm' target/noop.wasm
 	@echo '==> building the bench command'
 	@cargo build --package wasm-tests --bin bench
 	@exec env ENVOY="$$ENVOY_ABSOLUTE" cargo run --quiet --package wasm-tests --bin bench -- $(ARGS)
