@@ -3,7 +3,7 @@
 use authgate::host::Cx;
 use authgate::host::StreamId;
 use authgate::metrics::Outcome;
-use authgate::{RequestHead, Resolution, Step};
+use authgate::{Code, RequestHead, Resolution, Step};
 
 use super::credentials::{Credential, Kind};
 use super::script::{Place, Presented};
@@ -117,10 +117,12 @@ impl Machine {
                 (outcome, Some(response.code))
             }
         };
-        if let Resolution::Deny(response) = resolution
-            && throttle::is_guess(response.code)
-        {
-            self.guessed(number as usize, response.code);
+        if let Resolution::Deny(response) = resolution {
+            if throttle::is_guess(response.code) {
+                self.guessed(number as usize, response.code);
+            } else if response.code == Code::TooManyFailures {
+                self.locked(number as usize);
+            }
         }
         *self.counted.entry(counted).or_default() += 1;
         let ended = Some(self.moment().step);

@@ -154,6 +154,15 @@ impl Machine {
         self.fail(number);
     }
 
+    /// A stream was told that its client failed too often, perhaps in the place of a refusal. That refusal is then counted
+    /// for none of its address.
+    pub(super) fn locked(&mut self, number: usize) {
+        let stream = &self.streams[number];
+        if let (Some(throttle), Some(step), Some(address)) = (&mut self.throttle, stream.refused, stream.address) {
+            throttle.counted.insert((step, address));
+        }
+    }
+
     /// A stream's authentication has failed.
     fn fail(&mut self, stream: usize) {
         let (stream, now) = (&self.streams[stream], self.now);

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use authgate::config::Config;
-use authgate::host::{Cx, SharedData as _, Write};
+use authgate::host::Cx;
 use authgate::internals::world::{BEGIN, key};
 use authgate::metrics::Gauge;
 use authgate::{CallId, Filter, UnixTime};
@@ -156,10 +156,6 @@ impl Machine {
             is_ticking: false,
             is_traced: false,
         };
-        // Nothing is swept at the beginning: that takes longer than all the rest.
-        let swept = format!("{}sweep", authgate::internals::prefix(&machine.config));
-        let written = machine.host.set_shared_data(&swept, &machine.now.as_nanos().to_le_bytes(), Write::Always);
-        written.expect("an unconditional write");
         machine.born = (0..setup.workers()).map(|_| machine.moment()).collect();
         for slot in 0..JWTS {
             machine.issue(slot, usize::from(slot == 4), if slot == 3 { Flaw::Short } else { Flaw::None });
