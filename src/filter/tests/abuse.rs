@@ -120,14 +120,14 @@ fn a_longer_life_in_the_answer_prolongs_no_jwt() {
 #[test]
 fn an_api_token_is_purged_by_its_number_also_where_the_answer_has_none() {
     let mut world =
-        World::new(json!({"api_token": {"response_format": "json_header"}, "revocation": {"path": "/list"}}));
+        World::new(json!({"api_token": {"response_format": "json_header"}, "revocation": {"path": "/auth/blacklist"}}));
     let ids = [("x-user-id", "1".to_owned()), ("x-client-id", "2".to_owned())];
     world.verify = Answer::Headers(ids.to_vec());
-    world.key_fault = Some(Answer::json(&json!({"cursor": "1"})));
+    world.feed = Answer::json(&json!({"cursor": "1", "purge": []}));
     world.live(std::time::Duration::from_secs(1));
     assert_eq!(world.ask(&api_token()).code(), "");
     world.verify = Answer::Body(401, String::new());
-    world.key_fault = Some(Answer::json(&json!({"cursor": "2", "purge": [{"token_id": 7}]})));
+    world.feed = Answer::json(&json!({"cursor": "2", "purge": [{"token_id": 7}]}));
     assert_eq!(world.ask(&api_token()).code(), "", "cached");
     world.live(std::time::Duration::from_secs(30));
     assert_eq!(world.ask(&api_token()).code(), "token_rejected");

@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::support::{answer_question, at_once, code, code_of, confirmed, down, no, questions, with_key};
+use super::support::{
+    answer_question, at_once, code, code_of, confirmed, down, forget_leases, no, questions, refusal_row, with_key,
+};
 use super::world::{BEGIN, Pending, api_token_of};
 use super::{Answer, World, api_token, bearer, claims, jwt, jwt_of};
-use crate::cache::Kind;
-use crate::cache::refusals::ROWS;
 use crate::config::Config;
 use crate::filter::Filter;
-use crate::host::{SharedData as _, Write};
 use crate::metrics::{Counter, Outcome, Source};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -56,12 +55,8 @@ fn a_refusal_of_a_verdict_that_only_another_worker_holds_is_not_displaced_by_gar
     assert_eq!(code(&mut world, 1, &api_token()), "");
     world.verify = no();
     assert_eq!(code(&mut world, 0, &api_token()), "token_rejected", "the first worker has to ask");
-    let row = |number: usize| {
-        let token = format!("{number}${}", "a".repeat(128));
-        let digest = world.workers[0].parts.cache.digest(Kind::ApiToken, token.as_bytes());
-        u32::from_le_bytes(*digest.0.first_chunk().unwrap()) % ROWS
-    };
-    let mates: Vec<_> = (1000..).filter(|number| row(*number) == row(7)).take(5).collect();
+    let mates: Vec<_> =
+        (1000..).filter(|number| refusal_row(&world, *number) == refusal_row(&world, 7)).take(5).collect();
     for number in mates {
         world.pass(MOMENT);
         assert_eq!(code(&mut world, 0, &api_token_of(number)), "token_rejected");
@@ -122,54 +117,36 @@ fn a_list_at_another_path_is_read_from_its_beginning() {
     assert_eq!(world.pending[0].request.path, "/auth/blacklist/v2");
 }
 
-#[test]
-fn a_401_counts_from_when_its_own_callout_was_sent() {
+/// Two workers ask about one token. The second's question is answered first, like this; the first's breaks, and its
+/// retry, which is sent half a second after that answer, is answered like that.
+fn a_retry_comes_last(answer: &Answer, code: &str, retry: &Answer, retry_code: &str) {
     let mut world = with_key(2, json!({}));
-    let yes = world.verify.clone();
     let one = world.send(&api_token());
     // The row of leases had no room.
-    for (row, _) in world.process.stored(".l.") {
-        world.process.set_shared_data(&row, &[], Write::Always).unwrap();
-    }
+    forget_leases(&world);
     world.pass(SECOND / 2);
     let other = world.send_to(1, &api_token());
     let [first, second] = &questions(&world)[..] else { panic!("two questions") };
-    world.answer(second, &yes);
-    assert_eq!(code_of(&world, other), "");
+    world.answer(second, answer);
+    assert_eq!(code_of(&world, other), code);
     world.pass(SECOND / 2);
     world.answer(first, &down());
     world.pass(SECOND / 2);
-    // The retry, which was sent half a second after the other's question was answered.
-    answer_question(&mut world, &no());
-    assert_eq!(code_of(&world, one), "token_rejected");
+    answer_question(&mut world, retry);
+    assert_eq!(code_of(&world, one), retry_code);
     for worker in [0, 1] {
-        assert_eq!(at_once(&mut world, worker, &api_token()), "token_rejected", "worker {worker}");
+        assert_eq!(at_once(&mut world, worker, &api_token()), retry_code, "worker {worker}");
     }
 }
 
 #[test]
+fn a_401_counts_from_when_its_own_callout_was_sent() {
+    a_retry_comes_last(&Answer::json(&confirmed(json!({}))), "", &no(), "token_rejected");
+}
+
+#[test]
 fn a_200_counts_from_when_its_own_callout_was_sent() {
-    let mut world = with_key(2, json!({}));
-    let yes = world.verify.clone();
-    let one = world.send(&api_token());
-    // The row of leases had no room.
-    for (row, _) in world.process.stored(".l.") {
-        world.process.set_shared_data(&row, &[], Write::Always).unwrap();
-    }
-    world.pass(SECOND / 2);
-    let other = world.send_to(1, &api_token());
-    let [first, second] = &questions(&world)[..] else { panic!("two questions") };
-    world.answer(second, &no());
-    assert_eq!(code_of(&world, other), "token_rejected");
-    world.pass(SECOND / 2);
-    world.answer(first, &down());
-    world.pass(SECOND / 2);
-    // The retry, which was sent half a second after the other's question was answered.
-    answer_question(&mut world, &yes);
-    assert_eq!(code_of(&world, one), "");
-    for worker in [0, 1] {
-        assert_eq!(at_once(&mut world, worker, &api_token()), "", "worker {worker}");
-    }
+    a_retry_comes_last(&no(), "token_rejected", &Answer::json(&confirmed(json!({}))), "");
 }
 
 #[test]
@@ -177,9 +154,7 @@ fn a_200_that_comes_too_late_refuses_nobody_else() {
     let mut world = with_key(2, json!({"cache": {"negative_ttl": "2s"}}));
     let yes = world.verify.clone();
     let late = world.send(&api_token());
-    for (row, _) in world.process.stored(".l.") {
-        world.process.set_shared_data(&row, &[], Write::Always).unwrap();
-    }
+    forget_leases(&world);
     let other = world.send_to(1, &api_token());
     let [first, second] = &questions(&world)[..] else { panic!("two questions") };
     world.answer(second, &no());
@@ -256,9 +231,7 @@ fn who_waits_for_a_turn_to_be_let_in_heeds_a_refusal_that_comes_meanwhile() {
     world.verify = Answer::Body(403, String::new());
     let crowd: Vec<_> = (0..100).map(|_| world.send(&api_token())).collect();
     // The row of leases had no room.
-    for (row, _) in world.process.stored(".l.") {
-        world.process.set_shared_data(&row, &[], Write::Always).unwrap();
-    }
+    forget_leases(&world);
     world.pass(SECOND / 2);
     let other = world.send_to(1, &api_token());
     let [first, second] = &questions(&world)[..] else { panic!("two questions") };

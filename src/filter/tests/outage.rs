@@ -6,11 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::support::refusal_row;
 use super::world::{BEGIN, KEYS, api_token_of, head};
 use super::{Answer, Outcome, World, api_token, bearer, claims, jwt, jwt_of};
-use crate::cache::Kind;
-use crate::cache::refusals::ROWS;
-use crate::host::SharedData as _;
 use crate::introspection::CalloutError;
 use crate::metrics::{CacheEvent, Counter, Outcome as End, Source};
 use crate::time::UnixTime;

@@ -5,10 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::support::{answer_question, code_of, questions, with_key};
+use super::support::{answer_question, code_of, questions, refusal_row, with_key};
 use super::world::{BEGIN, api_token_of, head};
 use super::{Answer, World, api_token, bearer, claims, jwt, jwt_of};
-use crate::cache::Kind;
 use crate::cache::refusals::ROWS;
 use crate::host::SharedData as _;
 use crate::introspection::CalloutError;
@@ -46,12 +45,6 @@ fn forged_in_row(world: &World, row: u64, exp: u64, count: usize) -> Vec<String>
     (0..).map(token).filter(|token| row_of(token) == row).take(count).collect()
 }
 
-fn row_of_api_token(world: &World, number: usize) -> u64 {
-    let token = format!("{number}${}", "a".repeat(128));
-    let digest = world.workers[0].parts.cache.digest(Kind::ApiToken, token.as_bytes());
-    world.process.keyed_hash(&digest.0) % u64::from(ROWS)
-}
-
 fn remote_world(workers: usize) -> World {
     let cache = json!({"ttl": "10s", "stale_ttl": "60s", "negative_ttl": "5s"});
     with_key(workers, json!({"jwt": {"verification": "remote"}, "cache": cache}))
@@ -66,7 +59,7 @@ fn no_flood_of_forged_jwts_makes_a_refusal_forgotten() {
     at(&mut world, 11);
     world.verify = no();
     assert_eq!(world.ask(&api_token()).code(), "token_rejected", "this ends a verdict");
-    let forged = forged_in_row(&world, row_of_api_token(&world, 7), BEGIN + 3600, 4);
+    let forged = forged_in_row(&world, refusal_row(&world, 7), BEGIN + 3600, 4);
     at(&mut world, 12);
     for token in forged {
         assert_eq!(world.ask(&bearer(&token)).code(), "token_rejected");
@@ -82,7 +75,7 @@ fn no_flood_of_forged_jwts_makes_a_refusal_forgotten() {
 fn forged_jwts_of_long_ago_leave_room_for_the_refusal_of_a_bad_token() {
     let mut world = remote_world(1);
     world.verify = no();
-    let forged = forged_in_row(&world, row_of_api_token(&world, 7), BEGIN + 100_000_000, 4);
+    let forged = forged_in_row(&world, refusal_row(&world, 7), BEGIN + 100_000_000, 4);
     for token in forged {
         assert_eq!(world.ask(&bearer(&token)).code(), "token_rejected");
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::support::{all_end, answer_question, confirmed, down, ended, no, questions, with_key};
+use super::support::{all_end, answer_question, confirmed, down, ended, forget_leases, no, questions, with_key};
 use super::world::{BEGIN, api_token_of};
 use super::{Answer, World, api_token, bearer, jwt};
 use crate::host::StreamId;

@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 
 use super::world::Pending;
 use super::{Answer, World, claims};
+use crate::cache::Kind;
+use crate::cache::refusals::ROWS;
 use crate::filter::Filter;
-use crate::host::StreamId;
+use crate::host::{SharedData as _, StreamId, Write};
 
 pub(super) type Headers = [(String, Vec<u8>)];
 
@@ -94,4 +96,18 @@ pub(super) fn all_end(world: &mut World, streams: &[StreamId], code: &str) {
         assert_eq!(world.outcome(*stream).map(|outcome| outcome.code()), Some(code), "stream {stream}");
     }
     assert!(world.workers.iter().all(|worker| worker.waiting() == 0));
+}
+
+/// The rows of leases have lost them, or had no room.
+pub(super) fn forget_leases(world: &World) {
+    for (row, _) in world.process.stored(".l.") {
+        world.process.set_shared_data(&row, &[], Write::Always).unwrap();
+    }
+}
+
+/// The row that a refusal of this API token is in.
+pub(super) fn refusal_row(world: &World, number: usize) -> u64 {
+    let token = format!("{number}${}", "a".repeat(128));
+    let digest = world.workers[0].parts.cache.digest(Kind::ApiToken, token.as_bytes());
+    world.process.keyed_hash(&digest.0) % u64::from(ROWS)
 }

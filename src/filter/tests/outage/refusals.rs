@@ -36,12 +36,8 @@ fn no_flood_of_garbage_tokens_makes_a_refusal_forgotten() {
     at(&mut world, 14);
     assert_eq!(world.ask(&api_token()).code(), "token_rejected", "once more, and there is no verdict to end any more");
     // They displace one another from the row that the first one's refusal is in.
-    let row = |number: usize| {
-        let token = format!("{number}${}", "a".repeat(128));
-        let digest = world.workers[0].parts.cache.digest(Kind::ApiToken, token.as_bytes());
-        world.process.keyed_hash(&digest.0) % u64::from(ROWS)
-    };
-    let mates: Vec<_> = (1000..).filter(|number| row(*number) == row(7)).take(8).collect();
+    let mates: Vec<_> =
+        (1000..).filter(|number| refusal_row(&world, *number) == refusal_row(&world, 7)).take(8).collect();
     for number in mates {
         world.ask(&api_token_of(number));
     }
