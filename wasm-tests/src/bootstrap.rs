@@ -29,6 +29,32 @@ pub fn plugin(listener: &mut Value) -> &mut Value {
     &mut connection_manager(listener)["http_filters"][0]["typed_config"]["config"]
 }
 
+/// The auth service's cluster, which from now on has the one host at this port and nothing but the filter to judge it:
+/// neither health checks nor outlier detection. For services of a test's own.
+///
+/// # Panics
+/// When the bootstrap isn't built like `envoy/envoy.yaml`.
+pub fn auth_service_alone(bootstrap: &mut Value, port: u16) -> &mut Value {
+    let cluster = &mut bootstrap["static_resources"]["clusters"][1];
+    let endpoints = &mut cluster["load_assignment"]["endpoints"];
+    let mut first = endpoints[0].take();
+    first["lb_endpoints"][0]["endpoint"]["address"]["socket_address"]["port_value"] = port.into();
+    *endpoints = json!([first]);
+    cluster["health_checks"] = json!([]);
+    cluster["outlier_detection"] = Value::Null;
+    cluster
+}
+
+/// Has Envoy speak HTTP/2 to the hosts of a cluster, in place of HTTP/1.1.
+///
+/// # Panics
+/// When the cluster isn't one of `envoy/envoy.yaml`.
+pub fn speak_http2(cluster: &mut Value) {
+    let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    cluster["typed_extension_protocol_options"][options]["explicit_http_config"] =
+        json!({"http2_protocol_options": {}});
+}
+
 /// A bootstrap of Envoy, read from YAML, patched as a JSON value and written as JSON.
 #[derive(Clone, Debug)]
 pub struct Bootstrap(Value);

@@ -20,7 +20,7 @@
 //! - [`Request`] and [`Response`] are the client's side, through the gateway; [`Connection`] is it for many of them, and
 //!   [`Frames`] for those that are reset.
 //! - [`Echo`] is what the upstream saw of a request.
-//! - [`Bootstrap`] is `envoy/envoy.yaml`, read and patched as a value.
+//! - [`Bootstrap`] is `envoy/envoy.yaml`, read and patched as a value; with [`Discovery`] it changes while Envoy serves.
 //! - [`credentials`] makes tokens, good and bad.
 //! - [`demo`] holds the rows of `make demo`, which are an end-to-end test too.
 
@@ -30,6 +30,7 @@ mod client;
 pub mod corpus;
 pub mod credentials;
 pub mod demo;
+mod discovery;
 mod envoy;
 mod folder;
 mod frames;
@@ -42,9 +43,10 @@ mod upstream;
 
 use std::path::{Path, PathBuf};
 
-pub use bootstrap::{Bootstrap, connection_manager, plugin};
+pub use bootstrap::{Bootstrap, auth_service_alone, connection_manager, plugin, speak_http2};
 pub use client::{IDENTITY_HEADERS, Protocol, Request, Response};
 pub use credentials::Tokens;
+pub use discovery::Discovery;
 pub use envoy::LogLevel;
 pub use frames::Frames;
 pub use load::Connection;

@@ -10,7 +10,7 @@ use crate::workspace;
 /// Where the Makefile puts wrk, and the library that it needs, on a machine that has none.
 const FETCHED: &str = ".tools/wrk/usr";
 
-/// When a request counts as unanswered. authgate holds a JWT of an unknown key for up to five seconds.
+/// When a request counts as unanswered. authgate holds a JWT of an unknown key for up to nine seconds.
 const TIMEOUT: &str = "10s";
 
 /// How the lines of a file of credentials are sent.

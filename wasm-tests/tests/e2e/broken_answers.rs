@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde_json::{Value, json};
 use wasm_tests::{
-    Stack,
+    Stack, auth_service_alone,
     corpus::{
         self,
         answers::{self, Answer},
@@ -14,13 +14,11 @@ use wasm_tests::{
 
 /// `is_one`: the cluster has the one host, and nothing but the filter judges it.
 fn patch(bootstrap: &mut Value, service: SocketAddr, is_one: bool) {
-    let cluster = bootstrap["static_resources"]["clusters"][1].as_object_mut().unwrap();
-    let endpoints = cluster["load_assignment"]["endpoints"].as_array_mut().unwrap();
-    endpoints[0]["lb_endpoints"][0]["endpoint"]["address"]["socket_address"]["port_value"] = json!(service.port());
     if is_one {
-        endpoints.truncate(1);
-        cluster.remove("health_checks");
-        cluster.remove("outlier_detection");
+        auth_service_alone(bootstrap, service.port());
+    } else {
+        let endpoint = "/static_resources/clusters/1/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address";
+        bootstrap.pointer_mut(endpoint).unwrap()["socket_address"]["port_value"] = service.port().into();
     }
 }
 
@@ -33,12 +31,7 @@ async fn opens_no_breaker(bytes: Vec<u8>, times: usize, is_one: bool) {
     config["circuit_breaker"] = json!({"failures": 3});
     config["auth_service"]["timeout"] = json!("20s");
     let builder = Stack::builder().config(config).without_auth_service();
-    let stack = builder
-        .component_log_level("router:debug,wasm:debug,http:debug,upstream:debug")
-        .envoy(move |bootstrap| patch(bootstrap, address, is_one))
-        .start()
-        .await
-        .unwrap();
+    let stack = builder.envoy(move |bootstrap| patch(bootstrap, address, is_one)).start().await.unwrap();
     for number in 0..times {
         let answer = stack.get("/orders").api_key(&scripted::token(number)).send().await.unwrap();
         assert_eq!(answer.code().as_deref(), Some("auth_service_unavailable"));

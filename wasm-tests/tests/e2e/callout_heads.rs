@@ -9,7 +9,7 @@ use std::{
 use axum::{Router, extract::State, http::StatusCode};
 use serde_json::json;
 use tokio::net::TcpListener;
-use wasm_tests::Stack;
+use wasm_tests::{Stack, auth_service_alone, speak_http2};
 
 /// Scheme, authority, path, `accept-encoding`.
 type Heads = Arc<Mutex<Vec<(String, String, String, String)>>>;
@@ -44,15 +44,10 @@ async fn every_callout_has_the_scheme_and_the_host_that_the_configuration_says()
             config["auth_service"]["scheme"] = json!(scheme);
         }
         let builder = Stack::builder().without_auth_service().config(config).envoy(move |bootstrap| {
-            let service = &mut bootstrap["static_resources"]["clusters"][1];
+            let service = auth_service_alone(bootstrap, port);
             service["name"] = json!(cluster);
             service["load_assignment"]["cluster_name"] = json!(cluster);
-            service["health_checks"] = json!([]);
-            let endpoint = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address/port_value";
-            *service.pointer_mut(endpoint).unwrap() = port.into();
-            let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-            service["typed_extension_protocol_options"][options]["explicit_http_config"] =
-                json!({"http2_protocol_options": {}});
+            speak_http2(service);
         });
         let stack = builder.start().await.unwrap();
         let token = format!("1${}", "a".repeat(128));

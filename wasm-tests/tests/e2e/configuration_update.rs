@@ -2,8 +2,6 @@
 //! nothing.
 
 use std::{
-    fs,
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -12,28 +10,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use wasm_tests::{Stack, plugin};
-
-/// A listener that Envoy takes from a file, and takes again whenever the file is replaced.
-struct Discovery {
-    folder: tempfile::TempDir,
-    listener: Value,
-}
-
-impl Discovery {
-    fn file(&self) -> PathBuf {
-        self.folder.path().join("lds.json")
-    }
-
-    /// Publishes the listener, as a whole at once.
-    fn publish(&self, version: &str) {
-        let part = self.folder.path().join("part");
-        let mut listener = self.listener.clone();
-        listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
-        fs::write(&part, json!({"version_info": version, "resources": [listener]}).to_string()).unwrap();
-        fs::rename(part, self.file()).unwrap();
-    }
-}
+use wasm_tests::{Discovery, Stack, plugin};
 
 /// A stack whose listener is in a file.
 async fn start() -> (Stack, Discovery) {
@@ -41,27 +18,7 @@ async fn start() -> (Stack, Discovery) {
 }
 
 async fn start_with(config: Value) -> (Stack, Discovery) {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("lds.json");
-    let taken = Arc::new(std::sync::Mutex::new(None));
-    // A port that stays the same over updates; nobody else on this machine is likely to take it meanwhile.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let builder = Stack::builder().concurrency(2).config(config).envoy({
-        let taken = Arc::clone(&taken);
-        move |bootstrap| {
-            let mut listener = bootstrap["static_resources"]["listeners"][0].take();
-            listener["address"]["socket_address"]["port_value"] = json!(port);
-            bootstrap["static_resources"]["listeners"] = json!([]);
-            bootstrap["node"] = json!({"id": "gateway", "cluster": "gateway"});
-            bootstrap["dynamic_resources"] = json!({"lds_config": {"path_config_source": {"path": file}}});
-            let discovery = Discovery { folder, listener };
-            discovery.publish("1");
-            *taken.lock().unwrap() = Some(discovery);
-        }
-    });
-    let stack = builder.start().await.unwrap();
-    let discovery = taken.lock().unwrap().take().unwrap();
-    (stack, discovery)
+    Discovery::start(Stack::builder().concurrency(2).config(config)).await.unwrap()
 }
 
 /// How many updates Envoy has made of each kind: taken, refused.
@@ -109,7 +66,7 @@ async fn no_request_is_lost_and_none_gets_through() {
         flowed(known.load(Ordering::SeqCst)).await;
         let header = format!("X-Update-{update}");
         plugin(&mut discovery.listener)["configuration"]["value"]["identity_headers"] = json!({header: "user_id"});
-        discovery.publish(&format!("good {update}"));
+        discovery.publish(&format!("good {update}")).unwrap();
         while updates(&stack).await.0 < update + 1 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -134,7 +91,7 @@ async fn a_bad_one_is_refused_whole_and_the_one_before_serves_on() {
     let config = &mut plugin(&mut discovery.listener)["configuration"]["value"];
     config["identity_headers"] = json!({"X-New": "user_id"});
     config["jwt"]["clock_skew"] = json!("soon");
-    discovery.publish("bad");
+    discovery.publish("bad").unwrap();
     while updates(&stack).await.1 == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -173,7 +130,7 @@ async fn other_times_of_the_cache_forget_nothing_in_an_outage() {
     let config = &mut plugin(&mut discovery.listener)["configuration"]["value"];
     config["cache"] = json!({"ttl": "2s", "stale_ttl": "2h"});
     config["identity_headers"] = json!({"X-Update": "user_id"});
-    discovery.publish("2");
+    discovery.publish("2").unwrap();
     // Nobody who is known is told of an outage, by the old configuration or the new one.
     let mut updated = false;
     while !updated {
@@ -203,7 +160,7 @@ async fn that_the_seal_key_is_lost_again_is_a_warning_again() {
             if let Some(key) = key {
                 variables["key_values"]["AUTHGATE_SEAL_KEY"] = json!(key);
             }
-            discovery.publish(&(update + 1).to_string());
+            discovery.publish(&(update + 1).to_string()).unwrap();
             while updates(&stack).await.0 == before {
                 assert!(std::time::Instant::now() < deadline, "update {update} isn't taken");
                 tokio::time::sleep(Duration::from_millis(50)).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use wasm_tests::{Stack, connection_manager, corpus::scripted, plugin};
+use wasm_tests::{Discovery, Stack, connection_manager, corpus::scripted, plugin};
 
 /// Waits until a gauge of a filter is where it should be.
 async fn reaches(stack: &Stack, gauge: &str, filter: &str, expected: u64) {
@@ -97,37 +97,11 @@ async fn what_a_trapped_vm_had_counted_is_gone_when_the_next_one_runs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn callouts_under_way_when_the_configuration_is_replaced_are_subtracted() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("lds.json");
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let publish = {
-        let (part, file) = (folder.path().join("part"), file.clone());
-        move |listener: &serde_json::Value, version: &str| {
-            let mut listener = listener.clone();
-            listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
-            let discovery = json!({"version_info": version, "resources": [listener]});
-            std::fs::write(&part, discovery.to_string()).unwrap();
-            std::fs::rename(&part, &file).unwrap();
-        }
-    };
-    let taken = std::sync::Arc::new(std::sync::Mutex::new(json!(null)));
-    let builder = Stack::builder().drain_time(1).config(json!({"auth_service": {"timeout": "60s"}})).envoy({
-        let (taken, publish) = (std::sync::Arc::clone(&taken), publish.clone());
-        move |bootstrap| {
-            let mut listener = bootstrap["static_resources"]["listeners"][0].take();
-            listener["address"]["socket_address"]["port_value"] = json!(port);
-            bootstrap["static_resources"]["listeners"] = json!([]);
-            bootstrap["node"] = json!({"id": "gateway", "cluster": "gateway"});
-            bootstrap["dynamic_resources"] = json!({"lds_config": {"path_config_source": {"path": file}}});
-            publish(&listener, "1");
-            *taken.lock().unwrap() = listener;
-        }
-    });
-    let stack = builder.start().await.unwrap();
+    let builder = Stack::builder().drain_time(1).config(json!({"auth_service": {"timeout": "60s"}}));
+    let (stack, mut discovery) = Discovery::start(builder).await.unwrap();
     let _waiting = hang(&stack, 7).await;
     reaches(&stack, "auth_callouts_in_flight", "authgate", 7).await;
-    let mut listener = taken.lock().unwrap().clone();
-    plugin(&mut listener)["configuration"]["value"]["identity_headers"] = json!({"X-New": "user_id"});
-    publish(&listener, "2");
+    plugin(&mut discovery.listener)["configuration"]["value"]["identity_headers"] = json!({"X-New": "user_id"});
+    discovery.publish("2").unwrap();
     reaches(&stack, "auth_callouts_in_flight", "authgate", 0).await;
 }

@@ -32,6 +32,8 @@ async fn every_address_gets_one_guess_of_a_number_that_is_guessed_at_once() {
         }
     }
     let answers = guesses.join_all().await;
-    let refused = answers.iter().filter(|answer| answer.as_ref().unwrap().status == 401).count();
-    assert!(refused <= ATTEMPTS + 10, "{refused} guesses");
+    let count = |status| answers.iter().filter(|answer| answer.as_ref().unwrap().status == status).count();
+    let refused = count(401);
+    assert!((ATTEMPTS..=ATTEMPTS + 10).contains(&refused), "{refused} guesses");
+    assert_eq!(count(429), answers.len() - refused);
 }

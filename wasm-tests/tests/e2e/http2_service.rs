@@ -14,8 +14,9 @@ use http::{HeaderValue, Response};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use wasm_tests::{
-    Stack,
+    Stack, auth_service_alone,
     corpus::{self, keys::Signer, scripted, tokens},
+    speak_http2,
 };
 
 /// What the service does about a token.
@@ -125,16 +126,7 @@ async fn gateway() -> (Stack, Arc<AtomicUsize>) {
     config["auth_service"] = json!({"cluster": "auth_service", "timeout": "20s", "retries": 0});
     config["circuit_breaker"] = json!({"failures": 3, "open_for": "1h"});
     let builder = Stack::builder().without_auth_service().replace_config(config).envoy(move |bootstrap| {
-        let cluster = bootstrap["static_resources"]["clusters"][1].as_object_mut().unwrap();
-        cluster.remove("health_checks");
-        cluster.remove("outlier_detection");
-        let endpoint = json!({"address": {"socket_address": {"address": "127.0.0.1", "port_value": address.port()}}});
-        cluster["load_assignment"]["endpoints"] = json!([{"lb_endpoints": [{"endpoint": endpoint}]}]);
-        let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-        cluster["typed_extension_protocol_options"][options] = json!({
-            "@type": format!("type.googleapis.com/{options}"),
-            "explicit_http_config": {"http2_protocol_options": {}},
-        });
+        speak_http2(auth_service_alone(bootstrap, address.port()));
     });
     (builder.start().await.unwrap(), questions)
 }

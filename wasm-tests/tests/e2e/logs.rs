@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
-use wasm_tests::{Builder, Stack, corpus::scripted};
+use wasm_tests::{Builder, Stack, auth_service_alone, corpus::scripted};
 
 /// One try of a second for each question.
 fn builder() -> Builder {
@@ -59,12 +59,7 @@ async fn of_a_service_that_speaks_no_http() {
     });
     let with_feed = builder().without_auth_service().config(json!({"revocation": {"path": "/auth/blacklist"}}));
     let stack = with_feed.envoy(move |bootstrap| {
-        let endpoint = "/static_resources/clusters/1/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address";
-        bootstrap.pointer_mut(endpoint).unwrap()["socket_address"]["port_value"] = port.into();
-        bootstrap["static_resources"]["clusters"][1].as_object_mut().unwrap().remove("health_checks");
-        bootstrap["static_resources"]["clusters"][1].as_object_mut().unwrap().remove("outlier_detection");
-        let endpoints = &mut bootstrap["static_resources"]["clusters"][1]["load_assignment"]["endpoints"];
-        endpoints.as_array_mut().unwrap().truncate(1);
+        auth_service_alone(bootstrap, port);
     });
     let stack = stack.start().await.unwrap();
     says(

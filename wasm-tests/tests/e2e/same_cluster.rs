@@ -14,8 +14,9 @@ use http::{HeaderValue, Request, Response};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use wasm_tests::{
-    Stack, connection_manager, corpus,
+    Stack, auth_service_alone, connection_manager, corpus,
     corpus::{keys::Signer, scripted, tokens},
+    speak_http2,
 };
 
 /// Answers the first question about each token well; later ones with a head of 70 KiB.
@@ -69,16 +70,7 @@ async fn answer(
 async fn gateway(config: serde_json::Value) -> Stack {
     let address = start().await;
     let builder = Stack::builder().without_auth_service().replace_config(config).envoy(move |bootstrap| {
-        let cluster = bootstrap["static_resources"]["clusters"][1].as_object_mut().unwrap();
-        cluster.remove("health_checks");
-        cluster.remove("outlier_detection");
-        let endpoint = json!({"address": {"socket_address": {"address": "127.0.0.1", "port_value": address.port()}}});
-        cluster["load_assignment"]["endpoints"] = json!([{"lb_endpoints": [{"endpoint": endpoint}]}]);
-        let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-        cluster["typed_extension_protocol_options"][options] = json!({
-            "@type": format!("type.googleapis.com/{options}"),
-            "explicit_http_config": {"http2_protocol_options": {}},
-        });
+        speak_http2(auth_service_alone(bootstrap, address.port()));
         let manager = connection_manager(&mut bootstrap["static_resources"]["listeners"][0]);
         let routes = manager.pointer_mut("/route_config/virtual_hosts/0/routes").unwrap().as_array_mut().unwrap();
         routes.insert(0, json!({"match": {"prefix": "/iam"}, "route": {"cluster": "auth_service", "timeout": "15s"}}));

@@ -6,7 +6,7 @@ use tokio::{
     net::TcpListener,
 };
 use wasm_tests::{
-    Stack,
+    Stack, auth_service_alone,
     corpus::{self, keys::Signer, scripted},
 };
 
@@ -44,12 +44,7 @@ async fn a_service_that_stalls_after_the_head_is_down_each_time() {
         .config(config)
         .without_auth_service()
         .envoy(move |bootstrap: &mut Value| {
-            let cluster = bootstrap["static_resources"]["clusters"][1].as_object_mut().unwrap();
-            let endpoints = cluster["load_assignment"]["endpoints"].as_array_mut().unwrap();
-            endpoints[0]["lb_endpoints"][0]["endpoint"]["address"]["socket_address"]["port_value"] = json!(port);
-            endpoints.truncate(1);
-            cluster.remove("health_checks");
-            cluster.remove("outlier_detection");
+            auth_service_alone(bootstrap, port);
         })
         .start()
         .await
