@@ -135,7 +135,7 @@ impl VerificationCache {
         Lookup::Miss
     }
 
-    /// What may stand in while the service is down: a verdict within `ttl` and `stale_ttl`.
+    /// What may stand in while the service gives no verdict: one within `ttl` and `stale_ttl`.
     pub fn stale(&mut self, key: &Digest, kind: Kind, validity: &mut Validity<'_>, cx: &Cx<'_>) -> Option<Rc<Entry>> {
         if self.is_off() {
             return None;

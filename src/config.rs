@@ -226,7 +226,7 @@ pub struct Cache {
     pub ttl: Duration,
     /// How long a refusal is good, 0 s to 1 h; 0 s: refusals aren't kept.
     pub negative_ttl: Duration,
-    /// How long a verdict may stand in while the service is down, 0 s to 168 h; 0 s: never.
+    /// How long a verdict may stand in while the service gives none, 0 s to 168 h; 0 s: never.
     pub stale_ttl: Duration,
     /// What is evicted when it is full.
     pub eviction: Eviction,

@@ -2,7 +2,7 @@
 //!
 //! Envoy keeps a gauge as long as it runs, also when the VMs that moved it are gone. A VM that was replaced while
 //! callouts were under way never gets their answers, and a VM that trapped takes nothing back. So a VM writes its count
-//! to shared data before the gauge moves, and at each tick the gauge is set to the sum of all tallies. A VM that ends
+//! to shared data before the gauge moves, and every [`LOOK_INTERVAL`] the gauge is set to the sum of all tallies. A VM that ends
 //! removes its tally. The tally of a VM that has been silent for a few ticks no longer counts, and its place is free.
 
 use std::time::Duration;

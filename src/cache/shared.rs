@@ -98,7 +98,7 @@ impl Slots {
     }
 }
 
-/// The two slots that an entry may be in. With one slot, a quarter of 10,000 entries would overwrite others.
+/// The two slots that an entry may be in. With one slot, one in seven of 10,000 entries would be overwritten.
 fn slots(key: &Digest, shared: &dyn SharedData) -> [u32; 2] {
     let [a, b, c, d, e, f, g, h] = shared.keyed_hash(&key.0).to_le_bytes();
     let [first, second] = [[a, b, c, d], [e, f, g, h]].map(|bytes| u32::from_le_bytes(bytes) & (SLOTS - 1));
@@ -136,7 +136,7 @@ fn head(record: &[u8]) -> Option<(Digest, UnixTime)> {
 
 fn decode(record: &[u8]) -> Option<(Digest, Entry)> {
     let (key, verified) = head(record)?;
-    let mut reader = Reader(record.get(1 + 32 + 8..)?);
+    let mut reader = Reader(record.get(HEAD..)?);
     let [tag] = reader.bytes()?;
     let id = reader.bytes()?;
     let verifier = match tag & 1 {

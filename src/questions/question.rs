@@ -110,8 +110,8 @@ impl Outcome {
     }
 }
 
-/// Why there is no verdict of the service. Clients can bring about all but the first, so only that is a reason to
-/// accept a JWT by its signature alone.
+/// Why there is no verdict of the service. By its credential alone a client can bring about all but the first, so only
+/// that is a reason to accept a JWT by its signature alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unavailable {
     /// The service is down, or the breaker is open.

@@ -3,7 +3,8 @@
 //! A client that resets its requests as soon as they are sent leaves their questions behind, and a service that hashes
 //! slowly is busy with them. So a connection begins with [`FIRST_QUESTIONS`] at a time, and may have one more with each
 //! that is answered with an identity while a request waits for it, up to [`MOST_QUESTIONS`]: enough for a proxy with
-//! many clients. With the first question that is left behind it begins anew. Requests beyond its share wait, in one
+//! many clients. With the first question that is left behind it begins anew, and so does a connection of which nothing
+//! waits or is asked. Requests beyond its share wait, in one
 //! queue for all.
 
 use std::collections::BTreeMap;

@@ -9,16 +9,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::feed::Changes;
 use crate::claims::Claims;
+use crate::config::MAX_CLOCK_SKEW;
 use crate::host::{Cx, SharedData};
 use crate::table::{Busy, Reader, Record, Table, write_time, write_u64};
 use crate::time::UnixTime;
 
 /// The most records in one row. Of more, those that expire first are dropped.
 pub const MAX_ROW: usize = 512;
-
-/// How long a token is accepted after its `exp` at the most, the largest `jwt.clock_skew`: what revokes it is kept as
-/// long.
-const LEEWAY: Duration = Duration::from_secs(300);
 
 const TOKEN_ROWS: u32 = 1024;
 const MARK_ROWS: u32 = 256;
@@ -149,7 +146,7 @@ impl Entry for RevokedToken {
     }
 
     fn end(&self, _: Duration) -> UnixTime {
-        UnixTime::from_secs(self.exp).after(LEEWAY)
+        UnixTime::from_secs(self.exp).after(MAX_CLOCK_SKEW)
     }
 }
 
@@ -171,7 +168,7 @@ impl Entry for Mark {
     fn end(&self, life: Duration) -> UnixTime {
         let signed_out = match self.exp_before {
             0 => UnixTime::default(),
-            exp_before => UnixTime::from_secs(exp_before).after(LEEWAY),
+            exp_before => UnixTime::from_secs(exp_before).after(MAX_CLOCK_SKEW),
         };
         signed_out.max(self.purged_at.after(life))
     }

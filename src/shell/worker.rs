@@ -37,9 +37,8 @@ pub(super) struct Worker {
     /// Streams that are held, each with the flag that lets it go on.
     held: RefCell<HashMap<StreamId, Rc<Cell<bool>>>>,
     tick_period: Cell<Duration>,
-    /// Whether we are in the callback of a callout, whose connection may be in the middle of reading a frame. Envoy 1.40
-    /// crashes when another request is sent on it from there after a reset, so what is to be sent waits for a tick. After
-    /// an answer that broke, so does whatever else it leads to.
+    /// Whether [`Self::carry_out`] runs in the callback of a callout, whose connection may be in the middle of reading a
+    /// frame. Envoy 1.40 crashes when another request is sent on it from there after a reset, so callouts wait for a tick.
     is_answering: Cell<bool>,
     postponed: RefCell<VecDeque<(CallId, CalloutRequest)>>,
     has_ticked: Cell<bool>,
@@ -145,10 +144,10 @@ impl Worker {
         let call = self.callouts.borrow_mut().remove(&token);
         if let Some(call) = call {
             let answer = read(self.filter.borrow().body_limit(call));
-            let is_broken = answer.is_err();
+            let has_failed = answer.is_err();
             self.filter.borrow_mut().on_answer(call, answer, &self.cx());
-            if is_broken {
-                // Nothing at all: what goes on may go to the service's own cluster, and by this connection.
+            if has_failed {
+                // Nothing is carried out before the next tick: what goes on may go to the service's own cluster, and by this connection.
                 become_context(self.root_id);
                 self.adjust_tick();
                 self.host.inner().flush_gauges();
