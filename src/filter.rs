@@ -210,6 +210,11 @@ impl Filter {
         self.parts.callouts.next_action()
     }
 
+    /// The same, where only this request's own wait can be ended: the ends of others stay for [`Self::next_action`].
+    pub fn next_action_within(&mut self, stream: StreamId) -> Option<Action> {
+        self.parts.callouts.next_action_within(stream)
+    }
+
     /// How soon [`Self::on_tick`] wants to be called: soon while requests wait for their turn, their share, a key, or
     /// another worker's verdict, and while a sweep is under way.
     pub fn tick_period(&self) -> Duration {

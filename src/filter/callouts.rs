@@ -28,7 +28,8 @@ pub(super) enum Purpose {
 pub(super) struct Callouts {
     under_way: BTreeMap<CallId, Purpose>,
     next: u64,
-    actions: VecDeque<Action>,
+    to_send: VecDeque<(CallId, CalloutRequest)>,
+    resolved: VecDeque<(StreamId, Resolution)>,
 }
 
 impl Callouts {
@@ -37,7 +38,7 @@ impl Callouts {
         let call = CallId(self.next);
         self.next += 1;
         self.under_way.insert(call, purpose);
-        self.actions.push_back(Action::Callout { call, request });
+        self.to_send.push_back((call, request));
         cx.host.shift(Gauge::CalloutsInFlight, 1);
     }
 
@@ -70,21 +71,34 @@ impl Callouts {
 
     /// Has the shell end the wait of a request.
     pub(super) fn resolve(&mut self, stream: StreamId, resolution: Resolution) {
-        self.actions.push_back(Action::Resolve { stream, resolution });
+        self.resolved.push_back((stream, resolution));
     }
 
     /// A request has ended: its resolution may be there and not carried out yet.
     pub(super) fn forget(&mut self, stream: StreamId) {
-        self.actions.retain(|action| !matches!(action, Action::Resolve { stream: ended, .. } if *ended == stream));
+        self.resolved.retain(|(ended, _)| *ended != stream);
     }
 
-    /// What the shell is to do next.
+    /// What the shell is to do next: callouts first.
     pub(super) fn next_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        let resolved = |(stream, resolution)| Action::Resolve { stream, resolution };
+        self.next_callout().or_else(|| self.resolved.pop_front().map(resolved))
+    }
+
+    /// The same, but for the ends of other requests than this one.
+    pub(super) fn next_action_within(&mut self, stream: StreamId) -> Option<Action> {
+        self.next_callout().or_else(|| {
+            let index = self.resolved.iter().position(|(resolved, _)| *resolved == stream)?;
+            self.resolved.remove(index).map(|(stream, resolution)| Action::Resolve { stream, resolution })
+        })
+    }
+
+    fn next_callout(&mut self) -> Option<Action> {
+        self.to_send.pop_front().map(|(call, request)| Action::Callout { call, request })
     }
 
     /// Whether there is anything to do.
     pub(super) fn has_actions(&self) -> bool {
-        !self.actions.is_empty()
+        !self.to_send.is_empty() || !self.resolved.is_empty()
     }
 }

@@ -31,7 +31,8 @@ pub(super) struct Worker {
     /// The call of each callout, by the host's number.
     callouts: RefCell<HashMap<u32, CallId>>,
     /// The stream in whose request callback we are. Envoy can't resume a stream from within that callback, so a
-    /// resolution of it is handed back instead.
+    /// resolution of it is handed back instead. Those of others wait for a tick: where any stream is denied in the
+    /// callback, Envoy takes this one for denied and holds it, whatever the callback returns.
     receiving: Cell<Option<StreamId>>,
     early: RefCell<Option<Resolution>>,
     /// Streams that are held, each with the flag that lets it go on.
@@ -209,7 +210,11 @@ impl Worker {
     }
 
     fn next_action(&self) -> Option<Action> {
-        self.filter.borrow_mut().next_action()
+        let mut filter = self.filter.borrow_mut();
+        match self.receiving.get() {
+            Some(stream) => filter.next_action_within(stream),
+            None => filter.next_action(),
+        }
     }
 
     fn next_postponed(&self) -> Option<(CallId, CalloutRequest)> {

@@ -7,7 +7,9 @@ use serde_json::json;
 use super::world::{api_token_of, head};
 use super::{Answer, World, api_token, bearer, jwt};
 use crate::code::Code;
+use crate::filter::Action;
 use crate::host::Cx;
+use crate::introspection::CalloutResponse;
 use crate::metrics::{Counter, Gauge, Outcome, Source};
 
 #[test]
@@ -125,10 +127,34 @@ fn a_verdict_that_is_not_carried_out_yet_ends_with_its_stream() {
     let mut world = World::new(json!({}));
     let stream = world.send(&api_token());
     let call = world.pending.remove(0).call();
-    let answer = crate::introspection::CalloutResponse { status: 401, headers: vec![], body: Some(vec![]) };
+    let answer = CalloutResponse { status: 401, headers: vec![], body: Some(vec![]) };
     world.workers[0].on_answer(call, Ok(answer), &Cx::new(world.now, &world.process));
     world.end(0, stream);
     assert_eq!(world.workers[0].next_action(), None);
+}
+
+#[test]
+fn within_a_request_no_other_one_ends() {
+    let mut world = World::new(json!({}));
+    let [first, second, third] = [0, 1, 2].map(|number| world.send(&api_token_of(number)));
+    let worker = &mut world.workers[0];
+    for pending in world.pending.drain(..2) {
+        let answer = CalloutResponse { status: 401, headers: vec![], body: Some(vec![]) };
+        worker.on_answer(pending.call(), Ok(answer), &Cx::new(world.now, &world.process));
+    }
+    let ended = |action| match action {
+        Some(Action::Resolve { stream, .. }) => Some(stream),
+        other => {
+            assert_eq!(other, None);
+            None
+        }
+    };
+    assert_eq!(ended(worker.next_action_within(third)), None);
+    assert_eq!(ended(worker.next_action_within(second)), Some(second));
+    assert_eq!(ended(worker.next_action_within(second)), None);
+    assert!(worker.has_actions());
+    assert_eq!(ended(worker.next_action()), Some(first));
+    assert!(!worker.has_actions());
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod corpus_paths;
 mod corpus_tokens;
 mod crowds;
 mod demo_rows;
+mod denied_meanwhile;
 mod disconnects;
 mod emptied_rows;
 mod failover;
