@@ -74,7 +74,8 @@ pub struct VerificationCache {
     /// How long this filter and those that share its data keep verdicts.
     pub lives: Lives,
     refusals: Refusals,
-    /// Of JWTs that could stand in for themselves. In a table of their own, they displace no refusal that ends a verdict.
+    /// Of remote JWTs, which could stand in for themselves. In a table of their own, they displace no refusal that ended a
+    /// verdict.
     jwt_refusals: Refusals,
     /// Entries and bytes, as the gauges count them.
     reported: (usize, usize),
@@ -184,14 +185,23 @@ impl VerificationCache {
         self.jwt_refusals.find(&key::of_refusal(token), shared).is_none()
     }
 
-    /// The service has refused a remote JWT, which could stand in for itself, in a verification that began at `began`.
-    pub fn refuse_jwt(&self, token: &[u8], code: Code, expires: Option<UnixTime>, began: UnixTime, cx: &Cx<'_>) {
+    /// The service has refused a remote JWT in a verification that began at `began`. One whose signature fits no key may
+    /// be of a key that isn't known yet; it displaces no refusal of one that `is_signed`.
+    pub fn refuse_jwt(
+        &self,
+        token: &[u8],
+        is_signed: bool,
+        code: Code,
+        expires: Option<UnixTime>,
+        began: UnixTime,
+        cx: &Cx<'_>,
+    ) {
         let refusal = Refusal {
             key: key::of_refusal(token),
             at: began,
             answered: cx.now,
             expires: end_of_refusal(expires, cx.now),
-            ends_verdict: false,
+            ends_verdict: is_signed,
             is_forbidden: code == Code::ForbiddenByService,
         };
         self.jwt_refusals.add(refusal, self.lives.longest(cx), cx);

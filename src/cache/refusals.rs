@@ -26,7 +26,8 @@ pub struct Refusal {
     pub answered: UnixTime,
     /// When the credential has certainly expired, if it says so itself; else when the answer came.
     pub expires: UnixTime,
-    /// Whether it ended a verdict. Refusals that did are not displaced by refusals of tokens that were never good.
+    /// Whether it ended a verdict; of a JWT that could stand in for itself, whether its signature is good. Refusals of
+    /// tokens that were never good don't displace such a refusal.
     pub ends_verdict: bool,
     /// Whether it was 403, rather than 401.
     pub is_forbidden: bool,

@@ -340,3 +340,20 @@ fn an_identity_too_large_to_be_shared_is_named_for_as_long_as_it_may_be_known() 
         assert!(stored.iter().all(|(_, record)| record.len() == 41));
     }
 }
+
+#[test]
+fn a_flood_of_refused_jwts_that_nobody_signed_displaces_no_refusal_of_a_signed_one() {
+    let host = Process::default();
+    let cache = worker(json!({}));
+    let cx = Cx::new(at(0), &host);
+    let signed: Vec<Vec<u8>> = (0..100_u8).map(|number| format!("signed {number}").into_bytes()).collect();
+    signed.iter().for_each(|token| cache.refuse_jwt(token, true, Code::TokenRejected, Some(at(3600)), at(0), &cx));
+    let later = Cx::new(at(1), &host);
+    for number in 0..20_000_u32 {
+        let forged = number.to_le_bytes();
+        cache.refuse_jwt(&forged, false, Code::TokenRejected, Some(at(3600)), at(1), &later);
+        assert!(!cache.may_stand_for_itself(&forged, &host), "a key may still be found for it");
+    }
+    assert!(signed.iter().all(|token| !cache.may_stand_for_itself(token, &host)));
+    assert!(host.stored(".j.").iter().all(|(_, row)| row.len() <= 4 * 57));
+}

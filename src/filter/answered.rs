@@ -96,8 +96,8 @@ fn judge(answer: Result<CalloutResponse, CalloutError>, parts: &Parts, cx: &Cx<'
     })
 }
 
-/// Whether a JWT could stand in by its own signature: a forged one can't, and must displace no other's refusal.
-fn could_stand_in(token: &[u8], parts: &Parts, cx: &Cx<'_>) -> bool {
+/// Whether the signature of a JWT is known to be good. Where no key is known yet, it is taken to be.
+fn is_signed(token: &[u8], parts: &Parts, cx: &Cx<'_>) -> bool {
     let has_key = parts.keys.store().keys(cx.now).next().is_some();
     !has_key || UntrustedJwt::parse(token).is_ok_and(|jwt| parts.verify(jwt, cx).is_ok())
 }
@@ -120,12 +120,12 @@ fn outcome(key: &Digest, answer: Answer, parts: &mut Parts, cx: &Cx<'_>) -> Opti
             Outcome::Jwt { token: token.into(), _counted: counted }
         }
         Answer::Refused(code) => {
-            let could_stand_in =
-                question.kind == Kind::RemoteJwt && could_stand_in(question.credential.bytes(), parts, cx);
             let expires = question.own.exp.map(UnixTime::from_secs);
             parts.cache.refuse(key, code, expires, open.sent, cx);
-            if could_stand_in {
-                parts.cache.refuse_jwt(question.credential.bytes(), code, expires, open.sent, cx);
+            if question.kind == Kind::RemoteJwt {
+                let token = question.credential.bytes();
+                let is_signed = is_signed(token, parts, cx);
+                parts.cache.refuse_jwt(token, is_signed, code, expires, open.sent, cx);
             }
             Outcome::Refused(code)
         }

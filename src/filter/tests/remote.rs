@@ -229,3 +229,24 @@ fn what_the_service_refused_stays_out_whichever_filter_asked_until_it_confirms_i
     world.verify = Answer::Error(CalloutError::NotConnected);
     assert_eq!(world.ask_at(1, &bearer(&jwt(0))).code(), "");
 }
+
+#[test]
+fn a_jwt_that_was_refused_before_its_key_was_known_stays_out() {
+    let mut world = world(2);
+    // Another way of asking: the first filter's verdicts are none of its own.
+    world.update(1, &json!({"jwt": {"verification": "remote"}, "api_token": {"header_types": ["jwt", "apikey"]}}));
+    let of_new_key = |jti: &str| {
+        let mut claims = with("exp", json!(BEGIN + 9000));
+        claims["jti"] = json!(jti);
+        jwt_of(1, &claims)
+    };
+    world.serves = 1;
+    world.verify = Answer::Body(401, String::new());
+    assert_eq!(world.ask(&bearer(&of_new_key("refused"))).code(), "token_rejected");
+    world.live(std::time::Duration::from_secs(3700));
+    world.verify = Answer::Error(CalloutError::NotConnected);
+    assert_eq!(world.ask_at(1, &bearer(&of_new_key("other"))).code(), "", "the key is known now");
+    for worker in [0, 1] {
+        assert_eq!(world.ask_at(worker, &bearer(&of_new_key("refused"))).code(), "auth_service_unavailable");
+    }
+}
