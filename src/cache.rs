@@ -9,8 +9,8 @@
 //! service is down. A clock that is set back ends entries that seem to come from the future. Credentials are kept as
 //! their SHA-256 alone.
 
+mod digest;
 mod entry;
-mod key;
 pub mod lives;
 pub mod local;
 pub mod refusals;
@@ -29,9 +29,9 @@ use crate::host::{Cx, SharedData};
 use crate::metrics::{CacheEvent, Counter, Gauge};
 use crate::policy::Identity;
 use crate::time::UnixTime;
+pub use digest::{Digest, Kind, prefix};
 pub use entry::Entry;
 use entry::{header_bytes, weight};
-pub use key::{Digest, Kind, prefix};
 use lives::Lives;
 use local::{LocalCache, Policy};
 use refusals::{Refusal, Refusals};
@@ -95,7 +95,7 @@ impl VerificationCache {
             clock_skew: config.jwt.clock_skew,
             keeps_text: config.forward_credential == ForwardCredential::VerifiedJwt,
             header_bytes: header_bytes(config),
-            scope: key::scope(config),
+            scope: digest::scope(config),
             local: LocalCache::new(
                 policy,
                 settings.max_entries,
@@ -114,19 +114,19 @@ impl VerificationCache {
         self.settings.is_off()
     }
 
-    /// The key of a credential.
+    /// What the caches know a credential by.
     pub fn digest(&self, kind: Kind, credential: &[u8]) -> Digest {
         let hash = self.scope.clone().chain_update([kind.tag()]).chain_update(credential);
         Digest(hash.finalize().into())
     }
 
     /// Looks a credential up. The caller counts a miss.
-    pub fn look_up(&mut self, key: &Digest, kind: Kind, validity: &mut Validity<'_>, cx: &Cx<'_>) -> Lookup {
+    pub fn look_up(&mut self, digest: &Digest, kind: Kind, validity: &mut Validity<'_>, cx: &Cx<'_>) -> Lookup {
         if self.is_off() {
             return Lookup::Miss;
         }
-        let refusal = self.refusal(key, kind, cx.shared);
-        if let Some(entry) = self.newest_that_stands(key, refusal.as_ref(), self.settings.ttl, validity, cx) {
+        let refusal = self.refusal(digest, kind, cx.shared);
+        if let Some(entry) = self.newest_that_stands(digest, refusal.as_ref(), self.settings.ttl, validity, cx) {
             return Lookup::Fresh(entry);
         }
         if let Some(refusal) = refusal.filter(|refusal| self.refusals.answers(refusal, cx.now)) {
@@ -137,21 +137,27 @@ impl VerificationCache {
     }
 
     /// What may stand in while the service gives no verdict: one within `ttl` and `stale_ttl`.
-    pub fn stale(&mut self, key: &Digest, kind: Kind, validity: &mut Validity<'_>, cx: &Cx<'_>) -> Option<Rc<Entry>> {
+    pub fn stale(
+        &mut self,
+        digest: &Digest,
+        kind: Kind,
+        validity: &mut Validity<'_>,
+        cx: &Cx<'_>,
+    ) -> Option<Rc<Entry>> {
         if self.is_off() {
             return None;
         }
-        let refusal = self.refusal(key, kind, cx.shared);
-        self.newest_that_stands(key, refusal.as_ref(), self.settings.longest_life(), validity, cx)
+        let refusal = self.refusal(digest, kind, cx.shared);
+        self.newest_that_stands(digest, refusal.as_ref(), self.settings.longest_life(), validity, cx)
     }
 
     /// Whether the credential was good within `ttl` and `stale_ttl`, and was not refused since.
-    pub fn was_good(&mut self, key: &Digest, kind: Kind, cx: &Cx<'_>) -> bool {
+    pub fn was_good(&mut self, digest: &Digest, kind: Kind, cx: &Cx<'_>) -> bool {
         if self.is_off() {
             return false;
         }
-        let refusal = self.refusal(key, kind, cx.shared);
-        let entry = self.newest(key, self.settings.longest_life(), cx);
+        let refusal = self.refusal(digest, kind, cx.shared);
+        let entry = self.newest(digest, self.settings.longest_life(), cx);
         entry.is_some_and(|entry| refusal.is_none_or(|refusal| refusal.at < entry.verified))
     }
 
@@ -159,30 +165,30 @@ impl VerificationCache {
     /// shared a newer one.
     fn newest_that_stands(
         &mut self,
-        key: &Digest,
+        digest: &Digest,
         refusal: Option<&Refusal>,
         life: Duration,
         validity: &mut Validity<'_>,
         cx: &Cx<'_>,
     ) -> Option<Rc<Entry>> {
         for _ in 0..2 {
-            let entry = self.newest(key, life, cx)?;
+            let entry = self.newest(digest, life, cx)?;
             if validity.stands(&entry, refusal, cx) {
                 return Some(entry);
             }
-            self.forget(key, entry.verified, cx);
+            self.forget(digest, entry.verified, cx);
         }
         None
     }
 
     /// Whether the last known verdict of the service on the credential was a refusal.
-    pub fn is_refused(&self, key: &Digest, kind: Kind, shared: &dyn SharedData) -> bool {
-        self.refusal(key, kind, shared).is_some()
+    pub fn is_refused(&self, digest: &Digest, kind: Kind, shared: &dyn SharedData) -> bool {
+        self.refusal(digest, kind, shared).is_some()
     }
 
     /// Whether a remote JWT may stand in by its own signature: no filter knows of a refusal by the service.
     pub fn may_stand_for_itself(&self, token: &[u8], shared: &dyn SharedData) -> bool {
-        self.jwt_refusals.find(&key::of_refusal(token), shared).is_none()
+        self.jwt_refusals.find(&digest::of_refusal(token), shared).is_none()
     }
 
     /// The service has refused a remote JWT in a verification that began at `began`. One whose signature fits no key may
@@ -197,7 +203,7 @@ impl VerificationCache {
         cx: &Cx<'_>,
     ) {
         let refusal = Refusal {
-            key: key::of_refusal(token),
+            digest: digest::of_refusal(token),
             at: began,
             answered: cx.now,
             expires: end_of_refusal(expires, cx.now),
@@ -210,17 +216,18 @@ impl VerificationCache {
     /// The service has confirmed a remote JWT in a verification that began at `began`.
     pub fn confirm_jwt(&self, token: &[u8], began: UnixTime, cx: &Cx<'_>) {
         // A later refusal, by another filter, stays.
-        let _ = self.jwt_refusals.withdraw(&key::of_refusal(token), began, cx);
+        let _ = self.jwt_refusals.withdraw(&digest::of_refusal(token), began, cx);
     }
 
     /// Whether the service refused the credential in a verification that began at `began` or later.
-    pub fn is_refused_since(&self, key: &Digest, kind: Kind, began: UnixTime, cx: &Cx<'_>) -> bool {
-        self.refusal(key, kind, cx.shared).is_some_and(|refusal| refusal.at >= began && !refusal.at.is_to_come(cx.now))
+    pub fn is_refused_since(&self, digest: &Digest, kind: Kind, began: UnixTime, cx: &Cx<'_>) -> bool {
+        self.refusal(digest, kind, cx.shared)
+            .is_some_and(|refusal| refusal.at >= began && !refusal.at.is_to_come(cx.now))
     }
 
     /// Whether the entry ends soon and is to be verified again in the background, unless another worker has done so.
     /// True once a second at most.
-    pub fn wants_refresh(&mut self, key: &Digest, entry: &Entry, cx: &Cx<'_>) -> bool {
+    pub fn wants_refresh(&mut self, digest: &Digest, entry: &Entry, cx: &Cx<'_>) -> bool {
         let ttl = self.settings.ttl;
         let ahead = (ttl / REFRESH_AHEAD).max(LEAST_AHEAD).min(ttl / 2);
         let is_soon = cx.now.has_passed(ttl.saturating_sub(ahead), entry.verified);
@@ -232,9 +239,9 @@ impl VerificationCache {
         }
         entry.refreshed.set(Some(cx.now));
         let is_newer = |shared: &Entry| shared.verified > entry.verified && !shared.verified.is_to_come(cx.now);
-        match self.slots.read(key, cx.shared).filter(is_newer) {
+        match self.slots.read(digest, cx.shared).filter(is_newer) {
             Some(shared) => {
-                self.keep(key, Rc::new(shared), cx);
+                self.keep(digest, Rc::new(shared), cx);
                 false
             }
             None => true,
@@ -247,7 +254,7 @@ impl VerificationCache {
     /// The code of the denial: the service has refused the credential in a verification that began later.
     pub fn store(
         &mut self,
-        key: &Digest,
+        digest: &Digest,
         kind: Kind,
         identity: Identity,
         verified: UnixTime,
@@ -256,45 +263,45 @@ impl VerificationCache {
         // The clock was set back since: the end of such an entry can't be told.
         let is_to_come = verified.is_to_come(cx.now);
         if kind != Kind::LocalJwt && !is_to_come {
-            self.refusals.withdraw(key, verified, cx)?;
+            self.refusals.withdraw(digest, verified, cx)?;
         }
         // A client's own token isn't kept.
         let keeps_text = self.keeps_text && kind != Kind::LocalJwt;
         let identity = Rc::new(if keeps_text { identity } else { identity.without_text() });
         let is_newer = |known: &Rc<Entry>| known.verified > verified && !known.verified.is_to_come(cx.now);
-        if self.is_off() || is_to_come || self.local.peek(key).as_ref().is_some_and(is_newer) {
+        if self.is_off() || is_to_come || self.local.peek(digest).as_ref().is_some_and(is_newer) {
             return Ok(identity);
         }
         let entry = Rc::new(Entry::new(Rc::clone(&identity), verified));
         // What may end the entry has to be remembered for as long as it lives here.
         self.lives.horizon(cx);
-        let record = shared::encode(key, &entry);
-        self.slots.write(key, &record, cx.shared);
-        self.keep(key, entry, cx);
+        let record = shared::encode(digest, &entry);
+        self.slots.write(digest, &record, cx.shared);
+        self.keep(digest, entry, cx);
         Ok(identity)
     }
 
     /// The service has refused the credential with 401 or 403, in a verification that began at `began`. That ends a
     /// verdict at once, in every worker, and is the answer for `negative_ttl`.
-    pub fn refuse(&mut self, key: &Digest, code: Code, expires: Option<UnixTime>, began: UnixTime, cx: &Cx<'_>) {
+    pub fn refuse(&mut self, digest: &Digest, code: Code, expires: Option<UnixTime>, began: UnixTime, cx: &Cx<'_>) {
         let is_superseded = |entry: &Rc<Entry>| entry.verified <= began || entry.verified.is_to_come(cx.now);
-        let is_local = self.local.peek(key).as_ref().is_some_and(is_superseded);
+        let is_local = self.local.peek(digest).as_ref().is_some_and(is_superseded);
         if is_local {
-            self.local.remove(key);
+            self.local.remove(digest);
             self.report(cx);
         }
-        let ends_verdict = is_local || self.slots.knows(key, cx.shared);
-        self.slots.clear_if(key, |verified| verified <= began || verified.is_to_come(cx.now), cx.shared);
+        let ends_verdict = is_local || self.slots.knows(digest, cx.shared);
+        self.slots.clear_if(digest, |verified| verified <= began || verified.is_to_come(cx.now), cx.shared);
         let expires = end_of_refusal(expires, cx.now);
         let is_forbidden = code == Code::ForbiddenByService;
-        let refusal = Refusal { key: *key, at: began, answered: cx.now, expires, ends_verdict, is_forbidden };
+        let refusal = Refusal { digest: *digest, at: began, answered: cx.now, expires, ends_verdict, is_forbidden };
         self.refusals.add(refusal, self.lives.longest(cx), cx);
     }
 
     /// Drops the entry of this worker, and that of the slots unless it is newer than `verified`.
-    fn forget(&mut self, key: &Digest, verified: UnixTime, cx: &Cx<'_>) {
-        self.local.remove(key);
-        self.slots.clear_if(key, |known| known <= verified, cx.shared);
+    fn forget(&mut self, digest: &Digest, verified: UnixTime, cx: &Cx<'_>) {
+        self.local.remove(digest);
+        self.slots.clear_if(digest, |known| known <= verified, cx.shared);
         self.report(cx);
     }
 
@@ -325,38 +332,39 @@ impl VerificationCache {
         }
     }
 
-    fn refusal(&self, key: &Digest, kind: Kind, shared: &dyn SharedData) -> Option<Refusal> {
+    fn refusal(&self, digest: &Digest, kind: Kind, shared: &dyn SharedData) -> Option<Refusal> {
         // Only the service refuses.
-        if kind == Kind::LocalJwt { None } else { self.refusals.find(key, shared) }
+        if kind == Kind::LocalJwt { None } else { self.refusals.find(digest, shared) }
     }
 
     /// The entry that was verified last, from either level, if that was within `life`.
-    fn newest(&mut self, key: &Digest, life: Duration, cx: &Cx<'_>) -> Option<Rc<Entry>> {
+    fn newest(&mut self, digest: &Digest, life: Duration, cx: &Cx<'_>) -> Option<Rc<Entry>> {
         let clock_skew = self.clock_skew;
         // Another worker may know a later `exp` of one that has expired.
         let is_good = |entry: &Entry, life| {
             entry.is_within(life, cx.now) && entry.claims().check_time(cx.now, clock_skew).is_ok()
         };
-        let local = self.local.get(key);
+        let local = self.local.get(digest);
         if let Some(entry) = local.as_ref().filter(|entry| is_good(entry, self.settings.ttl)) {
             return Some(Rc::clone(entry));
         }
         let horizon = self.lives.horizon(cx);
-        let shared = self.slots.read(key, cx.shared).filter(|entry| is_good(entry, life) && entry.verified >= horizon);
+        let shared =
+            self.slots.read(digest, cx.shared).filter(|entry| is_good(entry, life) && entry.verified >= horizon);
         match (local.filter(|entry| is_good(entry, life)), shared) {
             (Some(local), Some(shared)) if shared.verified <= local.verified => Some(local),
             (_, Some(shared)) => {
                 let entry = Rc::new(shared);
-                self.keep(key, Rc::clone(&entry), cx);
+                self.keep(digest, Rc::clone(&entry), cx);
                 Some(entry)
             }
             (local, None) => local,
         }
     }
 
-    fn keep(&mut self, key: &Digest, entry: Rc<Entry>, cx: &Cx<'_>) {
+    fn keep(&mut self, digest: &Digest, entry: Rc<Entry>, cx: &Cx<'_>) {
         let bytes = weight(&entry) + self.header_bytes;
-        for _ in 0..self.local.insert(*key, entry, bytes) {
+        for _ in 0..self.local.insert(*digest, entry, bytes) {
             cx.host.count(Counter::Cache(CacheEvent::Evict));
         }
         self.report(cx);

@@ -188,8 +188,8 @@ impl Filter {
         let Parts { callouts, room, questions, shares, .. } = &mut self.parts;
         callouts.forget(stream);
         if let Some(Held { facts, wait }) = room.take(stream, shares) {
-            if let Wait::Answer(key) = wait {
-                questions.leave(&key, stream, shares);
+            if let Wait::Answer(digest) = wait {
+                questions.leave(&digest, stream, shares);
             }
             host.count(Counter::Request { outcome: Outcome::Cancelled, source: facts.source, reason: None });
         }

@@ -33,7 +33,7 @@ use crate::time::UnixTime;
 use leases::{Leases, Lookup};
 pub use question::{Answered, ByteCount, Outcome, Question, Unavailable};
 use shares::Shares;
-use unanswered::UnansweredKeys;
+use unanswered::Unanswered;
 
 /// The service gave no verdict on a credential: it isn't asked again for so long at least, however short `negative_ttl`
 /// is.
@@ -98,7 +98,7 @@ impl Open {
 #[derive(Debug)]
 pub struct Call {
     /// The question.
-    pub key: Digest,
+    pub digest: Digest,
     /// The epoch of the breaker in which the callout was admitted.
     admitted: breaker::Ticket,
 }
@@ -125,7 +125,7 @@ pub struct Questions {
     bytes: ByteCount,
     leases: Leases,
     breaker: Breaker,
-    unanswered: UnansweredKeys,
+    unanswered: Unanswered,
     retries: u32,
     cluster: String,
     /// Whether workers learn of one another's verdicts: through the cache.
@@ -148,7 +148,7 @@ impl Questions {
             bytes: ByteCount::default(),
             leases: Leases::new(format!("{prefix}l."), longest),
             breaker: Breaker::new(format!("{prefix}breaker"), breaker.failures, breaker.open_for, longest),
-            unanswered: UnansweredKeys::new(format!("{prefix}u."), unanswered),
+            unanswered: Unanswered::new(format!("{prefix}u."), unanswered),
             retries: service.retries,
             cluster: service.cluster.clone(),
             shares_verdicts: !config.cache.is_off(),
@@ -172,19 +172,19 @@ impl Questions {
     }
 
     /// For how long the service isn't asked about the credential, since it lately gave no verdict on it.
-    pub fn unanswered_for(&self, key: &Digest, cx: &Cx<'_>) -> Option<Duration> {
-        self.unanswered.remaining(key, cx)
+    pub fn unanswered_for(&self, digest: &Digest, cx: &Cx<'_>) -> Option<Duration> {
+        self.unanswered.remaining(digest, cx)
     }
 
     /// The service answered a question about the credential, but not with a verdict. Returns for how long it isn't
     /// asked again.
-    pub fn remember_unanswered(&self, key: &Digest, cx: &Cx<'_>) -> Duration {
-        self.unanswered.add(key, cx)
+    pub fn remember_unanswered(&self, digest: &Digest, cx: &Cx<'_>) -> Duration {
+        self.unanswered.add(digest, cx)
     }
 
     /// Lets a request wait with others for an answer, if the question is open.
-    pub fn join(&mut self, key: &Digest, stream: StreamId, shares: &mut Shares) -> bool {
-        let Some(open) = self.open.get_mut(key) else { return false };
+    pub fn join(&mut self, digest: &Digest, stream: StreamId, shares: &mut Shares) -> bool {
+        let Some(open) = self.open.get_mut(digest) else { return false };
         if open.waiters.is_empty() {
             shares.rejoin(open.asker.connection);
         }
@@ -193,8 +193,8 @@ impl Questions {
     }
 
     /// The client of a request that waits for an answer has left.
-    pub fn leave(&mut self, key: &Digest, stream: StreamId, shares: &mut Shares) {
-        let Some(open) = self.open.get_mut(key) else { return };
+    pub fn leave(&mut self, digest: &Digest, stream: StreamId, shares: &mut Shares) {
+        let Some(open) = self.open.get_mut(digest) else { return };
         let Some(index) = open.waiters.iter().position(|waiter| *waiter == stream) else { return };
         open.waiters.swap_remove(index);
         if open.waiters.is_empty() {
@@ -203,15 +203,15 @@ impl Questions {
     }
 
     /// Whether another worker is asking about the credential.
-    pub fn is_asked_elsewhere(&self, key: &Digest, cx: &Cx<'_>) -> bool {
-        self.shares_verdicts && matches!(self.leases.look_up(key, cx), Lookup::Held { .. })
+    pub fn is_asked_elsewhere(&self, digest: &Digest, cx: &Cx<'_>) -> bool {
+        self.shares_verdicts && matches!(self.leases.look_up(digest, cx), Lookup::Held { .. })
     }
 
     /// Whether a verdict may be refreshed now: the question isn't open, and lately neither failed nor went unanswered.
-    pub fn may_refresh(&self, key: &Digest, cx: &Cx<'_>) -> bool {
-        !self.open.contains_key(key)
-            && self.unanswered.remaining(key, cx).is_none()
-            && match self.leases.look_up(key, cx) {
+    pub fn may_refresh(&self, digest: &Digest, cx: &Cx<'_>) -> bool {
+        !self.open.contains_key(digest)
+            && self.unanswered.remaining(digest, cx).is_none()
+            && match self.leases.look_up(digest, cx) {
                 Lookup::Held { .. } => false,
                 Lookup::Failed { at, .. } => cx.now.has_passed(REFRESH_AGAIN, at),
                 Lookup::Free => true,
@@ -228,7 +228,7 @@ impl Questions {
         if self.open.len() >= MAX_CALLOUTS || self.bytes.get() + question.bytes() > MAX_CALLOUT_BYTES {
             return Err(Unavailable::Overload);
         }
-        let key = question.key;
+        let digest = question.digest;
         // A verdict of another worker comes by way of the cache.
         let has_lease = !is_alone && self.shares_verdicts && self.breaker.rejects(cx).is_none();
         let open = Open {
@@ -241,7 +241,7 @@ impl Questions {
             is_elsewhere: false,
             has_lease,
         };
-        if has_lease && !self.leases.begin(&key, cx) {
+        if has_lease && !self.leases.begin(&digest, cx) {
             self.insert(Open { is_elsewhere: true, ..open }, shares);
             return Ok(None);
         }
@@ -254,23 +254,23 @@ impl Questions {
             }
             Admission::Open { retry_after } => {
                 if has_lease {
-                    self.leases.end(&key, cx.now, cx.shared);
+                    self.leases.end(&digest, cx.now, cx.shared);
                 }
                 return Err(Unavailable::Down { retry_after: Some(retry_after) });
             }
         };
         self.insert(Open { retries, ..open }, shares);
-        Ok(Some(Call { key, admitted }))
+        Ok(Some(Call { digest, admitted }))
     }
 
     /// The open question about a credential.
-    pub fn get(&self, key: &Digest) -> Option<&Open> {
-        self.open.get(key)
+    pub fn get(&self, digest: &Digest) -> Option<&Open> {
+        self.open.get(digest)
     }
 
     /// A callout came back without a verdict. True: the caller sends it again.
     pub fn retries(&mut self, call: &Call, scope: Scope, cx: &Cx<'_>) -> bool {
-        let Some(open) = self.open.get_mut(&call.key) else { return false };
+        let Some(open) = self.open.get_mut(&call.digest) else { return false };
         let is_worthwhile =
             scope != Scope::Gateway && open.wants_retry() && self.breaker.peek(cx).state == breaker::State::Closed;
         if is_worthwhile {
@@ -281,12 +281,12 @@ impl Questions {
     }
 
     /// A question that this worker asked has come to its end. `is_down`: the service didn't answer.
-    pub fn close(&mut self, key: &Digest, is_down: bool, shares: &mut Shares, cx: &Cx<'_>) -> Option<Open> {
-        let open = self.remove(key, shares)?;
+    pub fn close(&mut self, digest: &Digest, is_down: bool, shares: &mut Shares, cx: &Cx<'_>) -> Option<Open> {
+        let open = self.remove(digest, shares)?;
         if open.has_lease && is_down {
-            self.leases.fail(key, open.began, open.retries == 0, cx);
+            self.leases.fail(digest, open.began, open.retries == 0, cx);
         } else if open.has_lease {
-            self.leases.end(key, open.began, cx.shared);
+            self.leases.end(digest, open.began, cx.shared);
         }
         Some(open)
     }
@@ -302,13 +302,13 @@ impl Questions {
     }
 
     /// Goes on waiting for another worker.
-    pub fn keep_elsewhere(&mut self, key: Digest) {
-        self.elsewhere.push_back(key);
+    pub fn keep_elsewhere(&mut self, digest: Digest) {
+        self.elsewhere.push_back(digest);
     }
 
     /// What the other worker has made of a question, whose verdict the cache doesn't have.
-    pub fn look_elsewhere(&self, key: &Digest, began: UnixTime, cx: &Cx<'_>) -> Elsewhere {
-        match self.leases.look_up(key, cx) {
+    pub fn look_elsewhere(&self, digest: &Digest, began: UnixTime, cx: &Cx<'_>) -> Elsewhere {
+        match self.leases.look_up(digest, cx) {
             Lookup::Held { failed_at, .. } if failed_at > began => Elsewhere::Failed,
             Lookup::Held { since, .. } if since > began && cx.now.has_passed(self.longest_elsewhere, began) => {
                 Elsewhere::Stuck
@@ -321,8 +321,8 @@ impl Questions {
     }
 
     /// Takes out a question that another worker asked.
-    pub fn take_elsewhere(&mut self, key: &Digest, shares: &mut Shares) -> Option<Open> {
-        self.remove(key, shares)
+    pub fn take_elsewhere(&mut self, digest: &Digest, shares: &mut Shares) -> Option<Open> {
+        self.remove(digest, shares)
     }
 
     /// Tells the breaker how a callout ended: with a verdict, or with an outage of this scope. Only failures of the
@@ -351,17 +351,17 @@ impl Questions {
     }
 
     fn insert(&mut self, open: Open, shares: &mut Shares) {
-        let key = open.question.key;
+        let digest = open.question.digest;
         open.question.count_in(&self.bytes);
         shares.ask(open.asker.connection, open.question.bytes());
         if open.is_elsewhere {
-            self.elsewhere.push_back(key);
+            self.elsewhere.push_back(digest);
         }
-        self.open.insert(key, open);
+        self.open.insert(digest, open);
     }
 
-    fn remove(&mut self, key: &Digest, shares: &mut Shares) -> Option<Open> {
-        let open = self.open.remove(key)?;
+    fn remove(&mut self, digest: &Digest, shares: &mut Shares) -> Option<Open> {
+        let open = self.open.remove(digest)?;
         shares.end(open.asker.connection, open.question.bytes(), open.waiters.is_empty());
         Some(open)
     }

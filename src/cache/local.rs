@@ -22,7 +22,7 @@ pub enum Policy {
 }
 
 impl Policy {
-    /// What an entry weighs beside its value, in bytes: the key (32), links, its place in the hash table, and the room
+    /// What an entry weighs beside its value, in bytes: the digest (32), links, its place in the hash table, and the room
     /// that tables keep free or use to remember evicted keys. An upper estimate for 32-bit targets and a `V` that is no
     /// larger than a few pointers; of a larger `V` the caller adds three times the size to `bytes`.
     pub const fn overhead(self) -> usize {
@@ -73,45 +73,45 @@ impl<V: Clone> LocalCache<V> {
         Self { policy, store, max_entries, max_bytes }
     }
 
-    /// The value of a key. Counts as a use of it.
-    pub fn get(&mut self, key: &Digest) -> Option<V> {
+    /// The value of a digest. Counts as a use of it.
+    pub fn get(&mut self, digest: &Digest) -> Option<V> {
         match &mut self.store {
-            Store::Lru(store) => store.get(key),
-            Store::Lfu(store) => store.cache.get(key).map(|entry| entry.value.clone()),
+            Store::Lru(store) => store.get(digest),
+            Store::Lfu(store) => store.cache.get(digest).map(|entry| entry.value.clone()),
         }
     }
 
-    /// The value of a key. Doesn't count as a use of it.
-    pub fn peek(&self, key: &Digest) -> Option<V> {
+    /// The value of a digest. Doesn't count as a use of it.
+    pub fn peek(&self, digest: &Digest) -> Option<V> {
         match &self.store {
-            Store::Lru(store) => store.peek(key),
-            Store::Lfu(store) => store.cache.peek(key),
+            Store::Lru(store) => store.peek(digest),
+            Store::Lfu(store) => store.cache.peek(digest),
         }
         .map(|entry| entry.value.clone())
     }
 
-    /// Sets the value of a key, and returns how many other entries were evicted for it.
+    /// Sets the value of a digest, and returns how many other entries were evicted for it.
     ///
     /// `bytes` is what the value weighs; [`Policy::overhead`] is added. An entry that weighs more than an eighth of the
-    /// bound isn't kept; the key's former value is removed in any case.
-    pub fn insert(&mut self, key: Digest, value: V, bytes: usize) -> usize {
+    /// bound isn't kept; the digest's former value is removed in any case.
+    pub fn insert(&mut self, digest: Digest, value: V, bytes: usize) -> usize {
         let bytes = bytes.saturating_add(self.policy.overhead());
         if self.max_entries == 0 || bytes > self.max_bytes / LARGEST_SHARE {
-            self.remove(&key);
+            self.remove(&digest);
             return 0;
         }
         let entry = Entry { value, bytes };
         match &mut self.store {
-            Store::Lru(store) => store.insert(key, entry),
-            Store::Lfu(store) => store.insert(key, entry),
+            Store::Lru(store) => store.insert(digest, entry),
+            Store::Lfu(store) => store.insert(digest, entry),
         }
     }
 
     /// Takes an entry out.
-    pub fn remove(&mut self, key: &Digest) -> Option<V> {
+    pub fn remove(&mut self, digest: &Digest) -> Option<V> {
         match &mut self.store {
-            Store::Lru(store) => store.protected.remove(key).or_else(|| store.probation.remove(key)),
-            Store::Lfu(store) => store.remove(key),
+            Store::Lru(store) => store.protected.remove(digest).or_else(|| store.probation.remove(digest)),
+            Store::Lfu(store) => store.remove(digest),
         }
         .map(|entry| entry.value)
     }
@@ -174,27 +174,27 @@ impl<V: Clone> Segmented<V> {
         self.probation.bytes + self.protected.bytes
     }
 
-    fn get(&mut self, key: &Digest) -> Option<V> {
-        if let Some(entry) = self.protected.entries.to_back(key) {
+    fn get(&mut self, digest: &Digest) -> Option<V> {
+        if let Some(entry) = self.protected.entries.to_back(digest) {
             return Some(entry.value.clone());
         }
-        let entry = self.probation.remove(key)?;
+        let entry = self.probation.remove(digest)?;
         let value = entry.value.clone();
-        self.protected.insert(*key, entry);
+        self.protected.insert(*digest, entry);
         self.demote();
         Some(value)
     }
 
-    fn peek(&self, key: &Digest) -> Option<&Entry<V>> {
-        self.protected.entries.get(key).or_else(|| self.probation.entries.get(key))
+    fn peek(&self, digest: &Digest) -> Option<&Entry<V>> {
+        self.protected.entries.get(digest).or_else(|| self.probation.entries.get(digest))
     }
 
-    fn insert(&mut self, key: Digest, entry: Entry<V>) -> usize {
-        if self.protected.entries.contains_key(&key) {
-            self.protected.insert(key, entry);
+    fn insert(&mut self, digest: Digest, entry: Entry<V>) -> usize {
+        if self.protected.entries.contains_key(&digest) {
+            self.protected.insert(digest, entry);
             self.demote();
         } else {
-            self.probation.insert(key, entry);
+            self.probation.insert(digest, entry);
         }
         let mut evicted = 0;
         while (self.len() > self.max_entries || self.bytes() > self.max_bytes)
@@ -209,8 +209,8 @@ impl<V: Clone> Segmented<V> {
     fn demote(&mut self) {
         let share = |whole: usize| whole / 100 * Self::PROTECTED_PERCENT + whole % 100 * Self::PROTECTED_PERCENT / 100;
         while self.protected.entries.len() > share(self.max_entries) || self.protected.bytes > share(self.max_bytes) {
-            let Some((key, entry)) = self.protected.pop() else { return };
-            self.probation.insert(key, entry);
+            let Some((digest, entry)) = self.protected.pop() else { return };
+            self.probation.insert(digest, entry);
         }
     }
 }
@@ -227,26 +227,26 @@ impl<V> Segment<V> {
         Self { entries: LinkedHashMap::with_hasher(RandomState::new()), bytes: 0 }
     }
 
-    fn insert(&mut self, key: Digest, entry: Entry<V>) {
+    fn insert(&mut self, digest: Digest, entry: Entry<V>) {
         self.bytes += entry.bytes;
-        self.bytes -= self.entries.insert(key, entry).map_or(0, |replaced| replaced.bytes);
+        self.bytes -= self.entries.insert(digest, entry).map_or(0, |replaced| replaced.bytes);
     }
 
-    fn remove(&mut self, key: &Digest) -> Option<Entry<V>> {
-        let entry = self.entries.remove(key)?;
+    fn remove(&mut self, digest: &Digest) -> Option<Entry<V>> {
+        let entry = self.entries.remove(digest)?;
         self.bytes -= entry.bytes;
         Some(entry)
     }
 
     fn pop(&mut self) -> Option<(Digest, Entry<V>)> {
-        let (key, entry) = self.entries.pop_front()?;
+        let (digest, entry) = self.entries.pop_front()?;
         self.bytes -= entry.bytes;
-        Some((key, entry))
+        Some((digest, entry))
     }
 
     fn retain(&mut self, mut keep: impl FnMut(&Digest, &V) -> bool) {
-        self.entries.retain(|key, entry| {
-            let stays = keep(key, &entry.value);
+        self.entries.retain(|digest, entry| {
+            let stays = keep(digest, &entry.value);
             if !stays {
                 self.bytes -= entry.bytes;
             }
@@ -269,17 +269,17 @@ impl<V> Frequent<V> {
         Self { cache: Cache::with(max_entries, whole, share, RandomState::new(), CountEvictions), bytes: 0 }
     }
 
-    fn insert(&mut self, key: Digest, entry: Entry<V>) -> usize {
+    fn insert(&mut self, digest: Digest, entry: Entry<V>) -> usize {
         let mut evicted = Evicted::default();
-        let replaces = self.cache.contains_key(&key);
+        let replaces = self.cache.contains_key(&digest);
         self.bytes += entry.bytes;
-        self.cache.insert_with_lifecycle(key, entry, &mut evicted);
+        self.cache.insert_with_lifecycle(digest, entry, &mut evicted);
         self.bytes -= evicted.bytes;
         evicted.entries - usize::from(replaces)
     }
 
-    fn remove(&mut self, key: &Digest) -> Option<Entry<V>> {
-        let (_, entry) = self.cache.remove(key)?;
+    fn remove(&mut self, digest: &Digest) -> Option<Entry<V>> {
+        let (_, entry) = self.cache.remove(digest)?;
         self.bytes -= entry.bytes;
         Some(entry)
     }
@@ -288,8 +288,8 @@ impl<V> Frequent<V> {
         // `quick_cache` takes an `Fn`, and calls it once for each entry.
         let keep = RefCell::new(keep);
         let gone = Cell::new(0);
-        self.cache.retain(|key, entry| {
-            let stays = keep.borrow_mut()(key, &entry.value);
+        self.cache.retain(|digest, entry| {
+            let stays = keep.borrow_mut()(digest, &entry.value);
             if !stays {
                 gone.set(gone.get() + entry.bytes);
             }

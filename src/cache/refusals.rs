@@ -19,7 +19,7 @@ const PER_ROW: usize = 4;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// Which credential.
-    pub key: Digest,
+    pub digest: Digest,
     /// When the verification began that ended with it.
     pub at: UnixTime,
     /// When the answer came.
@@ -37,7 +37,7 @@ impl Record for Refusal {
     const BYTES: usize = 32 + 3 * 8 + 1;
 
     fn encode(&self, to: &mut Vec<u8>) {
-        to.extend_from_slice(&self.key.0);
+        to.extend_from_slice(&self.digest.0);
         write_time(to, self.at);
         write_time(to, self.answered);
         write_time(to, self.expires);
@@ -46,10 +46,10 @@ impl Record for Refusal {
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
-        let key = Digest(reader.bytes()?);
+        let digest = Digest(reader.bytes()?);
         let (at, answered, expires, [flags]) = (reader.time()?, reader.time()?, reader.time()?, reader.bytes()?);
         let (ends_verdict, is_forbidden) = (flags & 1 != 0, flags & 2 != 0);
-        Some(Self { key, at, answered, expires, ends_verdict, is_forbidden })
+        Some(Self { digest, at, answered, expires, ends_verdict, is_forbidden })
     }
 }
 
@@ -85,10 +85,10 @@ impl Refusals {
         !refusal.at.is_to_come(now) && !now.has_passed(self.negative_ttl, refusal.answered)
     }
 
-    /// The refusal of this key. One that is no longer needed does no harm.
-    pub(super) fn find(&self, key: &Digest, shared: &dyn SharedData) -> Option<Refusal> {
-        let mut row = self.table.read(self.row(key, shared), shared);
-        let index = row.iter().position(|refusal| refusal.key == *key)?;
+    /// The refusal of this credential. One that is no longer needed does no harm.
+    pub(super) fn find(&self, digest: &Digest, shared: &dyn SharedData) -> Option<Refusal> {
+        let mut row = self.table.read(self.row(digest, shared), shared);
+        let index = row.iter().position(|refusal| refusal.digest == *digest)?;
         Some(row.swap_remove(index))
     }
 
@@ -98,15 +98,17 @@ impl Refusals {
         if !refusal.is_alive(life, cx.now) {
             return;
         }
-        let added = self.table.update(self.row(&refusal.key, cx.shared), cx.shared, |row| {
+        let added = self.table.update(self.row(&refusal.digest, cx.shared), cx.shared, |row| {
             row.retain(|known| known.is_alive(life, cx.now));
-            if row.iter().any(|known| known.key == refusal.key && known.at > refusal.at && !known.at.is_to_come(cx.now))
+            if row
+                .iter()
+                .any(|known| known.digest == refusal.digest && known.at > refusal.at && !known.at.is_to_come(cx.now))
             {
                 return (false, ());
             }
             let mut refusal = refusal.clone();
-            refusal.ends_verdict |= row.iter().any(|known| known.key == refusal.key && known.ends_verdict);
-            row.retain(|known| known.key != refusal.key);
+            refusal.ends_verdict |= row.iter().any(|known| known.digest == refusal.digest && known.ends_verdict);
+            row.retain(|known| known.digest != refusal.digest);
             row.push(refusal);
             row.sort_by_key(|known| (known.ends_verdict, known.at));
             row.drain(..row.len().saturating_sub(PER_ROW));
@@ -121,10 +123,10 @@ impl Refusals {
     ///
     /// # Errors
     /// The code of the denial: it was refused in a verification that began then or later.
-    pub(super) fn withdraw(&self, key: &Digest, verified: UnixTime, cx: &Cx<'_>) -> Result<(), Code> {
-        let row = self.row(key, cx.shared);
+    pub(super) fn withdraw(&self, digest: &Digest, verified: UnixTime, cx: &Cx<'_>) -> Result<(), Code> {
+        let row = self.row(digest, cx.shared);
         let is_later = |known: &Refusal| known.at >= verified && !known.at.is_to_come(cx.now);
-        let known = self.table.read(row, cx.shared).into_iter().find(|known| known.key == *key);
+        let known = self.table.read(row, cx.shared).into_iter().find(|known| known.digest == *digest);
         match known {
             // The usual case.
             None => return Ok(()),
@@ -132,9 +134,9 @@ impl Refusals {
             Some(_) => {}
         }
         let later = self.table.update(row, cx.shared, |row| {
-            let later = row.iter().find(|known| known.key == *key && is_later(known)).map(Refusal::code);
+            let later = row.iter().find(|known| known.digest == *digest && is_later(known)).map(Refusal::code);
             if later.is_none() {
-                row.retain(|known| known.key != *key);
+                row.retain(|known| known.digest != *digest);
             }
             (later.is_none(), later)
         });
@@ -156,7 +158,7 @@ impl Refusals {
         }
     }
 
-    fn row(&self, key: &Digest, shared: &dyn SharedData) -> u32 {
-        self.table.row(&key.0, shared)
+    fn row(&self, digest: &Digest, shared: &dyn SharedData) -> u32 {
+        self.table.row(&digest.0, shared)
     }
 }

@@ -1,7 +1,7 @@
 //! The shared level: a fixed number of slots in the process's shared data, each with one entry.
 //!
-//! A keyed hash of the entry's key picks two slots, and the record in a slot holds the whole key. Where neither slot is
-//! free, the entry that was verified earlier is overwritten.
+//! A keyed hash of the credential's digest picks two slots, and the record in a slot holds the whole digest. Where
+//! neither slot is free, the entry that was verified earlier is overwritten.
 
 use std::rc::Rc;
 
@@ -22,7 +22,7 @@ const MAX_BYTES: usize = 4096;
 /// The version of the records' form: other versions of the filter don't misread them.
 const VERSION: u8 = 2;
 
-/// The length of version, key and time.
+/// The length of version, digest and time.
 const HEAD: usize = 1 + 32 + 8;
 
 /// The slots.
@@ -36,42 +36,42 @@ impl Slots {
         Self { prefix }
     }
 
-    /// The entry of this key: the newer one, if two workers have written it at once.
-    pub(super) fn read(&self, key: &Digest, shared: &dyn SharedData) -> Option<Entry> {
-        let values = slots(key, shared).into_iter().filter_map(|slot| shared.shared_data(&self.name(slot)));
-        let its = values.filter(|value| head(&value.bytes).is_some_and(|(found, _)| found == *key));
+    /// The entry of this credential: the newer one, if two workers have written it at once.
+    pub(super) fn read(&self, digest: &Digest, shared: &dyn SharedData) -> Option<Entry> {
+        let values = slots(digest, shared).into_iter().filter_map(|slot| shared.shared_data(&self.name(slot)));
+        let its = values.filter(|value| head(&value.bytes).is_some_and(|(found, _)| found == *digest));
         its.filter_map(|value| decode(&value.bytes)).map(|(_, entry)| entry).max_by_key(|entry| entry.verified)
     }
 
-    /// Whether any worker has, or may have, an entry of this key.
-    pub(super) fn knows(&self, key: &Digest, shared: &dyn SharedData) -> bool {
-        let mut values = slots(key, shared).into_iter().filter_map(|slot| shared.shared_data(&self.name(slot)));
-        values.any(|value| head(&value.bytes).is_some_and(|(found, _)| found == *key))
+    /// Whether any worker has, or may have, an entry of this credential.
+    pub(super) fn knows(&self, digest: &Digest, shared: &dyn SharedData) -> bool {
+        let mut values = slots(digest, shared).into_iter().filter_map(|slot| shared.shared_data(&self.name(slot)));
+        values.any(|value| head(&value.bytes).is_some_and(|(found, _)| found == *digest))
     }
 
-    /// Writes an entry's record where its key has one already, else where there is room, else over the older of two
+    /// Writes an entry's record where its credential has one already, else where there is room, else over the older of
     /// others.
-    pub(super) fn write(&self, key: &Digest, record: &[u8], shared: &dyn SharedData) {
+    pub(super) fn write(&self, digest: &Digest, record: &[u8], shared: &dyn SharedData) {
         // The head alone still says that a worker has an entry, so that a refusal of it isn't displaced.
         let record = if record.len() > MAX_BYTES { record.get(..HEAD).unwrap_or_default() } else { record };
         let worth = |slot: &u32| match shared.shared_data(&self.name(*slot)).and_then(|value| head(&value.bytes)) {
-            Some((found, _)) if found == *key => (0, UnixTime::default()),
+            Some((found, _)) if found == *digest => (0, UnixTime::default()),
             None => (1, UnixTime::default()),
             Some((_, verified)) => (2, verified),
         };
-        let slot = slots(key, shared).into_iter().min_by_key(worth).unwrap_or_default();
+        let slot = slots(digest, shared).into_iter().min_by_key(worth).unwrap_or_default();
         if shared.set_shared_data(&self.name(slot), record, Write::Always).is_err() {
             log::debug!("a verdict could not be shared");
         }
     }
 
-    /// Empties the slots that hold an entry of this key, where `ends` says so of its time.
-    pub(super) fn clear_if(&self, key: &Digest, ends: impl Fn(UnixTime) -> bool, shared: &dyn SharedData) {
-        for slot in slots(key, shared) {
+    /// Empties the slots that hold an entry of this credential, where `ends` says so of its time.
+    pub(super) fn clear_if(&self, digest: &Digest, ends: impl Fn(UnixTime) -> bool, shared: &dyn SharedData) {
+        for slot in slots(digest, shared) {
             let name = self.name(slot);
             // If another worker writes the slot in between, look again: its entry may be as old.
             while let Some(value) = shared.shared_data(&name) {
-                let is_its = head(&value.bytes).is_some_and(|(found, verified)| found == *key && ends(verified));
+                let is_its = head(&value.bytes).is_some_and(|(found, verified)| found == *digest && ends(verified));
                 if !is_its || shared.set_shared_data(&name, &[], Write::IfVersion(value.cas)).is_ok() {
                     break;
                 }
@@ -99,20 +99,20 @@ impl Slots {
 }
 
 /// The two slots that an entry may be in. With one slot, one in seven of 10,000 entries would be overwritten.
-fn slots(key: &Digest, shared: &dyn SharedData) -> [u32; 2] {
-    let [a, b, c, d, e, f, g, h] = shared.keyed_hash(&key.0).to_le_bytes();
+fn slots(digest: &Digest, shared: &dyn SharedData) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h] = shared.keyed_hash(&digest.0).to_le_bytes();
     let [first, second] = [[a, b, c, d], [e, f, g, h]].map(|bytes| u32::from_le_bytes(bytes) & (SLOTS - 1));
     [first, if second == first { first ^ 1 } else { second }]
 }
 
-/// A record: version, key, time, verifier, whether the identity came in a JWT, that JWT's length and text, claims.
-pub(super) fn encode(key: &Digest, entry: &Entry) -> Vec<u8> {
+/// A record: version, digest, time, verifier, whether the identity came in a JWT, that JWT's length and text, claims.
+pub(super) fn encode(digest: &Digest, entry: &Entry) -> Vec<u8> {
     let (claims, verifier, is_jwt, jwt) = entry.identity.parts();
     let jwt = jwt.unwrap_or_default();
     let claims = claims.record();
     let mut record = Vec::with_capacity(64 + jwt.len() + claims.len());
     record.push(VERSION);
-    record.extend_from_slice(&key.0);
+    record.extend_from_slice(&digest.0);
     write_time(&mut record, entry.verified);
     let (tag, id) = match verifier {
         VerifiedBy::Service => (0, [0; 8]),
@@ -129,13 +129,13 @@ pub(super) fn encode(key: &Digest, entry: &Entry) -> Vec<u8> {
 fn head(record: &[u8]) -> Option<(Digest, UnixTime)> {
     let mut reader = Reader(record);
     let [version] = reader.bytes()?;
-    let key = Digest(reader.bytes()?);
+    let digest = Digest(reader.bytes()?);
     let verified = reader.time()?;
-    (version == VERSION).then_some((key, verified))
+    (version == VERSION).then_some((digest, verified))
 }
 
 fn decode(record: &[u8]) -> Option<(Digest, Entry)> {
-    let (key, verified) = head(record)?;
+    let (digest, verified) = head(record)?;
     let mut reader = Reader(record.get(HEAD..)?);
     let [tag] = reader.bytes()?;
     let id = reader.bytes()?;
@@ -147,5 +147,5 @@ fn decode(record: &[u8]) -> Option<(Digest, Entry)> {
     let (jwt, claims) = reader.0.split_at_checked(length)?;
     let jwt = (!jwt.is_empty()).then(|| jwt.to_vec());
     let identity = Identity::recall(Claims::recall(claims)?, verifier, tag & 2 != 0, jwt);
-    Some((key, Entry::new(Rc::new(identity), verified)))
+    Some((digest, Entry::new(Rc::new(identity), verified)))
 }

@@ -38,7 +38,7 @@ fn identity(changes: Value) -> Identity {
     }
 }
 
-fn key(cache: &VerificationCache, number: u8) -> Digest {
+fn digest(cache: &VerificationCache, number: u8) -> Digest {
     cache.digest(KIND, &[number])
 }
 
@@ -47,8 +47,8 @@ fn no_keys() -> Keys {
 }
 
 /// The user of the fresh entry; 0: there is none; -1 and -2: it is refused, with 401 and 403.
-fn who(cache: &mut VerificationCache, key: &Digest, cx: &Cx<'_>) -> i64 {
-    match cache.look_up(key, KIND, &mut Validity { keys: &mut no_keys(), revocation: None }, cx) {
+fn who(cache: &mut VerificationCache, digest: &Digest, cx: &Cx<'_>) -> i64 {
+    match cache.look_up(digest, KIND, &mut Validity { keys: &mut no_keys(), revocation: None }, cx) {
         Lookup::Fresh(entry) => entry.claims().user_id(),
         Lookup::Refused(Code::ForbiddenByService) => -2,
         Lookup::Refused(_) => -1,
@@ -56,25 +56,28 @@ fn who(cache: &mut VerificationCache, key: &Digest, cx: &Cx<'_>) -> i64 {
     }
 }
 
-fn stands_in(cache: &mut VerificationCache, key: &Digest, cx: &Cx<'_>) -> bool {
-    cache.stale(key, KIND, &mut Validity { keys: &mut no_keys(), revocation: None }, cx).is_some()
+fn stands_in(cache: &mut VerificationCache, digest: &Digest, cx: &Cx<'_>) -> bool {
+    cache.stale(digest, KIND, &mut Validity { keys: &mut no_keys(), revocation: None }, cx).is_some()
 }
 
 #[test]
 fn a_verdict_is_fresh_for_ttl_and_may_stand_in_for_stale_ttl_more() {
     let host = Process::default();
     let (mut one, mut other) = (worker(json!({})), worker(json!({})));
-    let key = key(&one, 0);
-    one.store(&key, KIND, identity(json!({})), at(0), &Cx::new(at(3), &host)).unwrap();
+    let digest = digest(&one, 0);
+    one.store(&digest, KIND, identity(json!({})), at(0), &Cx::new(at(3), &host)).unwrap();
     for cache in [&mut one, &mut other] {
-        assert_eq!(who(cache, &key, &Cx::new(at(99), &host)), 17);
-        assert_eq!(who(cache, &key, &Cx::new(at(100), &host)), 0, "counted from when it began");
-        assert!(stands_in(cache, &key, &Cx::new(at(100), &host)) && stands_in(cache, &key, &Cx::new(at(1099), &host)));
-        assert!(!stands_in(cache, &key, &Cx::new(at(1100), &host)));
+        assert_eq!(who(cache, &digest, &Cx::new(at(99), &host)), 17);
+        assert_eq!(who(cache, &digest, &Cx::new(at(100), &host)), 0, "counted from when it began");
+        assert!(
+            stands_in(cache, &digest, &Cx::new(at(100), &host)) && stands_in(cache, &digest, &Cx::new(at(1099), &host))
+        );
+        assert!(!stands_in(cache, &digest, &Cx::new(at(1100), &host)));
     }
     let mut late = worker(json!({}));
     assert!(
-        stands_in(&mut late, &key, &Cx::new(at(1099), &host)) && !stands_in(&mut late, &key, &Cx::new(at(1100), &host))
+        stands_in(&mut late, &digest, &Cx::new(at(1099), &host))
+            && !stands_in(&mut late, &digest, &Cx::new(at(1100), &host))
     );
 }
 
@@ -84,16 +87,17 @@ fn an_identity_that_has_expired_is_neither_fresh_nor_stands_in() {
         let host = Process::default();
         let settings = json!({"jwt": {"clock_skew": skew}});
         let (mut one, mut other) = (worker(settings.clone()), worker(settings));
-        let key = key(&one, 0);
-        one.store(&key, KIND, identity(json!({"exp": BEGIN + 50})), at(0), &Cx::new(at(0), &host)).unwrap();
+        let digest = digest(&one, 0);
+        one.store(&digest, KIND, identity(json!({"exp": BEGIN + 50})), at(0), &Cx::new(at(0), &host)).unwrap();
         for cache in [&mut one, &mut other] {
             let before = UnixTime::from_nanos(at(end).as_nanos() - 1);
             assert_eq!(
-                (who(cache, &key, &Cx::new(before, &host)), who(cache, &key, &Cx::new(at(end), &host))),
+                (who(cache, &digest, &Cx::new(before, &host)), who(cache, &digest, &Cx::new(at(end), &host))),
                 (17, 0)
             );
             assert!(
-                stands_in(cache, &key, &Cx::new(before, &host)) && !stands_in(cache, &key, &Cx::new(at(end), &host))
+                stands_in(cache, &digest, &Cx::new(before, &host))
+                    && !stands_in(cache, &digest, &Cx::new(at(end), &host))
             );
         }
     }
@@ -103,13 +107,13 @@ fn an_identity_that_has_expired_is_neither_fresh_nor_stands_in() {
 fn the_newer_of_two_verdicts_counts_whoever_found_it_and_whichever_came_last() {
     let host = Process::default();
     let (mut one, mut other) = (worker(json!({})), worker(json!({})));
-    let key = key(&one, 0);
-    one.store(&key, KIND, identity(json!({"user_id": 1})), at(0), &Cx::new(at(0), &host)).unwrap();
-    other.store(&key, KIND, identity(json!({"user_id": 2})), at(60), &Cx::new(at(60), &host)).unwrap();
-    assert_eq!(who(&mut one, &key, &Cx::new(at(61), &host)), 1, "its own is good enough");
-    assert_eq!(who(&mut one, &key, &Cx::new(at(101), &host)), 2);
-    other.store(&key, KIND, identity(json!({"user_id": 3})), at(50), &Cx::new(at(102), &host)).unwrap();
-    assert_eq!(who(&mut other, &key, &Cx::new(at(103), &host)), 2, "an answer that was long under way");
+    let digest = digest(&one, 0);
+    one.store(&digest, KIND, identity(json!({"user_id": 1})), at(0), &Cx::new(at(0), &host)).unwrap();
+    other.store(&digest, KIND, identity(json!({"user_id": 2})), at(60), &Cx::new(at(60), &host)).unwrap();
+    assert_eq!(who(&mut one, &digest, &Cx::new(at(61), &host)), 1, "its own is good enough");
+    assert_eq!(who(&mut one, &digest, &Cx::new(at(101), &host)), 2);
+    other.store(&digest, KIND, identity(json!({"user_id": 3})), at(50), &Cx::new(at(102), &host)).unwrap();
+    assert_eq!(who(&mut other, &digest, &Cx::new(at(103), &host)), 2, "an answer that was long under way");
 }
 
 #[test]
@@ -117,30 +121,31 @@ fn a_refusal_ends_older_verdicts_and_no_newer_ones() {
     for (code, negative) in [(Code::TokenRejected, -1), (Code::ForbiddenByService, -2)] {
         let host = Process::default();
         let (mut one, mut other) = (worker(json!({})), worker(json!({})));
-        let key = key(&one, 0);
-        one.store(&key, KIND, identity(json!({})), at(0), &Cx::new(at(0), &host)).unwrap();
-        assert_eq!(who(&mut other, &key, &Cx::new(at(1), &host)), 17);
-        one.refuse(&key, code, None, at(2), &Cx::new(at(3), &host));
+        let digest = digest(&one, 0);
+        one.store(&digest, KIND, identity(json!({})), at(0), &Cx::new(at(0), &host)).unwrap();
+        assert_eq!(who(&mut other, &digest, &Cx::new(at(1), &host)), 17);
+        one.refuse(&digest, code, None, at(2), &Cx::new(at(3), &host));
         for cache in [&mut one, &mut other] {
-            assert_eq!(who(cache, &key, &Cx::new(at(12), &host)), negative);
-            assert_eq!(who(cache, &key, &Cx::new(at(13), &host)), 0, "negative_ttl is counted from the answer");
+            assert_eq!(who(cache, &digest, &Cx::new(at(12), &host)), negative);
+            assert_eq!(who(cache, &digest, &Cx::new(at(13), &host)), 0, "negative_ttl is counted from the answer");
             assert!(
-                !stands_in(cache, &key, &Cx::new(at(14), &host)) && !stands_in(cache, &key, &Cx::new(at(1099), &host))
+                !stands_in(cache, &digest, &Cx::new(at(14), &host))
+                    && !stands_in(cache, &digest, &Cx::new(at(1099), &host))
             );
-            assert!(cache.is_refused(&key, KIND, &host));
+            assert!(cache.is_refused(&digest, KIND, &host));
         }
-        let back = one.store(&key, KIND, identity(json!({})), at(1), &Cx::new(at(4), &host));
+        let back = one.store(&digest, KIND, identity(json!({})), at(1), &Cx::new(at(4), &host));
         assert_eq!(back, Err(code), "it began before the refusal");
-        assert_eq!(who(&mut other, &key, &Cx::new(at(13), &host)), 0);
-        assert!(one.store(&key, KIND, identity(json!({"user_id": 5})), at(20), &Cx::new(at(21), &host)).is_ok());
-        one.refuse(&key, code, None, at(19), &Cx::new(at(22), &host));
-        assert_eq!(who(&mut one, &key, &Cx::new(at(23), &host)), 5);
+        assert_eq!(who(&mut other, &digest, &Cx::new(at(13), &host)), 0);
+        assert!(one.store(&digest, KIND, identity(json!({"user_id": 5})), at(20), &Cx::new(at(21), &host)).is_ok());
+        one.refuse(&digest, code, None, at(19), &Cx::new(at(22), &host));
+        assert_eq!(who(&mut one, &digest, &Cx::new(at(23), &host)), 5);
         assert_eq!(
-            who(&mut other, &key, &Cx::new(at(23), &host)),
+            who(&mut other, &digest, &Cx::new(at(23), &host)),
             5,
             "its own is older than the refusal, the shared one newer"
         );
-        assert_eq!(who(&mut other, &key, &Cx::new(at(101), &host)), 5);
+        assert_eq!(who(&mut other, &digest, &Cx::new(at(101), &host)), 5);
     }
 }
 
@@ -148,14 +153,14 @@ fn a_refusal_ends_older_verdicts_and_no_newer_ones() {
 fn a_verdict_newer_than_a_refusal_counts_in_a_worker_that_holds_an_older_one_too() {
     let host = Process::default();
     let (mut one, mut other) = (worker(json!({})), worker(json!({})));
-    let key = key(&one, 0);
-    other.store(&key, KIND, identity(json!({})), at(0), &Cx::new(at(0), &host)).unwrap();
-    one.store(&key, KIND, identity(json!({"user_id": 5})), at(20), &Cx::new(at(21), &host)).unwrap();
-    one.refuse(&key, Code::TokenRejected, None, at(19), &Cx::new(at(22), &host));
-    assert_eq!(who(&mut other, &key, &Cx::new(at(23), &host)), 5);
-    one.refuse(&key, Code::TokenRejected, None, at(24), &Cx::new(at(24), &host));
+    let digest = digest(&one, 0);
+    other.store(&digest, KIND, identity(json!({})), at(0), &Cx::new(at(0), &host)).unwrap();
+    one.store(&digest, KIND, identity(json!({"user_id": 5})), at(20), &Cx::new(at(21), &host)).unwrap();
+    one.refuse(&digest, Code::TokenRejected, None, at(19), &Cx::new(at(22), &host));
+    assert_eq!(who(&mut other, &digest, &Cx::new(at(23), &host)), 5);
+    one.refuse(&digest, Code::TokenRejected, None, at(24), &Cx::new(at(24), &host));
     assert_eq!(
-        (who(&mut other, &key, &Cx::new(at(25), &host)), who(&mut one, &key, &Cx::new(at(25), &host))),
+        (who(&mut other, &digest, &Cx::new(at(25), &host)), who(&mut one, &digest, &Cx::new(at(25), &host))),
         (-1, -1)
     );
 }
@@ -164,13 +169,13 @@ fn a_verdict_newer_than_a_refusal_counts_in_a_worker_that_holds_an_older_one_too
 fn a_refusal_of_one_credential_is_none_of_another() {
     let host = Process::default();
     let mut cache = worker(json!({}));
-    let keys: Vec<Digest> = (0..50).map(|number| key(&cache, number)).collect();
-    for (number, key) in (0..).zip(&keys) {
-        cache.store(key, KIND, identity(json!({"user_id": number})), at(0), &Cx::new(at(0), &host)).unwrap();
+    let keys: Vec<Digest> = (0..50).map(|number| digest(&cache, number)).collect();
+    for (number, digest) in (0..).zip(&keys) {
+        cache.store(digest, KIND, identity(json!({"user_id": number})), at(0), &Cx::new(at(0), &host)).unwrap();
     }
     cache.refuse(&keys[7], Code::TokenRejected, None, at(1), &Cx::new(at(1), &host));
-    for (number, key) in (0..).zip(&keys) {
-        assert_eq!(who(&mut cache, key, &Cx::new(at(2), &host)), if number == 7 { -1 } else { number });
+    for (number, digest) in (0..).zip(&keys) {
+        assert_eq!(who(&mut cache, digest, &Cx::new(at(2), &host)), if number == 7 { -1 } else { number });
     }
 }
 
@@ -188,24 +193,31 @@ fn the_same_bytes_verified_another_way_are_another_credential() {
 fn a_verdict_that_was_forgotten_is_gone_from_the_slots_too_and_a_newer_one_is_not() {
     let host = Process::default();
     let (mut one, mut other) = (worker(json!({})), worker(json!({})));
-    let key = key(&one, 0);
-    one.store(&key, KIND, identity(json!({})), at(0), &Cx::new(at(0), &host)).unwrap();
-    one.forget(&key, at(0), &Cx::new(at(0), &host));
-    assert_eq!((who(&mut one, &key, &Cx::new(at(1), &host)), who(&mut other, &key, &Cx::new(at(1), &host))), (0, 0));
+    let digest = digest(&one, 0);
+    one.store(&digest, KIND, identity(json!({})), at(0), &Cx::new(at(0), &host)).unwrap();
+    one.forget(&digest, at(0), &Cx::new(at(0), &host));
+    assert_eq!(
+        (who(&mut one, &digest, &Cx::new(at(1), &host)), who(&mut other, &digest, &Cx::new(at(1), &host))),
+        (0, 0)
+    );
     assert_eq!(host.gauge(Gauge::CacheEntries), Some(0));
-    one.store(&key, KIND, identity(json!({})), at(2), &Cx::new(at(2), &host)).unwrap();
-    other.store(&key, KIND, identity(json!({"user_id": 5})), at(3), &Cx::new(at(3), &host)).unwrap();
-    one.forget(&key, at(2), &Cx::new(at(2), &host));
-    assert_eq!(who(&mut one, &key, &Cx::new(at(4), &host)), 5);
+    one.store(&digest, KIND, identity(json!({})), at(2), &Cx::new(at(2), &host)).unwrap();
+    other.store(&digest, KIND, identity(json!({"user_id": 5})), at(3), &Cx::new(at(3), &host)).unwrap();
+    one.forget(&digest, at(2), &Cx::new(at(2), &host));
+    assert_eq!(who(&mut one, &digest, &Cx::new(at(4), &host)), 5);
 }
 
 #[test]
 fn an_identity_too_large_for_a_slot_is_known_to_its_worker() {
     let host = Process::default();
     let (mut one, mut other) = (worker(json!({})), worker(json!({})));
-    let key = key(&one, 0);
-    one.store(&key, KIND, identity(json!({"client_name": "x".repeat(4096)})), at(0), &Cx::new(at(0), &host)).unwrap();
-    assert_eq!((who(&mut one, &key, &Cx::new(at(1), &host)), who(&mut other, &key, &Cx::new(at(1), &host))), (17, 0));
+    let digest = digest(&one, 0);
+    one.store(&digest, KIND, identity(json!({"client_name": "x".repeat(4096)})), at(0), &Cx::new(at(0), &host))
+        .unwrap();
+    assert_eq!(
+        (who(&mut one, &digest, &Cx::new(at(1), &host)), who(&mut other, &digest, &Cx::new(at(1), &host))),
+        (17, 0)
+    );
 }
 
 #[test]
@@ -218,10 +230,10 @@ fn every_claim_comes_back_from_a_slot() {
         "role_params": {"role": "r", "read_only": true, "federations": [1], "alias": "al", "resellers_wl": [2]},
         "sso_entity": "saml", "client_name": "\u{1f980}\"\\\n", "federation_id": 9,
     });
-    let key = key(&one, 0);
-    let kept = one.store(&key, KIND, identity(all), at(0), &Cx::new(at(0), &host)).unwrap();
+    let digest = digest(&one, 0);
+    let kept = one.store(&digest, KIND, identity(all), at(0), &Cx::new(at(0), &host)).unwrap();
     let validity = &mut Validity { keys: &mut no_keys(), revocation: None };
-    match other.look_up(&key, KIND, validity, &Cx::new(at(1), &host)) {
+    match other.look_up(&digest, KIND, validity, &Cx::new(at(1), &host)) {
         Lookup::Fresh(entry) => assert_eq!(entry.identity, kept),
         found => panic!("{found:?}"),
     }
@@ -237,45 +249,49 @@ fn what_is_not_sealed_with_the_operators_key_is_ignored() {
     };
     let sealed = host(Some(KEY));
     let (mut one, mut other) = (worker(json!({})), worker(json!({})));
-    let key = key(&one, 0);
-    one.store(&key, KIND, identity(json!({})), at(0), &Cx { now: at(0), shared: &sealed, host: &process }).unwrap();
-    assert_eq!(who(&mut other, &key, &Cx { now: at(1), shared: &sealed, host: &process }), 17, "the same key");
+    let digest = digest(&one, 0);
+    one.store(&digest, KIND, identity(json!({})), at(0), &Cx { now: at(0), shared: &sealed, host: &process }).unwrap();
+    assert_eq!(who(&mut other, &digest, &Cx { now: at(1), shared: &sealed, host: &process }), 17, "the same digest");
     for stranger in [host(Some(OTHER_KEY)), host(None)] {
         assert_eq!(
-            who(&mut worker(json!({})), &key, &Cx { now: at(1), shared: &stranger, host: &process }),
+            who(&mut worker(json!({})), &digest, &Cx { now: at(1), shared: &stranger, host: &process }),
             0,
             "it can't be read"
         );
         let forged = Entry::new(Rc::new(identity(json!({"user_id": 666}))), at(2));
         for (slot, _) in process.stored(".v.") {
-            stranger.set_shared_data(&slot, &shared::encode(&key, &forged), Write::Always).unwrap();
+            stranger.set_shared_data(&slot, &shared::encode(&digest, &forged), Write::Always).unwrap();
         }
         assert_eq!(
-            who(&mut worker(json!({})), &key, &Cx { now: at(3), shared: &sealed, host: &process }),
+            who(&mut worker(json!({})), &digest, &Cx { now: at(3), shared: &sealed, host: &process }),
             0,
             "nor forged"
         );
     }
     // The record of one slot, in another's.
-    one.store(&key, KIND, identity(json!({})), at(4), &Cx { now: at(4), shared: &sealed, host: &process }).unwrap();
+    one.store(&digest, KIND, identity(json!({})), at(4), &Cx { now: at(4), shared: &sealed, host: &process }).unwrap();
     let (name, record) = process.stored(".v.").remove(0);
     assert!(!record.windows(7).any(|part| part == b"user_id"));
     let moved = Seal::new(KEY, [7; 16]).unwrap().seal("elsewhere", &[]);
     process.set_shared_data(&name, &moved, Write::Always).unwrap();
-    assert_eq!(who(&mut worker(json!({})), &key, &Cx { now: at(5), shared: &sealed, host: &process }), 0, "nor moved");
+    assert_eq!(
+        who(&mut worker(json!({})), &digest, &Cx { now: at(5), shared: &sealed, host: &process }),
+        0,
+        "nor moved"
+    );
 }
 
 #[test]
 fn a_row_that_is_too_busy_refuses_nobody_whom_the_service_lets_in() {
     let process = Process::default();
     let mut cache = worker(json!({}));
-    let key = key(&cache, 0);
-    cache.refuse(&key, Code::TokenRejected, None, at(0), &Cx::new(at(0), &process));
+    let digest = digest(&cache, 0);
+    cache.refuse(&digest, Code::TokenRejected, None, at(0), &Cx::new(at(0), &process));
     // Others are always faster to write refusals.
     let heard = |key: &str| if key.contains(".n.") { Err(Conflict) } else { Ok(()) };
     let host = Overheard { host: &process, heard };
-    assert!(cache.store(&key, KIND, identity(json!({})), at(20), &Cx::new(at(21), &host)).is_ok());
-    assert_eq!(who(&mut cache, &key, &Cx::new(at(22), &host)), 17);
+    assert!(cache.store(&digest, KIND, identity(json!({})), at(20), &Cx::new(at(21), &host)).is_ok());
+    assert_eq!(who(&mut cache, &digest, &Cx::new(at(22), &host)), 17);
     let other = cache.digest(KIND, b"other");
     cache.refuse(&other, Code::TokenRejected, None, at(30), &Cx::new(at(30), &process));
     assert!(
@@ -288,13 +304,13 @@ fn a_row_that_is_too_busy_refuses_nobody_whom_the_service_lets_in() {
 fn a_flood_of_refusals_displaces_no_verdict() {
     let host = Process::default();
     let mut cache = worker(json!({}));
-    let keys: Vec<Digest> = (0..100_u8).map(|number| key(&cache, number)).collect();
-    keys.iter().for_each(|key| _ = cache.store(key, KIND, identity(json!({})), at(0), &Cx::new(at(0), &host)));
+    let keys: Vec<Digest> = (0..100_u8).map(|number| digest(&cache, number)).collect();
+    keys.iter().for_each(|digest| _ = cache.store(digest, KIND, identity(json!({})), at(0), &Cx::new(at(0), &host)));
     for number in 0..20_000_u32 {
         let garbage = cache.digest(KIND, &number.to_le_bytes());
         cache.refuse(&garbage, Code::TokenRejected, None, at(1), &Cx::new(at(1), &host));
     }
-    assert!(keys.iter().all(|key| who(&mut cache, key, &Cx::new(at(2), &host)) == 17));
+    assert!(keys.iter().all(|digest| who(&mut cache, digest, &Cx::new(at(2), &host)) == 17));
     let rows = host.stored(".n.");
     assert!(rows.len() <= 4096 && rows.iter().all(|(_, row)| row.len() <= 4 * 57));
 }
@@ -304,10 +320,10 @@ fn nearly_all_of_ten_thousand_verdicts_of_one_worker_are_known_to_another() {
     let host = Process::default();
     let (mut one, mut other) = (worker(json!({})), worker(json!({})));
     let keys: Vec<_> = (0..10_000_u32).map(|number| one.digest(KIND, &number.to_le_bytes())).collect();
-    for key in &keys {
-        one.store(key, KIND, identity(json!({})), at(0), &Cx::new(at(0), &host)).unwrap();
+    for digest in &keys {
+        one.store(digest, KIND, identity(json!({})), at(0), &Cx::new(at(0), &host)).unwrap();
     }
-    let known = keys.iter().filter(|key| stands_in(&mut other, key, &Cx::new(at(200), &host))).count();
+    let known = keys.iter().filter(|digest| stands_in(&mut other, digest, &Cx::new(at(200), &host))).count();
     println!("{known} of 10,000");
     assert!(known >= 9_500, "{known}");
 }
@@ -318,10 +334,10 @@ fn without_negative_ttl_a_refusal_is_no_answer_to_a_worker_whose_clock_was_read_
         let host = Process::default();
         let settings = json!({"cache": {"negative_ttl": "0s"}});
         let (mut one, mut other) = (worker(settings.clone()), worker(settings));
-        let key = key(&one, 0);
-        one.refuse(&key, code, None, at(2), &Cx::new(at(3), &host));
+        let digest = digest(&one, 0);
+        one.refuse(&digest, code, None, at(2), &Cx::new(at(3), &host));
         let earlier = UnixTime::from_nanos(at(3).as_nanos() - 1_000);
-        assert_eq!(who(&mut other, &key, &Cx::new(earlier, &host)), 0, "it is asked about");
+        assert_eq!(who(&mut other, &digest, &Cx::new(earlier, &host)), 0, "it is asked about");
     }
 }
 
@@ -329,9 +345,10 @@ fn without_negative_ttl_a_refusal_is_no_answer_to_a_worker_whose_clock_was_read_
 fn an_identity_too_large_to_be_shared_is_named_for_as_long_as_it_may_be_known() {
     let host = Process::default();
     let mut one = worker(json!({}));
-    let key = key(&one, 0);
-    one.store(&key, KIND, identity(json!({"client_name": "x".repeat(5000)})), at(0), &Cx::new(at(0), &host)).unwrap();
-    assert_eq!(who(&mut worker(json!({})), &key, &Cx::new(at(1), &host)), 0, "to one worker alone");
+    let digest = digest(&one, 0);
+    one.store(&digest, KIND, identity(json!({"client_name": "x".repeat(5000)})), at(0), &Cx::new(at(0), &host))
+        .unwrap();
+    assert_eq!(who(&mut worker(json!({})), &digest, &Cx::new(at(1), &host)), 0, "to one worker alone");
     for (now, named) in [(at(1099), 1), (at(1100), 0)] {
         (0..one.rows())
             .for_each(|row| one.sweep_row(row, one.lives.longest(&Cx::new(now, &host)), &Cx::new(now, &host)));
@@ -352,7 +369,7 @@ fn a_flood_of_refused_jwts_that_nobody_signed_displaces_no_refusal_of_a_signed_o
     for number in 0..20_000_u32 {
         let forged = number.to_le_bytes();
         cache.refuse_jwt(&forged, false, Code::TokenRejected, Some(at(3600)), at(1), &later);
-        assert!(!cache.may_stand_for_itself(&forged, &host), "a key may still be found for it");
+        assert!(!cache.may_stand_for_itself(&forged, &host), "a digest may still be found for it");
     }
     assert!(signed.iter().all(|token| !cache.may_stand_for_itself(token, &host)));
     assert!(host.stored(".j.").iter().all(|(_, row)| row.len() <= 4 * 57));

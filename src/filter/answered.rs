@@ -33,30 +33,30 @@ pub(super) fn on_answer(call: Call, answer: Result<CalloutResponse, CalloutError
     let answer = answer.map_err(|error| late(error, &call, parts, cx));
     let answer = judge(answer, parts, cx);
     parts.questions.report(&call, answer.as_ref().err().map(Outage::scope), cx);
-    let key = call.key;
+    let digest = call.digest;
     let outcome = match answer {
-        Ok(answer) => outcome(&key, answer, parts, cx),
+        Ok(answer) => outcome(&digest, answer, parts, cx),
         Err(outage) => {
             if parts.questions.retries(&call, outage.scope(), cx) {
                 log::debug!("auth service (cluster {}), trying again: {outage}", parts.config.auth_service.cluster);
                 parts.put(call, cx);
                 return;
             }
-            if parts.questions.get(&key).is_none() {
+            if parts.questions.get(&digest).is_none() {
                 return;
             }
             parts.log_outage(&outage, cx);
             Some(Outcome::Unavailable(match outage.scope() {
                 Scope::Service => Unavailable::Down { retry_after: None },
                 Scope::Credential => {
-                    Unavailable::NoVerdict { retry_after: parts.questions.remember_unanswered(&key, cx) }
+                    Unavailable::NoVerdict { retry_after: parts.questions.remember_unanswered(&digest, cx) }
                 }
                 Scope::Gateway => Unavailable::Overload,
             }))
         }
     };
     if let Some(outcome) = outcome {
-        finish(&key, outcome, parts, cx);
+        finish(&digest, outcome, parts, cx);
     }
 }
 
@@ -67,7 +67,7 @@ fn late(error: CalloutError, call: &Call, parts: &Parts, cx: &Cx<'_>) -> Callout
     let slack = (timeout / 10).max(Duration::from_millis(50));
     let is_late = |open: &Open| cx.now.since(open.sent).is_none_or(|waited| waited + slack >= timeout);
     match error {
-        CalloutError::Broken if parts.questions.get(&call.key).is_some_and(is_late) => CalloutError::TimedOut,
+        CalloutError::Broken if parts.questions.get(&call.digest).is_some_and(is_late) => CalloutError::TimedOut,
         error => error,
     }
 }
@@ -103,8 +103,8 @@ fn is_signed(token: &[u8], parts: &Parts, cx: &Cx<'_>) -> bool {
 }
 
 /// Keeps what the service says. `None`: the question isn't open.
-fn outcome(key: &Digest, answer: Answer, parts: &mut Parts, cx: &Cx<'_>) -> Option<Outcome> {
-    let open = parts.questions.get(key)?;
+fn outcome(digest: &Digest, answer: Answer, parts: &mut Parts, cx: &Cx<'_>) -> Option<Outcome> {
+    let open = parts.questions.get(digest)?;
     let question = &open.question;
     Some(match answer {
         Answer::Identity(identity) => {
@@ -112,7 +112,7 @@ fn outcome(key: &Digest, answer: Answer, parts: &mut Parts, cx: &Cx<'_>) -> Opti
             if question.kind == Kind::RemoteJwt {
                 parts.cache.confirm_jwt(question.credential.bytes(), open.sent, cx);
             }
-            let kept = parts.cache.store(key, question.kind, identity, open.sent, cx);
+            let kept = parts.cache.store(digest, question.kind, identity, open.sent, cx);
             kept.map_or_else(Outcome::Refused, Outcome::Identity)
         }
         Answer::Jwt(token) => {
@@ -121,7 +121,7 @@ fn outcome(key: &Digest, answer: Answer, parts: &mut Parts, cx: &Cx<'_>) -> Opti
         }
         Answer::Refused(code) => {
             let expires = question.own.exp.map(UnixTime::from_secs);
-            parts.cache.refuse(key, code, expires, open.sent, cx);
+            parts.cache.refuse(digest, code, expires, open.sent, cx);
             if question.kind == Kind::RemoteJwt {
                 let token = question.credential.bytes();
                 let is_signed = is_signed(token, parts, cx);
@@ -133,9 +133,9 @@ fn outcome(key: &Digest, answer: Answer, parts: &mut Parts, cx: &Cx<'_>) -> Opti
 }
 
 /// Ends a question that this worker has asked.
-fn finish(key: &Digest, outcome: Outcome, parts: &mut Parts, cx: &Cx<'_>) {
+fn finish(digest: &Digest, outcome: Outcome, parts: &mut Parts, cx: &Cx<'_>) {
     let is_down = matches!(outcome, Outcome::Unavailable(Unavailable::Down { .. }));
-    let Some(open) = parts.questions.close(key, is_down, &mut parts.shares, cx) else { return };
+    let Some(open) = parts.questions.close(digest, is_down, &mut parts.shares, cx) else { return };
     if open.waiters.is_empty() && matches!(outcome, Outcome::Jwt { .. }) {
         // No request waits for the key; but the next one will need it.
         parts.fetch_key(Reason::SignatureFailed, cx);
@@ -159,34 +159,34 @@ fn announce(open: Open, outcome: Outcome, sent: UnixTime, parts: &mut Parts, cx:
 /// Looks after the questions that other workers ask.
 pub(super) fn settle_elsewhere(parts: &mut Parts, cx: &Cx<'_>) {
     for _ in 0..parts.questions.count_elsewhere().min(LOOKS) {
-        let Some(key) = parts.questions.next_elsewhere() else { return };
-        let Some((kind, began)) = parts.questions.get(&key).map(|open| (open.question.kind, open.began)) else {
+        let Some(digest) = parts.questions.next_elsewhere() else { return };
+        let Some((kind, began)) = parts.questions.get(&digest).map(|open| (open.question.kind, open.began)) else {
             continue;
         };
         let mut sent = began;
         let mut is_alone = false;
         let (cache, mut validity) = parts.cache();
-        let outcome = match cache.look_up(&key, kind, &mut validity, cx) {
+        let outcome = match cache.look_up(&digest, kind, &mut validity, cx) {
             Lookup::Fresh(entry) => {
                 sent = entry.verified;
                 Some(Outcome::Identity(Rc::clone(&entry.identity)))
             }
             Lookup::Refused(code) => Some(Outcome::Refused(code)),
-            Lookup::Miss => match parts.questions.look_elsewhere(&key, began, cx) {
+            Lookup::Miss => match parts.questions.look_elsewhere(&digest, began, cx) {
                 Elsewhere::Asking => {
-                    parts.questions.keep_elsewhere(key);
+                    parts.questions.keep_elsewhere(digest);
                     continue;
                 }
                 Elsewhere::Failed => Some(Outcome::Unavailable(Unavailable::Down { retry_after: None })),
                 // It is asked here now, whatever others do: but not for what they found no verdict on.
                 look @ (Elsewhere::Stuck | Elsewhere::Over) => {
                     is_alone = look == Elsewhere::Stuck;
-                    let unanswered = parts.questions.unanswered_for(&key, cx);
+                    let unanswered = parts.questions.unanswered_for(&digest, cx);
                     unanswered.map(|retry_after| Outcome::Unavailable(Unavailable::NoVerdict { retry_after }))
                 }
             },
         };
-        let Some(open) = parts.questions.take_elsewhere(&key, &mut parts.shares) else { continue };
+        let Some(open) = parts.questions.take_elsewhere(&digest, &mut parts.shares) else { continue };
         match outcome {
             Some(outcome) => announce(open, outcome, sent, parts, cx),
             None => ask_here(open, is_alone, parts, cx),
@@ -256,5 +256,5 @@ pub(super) fn settle_jwt<'r>(
 fn is_void(claims: &Claims, answered: &Answered, facts: &Facts, parts: &Parts, cx: &Cx<'_>) -> bool {
     let is_purged =
         || parts.revocation.as_ref().is_some_and(|revocation| revocation.is_purged_since(claims, answered.sent, cx));
-    is_purged() || parts.cache.is_refused_since(&answered.question.key, facts.kind, answered.sent, cx)
+    is_purged() || parts.cache.is_refused_since(&answered.question.digest, facts.kind, answered.sent, cx)
 }

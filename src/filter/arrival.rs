@@ -22,7 +22,7 @@ pub(super) fn facts(stream: StreamId, head: &RequestHead<'_>, parts: &Parts) -> 
         client: Client::of(head, &parts.config),
         rule: None,
         kind: Kind::Other,
-        key: None,
+        digest: None,
         source: Source::None,
         subject: None,
         connection: None,
@@ -67,6 +67,6 @@ pub(super) fn arrive<'r>(
         // The service is asked once for all who bring it, even where no verdict is kept.
         Kind::RemoteJwt | Kind::ApiToken | Kind::Other => true,
     };
-    facts.key = is_kept.then(|| parts.cache.digest(facts.kind, credential.bytes()));
+    facts.digest = is_kept.then(|| parts.cache.digest(facts.kind, credential.bytes()));
     Ok(Stage::Recall(credential).into())
 }

@@ -42,9 +42,9 @@ impl ShareWait {
 }
 
 /// The question about a credential.
-pub(super) fn question(credential: Credential<'_>, key: &Digest, kind: Kind) -> Rc<Question> {
+pub(super) fn question(credential: Credential<'_>, digest: &Digest, kind: Kind) -> Rc<Question> {
     let own = own_claims(&credential);
-    Question::new(*key, kind, credential.into_owned(), own)
+    Question::new(*digest, kind, credential.into_owned(), own)
 }
 
 fn own_claims(credential: &Credential<'_>) -> OwnClaims {
@@ -72,17 +72,17 @@ pub(super) fn prepare<'r>(
     parts: &mut Parts,
     cx: &Cx<'_>,
 ) -> Result<Next<'r>, Denial> {
-    let key = facts.key.unwrap_or_else(|| parts.cache.digest(facts.kind, credential.bytes()));
+    let digest = facts.digest.unwrap_or_else(|| parts.cache.digest(facts.kind, credential.bytes()));
     let lockout = parts.throttle.as_ref().zip(facts.subject.as_ref());
     if let Some(remaining) = lockout.and_then(|(throttle, subject)| throttle.check(subject, cx))
         // What was good lately is no guess.
-        && !parts.cache.was_good(&key, facts.kind, cx)
+        && !parts.cache.was_good(&digest, facts.kind, cx)
     {
         return Err(too_many_failures(remaining));
     }
     facts.source = Source::Callout;
     facts.connection = cx.host.connection();
-    Ok(Stage::Ask(question(credential, &key, facts.kind)).into())
+    Ok(Stage::Ask(question(credential, &digest, facts.kind)).into())
 }
 
 /// Decides how a request comes to a verdict: it waits for the answer to a question, which is open already or begins
@@ -93,7 +93,7 @@ pub(super) fn ask<'r>(
     parts: &mut Parts,
     cx: &Cx<'_>,
 ) -> Result<Next<'r>, Denial> {
-    if let Some(retry_after) = parts.questions.unanswered_for(&question.key, cx) {
+    if let Some(retry_after) = parts.questions.unanswered_for(&question.digest, cx) {
         cx.host.count(Counter::Cache(CacheEvent::Negative));
         facts.source = Source::Cache;
         return Ok(Stage::StandIn(StandIn::new(question, Unavailable::NoVerdict { retry_after })).into());
@@ -111,9 +111,9 @@ pub(super) fn ask<'r>(
         }
         return Ok(Stage::Admit(identity).into());
     }
-    if parts.questions.join(&question.key, facts.stream, &mut parts.shares) {
+    if parts.questions.join(&question.digest, facts.stream, &mut parts.shares) {
         cx.host.count(Counter::Cache(CacheEvent::Coalesced));
-        return Ok(Next::Hold(Wait::Answer(question.key)));
+        return Ok(Next::Hold(Wait::Answer(question.digest)));
     }
     if !parts.shares.may_ask(facts.connection, question.bytes()) {
         return Ok(wait_for_share(question, facts, parts, cx));
@@ -136,7 +136,7 @@ fn begin<'r>(
     let asker = Asker { connection: facts.connection, guess };
     let asking = Asking { question: Rc::clone(&question), asker, waiters: vec![facts.stream], is_alone: false };
     match parts.begin(asking, cx) {
-        Ok(()) => Ok(Next::Hold(Wait::Answer(question.key))),
+        Ok(()) => Ok(Next::Hold(Wait::Answer(question.digest))),
         Err(reason) => {
             end_guess(asker.guess, false, parts, cx);
             Ok(Stage::StandIn(StandIn::new(question, reason)).into())
@@ -148,12 +148,12 @@ fn begin<'r>(
 fn begin_guess(question: &Question, facts: &Facts, parts: &mut Parts, cx: &Cx<'_>) -> Result<Option<Guess>, Throttled> {
     let (Some(throttle), Some(subject)) = (&parts.throttle, &facts.subject) else { return Ok(None) };
     // Where another worker asks already, its question counts.
-    if parts.questions.is_asked_elsewhere(&question.key, cx) {
+    if parts.questions.is_asked_elsewhere(&question.digest, cx) {
         return Ok(None);
     }
     match throttle.begin(subject, cx) {
         // What was good lately is no guess.
-        Err(_) if parts.cache.was_good(&question.key, question.kind, cx) => Ok(None),
+        Err(_) if parts.cache.was_good(&question.digest, question.kind, cx) => Ok(None),
         guess => guess,
     }
 }
@@ -191,7 +191,7 @@ pub(super) fn reconsider<'r>(
     }
     // Another request may have asked meanwhile.
     let (cache, mut validity) = parts.cache();
-    match cache.look_up(&question.key, question.kind, &mut validity, cx) {
+    match cache.look_up(&question.digest, question.kind, &mut validity, cx) {
         Lookup::Fresh(entry) => {
             cx.host.count(Counter::Cache(CacheEvent::Hit));
             facts.source = Source::Cache;
@@ -218,7 +218,7 @@ pub(super) fn reconsider<'r>(
 
 /// Asks again about a credential whose verdict ends soon. No request waits for it.
 pub(super) fn refresh(question: &Rc<Question>, parts: &mut Parts, cx: &Cx<'_>) {
-    if parts.callouts.has_room_to_refresh() && parts.questions.may_refresh(&question.key, cx) {
+    if parts.callouts.has_room_to_refresh() && parts.questions.may_refresh(&question.digest, cx) {
         let question = Rc::clone(question);
         let asking = Asking { question, asker: Asker::default(), waiters: Vec::new(), is_alone: false };
         // Should the service be down, whatever is known stays.

@@ -70,10 +70,10 @@ pub(super) fn stand_in<'r>(
 
 /// A verdict of the cache that may stand in.
 pub(super) fn stale(facts: &mut Facts, parts: &mut Parts, cx: &Cx<'_>) -> Option<Rc<Identity>> {
-    let key = facts.key?;
+    let digest = facts.digest?;
     let clock_skew = parts.config.jwt.clock_skew;
     let (cache, mut validity) = parts.cache();
-    let entry = cache.stale(&key, facts.kind, &mut validity, cx)?;
+    let entry = cache.stale(&digest, facts.kind, &mut validity, cx)?;
     if !facts.kind.is_jwt() {
         // Whether it was prolonged only the service knows.
         entry.identity.claims().check_time(cx.now, clock_skew).ok()?;
@@ -92,7 +92,7 @@ fn may_fall_back(question: &Question, facts: &Facts, parts: &Parts, cx: &Cx<'_>)
 
 /// Whether neither this filter nor another one of the process knows of a refusal of the JWT.
 pub(super) fn may_stand_for_itself(token: &[u8], facts: &Facts, parts: &Parts, cx: &Cx<'_>) -> bool {
-    !facts.key.is_some_and(|key| parts.cache.is_refused(&key, Kind::RemoteJwt, cx.shared))
+    !facts.digest.is_some_and(|digest| parts.cache.is_refused(&digest, Kind::RemoteJwt, cx.shared))
         && parts.cache.may_stand_for_itself(token, cx.shared)
 }
 

@@ -148,9 +148,9 @@ fn look_at(wait: &mut KeyWait, parts: &mut Parts, cx: &Cx<'_>) -> Looked {
 /// The denial, which tells when the service is asked again about a credential that it answered with a JWT which no key
 /// fits. Where there is no key at all, that isn't the answer's fault, and nothing is remembered.
 fn unusable_answer(denial: Denial, facts: &Facts, parts: &Parts, cx: &Cx<'_>) -> Denial {
-    match &facts.key {
-        Some(key) if denial.code == Code::AuthServiceUnavailable => {
-            Denial { retry_after: Some(parts.questions.remember_unanswered(key, cx)), ..denial }
+    match &facts.digest {
+        Some(digest) if denial.code == Code::AuthServiceUnavailable => {
+            Denial { retry_after: Some(parts.questions.remember_unanswered(digest, cx)), ..denial }
         }
         _ => denial,
     }

@@ -91,7 +91,7 @@ impl Parts {
 
     /// Puts an open question to the service.
     pub(super) fn put(&mut self, call: Call, cx: &Cx<'_>) {
-        if let Some(open) = self.questions.get(&call.key) {
+        if let Some(open) = self.questions.get(&call.digest) {
             let request = self.verifier.question(&open.question.credential);
             self.callouts.send(request, Purpose::Verify(call), cx);
         }

@@ -52,7 +52,7 @@ pub(super) struct Facts {
     pub(super) rule: Option<usize>,
     /// What its credential is, and what the caches know it by; `None`: no verdict on it may be kept.
     pub(super) kind: Kind,
-    pub(super) key: Option<Digest>,
+    pub(super) digest: Option<Digest>,
     /// Where its verdict comes from, so far.
     pub(super) source: Source,
     /// Whose failure it counts as.

@@ -116,7 +116,7 @@ impl Room {
         let answered = Rc::new(answered);
         for stream in waiters {
             let Some(held) = self.held.get_mut(stream) else { continue };
-            if matches!(&held.wait, Wait::Answer(key) if *key == answered.question.key) {
+            if matches!(&held.wait, Wait::Answer(digest) if *digest == answered.question.digest) {
                 held.wait = Wait::Answered(Rc::clone(&answered));
                 self.answered.push_back(*stream);
             }

@@ -30,15 +30,15 @@ pub(super) fn recall<'r>(
     }
     // Until the first list is there, a JWT waits for it.
     let may_be_known = facts.kind != Kind::LocalJwt || !parts.awaits_list(cx);
-    if may_be_known && let Some(key) = facts.key {
+    if may_be_known && let Some(digest) = facts.digest {
         let (cache, mut validity) = parts.cache();
-        match cache.look_up(&key, facts.kind, &mut validity, cx) {
+        match cache.look_up(&digest, facts.kind, &mut validity, cx) {
             Lookup::Fresh(entry) => {
                 cx.host.count(Counter::Cache(CacheEvent::Hit));
                 facts.source = Source::Cache;
                 let admitted = admit(Rc::clone(&entry.identity), facts, parts, cx)?;
-                if facts.kind != Kind::LocalJwt && parts.cache.wants_refresh(&key, &entry, cx) {
-                    asking::refresh(&asking::question(credential, &key, facts.kind), parts, cx);
+                if facts.kind != Kind::LocalJwt && parts.cache.wants_refresh(&digest, &entry, cx) {
+                    asking::refresh(&asking::question(credential, &digest, facts.kind), parts, cx);
                 }
                 return Ok(admitted);
             }
@@ -49,7 +49,7 @@ pub(super) fn recall<'r>(
             Lookup::Miss => {}
         }
     }
-    if facts.key.is_some() && !parts.cache.is_off() {
+    if facts.digest.is_some() && !parts.cache.is_off() {
         cx.host.count(Counter::Cache(CacheEvent::Miss));
     }
     if facts.kind == Kind::LocalJwt {
@@ -105,9 +105,9 @@ pub(super) fn keep<'r>(
         // By an answer that came while this waited for a key.
         return Err(Code::AuthServiceUnavailable.into());
     }
-    let identity = match &facts.key {
+    let identity = match &facts.digest {
         // What the signature alone says is no verdict of the service, and isn't kept as one.
-        Some(key) if !is_fallback => parts.cache.store(key, facts.kind, identity, since, cx)?,
+        Some(digest) if !is_fallback => parts.cache.store(digest, facts.kind, identity, since, cx)?,
         _ => Rc::new(identity),
     };
     Ok(Stage::Admit(identity).into())

@@ -37,8 +37,9 @@ pub enum Lookup {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Lease {
-    /// The half of a key: should two ever agree in it, the second waits for the first.
-    key: [u8; 16],
+    /// The first half of the credential's digest. Should those of two credentials ever agree, the second waits for the
+    /// first.
+    digest: [u8; 16],
     /// When the callout began, or when it failed.
     at: UnixTime,
     failed: bool,
@@ -51,7 +52,7 @@ impl Record for Lease {
     const BYTES: usize = 16 + 8 + 1 + 8;
 
     fn encode(&self, to: &mut Vec<u8>) {
-        to.extend_from_slice(&self.key);
+        to.extend_from_slice(&self.digest);
         write_time(to, self.at);
         to.push(u8::from(self.failed) | u8::from(self.was_retried) << 1);
         write_time(to, self.failed_at);
@@ -59,8 +60,8 @@ impl Record for Lease {
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
-        let (key, at, [state]) = (reader.bytes()?, reader.time()?, reader.bytes()?);
-        Some(Self { key, at, failed: state & 1 != 0, was_retried: state & 2 != 0, failed_at: reader.time()? })
+        let (digest, at, [state]) = (reader.bytes()?, reader.time()?, reader.bytes()?);
+        Some(Self { digest, at, failed: state & 1 != 0, was_retried: state & 2 != 0, failed_at: reader.time()? })
     }
 }
 
@@ -77,20 +78,20 @@ impl Leases {
     }
 
     /// Tries to become the one that asks. False: another worker is asking.
-    pub fn begin(&self, key: &Digest, cx: &Cx<'_>) -> bool {
-        let (row, half) = self.place(key, cx.shared);
+    pub fn begin(&self, digest: &Digest, cx: &Cx<'_>) -> bool {
+        let (row, half) = self.place(digest, cx.shared);
         let begun = self.table.update(row, cx.shared, |leases| {
             leases.retain(|lease| !cx.now.has_passed(self.length, lease.at));
-            if leases.iter().any(|lease| lease.key == half && !lease.failed) {
+            if leases.iter().any(|lease| lease.digest == half && !lease.failed) {
                 return (false, false);
             }
-            let failed = leases.iter().find(|lease| lease.key == half && lease.was_retried).map(|lease| lease.at);
-            leases.retain(|lease| lease.key != half);
+            let failed = leases.iter().find(|lease| lease.digest == half && lease.was_retried).map(|lease| lease.at);
+            leases.retain(|lease| lease.digest != half);
             if leases.len() >= PER_ROW && !remove_failed(leases) {
                 return (false, true);
             }
             leases.push(Lease {
-                key: half,
+                digest: half,
                 at: cx.now,
                 failed: false,
                 was_retried: false,
@@ -102,31 +103,37 @@ impl Leases {
     }
 
     /// The question that began at `began` was answered, or will not be asked.
-    pub fn end(&self, key: &Digest, began: UnixTime, shared: &dyn SharedData) {
-        self.change(key, began, shared, |_| None);
+    pub fn end(&self, digest: &Digest, began: UnixTime, shared: &dyn SharedData) {
+        self.change(digest, began, shared, |_| None);
     }
 
     /// The question that began at `began` got no answer, and was asked again or not.
-    pub fn fail(&self, key: &Digest, began: UnixTime, was_retried: bool, cx: &Cx<'_>) {
-        self.change(key, began, cx.shared, |lease| Some(Lease { at: cx.now, failed: true, was_retried, ..lease }));
+    pub fn fail(&self, digest: &Digest, began: UnixTime, was_retried: bool, cx: &Cx<'_>) {
+        self.change(digest, began, cx.shared, |lease| Some(Lease { at: cx.now, failed: true, was_retried, ..lease }));
     }
 
     /// How the question about a credential stands.
-    pub fn look_up(&self, key: &Digest, cx: &Cx<'_>) -> Lookup {
-        let (row, half) = self.place(key, cx.shared);
+    pub fn look_up(&self, digest: &Digest, cx: &Cx<'_>) -> Lookup {
+        let (row, half) = self.place(digest, cx.shared);
         let leases = self.table.read(row, cx.shared);
-        match leases.iter().find(|lease| lease.key == half && !cx.now.has_passed(self.length, lease.at)) {
+        match leases.iter().find(|lease| lease.digest == half && !cx.now.has_passed(self.length, lease.at)) {
             None => Lookup::Free,
             Some(lease) if lease.failed => Lookup::Failed { at: lease.at, was_retried: lease.was_retried },
             Some(lease) => Lookup::Held { since: lease.at, failed_at: lease.failed_at },
         }
     }
 
-    fn change(&self, key: &Digest, began: UnixTime, shared: &dyn SharedData, change: impl Fn(Lease) -> Option<Lease>) {
-        let (row, half) = self.place(key, shared);
+    fn change(
+        &self,
+        digest: &Digest,
+        began: UnixTime,
+        shared: &dyn SharedData,
+        change: impl Fn(Lease) -> Option<Lease>,
+    ) {
+        let (row, half) = self.place(digest, shared);
         let changed = self.table.update(row, shared, |leases| {
             // Not one that another worker began after this was over.
-            let index = leases.iter().position(|lease| lease.key == half && lease.at == began && !lease.failed);
+            let index = leases.iter().position(|lease| lease.digest == half && lease.at == began && !lease.failed);
             let Some(index) = index else { return (false, ()) };
             let lease = leases.swap_remove(index);
             leases.extend(change(lease));
@@ -137,8 +144,8 @@ impl Leases {
         }
     }
 
-    fn place(&self, key: &Digest, shared: &dyn SharedData) -> (u32, [u8; 16]) {
-        (self.table.row(&key.0, shared), key.0.first_chunk().copied().unwrap_or_default())
+    fn place(&self, digest: &Digest, shared: &dyn SharedData) -> (u32, [u8; 16]) {
+        (self.table.row(&digest.0, shared), digest.0.first_chunk().copied().unwrap_or_default())
     }
 }
 

@@ -18,7 +18,7 @@ use crate::time::UnixTime;
 #[derive(Debug)]
 pub struct Question {
     /// What the caches know the credential by.
-    pub key: Digest,
+    pub digest: Digest,
     /// What kind of credential it is.
     pub kind: Kind,
     /// The credential itself.
@@ -32,10 +32,10 @@ pub struct Question {
 
 impl Question {
     /// A question about a credential.
-    pub fn new(key: Digest, kind: Kind, credential: Credential<'static>, own: OwnClaims) -> Rc<Self> {
+    pub fn new(digest: Digest, kind: Kind, credential: Credential<'static>, own: OwnClaims) -> Rc<Self> {
         let texts = credential.text.len() + own.jti.as_ref().map_or(0, |jti| jti.len());
         let bytes = size_of::<Self>() + size_of::<(Digest, Open)>() + ENTRY_BYTES + texts;
-        Rc::new(Self { key, kind, credential, own, bytes, counted: OnceCell::new() })
+        Rc::new(Self { digest, kind, credential, own, bytes, counted: OnceCell::new() })
     }
 
     /// What it takes up.

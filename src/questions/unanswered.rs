@@ -15,48 +15,49 @@ const ROWS: u32 = 1024;
 const PER_ROW: usize = 8;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Unanswered {
-    /// The half of a key.
-    key: [u8; 16],
+struct NoVerdict {
+    /// The first half of the credential's digest.
+    digest: [u8; 16],
     /// When the answer came.
     at: UnixTime,
 }
 
-impl Record for Unanswered {
+impl Record for NoVerdict {
     const BYTES: usize = 16 + 8;
 
     fn encode(&self, to: &mut Vec<u8>) {
-        to.extend_from_slice(&self.key);
+        to.extend_from_slice(&self.digest);
         write_time(to, self.at);
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
-        Some(Self { key: reader.bytes()?, at: reader.time()? })
+        Some(Self { digest: reader.bytes()?, at: reader.time()? })
     }
 }
 
 /// The credentials of all workers.
 #[derive(Debug)]
-pub(super) struct UnansweredKeys {
-    table: Table<Unanswered>,
+pub(super) struct Unanswered {
+    table: Table<NoVerdict>,
     /// How long a credential isn't asked about again.
     length: Duration,
 }
 
-impl UnansweredKeys {
+impl Unanswered {
     pub(super) const fn new(prefix: String, length: Duration) -> Self {
         Self { table: Table::new(prefix, ROWS), length }
     }
 
-    /// The service answered a question about this key, and it was no verdict. Returns for how long it isn't asked again.
-    pub(super) fn add(&self, key: &Digest, cx: &Cx<'_>) -> Duration {
-        let half = half(key);
-        let added = self.table.update(self.table.row(&key.0, cx.shared), cx.shared, |row| {
-            row.retain(|known| known.key != half && !cx.now.has_passed(self.length, known.at));
+    /// The service answered a question about this credential, but not with a verdict. Returns for how long it
+    /// isn't asked again.
+    pub(super) fn add(&self, digest: &Digest, cx: &Cx<'_>) -> Duration {
+        let half = half(digest);
+        let added = self.table.update(self.table.row(&digest.0, cx.shared), cx.shared, |row| {
+            row.retain(|known| known.digest != half && !cx.now.has_passed(self.length, known.at));
             row.sort_by_key(|known| known.at);
             row.drain(..(row.len() + 1).saturating_sub(PER_ROW));
-            (true, row.push(Unanswered { key: half, at: cx.now }))
+            (true, row.push(NoVerdict { digest: half, at: cx.now }))
         });
         if added.is_err() {
             log::debug!("a credential without a verdict could not be shared");
@@ -64,15 +65,15 @@ impl UnansweredKeys {
         self.length
     }
 
-    /// For how long the service isn't asked about this key; `None`: it may be.
-    pub(super) fn remaining(&self, key: &Digest, cx: &Cx<'_>) -> Option<Duration> {
-        let row = self.table.read(self.table.row(&key.0, cx.shared), cx.shared);
-        row.iter().find(|known| known.key == half(key)).and_then(|known| cx.now.remaining(self.length, known.at))
+    /// For how long the service isn't asked about this credential; `None`: it may be.
+    pub(super) fn remaining(&self, digest: &Digest, cx: &Cx<'_>) -> Option<Duration> {
+        let row = self.table.read(self.table.row(&digest.0, cx.shared), cx.shared);
+        row.iter().find(|known| known.digest == half(digest)).and_then(|known| cx.now.remaining(self.length, known.at))
     }
 }
 
-fn half(key: &Digest) -> [u8; 16] {
-    key.0.first_chunk().copied().unwrap_or_default()
+fn half(digest: &Digest) -> [u8; 16] {
+    digest.0.first_chunk().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -86,14 +87,14 @@ mod tests {
     fn a_full_row_of_credentials_without_a_verdict_forgets_the_oldest() {
         let host = Process::default();
         let at = |seconds: u64| UnixTime::from_secs(BEGIN + seconds);
-        let unanswered = UnansweredKeys::new("u.".to_owned(), Duration::from_secs(10));
+        let unanswered = Unanswered::new("u.".to_owned(), Duration::from_secs(10));
         let digest = |number: u32| Digest(std::array::from_fn(|index| number.to_le_bytes()[index % 4]));
-        let in_one_row = |key: &Digest| host.keyed_hash(&key.0) % u64::from(ROWS) == 3;
-        let keys: Vec<Digest> = (0..).map(digest).filter(in_one_row).take(9).collect();
-        for (second, key) in (0..).zip(&keys) {
-            unanswered.add(key, &Cx::new(at(second), &host));
+        let in_one_row = |digest: &Digest| host.keyed_hash(&digest.0) % u64::from(ROWS) == 3;
+        let digests: Vec<Digest> = (0..).map(digest).filter(in_one_row).take(9).collect();
+        for (second, digest) in (0..).zip(&digests) {
+            unanswered.add(digest, &Cx::new(at(second), &host));
         }
-        let left: Vec<_> = keys.iter().map(|key| unanswered.remaining(key, &Cx::new(at(9), &host))).collect();
+        let left: Vec<_> = digests.iter().map(|digest| unanswered.remaining(digest, &Cx::new(at(9), &host))).collect();
         let expected: Vec<_> = (1..9).map(|second| Some(Duration::from_secs(1 + second))).collect();
         assert_eq!((left[0], &left[1..]), (None, &expected[..]));
     }

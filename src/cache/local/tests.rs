@@ -27,7 +27,7 @@ fn mix(mut state: u64) -> u64 {
 }
 
 /// The digest of the credential of this number.
-fn digest(number: usize) -> Digest {
+fn digest_of(number: usize) -> Digest {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&mix(number as u64).to_le_bytes());
     bytes[24..].copy_from_slice(&(number as u64).to_be_bytes());
@@ -40,7 +40,7 @@ fn room(policy: Policy, entries: usize) -> usize {
 }
 
 fn keys<V: Clone>(cache: &LocalCache<V>, candidates: usize) -> Vec<usize> {
-    (0..candidates).filter(|number| cache.peek(&digest(*number)).is_some()).collect()
+    (0..candidates).filter(|number| cache.peek(&digest_of(*number)).is_some()).collect()
 }
 
 #[test]
@@ -56,31 +56,31 @@ fn any_sequence_of_operations_keeps_both_bounds_and_every_value() {
             let (mut evictions, mut replacements) = (0, 0);
             for step in 0..4_000_u64 {
                 let number = random.below(100).min(random.below(100));
-                let key = digest(number);
-                let had = cache.peek(&key);
+                let digest = digest_of(number);
+                let had = cache.peek(&digest);
                 let before = cache.len();
                 match random.below(20) {
-                    0..10 => assert_eq!(cache.get(&key), had),
+                    0..10 => assert_eq!(cache.get(&digest), had),
                     10..18 => {
                         let bytes = random.below(5) * random.below(300);
-                        let evicted = cache.insert(key, step, bytes);
+                        let evicted = cache.insert(digest, step, bytes);
                         inserted.insert(number, (step, bytes));
                         if bytes + policy.overhead() > max_bytes / 8 {
-                            assert_eq!((evicted, cache.peek(&key)), (0, None));
+                            assert_eq!((evicted, cache.peek(&digest)), (0, None));
                         } else {
                             assert_eq!(cache.len(), before + usize::from(had.is_none()) - evicted);
-                            assert!(had.is_some() || cache.peek(&key).is_some(), "a new one is kept");
+                            assert!(had.is_some() || cache.peek(&digest).is_some(), "a new one is kept");
                         }
                         evictions += evicted;
                         replacements += usize::from(had.is_some());
                     }
                     18 => {
-                        assert_eq!(cache.remove(&key), had);
-                        assert_eq!((cache.peek(&key), cache.len()), (None, before - usize::from(had.is_some())));
+                        assert_eq!(cache.remove(&digest), had);
+                        assert_eq!((cache.peek(&digest), cache.len()), (None, before - usize::from(had.is_some())));
                     }
                     _ => {
                         let odd = random.below(10);
-                        let gone = cache.retain(|key, _| usize::from(key.0[31]) % 10 != odd);
+                        let gone = cache.retain(|digest, _| usize::from(digest.0[31]) % 10 != odd);
                         assert_eq!(cache.len(), before - gone);
                         assert!(keys(&cache, 100).iter().all(|number| number % 10 != odd));
                     }
@@ -95,7 +95,7 @@ fn any_sequence_of_operations_keeps_both_bounds_and_every_value() {
                 assert_eq!(cache.len(), kept.len());
                 let weighs: usize = kept.iter().map(|number| inserted[number].1 + policy.overhead()).sum();
                 assert_eq!(cache.bytes(), weighs);
-                assert!(kept.iter().all(|number| cache.peek(&digest(*number)) == Some(inserted[number].0)));
+                assert!(kept.iter().all(|number| cache.peek(&digest_of(*number)) == Some(inserted[number].0)));
             }
             assert!(
                 evictions > 10 && replacements > 10,
@@ -117,9 +117,9 @@ fn hit_rate(policy: Policy) -> f64 {
     let mut random = Random(1);
     let mut cache = LocalCache::new(policy, 10_000, 1 << 30);
     let mut ask = |number| {
-        let hit = cache.get(&digest(number)).is_some();
+        let hit = cache.get(&digest_of(number)).is_some();
         if !hit {
-            cache.insert(digest(number), (), 0);
+            cache.insert(digest_of(number), (), 0);
         }
         hit
     };
@@ -148,31 +148,31 @@ fn a_flood_of_credentials_seen_once_leaves_those_in_use() {
 fn the_least_recently_used_goes_first_and_those_never_used_before_it() {
     let mut cache = LocalCache::new(Policy::Lru, 4, 1 << 20);
     for number in 0..4 {
-        assert_eq!(cache.insert(digest(number), number, 0), 0);
+        assert_eq!(cache.insert(digest_of(number), number, 0), 0);
     }
     for number in [2, 0, 1] {
-        assert_eq!(cache.get(&digest(number)), Some(number));
+        assert_eq!(cache.get(&digest_of(number)), Some(number));
     }
-    assert_eq!(cache.insert(digest(4), 4, 0), 1, "3 was never used");
+    assert_eq!(cache.insert(digest_of(4), 4, 0), 1, "3 was never used");
     assert_eq!(keys(&cache, 9), [0, 1, 2, 4]);
     for number in 5..8 {
-        cache.insert(digest(number), number, 0);
+        cache.insert(digest_of(number), number, 0);
     }
     assert_eq!(keys(&cache, 9), [0, 1, 2, 7]);
     for number in [7, 0] {
-        cache.get(&digest(number));
+        cache.get(&digest_of(number));
     }
-    cache.insert(digest(8), 8, 0);
+    cache.insert(digest_of(8), 8, 0);
     assert_eq!(keys(&cache, 9), [0, 1, 7, 8], "2 was used longest ago");
 }
 
 #[test]
 fn a_look_is_no_use() {
     let mut cache = LocalCache::new(Policy::Lru, 2, 1 << 20);
-    cache.insert(digest(0), 0, 0);
-    cache.insert(digest(1), 1, 0);
-    assert_eq!(cache.peek(&digest(0)), Some(0));
-    cache.insert(digest(2), 2, 0);
+    cache.insert(digest_of(0), 0, 0);
+    cache.insert(digest_of(1), 1, 0);
+    assert_eq!(cache.peek(&digest_of(0)), Some(0));
+    cache.insert(digest_of(2), 2, 0);
     assert_eq!(keys(&cache, 3), [1, 2]);
 }
 
@@ -180,13 +180,13 @@ fn a_look_is_no_use() {
 fn a_value_is_replaced_where_it_is() {
     for policy in POLICIES {
         let mut cache = LocalCache::new(policy, 10, room(policy, 80));
-        cache.insert(digest(0), "old", 100);
-        cache.insert(digest(1), "other", 0);
-        assert_eq!(cache.insert(digest(0), "new", 300), 0);
-        assert_eq!((cache.get(&digest(0)), cache.len()), (Some("new"), 2));
+        cache.insert(digest_of(0), "old", 100);
+        cache.insert(digest_of(1), "other", 0);
+        assert_eq!(cache.insert(digest_of(0), "new", 300), 0);
+        assert_eq!((cache.get(&digest_of(0)), cache.len()), (Some("new"), 2));
         assert_eq!(cache.bytes(), 300 + room(policy, 2));
-        assert_eq!(cache.insert(digest(0), "newer", 0), 0);
-        assert_eq!((cache.get(&digest(0)), cache.bytes()), (Some("newer"), room(policy, 2)));
+        assert_eq!(cache.insert(digest_of(0), "newer", 0), 0);
+        assert_eq!((cache.get(&digest_of(0)), cache.bytes()), (Some("newer"), room(policy, 2)));
     }
 }
 
@@ -195,11 +195,11 @@ fn an_entry_larger_than_an_eighth_is_not_kept_and_ends_what_it_replaces() {
     for policy in POLICIES {
         let mut cache = LocalCache::new(policy, 10, room(policy, 80));
         let largest = room(policy, 10) - policy.overhead();
-        cache.insert(digest(0), 0, 0);
-        assert_eq!(cache.insert(digest(1), 1, largest), 0);
-        assert_eq!(cache.get(&digest(1)), Some(1));
+        cache.insert(digest_of(0), 0, 0);
+        assert_eq!(cache.insert(digest_of(1), 1, largest), 0);
+        assert_eq!(cache.get(&digest_of(1)), Some(1));
         for bytes in [largest + 1, usize::MAX] {
-            assert_eq!(cache.insert(digest(1), 2, bytes), 0);
+            assert_eq!(cache.insert(digest_of(1), 2, bytes), 0);
             assert_eq!((keys(&cache, 3), cache.bytes()), (vec![0], room(policy, 1)));
         }
     }
@@ -210,13 +210,13 @@ fn retain_drops_what_it_is_told_and_counts_it() {
     for policy in POLICIES {
         let mut cache = LocalCache::new(policy, 100, 1 << 20);
         for number in 0..10 {
-            cache.insert(digest(number), number, number);
+            cache.insert(digest_of(number), number, number);
         }
-        cache.get(&digest(4));
-        cache.get(&digest(5));
+        cache.get(&digest_of(4));
+        cache.get(&digest_of(5));
         let mut seen = Vec::new();
-        let gone = cache.retain(|key, number| {
-            assert_eq!(*key, digest(*number));
+        let gone = cache.retain(|digest, number| {
+            assert_eq!(*digest, digest_of(*number));
             seen.push(*number);
             number % 2 == 0
         });
@@ -234,12 +234,12 @@ fn a_store_without_room_keeps_nothing() {
     for policy in POLICIES {
         for (max_entries, max_bytes) in [(0, 1 << 20), (10, 0), (10, room(policy, 7))] {
             let mut cache = LocalCache::new(policy, max_entries, max_bytes);
-            assert_eq!(cache.insert(digest(0), 0, 0), 0);
-            assert_eq!((cache.get(&digest(0)), cache.len(), cache.bytes()), (None, 0, 0));
+            assert_eq!(cache.insert(digest_of(0), 0, 0), 0);
+            assert_eq!((cache.get(&digest_of(0)), cache.len(), cache.bytes()), (None, 0, 0));
         }
         let mut largest = LocalCache::new(policy, usize::MAX, usize::MAX);
-        largest.insert(digest(0), 0, 1000);
-        assert_eq!(largest.get(&digest(0)), Some(0));
+        largest.insert(digest_of(0), 0, 1000);
+        assert_eq!(largest.get(&digest_of(0)), Some(0));
     }
 }
 
@@ -259,16 +259,16 @@ fn an_empty_store_takes_no_memory() {
 fn keys_that_share_what_is_hashed_are_told_apart() {
     for policy in POLICIES {
         let mut cache = LocalCache::new(policy, 1000, 1 << 20);
-        let key = |number: u8| {
+        let digest_of = |number: u8| {
             let mut bytes = [7; 32];
             bytes[31] = number;
             Digest(bytes)
         };
         for number in 0..100 {
-            cache.insert(key(number), number, 0);
+            cache.insert(digest_of(number), number, 0);
         }
-        assert!((0..100).all(|number| cache.get(&key(number)) == Some(number)));
-        assert_eq!(cache.remove(&key(3)), Some(3));
-        assert_eq!((cache.get(&key(3)), cache.get(&key(4)), cache.len()), (None, Some(4), 99));
+        assert!((0..100).all(|number| cache.get(&digest_of(number)) == Some(number)));
+        assert_eq!(cache.remove(&digest_of(3)), Some(3));
+        assert_eq!((cache.get(&digest_of(3)), cache.get(&digest_of(4)), cache.len()), (None, Some(4), 99));
     }
 }

@@ -1,4 +1,5 @@
-//! The key of a verdict: the credential, how it is verified, and whatever else decides the verdict.
+//! The digest by which the caches know a credential. It covers the credential, how it is verified, and whatever else
+//! decides the verdict.
 
 use std::hash::{Hash, Hasher};
 
