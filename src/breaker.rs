@@ -84,7 +84,7 @@ pub enum Admission {
 
 /// How the breaker stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Status {
+pub struct Snapshot {
     /// The state.
     pub state: State,
     /// Whether the next [`Breaker::admit`] wins the probe.
@@ -177,9 +177,9 @@ impl Breaker {
     }
 
     /// How the breaker stands; changes nothing.
-    pub fn peek(&self, cx: &Cx<'_>) -> Status {
+    pub fn peek(&self, cx: &Cx<'_>) -> Snapshot {
         let record = Record::of(&self.table.read(ROW, cx.shared));
-        Status {
+        Snapshot {
             state: record.state,
             is_probe_due: self.wait(record, cx.now).is_none() && record.state != State::Closed,
         }

@@ -8,7 +8,7 @@ use crate::introspection::{self, CalloutError, CalloutRequest, CalloutResponse};
 use crate::metrics::Counter;
 use crate::public_key::{KeyId, PublicKey};
 use crate::time::UnixTime;
-use crate::turn::Status;
+use crate::turn::LastTurn;
 #[cfg(feature = "testing")]
 pub use store::BETWEEN_SEARCHES;
 use store::KeyStore;
@@ -31,14 +31,14 @@ pub struct Fetch {
 pub struct Keys {
     store: KeyStore,
     /// How the last fetch stood at the last [`Self::synchronise`].
-    last_fetch: Status,
+    last_fetch: LastTurn,
     service: AuthService,
 }
 
 impl Keys {
     /// The pinned keys, or none yet.
     pub fn new(config: &Config) -> Self {
-        Self { store: KeyStore::new(config), last_fetch: Status::Free, service: config.auth_service.clone() }
+        Self { store: KeyStore::new(config), last_fetch: LastTurn::Free, service: config.auth_service.clone() }
     }
 
     /// The keys as they are.
@@ -47,7 +47,7 @@ impl Keys {
     }
 
     /// How the last fetch of any worker stood at the last [`Self::synchronise`].
-    pub const fn last_fetch(&self) -> Status {
+    pub const fn last_fetch(&self) -> LastTurn {
         self.last_fetch
     }
 

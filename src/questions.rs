@@ -30,8 +30,8 @@ use crate::limits::{MAX_CALLOUT_BYTES, MAX_CALLOUTS};
 use crate::metrics::Gauge;
 use crate::throttle::Guess;
 use crate::time::UnixTime;
-use leases::{Leases, Lookup};
-pub use question::{Answered, ByteCount, Outcome, Question, Unavailable};
+use leases::{LeaseState, Leases};
+pub use question::{Answered, ByteCount, Conclusion, Question, Unavailable};
 use shares::Shares;
 use unanswered::Unanswered;
 
@@ -204,7 +204,7 @@ impl Questions {
 
     /// Whether another worker is asking about the credential.
     pub fn is_asked_elsewhere(&self, digest: &Digest, cx: &Cx<'_>) -> bool {
-        self.shares_verdicts && matches!(self.leases.look_up(digest, cx), Lookup::Held { .. })
+        self.shares_verdicts && matches!(self.leases.look_up(digest, cx), LeaseState::Held { .. })
     }
 
     /// Whether a verdict may be refreshed now: the question isn't open, and lately neither failed nor went unanswered.
@@ -212,9 +212,9 @@ impl Questions {
         !self.open.contains_key(digest)
             && self.unanswered.remaining(digest, cx).is_none()
             && match self.leases.look_up(digest, cx) {
-                Lookup::Held { .. } => false,
-                Lookup::Failed { at, .. } => cx.now.has_passed(REFRESH_AGAIN, at),
-                Lookup::Free => true,
+                LeaseState::Held { .. } => false,
+                LeaseState::Failed { at, .. } => cx.now.has_passed(REFRESH_AGAIN, at),
+                LeaseState::Free => true,
             }
     }
 
@@ -269,7 +269,7 @@ impl Questions {
     }
 
     /// A callout came back without a verdict. True: the caller sends it again.
-    pub fn retries(&mut self, call: &Call, scope: Scope, cx: &Cx<'_>) -> bool {
+    pub fn take_retry(&mut self, call: &Call, scope: Scope, cx: &Cx<'_>) -> bool {
         let Some(open) = self.open.get_mut(&call.digest) else { return false };
         let is_worthwhile =
             scope != Scope::Gateway && open.wants_retry() && self.breaker.peek(cx).state == breaker::State::Closed;
@@ -309,14 +309,14 @@ impl Questions {
     /// What the other worker has made of a question, whose verdict the cache doesn't have.
     pub fn look_elsewhere(&self, digest: &Digest, began: UnixTime, cx: &Cx<'_>) -> Elsewhere {
         match self.leases.look_up(digest, cx) {
-            Lookup::Held { failed_at, .. } if failed_at > began => Elsewhere::Failed,
-            Lookup::Held { since, .. } if since > began && cx.now.has_passed(self.longest_elsewhere, began) => {
+            LeaseState::Held { failed_at, .. } if failed_at > began => Elsewhere::Failed,
+            LeaseState::Held { since, .. } if since > began && cx.now.has_passed(self.longest_elsewhere, began) => {
                 Elsewhere::Stuck
             }
-            Lookup::Held { .. } => Elsewhere::Asking,
+            LeaseState::Held { .. } => Elsewhere::Asking,
             // A question for which no request waited was not retried.
-            Lookup::Failed { at, was_retried: true } if at >= began => Elsewhere::Failed,
-            Lookup::Failed { .. } | Lookup::Free => Elsewhere::Over,
+            LeaseState::Failed { at, was_retried: true } if at >= began => Elsewhere::Failed,
+            LeaseState::Failed { .. } | LeaseState::Free => Elsewhere::Over,
         }
     }
 

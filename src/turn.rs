@@ -36,7 +36,7 @@ impl Payload for () {
 
 /// How the last turn stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Status {
+pub enum LastTurn {
     /// No worker has had one, or the record is unreadable.
     #[default]
     Free,
@@ -57,7 +57,7 @@ pub enum Status {
     },
 }
 
-impl Status {
+impl LastTurn {
     /// When it began.
     pub const fn since(self) -> Option<UnixTime> {
         match self {
@@ -102,21 +102,21 @@ impl<P: Payload> Turn<P> {
     }
 
     /// How the last turn stands, and what is known.
-    pub fn read(&self, shared: &dyn SharedData) -> (Status, P) {
-        let (status, payload, _) = self.record(shared);
-        (status, payload)
+    pub fn read(&self, shared: &dyn SharedData) -> (LastTurn, P) {
+        let (last, payload, _) = self.record(shared);
+        (last, payload)
     }
 
-    /// How the last turn stands. One that has outlived its lease is [`Status::Free`].
-    pub fn status(&self, cx: &Cx<'_>) -> Status {
+    /// How the last turn stands. One that has outlived its lease is [`LastTurn::Free`].
+    pub fn last(&self, cx: &Cx<'_>) -> LastTurn {
         self.within_lease(self.read(cx.shared).0, cx.now)
     }
 
-    /// The status; [`Status::Free`], if the turn has outlived its lease.
-    pub fn within_lease(&self, status: Status, now: UnixTime) -> Status {
-        match status {
-            Status::UnderWay { since } if now.has_passed(self.lease, since) => Status::Free,
-            status => status,
+    /// How the last turn stands; [`LastTurn::Free`], if the turn has outlived its lease.
+    pub fn within_lease(&self, last: LastTurn, now: UnixTime) -> LastTurn {
+        match last {
+            LastTurn::UnderWay { since } if now.has_passed(self.lease, since) => LastTurn::Free,
+            last => last,
         }
     }
 
@@ -125,45 +125,45 @@ impl<P: Payload> Turn<P> {
     ///
     /// True: the caller does it now, and says with [`Self::end`] how that ended. The sweep doesn't: its turn stays
     /// under way until the next one begins.
-    pub fn begin(&self, may_begin: impl FnOnce(Status, P) -> Option<P>, cx: &Cx<'_>) -> bool {
-        let (status, payload, version) = self.record(cx.shared);
-        let Some(payload) = may_begin(status, payload) else { return false };
+    pub fn begin(&self, may_begin: impl FnOnce(LastTurn, P) -> Option<P>, cx: &Cx<'_>) -> bool {
+        let (last, payload, version) = self.record(cx.shared);
+        let Some(payload) = may_begin(last, payload) else { return false };
         let write = version.map_or(Write::IfAbsent, Write::IfVersion);
-        self.write(Status::UnderWay { since: cx.now }, &payload, write, cx.shared)
+        self.write(LastTurn::UnderWay { since: cx.now }, &payload, write, cx.shared)
     }
 
     /// The turn that began at `began` has come to its end. `change` says what is known from now on. A turn that another
     /// one has overtaken changes nothing.
     pub fn end(&self, began: UnixTime, is_success: bool, change: impl FnOnce(P) -> P, shared: &dyn SharedData) {
-        let (status, payload, version) = self.record(shared);
-        let outcome = if is_success { Status::Succeeded { since: began } } else { Status::Failed { since: began } };
-        let has_ended = status == Status::UnderWay { since: began }
+        let (last, payload, version) = self.record(shared);
+        let outcome = if is_success { LastTurn::Succeeded { since: began } } else { LastTurn::Failed { since: began } };
+        let has_ended = last == LastTurn::UnderWay { since: began }
             && version.is_some_and(|version| self.write(outcome, &change(payload), Write::IfVersion(version), shared));
         if !has_ended {
             log::debug!("another worker took the turn over: {}", self.name);
         }
     }
 
-    fn record(&self, shared: &dyn SharedData) -> (Status, P, Option<u32>) {
+    fn record(&self, shared: &dyn SharedData) -> (LastTurn, P, Option<u32>) {
         let Some(SharedValue { bytes, cas }) = shared.shared_data(&self.name) else {
-            return (Status::Free, P::default(), None);
+            return (LastTurn::Free, P::default(), None);
         };
-        let (status, payload) = decode(&bytes).unwrap_or_default();
-        (status, payload, Some(cas))
+        let (last, payload) = decode(&bytes).unwrap_or_default();
+        (last, payload, Some(cas))
     }
 
-    fn write(&self, status: Status, payload: &P, write: Write, shared: &dyn SharedData) -> bool {
-        let mut bytes = vec![status.tag()];
-        write_time(&mut bytes, status.since().unwrap_or_default());
+    fn write(&self, last: LastTurn, payload: &P, write: Write, shared: &dyn SharedData) -> bool {
+        let mut bytes = vec![last.tag()];
+        write_time(&mut bytes, last.since().unwrap_or_default());
         payload.encode(&mut bytes);
         shared.set_shared_data(&self.name, &bytes, write).is_ok()
     }
 }
 
-fn decode<P: Payload>(bytes: &[u8]) -> Option<(Status, P)> {
+fn decode<P: Payload>(bytes: &[u8]) -> Option<(LastTurn, P)> {
     let mut reader = Reader(bytes);
     let ([tag], since) = (reader.bytes()?, reader.time()?);
-    Some((Status::from_tag(tag, since)?, P::decode(reader.0)?))
+    Some((LastTurn::from_tag(tag, since)?, P::decode(reader.0)?))
 }
 
 #[cfg(test)]
@@ -183,8 +183,8 @@ mod tests {
 
     /// Begins a turn if none is under way.
     fn begin(now: UnixTime, host: &Process) -> bool {
-        let is_free = |status| turn().within_lease(status, now) == Status::Free;
-        turn().begin(|status, ()| is_free(status).then_some(()), &Cx::new(now, host))
+        let is_free = |last| turn().within_lease(last, now) == LastTurn::Free;
+        turn().begin(|last, ()| is_free(last).then_some(()), &Cx::new(now, host))
     }
 
     #[test]
@@ -194,7 +194,7 @@ mod tests {
         assert!(!begin(at(4), &host), "another worker has it");
         assert!(begin(at(5), &host), "that worker must have died");
         turn().end(at(5), true, |()| (), &host);
-        assert_eq!(turn().status(&Cx::new(at(100), &host)), Status::Succeeded { since: at(5) });
+        assert_eq!(turn().last(&Cx::new(at(100), &host)), LastTurn::Succeeded { since: at(5) });
     }
 
     #[test]
@@ -202,7 +202,7 @@ mod tests {
         let host = Process::default();
         assert!(begin(at(0), &host) && begin(at(6), &host));
         turn().end(at(0), true, |()| (), &host);
-        assert_eq!(turn().status(&Cx::new(at(6), &host)), Status::UnderWay { since: at(6) });
+        assert_eq!(turn().last(&Cx::new(at(6), &host)), LastTurn::UnderWay { since: at(6) });
     }
 
     #[test]
@@ -223,7 +223,7 @@ mod tests {
         let host = Process::default();
         for bytes in [&[][..], &[1], &[9; 9], &[1; 10]] {
             host.set_shared_data("turn", bytes, Write::Always).unwrap();
-            assert_eq!(turn().read(&host).0, Status::Free);
+            assert_eq!(turn().read(&host).0, LastTurn::Free);
             assert!(begin(at(0), &host));
         }
     }

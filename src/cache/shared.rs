@@ -50,7 +50,7 @@ impl Slots {
     }
 
     /// Writes an entry's record where its credential has one already, else where there is room, else over the older of
-    /// others.
+    /// two others.
     pub(super) fn write(&self, digest: &Digest, record: &[u8], shared: &dyn SharedData) {
         // The head alone still says that a worker has an entry, so that a refusal of it isn't displaced.
         let record = if record.len() > MAX_BYTES { record.get(..HEAD).unwrap_or_default() } else { record };

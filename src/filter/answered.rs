@@ -17,7 +17,7 @@ use crate::introspection::{CalloutError, CalloutResponse, Outage, Scope, Verdict
 use crate::jwt::UntrustedJwt;
 use crate::keys::Reason;
 use crate::policy::Identity;
-use crate::questions::{Answered, Asking, Call, Elsewhere, LOOKS, Open, Outcome, Unavailable};
+use crate::questions::{Answered, Asking, Call, Conclusion, Elsewhere, LOOKS, Open, Unavailable};
 use crate::time::UnixTime;
 
 /// What an answer of the service says.
@@ -34,10 +34,10 @@ pub(super) fn on_answer(call: Call, answer: Result<CalloutResponse, CalloutError
     let answer = judge(answer, parts, cx);
     parts.questions.report(&call, answer.as_ref().err().map(Outage::scope), cx);
     let digest = call.digest;
-    let outcome = match answer {
-        Ok(answer) => outcome(&digest, answer, parts, cx),
+    let conclusion = match answer {
+        Ok(answer) => conclusion(&digest, answer, parts, cx),
         Err(outage) => {
-            if parts.questions.retries(&call, outage.scope(), cx) {
+            if parts.questions.take_retry(&call, outage.scope(), cx) {
                 log::debug!("auth service (cluster {}), trying again: {outage}", parts.config.auth_service.cluster);
                 parts.put(call, cx);
                 return;
@@ -46,7 +46,7 @@ pub(super) fn on_answer(call: Call, answer: Result<CalloutResponse, CalloutError
                 return;
             }
             parts.log_outage(&outage, cx);
-            Some(Outcome::Unavailable(match outage.scope() {
+            Some(Conclusion::Unavailable(match outage.scope() {
                 Scope::Service => Unavailable::Down { retry_after: None },
                 Scope::Credential => {
                     Unavailable::NoVerdict { retry_after: parts.questions.remember_unanswered(&digest, cx) }
@@ -55,8 +55,8 @@ pub(super) fn on_answer(call: Call, answer: Result<CalloutResponse, CalloutError
             }))
         }
     };
-    if let Some(outcome) = outcome {
-        finish(&digest, outcome, parts, cx);
+    if let Some(conclusion) = conclusion {
+        finish(&digest, conclusion, parts, cx);
     }
 }
 
@@ -103,7 +103,7 @@ fn is_signed(token: &[u8], parts: &Parts, cx: &Cx<'_>) -> bool {
 }
 
 /// Keeps what the service says. `None`: the question isn't open.
-fn outcome(digest: &Digest, answer: Answer, parts: &mut Parts, cx: &Cx<'_>) -> Option<Outcome> {
+fn conclusion(digest: &Digest, answer: Answer, parts: &mut Parts, cx: &Cx<'_>) -> Option<Conclusion> {
     let open = parts.questions.get(digest)?;
     let question = &open.question;
     Some(match answer {
@@ -113,11 +113,11 @@ fn outcome(digest: &Digest, answer: Answer, parts: &mut Parts, cx: &Cx<'_>) -> O
                 parts.cache.confirm_jwt(question.credential.bytes(), open.sent, cx);
             }
             let kept = parts.cache.store(digest, question.kind, identity, open.sent, cx);
-            kept.map_or_else(Outcome::Refused, Outcome::Identity)
+            kept.map_or_else(Conclusion::Refused, Conclusion::Identity)
         }
         Answer::Jwt(token) => {
             let counted = parts.questions.bytes().add(token.len());
-            Outcome::Jwt { token: token.into(), _counted: counted }
+            Conclusion::Jwt { token: token.into(), _counted: counted }
         }
         Answer::Refused(code) => {
             let expires = question.own.exp.map(UnixTime::from_secs);
@@ -127,32 +127,32 @@ fn outcome(digest: &Digest, answer: Answer, parts: &mut Parts, cx: &Cx<'_>) -> O
                 let is_signed = is_signed(token, parts, cx);
                 parts.cache.refuse_jwt(token, is_signed, code, expires, open.sent, cx);
             }
-            Outcome::Refused(code)
+            Conclusion::Refused(code)
         }
     })
 }
 
 /// Ends a question that this worker has asked.
-fn finish(digest: &Digest, outcome: Outcome, parts: &mut Parts, cx: &Cx<'_>) {
-    let is_down = matches!(outcome, Outcome::Unavailable(Unavailable::Down { .. }));
+fn finish(digest: &Digest, conclusion: Conclusion, parts: &mut Parts, cx: &Cx<'_>) {
+    let is_down = matches!(conclusion, Conclusion::Unavailable(Unavailable::Down { .. }));
     let Some(open) = parts.questions.close(digest, is_down, &mut parts.shares, cx) else { return };
-    if open.waiters.is_empty() && matches!(outcome, Outcome::Jwt { .. }) {
+    if open.waiters.is_empty() && matches!(conclusion, Conclusion::Jwt { .. }) {
         // No request waits for the key; but the next one will need it.
         parts.fetch_key(Reason::SignatureFailed, cx);
     }
-    if matches!(outcome, Outcome::Identity(_)) && !open.waiters.is_empty() {
+    if matches!(conclusion, Conclusion::Identity(_)) && !open.waiters.is_empty() {
         parts.shares.earn(open.asker.connection);
     }
     let sent = open.sent;
-    announce(open, outcome, sent, parts, cx);
+    announce(open, conclusion, sent, parts, cx);
 }
 
 /// Settles the guess that a question was, and lets everybody's turn come.
-fn announce(open: Open, outcome: Outcome, sent: UnixTime, parts: &mut Parts, cx: &Cx<'_>) {
-    let is_failure = outcome.is_failure();
+fn announce(open: Open, conclusion: Conclusion, sent: UnixTime, parts: &mut Parts, cx: &Cx<'_>) {
+    let is_failure = conclusion.is_failure();
     asking::end_guess(open.asker.guess, is_failure, parts, cx);
     let counted = open.asker.guess.filter(|_| is_failure).map(|guess| guess.subject());
-    let answered = Answered::new(open.question, sent, outcome, counted);
+    let answered = Answered::new(open.question, sent, conclusion, counted);
     parts.room.answer(&open.waiters, answered);
 }
 
@@ -166,29 +166,29 @@ pub(super) fn settle_elsewhere(parts: &mut Parts, cx: &Cx<'_>) {
         let mut sent = began;
         let mut is_alone = false;
         let (cache, mut validity) = parts.cache();
-        let outcome = match cache.look_up(&digest, kind, &mut validity, cx) {
+        let conclusion = match cache.look_up(&digest, kind, &mut validity, cx) {
             Lookup::Fresh(entry) => {
                 sent = entry.verified;
-                Some(Outcome::Identity(Rc::clone(&entry.identity)))
+                Some(Conclusion::Identity(Rc::clone(&entry.identity)))
             }
-            Lookup::Refused(code) => Some(Outcome::Refused(code)),
+            Lookup::Refused(code) => Some(Conclusion::Refused(code)),
             Lookup::Miss => match parts.questions.look_elsewhere(&digest, began, cx) {
                 Elsewhere::Asking => {
                     parts.questions.keep_elsewhere(digest);
                     continue;
                 }
-                Elsewhere::Failed => Some(Outcome::Unavailable(Unavailable::Down { retry_after: None })),
+                Elsewhere::Failed => Some(Conclusion::Unavailable(Unavailable::Down { retry_after: None })),
                 // It is asked here now, whatever others do: but not for what they found no verdict on.
                 look @ (Elsewhere::Stuck | Elsewhere::Over) => {
                     is_alone = look == Elsewhere::Stuck;
                     let unanswered = parts.questions.unanswered_for(&digest, cx);
-                    unanswered.map(|retry_after| Outcome::Unavailable(Unavailable::NoVerdict { retry_after }))
+                    unanswered.map(|retry_after| Conclusion::Unavailable(Unavailable::NoVerdict { retry_after }))
                 }
             },
         };
         let Some(open) = parts.questions.take_elsewhere(&digest, &mut parts.shares) else { continue };
-        match outcome {
-            Some(outcome) => announce(open, outcome, sent, parts, cx),
+        match conclusion {
+            Some(conclusion) => announce(open, conclusion, sent, parts, cx),
             None => ask_here(open, is_alone, parts, cx),
         }
     }
@@ -204,7 +204,7 @@ fn ask_here(open: Open, is_alone: bool, parts: &mut Parts, cx: &Cx<'_>) {
     let asking = Asking { question, asker: open.asker, waiters, is_alone };
     if let Err(reason) = parts.begin(asking, cx) {
         let sent = open.began;
-        announce(open, Outcome::Unavailable(reason), sent, parts, cx);
+        announce(open, Conclusion::Unavailable(reason), sent, parts, cx);
     }
 }
 
@@ -215,21 +215,23 @@ pub(super) fn settle<'r>(
     parts: &mut Parts,
     cx: &Cx<'_>,
 ) -> Result<Next<'r>, Denial> {
-    match &answered.outcome {
-        Outcome::Identity(identity) => Ok(if is_void(identity.claims(), answered, facts, parts, cx) {
+    match &answered.conclusion {
+        Conclusion::Identity(identity) => Ok(if is_void(identity.claims(), answered, facts, parts, cx) {
             Stage::Ask(Rc::clone(&answered.question)).into()
         } else {
             Stage::Admit(Rc::clone(identity)).into()
         }),
-        Outcome::Jwt { token, .. } => {
+        Conclusion::Jwt { token, .. } => {
             let wait = KeyWait::of_service(Rc::clone(token), Rc::clone(answered), cx.now);
             Ok(Stage::AwaitKey(Box::new(wait)).into())
         }
-        Outcome::Refused(code) => {
+        Conclusion::Refused(code) => {
             facts.subject = facts.subject.filter(|subject| !answered.is_counted_for(*subject));
             Err((*code).into())
         }
-        Outcome::Unavailable(reason) => Ok(Stage::StandIn(StandIn::new(Rc::clone(&answered.question), *reason)).into()),
+        Conclusion::Unavailable(reason) => {
+            Ok(Stage::StandIn(StandIn::new(Rc::clone(&answered.question), *reason)).into())
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::keys::Reason;
 use crate::policy::{Identity, Presenter};
 use crate::questions::Answered;
 use crate::time::UnixTime;
-use crate::turn::Status;
+use crate::turn::LastTurn;
 
 /// What is kept of a request whose JWT fits no key that is known.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ enum Looked {
     /// None does yet.
     Waits,
     /// None will.
-    InVain(Denial),
+    Denied(Denial),
 }
 
 /// Looks whether a key has come that fits, and lets the JWT wait for the next one.
@@ -77,8 +77,8 @@ pub(super) fn await_key<'r>(
     match (look_at(&mut wait, parts, cx), wait.answer.take()) {
         (Looked::Fits(identity), None) => Ok(Stage::Keep { identity, since: wait.since }.into()),
         (Looked::Fits(identity), Some(answer)) => Ok(answered::settle_jwt(*identity, &answer, facts, parts, cx)),
-        (Looked::InVain(denial), None) => Err(denial),
-        (Looked::InVain(denial), Some(_)) => {
+        (Looked::Denied(denial), None) => Err(denial),
+        (Looked::Denied(denial), Some(_)) => {
             let denial = unusable_answer(denial, facts, parts, cx);
             Ok(Stage::StandIn(StandIn::Unusable(denial)).into())
         }
@@ -119,10 +119,10 @@ fn look_at(wait: &mut KeyWait, parts: &mut Parts, cx: &Cx<'_>) -> Looked {
     if wait.tried != Some(generation) {
         wait.tried = Some(generation);
         let Ok(jwt) = UntrustedJwt::parse(&wait.token) else {
-            return Looked::InVain(presenter.denied(Code::TokenMalformed));
+            return Looked::Denied(presenter.denied(Code::TokenMalformed));
         };
         if let Err(error) = jwt.claims().check_time(cx.now, parts.config.jwt.clock_skew) {
-            return Looked::InVain(presenter.denied(time_code(error)));
+            return Looked::Denied(presenter.denied(time_code(error)));
         }
         if let Ok(identity) = parts.verify(jwt, cx) {
             return Looked::Fits(Box::new(identity));
@@ -130,14 +130,14 @@ fn look_at(wait: &mut KeyWait, parts: &mut Parts, cx: &Cx<'_>) -> Looked {
     }
     let store = parts.keys.store();
     if store.can_judge(wait.since, cx.now) {
-        return Looked::InVain(presenter.denied(Code::SignatureInvalid));
+        return Looked::Denied(presenter.denied(Code::SignatureInvalid));
     }
     let began_since = |since: UnixTime| since >= wait.since && since <= cx.now;
     let last = parts.keys.last_fetch();
-    let has_failed = matches!(last, Status::Failed { since } if began_since(since));
+    let has_failed = matches!(last, LastTurn::Failed { since } if began_since(since));
     if has_failed || cx.now.has_passed(store.longest_wait(), wait.since) {
         let next = store.next_fetch(Reason::Due, last, cx.now).and_then(|next| next.since(cx.now));
-        return Looked::InVain(Denial {
+        return Looked::Denied(Denial {
             code: Code::PublicKeyUnavailable,
             retry_after: Some(next.unwrap_or_default()),
         });

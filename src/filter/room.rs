@@ -12,7 +12,7 @@ use crate::limits::{AT_ONCE, ENTRY_BYTES, MAX_WAITING_FOR_KEY};
 use crate::questions::Answered;
 use crate::questions::shares::Shares;
 use crate::time::UnixTime;
-use crate::turn::Status;
+use crate::turn::LastTurn;
 
 /// How often a round begins without any news: the time of a request that waits may be over.
 const ROUND: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ pub(super) struct KeyNews {
     /// The newest key.
     pub(super) fetched_at: Option<UnixTime>,
     /// How the last fetch stands.
-    pub(super) last_fetch: Status,
+    pub(super) last_fetch: LastTurn,
     /// Whether the first revocation list is still to come.
     pub(super) awaits_list: bool,
 }

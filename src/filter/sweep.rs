@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::parts::Parts;
 use crate::host::Cx;
 use crate::time::UnixTime;
-use crate::turn::{Status, Turn};
+use crate::turn::{LastTurn, Turn};
 
 /// How often what has expired is dropped.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(300);
@@ -50,7 +50,7 @@ impl Sweep {
         if cx.now.has_passed(SWEEP_INTERVAL, last) {
             self.swept = Some(cx.now);
             parts.cache.sweep_local(cx);
-            let is_due = |last: Status| last.since().is_none_or(|last| cx.now.has_passed(SWEEP_INTERVAL, last));
+            let is_due = |last: LastTurn| last.since().is_none_or(|last| cx.now.has_passed(SWEEP_INTERVAL, last));
             self.next_row = self.turn.begin(|last, ()| is_due(last).then_some(()), cx).then_some(0);
         }
     }

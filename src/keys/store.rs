@@ -17,7 +17,7 @@ use crate::key_set::KeySet;
 use crate::public_key::{KeyId, PublicKey, short_digest};
 use crate::table::{Reader, write_time};
 use crate::time::UnixTime;
-use crate::turn::{Status, Turn};
+use crate::turn::{LastTurn, Turn};
 
 /// Without any key no JWT can be verified, so a failed first fetch is repeated sooner than
 /// `min_refetch_interval`: after at most this long.
@@ -211,8 +211,8 @@ impl KeyStore {
     }
 
     /// How the last fetch of any worker stands.
-    pub fn last_fetch(&self, cx: &Cx<'_>) -> Status {
-        self.turn.status(cx)
+    pub fn last_fetch(&self, cx: &Cx<'_>) -> LastTurn {
+        self.turn.last(cx)
     }
 
     /// Whether the key is missing or older than its `ttl`.
@@ -306,17 +306,17 @@ impl KeyStore {
     }
 
     /// When the next fetch for `reason` may begin; `None` while one is under way.
-    pub fn next_fetch(&self, reason: Reason, last: Status, now: UnixTime) -> Option<UnixTime> {
+    pub fn next_fetch(&self, reason: Reason, last: LastTurn, now: UnixTime) -> Option<UnixTime> {
         let gap = match reason {
             Reason::Due if self.fetched.is_empty() => self.min_refetch_interval.min(RETRY_WITHOUT_KEY),
             Reason::Due | Reason::SignatureFailed => self.min_refetch_interval,
         };
         match last {
-            Status::UnderWay { .. } => None,
-            Status::Free => Some(now),
+            LastTurn::UnderWay { .. } => None,
+            LastTurn::Free => Some(now),
             // A clock that stepped back behind the fetch must not make the wait longer than the gap.
-            Status::Succeeded { since } | Status::Failed { since } if since.is_to_come(now) => Some(now),
-            Status::Succeeded { since } | Status::Failed { since } => Some(since.after(gap)),
+            LastTurn::Succeeded { since } | LastTurn::Failed { since } if since.is_to_come(now) => Some(now),
+            LastTurn::Succeeded { since } | LastTurn::Failed { since } => Some(since.after(gap)),
         }
     }
 }

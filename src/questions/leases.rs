@@ -15,7 +15,7 @@ const PER_ROW: usize = 8;
 
 /// How the question about a credential stands in the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lookup {
+pub enum LeaseState {
     /// No worker is asking.
     Free,
     /// A worker is asking.
@@ -44,7 +44,7 @@ struct Lease {
     at: UnixTime,
     failed: bool,
     was_retried: bool,
-    /// As in [`Lookup::Held`].
+    /// As in [`LeaseState::Held`].
     failed_at: UnixTime,
 }
 
@@ -113,13 +113,13 @@ impl Leases {
     }
 
     /// How the question about a credential stands.
-    pub fn look_up(&self, digest: &Digest, cx: &Cx<'_>) -> Lookup {
+    pub fn look_up(&self, digest: &Digest, cx: &Cx<'_>) -> LeaseState {
         let (row, half) = self.place(digest, cx.shared);
         let leases = self.table.read(row, cx.shared);
         match leases.iter().find(|lease| lease.digest == half && !cx.now.has_passed(self.length, lease.at)) {
-            None => Lookup::Free,
-            Some(lease) if lease.failed => Lookup::Failed { at: lease.at, was_retried: lease.was_retried },
-            Some(lease) => Lookup::Held { since: lease.at, failed_at: lease.failed_at },
+            None => LeaseState::Free,
+            Some(lease) if lease.failed => LeaseState::Failed { at: lease.at, was_retried: lease.was_retried },
+            Some(lease) => LeaseState::Held { since: lease.at, failed_at: lease.failed_at },
         }
     }
 

@@ -63,15 +63,15 @@ pub struct Answered {
     /// began, or, if there is no identity, when this worker began to wait.
     pub sent: UnixTime,
     /// The answer.
-    pub outcome: Outcome,
+    pub conclusion: Conclusion,
     /// Whose failure it was counted as already: once for each address, however many of its requests wait.
     counted: RefCell<Vec<Subject>>,
 }
 
 impl Answered {
     /// - `counted`: whose failure it was counted as already, if it is one.
-    pub fn new(question: Rc<Question>, sent: UnixTime, outcome: Outcome, counted: Option<Subject>) -> Self {
-        Self { question, sent, outcome, counted: RefCell::new(counted.into_iter().collect()) }
+    pub fn new(question: Rc<Question>, sent: UnixTime, conclusion: Conclusion, counted: Option<Subject>) -> Self {
+        Self { question, sent, conclusion, counted: RefCell::new(counted.into_iter().collect()) }
     }
 
     /// Whether the failure that this is was counted for the subject's address before; from now on it was.
@@ -87,7 +87,7 @@ impl Answered {
 
 /// What came of a question.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum Conclusion {
     /// Whose credential it is.
     Identity(Rc<Identity>),
     /// A JWT that fits no key which is known yet.
@@ -103,7 +103,7 @@ pub enum Outcome {
     Unavailable(Unavailable),
 }
 
-impl Outcome {
+impl Conclusion {
     /// Whether the throttle counts it.
     pub const fn is_failure(&self) -> bool {
         matches!(self, Self::Refused(Code::TokenRejected))

@@ -13,7 +13,7 @@ use super::feed::Changes;
 use crate::host::{Cx, SharedData};
 use crate::table::{Reader, write_time, write_u64};
 use crate::time::UnixTime;
-use crate::turn::{Payload, Status, Turn};
+use crate::turn::{LastTurn, Payload, Turn};
 
 /// Workers read the clock a moment before they read the record: one that is this much behind it has not stepped back.
 const SIMULTANEOUS: Duration = Duration::from_millis(100);
@@ -23,7 +23,7 @@ pub const BETWEEN_VOIDS: Duration = Duration::from_secs(60);
 
 /// A poll that the caller has to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Poll {
+pub struct NewPoll {
     /// When it began, which is its name.
     pub began: UnixTime,
     /// The cursor to go on from; `None`: everything.
@@ -99,9 +99,9 @@ impl Poller {
 
     /// Tries to become the one worker that polls. `Some`: the caller asks now, and calls [`Self::succeed`] or
     /// [`Self::fail`] in the end.
-    pub fn begin(&self, cx: &Cx<'_>) -> Option<Poll> {
+    pub fn begin(&self, cx: &Cx<'_>) -> Option<NewPoll> {
         let mut since = None;
-        let may_begin = |last: Status, known: Known| {
+        let may_begin = |last: LastTurn, known: Known| {
             if !self.wait(last, cx.now).is_zero() {
                 return None;
             }
@@ -112,7 +112,7 @@ impl Poller {
             since = (!cursor.is_empty()).then(|| cursor.clone());
             Some(Known { cursor, ..known })
         };
-        self.turn.begin(may_begin, cx).then_some(Poll { began: cx.now, since })
+        self.turn.begin(may_begin, cx).then_some(NewPoll { began: cx.now, since })
     }
 
     /// The poll that began at `began` was applied, from whose cursor the next one goes on. `size` is what
@@ -157,7 +157,7 @@ impl Poller {
     /// Whether there is no list yet, and the poll that may bring it hasn't ended.
     pub fn awaits_first(&self, shared: &dyn SharedData) -> bool {
         let (last, known) = self.turn.read(shared);
-        known.applied == UnixTime::default() && matches!(last, Status::Free | Status::UnderWay { .. })
+        known.applied == UnixTime::default() && matches!(last, LastTurn::Free | LastTurn::UnderWay { .. })
     }
 
     /// Whether the list may lack what was revoked lately: no poll that began within the last two intervals was applied
@@ -175,11 +175,11 @@ impl Poller {
         self.turn.read(shared).1
     }
 
-    fn wait(&self, last: Status, now: UnixTime) -> Duration {
+    fn wait(&self, last: LastTurn, now: UnixTime) -> Duration {
         let (began, gap) = match last {
-            Status::Free => return Duration::ZERO,
-            Status::UnderWay { since } => (since, self.lease),
-            Status::Succeeded { since } | Status::Failed { since } => (since, self.poll_interval * 3 / 4),
+            LastTurn::Free => return Duration::ZERO,
+            LastTurn::UnderWay { since } => (since, self.lease),
+            LastTurn::Succeeded { since } | LastTurn::Failed { since } => (since, self.poll_interval * 3 / 4),
         };
         if has_stepped_back(began, now) {
             return Duration::ZERO;

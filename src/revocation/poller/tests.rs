@@ -32,7 +32,7 @@ fn said_oddly(cursor: &str) -> Changes {
 }
 
 /// A poll that begins and succeeds with this cursor.
-fn succeed(now: UnixTime, cursor: &str, host: &Process) -> Poll {
+fn succeed(now: UnixTime, cursor: &str, host: &Process) -> NewPoll {
     let poll = worker().begin(&Cx::new(now, host)).unwrap();
     worker().succeed(poll.began, &said(cursor), 3, None, host);
     poll
@@ -42,7 +42,7 @@ fn succeed(now: UnixTime, cursor: &str, host: &Process) -> Poll {
 fn one_worker_polls() {
     let host = Process::default();
     let poll = worker().begin(&Cx::new(at(0), &host));
-    assert_eq!(poll, Some(Poll { began: at(0), since: None }));
+    assert_eq!(poll, Some(NewPoll { began: at(0), since: None }));
     for seconds in [0, 1, 10] {
         assert_eq!(worker().begin(&Cx::new(at(seconds), &host)), None);
     }
@@ -191,7 +191,7 @@ fn a_clock_that_is_set_back_stops_nothing_and_everything_is_asked_for_again() {
         assert!(worker().is_stale(&Cx::new(now, &host)));
         assert_eq!(worker().due_in(&Cx::new(now, &host)), Duration::ZERO);
         let poll = worker().begin(&Cx::new(now, &host)).unwrap();
-        assert_eq!(poll, Poll { began: now, since: None });
+        assert_eq!(poll, NewPoll { began: now, since: None });
         worker().succeed(poll.began, &said("c"), 0, None, &host);
         assert!(!worker().is_stale(&Cx::new(now, &host)));
         let later = now.after(Duration::from_secs(30));
