@@ -39,7 +39,7 @@ use crate::metrics::{Counter, Outcome};
 use crate::policy::Permit;
 use crate::questions::LOOKS;
 use crate::revocation::Revocation;
-use crate::throttle::Subject;
+use crate::throttle::Suspect;
 use callouts::Purpose;
 use parts::Parts;
 use request::{Facts, Next, Stage, Wait};
@@ -255,7 +255,7 @@ impl Filter {
 
     /// A request has ended, and is counted.
     fn end(&self, facts: Facts, verdict: Result<Permit, Denial>, cx: &Cx<'_>) -> Resolution {
-        let Facts { client, source, subject, .. } = facts;
+        let Facts { client, source, suspect, .. } = facts;
         let verdict = verdict.and_then(|permit| {
             let outcome = if permit.identity().is_some() { Outcome::Allow } else { Outcome::Public };
             Ok((outcome, decision::forward(&permit, self.config())?))
@@ -266,7 +266,7 @@ impl Filter {
                 Resolution::Forward(forward)
             }
             Err(denial) => {
-                let denial = throttling::after_denial(denial, subject.as_ref(), &self.parts, cx);
+                let denial = throttling::after_denial(denial, suspect.as_ref(), &self.parts, cx);
                 let outcome = if denial.code.status() < 500 { Outcome::Deny } else { Outcome::Error };
                 cx.host.count(Counter::Request { outcome, source, reason: Some(denial.code) });
                 Resolution::Deny(denial.response(&client, &self.config().realm))
@@ -316,24 +316,24 @@ impl Filter {
         let mut gone_on = 0;
         // Those whose guesses under way are as many as may be: what the first of them found holds for the others of its
         // address, or for those of its number alone.
-        let mut busy: Vec<(Subject, bool)> = Vec::new();
-        let is_busy = |busy: &[(Subject, bool)], subject: &Subject| {
+        let mut busy: Vec<(Suspect, bool)> = Vec::new();
+        let is_busy = |busy: &[(Suspect, bool)], suspect: &Suspect| {
             let holds =
-                |known: &Subject, for_address| known == subject || for_address && known.is_of_one_address(subject);
+                |known: &Suspect, for_address| known == suspect || for_address && known.is_of_one_address(suspect);
             busy.iter().any(|(known, for_address)| holds(known, *for_address))
         };
         for _ in 0..self.parts.room.count_for_share().min(LOOKS) {
             let Parts { room, shares, .. } = &mut self.parts;
             let Some((facts, mut wait)) = room.next_for_share(shares) else { return };
-            let (stream, subject) = (facts.stream, facts.subject);
-            wait.is_busy = subject.is_some_and(|subject| is_busy(&busy, &subject));
+            let (stream, suspect) = (facts.stream, facts.suspect);
+            wait.is_busy = suspect.is_some_and(|suspect| is_busy(&busy, &suspect));
             wait.has_share = shares.may_ask(facts.connection, wait.question_bytes());
             let may_ask = wait.has_share && !wait.is_busy;
             self.resume(facts, Stage::Reconsider(wait), cx);
             if !self.parts.room.waits_for_share(stream) {
                 gone_on += 1;
-            } else if may_ask && let (Some(subject), Some(throttle)) = (subject, &self.parts.throttle) {
-                busy.push((subject, throttle.is_address_full(&subject, cx)));
+            } else if may_ask && let (Some(suspect), Some(throttle)) = (suspect, &self.parts.throttle) {
+                busy.push((suspect, throttle.is_address_full(&suspect, cx)));
             }
             if gone_on >= AT_ONCE {
                 return;

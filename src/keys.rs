@@ -79,7 +79,7 @@ impl Keys {
             self.store.synchronise(cx);
         }
         let reason = if self.store.fetched_at().is_none() { Reason::Due } else { reason };
-        let has_begun = self.store.begin(reason, cx);
+        let has_begun = self.store.begin_fetch(reason, cx);
         let most = if self.store.may_search(cx.now) { QUESTIONS } else { 1 };
         has_begun.then_some(Fetch { began: cx.now, retries: self.service.retries, question: 1, most })
     }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!              won the lease, and the breaker admits it     answered: every waiting request goes on
-//! begin ──────────────────────────────────► asked here ─────────────────────────────► (gone)
+//! open ───────────────────────────────────► asked here ─────────────────────────────► (gone)
 //!   │ another worker holds the lease            ▲   outage: again, at most `retries` times
 //!   └──────────────────────────► asked elsewhere┘ that worker got no answer
 //!                                     │ its verdict is in the shared data: every waiting request goes on
@@ -223,7 +223,7 @@ impl Questions {
     ///
     /// # Errors
     /// The service can't be asked.
-    pub fn begin(&mut self, asking: Asking, shares: &mut Shares, cx: &Cx<'_>) -> Result<Option<Call>, Unavailable> {
+    pub fn open(&mut self, asking: Asking, shares: &mut Shares, cx: &Cx<'_>) -> Result<Option<Call>, Unavailable> {
         let Asking { question, asker, waiters, is_alone } = asking;
         if self.open.len() >= MAX_CALLOUTS || self.bytes.get() + question.bytes() > MAX_CALLOUT_BYTES {
             return Err(Unavailable::Overload);
@@ -241,7 +241,7 @@ impl Questions {
             is_elsewhere: false,
             has_lease,
         };
-        if has_lease && !self.leases.begin(&digest, cx) {
+        if has_lease && !self.leases.take(&digest, cx) {
             self.insert(Open { is_elsewhere: true, ..open }, shares);
             return Ok(None);
         }

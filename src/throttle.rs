@@ -8,7 +8,7 @@
 //! failures don't count.
 //!
 //! A question to the service may turn out to be a failure, so those under way count against `attempts` too
-//! ([`Throttle::begin`]). Further questions are not refused at once: their requests wait until the answers decide.
+//! ([`Throttle::begin_guess`]). Further questions are not refused at once: their requests wait until the answers decide.
 //!
 //! Workers share the records, which displace one another in rows of a fixed size. So a flood of addresses takes a
 //! megabyte at most; at worst, failures are forgotten and locks end early. Which records share a row is secret,
@@ -36,15 +36,15 @@ type Hash = [u8; 16];
 
 /// The client that a failure counts for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Subject {
+pub struct Suspect {
     address: Hash,
     number: Option<Hash>,
 }
 
-impl Subject {
+impl Suspect {
     /// - `address`: Envoy's `source.address`, `1.2.3.4:567` or `[2001:db8::1]:567`. The port doesn't count, an IPv6
     ///   address counts by its /64, which is what one host gets (RFC 4291 section 2.5.4), and an IPv4-mapped one as
-    ///   IPv4. Anything else gives no subject.
+    ///   IPv4. Anything else gives no suspect.
     /// - `number`: what stands before the `$` of an API token; leading zeros don't count. Anything else is no number.
     pub fn new(address: &str, number: Option<&str>) -> Option<Self> {
         let address = match address.parse::<SocketAddr>().ok()?.ip().to_canonical() {
@@ -71,7 +71,7 @@ fn hash(kind: &str, value: &[u8]) -> Hash {
 /// Why a question may not be put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Throttled {
-    /// The subject is locked out, for this long.
+    /// The suspect is locked out, for this long.
     Locked(Duration),
     /// If all of its questions under way fail, it has no attempt left.
     Busy,
@@ -80,14 +80,14 @@ pub enum Throttled {
 /// A question under way, to be handed back when it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Guess {
-    subject: Subject,
+    suspect: Suspect,
     began: UnixTime,
 }
 
 impl Guess {
     /// The client that asks.
-    pub const fn subject(&self) -> Subject {
-        self.subject
+    pub const fn suspect(&self) -> Suspect {
+        self.suspect
     }
 }
 
@@ -115,7 +115,7 @@ pub struct Throttle {
 
 impl Throttle {
     /// - `prefix`: how the keys of the shared data begin; nothing else may use such keys.
-    /// - `attempts`: how many failures lock a subject out; 0 turns the throttle off.
+    /// - `attempts`: how many failures lock a suspect out; 0 turns the throttle off.
     /// - `window`: the time in which they have to come, from the first on.
     /// - `lockout`: how long a lock lasts, from the last of them on.
     /// - `longest`: how long a question can be under way. After that, and at the latest after twice as long, it no
@@ -128,30 +128,30 @@ impl Throttle {
         Self { addresses, numbers, attempts: attempts.into(), window, lockout, longest }
     }
 
-    /// How long the subject is still locked out, more than 0. `None`: it isn't.
-    pub fn check(&self, subject: &Subject, cx: &Cx<'_>) -> Option<Duration> {
+    /// How long the suspect is still locked out, more than 0. `None`: it isn't.
+    pub fn check(&self, suspect: &Suspect, cx: &Cx<'_>) -> Option<Duration> {
         if self.attempts == 0 {
             return None;
         }
-        let address = find(&self.addresses, subject.address, cx.shared);
+        let address = find(&self.addresses, suspect.address, cx.shared);
         let by_address = address.and_then(|record| self.lock(&record, cx.now));
         let failed = address.and_then(|record| self.memory_of(&record, cx.now));
-        let by_number = failed.and_then(|memory| self.lock_of_number(subject, cx).map(|lock| lock.min(memory)));
+        let by_number = failed.and_then(|memory| self.lock_of_number(suspect, cx).map(|lock| lock.min(memory)));
         by_address.max(by_number)
     }
 
-    /// Asks whether a question about a credential of the subject may be put, and counts it as under way. `None`: it
+    /// Asks whether a question about a credential of the suspect may be put, and counts it as under way. `None`: it
     /// may, and nothing has to be handed back.
     ///
     /// # Errors
     /// [`Throttled`] if it may not, or not yet.
-    pub fn begin(&self, subject: &Subject, cx: &Cx<'_>) -> Result<Option<Guess>, Throttled> {
+    pub fn begin_guess(&self, suspect: &Suspect, cx: &Cx<'_>) -> Result<Option<Guess>, Throttled> {
         if self.attempts == 0 {
             return Ok(None);
         }
-        let number = self.number(subject, cx);
-        let refused = self.addresses.update(self.addresses.row(&subject.address, cx.shared), cx.shared, |row| {
-            let mut record = self.take(subject.address, row, cx.now);
+        let number = self.number(suspect, cx);
+        let refused = self.addresses.update(self.addresses.row(&suspect.address, cx.shared), cx.shared, |row| {
+            let mut record = self.take(suspect.address, row, cx.now);
             let refused = self.admits(&record, number, cx.now).err();
             if refused.is_none() {
                 record.under_way.begin(cx.now, self.longest);
@@ -167,23 +167,23 @@ impl Throttle {
                 return Ok(None);
             }
         }
-        let guess = Guess { subject: *subject, began: cx.now };
-        if self.begin_number(subject, number, cx) {
+        let guess = Guess { suspect: *suspect, began: cx.now };
+        if self.begin_number(suspect, number, cx) {
             return Ok(Some(guess));
         }
         self.end_address(guess, false, cx);
         Err(Throttled::Busy)
     }
 
-    /// Whether so many questions of the subject's address are under way that, should all of them fail, it has no attempt
+    /// Whether so many questions of the suspect's address are under way that, should all of them fail, it has no attempt
     /// left.
-    pub fn is_address_full(&self, subject: &Subject, cx: &Cx<'_>) -> bool {
-        find(&self.addresses, subject.address, cx.shared).is_some_and(|record| self.is_full(&record, cx.now))
+    pub fn is_address_full(&self, suspect: &Suspect, cx: &Cx<'_>) -> bool {
+        find(&self.addresses, suspect.address, cx.shared).is_some_and(|record| self.is_full(&record, cx.now))
     }
 
-    /// How the number of a subject's token stands.
-    fn number(&self, subject: &Subject, cx: &Cx<'_>) -> Number {
-        let record = subject.number.and_then(|number| find(&self.numbers, number, cx.shared));
+    /// How the number of a suspect's token stands.
+    fn number(&self, suspect: &Suspect, cx: &Cx<'_>) -> Number {
+        let record = suspect.number.and_then(|number| find(&self.numbers, number, cx.shared));
         match record {
             Some(record) if let Some(lock) = self.lock(&record, cx.now) => Number::Locked(lock),
             Some(record) if self.is_full(&record, cx.now) => Number::Full,
@@ -192,9 +192,9 @@ impl Throttle {
     }
 
     /// Counts a question about a token's number as under way. False: another worker has taken the last attempt meanwhile.
-    fn begin_number(&self, subject: &Subject, number: Number, cx: &Cx<'_>) -> bool {
+    fn begin_number(&self, suspect: &Suspect, number: Number, cx: &Cx<'_>) -> bool {
         let mut is_counted = true;
-        self.change_number(subject, cx, |record| {
+        self.change_number(suspect, cx, |record| {
             is_counted = !matches!(number, Number::Free) || !self.is_full(record, cx.now);
             if is_counted {
                 record.under_way.begin(cx.now, self.longest);
@@ -205,8 +205,8 @@ impl Throttle {
     }
 
     /// Changes the record of a token's number; `change` says whether it did.
-    fn change_number(&self, subject: &Subject, cx: &Cx<'_>, mut change: impl FnMut(&mut Record) -> bool) {
-        let Some(number) = subject.number else { return };
+    fn change_number(&self, suspect: &Suspect, cx: &Cx<'_>, mut change: impl FnMut(&mut Record) -> bool) {
+        let Some(number) = suspect.number else { return };
         let changed = self.numbers.update(self.numbers.row(&number, cx.shared), cx.shared, |row| {
             let mut record = self.take(number, row, cx.now);
             let has_changed = change(&mut record);
@@ -244,18 +244,18 @@ impl Throttle {
     }
 
     /// A question is answered, or won't be. `is_failure`: its credential was refused.
-    pub fn end(&self, guess: Guess, is_failure: bool, cx: &Cx<'_>) {
+    pub fn end_guess(&self, guess: Guess, is_failure: bool, cx: &Cx<'_>) {
         self.end_address(guess, is_failure, cx);
-        self.change_number(&guess.subject, cx, |record| {
+        self.change_number(&guess.suspect, cx, |record| {
             let has_ended = record.under_way.end(guess.began, cx.now);
             is_failure && self.count(record, cx.now) || has_ended
         });
     }
 
-    fn end_address(&self, Guess { subject, began }: Guess, is_failure: bool, cx: &Cx<'_>) {
-        let row = self.addresses.row(&subject.address, cx.shared);
+    fn end_address(&self, Guess { suspect, began }: Guess, is_failure: bool, cx: &Cx<'_>) {
+        let row = self.addresses.row(&suspect.address, cx.shared);
         let ended = self.addresses.update(row, cx.shared, |row| {
-            let mut record = self.take(subject.address, row, cx.now);
+            let mut record = self.take(suspect.address, row, cx.now);
             let mut has_changed = record.under_way.end(began, cx.now);
             has_changed |= is_failure && self.count(&mut record, cx.now);
             if self.matters(&record, cx.now) {
@@ -268,14 +268,14 @@ impl Throttle {
         }
     }
 
-    /// An authentication of the subject failed without a question: its credential was refused. Failures with another
+    /// An authentication of the suspect failed without a question: its credential was refused. Failures with another
     /// cause than the credential don't count, nor do requests that [`Self::check`] refused.
-    pub fn fail(&self, subject: &Subject, cx: &Cx<'_>) {
+    pub fn fail(&self, suspect: &Suspect, cx: &Cx<'_>) {
         if self.attempts == 0 {
             return;
         }
-        self.fail_in(&self.addresses, subject.address, cx);
-        if let Some(number) = subject.number {
+        self.fail_in(&self.addresses, suspect.address, cx);
+        if let Some(number) = suspect.number {
             self.fail_in(&self.numbers, number, cx);
         }
     }
@@ -336,8 +336,8 @@ impl Throttle {
         if now.has_passed(self.period(record), record.since) { 0 } else { record.failures }
     }
 
-    fn lock_of_number(&self, subject: &Subject, cx: &Cx<'_>) -> Option<Duration> {
-        let record = find(&self.numbers, subject.number?, cx.shared)?;
+    fn lock_of_number(&self, suspect: &Suspect, cx: &Cx<'_>) -> Option<Duration> {
+        let record = find(&self.numbers, suspect.number?, cx.shared)?;
         self.lock(&record, cx.now)
     }
 
@@ -346,7 +346,7 @@ impl Throttle {
         if self.is_lock(record) { now.remaining(self.lockout, record.since) } else { None }
     }
 
-    /// For how long a subject still counts as one that has failed, from the beginning of its window or lock.
+    /// For how long a suspect still counts as one that has failed, from the beginning of its window or lock.
     fn memory_of(&self, record: &Record, now: UnixTime) -> Option<Duration> {
         if record.failures == 0 { None } else { now.remaining(self.window.max(self.lockout), record.since) }
     }

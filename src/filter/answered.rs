@@ -151,7 +151,7 @@ fn finish(digest: &Digest, conclusion: Conclusion, parts: &mut Parts, cx: &Cx<'_
 fn announce(open: Open, conclusion: Conclusion, sent: UnixTime, parts: &mut Parts, cx: &Cx<'_>) {
     let is_failure = conclusion.is_failure();
     asking::end_guess(open.asker.guess, is_failure, parts, cx);
-    let counted = open.asker.guess.filter(|_| is_failure).map(|guess| guess.subject());
+    let counted = open.asker.guess.filter(|_| is_failure).map(|guess| guess.suspect());
     let answered = Answered::new(open.question, sent, conclusion, counted);
     parts.room.answer(&open.waiters, answered);
 }
@@ -202,7 +202,7 @@ fn ask_here(open: Open, is_alone: bool, parts: &mut Parts, cx: &Cx<'_>) {
     }
     let (question, waiters) = (Rc::clone(&open.question), open.waiters.clone());
     let asking = Asking { question, asker: open.asker, waiters, is_alone };
-    if let Err(reason) = parts.begin(asking, cx) {
+    if let Err(reason) = parts.open_question(asking, cx) {
         let sent = open.began;
         announce(open, Conclusion::Unavailable(reason), sent, parts, cx);
     }
@@ -226,7 +226,7 @@ pub(super) fn settle<'r>(
             Ok(Stage::AwaitKey(Box::new(wait)).into())
         }
         Conclusion::Refused(code) => {
-            facts.subject = facts.subject.filter(|subject| !answered.is_counted_for(*subject));
+            facts.suspect = facts.suspect.filter(|suspect| !answered.is_counted_for(*suspect));
             Err((*code).into())
         }
         Conclusion::Unavailable(reason) => {

@@ -13,7 +13,7 @@ use crate::jwt::MAX_TOKEN_BYTES;
 use crate::matcher::{Target, Undecided};
 use crate::metrics::Source;
 use crate::policy::Permit;
-use crate::throttle::Subject;
+use crate::throttle::Suspect;
 
 /// What is known of a request before its rule and its credential are.
 pub(super) fn facts(stream: StreamId, head: &RequestHead<'_>, parts: &Parts) -> Facts {
@@ -24,7 +24,7 @@ pub(super) fn facts(stream: StreamId, head: &RequestHead<'_>, parts: &Parts) -> 
         kind: Kind::Other,
         digest: None,
         source: Source::None,
-        subject: None,
+        suspect: None,
         connection: None,
     }
 }
@@ -50,7 +50,7 @@ pub(super) fn arrive<'r>(
     let credential = extractor::extract(head, &parts.config.api_token);
     if parts.throttle.is_some() {
         let token_id = credential.as_ref().ok().and_then(Credential::token_id);
-        facts.subject = cx.host.client_address().and_then(|address| Subject::new(&address, token_id));
+        facts.suspect = cx.host.client_address().and_then(|address| Suspect::new(&address, token_id));
     }
     if credential.as_ref().is_err_and(|code| *code == Code::TokenMalformed) {
         parts.log_malformed(&"a JWT has three segments between dots, an API token is number$secret", cx);

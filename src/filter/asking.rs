@@ -73,8 +73,8 @@ pub(super) fn prepare<'r>(
     cx: &Cx<'_>,
 ) -> Result<Next<'r>, Denial> {
     let digest = facts.digest.unwrap_or_else(|| parts.cache.digest(facts.kind, credential.bytes()));
-    let lockout = parts.throttle.as_ref().zip(facts.subject.as_ref());
-    if let Some(remaining) = lockout.and_then(|(throttle, subject)| throttle.check(subject, cx))
+    let lockout = parts.throttle.as_ref().zip(facts.suspect.as_ref());
+    if let Some(remaining) = lockout.and_then(|(throttle, suspect)| throttle.check(suspect, cx))
         // What was good lately is no guess.
         && !parts.cache.was_good(&digest, facts.kind, cx)
     {
@@ -119,14 +119,14 @@ pub(super) fn ask<'r>(
         return Ok(wait_for_share(question, facts, parts, cx));
     }
     match begin_guess(&question, facts, parts, cx) {
-        Ok(guess) => begin(question, guess, facts, parts, cx),
+        Ok(guess) => open(question, guess, facts, parts, cx),
         Err(Throttled::Busy) => Ok(wait_for_share(question, facts, parts, cx)),
         Err(Throttled::Locked(remaining)) => Err(too_many_failures(remaining)),
     }
 }
 
 /// Begins a question, for which this request answers.
-fn begin<'r>(
+fn open<'r>(
     question: Rc<Question>,
     guess: Option<Guess>,
     facts: &Facts,
@@ -135,7 +135,7 @@ fn begin<'r>(
 ) -> Result<Next<'r>, Denial> {
     let asker = Asker { connection: facts.connection, guess };
     let asking = Asking { question: Rc::clone(&question), asker, waiters: vec![facts.stream], is_alone: false };
-    match parts.begin(asking, cx) {
+    match parts.open_question(asking, cx) {
         Ok(()) => Ok(Next::Hold(Wait::Answer(question.digest))),
         Err(reason) => {
             end_guess(asker.guess, false, parts, cx);
@@ -146,12 +146,12 @@ fn begin<'r>(
 
 /// Counts the question as one that may turn out to be a failure.
 fn begin_guess(question: &Question, facts: &Facts, parts: &mut Parts, cx: &Cx<'_>) -> Result<Option<Guess>, Throttled> {
-    let (Some(throttle), Some(subject)) = (&parts.throttle, &facts.subject) else { return Ok(None) };
+    let (Some(throttle), Some(suspect)) = (&parts.throttle, &facts.suspect) else { return Ok(None) };
     // Where another worker asks already, its question counts.
     if parts.questions.is_asked_elsewhere(&question.digest, cx) {
         return Ok(None);
     }
-    match throttle.begin(subject, cx) {
+    match throttle.begin_guess(suspect, cx) {
         // What was good lately is no guess.
         Err(_) if parts.cache.was_good(&question.digest, question.kind, cx) => Ok(None),
         guess => guess,
@@ -161,7 +161,7 @@ fn begin_guess(question: &Question, facts: &Facts, parts: &mut Parts, cx: &Cx<'_
 /// A guess is no longer under way.
 pub(super) fn end_guess(guess: Option<Guess>, is_failure: bool, parts: &Parts, cx: &Cx<'_>) {
     if let (Some(throttle), Some(guess)) = (&parts.throttle, guess) {
-        throttle.end(guess, is_failure, cx);
+        throttle.end_guess(guess, is_failure, cx);
     }
 }
 
@@ -222,6 +222,6 @@ pub(super) fn refresh(question: &Rc<Question>, parts: &mut Parts, cx: &Cx<'_>) {
         let question = Rc::clone(question);
         let asking = Asking { question, asker: Asker::default(), waiters: Vec::new(), is_alone: false };
         // Should the service be down, whatever is known stays.
-        let _ = parts.begin(asking, cx);
+        let _ = parts.open_question(asking, cx);
     }
 }

@@ -79,11 +79,11 @@ impl Parts {
     ///
     /// # Errors
     /// The service can't be asked.
-    pub(super) fn begin(&mut self, asking: Asking, cx: &Cx<'_>) -> Result<(), Unavailable> {
+    pub(super) fn open_question(&mut self, asking: Asking, cx: &Cx<'_>) -> Result<(), Unavailable> {
         if !self.callouts.has_room() {
             return Err(Unavailable::Overload);
         }
-        if let Some(call) = self.questions.begin(asking, &mut self.shares, cx)? {
+        if let Some(call) = self.questions.open(asking, &mut self.shares, cx)? {
             self.put(call, cx);
         }
         Ok(())

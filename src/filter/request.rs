@@ -35,7 +35,7 @@ use crate::host::{ConnectionId, Cx, StreamId};
 use crate::metrics::Source;
 use crate::policy::{Identity, Permit};
 use crate::questions::{Answered, Question};
-use crate::throttle::Subject;
+use crate::throttle::Suspect;
 use crate::time::UnixTime;
 use asking::ShareWait;
 use fallback::StandIn;
@@ -56,7 +56,7 @@ pub(super) struct Facts {
     /// Where its verdict comes from, so far.
     pub(super) source: Source,
     /// Whose failure it counts as.
-    pub(super) subject: Option<Subject>,
+    pub(super) suspect: Option<Suspect>,
     /// The connection that it came by, once it may have to wait.
     pub(super) connection: Option<ConnectionId>,
 }

@@ -6,11 +6,11 @@ use super::parts::Parts;
 use crate::code::Code;
 use crate::decision::Denial;
 use crate::host::Cx;
-use crate::throttle::Subject;
+use crate::throttle::Suspect;
 
 /// A denial, which counts as a failure of its client, unless that has failed so often that it is told so instead.
-pub(super) fn after_denial(denial: Denial, subject: Option<&Subject>, parts: &Parts, cx: &Cx<'_>) -> Denial {
-    let (Some(throttle), Some(subject)) = (&parts.throttle, subject) else {
+pub(super) fn after_denial(denial: Denial, suspect: Option<&Suspect>, parts: &Parts, cx: &Cx<'_>) -> Denial {
+    let (Some(throttle), Some(suspect)) = (&parts.throttle, suspect) else {
         return denial;
     };
     // Who brings no credential, or one that is or was good, isn't guessing.
@@ -25,10 +25,10 @@ pub(super) fn after_denial(denial: Denial, subject: Option<&Subject>, parts: &Pa
     if !is_guess {
         return denial;
     }
-    match throttle.check(subject, cx) {
+    match throttle.check(suspect, cx) {
         Some(remaining) => too_many_failures(remaining),
         None => {
-            throttle.fail(subject, cx);
+            throttle.fail(suspect, cx);
             denial
         }
     }

@@ -222,7 +222,7 @@ impl KeyStore {
 
     /// Tries to become the one worker that fetches the key. True: the caller sends the request now, and calls
     /// [`Self::succeed`] or [`Self::fail`] with `now` as `began` in the end.
-    pub fn begin(&self, reason: Reason, cx: &Cx<'_>) -> bool {
+    pub fn begin_fetch(&self, reason: Reason, cx: &Cx<'_>) -> bool {
         let may_begin = |last| {
             let next = self.next_fetch(reason, self.turn.within_lease(last, cx.now), cx.now);
             next.is_some_and(|next| next <= cx.now)

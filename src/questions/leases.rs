@@ -78,7 +78,7 @@ impl Leases {
     }
 
     /// Tries to become the one that asks. False: another worker is asking.
-    pub fn begin(&self, digest: &Digest, cx: &Cx<'_>) -> bool {
+    pub fn take(&self, digest: &Digest, cx: &Cx<'_>) -> bool {
         let (row, half) = self.place(digest, cx.shared);
         let begun = self.table.update(row, cx.shared, |leases| {
             leases.retain(|lease| !cx.now.has_passed(self.length, lease.at));

@@ -11,7 +11,7 @@ use crate::code::Code;
 use crate::credential::{Credential, Form};
 use crate::limits::ENTRY_BYTES;
 use crate::policy::Identity;
-use crate::throttle::Subject;
+use crate::throttle::Suspect;
 use crate::time::UnixTime;
 
 /// What the service is asked: one for all who wait for its answer.
@@ -65,21 +65,21 @@ pub struct Answered {
     /// The answer.
     pub conclusion: Conclusion,
     /// Whose failure it was counted as already: once for each address, however many of its requests wait.
-    counted: RefCell<Vec<Subject>>,
+    counted: RefCell<Vec<Suspect>>,
 }
 
 impl Answered {
     /// - `counted`: whose failure it was counted as already, if it is one.
-    pub fn new(question: Rc<Question>, sent: UnixTime, conclusion: Conclusion, counted: Option<Subject>) -> Self {
+    pub fn new(question: Rc<Question>, sent: UnixTime, conclusion: Conclusion, counted: Option<Suspect>) -> Self {
         Self { question, sent, conclusion, counted: RefCell::new(counted.into_iter().collect()) }
     }
 
-    /// Whether the failure that this is was counted for the subject's address before; from now on it was.
-    pub fn is_counted_for(&self, subject: Subject) -> bool {
+    /// Whether the failure that this is was counted for the suspect's address before; from now on it was.
+    pub fn is_counted_for(&self, suspect: Suspect) -> bool {
         let mut counted = self.counted.borrow_mut();
-        let is_counted = counted.iter().any(|known| known.is_of_one_address(&subject));
+        let is_counted = counted.iter().any(|known| known.is_of_one_address(&suspect));
         if !is_counted {
-            counted.push(subject);
+            counted.push(suspect);
         }
         is_counted
     }

@@ -99,7 +99,7 @@ impl Poller {
 
     /// Tries to become the one worker that polls. `Some`: the caller asks now, and calls [`Self::succeed`] or
     /// [`Self::fail`] in the end.
-    pub fn begin(&self, cx: &Cx<'_>) -> Option<NewPoll> {
+    pub fn begin_poll(&self, cx: &Cx<'_>) -> Option<NewPoll> {
         let mut since = None;
         let may_begin = |last: LastTurn, known: Known| {
             if !self.wait(last, cx.now).is_zero() {

@@ -31,25 +31,25 @@ fn throttle_of(attempts: u32, window: Duration, lockout: Duration) -> Throttle {
     Throttle::new("f.", attempts, window, lockout, LONGEST)
 }
 
-fn of(address: &str, number: &str) -> Subject {
-    Subject::new(address, Some(number).filter(|it| !it.is_empty())).unwrap()
+fn of(address: &str, number: &str) -> Suspect {
+    Suspect::new(address, Some(number).filter(|it| !it.is_empty())).unwrap()
 }
 
-fn a() -> Subject {
+fn a() -> Suspect {
     of("192.0.2.1:1000", "")
 }
 
-fn b() -> Subject {
+fn b() -> Suspect {
     of("192.0.2.2:1000", "")
 }
 
-fn fail(throttle: &Throttle, times: usize, subject: Subject, cx: &Cx<'_>) {
+fn fail(throttle: &Throttle, times: usize, subject: Suspect, cx: &Cx<'_>) {
     (0..times).for_each(|_| throttle.fail(&subject, cx));
 }
 
-fn begin(throttle: &Throttle, times: usize, subject: &Subject, cx: &Cx<'_>) {
+fn begin(throttle: &Throttle, times: usize, subject: &Suspect, cx: &Cx<'_>) {
     for _ in 0..times {
-        throttle.begin(subject, cx).unwrap();
+        throttle.begin_guess(subject, cx).unwrap();
     }
 }
 
@@ -202,7 +202,7 @@ fn the_longer_of_two_locks_is_told() {
 
 #[test]
 fn an_address_is_taken_without_its_port_ipv6_by_its_64_and_ipv4_mapped_as_ipv4() {
-    let address = |text| Subject::new(text, None).unwrap();
+    let address = |text| Suspect::new(text, None).unwrap();
     for (one, other) in [
         ("192.0.2.1:1000", "192.0.2.1:0"),
         ("[2001:db8:1:2::1]:80", "[2001:db8:1:2:ffff:ffff:ffff:ffff]:81"),
@@ -247,14 +247,14 @@ fn what_is_no_address_is_none() {
         "\u{661}92.0.2.1:1",
         "é",
     ] {
-        assert_eq!(Subject::new(text, None), None, "{text:?}");
-        assert_eq!(Subject::new(text, Some("7")), None, "{text:?}: nobody is locked out by a number alone");
+        assert_eq!(Suspect::new(text, None), None, "{text:?}");
+        assert_eq!(Suspect::new(text, Some("7")), None, "{text:?}: nobody is locked out by a number alone");
     }
 }
 
 #[test]
 fn a_token_id_is_its_number_and_what_is_no_number_is_none() {
-    let token = |id| Subject::new("192.0.2.1:1", Some(id)).unwrap();
+    let token = |id| Suspect::new("192.0.2.1:1", Some(id)).unwrap();
     assert_eq!(token("7"), token("007"));
     assert_eq!(token("0"), token("00"));
     for (one, other) in [("7", "70"), ("0", "7"), ("18446744073709551617", "1")] {
@@ -343,13 +343,13 @@ fn guesses_of_a_number_that_are_under_way_count_together_over_all_addresses_and_
     let mut guesses = Vec::new();
     for index in 0..10 {
         for worker in [&one, &other] {
-            guesses.extend(worker.begin(&address(index), &cx).ok().flatten());
+            guesses.extend(worker.begin_guess(&address(index), &cx).ok().flatten());
         }
     }
     // The first two addresses have put two each or what is left of three attempts, the others one each.
     assert_eq!(guesses.len(), 3 + 8);
     for guess in guesses {
-        one.end(guess, false, &cx);
+        one.end_guess(guess, false, &cx);
     }
-    assert!(one.begin(&address(0), &cx).is_ok(), "none of them was a failure");
+    assert!(one.begin_guess(&address(0), &cx).is_ok(), "none of them was a failure");
 }

@@ -30,7 +30,7 @@ fn at(seconds: u64) -> UnixTime {
 
 /// A fetch that begins now brings this key at once.
 fn fetch(store: &mut KeyStore, number: usize, now: UnixTime, host: &Process) {
-    assert!(store.begin(Reason::SignatureFailed, &Cx::new(now, host)));
+    assert!(store.begin_fetch(Reason::SignatureFailed, &Cx::new(now, host)));
     store.succeed(&key(number), now, false, &Cx::new(now, host));
 }
 
@@ -63,7 +63,7 @@ fn the_grace_begins_when_the_new_key_has_come() {
     let host = Process::default();
     let mut store = store();
     fetch(&mut store, 0, at(0), &host);
-    assert!(store.begin(Reason::SignatureFailed, &Cx::new(at(100), &host)));
+    assert!(store.begin_fetch(Reason::SignatureFailed, &Cx::new(at(100), &host)));
     store.succeed(&key(1), at(100), false, &Cx::new(at(102), &host));
     assert_eq!(good(&store, at(106)), [1, 0]);
     assert_eq!(good(&store, at(107)), [1]);
@@ -136,7 +136,7 @@ fn what_another_worker_wrote_meanwhile_is_not_lost() {
     let process = Process::default();
     let (mut one, mut other) = (store(), store());
     fetch(&mut one, 0, at(0), &process);
-    assert!(one.begin(Reason::Due, &Cx::new(at(100), &process)));
+    assert!(one.begin_fetch(Reason::Due, &Cx::new(at(100), &process)));
     // The lease is over, and another worker's fetch brings another key a moment before this one's is written.
     let host = overtaking(&process, [|| other.succeed(&key(1), at(99), false, &Cx::new(at(104), &process))]);
     one.succeed(&key(2), at(100), false, &Cx::new(at(104), &host));
@@ -149,7 +149,7 @@ fn a_search_judges_for_a_minute_and_every_worker_knows_of_it() {
     let (mut one, mut other) = (store(), store());
     fetch(&mut one, 0, at(0), &host);
     assert!(!one.can_judge(at(0), at(1)), "another replica may serve another key");
-    assert!(one.begin(Reason::SignatureFailed, &Cx::new(at(10), &host)));
+    assert!(one.begin_fetch(Reason::SignatureFailed, &Cx::new(at(10), &host)));
     one.succeed(&key(0), at(10), true, &Cx::new(at(11), &host));
     other.synchronise(&Cx::new(at(11), &host));
     for store in [&one, &other] {

@@ -33,7 +33,7 @@ fn said_oddly(cursor: &str) -> Changes {
 
 /// A poll that begins and succeeds with this cursor.
 fn succeed(now: UnixTime, cursor: &str, host: &Process) -> NewPoll {
-    let poll = worker().begin(&Cx::new(now, host)).unwrap();
+    let poll = worker().begin_poll(&Cx::new(now, host)).unwrap();
     worker().succeed(poll.began, &said(cursor), 3, None, host);
     poll
 }
@@ -41,16 +41,16 @@ fn succeed(now: UnixTime, cursor: &str, host: &Process) -> NewPoll {
 #[test]
 fn one_worker_polls() {
     let host = Process::default();
-    let poll = worker().begin(&Cx::new(at(0), &host));
+    let poll = worker().begin_poll(&Cx::new(at(0), &host));
     assert_eq!(poll, Some(NewPoll { began: at(0), since: None }));
     for seconds in [0, 1, 10] {
-        assert_eq!(worker().begin(&Cx::new(at(seconds), &host)), None);
+        assert_eq!(worker().begin_poll(&Cx::new(at(seconds), &host)), None);
     }
 }
 
 /// A process in which another worker begins a poll between one's reading the record and writing it.
 fn overtaken(process: &Process, at: UnixTime) -> impl SharedData + Host {
-    overtaking(process, [move || assert!(worker().begin(&Cx::new(at, process)).is_some())])
+    overtaking(process, [move || assert!(worker().begin_poll(&Cx::new(at, process)).is_some())])
 }
 
 #[test]
@@ -58,14 +58,14 @@ fn of_two_workers_that_begin_at_once_one_polls() {
     let process = Process::default();
     for now in [at(0), at(11)] {
         let host = overtaken(&process, now);
-        assert_eq!(worker().begin(&Cx::new(now.after(Duration::from_millis(1)), &host)), None);
+        assert_eq!(worker().begin_poll(&Cx::new(now.after(Duration::from_millis(1)), &host)), None);
     }
 }
 
 #[test]
 fn an_answer_that_comes_while_another_worker_takes_over_changes_nothing() {
     let process = Process::default();
-    let late = worker().begin(&Cx::new(at(0), &process)).unwrap();
+    let late = worker().begin_poll(&Cx::new(at(0), &process)).unwrap();
     let host = overtaken(&process, at(11));
     worker().succeed(late.began, &said("late"), 1, None, &host);
     assert_eq!(worker().size(&process), 0);
@@ -77,8 +77,8 @@ fn an_answer_that_comes_while_another_worker_takes_over_changes_nothing() {
 fn a_worker_whose_clock_was_read_a_moment_before_is_no_second_one() {
     let host = Process::default();
     let earlier = at(0);
-    assert!(worker().begin(&Cx::new(earlier.after(SIMULTANEOUS), &host)).is_some());
-    assert_eq!(worker().begin(&Cx::new(earlier, &host)), None);
+    assert!(worker().begin_poll(&Cx::new(earlier.after(SIMULTANEOUS), &host)).is_some());
+    assert_eq!(worker().begin_poll(&Cx::new(earlier, &host)), None);
 }
 
 #[test]
@@ -86,16 +86,16 @@ fn a_poll_goes_on_from_the_last_cursor_whoever_got_it() {
     let host = Process::default();
     assert_eq!(succeed(at(0), "a", &host).since, None);
     assert_eq!(succeed(at(30), "b", &host).since.as_deref(), Some("a"));
-    let failing = worker().begin(&Cx::new(at(60), &host)).unwrap();
+    let failing = worker().begin_poll(&Cx::new(at(60), &host)).unwrap();
     worker().fail(failing.began, false, None, &host);
-    assert_eq!(worker().begin(&Cx::new(at(90), &host)).unwrap().since.as_deref(), Some("b"));
+    assert_eq!(worker().begin_poll(&Cx::new(at(90), &host)).unwrap().since.as_deref(), Some("b"));
 }
 
 #[test]
 fn the_next_poll_begins_three_quarters_of_an_interval_after_the_last_one_began() {
     for does_succeed in [true, false] {
         let host = Process::default();
-        let poll = worker().begin(&Cx::new(at(0), &host)).unwrap();
+        let poll = worker().begin_poll(&Cx::new(at(0), &host)).unwrap();
         if does_succeed {
             worker().succeed(poll.began, &said("a"), 0, None, &host);
         } else {
@@ -103,9 +103,9 @@ fn the_next_poll_begins_three_quarters_of_an_interval_after_the_last_one_began()
         }
         assert_eq!(worker().due_in(&Cx::new(at(0), &host)), Duration::from_secs(30));
         assert_eq!(worker().due_in(&Cx::new(at(29), &host)), Duration::from_secs(1));
-        assert_eq!(worker().begin(&Cx::new(at(29), &host)), None);
+        assert_eq!(worker().begin_poll(&Cx::new(at(29), &host)), None);
         assert_eq!(worker().due_in(&Cx::new(at(30), &host)), Duration::ZERO);
-        assert!(worker().begin(&Cx::new(at(30), &host)).is_some());
+        assert!(worker().begin_poll(&Cx::new(at(30), &host)).is_some());
     }
 }
 
@@ -116,7 +116,7 @@ fn with_a_tick_every_quarter_no_interval_passes_without_a_poll() {
         let (mut last, mut polls) = (None, 0);
         for tick in 0..100 {
             let now = at(offset + tick * 10).after(Duration::from_millis(u64::try_from(tick * 37 % 10).unwrap()));
-            if let Some(poll) = worker().begin(&Cx::new(now, &host)) {
+            if let Some(poll) = worker().begin_poll(&Cx::new(now, &host)) {
                 worker().fail(poll.began, false, None, &host);
                 assert!(last.is_none_or(|last| now.since(last).unwrap() < INTERVAL + Duration::from_millis(10)));
                 (last, polls) = (Some(now), polls + 1);
@@ -129,26 +129,26 @@ fn with_a_tick_every_quarter_no_interval_passes_without_a_poll() {
 #[test]
 fn a_poll_whose_worker_died_is_free_after_its_lease() {
     let host = Process::default();
-    worker().begin(&Cx::new(at(0), &host)).unwrap();
+    worker().begin_poll(&Cx::new(at(0), &host)).unwrap();
     assert_eq!(worker().due_in(&Cx::new(at(10), &host)), Duration::from_secs(1));
-    assert_eq!(worker().begin(&Cx::new(at(10), &host)), None);
-    assert!(worker().begin(&Cx::new(at(11), &host)).is_some());
-    assert_eq!(worker().begin(&Cx::new(at(12), &host)), None);
+    assert_eq!(worker().begin_poll(&Cx::new(at(10), &host)), None);
+    assert!(worker().begin_poll(&Cx::new(at(11), &host)).is_some());
+    assert_eq!(worker().begin_poll(&Cx::new(at(12), &host)), None);
 }
 
 #[test]
 fn a_late_answer_does_not_set_the_cursor_back() {
     let host = Process::default();
     succeed(at(0), "a", &host);
-    let late = worker().begin(&Cx::new(at(30), &host)).unwrap();
-    let next = worker().begin(&Cx::new(at(41), &host)).unwrap();
+    let late = worker().begin_poll(&Cx::new(at(30), &host)).unwrap();
+    let next = worker().begin_poll(&Cx::new(at(41), &host)).unwrap();
     worker().succeed(late.began, &said("b"), 1, None, &host);
-    assert_eq!(worker().begin(&Cx::new(at(42), &host)), None, "the other poll is still in flight");
+    assert_eq!(worker().begin_poll(&Cx::new(at(42), &host)), None, "the other poll is still in flight");
     worker().succeed(next.began, &said("c"), 2, None, &host);
     worker().succeed(late.began, &said("b"), 1, None, &host);
     worker().fail(late.began, false, None, &host);
     assert_eq!(worker().size(&host), 2);
-    assert_eq!(worker().begin(&Cx::new(at(71), &host)).unwrap().since.as_deref(), Some("c"));
+    assert_eq!(worker().begin_poll(&Cx::new(at(71), &host)).unwrap().since.as_deref(), Some("c"));
 }
 
 #[test]
@@ -158,23 +158,23 @@ fn a_poll_ends_once() {
     worker().fail(poll.began, false, None, &host);
     worker().succeed(poll.began, &said("z"), 9, None, &host);
     assert_eq!(worker().size(&host), 3);
-    assert_eq!(worker().begin(&Cx::new(at(30), &host)).unwrap().since.as_deref(), Some("a"));
+    assert_eq!(worker().begin_poll(&Cx::new(at(30), &host)).unwrap().since.as_deref(), Some("a"));
 }
 
 #[test]
 fn a_list_is_stale_until_a_poll_of_the_last_two_intervals_succeeds() {
     let host = Process::default();
     assert!(worker().is_stale(&Cx::new(at(0), &host)));
-    let poll = worker().begin(&Cx::new(at(0), &host)).unwrap();
+    let poll = worker().begin_poll(&Cx::new(at(0), &host)).unwrap();
     assert!(worker().is_stale(&Cx::new(at(1), &host)));
     worker().succeed(poll.began, &said("a"), 0, None, &host);
     assert!(!worker().is_stale(&Cx::new(at(1), &host)));
     // It is when a poll began that counts, and only of those that succeed.
-    let poll = worker().begin(&Cx::new(at(30), &host)).unwrap();
+    let poll = worker().begin_poll(&Cx::new(at(30), &host)).unwrap();
     worker().fail(poll.began, false, None, &host);
     assert!(!worker().is_stale(&Cx::new(at(79), &host)));
     assert!(worker().is_stale(&Cx::new(at(80), &host)));
-    worker().begin(&Cx::new(at(80), &host)).unwrap();
+    worker().begin_poll(&Cx::new(at(80), &host)).unwrap();
     assert!(worker().is_stale(&Cx::new(at(80), &host)));
 }
 
@@ -183,19 +183,19 @@ fn a_clock_that_is_set_back_stops_nothing_and_everything_is_asked_for_again() {
     for is_in_flight in [true, false] {
         let host = Process::default();
         succeed(at(0), "a", &host);
-        let poll = worker().begin(&Cx::new(at(30), &host)).unwrap();
+        let poll = worker().begin_poll(&Cx::new(at(30), &host)).unwrap();
         if !is_in_flight {
             worker().succeed(poll.began, &said("b"), 0, None, &host);
         }
         let now = UnixTime::from_nanos(at(31).as_nanos() - u64::try_from(HOUR.as_nanos()).unwrap());
         assert!(worker().is_stale(&Cx::new(now, &host)));
         assert_eq!(worker().due_in(&Cx::new(now, &host)), Duration::ZERO);
-        let poll = worker().begin(&Cx::new(now, &host)).unwrap();
+        let poll = worker().begin_poll(&Cx::new(now, &host)).unwrap();
         assert_eq!(poll, NewPoll { began: now, since: None });
         worker().succeed(poll.began, &said("c"), 0, None, &host);
         assert!(!worker().is_stale(&Cx::new(now, &host)));
         let later = now.after(Duration::from_secs(30));
-        assert_eq!(worker().begin(&Cx::new(later, &host)).unwrap().since.as_deref(), Some("c"));
+        assert_eq!(worker().begin_poll(&Cx::new(later, &host)).unwrap().since.as_deref(), Some("c"));
     }
 }
 
@@ -215,7 +215,7 @@ fn the_size_is_the_one_that_the_last_success_told() {
     let host = Process::default();
     assert_eq!(worker().size(&host), 0);
     succeed(at(0), "a", &host);
-    let poll = worker().begin(&Cx::new(at(30), &host)).unwrap();
+    let poll = worker().begin_poll(&Cx::new(at(30), &host)).unwrap();
     assert_eq!(worker().size(&host), 3);
     worker().fail(poll.began, false, None, &host);
     assert_eq!(worker().size(&host), 3);
@@ -235,7 +235,7 @@ fn a_record_of_a_strangers_is_none() {
 /// A poll of which an entry can't be read, or all can be: whether it voids all verdicts.
 fn poll(seconds: i64, is_odd: bool, does_fail: bool, host: &Process) -> bool {
     let (now, answer) = (at(seconds), if is_odd { said_oddly("c") } else { said("c") });
-    let poll = worker().begin(&Cx::new(now, host)).unwrap();
+    let poll = worker().begin_poll(&Cx::new(now, host)).unwrap();
     let voids = worker().voids(is_odd, &Cx::new(now, host));
     let voided = voids.then_some(now);
     if does_fail {
@@ -280,7 +280,7 @@ fn a_list_with_unreadable_entries_is_there_and_goes_on_and_is_stale() {
     let host = Process::default();
     poll(0, true, false, &host);
     assert!(worker().has_list(&host) && worker().is_stale(&Cx::new(at(1), &host)));
-    assert_eq!(worker().begin(&Cx::new(at(40), &host)).unwrap().since.as_deref(), Some("c"));
+    assert_eq!(worker().begin_poll(&Cx::new(at(40), &host)).unwrap().since.as_deref(), Some("c"));
     let host = Process::default();
     poll(0, false, false, &host);
     poll(40, true, false, &host);
@@ -293,5 +293,5 @@ fn a_poll_that_fails_forgets_neither_the_cursor_nor_what_is_owed() {
     poll(0, true, false, &host);
     poll(40, true, true, &host);
     assert!(worker().voids(false, &Cx::new(at(80), &host)));
-    assert_eq!(worker().begin(&Cx::new(at(80), &host)).unwrap().since.as_deref(), Some("c"));
+    assert_eq!(worker().begin_poll(&Cx::new(at(80), &host)).unwrap().since.as_deref(), Some("c"));
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Different addresses whose records share one row.
-fn neighbours<const N: usize>() -> [Subject; N] {
+fn neighbours<const N: usize>() -> [Suspect; N] {
     let mut same_row = (0u32..)
         .map(|number| of(&format!("10.{}.{}.{}:1", number >> 16, number >> 8 & 255, number & 255), ""))
         .filter(|subject| throttle().addresses.row(&subject.address, &Process::default()) == 5);
@@ -41,7 +41,7 @@ fn a_full_row_displaces_the_window_that_ends_first() {
     let now = start().after(TICK * 10);
     fail(&throttle, 3, subjects[8], &Cx::new(now, &host));
     let row = throttle.addresses.read(5, &host);
-    let is_kept = |subject: &Subject| row.iter().any(|record| record.subject == subject.address);
+    let is_kept = |subject: &Suspect| row.iter().any(|record| record.subject == subject.address);
     let lost: Vec<_> = (0..9).filter(|at| !is_kept(&subjects[*at])).collect();
     assert_eq!((lost, row.len()), (vec![2], 8));
     assert_eq!(throttle.check(&subjects[8], &Cx::new(now, &host)), Some(LOCKOUT));
@@ -173,7 +173,7 @@ fn a_question_under_way_is_displaced_after_what_weighs_less() {
         throttle.fail(subject, &Cx::new(start(), &host));
     }
     throttle.fail(&subjects[0], &Cx::new(start(), &host));
-    assert_eq!(throttle.begin(&subjects[0], &Cx::new(start(), &host)), Err(Throttled::Busy));
+    assert_eq!(throttle.begin_guess(&subjects[0], &Cx::new(start(), &host)), Err(Throttled::Busy));
 }
 
 /// Different numbers whose records share one row.
@@ -193,7 +193,7 @@ fn a_question_that_may_not_be_put_yet_makes_no_failure_forgotten() {
         throttle.fail(&of(&format!("203.0.113.{index}:1"), number), &cx);
     }
     begin(&throttle, 3, &a(), &cx);
-    assert_eq!(throttle.begin(&of("192.0.2.1:1000", &numbers[8]), &cx), Err(Throttled::Busy));
+    assert_eq!(throttle.begin_guess(&of("192.0.2.1:1000", &numbers[8]), &cx), Err(Throttled::Busy));
     assert_eq!(lengths(&throttle.numbers, &host), [8], "a failure of another number is forgotten");
 }
 
@@ -202,11 +202,11 @@ fn the_end_of_a_question_whose_number_was_displaced_displaces_no_other() {
     let (throttle, host, cx_now) = (throttle(), Process::default(), start());
     let cx = Cx::new(cx_now, &host);
     let numbers: [String; 9] = numbers_of_a_row();
-    let guess = throttle.begin(&of("192.0.2.1:1000", &numbers[8]), &cx).unwrap().unwrap();
+    let guess = throttle.begin_guess(&of("192.0.2.1:1000", &numbers[8]), &cx).unwrap().unwrap();
     for (index, number) in numbers[..8].iter().enumerate() {
         (0..2).for_each(|_| throttle.fail(&of(&format!("203.0.113.{index}:1"), number), &cx));
     }
     assert_eq!(lengths(&throttle.numbers, &host), [8]);
-    throttle.end(guess, false, &cx);
+    throttle.end_guess(guess, false, &cx);
     assert_eq!(lengths(&throttle.numbers, &host), [8]);
 }

@@ -6,19 +6,19 @@ use super::*;
 fn questions_under_way_count_like_failures_until_they_are_answered() {
     let (one, other, host) = (throttle(), throttle(), Process::default());
     one.fail(&a(), &Cx::new(start(), &host));
-    let first = one.begin(&a(), &Cx::new(start(), &host)).unwrap().unwrap();
-    let second = other.begin(&a(), &Cx::new(start(), &host)).unwrap().unwrap();
+    let first = one.begin_guess(&a(), &Cx::new(start(), &host)).unwrap().unwrap();
+    let second = other.begin_guess(&a(), &Cx::new(start(), &host)).unwrap().unwrap();
     for worker in [&one, &other] {
-        assert_eq!(worker.begin(&a(), &Cx::new(start(), &host)), Err(Throttled::Busy));
+        assert_eq!(worker.begin_guess(&a(), &Cx::new(start(), &host)), Err(Throttled::Busy));
         assert_eq!(worker.check(&a(), &Cx::new(start(), &host)), None, "busy is not locked");
     }
-    assert!(one.begin(&b(), &Cx::new(start(), &host)).is_ok());
-    other.end(first, false, &Cx::new(start(), &host));
-    let third = one.begin(&a(), &Cx::new(start(), &host)).unwrap().unwrap();
-    one.end(second, true, &Cx::new(start(), &host));
-    assert_eq!(one.begin(&a(), &Cx::new(start(), &host)), Err(Throttled::Busy));
-    one.end(third, true, &Cx::new(start(), &host));
-    assert_eq!(other.begin(&a(), &Cx::new(start(), &host)), Err(Throttled::Locked(LOCKOUT)));
+    assert!(one.begin_guess(&b(), &Cx::new(start(), &host)).is_ok());
+    other.end_guess(first, false, &Cx::new(start(), &host));
+    let third = one.begin_guess(&a(), &Cx::new(start(), &host)).unwrap().unwrap();
+    one.end_guess(second, true, &Cx::new(start(), &host));
+    assert_eq!(one.begin_guess(&a(), &Cx::new(start(), &host)), Err(Throttled::Busy));
+    one.end_guess(third, true, &Cx::new(start(), &host));
+    assert_eq!(other.begin_guess(&a(), &Cx::new(start(), &host)), Err(Throttled::Locked(LOCKOUT)));
     assert_eq!(other.check(&a(), &Cx::new(start(), &host)), Some(LOCKOUT));
 }
 
@@ -26,24 +26,24 @@ fn questions_under_way_count_like_failures_until_they_are_answered() {
 fn questions_of_a_worker_that_died_run_out_whatever_others_ask() {
     let (throttle, host) = (throttle(), Process::default());
     begin(&throttle, 3, &a(), &Cx::new(start(), &host));
-    assert_eq!(throttle.begin(&a(), &Cx::new(start().after(LONGEST - TICK), &host)), Err(Throttled::Busy));
+    assert_eq!(throttle.begin_guess(&a(), &Cx::new(start().after(LONGEST - TICK), &host)), Err(Throttled::Busy));
     let end = start().after(LONGEST * 2);
-    let alive = throttle.begin(&a(), &Cx::new(end, &host)).unwrap().unwrap();
-    throttle.begin(&a(), &Cx::new(end, &host)).unwrap();
-    throttle.begin(&a(), &Cx::new(end, &host)).unwrap();
-    assert_eq!(throttle.begin(&a(), &Cx::new(end, &host)), Err(Throttled::Busy));
-    throttle.end(alive, false, &Cx::new(end.after(LONGEST), &host));
-    assert!(throttle.begin(&a(), &Cx::new(end.after(LONGEST), &host)).is_ok());
+    let alive = throttle.begin_guess(&a(), &Cx::new(end, &host)).unwrap().unwrap();
+    throttle.begin_guess(&a(), &Cx::new(end, &host)).unwrap();
+    throttle.begin_guess(&a(), &Cx::new(end, &host)).unwrap();
+    assert_eq!(throttle.begin_guess(&a(), &Cx::new(end, &host)), Err(Throttled::Busy));
+    throttle.end_guess(alive, false, &Cx::new(end.after(LONGEST), &host));
+    assert!(throttle.begin_guess(&a(), &Cx::new(end.after(LONGEST), &host)).is_ok());
 }
 
 #[test]
 fn an_end_takes_no_other_question_away() {
     let (throttle, host) = (throttle(), Process::default());
-    let late = throttle.begin(&a(), &Cx::new(start(), &host)).unwrap().unwrap();
+    let late = throttle.begin_guess(&a(), &Cx::new(start(), &host)).unwrap().unwrap();
     let later = start().after(LONGEST * 4);
     begin(&throttle, 3, &a(), &Cx::new(later, &host));
-    throttle.end(late, false, &Cx::new(later, &host));
-    assert_eq!(throttle.begin(&a(), &Cx::new(later, &host)), Err(Throttled::Busy));
+    throttle.end_guess(late, false, &Cx::new(later, &host));
+    assert_eq!(throttle.begin_guess(&a(), &Cx::new(later, &host)), Err(Throttled::Busy));
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_clock_that_steps_either_way_ends_questions_under_way() {
     for now in [earlier(HOUR), start().after(HOUR)] {
         let (throttle, host) = (throttle(), Process::default());
         begin(&throttle, 3, &a(), &Cx::new(start(), &host));
-        assert!(throttle.begin(&a(), &Cx::new(now, &host)).is_ok());
+        assert!(throttle.begin_guess(&a(), &Cx::new(now, &host)).is_ok());
     }
 }
 
@@ -60,12 +60,12 @@ fn a_worker_whose_clock_is_a_moment_behind_takes_its_own_question_away() {
     let (throttle, host) = (throttle_of(1, WINDOW, LOCKOUT), Process::default());
     // A span of 3 s begins with this second.
     let begin = UnixTime::from_secs(BEGIN - BEGIN % 3);
-    let first = throttle.begin(&a(), &Cx::new(begin, &host)).unwrap().unwrap();
-    throttle.end(first, false, &Cx::new(begin, &host));
+    let first = throttle.begin_guess(&a(), &Cx::new(begin, &host)).unwrap().unwrap();
+    throttle.end_guess(first, false, &Cx::new(begin, &host));
     let behind = UnixTime::from_nanos(begin.as_nanos() - 1);
-    let guess = throttle.begin(&a(), &Cx::new(behind, &host)).unwrap().unwrap();
-    throttle.end(guess, false, &Cx::new(begin, &host));
-    assert!(throttle.begin(&a(), &Cx::new(begin, &host)).is_ok());
+    let guess = throttle.begin_guess(&a(), &Cx::new(behind, &host)).unwrap().unwrap();
+    throttle.end_guess(guess, false, &Cx::new(begin, &host));
+    assert!(throttle.begin_guess(&a(), &Cx::new(begin, &host)).is_ok());
 }
 
 #[test]
@@ -73,11 +73,11 @@ fn who_guesses_at_a_locked_number_gets_one_try_from_each_address_at_once_too() {
     let (throttle, host) = (throttle(), Process::default());
     lock_number(&throttle, "7", start(), &host);
     let guesser = of("192.0.2.1:1", "7");
-    let first = throttle.begin(&guesser, &Cx::new(start(), &host)).unwrap().unwrap();
-    assert_eq!(throttle.begin(&guesser, &Cx::new(start(), &host)), Err(Throttled::Busy));
-    assert!(throttle.begin(&of("192.0.2.1:1", "8"), &Cx::new(start(), &host)).is_ok());
-    throttle.end(first, true, &Cx::new(start(), &host));
-    assert_eq!(throttle.begin(&guesser, &Cx::new(start(), &host)), Err(Throttled::Locked(LOCKOUT)));
+    let first = throttle.begin_guess(&guesser, &Cx::new(start(), &host)).unwrap().unwrap();
+    assert_eq!(throttle.begin_guess(&guesser, &Cx::new(start(), &host)), Err(Throttled::Busy));
+    assert!(throttle.begin_guess(&of("192.0.2.1:1", "8"), &Cx::new(start(), &host)).is_ok());
+    throttle.end_guess(first, true, &Cx::new(start(), &host));
+    assert_eq!(throttle.begin_guess(&guesser, &Cx::new(start(), &host)), Err(Throttled::Locked(LOCKOUT)));
 }
 
 #[test]
@@ -93,10 +93,10 @@ fn filters_with_other_settings_neither_end_locks_nor_forget_guesses() {
     begin(&strict, 2, &b(), &Cx::new(start(), &host));
     begin(&patient, 1, &b(), &Cx::new(start(), &host));
     for throttle in [&strict, &patient] {
-        assert_eq!(throttle.begin(&b(), &Cx::new(start().after(TICK), &host)), Err(Throttled::Busy));
+        assert_eq!(throttle.begin_guess(&b(), &Cx::new(start().after(TICK), &host)), Err(Throttled::Busy));
     }
     assert!(
-        strict.begin(&b(), &Cx::new(start().after(LONGEST * 2), &host)).is_ok(),
+        strict.begin_guess(&b(), &Cx::new(start().after(LONGEST * 2), &host)).is_ok(),
         "they run out by the settings of the first"
     );
 }
@@ -107,7 +107,7 @@ fn questions_of_a_worker_that_died_dont_count_again_after_a_pause() {
     throttle.fail(&a(), &Cx::new(start(), &host));
     begin(&throttle, 2, &a(), &Cx::new(start(), &host));
     let later = Cx::new(start().after(LONGEST * 4), &host);
-    let guess = throttle.begin(&a(), &later).unwrap().unwrap();
-    throttle.end(guess, false, &later);
-    assert!(throttle.begin(&a(), &later).is_ok());
+    let guess = throttle.begin_guess(&a(), &later).unwrap().unwrap();
+    throttle.end_guess(guess, false, &later);
+    assert!(throttle.begin_guess(&a(), &later).is_ok());
 }
