@@ -93,7 +93,7 @@ pub struct Snapshot {
 
 /// What the workers share. Without one, or if it is unreadable, the breaker is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Record {
+struct SharedState {
     state: State,
     epoch: u64,
     /// How many calls in a row have failed; 0 unless closed.
@@ -102,7 +102,7 @@ struct Record {
     since: UnixTime,
 }
 
-impl Record {
+impl SharedState {
     fn of(records: &[Self]) -> Self {
         records.first().copied().unwrap_or_default()
     }
@@ -112,7 +112,7 @@ impl Record {
     }
 }
 
-impl table::Record for Record {
+impl table::Record for SharedState {
     const BYTES: usize = 25;
 
     fn encode(&self, to: &mut Vec<u8>) {
@@ -137,7 +137,7 @@ impl table::Record for Record {
 /// The breaker, as one worker sees it.
 #[derive(Debug)]
 pub struct Breaker {
-    table: Table<Record>,
+    table: Table<SharedState>,
     failures: u64,
     open_for: Duration,
     probe_lease: Duration,
@@ -155,7 +155,7 @@ impl Breaker {
     /// Asks whether a call may be sent. Only winning the probe writes to the shared data.
     pub fn admit(&self, cx: &Cx<'_>) -> Admission {
         let admission = self.table.update(ROW, cx.shared, |records| {
-            let record = Record::of(records);
+            let record = SharedState::of(records);
             if record.state == State::Closed {
                 return (false, Admission::Closed(Ticket(record.epoch)));
             }
@@ -172,13 +172,13 @@ impl Breaker {
 
     /// The time until a probe can be admitted, if no call can be now; changes nothing.
     pub fn rejects(&self, cx: &Cx<'_>) -> Option<Duration> {
-        let record = Record::of(&self.table.read(ROW, cx.shared));
+        let record = SharedState::of(&self.table.read(ROW, cx.shared));
         self.wait(record, cx.now).filter(|_| record.state != State::Closed)
     }
 
     /// How the breaker stands; changes nothing.
     pub fn peek(&self, cx: &Cx<'_>) -> Snapshot {
-        let record = Record::of(&self.table.read(ROW, cx.shared));
+        let record = SharedState::of(&self.table.read(ROW, cx.shared));
         Snapshot {
             state: record.state,
             is_probe_due: self.wait(record, cx.now).is_none() && record.state != State::Closed,
@@ -188,7 +188,7 @@ impl Breaker {
     /// The service answered a call, with a verdict or without one. Returns the state if that changed it.
     pub fn succeed(&self, ticket: Ticket, cx: &Cx<'_>) -> Option<State> {
         self.report(ticket, cx.shared, |record| match record.state {
-            State::Closed => Record { failures: 0, ..record },
+            State::Closed => SharedState { failures: 0, ..record },
             State::HalfOpen | State::Open => record.next(State::Closed, cx.now),
         })
     }
@@ -197,16 +197,21 @@ impl Breaker {
     pub fn fail(&self, ticket: Ticket, cx: &Cx<'_>) -> Option<State> {
         self.report(ticket, cx.shared, |record| match record.state {
             State::Closed if record.failures.saturating_add(1) < self.failures => {
-                Record { failures: record.failures + 1, ..record }
+                SharedState { failures: record.failures + 1, ..record }
             }
             State::Closed | State::HalfOpen | State::Open => record.next(State::Open, cx.now),
         })
     }
 
     /// Makes one step, unless the epoch of the call is over.
-    fn report(&self, ticket: Ticket, shared: &dyn SharedData, step: impl Fn(Record) -> Record) -> Option<State> {
+    fn report(
+        &self,
+        ticket: Ticket,
+        shared: &dyn SharedData,
+        step: impl Fn(SharedState) -> SharedState,
+    ) -> Option<State> {
         let change = self.table.update(ROW, shared, |records| {
-            let before = Record::of(records);
+            let before = SharedState::of(records);
             let after = if before.epoch == ticket.0 { step(before) } else { before };
             *records = vec![after];
             (after != before, (after.state != before.state).then_some(after.state))
@@ -218,7 +223,7 @@ impl Breaker {
     }
 
     /// The time until a probe is possible, if that is not now.
-    fn wait(&self, record: Record, now: UnixTime) -> Option<Duration> {
+    fn wait(&self, record: SharedState, now: UnixTime) -> Option<Duration> {
         let period = match record.state {
             State::Closed => return None,
             State::HalfOpen => self.probe_lease,

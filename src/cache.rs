@@ -34,7 +34,7 @@ pub use entry::Entry;
 use entry::{header_bytes, weight};
 use lives::Lives;
 use local::{LocalCache, Policy};
-use refusals::{Refusal, Refusals};
+use refusals::{Refusal, Refusals, end_of_refusal};
 use shared::Slots;
 pub use validity::Validity;
 
@@ -386,11 +386,6 @@ impl VerificationCache {
         }
         self.reported = current;
     }
-}
-
-/// Until when a refusal matters, for the sake of the credential's own expiry.
-fn end_of_refusal(expires: Option<UnixTime>, now: UnixTime) -> UnixTime {
-    expires.map_or(now, |expires| expires.after(config::MAX_CLOCK_SKEW))
 }
 
 fn is_of_use(claims: Option<&Claims>, verified: UnixTime, life: Duration, now: UnixTime) -> bool {

@@ -6,10 +6,12 @@
 //! [`Filter::next_action`] and carries them out, until there are none.
 //!
 //! This file routes events to the parts, takes each request through its stages (`request`), and turns what the last
-//! stage says into a [`Resolution`]. The stages decide; but which of the requests that wait for their share have it by
-//! now is found out here. A waiting request is in one place (`room`), and a callout in another (`callouts`): what ends
-//! one takes it out, so that a second resolution, or a second answer, finds nothing to apply to. Callouts belong to the
-//! worker, not to a stream: they come to their end whoever leaves.
+//! stage says into a [`Resolution`]. The stages decide. One thing is decided here: which of the requests that wait for
+//! their share have it now.
+//!
+//! `room` holds each request that waits, `callouts` each callout that is under way. Whatever ends one removes it there,
+//! so a request is resolved once, and a callout is answered once. Callouts belong to the worker, not to a stream: when
+//! a client leaves, its callout goes on.
 
 mod answered;
 mod arrival;
@@ -314,8 +316,8 @@ impl Filter {
     /// Looks again at requests that wait for their share: at [`LOOKS`] of them at the most, of which [`AT_ONCE`] go on.
     fn resume_for_share(&mut self, cx: &Cx<'_>) {
         let mut gone_on = 0;
-        // Those whose guesses under way are as many as may be: what the first of them found holds for the others of its
-        // address, or for those of its number alone.
+        // Suspects that may not ask now, since too many of their guesses are under way. Beside each: whether that is so
+        // for its whole address, or for its number alone. So the throttle is asked once for each, not for each request.
         let mut busy: Vec<(Suspect, bool)> = Vec::new();
         let is_busy = |busy: &[(Suspect, bool)], suspect: &Suspect| {
             let holds =

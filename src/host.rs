@@ -1,4 +1,4 @@
-//! What the core asks of the machine it runs on, beyond waiting: services that answer at once.
+//! What the core needs from its host: services that answer at once.
 //!
 //! The wasm shell implements these traits over Envoy's host calls, tests over a map. Whatever has to be waited for
 //! is an [`Action`](crate::filter::Action) instead.
@@ -88,7 +88,7 @@ pub trait Peer {
     fn connection(&self) -> Option<ConnectionId>;
 }
 
-/// Everything that the host does at once, but for the shared data, which may be sealed.
+/// Everything that the host does at once. Shared data are apart, since they may be wrapped in a seal.
 pub trait Host: Signatures + Metrics + Peer {}
 
 impl<T: Signatures + Metrics + Peer> Host for T {}
@@ -105,7 +105,7 @@ pub struct Cx<'h> {
 }
 
 impl<'h> Cx<'h> {
-    /// At this time, on a host that does both.
+    /// An event at this time, on a host that has the shared data too.
     pub fn new<H: SharedData + Host>(now: UnixTime, host: &'h H) -> Self {
         Self { now, shared: host, host }
     }

@@ -20,7 +20,7 @@ pub const MAX_WAITING_BYTES: usize = 16 * 1024 * 1024;
 pub const MAX_WAITING_FOR_KEY: usize = 4096;
 
 /// What an entry of a map, and its like in the host's shell, takes beside its key and value: an estimate.
-pub(crate) const ENTRY_BYTES: usize = 64;
+pub(crate) const MAP_ENTRY_BYTES: usize = 64;
 
 /// The most requests that are ended in one go. Envoy sends the responses one inside the other, and some 300 of them
 /// exhaust the VM's stack; verifying their signatures would keep the worker's other clients waiting, too.

@@ -15,7 +15,7 @@
 //! addresses displace no numbers, and the records with the fewest failures are displaced first. Records hold their
 //! subjects as hashes.
 
-mod record;
+mod history;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -25,7 +25,7 @@ use sha2::{Digest as _, Sha256};
 use crate::host::{Cx, SharedData};
 use crate::table::Table;
 use crate::time::UnixTime;
-use record::{Record, UnderWay};
+use history::{History, UnderWay};
 
 const ROWS: u32 = 1024;
 
@@ -105,8 +105,8 @@ enum Number {
 /// The throttle, as one worker sees it.
 #[derive(Debug)]
 pub struct Throttle {
-    addresses: Table<Record>,
-    numbers: Table<Record>,
+    addresses: Table<History>,
+    numbers: Table<History>,
     attempts: u64,
     window: Duration,
     lockout: Duration,
@@ -128,9 +128,14 @@ impl Throttle {
         Self { addresses, numbers, attempts: attempts.into(), window, lockout, longest }
     }
 
+    /// Whether it counts nothing: `attempts` is 0.
+    const fn is_off(&self) -> bool {
+        self.attempts == 0
+    }
+
     /// How long the suspect is still locked out, more than 0. `None`: it isn't.
     pub fn check(&self, suspect: &Suspect, cx: &Cx<'_>) -> Option<Duration> {
-        if self.attempts == 0 {
+        if self.is_off() {
             return None;
         }
         let address = find(&self.addresses, suspect.address, cx.shared);
@@ -146,7 +151,7 @@ impl Throttle {
     /// # Errors
     /// [`Throttled`] if it may not, or not yet.
     pub fn begin_guess(&self, suspect: &Suspect, cx: &Cx<'_>) -> Result<Option<Guess>, Throttled> {
-        if self.attempts == 0 {
+        if self.is_off() {
             return Ok(None);
         }
         let number = self.number(suspect, cx);
@@ -205,7 +210,7 @@ impl Throttle {
     }
 
     /// Changes the record of a token's number; `change` says whether it did.
-    fn change_number(&self, suspect: &Suspect, cx: &Cx<'_>, mut change: impl FnMut(&mut Record) -> bool) {
+    fn change_number(&self, suspect: &Suspect, cx: &Cx<'_>, mut change: impl FnMut(&mut History) -> bool) {
         let Some(number) = suspect.number else { return };
         let changed = self.numbers.update(self.numbers.row(&number, cx.shared), cx.shared, |row| {
             let mut record = self.take(number, row, cx.now);
@@ -221,11 +226,11 @@ impl Throttle {
     }
 
     /// Whether the questions under way would lock the subject of a record, should all of them fail.
-    fn is_full(&self, record: &Record, now: UnixTime) -> bool {
+    fn is_full(&self, record: &History, now: UnixTime) -> bool {
         self.current_failures(record, now).saturating_add(record.under_way.count(now)) >= self.attempts
     }
 
-    fn admits(&self, address: &Record, number: Number, now: UnixTime) -> Result<(), Throttled> {
+    fn admits(&self, address: &History, number: Number, now: UnixTime) -> Result<(), Throttled> {
         if let Some(lock) = self.lock(address, now) {
             return Err(Throttled::Locked(lock));
         }
@@ -271,7 +276,7 @@ impl Throttle {
     /// An authentication of the suspect failed without a question: its credential was refused. Failures with another
     /// cause than the credential don't count, nor do requests that [`Self::check`] refused.
     pub fn fail(&self, suspect: &Suspect, cx: &Cx<'_>) {
-        if self.attempts == 0 {
+        if self.is_off() {
             return;
         }
         self.fail_in(&self.addresses, suspect.address, cx);
@@ -280,7 +285,7 @@ impl Throttle {
         }
     }
 
-    fn fail_in(&self, table: &Table<Record>, subject: Hash, cx: &Cx<'_>) {
+    fn fail_in(&self, table: &Table<History>, subject: Hash, cx: &Cx<'_>) {
         let counted = table.update(table.row(&subject, cx.shared), cx.shared, |row| {
             let mut record = self.take(subject, row, cx.now);
             let has_changed = self.count(&mut record, cx.now);
@@ -293,7 +298,7 @@ impl Throttle {
     }
 
     /// Takes a subject's record out of its row, or makes a new one and room for it.
-    fn take(&self, subject: Hash, row: &mut Vec<Record>, now: UnixTime) -> Record {
+    fn take(&self, subject: Hash, row: &mut Vec<History>, now: UnixTime) -> History {
         row.retain(|record| self.matters(record, now));
         if let Some(index) = row.iter().position(|record| record.subject == subject) {
             return row.swap_remove(index);
@@ -307,11 +312,11 @@ impl Throttle {
             });
             row.drain(..excess);
         }
-        Record { subject, failures: 0, since: UnixTime::default(), under_way: UnderWay::default() }
+        History { subject, failures: 0, since: UnixTime::default(), under_way: UnderWay::default() }
     }
 
     /// Counts a failure. False: it is locked, and nothing has changed.
-    fn count(&self, record: &mut Record, now: UnixTime) -> bool {
+    fn count(&self, record: &mut History, now: UnixTime) -> bool {
         if self.current_failures(record, now) == 0 {
             (record.failures, record.since) = (1, now);
             return true;
@@ -327,12 +332,12 @@ impl Throttle {
     }
 
     /// Whether a record still holds anything.
-    fn matters(&self, record: &Record, now: UnixTime) -> bool {
+    fn matters(&self, record: &History, now: UnixTime) -> bool {
         self.memory_of(record, now).is_some() || record.under_way.count(now) > 0
     }
 
     /// The failures in the present window or lock.
-    fn current_failures(&self, record: &Record, now: UnixTime) -> u64 {
+    fn current_failures(&self, record: &History, now: UnixTime) -> u64 {
         if now.has_passed(self.period(record), record.since) { 0 } else { record.failures }
     }
 
@@ -342,25 +347,25 @@ impl Throttle {
     }
 
     /// How long a record is still locked.
-    fn lock(&self, record: &Record, now: UnixTime) -> Option<Duration> {
+    fn lock(&self, record: &History, now: UnixTime) -> Option<Duration> {
         if self.is_lock(record) { now.remaining(self.lockout, record.since) } else { None }
     }
 
     /// For how long a suspect still counts as one that has failed, from the beginning of its window or lock.
-    fn memory_of(&self, record: &Record, now: UnixTime) -> Option<Duration> {
+    fn memory_of(&self, record: &History, now: UnixTime) -> Option<Duration> {
         if record.failures == 0 { None } else { now.remaining(self.window.max(self.lockout), record.since) }
     }
 
-    const fn is_lock(&self, record: &Record) -> bool {
+    const fn is_lock(&self, record: &History) -> bool {
         record.failures >= self.attempts
     }
 
-    const fn period(&self, record: &Record) -> Duration {
+    const fn period(&self, record: &History) -> Duration {
         if self.is_lock(record) { self.lockout } else { self.window }
     }
 }
 
-fn find(table: &Table<Record>, subject: Hash, shared: &dyn SharedData) -> Option<Record> {
+fn find(table: &Table<History>, subject: Hash, shared: &dyn SharedData) -> Option<History> {
     let row = table.read(table.row(&subject, shared), shared);
     row.into_iter().find(|record| record.subject == subject)
 }

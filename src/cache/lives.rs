@@ -1,9 +1,9 @@
 //! How long the filters of a process keep the verdicts that they share.
 //!
 //! A purge or a refusal is remembered for as long as any filter may use a verdict that it has ended. So the longest
-//! life that any filter of the process has had is kept in the shared data, and never becomes shorter. A filter whose
-//! verdicts live longer raises it. At that moment, purges and refusals that are older than the former longest life may
-//! be forgotten already. That point in time is the **horizon**: no filter uses a verdict that is older.
+//! life that any filter of the process has had is in the shared data, and never becomes shorter. A filter whose
+//! verdicts live longer raises it. By then, purges and refusals that are older than the longest life so far may be
+//! forgotten. The time before which that may be so is the **horizon**: no filter uses an older verdict.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -16,12 +16,12 @@ use crate::time::{UnixTime, WORKERS_APART};
 const ROW: u32 = 0;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Record {
+struct LongestLife {
     longest: Duration,
     horizon: UnixTime,
 }
 
-impl table::Record for Record {
+impl table::Record for LongestLife {
     const BYTES: usize = 16;
 
     fn encode(&self, to: &mut Vec<u8>) {
@@ -38,7 +38,7 @@ impl table::Record for Record {
 /// The lives, as one worker sees them.
 #[derive(Debug)]
 pub struct Lives {
-    table: Table<Record>,
+    table: Table<LongestLife>,
     own: Duration,
     /// The horizon when this filter made its life known. It need not be read again: should another filter move it
     /// later, it lies further back than this filter's own life, and the filter uses no verdict that is so old.
@@ -76,17 +76,17 @@ impl Lives {
         self.table.read(ROW, cx.shared).first().map_or(self.own, |record| record.longest.max(self.own))
     }
 
-    fn join(&self, known: Option<Record>, now: UnixTime) -> Record {
-        let Some(Record { longest, horizon }) = known else {
-            return Record { longest: self.own, horizon: UnixTime::default() };
+    fn join(&self, known: Option<LongestLife>, now: UnixTime) -> LongestLife {
+        let Some(LongestLife { longest, horizon }) = known else {
+            return LongestLife { longest: self.own, horizon: UnixTime::default() };
         };
         let horizon = if horizon.is_to_come(now) { now } else { horizon };
         if self.own <= longest {
-            return Record { longest, horizon };
+            return LongestLife { longest, horizon };
         }
         // By their own clocks, other workers may still forget what was of use until a moment ago.
         let forgotten = now.after(WORKERS_APART).before(longest);
-        Record { longest: self.own, horizon: horizon.max(forgotten) }
+        LongestLife { longest: self.own, horizon: horizon.max(forgotten) }
     }
 }
 

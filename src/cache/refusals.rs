@@ -1,10 +1,11 @@
-//! What the service has refused. For `negative_ttl` a refusal answers the same question. For longer it keeps older
-//! verdicts from standing in.
+//! Credentials that the service has refused. For `negative_ttl` a refusal answers further requests with the same
+//! credential. After that, for as long as older verdicts may be left, it keeps them from standing in.
 
 use std::time::Duration;
 
 use super::Digest;
 use crate::code::Code;
+use crate::config::MAX_CLOCK_SKEW;
 use crate::host::{Cx, SharedData};
 use crate::table::{Reader, Record, Table, write_time};
 use crate::time::UnixTime;
@@ -65,6 +66,11 @@ impl Refusal {
     pub(super) const fn code(&self) -> Code {
         if self.is_forbidden { Code::ForbiddenByService } else { Code::TokenRejected }
     }
+}
+
+/// Until when a refusal matters, for the sake of the credential's own expiry.
+pub(super) fn end_of_refusal(expires: Option<UnixTime>, now: UnixTime) -> UnixTime {
+    expires.map_or(now, |expires| expires.after(MAX_CLOCK_SKEW))
 }
 
 /// The refusals that all workers know.

@@ -1,4 +1,4 @@
-//! Claims as the verification cache stores them: the values alone, in JSON. Their names would be nearly half of it.
+//! Claims as the cache stores them: their values in JSON, without their names, which would take nearly half the space.
 
 use super::{Claims, IssuedBy, RoleParams, TokenType};
 
@@ -42,8 +42,8 @@ impl Claims {
         serde_json::to_vec(&(registered, ids, types, names, issued_by, role_params)).unwrap_or_default()
     }
 
-    /// Reads what [`Self::record`] wrote. Such claims were checked before, and may lack an `exp`, as an answer in
-    /// headers does. So this is less strict than [`Self::from_json`] on what clients send.
+    /// Reads what [`Self::record`] wrote. The claims were checked before they were written, so
+    /// this checks less than [`Self::from_json`]: an `exp` may be missing, as in an answer by headers.
     pub(crate) fn recall(record: &[u8]) -> Option<Self> {
         let (registered, ids, types, names, issued_by, role_params) = serde_json::from_slice(record).ok()?;
         let (exp, nbf, iat, jti, iss, sub, aud) = registered;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::fallback::{self, StandIn};
 use super::parts::Parts;
 use super::request::{Facts, Next, Stage, Wait};
+use super::room;
 use super::throttling::too_many_failures;
 use crate::breaker::State;
 use crate::cache::{Digest, Kind, Lookup};
@@ -98,7 +99,7 @@ pub(super) fn ask<'r>(
         facts.source = Source::Cache;
         return Ok(Stage::StandIn(StandIn::new(question, Unavailable::NoVerdict { retry_after })).into());
     }
-    if !parts.room.may_hold(facts.connection, 0, &parts.shares) {
+    if !room::may_hold(facts.connection, 0, &parts.shares) {
         return Ok(Stage::StandIn(StandIn::new(question, Unavailable::Overload)).into());
     }
     // A probe goes on in the background: what has something to stand in needn't wait for it.
@@ -166,7 +167,7 @@ pub(super) fn end_guess(guess: Option<Guess>, is_failure: bool, parts: &Parts, c
 }
 
 fn wait_for_share<'r>(question: Rc<Question>, facts: &Facts, parts: &Parts, cx: &Cx<'_>) -> Next<'r> {
-    if parts.room.may_hold(facts.connection, question.bytes(), &parts.shares) {
+    if room::may_hold(facts.connection, question.bytes(), &parts.shares) {
         Next::Hold(Wait::Share(ShareWait::new(question, cx.now)))
     } else {
         Stage::StandIn(StandIn::new(question, Unavailable::Overload)).into()

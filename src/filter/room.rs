@@ -8,7 +8,7 @@ use super::asking::ShareWait;
 use super::key_wait::KeyWait;
 use super::request::{Facts, Wait};
 use crate::host::{ConnectionId, StreamId};
-use crate::limits::{AT_ONCE, ENTRY_BYTES, MAX_WAITING_FOR_KEY};
+use crate::limits::{AT_ONCE, MAP_ENTRY_BYTES, MAX_WAITING_FOR_KEY};
 use crate::questions::Answered;
 use crate::questions::shares::Shares;
 use crate::time::UnixTime;
@@ -27,7 +27,7 @@ pub(super) struct Held {
 impl Held {
     /// What it takes up, as nearly as it can be told.
     fn bytes(&self) -> usize {
-        size_of::<(StreamId, Self)>() + ENTRY_BYTES + self.facts.heap_bytes() + self.wait.heap_bytes()
+        size_of::<(StreamId, Self)>() + MAP_ENTRY_BYTES + self.facts.heap_bytes() + self.wait.heap_bytes()
     }
 }
 
@@ -40,6 +40,12 @@ pub(super) struct KeyNews {
     pub(super) last_fetch: LastTurn,
     /// Whether the first revocation list is still to come.
     pub(super) awaits_list: bool,
+}
+
+/// Whether one more request may wait: the shares count what the room holds. `bytes`: what its [`Wait`] takes up beside
+/// itself.
+pub(super) fn may_hold(connection: Option<ConnectionId>, bytes: usize, shares: &Shares) -> bool {
+    shares.may_wait(connection, size_of::<Held>() + bytes)
 }
 
 /// All requests that wait.
@@ -64,15 +70,9 @@ impl Room {
         self.held.len()
     }
 
-    /// Whether one more request may wait. `bytes`: what its [`Wait`] takes up beside itself.
-    #[expect(clippy::unused_self, reason = "the shares count what the room holds")]
-    pub(super) fn may_hold(&self, connection: Option<ConnectionId>, bytes: usize, shares: &Shares) -> bool {
-        shares.may_wait(connection, size_of::<Held>() + bytes)
-    }
-
     /// Whether one more request may wait for a key.
     pub(super) fn may_hold_for_key(&self, connection: Option<ConnectionId>, bytes: usize, shares: &Shares) -> bool {
-        self.for_key < MAX_WAITING_FOR_KEY && self.may_hold(connection, bytes, shares)
+        self.for_key < MAX_WAITING_FOR_KEY && may_hold(connection, bytes, shares)
     }
 
     /// How soon it wants to be looked at again; `None`: not before something happens.

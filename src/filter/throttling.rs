@@ -8,12 +8,13 @@ use crate::decision::Denial;
 use crate::host::Cx;
 use crate::throttle::Suspect;
 
-/// A denial, which counts as a failure of its client, unless that has failed so often that it is told so instead.
+/// Counts a denial as a failure of its client, if it is one that counts. A client that is locked out gets
+/// `too_many_failures` instead of the denial.
 pub(super) fn after_denial(denial: Denial, suspect: Option<&Suspect>, parts: &Parts, cx: &Cx<'_>) -> Denial {
     let (Some(throttle), Some(suspect)) = (&parts.throttle, suspect) else {
         return denial;
     };
-    // Who brings no credential, or one that is or was good, isn't guessing.
+    // A client without a credential isn't guessing, nor is one whose credential is good, or was.
     let is_guess = matches!(
         denial.code,
         Code::MalformedCredentials

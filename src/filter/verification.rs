@@ -102,11 +102,11 @@ pub(super) fn keep<'r>(
 ) -> Result<Next<'r>, Denial> {
     let is_fallback = facts.source == Source::Fallback;
     if is_fallback && !fallback::may_stand_for_itself(identity.jwt().unwrap_or_default(), facts, parts, cx) {
-        // By an answer that came while this waited for a key.
+        // The service has refused the JWT while the request waited for a key.
         return Err(Code::AuthServiceUnavailable.into());
     }
     let identity = match &facts.digest {
-        // What the signature alone says is no verdict of the service, and isn't kept as one.
+        // A signature that stands in for the service is no verdict of the service, so the cache doesn't keep it.
         Some(digest) if !is_fallback => parts.cache.store(digest, facts.kind, identity, since, cx)?,
         _ => Rc::new(identity),
     };

@@ -1,7 +1,7 @@
 //! Which credentials some worker is asking the service about, so that no other asks the same meanwhile.
 //!
-//! A lease ends with its answer, or after the longest time that a callout and its retries can take, should its worker
-//! have died. Two workers may win the same one where a row is full: a callout more, and no harm.
+//! A lease ends with the answer. If its worker has died, it ends after the longest time that a callout and its retries
+//! can take. Where a row is full, two workers may both get a lease: that costs one more callout, and does no harm.
 
 use std::time::Duration;
 

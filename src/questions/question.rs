@@ -9,7 +9,7 @@ use crate::cache::{Digest, Kind};
 use crate::claims::OwnClaims;
 use crate::code::Code;
 use crate::credential::{Credential, Form};
-use crate::limits::ENTRY_BYTES;
+use crate::limits::MAP_ENTRY_BYTES;
 use crate::policy::Identity;
 use crate::throttle::Suspect;
 use crate::time::UnixTime;
@@ -34,7 +34,7 @@ impl Question {
     /// A question about a credential.
     pub fn new(digest: Digest, kind: Kind, credential: Credential<'static>, own: OwnClaims) -> Rc<Self> {
         let texts = credential.text.len() + own.jti.as_ref().map_or(0, |jti| jti.len());
-        let bytes = size_of::<Self>() + size_of::<(Digest, Open)>() + ENTRY_BYTES + texts;
+        let bytes = size_of::<Self>() + size_of::<(Digest, Open)>() + MAP_ENTRY_BYTES + texts;
         Rc::new(Self { digest, kind, credential, own, bytes, counted: OnceCell::new() })
     }
 

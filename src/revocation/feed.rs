@@ -125,11 +125,11 @@ pub fn read(answer: Result<CalloutResponse, CalloutError>) -> Result<Changes, Fe
 }
 
 /// The entries of a list that can be read. The others are counted.
-fn readable<T>(list: &'static str, entries: Option<Vec<Entry<T>>>, unreadable: &mut Option<Unreadable>) -> Vec<T> {
-    let entries = entries.unwrap_or_default().into_iter().enumerate();
-    let known = entries.filter_map(|(index, entry)| match entry {
-        Entry(Ok(known)) => Some(known),
-        Entry(Err(oddity)) => {
+fn readable<T>(list: &'static str, items: Option<Vec<Item<T>>>, unreadable: &mut Option<Unreadable>) -> Vec<T> {
+    let items = items.unwrap_or_default().into_iter().enumerate();
+    let known = items.filter_map(|(index, item)| match item {
+        Item(Ok(known)) => Some(known),
+        Item(Err(oddity)) => {
             unreadable.get_or_insert(Unreadable { count: 0, list, index, oddity }).count += 1;
             None
         }
@@ -159,11 +159,11 @@ pub fn path(base: &str, since: Option<&str>) -> String {
 struct Body {
     cursor: String,
     #[serde(default, deserialize_with = "list")]
-    revoked: Option<Vec<Entry<RevokedToken>>>,
+    revoked: Option<Vec<Item<RevokedToken>>>,
     #[serde(default, deserialize_with = "list")]
-    users: Option<Vec<Entry<SignedOut>>>,
+    users: Option<Vec<Item<SignedOut>>>,
     #[serde(default, deserialize_with = "list")]
-    purge: Option<Vec<Entry<Purge>>>,
+    purge: Option<Vec<Item<Purge>>>,
 }
 
 /// A list that is there; null is an empty one.
@@ -172,12 +172,12 @@ fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Resu
 }
 
 /// One entry that nobody understands must not keep the others from being revoked.
-struct Entry<T>(Result<T, Oddity>);
+struct Item<T>(Result<T, Oddity>);
 
-impl<'de, T: FromFields> Deserialize<'de> for Entry<T> {
+impl<'de, T: FromFields> Deserialize<'de> for Item<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let entry = Value::deserialize(deserializer)?;
-        Ok(Self(entry.as_object().ok_or(Oddity::NoObject).and_then(|entry| T::from_fields(&Fields(entry)))))
+        let item = Value::deserialize(deserializer)?;
+        Ok(Self(item.as_object().ok_or(Oddity::NoObject).and_then(|item| T::from_fields(&Fields(item)))))
     }
 }
 

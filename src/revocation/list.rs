@@ -121,7 +121,7 @@ impl Record for Mark {
 }
 
 /// A record that is one subject's, and of which two become one.
-trait Entry: Record + Copy + PartialEq {
+trait Listed: Record + Copy + PartialEq {
     type Key: Ord;
 
     fn key(&self) -> Self::Key;
@@ -134,7 +134,7 @@ trait Entry: Record + Copy + PartialEq {
     fn end(&self, life: Duration) -> UnixTime;
 }
 
-impl Entry for RevokedToken {
+impl Listed for RevokedToken {
     type Key = TokenDigest;
 
     fn key(&self) -> TokenDigest {
@@ -150,7 +150,7 @@ impl Entry for RevokedToken {
     }
 }
 
-impl Entry for Mark {
+impl Listed for Mark {
     type Key = Subject;
 
     fn key(&self) -> Subject {
@@ -293,7 +293,7 @@ impl List {
     }
 }
 
-fn sweep<E: Entry>(table: &Table<E>, row: u32, life: Duration, cx: &Cx<'_>) {
+fn sweep<E: Listed>(table: &Table<E>, row: u32, life: Duration, cx: &Cx<'_>) {
     if row < table.rows() {
         let swept = table.update(row, cx.shared, |records| {
             let before = records.len();
@@ -308,7 +308,7 @@ fn sweep<E: Entry>(table: &Table<E>, row: u32, life: Duration, cx: &Cx<'_>) {
 
 /// Adds entries, each with its row; calls `count` with what stood there before and stands there now, for each that
 /// changed. Returns how many no longer fitted.
-fn add<E: Entry>(
+fn add<E: Listed>(
     table: &Table<E>,
     mut entries: Vec<(u32, E)>,
     life: Duration,
@@ -344,7 +344,7 @@ fn add<E: Entry>(
 }
 
 /// Those that haven't expired, and of too many those that expire last; and how many others hadn't expired.
-fn fit<E: Entry>(mut entries: Vec<E>, life: Duration, now: UnixTime) -> (Vec<E>, usize) {
+fn fit<E: Listed>(mut entries: Vec<E>, life: Duration, now: UnixTime) -> (Vec<E>, usize) {
     entries.retain(|entry| now < entry.end(life));
     let dropped = entries.len().saturating_sub(MAX_ROW);
     if dropped > 0 {
@@ -356,7 +356,7 @@ fn fit<E: Entry>(mut entries: Vec<E>, life: Duration, now: UnixTime) -> (Vec<E>,
 }
 
 /// The entries by key, each key once.
-fn sorted<E: Entry>(entries: impl Iterator<Item = E>) -> Vec<E> {
+fn sorted<E: Listed>(entries: impl Iterator<Item = E>) -> Vec<E> {
     let mut sorted: Vec<E> = entries.collect();
     sorted.sort_by_key(E::key);
     sorted.dedup_by(|later, kept| {

@@ -11,7 +11,7 @@ fn neighbours<const N: usize>() -> [Suspect; N] {
 }
 
 /// How many records each key of a table holds.
-fn lengths(table: &Table<Record>, host: &Process) -> Vec<usize> {
+fn lengths(table: &Table<History>, host: &Process) -> Vec<usize> {
     (0..ROWS).map(|row| table.read(row, host).len()).filter(|length| *length > 0).collect()
 }
 

@@ -1,22 +1,16 @@
 //! An outage from its beginning to its end: the auth service slow, failing, gone and back, while clients flow.
 
-use std::{
-    collections::BTreeSet,
-    ops::RangeFrom,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::collections::BTreeSet;
+use std::ops::RangeFrom;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
 use tokio::{sync::RwLock, task::JoinSet, time::Instant};
-use wasm_tests::{
-    Connection, Response, Stack,
-    credentials::{claims, forged, now, unsigned},
-};
+use wasm_tests::credentials::{claims, forged, now, unsigned};
+use wasm_tests::{Connection, Response, Stack};
 
 const LOCAL_JWTS: u64 = 80;
 const REMOTE_JWTS: u64 = 80;

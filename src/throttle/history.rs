@@ -8,7 +8,7 @@ use crate::time::UnixTime;
 
 /// The failures of one subject, and its questions under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Record {
+pub(super) struct History {
     pub(super) subject: Hash,
     /// With as many as `attempts` it is locked, and no more are counted.
     pub(super) failures: u64,
@@ -17,7 +17,7 @@ pub(super) struct Record {
     pub(super) under_way: UnderWay,
 }
 
-impl table::Record for Record {
+impl table::Record for History {
     const BYTES: usize = 16 + 8 + 8 + 8 + 8 + 4 + 4;
 
     fn encode(&self, to: &mut Vec<u8>) {
