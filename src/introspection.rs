@@ -297,7 +297,7 @@ impl Verifier for AuthVerify {
     }
 
     fn verdict(&self, answer: CalloutResponse) -> Result<Verdict, Outage> {
-        read(Ok(answer), self.format)
+        read(&answer, self.format)
     }
 }
 
@@ -305,10 +305,9 @@ impl Verifier for AuthVerify {
 ///
 /// # Errors
 /// [`Outage`] if it is no verdict.
-pub fn read(answer: Result<CalloutResponse, CalloutError>, format: ResponseFormat) -> Result<Verdict, Outage> {
-    let answer = answer?;
+pub fn read(answer: &CalloutResponse, format: ResponseFormat) -> Result<Verdict, Outage> {
     match answer.status {
-        200 => identity(&answer, format),
+        200 => identity(answer, format),
         401 => Ok(Verdict::Rejected),
         403 => Ok(Verdict::Forbidden),
         status => Err(Outage::Status(status)),

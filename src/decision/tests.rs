@@ -273,7 +273,7 @@ fn by_jwt(token: &str) -> Identity {
 
 fn by_answer(changes: Value) -> Identity {
     let body = Some(claims(changes).to_string().into_bytes());
-    match introspection::read(Ok(CalloutResponse { status: 200, headers: vec![], body }), ResponseFormat::JsonBody) {
+    match introspection::read(&CalloutResponse { status: 200, headers: vec![], body }, ResponseFormat::JsonBody) {
         Ok(Verdict::Identity(confirmed)) => confirmed.into(),
         verdict => panic!("{verdict:?}"),
     }

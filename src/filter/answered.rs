@@ -250,7 +250,7 @@ pub(super) fn settle_jwt<'r>(
     if is_void(identity.claims(), answered, facts, parts, cx) {
         return Stage::Ask(Rc::clone(&answered.question)).into();
     }
-    Stage::Keep { identity: Box::new(identity), since: answered.sent }.into()
+    Stage::Keep { identity: Box::new(identity), since: answered.sent, stands_in: false }.into()
 }
 
 /// Whether the answer was purged, or the credential refused, while the request waited for its turn or for a key: it is

@@ -100,7 +100,7 @@ fn by_signature<'r>(token: &str, facts: &mut Facts, parts: &mut Parts, cx: &Cx<'
     facts.source = Source::Fallback;
     let jwt = UntrustedJwt::parse(token.as_bytes()).map_err(|_| Code::TokenMalformed)?;
     jwt.claims().check_time(cx.now, parts.config.jwt.clock_skew).map_err(time_code)?;
-    verify(jwt, facts, parts, cx)
+    verify(jwt, true, facts, parts, cx)
 }
 
 fn unavailable(retry_after: Option<Duration>) -> Denial {

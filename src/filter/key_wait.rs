@@ -28,19 +28,21 @@ pub(super) struct KeyWait {
     since: UnixTime,
     /// The generation of keys that its signature was last tried with.
     tried: Option<u64>,
+    /// Whether its signature stands in for the service.
+    stands_in: bool,
     /// Whether the request is held already.
     pub(super) is_held: bool,
 }
 
 impl KeyWait {
     /// A client's own JWT.
-    pub(super) fn of_client(jwt: UntrustedJwt<'_>, tried: Option<u64>, now: UnixTime) -> Self {
-        Self { token: jwt.into_token().into(), answer: None, since: now, tried, is_held: false }
+    pub(super) fn of_client(jwt: UntrustedJwt<'_>, tried: Option<u64>, stands_in: bool, now: UnixTime) -> Self {
+        Self { token: jwt.into_token().into(), answer: None, since: now, tried, stands_in, is_held: false }
     }
 
     /// A JWT that the service has answered with.
     pub(super) const fn of_service(token: Rc<[u8]>, answer: Rc<Answered>, now: UnixTime) -> Self {
-        Self { token, answer: Some(answer), since: now, tried: None, is_held: false }
+        Self { token, answer: Some(answer), since: now, tried: None, stands_in: false, is_held: false }
     }
 
     /// What it takes up: but for an answer, which all share who wait for it.
@@ -75,7 +77,9 @@ pub(super) fn await_key<'r>(
         parts.keys.synchronise(cx);
     }
     match (look_at(&mut wait, parts, cx), wait.answer.take()) {
-        (Looked::Fits(identity), None) => Ok(Stage::Keep { identity, since: wait.since }.into()),
+        (Looked::Fits(identity), None) => {
+            Ok(Stage::Keep { identity, since: wait.since, stands_in: wait.stands_in }.into())
+        }
         (Looked::Fits(identity), Some(answer)) => Ok(answered::settle_jwt(*identity, &answer, facts, parts, cx)),
         (Looked::Denied(denial), None) => Err(denial),
         (Looked::Denied(denial), Some(_)) => {

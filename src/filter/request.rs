@@ -84,7 +84,13 @@ pub(super) enum Stage<'r> {
     /// There is no verdict of the service.
     StandIn(StandIn),
     /// A signature fits: the identity is to be kept, then admitted.
-    Keep { identity: Box<Identity>, since: UnixTime },
+    Keep {
+        identity: Box<Identity>,
+        /// When the verification began.
+        since: UnixTime,
+        /// Whether the signature stands in for the service.
+        stands_in: bool,
+    },
     /// The identity is known.
     Admit(Rc<Identity>),
 }
@@ -134,7 +140,8 @@ impl<'r> Stage<'r> {
             Self::Answered(answered) => answered::settle(&answered, facts, parts, cx),
             Self::AwaitKey(wait) => key_wait::await_key(wait, facts, parts, cx),
             Self::StandIn(reason) => fallback::stand_in(reason, facts, parts, cx),
-            Self::Keep { identity, since } => verification::keep(*identity, since, facts, parts, cx),
+            Self::Keep { identity, since: _, stands_in: true } => verification::stand_in(*identity, facts, parts, cx),
+            Self::Keep { identity, since, stands_in: false } => verification::keep(*identity, since, facts, parts, cx),
             Self::Admit(identity) => verification::admit(identity, facts, parts, cx),
         }
     }

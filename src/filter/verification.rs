@@ -53,7 +53,7 @@ pub(super) fn recall<'r>(
         cx.host.count(Counter::Cache(CacheEvent::Miss));
     }
     if facts.kind == Kind::LocalJwt {
-        return verify(parse(credential.bytes(), parts, cx)?, facts, parts, cx);
+        return verify(parse(credential.bytes(), parts, cx)?, false, facts, parts, cx);
     }
     if facts.kind == Kind::RemoteJwt {
         // What can't be valid need not be asked about.
@@ -73,9 +73,11 @@ fn parse<'t>(token: &'t [u8], parts: &mut Parts, cx: &Cx<'_>) -> Result<Untruste
     Ok(jwt)
 }
 
-/// Verifies a client's JWT with the keys that are known, or finds that it has to wait for one.
+/// Verifies a client's JWT with the keys that are known, or finds that it has to wait for one. `stands_in`: the
+/// service can't be asked, and the signature stands in for it.
 pub(super) fn verify<'r>(
     jwt: UntrustedJwt<'_>,
+    stands_in: bool,
     facts: &mut Facts,
     parts: &mut Parts,
     cx: &Cx<'_>,
@@ -84,12 +86,12 @@ pub(super) fn verify<'r>(
         (jwt, None)
     } else {
         match parts.verify(jwt, cx) {
-            Ok(identity) => return Ok(Stage::Keep { identity: Box::new(identity), since: cx.now }.into()),
+            Ok(identity) => return Ok(Stage::Keep { identity: Box::new(identity), since: cx.now, stands_in }.into()),
             Err(jwt) => (jwt, Some(parts.keys.store().generation())),
         }
     };
     facts.connection = facts.connection.or_else(|| cx.host.connection());
-    Ok(Stage::AwaitKey(Box::new(KeyWait::of_client(jwt, tried, cx.now))).into())
+    Ok(Stage::AwaitKey(Box::new(KeyWait::of_client(jwt, tried, stands_in, cx.now))).into())
 }
 
 /// Keeps the identity of a JWT whose signature fits, by a verification that began at `since`.
@@ -100,17 +102,20 @@ pub(super) fn keep<'r>(
     parts: &mut Parts,
     cx: &Cx<'_>,
 ) -> Result<Next<'r>, Denial> {
-    let is_fallback = facts.source == Source::Fallback;
-    if is_fallback && !fallback::may_stand_for_itself(identity.jwt().unwrap_or_default(), facts, parts, cx) {
-        // The service has refused the JWT while the request waited for a key.
-        return Err(Code::AuthServiceUnavailable.into());
-    }
     let identity = match &facts.digest {
-        // A signature that stands in for the service is no verdict of the service, so the cache doesn't keep it.
-        Some(digest) if !is_fallback => parts.cache.store(digest, facts.kind, identity, since, cx)?,
-        _ => Rc::new(identity),
+        Some(digest) => parts.cache.store(digest, facts.kind, identity, since, cx)?,
+        None => Rc::new(identity),
     };
     Ok(Stage::Admit(identity).into())
+}
+
+/// Admits by the signature alone, unless the service has refused the JWT while the request waited for a key. This is no
+/// verdict of the service, so the cache doesn't keep it.
+pub(super) fn stand_in<'r>(identity: Identity, facts: &Facts, parts: &Parts, cx: &Cx<'_>) -> Result<Next<'r>, Denial> {
+    if !fallback::may_stand_for_itself(identity.jwt().unwrap_or_default(), facts, parts, cx) {
+        return Err(Code::AuthServiceUnavailable.into());
+    }
+    Ok(Stage::Admit(Rc::new(identity)).into())
 }
 
 /// The last checks, whichever way the identity was found: not expired, not revoked, and good for the rule.

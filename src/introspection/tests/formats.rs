@@ -44,7 +44,7 @@ fn a_body_that_is_too_large_is_an_outage_where_it_is_needed() {
         (ResponseFormat::JsonHeader, None),
         (ResponseFormat::JwtHeader, None),
     ] {
-        assert_eq!(read(Ok(CalloutResponse { body: None, ..complete() }), format).err(), expected, "{format:?}");
+        assert_eq!(read(&CalloutResponse { body: None, ..complete() }, format).err(), expected, "{format:?}");
     }
 }
 
@@ -60,7 +60,7 @@ fn json_header_holds_the_identity() {
         assert_eq!(value(&claims, path), None, "{path}");
     }
 
-    let claims = identity(read(Ok(complete()), ResponseFormat::JsonHeader));
+    let claims = identity(read(&complete(), ResponseFormat::JsonHeader));
     assert_eq!(value(&claims, ClaimPath::Email).as_deref(), Some("user@example.com"));
     assert_eq!(value(&claims, ClaimPath::UserType).as_deref(), Some("common"));
     for (written, read) in

@@ -51,7 +51,7 @@ fn answer(text: &[u8], has_body: bool) -> CalloutResponse {
 }
 
 fn verdict(answer: &CalloutResponse, format: ResponseFormat) {
-    let found = read(Ok(answer.clone()), format);
+    let found = read(answer, format);
     match answer.status {
         200 => {}
         401 => return assert_eq!(found, Ok(Verdict::Rejected)),
