@@ -10,6 +10,7 @@ use crate::hash::Hasher;
 use crate::jwt::{self, Claims, Token, TokenType};
 use crate::keys::Key;
 use crate::options::TokenHash;
+use crate::status::Metrics;
 use crate::store::{Store, User, now};
 
 /// The state of the service.
@@ -23,6 +24,7 @@ pub(crate) struct App {
     pub(crate) refresh_ttl: i64,
     /// The key of the last signature or check, read from its PEM.
     pub(crate) key: RwLock<Arc<Key>>,
+    pub(crate) metrics: Metrics,
 }
 
 impl App {

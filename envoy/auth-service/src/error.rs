@@ -34,6 +34,12 @@ pub enum Error {
     /// Stored or issued JSON is broken.
     #[error("json: {0}")]
     Json(#[from] serde_json::Error),
+    /// A command can't be carried out.
+    #[error("{0}")]
+    Command(String),
+    /// The metrics can't be written.
+    #[error("metrics: {0}")]
+    Metrics(String),
     /// A background task panicked or was cancelled.
     #[error("background task: {0}")]
     Task(String),
@@ -59,6 +65,8 @@ pub(crate) enum ApiError {
     WrongPassword,
     #[error("User is disabled")]
     Disabled,
+    #[error("Only an administrator may do this")]
+    NotAdministrator,
     #[error("{0}")]
     NotFound(&'static str),
     #[error("This path does not take this method")]
@@ -107,7 +115,7 @@ impl IntoResponse for ApiError {
             Self::Body(status, _) => (*status, "Bad request"),
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "Invalid token"),
             Self::WrongPassword => (StatusCode::UNAUTHORIZED, "Invalid credentials"),
-            Self::Disabled => (StatusCode::FORBIDDEN, "Forbidden"),
+            Self::Disabled | Self::NotAdministrator => (StatusCode::FORBIDDEN, "Forbidden"),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "Not found"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"),
             Self::Internal(source) => {

@@ -21,7 +21,9 @@
 
 #![forbid(unsafe_code)]
 
+mod admin;
 mod app;
+mod command;
 mod error;
 mod faults;
 mod feed;
@@ -31,11 +33,13 @@ mod keys;
 mod options;
 mod server;
 mod session;
+mod status;
 mod store;
 mod tokens;
 mod tokens_store;
 mod verify;
 
+pub use command::Command;
 pub use error::Error;
 pub use options::{Options, RoleSpec, TokenHash, UserSpec, UserSpecError};
 pub use server::{Server, start};

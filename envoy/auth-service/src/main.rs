@@ -5,13 +5,32 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use auth_service::Options;
+use auth_service::{Command, Options};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// The command line: the options of the service, or a command in the place of serving.
+#[derive(Parser)]
+#[command(
+    name = "auth-service",
+    version,
+    about = "The authentication service behind authgate, on SQLite: for local use and for tests"
+)]
+struct Arguments {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Options::parse()).await {
+    let Arguments { options, command } = Arguments::parse();
+    let done = match command {
+        Some(command) => command.run(&options.db, options.token_hash).await,
+        None => run(options).await,
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("auth-service: {error}");

@@ -24,8 +24,9 @@ use crate::faults::{self, Faults, Reset};
 use crate::hash::Hasher;
 use crate::keys::Key;
 use crate::options::{Options, TokenHash};
+use crate::status::{self, Metrics};
 use crate::store::Store;
-use crate::{session, tokens, verify};
+use crate::{admin, session, tokens, verify};
 
 /// A service that is running. Dropping it stops it too, without waiting until it has stopped.
 #[derive(Debug)]
@@ -74,6 +75,7 @@ pub async fn start(options: Options) -> Result<Server, Error> {
         access_ttl: options.access_ttl.into(),
         refresh_ttl: options.refresh_ttl.into(),
         key: RwLock::new(Arc::new(key?)),
+        metrics: Metrics::new(),
     });
 
     let (stop, stopped) = oneshot::channel();
@@ -120,8 +122,14 @@ fn router(app: Arc<App>, with_faults: bool) -> Router {
         .route("/auth/jwt/logout", post(session::logout))
         .route("/auth/blacklist", get(session::blacklist))
         .route("/iam/tokens", get(tokens::list).post(tokens::create))
-        .route("/iam/tokens/{id}", get(tokens::read).delete(tokens::delete))
-        .route("/health", get(async || axum::Json(serde_json::json!({"status": "ok"}))))
+        .route("/iam/tokens/{id}", get(tokens::read).patch(tokens::change).delete(tokens::delete))
+        .route("/iam/revocations", post(admin::revoke))
+        .route("/auth/password", post(admin::password))
+        .route("/health", get(status::health))
+        .route("/readiness", get(status::readiness))
+        .route("/metrics", get(status::metrics))
+        .route("/openapi.yaml", get(status::openapi))
+        .route_layer(from_fn_with_state(Arc::clone(&app), status::count))
         .with_state(Arc::clone(&app));
     if let Some(faults) = &faults {
         router = router.merge(faults::router(app, Arc::clone(faults)));

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::admin::sign_out;
 use crate::app::{App, Json, Query, bearer};
 use crate::error::ApiError;
 use crate::options::TokenHash;
@@ -72,10 +73,7 @@ pub(crate) async fn logout(
         let jti = token.jti.ok_or(ApiError::Unauthorized("Token has no jti to revoke"))?;
         app.store.revoke(&jti, token.exp)?;
         if query.everywhere {
-            // One second more than the lifetime: it takes in what was issued within this very second.
-            let exp_before = now() + app.access_ttl + 1;
-            let refresh_exp_before = now() + app.refresh_ttl + 1;
-            app.store.sign_out(token.user_id, exp_before, refresh_exp_before)?;
+            sign_out(app, token.user_id)?;
         }
         Ok(StatusCode::NO_CONTENT)
     })

@@ -157,6 +157,33 @@ impl Store {
         self.lock().prepare_cached("SELECT * FROM users WHERE id = ?1")?.query_row([id], User::from_row).optional()
     }
 
+    /// Keeps another hash of a user's password.
+    pub(crate) fn set_password(&self, id: i64, password_hash: &str) -> rusqlite::Result<()> {
+        self.lock()
+            .prepare_cached("UPDATE users SET password_hash = ?2 WHERE id = ?1")?
+            .execute(params![id, password_hash])?;
+        Ok(())
+    }
+
+    /// Whether the database can be read and written. What is written is rolled back.
+    pub(crate) fn check(&self) -> rusqlite::Result<()> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction()?;
+        transaction.prepare_cached("UPDATE meta SET epoch = epoch")?.execute([])?;
+        transaction.rollback()
+    }
+
+    /// How many users there are, and how many API tokens that are neither deleted nor expired.
+    pub(crate) fn counts(&self, now: i64) -> rusqlite::Result<(i64, i64)> {
+        let connection = self.lock();
+        let count =
+            |sql: &str| connection.prepare_cached(sql)?.query_row(named_params! {":now": now}, |row| row.get(0));
+        Ok((
+            count("SELECT count(*) FROM users WHERE :now IS NOT NULL")?,
+            count("SELECT count(*) FROM tokens WHERE NOT deleted AND (exp_date IS NULL OR exp_date > :now)")?,
+        ))
+    }
+
     /// Disables or enables a user, and has the verdicts on the user forgotten. False where there is no such user.
     pub(crate) fn set_user_disabled(&self, id: i64, disabled: bool, now: i64) -> rusqlite::Result<bool> {
         self.set_disabled("UPDATE users SET disabled = ?2 WHERE id = ?1", id, disabled, |connection| {

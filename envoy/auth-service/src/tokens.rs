@@ -7,7 +7,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use rand::Rng;
 use rand::rngs::OsRng;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -30,7 +30,8 @@ pub(crate) fn parse(token: &str) -> Option<(i64, &str)> {
     if good { Some((id.parse().ok()?, secret)) } else { None }
 }
 
-fn new_secret() -> String {
+/// A new secret part of an API token.
+pub(crate) fn new_secret() -> String {
     (0..SECRET_LENGTH).map(|_| char::from(SECRET_ALPHABET[OsRng.gen_range(0..SECRET_ALPHABET.len())])).collect()
 }
 
@@ -49,7 +50,7 @@ pub(crate) struct TokenView {
     last_usage: Option<String>,
 }
 
-fn rfc3339(seconds: i64) -> Option<String> {
+pub(crate) fn rfc3339(seconds: i64) -> Option<String> {
     OffsetDateTime::from_unix_timestamp(seconds).ok()?.format(&Rfc3339).ok()
 }
 
@@ -87,16 +88,21 @@ pub(crate) struct Create {
     exp_date: Option<String>,
 }
 
-impl Create {
-    fn exp_date(&self) -> Result<Option<i64>, ApiError> {
-        let Some(text) = &self.exp_date else { return Ok(None) };
-        let date = OffsetDateTime::parse(text, &Rfc3339)
-            .map_err(|_| ApiError::bad_request("exp_date is not an RFC 3339 date"))?;
-        if date.unix_timestamp() <= now() {
-            return Err(ApiError::bad_request("exp_date is not in the future"));
-        }
-        Ok(Some(date.unix_timestamp()))
+/// The seconds of an `exp_date`.
+pub(crate) fn exp_date(text: &str) -> Result<i64, ApiError> {
+    let date =
+        OffsetDateTime::parse(text, &Rfc3339).map_err(|_| ApiError::bad_request("exp_date is not an RFC 3339 date"))?;
+    if date.unix_timestamp() <= now() {
+        return Err(ApiError::bad_request("exp_date is not in the future"));
     }
+    Ok(date.unix_timestamp())
+}
+
+pub(crate) fn check_name(name: &str) -> Result<(), ApiError> {
+    if name.trim().is_empty() || name.chars().count() > MAX_NAME {
+        return Err(ApiError::bad_request("name is empty or longer than 255 characters"));
+    }
+    Ok(())
 }
 
 pub(crate) async fn create(
@@ -107,10 +113,8 @@ pub(crate) async fn create(
     let jwt = bearer(&headers)?;
     let user = app.blocking(move |app| app.signed_in(&jwt, "access")).await?;
     let Json(create) = create?;
-    if create.name.trim().is_empty() || create.name.chars().count() > MAX_NAME {
-        return Err(ApiError::bad_request("name is empty or longer than 255 characters"));
-    }
-    let exp_date = create.exp_date()?;
+    check_name(&create.name)?;
+    let exp_date = create.exp_date.as_deref().map(exp_date).transpose()?;
     let secret = new_secret();
     let hash = app.hasher.hash(app.token_hash, secret.clone()).await?;
     app.blocking(move |app| {
@@ -225,6 +229,47 @@ pub(crate) async fn read(
         let user = app.signed_in(&jwt, "access")?;
         let row = app.store.token(token_id(id)?, owner(&user))?.ok_or(ApiError::NotFound("There is no such token"))?;
         Ok(axum::Json(row.into()))
+    })
+    .await
+}
+
+/// Fields that are absent stay as they are.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Change {
+    name: Option<String>,
+    description: Option<String>,
+    /// Null: the token no longer expires.
+    #[serde(default, deserialize_with = "present")]
+    exp_date: Option<Option<String>>,
+}
+
+/// Tells a null from an absent field.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+pub(crate) async fn change(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    id: Result<Path<i64>, PathRejection>,
+    change: Result<Json<Change>, ApiError>,
+) -> Result<axum::Json<TokenView>, ApiError> {
+    let jwt = bearer(&headers)?;
+    app.blocking(move |app| {
+        let user = app.signed_in(&jwt, "access")?;
+        let Json(change) = change?;
+        let missing = || ApiError::NotFound("There is no such token");
+        let mut row = app.store.token(token_id(id)?, owner(&user))?.ok_or_else(missing)?;
+        if let Some(name) = change.name {
+            check_name(&name)?;
+            row.name = name;
+        }
+        row.description = change.description.unwrap_or(row.description);
+        if let Some(text) = change.exp_date {
+            row.exp_date = text.as_deref().map(exp_date).transpose()?;
+        }
+        if app.store.change_token(&row, now())? { Ok(axum::Json(row.into())) } else { Err(missing()) }
     })
     .await
 }

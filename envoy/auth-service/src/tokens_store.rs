@@ -113,6 +113,34 @@ impl Store {
             .optional()
     }
 
+    /// Changes a token, and has the verdicts on it forgotten. False where there is no such token.
+    pub(crate) fn change_token(&self, row: &TokenRow, now: i64) -> rusqlite::Result<bool> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction()?;
+        let found = transaction
+            .prepare_cached(
+                "UPDATE tokens SET name = ?2, description = ?3, exp_date = ?4 WHERE id = ?1 AND NOT deleted",
+            )?
+            .execute(params![row.id, row.name, row.description, row.exp_date])?
+            == 1;
+        if found {
+            crate::feed::purge_token(&transaction, row.id, now)?;
+        }
+        transaction.commit()?;
+        Ok(found)
+    }
+
+    /// The tokens that expire after `now` and before `until`, by their end.
+    pub(crate) fn expiring_tokens(&self, now: i64, until: i64) -> rusqlite::Result<Vec<TokenRow>> {
+        self.lock()
+            .prepare_cached(
+                "SELECT t.*, u.email AS user_email FROM tokens t JOIN users u ON u.id = t.user_id
+                 WHERE NOT t.deleted AND t.exp_date > ?1 AND t.exp_date <= ?2 ORDER BY t.exp_date, t.id",
+            )?
+            .query_map(params![now, until], TokenRow::from_row)?
+            .collect()
+    }
+
     /// Deletes a token, and has the verdicts on it forgotten. False where there is no such token.
     pub(crate) fn delete_token(&self, id: i64, owner: Option<i64>, now: i64) -> rusqlite::Result<bool> {
         let mut connection = self.lock();

@@ -2,7 +2,9 @@
 
 mod faults;
 mod lifecycle;
+mod management;
 mod sessions;
+mod status;
 mod support;
 mod tokens;
 mod verify;
