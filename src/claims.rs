@@ -4,7 +4,6 @@ mod header;
 mod path;
 mod record;
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -34,6 +33,10 @@ pub enum TokenType {
 }
 
 impl TokenType {
+    /// Those that a configuration can name.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Access, Self::Refresh, Self::PasswordReset, Self::ApiToken, Self::Technical];
+
     const NAMES: [(Self, &'static str); 5] = [
         (Self::Access, "access"),
         (Self::Refresh, "refresh"),
@@ -49,18 +52,6 @@ impl TokenType {
 
     fn from_name(name: &str) -> Option<Self> {
         Self::NAMES.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
-    }
-}
-
-/// In a configuration: one of the known names.
-impl<'de> Deserialize<'de> for TokenType {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = Cow::<str>::deserialize(deserializer)?;
-        Self::from_name(&name).ok_or_else(|| {
-            serde::de::Error::custom(format!(
-                "{name:?} is no token type: access, refresh, password_reset, api_token and technical are"
-            ))
-        })
     }
 }
 

@@ -1,17 +1,33 @@
 //! The configuration (docs/reference.md#configuration): from Envoy's bytes to a [`Config`] in which every value is
 //! usable.
 //!
-//! Parsing happens once. Whatever is unknown, of a wrong type, empty or contradictory is an error that names the
-//! field's path, and no part of such a configuration is used.
+//! Parsing happens once. Bytes become a tree of values (`document`, `protobuf`); `check` compares it with the table of
+//! fields (`fields`), and `compile` reads the values by the same table. Whatever is unknown, of a wrong type, empty or
+//! contradictory is an error that names the field's path, and no part of such a configuration is used.
 
+mod check;
+mod compile;
+mod document;
+mod error;
+mod field;
+mod fields;
 mod headers;
+mod node;
 mod profile;
 mod protobuf;
-mod raw;
 mod value;
+
+/// The table of fields, for what documents the configuration and checks it.
+#[cfg(not(target_arch = "wasm32"))]
+#[doc(hidden)]
+pub mod table {
+    pub use super::field::{Field, Given, Kind, Text};
+    pub use super::fields::CONFIGURATION;
+}
 
 use std::time::Duration;
 
+pub use error::{ConfigError, ConfigErrors};
 pub use headers::{IdentityHeader, IdentityHeaders, StrippedHeaders, is_token};
 pub use profile::Profile;
 
@@ -20,21 +36,8 @@ use crate::matcher::Rules;
 pub use crate::matcher::Verification;
 use crate::public_key::PublicKey;
 
-/// Why a configuration was refused: the field's path and what is wrong there.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: {problem}")]
-pub struct ConfigError {
-    /// The field, as in `rules[2].match.regex`; `configuration` for the whole.
-    pub path: String,
-    /// One sentence.
-    pub problem: String,
-}
-
-impl ConfigError {
-    pub(crate) fn new(path: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { path: path.into(), problem: problem.into() }
-    }
-}
+/// The largest configuration that is read, in bytes.
+const MAX_BYTES: usize = 1024 * 1024;
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -94,8 +97,7 @@ impl AuthService {
 }
 
 /// `auth_service.scheme`.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
     /// Without TLS.
     #[default]
@@ -105,6 +107,8 @@ pub enum Scheme {
 }
 
 impl Scheme {
+    const ALL: [Self; 2] = [Self::Http, Self::Https];
+
     /// As in `:scheme` (RFC 9113 section 8.3.1).
     pub const fn name(self) -> &'static str {
         match self {
@@ -164,8 +168,7 @@ impl ApiToken {
 }
 
 /// The form in which the service tells whose a credential is (docs/reference.md#verify).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResponseFormat {
     /// Claims as a JSON body.
     JsonBody,
@@ -178,6 +181,8 @@ pub enum ResponseFormat {
 }
 
 impl ResponseFormat {
+    const ALL: [Self; 4] = [Self::JsonBody, Self::JsonHeader, Self::JwtBody, Self::JwtHeader];
+
     /// The name in the query of `/auth/verify`.
     pub const fn name(self) -> &'static str {
         match self {
@@ -195,8 +200,7 @@ impl ResponseFormat {
 }
 
 /// A kind of credential that `/auth/verify` is asked to look at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeaderType {
     /// `Authorization: APIKey <token>`.
     Apikey,
@@ -207,6 +211,8 @@ pub enum HeaderType {
 }
 
 impl HeaderType {
+    const ALL: [Self; 3] = [Self::Apikey, Self::Jwt, Self::Other];
+
     /// The name in the query of `/auth/verify`.
     pub const fn name(self) -> &'static str {
         match self {
@@ -245,13 +251,24 @@ impl Cache {
 }
 
 /// Which verdict is evicted when the cache is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Eviction {
     /// The least recently used.
     Lru,
     /// The least frequently used.
     Lfu,
+}
+
+impl Eviction {
+    const ALL: [Self; 2] = [Self::Lru, Self::Lfu];
+
+    /// As it is written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lru => "lru",
+            Self::Lfu => "lfu",
+        }
+    }
 }
 
 /// `circuit_breaker`.
@@ -300,10 +317,30 @@ impl Config {
     /// Parses the bytes of Envoy's `configuration`: JSON text, or a serialised `google.protobuf.Struct`.
     ///
     /// # Errors
-    /// The first [`ConfigError`] found; nothing of the configuration is to be used then.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ConfigError> {
-        raw::parse(bytes)?.try_into()
+    /// All that is wrong; nothing of the configuration is to be used then.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ConfigErrors> {
+        let document = read(bytes)?;
+        let mut errors = ConfigErrors::none();
+        check::check(&document, fields::CONFIGURATION, &mut errors);
+        match compile::compile(&document, &mut errors) {
+            Some(config) if errors.is_empty() => Ok(config),
+            None if errors.is_empty() => Err(ConfigErrors::one("configuration", "can't be used")),
+            _ => Err(errors),
+        }
     }
+}
+
+/// The values as they are written. A serialised Struct holds control bytes, so it is never JSON; JSON is tried first, for
+/// its better errors.
+fn read(bytes: &[u8]) -> Result<document::Value, ConfigErrors> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(ConfigErrors::one("auth_service.cluster", "is required, and the configuration is empty"));
+    }
+    if bytes.len() > MAX_BYTES {
+        return Err(ConfigErrors::one("configuration", format!("is larger than {MAX_BYTES} bytes")));
+    }
+    document::parse(bytes)
+        .or_else(|problem| protobuf::decode(bytes).ok_or_else(|| ConfigErrors::one("configuration", problem)))
 }
 
 #[cfg(test)]

@@ -81,14 +81,6 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// For `deserialize_with`: an [`Object`].
-///
-/// # Errors
-/// The deserializer's.
-pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
-    Object::deserialize(deserializer).map(|Object(value)| value)
-}
-
 /// For `deserialize_with`: an [`Object`] or null.
 ///
 /// # Errors

@@ -26,13 +26,24 @@ pub struct Rule {
 }
 
 /// Who verifies a JWT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verification {
     /// The filter, with the service's key.
     Local,
     /// The service, by callout.
     Remote,
+}
+
+impl Verification {
+    pub(crate) const ALL: [Self; 2] = [Self::Local, Self::Remote];
+
+    /// As it is written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Remote => "remote",
+        }
+    }
 }
 
 /// `require`: what an identity needs beyond being verified.

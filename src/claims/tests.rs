@@ -232,11 +232,11 @@ fn known_types_have_their_names_and_others_are_unknown() {
     ] {
         assert_eq!(parse(&claims(json!({"token_type": name}))).unwrap().token_type(), kind);
         assert_eq!(kind.name(), name);
-        assert_eq!(serde_json::from_value::<TokenType>(json!(name)).unwrap(), kind);
+        assert!(TokenType::ALL.contains(&kind), "in a configuration: {name}");
     }
     for name in ["", "Access", "access ", "ACCESS", "id", "unknown", "Unknown"] {
         assert_eq!(parse(&claims(json!({"token_type": name}))).unwrap().token_type(), TokenType::Unknown, "{name}");
-        assert!(serde_json::from_value::<TokenType>(json!(name)).is_err(), "in a configuration: {name}");
+        assert!(!TokenType::ALL.iter().any(|kind| kind.name() == name), "in a configuration: {name}");
     }
     assert_eq!(TokenType::Unknown.name(), "");
 }

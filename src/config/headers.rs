@@ -1,7 +1,7 @@
 //! `identity_headers` and `strip_headers`: which claim goes upstream under which name, and which headers of a client
 //! never do.
 
-use super::ConfigError;
+use super::error::ConfigErrors;
 use crate::claims::ClaimPath;
 
 const DEFAULTS: [(&str, &str); 5] = [
@@ -73,7 +73,7 @@ pub struct IdentityHeaders(Vec<IdentityHeader>);
 
 impl IdentityHeaders {
     /// The defaults, with `overrides` laid over them: a claim's path, or `None` to remove a default.
-    pub(super) fn new(overrides: Vec<(String, Option<String>)>) -> Result<Self, ConfigError> {
+    pub(super) fn new(overrides: Vec<(String, Option<String>)>, errors: &mut ConfigErrors) -> Self {
         let mut headers: Vec<(String, Option<String>)> =
             DEFAULTS.iter().map(|(name, claim)| ((*name).to_owned(), Some((*claim).to_owned()))).collect();
         let mut seen: Vec<String> = Vec::new();
@@ -81,22 +81,25 @@ impl IdentityHeaders {
             let path = path_of(&name);
             let folded = fold(&name);
             if seen.contains(&folded) {
-                return Err(ConfigError::new(path, TWICE));
+                errors.push(path, TWICE);
+                continue;
             }
             match headers.iter_mut().find(|(known, _)| fold(known) == folded) {
                 Some(known) => *known = (name, claim),
-                None if claim.is_none() => {
-                    return Err(ConfigError::new(path, "null removes a default, and this header is none"));
-                }
+                None if claim.is_none() => errors.push(path, "null removes a default, and this header is none"),
                 None => headers.push((name, claim)),
             }
             seen.push(folded);
         }
-        headers
-            .into_iter()
-            .filter_map(|(name, claim)| claim.map(|claim| header(&name, &claim)))
-            .collect::<Result<_, _>>()
-            .map(Self)
+        let mut all = Vec::new();
+        for (name, claim) in headers {
+            match claim.map(|claim| header(&name, &claim)) {
+                None => {}
+                Some(Ok(header)) => all.push(header),
+                Some(Err(problem)) => errors.push(path_of(&name), problem),
+            }
+        }
+        Self(all)
     }
 
     /// In the order of the configuration.
@@ -112,19 +115,24 @@ pub struct StrippedHeaders(Vec<String>);
 
 impl StrippedHeaders {
     /// The names that the filter sets and `names`, which `strip_headers` lists.
-    pub(super) fn new(identity_headers: &IdentityHeaders, names: &[String]) -> Result<Self, ConfigError> {
+    pub(super) fn new(
+        identity_headers: &IdentityHeaders,
+        names: Option<Vec<String>>,
+        errors: &mut ConfigErrors,
+    ) -> Option<Self> {
+        let names = names?;
         let listed: Vec<String> = names.iter().map(|name| fold(name)).collect();
         for (index, (name, folded)) in names.iter().zip(&listed).enumerate() {
-            let refuse = |problem| Err(ConfigError::new(format!("strip_headers[{index}]"), problem));
-            if !is_name(name) {
-                return refuse(NO_NAME);
-            }
-            if NEVER_STRIPPED.contains(&folded.as_str()) {
-                return refuse("is a header that the filter must not remove");
-            }
-            if listed.iter().take(index).any(|earlier| earlier == folded) {
-                return refuse(TWICE);
-            }
+            let problem = if !is_name(name) {
+                NO_NAME
+            } else if NEVER_STRIPPED.contains(&folded.as_str()) {
+                "is a header that the filter must not remove"
+            } else if listed.iter().take(index).any(|earlier| earlier == folded) {
+                TWICE
+            } else {
+                continue;
+            };
+            errors.push(format!("strip_headers[{index}]"), problem);
         }
         let mut all: Vec<String> = Vec::new();
         let set = identity_headers.iter().map(|header| fold(&header.name));
@@ -133,7 +141,7 @@ impl StrippedHeaders {
                 all.push(name);
             }
         }
-        Ok(Self(all))
+        Some(Self(all))
     }
 
     /// Whether a server might take a header of this name for one of these: the names are the same but for letter case,
@@ -145,19 +153,19 @@ impl StrippedHeaders {
     }
 }
 
-const TWICE: &str = "is listed twice: letter case, and which byte is between letters and digits, make no difference";
+pub(super) const TWICE: &str =
+    "is listed twice: letter case, and which byte is between letters and digits, make no difference";
 
 const NO_NAME: &str = "is not a header's name (RFC 9110 section 5.6.2)";
 
-fn header(name: &str, claim: &str) -> Result<IdentityHeader, ConfigError> {
-    let path = path_of(name);
+fn header(name: &str, claim: &str) -> Result<IdentityHeader, String> {
     if !is_name(name) {
-        return Err(ConfigError::new(path, NO_NAME));
+        return Err(NO_NAME.to_owned());
     }
     if is_reserved(&fold(name)) {
-        return Err(ConfigError::new(path, "is a header that the filter must not overwrite"));
+        return Err("is a header that the filter must not overwrite".to_owned());
     }
-    let claim = claim.parse().map_err(|error| ConfigError::new(path, format!("{claim:?}: {error}")))?;
+    let claim = claim.parse().map_err(|error| format!("{claim:?} {error}"))?;
     Ok(IdentityHeader { name: name.to_ascii_lowercase(), claim })
 }
 

@@ -1,26 +1,150 @@
 //! A serialised `google.protobuf.Struct`: how Envoy hands over a `configuration` in YAML.
+//!
+//! ```proto
+//! message Struct { map<string, Value> fields = 1; }
+//! message ListValue { repeated Value values = 1; }
+//! message Value { oneof kind {
+//!   NullValue null_value = 1; double number_value = 2; string string_value = 3;
+//!   bool bool_value = 4; Struct struct_value = 5; ListValue list_value = 6;
+//! } }
+//! ```
 
-use prost::Message as _;
-use prost_types::value::Kind;
-use prost_types::{Struct, Value};
-use serde_json::{Map, Value as Json};
+use super::document::{MAX_DEPTH, Value};
 
 /// Decodes a serialised `Struct`. `None`: the bytes are something else.
-pub(super) fn decode(bytes: &[u8]) -> Option<Json> {
-    Struct::decode(bytes).ok().map(object)
+pub(super) fn decode(bytes: &[u8]) -> Option<Value> {
+    object(bytes, 1)
 }
 
-fn object(value: Struct) -> Json {
-    Json::Object(value.fields.into_iter().map(|(key, value)| (key, json(value))).collect::<Map<_, _>>())
+fn object(bytes: &[u8], depth: usize) -> Option<Value> {
+    let mut members = Vec::new();
+    for field in Fields(bytes) {
+        if let (1, payload) = field? {
+            members.push(member(payload.bytes()?, depth)?);
+        }
+    }
+    Some(Value::Object(members))
 }
 
-fn json(value: Value) -> Json {
-    match value.kind {
-        None | Some(Kind::NullValue(_)) => Json::Null,
-        Some(Kind::BoolValue(flag)) => Json::Bool(flag),
-        Some(Kind::NumberValue(number)) => Json::from(number),
-        Some(Kind::StringValue(text)) => Json::String(text),
-        Some(Kind::ListValue(list)) => Json::Array(list.values.into_iter().map(json).collect()),
-        Some(Kind::StructValue(inner)) => object(inner),
+/// One entry of the map. What is missing has its default, an empty key and null.
+fn member(bytes: &[u8], depth: usize) -> Option<(String, Value)> {
+    let (mut key, mut value) = (String::new(), Value::Null);
+    for field in Fields(bytes) {
+        match field? {
+            (1, payload) => key = payload.text()?,
+            (2, payload) => value = self::value(payload.bytes()?, depth)?,
+            _ => {}
+        }
+    }
+    Some((key, value))
+}
+
+fn value(bytes: &[u8], depth: usize) -> Option<Value> {
+    if depth > MAX_DEPTH {
+        return None;
+    }
+    let mut found = None;
+    for field in Fields(bytes) {
+        let value = match field? {
+            (1, Payload::Varint(_)) => Value::Null,
+            (2, Payload::Fixed64(bits)) => Value::Number(f64::from_le_bytes(bits)),
+            (3, payload) => Value::Text(payload.text()?),
+            (4, Payload::Varint(flag)) => Value::Flag(flag != 0),
+            (5, payload) => object(payload.bytes()?, depth + 1)?,
+            (6, payload) => list(payload.bytes()?, depth + 1)?,
+            (1..=6, _) => return None,
+            _ => continue,
+        };
+        // Of several kinds the last would hold, but nobody writes several.
+        if found.replace(value).is_some() {
+            return None;
+        }
+    }
+    Some(found.unwrap_or(Value::Null))
+}
+
+fn list(bytes: &[u8], depth: usize) -> Option<Value> {
+    let mut entries = Vec::new();
+    for field in Fields(bytes) {
+        if let (1, payload) = field? {
+            entries.push(value(payload.bytes()?, depth)?);
+        }
+    }
+    Some(Value::List(entries))
+}
+
+/// The fields of a message, by number; `None` for bytes that are none, and then no more.
+struct Fields<'b>(&'b [u8]);
+
+enum Payload<'b> {
+    Varint(u64),
+    Fixed64([u8; 8]),
+    Bytes(&'b [u8]),
+    Fixed32,
+}
+
+impl<'b> Payload<'b> {
+    fn bytes(self) -> Option<&'b [u8]> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    fn text(self) -> Option<String> {
+        str::from_utf8(self.bytes()?).ok().map(str::to_owned)
+    }
+}
+
+impl<'b> Fields<'b> {
+    fn field(&mut self) -> Option<(u64, Payload<'b>)> {
+        let tag = self.varint()?;
+        let payload = match tag & 7 {
+            0 => Payload::Varint(self.varint()?),
+            1 => Payload::Fixed64(self.take(8)?.try_into().ok()?),
+            2 => {
+                let length = self.varint()?;
+                Payload::Bytes(self.take(usize::try_from(length).ok()?)?)
+            }
+            5 => {
+                self.take(4)?;
+                Payload::Fixed32
+            }
+            _ => return None,
+        };
+        Some((tag >> 3, payload)).filter(|(number, _)| *number > 0)
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = *self.take(1)?.first()?;
+            number |= u64::from(byte & 0x7f).checked_shl(shift)?;
+            if byte < 0x80 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    fn take(&mut self, count: usize) -> Option<&'b [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+}
+
+impl<'b> Iterator for Fields<'b> {
+    type Item = Option<(u64, Payload<'b>)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let field = self.field();
+        if field.is_none() {
+            self.0 = &[];
+        }
+        Some(field)
     }
 }

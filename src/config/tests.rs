@@ -3,9 +3,11 @@
 mod accepted;
 mod bytes;
 mod fields;
+mod messages;
 mod profiles;
 mod reference;
 mod resilience;
+mod table;
 mod values;
 mod verification;
 
@@ -36,11 +38,21 @@ fn proto_struct(value: &Value) -> Struct {
     Struct { fields: object.iter().map(|(key, value)| (key.clone(), proto_value(value))).collect() }
 }
 
-fn from_struct(value: &Value) -> Result<Config, ConfigError> {
+fn from_struct(value: &Value) -> Result<Config, ConfigErrors> {
     Config::from_bytes(&proto_struct(value).encode_to_vec())
 }
 
-/// The refusal of `changes` over the least configuration, the same in both forms.
+/// The one thing that is wrong.
+#[track_caller]
+fn only(refused: Result<Config, ConfigErrors>) -> ConfigError {
+    let errors = refused.unwrap_err();
+    let all: Vec<&ConfigError> = errors.iter().collect();
+    assert_eq!(all.len(), 1, "{errors}");
+    all[0].clone()
+}
+
+/// The only error of `changes` over the least configuration, the same in both forms.
+#[track_caller]
 fn refused(changes: &str) -> ConfigError {
     let changes = changes.trim();
     let text = if changes.contains("auth_service") {
@@ -48,10 +60,9 @@ fn refused(changes: &str) -> ConfigError {
     } else {
         format!(r#"{{"auth_service": {{"cluster": "auth"}}, {changes}}}"#)
     };
-    let error = Config::from_bytes(text.as_bytes()).expect_err(&text);
+    let error = only(Config::from_bytes(text.as_bytes()));
     let value: Value = serde_json::from_str(&text).unwrap();
-    let of_struct = from_struct(&value).expect_err(&text);
-    assert_eq!(of_struct.path, error.path, "{text}: {of_struct}");
+    assert_eq!(only(from_struct(&value)), error, "{text}");
     error
 }
 

@@ -2,40 +2,8 @@
 
 use std::time::Duration;
 
-use super::ConfigError;
-
 /// Parses a duration as a configuration has it: a number and one of `ms`, `s`, `m`, `h`.
-pub(super) fn duration(
-    path: &str,
-    text: &str,
-    range: std::ops::RangeInclusive<Duration>,
-) -> Result<Duration, ConfigError> {
-    let parsed = parse_duration(text).ok_or_else(|| {
-        ConfigError::new(path, format!("{text:?} is not a duration: write a number and ms, s, m or h, as in \"1s\""))
-    })?;
-    if range.contains(&parsed) {
-        Ok(parsed)
-    } else {
-        Err(ConfigError::new(
-            path,
-            format!("{text:?} is out of range: {:?} to {:?} are possible", range.start(), range.end()),
-        ))
-    }
-}
-
-/// The number, if it is within its range.
-pub(super) fn number(path: &str, number: u32, range: std::ops::RangeInclusive<u32>) -> Result<u32, ConfigError> {
-    if range.contains(&number) {
-        Ok(number)
-    } else {
-        Err(ConfigError::new(
-            path,
-            format!("{number} is out of range: {} to {} are possible", range.start(), range.end()),
-        ))
-    }
-}
-
-fn parse_duration(text: &str) -> Option<Duration> {
+pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = text.split_at_checked(unit_at)?;
     let unit_ms = match unit {
@@ -56,30 +24,14 @@ fn parse_duration(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(ms))
 }
 
-/// Refuses an empty string and bytes that can't stand in a header or a path.
-pub(super) fn visible(path: &str, text: String) -> Result<String, ConfigError> {
-    if text.is_empty() {
-        Err(ConfigError::new(path, "must not be empty"))
-    } else if text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        Ok(text)
-    } else {
-        Err(ConfigError::new(path, "may only hold visible ASCII characters"))
-    }
+/// Whether it is something, and may stand in a header or a path.
+pub(super) fn is_visible(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// The `:authority` of callouts to `cluster`: what is written, else the host that the cluster's name is or holds.
-pub(super) fn authority(path: &str, written: Option<String>, cluster: &str) -> Result<String, ConfigError> {
-    match written {
-        Some(written) => {
-            let written = visible(path, written)?;
-            let problem = || format!("{written:?} must be a host's name or address, with or without a port");
-            if is_authority(&written) { Ok(written) } else { Err(ConfigError::new(path, problem())) }
-        }
-        None => match Some(istio_host(cluster).unwrap_or(cluster)).filter(|host| is_authority(host)) {
-            Some(host) => Ok(host.to_owned()),
-            None => Err(ConfigError::new(path, format!("is required: the cluster's name {cluster:?} is no host"))),
-        },
-    }
+/// The `:authority` of callouts to `cluster`, where none is written: the host that the cluster's name is or holds.
+pub(super) fn host_of_cluster(cluster: &str) -> Option<&str> {
+    Some(istio_host(cluster).unwrap_or(cluster)).filter(|host| is_authority(host))
 }
 
 /// The host in one of Istio's names of clusters: `outbound|<port>|<subset>|<host>`.
@@ -90,7 +42,7 @@ fn istio_host(cluster: &str) -> Option<&str> {
 }
 
 /// `host[:port]` of RFC 3986 section 3.2, without what no host of a service has. `_` counts as a host's character.
-fn is_authority(text: &str) -> bool {
+pub(super) fn is_authority(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, rest)) => {
             let is_address =
@@ -107,26 +59,23 @@ fn is_authority(text: &str) -> bool {
 }
 
 /// A path of the service: visible, beginning with `/`, without a fragment.
-pub(super) fn service_path(path: &str, text: String) -> Result<String, ConfigError> {
-    let text = visible(path, text)?;
-    if text.starts_with('/') && !text.contains('#') {
-        Ok(text)
-    } else {
-        Err(ConfigError::new(path, format!("{text:?} must begin with / and hold no #")))
-    }
+pub(super) fn is_service_path(text: &str) -> bool {
+    is_visible(text) && text.starts_with('/') && !text.contains('#')
 }
 
-/// Refuses a list that is there but empty, and entries that stand in it twice.
-pub(super) fn distinct<T: PartialEq + std::fmt::Debug>(path: &str, list: Vec<T>) -> Result<Vec<T>, ConfigError> {
-    if list.is_empty() {
-        return Err(ConfigError::new(path, "must not be empty"));
-    }
-    for (index, entry) in list.iter().enumerate() {
-        if list.iter().take(index).any(|earlier| earlier == entry) {
-            return Err(ConfigError::new(format!("{path}[{index}]"), format!("{entry:?} stands there twice")));
-        }
-    }
-    Ok(list)
+/// What may stand between quotes (RFC 9110 section 5.6.4) without being escaped.
+pub(super) fn is_realm(text: &str) -> bool {
+    text.bytes().all(|byte| (byte == b' ' || byte.is_ascii_graphic()) && byte != b'"' && byte != b'\\')
+}
+
+/// RFC 6454 section 6.2: scheme, host and, where it isn't the scheme's own, port. `*` can't be meant: denials are
+/// answered with credentials allowed.
+pub(super) fn is_origin(text: &str) -> bool {
+    let is_host = |host: &str| {
+        let byte = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_:[]".contains(&byte);
+        !host.is_empty() && host.bytes().all(byte)
+    };
+    text.split_once("://").is_some_and(|(scheme, host)| is_host(scheme) && is_host(host))
 }
 
 #[cfg(test)]
@@ -143,12 +92,5 @@ mod tests {
         {
             assert_eq!(parse_duration(text), None, "{text}");
         }
-    }
-
-    #[test]
-    fn a_duration_out_of_range_names_the_range() {
-        let range = Duration::from_millis(1)..=Duration::from_secs(60);
-        let error = duration("auth_service.timeout", "0s", range).unwrap_err();
-        assert_eq!(error.to_string(), "auth_service.timeout: \"0s\" is out of range: 1ms to 60s are possible");
     }
 }

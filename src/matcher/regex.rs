@@ -38,7 +38,12 @@ pub(super) struct Threads {
 impl Regex {
     pub(super) fn new(regex: &str) -> Result<Self, String> {
         let syntax = syntax::Config::new().unicode(false).utf8(false);
-        let parsed = syntax::parse_with(regex, &syntax).map_err(|error| error.to_string())?;
+        let parsed = syntax::parse_with(regex, &syntax).map_err(|error| {
+            // Behind several lines with the regex and a mark below its fault.
+            let error = error.to_string();
+            let fault = error.rsplit("error: ").next().unwrap_or_default();
+            format!("{regex:?} is no regular expression: {fault}")
+        })?;
         if parsed.properties().look_set().contains_word_unicode() {
             // The tables for it aren't in the module, and without them it would panic.
             return Err(r"a word boundary of Unicode is not supported: write (?-u:\b) in place of (?u:\b)".to_owned());

@@ -40,23 +40,26 @@ impl RootContext for Root {
         let bytes = match hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size) {
             Ok(bytes) => bytes.unwrap_or_default(),
             Err(status) => {
-                log::error!("authgate: the configuration can't be read: {status:?}");
+                log::error!("the configuration can't be read: {status:?}");
                 return false;
             }
         };
-        let configured = Config::from_bytes(&bytes)
-            .map_err(|error| error.to_string())
-            .and_then(|config| Ok((config, seal().map_err(|problem| format!("{SEAL_KEY}: {problem}"))?)));
-        match configured {
-            Ok((config, seal)) => {
-                self.worker = Some(Rc::new(Worker::new(self.id, Filter::new(config), seal)));
-                hostcalls::set_tick_period(FIRST_TICK).is_ok()
+        let config = match Config::from_bytes(&bytes) {
+            Ok(config) => config,
+            Err(errors) => {
+                errors.iter().for_each(|error| log::error!("configuration refused: {error}"));
+                return false;
             }
-            Err(error) => {
-                log::error!("authgate: configuration refused: {error}");
-                false
+        };
+        let seal = match seal() {
+            Ok(seal) => seal,
+            Err(problem) => {
+                log::error!("configuration refused: {SEAL_KEY}: {problem}");
+                return false;
             }
-        }
+        };
+        self.worker = Some(Rc::new(Worker::new(self.id, Filter::new(config), seal)));
+        hostcalls::set_tick_period(FIRST_TICK).is_ok()
     }
 
     fn on_tick(&mut self) {

@@ -1,5 +1,7 @@
 //! Claims as the values of headers.
 
+use std::borrow::Cow;
+
 use super::*;
 
 #[test]

@@ -5,15 +5,21 @@ use super::*;
 #[test]
 fn a_json_field_that_stands_there_twice_is_refused() {
     for (text, path) in [
-        (r#"{"auth_service": {"cluster": "a"}, "auth_service": {"cluster": "b"}}"#, "configuration"),
-        (r#"{"auth_service": {"cluster": "a", "cluster": "b"}}"#, "auth_service"),
-        (r#"{"auth_service": {"cluster": "a", "clust\u0065r": "b"}}"#, "auth_service"),
-        (r#"{"auth_service": {"cluster": "a"}, "rules": [{"match": {"path": "/a", "path": "/b"}}]}"#, "rules[0].match"),
-        (r#"{"auth_service": {"cluster": "a"}, "identity_headers": {"X-A": "jti", "X-A": "jti"}}"#, "identity_headers"),
+        (r#"{"auth_service": {"cluster": "a"}, "auth_service": {"cluster": "b"}}"#, "auth_service"),
+        (r#"{"auth_service": {"cluster": "a", "cluster": "b"}}"#, "auth_service.cluster"),
+        (r#"{"auth_service": {"cluster": "a", "clust\u0065r": "b"}}"#, "auth_service.cluster"),
+        (
+            r#"{"auth_service": {"cluster": "a"}, "rules": [{"match": {"path": "/a", "path": "/b"}}]}"#,
+            "rules[0].match.path",
+        ),
+        (
+            r#"{"auth_service": {"cluster": "a"}, "identity_headers": {"X-A": "jti", "X-A": "jti"}}"#,
+            "identity_headers.X-A",
+        ),
     ] {
-        let error = Config::from_bytes(text.as_bytes()).unwrap_err();
+        let error = only(Config::from_bytes(text.as_bytes()));
         assert_eq!(error.path, path, "{text}: {error}");
-        assert!(error.problem.contains("duplicate"), "{text}: {error}");
+        assert!(error.problem.contains("twice"), "{text}: {error}");
     }
 }
 
@@ -51,7 +57,7 @@ fn the_size_is_bounded() {
     let good = r#"{"auth_service": {"cluster": "c"}}"#;
     let padded = |bytes: usize| format!("{good}{}", " ".repeat(bytes - good.len()));
     assert!(Config::from_bytes(padded(1024 * 1024).as_bytes()).is_ok());
-    assert_eq!(Config::from_bytes(padded(1024 * 1024 + 1).as_bytes()).unwrap_err().path, "configuration");
+    assert_eq!(only(Config::from_bytes(padded(1024 * 1024 + 1).as_bytes())).path, "configuration");
     let deep = format!(r#"{{"rules": {}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
     assert!(Config::from_bytes(deep.as_bytes()).is_err());
 }

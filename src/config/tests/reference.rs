@@ -1,23 +1,25 @@
-//! The reference keeps up with the fields.
+//! The reference and the corpus keep up with the table of fields.
 
 use std::collections::BTreeSet;
 
+use super::table::{defaults, fields};
 use super::*;
+use crate::config::table::Kind;
 
 const REFERENCE: &str = include_str!("../../../docs/reference.md");
 const EVERY_FIELD: &str = include_str!("../../../wasm-tests/fuzz/corpus/configuration/every-field.json");
 
 /// The paths of all fields that are written, as the reference has them: `rules[].match.path`.
-fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+fn written(value: &Value, path: &str, found: &mut BTreeSet<String>) {
     match value {
         // Its keys are names of headers.
         Value::Object(fields_of) if path != "identity_headers" => {
             for (name, value) in fields_of {
-                fields(value, &if path.is_empty() { name.clone() } else { format!("{path}.{name}") }, found);
+                written(value, &if path.is_empty() { name.clone() } else { format!("{path}.{name}") }, found);
             }
         }
         Value::Array(list) if list.iter().any(Value::is_object) => {
-            list.iter().for_each(|value| fields(value, &format!("{path}[]"), found));
+            list.iter().for_each(|value| written(value, &format!("{path}[]"), found));
         }
         _ => {
             found.insert(path.to_owned());
@@ -26,11 +28,38 @@ fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn it_has_a_row_for_each_field() {
+fn the_corpus_has_each_field() {
     let mut found = BTreeSet::new();
-    for configuration in [serde_json::from_str(EVERY_FIELD).unwrap(), example()] {
-        fields(&configuration, "", &mut found);
+    written(&serde_json::from_str(EVERY_FIELD).unwrap(), "", &mut found);
+    for (path, field) in fields() {
+        let has_fields = matches!(&field.kind, Kind::Object(_) | Kind::List(Kind::Object(_)));
+        assert!(has_fields || found.contains(&path), "every-field.json lacks {path}");
     }
-    let missing: Vec<_> = found.iter().filter(|field| !REFERENCE.contains(&format!("\n| `{field}` |"))).collect();
-    assert!(missing.is_empty(), "fields that docs/reference.md#configuration doesn't list: {missing:?}");
+}
+
+#[test]
+fn the_reference_has_each_default_and_range() {
+    for (path, field) in fields() {
+        if matches!(&field.kind, Kind::Object(_) | Kind::List(Kind::Object(_))) {
+            continue;
+        }
+        let row = REFERENCE.lines().find(|line| line.starts_with(&format!("| `{path}` |")));
+        let row = row.unwrap_or_else(|| panic!("docs/reference.md#configuration doesn't list {path}")).replace(',', "");
+        let range = match &field.kind {
+            Kind::Whole { least, most } => format!("{least} to {most}"),
+            Kind::Duration { least, most } => format!("{least} to {most}"),
+            _ => String::new(),
+        };
+        assert!(row.contains(&range), "{path}: {range}");
+        let default = match defaults(field.given).into_iter().next() {
+            Some(Value::String(text)) => format!("`{text}`"),
+            Some(Value::Array(entries)) if !entries.is_empty() => {
+                let entries: Vec<&str> = entries.iter().map(|entry| entry.as_str().unwrap()).collect();
+                format!("`[{}]`", entries.join(" "))
+            }
+            Some(Value::Array(_)) | None => String::new(),
+            Some(value) => format!("`{value}`"),
+        };
+        assert!(row.contains(&default), "{path}: {default}");
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use authgate::config::{Config, ConfigError, ForwardCredential, ResponseFormat, Verification};
+use authgate::config::{Config, ConfigErrors, ForwardCredential, ResponseFormat, Verification};
 use authgate::host::Cx;
 use authgate::internals::world::Process;
 use authgate::{Filter, RequestHead, Resolution, Step, TokenType, UnixTime};
@@ -29,15 +29,24 @@ const CONFUSIONS: usize = 6;
 /// If a promise is broken.
 pub fn run(data: &[u8]) {
     let found = Config::from_bytes(data);
-    if let Err(error) = &found {
-        assert!(!error.path.is_empty() && !error.problem.is_empty(), "an error names its field: {error:?}");
+    if let Err(errors) = &found {
+        assert!(errors.iter().count() > 0, "a refusal says why");
+        for error in errors.iter() {
+            assert!(!error.path.is_empty() && !error.problem.is_empty(), "an error names its field: {error:?}");
+        }
     }
     let Some(written) = json::parse(data, DEPTH) else {
-        // Neither JSON nor Struct, or a Struct, which means what its JSON means.
-        let decoded = Struct::decode(data).ok().map(object);
+        // Neither JSON nor Struct, or a Struct, which means what its JSON means. Envoy writes each field once; what
+        // repeats one may be refused, whatever protobuf makes of it.
+        let decoded = Struct::decode(data).ok();
         assert!(found.is_err() || decoded.is_some(), "bytes are taken that are neither JSON nor a Struct");
-        if let Some(value) = decoded {
-            same(&Config::from_bytes(value.to_string().as_bytes()), &found);
+        if let Some(decoded) = decoded {
+            let plain = decoded.encode_to_vec();
+            let of_json = Config::from_bytes(object(decoded).to_string().as_bytes());
+            same(&of_json, &Config::from_bytes(&plain));
+            if found.is_ok() {
+                same(&of_json, &found);
+            }
         }
         return;
     };
@@ -75,7 +84,7 @@ pub fn refuses_every_confusion(data: &[u8]) {
     }
 }
 
-fn same(one: &Result<Config, ConfigError>, other: &Result<Config, ConfigError>) {
+fn same(one: &Result<Config, ConfigErrors>, other: &Result<Config, ConfigErrors>) {
     match (one, other) {
         (Ok(one), Ok(other)) => assert_eq!(shape(one), shape(other), "one value, two configurations"),
         (Err(_), Err(_)) => {}

@@ -1,0 +1,257 @@
+//! Compares what is written with the table of fields: unknown and repeated fields, types, words, ranges. What depends on
+//! several fields is for [`super::compile`].
+
+use super::document::Value;
+use super::error::ConfigErrors;
+use super::field::{Field, Given, Kind, Text};
+use super::headers;
+use super::value::{is_authority, is_origin, is_realm, is_service_path, is_visible, parse_duration};
+
+/// Checks the whole.
+pub(super) fn check(value: &Value, fields: &'static [Field], errors: &mut ConfigErrors) {
+    Checker { path: String::new(), errors }.object(value, fields);
+}
+
+struct Checker<'e> {
+    path: String,
+    errors: &'e mut ConfigErrors,
+}
+
+impl Checker<'_> {
+    fn refuse(&mut self, problem: impl Into<String>) {
+        let path = if self.path.is_empty() { "configuration" } else { &self.path };
+        self.errors.push(path, problem);
+    }
+
+    /// One step down, to a field or an entry.
+    fn below(&mut self, step: &str, look: impl FnOnce(&mut Self)) {
+        let length = self.path.len();
+        if length > 0 && !step.starts_with('[') {
+            self.path.push('.');
+        }
+        self.path.push_str(step);
+        look(self);
+        self.path.truncate(length);
+    }
+
+    fn value(&mut self, value: &Value, kind: &'static Kind) {
+        match (kind, value) {
+            (Kind::Object(fields), _) => self.object(value, fields),
+            (Kind::OrNull(_), Value::Null) | (Kind::Flag | Kind::FlagOr(_), Value::Flag(_)) => {}
+            (Kind::OrNull(kind), _) => self.value(value, kind),
+            (_, Value::Null) => self.refuse("is null: write a value, or leave the field out"),
+            (Kind::Whole { least, most }, Value::Number(number)) => {
+                if number.fract() != 0.0 || !(f64::from(*least)..=f64::from(*most)).contains(number) {
+                    self.refuse(format!("is {}, but must be {}", shown(value), expected(kind)));
+                }
+            }
+            (Kind::Duration { least, most }, Value::Text(text)) => {
+                let range = parse_duration(least)..=parse_duration(most);
+                match parse_duration(text) {
+                    None => self.refuse(no_duration(text)),
+                    found if range.contains(&found) => {}
+                    _ => self.refuse(format!("is {}, but must be from {least} to {most}", shown(value))),
+                }
+            }
+            (Kind::Word(words) | Kind::FlagOr(words), Value::Text(text)) => {
+                if !words.contains(&text.as_str()) {
+                    self.refuse(format!("is {}, but must be {}", shown(value), expected(kind)));
+                }
+            }
+            (Kind::Text(form), Value::Text(text)) => {
+                if let Some(problem) = problem_of(*form, text) {
+                    self.refuse(problem);
+                }
+            }
+            (Kind::List(of), Value::List(entries)) => self.entries(entries, of),
+            (Kind::Distinct(of), Value::List(entries)) => {
+                if entries.is_empty() {
+                    self.refuse("must not be empty");
+                }
+                self.entries(entries, of);
+                for (index, entry) in entries.iter().enumerate() {
+                    if entries.iter().take(index).any(|earlier| earlier == entry) {
+                        self.below(&format!("[{index}]"), |at| {
+                            at.refuse(format!("{} stands there twice", shown(entry)))
+                        });
+                    }
+                }
+            }
+            (Kind::Headers(of), Value::Object(members)) => self.headers(members, of),
+            _ => self.refuse(format!("is {}, but must be {}{}", shown(value), expected(kind), hint(value, kind))),
+        }
+    }
+
+    fn entries(&mut self, entries: &[Value], of: &'static Kind) {
+        for (index, entry) in entries.iter().enumerate() {
+            if self.errors.is_full() {
+                return;
+            }
+            self.below(&format!("[{index}]"), |at| at.value(entry, of));
+        }
+    }
+
+    fn headers(&mut self, members: &[(String, Value)], of: &'static Kind) {
+        for (index, (name, value)) in members.iter().enumerate() {
+            self.below(name, |at| {
+                if members.iter().take(index).any(|(earlier, _)| earlier == name) {
+                    at.refuse(headers::TWICE);
+                }
+                at.value(value, of);
+            });
+        }
+    }
+
+    fn object(&mut self, value: &Value, fields: &'static [Field]) {
+        let Value::Object(members) = value else {
+            return self.refuse(match value {
+                Value::Null => "is null: write its fields below it, or leave it out".to_owned(),
+                _ => format!("is {}, but must be an object", shown(value)),
+            });
+        };
+        for (index, (name, value)) in members.iter().enumerate() {
+            if self.errors.is_full() {
+                return;
+            }
+            let field = fields.iter().find(|field| field.name == name);
+            let is_repeated = || members.iter().take(index).any(|(earlier, _)| earlier == name);
+            self.below(name, |at| match field {
+                None => at.refuse(unknown(name, fields)),
+                Some(_) if is_repeated() => at.refuse("stands there twice"),
+                Some(field) => at.value(value, &field.kind),
+            });
+        }
+        for field in fields.iter().filter(|field| matches!(field.given, Given::Required)) {
+            if !members.iter().any(|(name, _)| name == field.name) {
+                self.below(field.name, |at| at.refuse("is required"));
+            }
+        }
+    }
+}
+
+/// What is wrong with a text. What takes work to tell, such as compiling a regular expression, is told where that is done.
+fn problem_of(form: Text, text: &str) -> Option<String> {
+    if text.is_empty() && !matches!(form, Text::RulePath | Text::HeaderName) {
+        return Some("must not be empty".to_owned());
+    }
+    let (is_good, must) = match form {
+        Text::Visible => (is_visible(text), "may only hold visible ASCII characters"),
+        Text::Authority => (is_authority(text), "must be a host's name or address, with or without a port"),
+        Text::ServicePath => (is_service_path(text), "must be visible ASCII, begin with / and hold no #"),
+        Text::Realm => (is_realm(text), "must be visible ASCII without \" and \\"),
+        Text::Origin => {
+            (is_origin(text), "must be an origin as a browser writes it, as in \"https://app.example.com\"")
+        }
+        Text::Some
+        | Text::HeaderName
+        | Text::Claim
+        | Text::RulePath
+        | Text::Regex
+        | Text::Method
+        | Text::Host
+        | Text::Pem => return None,
+    };
+    (!is_good).then(|| format!("is {}, but {must}", quoted(text)))
+}
+
+fn no_duration(text: &str) -> String {
+    let is_bare = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let written = if is_bare { text } else { "1" };
+    format!("is {}, but a duration is a number with a unit (ms, s, m or h): write \"{written}s\"", quoted(text))
+}
+
+fn unknown(name: &str, fields: &[Field]) -> String {
+    let near = fields.iter().find(|field| is_near(name, field.name));
+    match near {
+        Some(field) => format!("is no field; did you mean {}?", field.name),
+        None => {
+            let names: Vec<&str> = fields.iter().map(|field| field.name).collect();
+            format!("is no field; the fields here are {}", names.join(", "))
+        }
+    }
+}
+
+/// Whether the two differ in little: in letter case and signs, in one letter at most, or in an `s` at the end.
+fn is_near(written: &str, name: &str) -> bool {
+    let folded = |text: &str| -> Vec<u8> {
+        text.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase()).collect()
+    };
+    let (one, other) = (folded(written), folded(name));
+    let same = one.iter().zip(&other).take_while(|(one, other)| one == other).count();
+    let same_end = one.iter().rev().zip(other.iter().rev()).take_while(|(one, other)| one == other).count();
+    let longer = one.len().max(other.len());
+    longer > 2 && longer.abs_diff(one.len().min(other.len())) <= 1 && same + same_end + 1 >= longer
+        || one.len() == other.len() && longer > 3 && is_swapped(&one, &other)
+}
+
+/// Whether two letters changed places.
+fn is_swapped(one: &[u8], other: &[u8]) -> bool {
+    let mut differing = one.iter().zip(other).filter(|(one, other)| one != other);
+    let (first, second) = (differing.next(), differing.next());
+    matches!((first, second), (Some((a, b)), Some((c, d))) if a == d && b == c) && differing.next().is_none()
+}
+
+/// What a field of this kind holds, in words.
+fn expected(kind: &Kind) -> String {
+    match kind {
+        Kind::Flag => "true or false".to_owned(),
+        Kind::Whole { least, most } => format!("a whole number from {least} to {most}"),
+        Kind::Duration { .. } => "a duration".to_owned(),
+        Kind::Word(words) => words.join(" or "),
+        Kind::FlagOr(words) => format!("true, false or \"{}\"", words.join("\" or \"")),
+        Kind::Text(_) => "a string".to_owned(),
+        Kind::OrNull(kind) => expected(kind),
+        Kind::List(_) | Kind::Distinct(_) => "a list".to_owned(),
+        Kind::Object(_) | Kind::Headers(_) => "an object".to_owned(),
+    }
+}
+
+/// How to write what was probably meant.
+fn hint(value: &Value, kind: &Kind) -> String {
+    match (kind, value) {
+        (Kind::OrNull(kind), _) => hint(value, kind),
+        (Kind::Duration { .. }, Value::Number(_)) => match whole(value) {
+            Some(number) => format!(", a string with a unit: write \"{number}s\""),
+            None => ", a string with a unit: write \"1.5s\"".to_owned(),
+        },
+        (Kind::Duration { .. }, _) => ", a string with a unit, as in \"1s\"".to_owned(),
+        (Kind::Text(_), Value::Number(_) | Value::Flag(_)) => match shown(value).as_str() {
+            "a number" => String::new(),
+            shown => format!(": write \"{shown}\""),
+        },
+        (Kind::List(_) | Kind::Distinct(_), Value::Text(text)) => format!(": write [{}]", quoted(text)),
+        (Kind::Flag, Value::Text(text)) if text == "true" || text == "false" => ", without quotes".to_owned(),
+        (Kind::Whole { .. }, Value::Text(text)) if text.parse::<u32>().is_ok() => ", without quotes".to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// The value, as far as it helps to find it.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Flag(flag) => flag.to_string(),
+        Value::Number(_) => whole(value).map_or("a number".to_owned(), |number| number.to_string()),
+        Value::Text(text) => quoted(text),
+        Value::List(_) => "a list".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+    }
+}
+
+/// Its beginning will do where it is long.
+fn quoted(text: &str) -> String {
+    const LETTERS: usize = 60;
+    match text.char_indices().nth(LETTERS) {
+        Some((end, _)) => format!("{:?}…", text.get(..end).unwrap_or_default()),
+        None => format!("{text:?}"),
+    }
+}
+
+/// A number that can be shown without the code that formats fractions, which is large.
+fn whole(value: &Value) -> Option<i64> {
+    match value {
+        #[expect(clippy::cast_possible_truncation, reason = "it is whole and small")]
+        Value::Number(number) if number.fract() == 0.0 && number.abs() < 1e15 => Some(*number as i64),
+        _ => None,
+    }
+}

@@ -1,0 +1,313 @@
+//! Every field of the configuration. The parser, its messages, and what documents the configuration are made from this
+//! table.
+
+use super::field::{Field, Given, Kind, Text};
+use super::{Eviction, HeaderType, Profile, ResponseFormat, Scheme, Verification};
+
+/// The whole configuration.
+pub static CONFIGURATION: &[Field] = &[
+    Field::new("profile", Kind::Word(PROFILES), Given::Text("production"), "the set of defaults"),
+    Field::new("auth_service", Kind::Object(AUTH_SERVICE), Given::Required, "where the authentication service is"),
+    Field::new("jwt", Kind::Object(JWT), Given::Nothing, "how a JWT is verified"),
+    Field::new("api_token", Kind::Object(API_TOKEN), Given::Nothing, "how an API token is verified"),
+    Field::new("cache", Kind::Object(CACHE), Given::Nothing, "how long the service's verdicts are kept"),
+    Field::new(
+        "circuit_breaker",
+        Kind::Object(CIRCUIT_BREAKER),
+        Given::Nothing,
+        "when the service isn't asked, because it is down",
+    ),
+    Field::new("revocation", Kind::Object(REVOCATION), Given::Nothing, "the service's list of revoked tokens"),
+    Field::new(
+        "failed_auth_throttle",
+        Kind::Object(FAILED_AUTH_THROTTLE),
+        Given::Nothing,
+        "when clients that fail too often are locked out",
+    ),
+    Field::new(
+        "rules",
+        Kind::List(&Kind::Object(RULE)),
+        Given::Nothing,
+        "which requests need what; the first rule that matches decides, and where none does, a credential is required",
+    )
+    .example(r#"[{"match": {"path": "/health"}, "public": true}, {"match": {"prefix": "/"}}]"#),
+    Field::new(
+        "identity_headers",
+        Kind::Headers(&Kind::OrNull(&Kind::Text(Text::Claim))),
+        Given::Nothing,
+        "which claim goes upstream in which header, over the five defaults; null removes a default",
+    )
+    .example(r#"{"X-Role": "role_params.role", "X-User-Email": null}"#),
+    Field::new(
+        "strip_headers",
+        Kind::List(&Kind::Text(Text::HeaderName)),
+        Given::Texts(&[]),
+        "further headers that no client may send",
+    )
+    .example(r#"["X-Remote-User"]"#),
+    Field::new(
+        "forward_credential",
+        Kind::FlagOr(&["jwt"]),
+        Given::Flag(true),
+        "whether the client's Authorization goes on upstream; jwt: the verified JWT in its place, which needs a \
+         response_format of jwt_body or jwt_header",
+    ),
+    Field::new("responses", Kind::Object(RESPONSES), Given::Nothing, "what clients are answered"),
+];
+
+const PROFILES: &[&str] = &[Profile::Production.name(), Profile::Development.name(), Profile::Test.name()];
+
+const VERIFICATIONS: &[&str] = &[Verification::Local.name(), Verification::Remote.name()];
+
+/// A refresh token is never an access token.
+const TOKEN_TYPES: &[&str] = &["access", "api_token", "technical", "password_reset"];
+
+pub(super) static AUTH_SERVICE: &[Field] = &[
+    Field::new("cluster", Kind::Text(Text::Visible), Given::Required, "an Envoy cluster").example("\"auth_service\""),
+    Field::new(
+        "authority",
+        Kind::Text(Text::Authority),
+        Given::Nothing,
+        ":authority of callouts; by default the cluster's name, or the host in one of Istio's names",
+    )
+    .example("\"auth.internal:8080\""),
+    Field::new(
+        "scheme",
+        Kind::Word(&[Scheme::Http.name(), Scheme::Https.name()]),
+        Given::Text("http"),
+        ":scheme of callouts; https where the cluster has TLS",
+    ),
+    Field::new(
+        "verify_path",
+        Kind::Text(Text::ServicePath),
+        Given::Text("/auth/verify"),
+        "the path that verifies a credential",
+    ),
+    Field::new(
+        "public_key_path",
+        Kind::Text(Text::ServicePath),
+        Given::Text("/iam/public-key"),
+        "the path of the public key",
+    ),
+    Field::new(
+        "timeout",
+        Kind::Duration { least: "1ms", most: "60s" },
+        Given::TextBy(["1s", "5s", "5s"]),
+        "of one attempt",
+    ),
+    Field::new("retries", Kind::Whole { least: 0, most: 3 }, Given::Whole(1), "further attempts after one that failed"),
+];
+
+pub(super) static JWT: &[Field] = &[
+    Field::new(
+        "verification",
+        Kind::Word(VERIFICATIONS),
+        Given::Text("local"),
+        "who verifies, where the rule doesn't say: the filter with the service's key, or the service by callout",
+    ),
+    Field::new(
+        "token_types",
+        Kind::Distinct(&Kind::Word(TOKEN_TYPES)),
+        Given::Texts(&["access", "api_token"]),
+        "the types of JWT that a client may present",
+    ),
+    Field::new("issuers", Kind::List(&Kind::Text(Text::Some)), Given::Texts(&[]), "accepted iss; unchecked when empty")
+        .example(r#"["https://auth.example.com"]"#),
+    Field::new(
+        "audiences",
+        Kind::List(&Kind::Text(Text::Some)),
+        Given::Texts(&[]),
+        "accepted aud; unchecked when empty",
+    )
+    .example(r#"["gateway"]"#),
+    Field::new("clock_skew", Kind::Duration { least: "0s", most: "5m" }, Given::Text("0s"), "leeway for exp and nbf"),
+    Field::new("public_key", Kind::Object(PUBLIC_KEY), Given::Nothing, "the service's key"),
+];
+
+pub(super) static PUBLIC_KEY: &[Field] = &[
+    Field::new(
+        "ttl",
+        Kind::Duration { least: "1s", most: "8760h" },
+        Given::TextBy(["1h", "1m", "1m"]),
+        "the age at which it is fetched again",
+    ),
+    Field::new(
+        "min_refetch_interval",
+        Kind::Duration { least: "100ms", most: "5m" },
+        Given::TextBy(["5s", "1s", "1s"]),
+        "the least time between two fetches",
+    ),
+    Field::new(
+        "grace",
+        Kind::Duration { least: "0s", most: "24h" },
+        Given::Text("5s"),
+        "how long a replaced key stays good",
+    ),
+    Field::new(
+        "pem",
+        Kind::List(&Kind::Text(Text::Pem)),
+        Given::Texts(&[]),
+        "pinned keys; when there are any, none is fetched",
+    ),
+];
+
+pub(super) static API_TOKEN: &[Field] = &[
+    Field::new(
+        "response_format",
+        Kind::Word(&[
+            ResponseFormat::JsonBody.name(),
+            ResponseFormat::JsonHeader.name(),
+            ResponseFormat::JwtBody.name(),
+            ResponseFormat::JwtHeader.name(),
+        ]),
+        Given::Text("json_body"),
+        "how the service answers",
+    ),
+    Field::new(
+        "header_types",
+        Kind::Distinct(&Kind::Word(&[HeaderType::Apikey.name(), HeaderType::Jwt.name(), HeaderType::Other.name()])),
+        Given::Texts(&["apikey"]),
+        "the kinds of credential that the service is asked about; apikey or other has to be among them",
+    ),
+];
+
+pub(super) static CACHE: &[Field] = &[
+    Field::new(
+        "max_entries",
+        Kind::Whole { least: 1, most: 1_000_000 },
+        Given::Whole(10_000),
+        "the most verdicts that each worker keeps, and 1 KiB for each",
+    ),
+    Field::new(
+        "ttl",
+        Kind::Duration { least: "0s", most: "24h" },
+        Given::TextBy(["300s", "10s", "0s"]),
+        "how long a verdict is fresh; 0s: no cache",
+    ),
+    Field::new(
+        "negative_ttl",
+        Kind::Duration { least: "0s", most: "1h" },
+        Given::TextBy(["10s", "1s", "0s"]),
+        "how long a refusal is the answer; 0s: refusals aren't kept",
+    ),
+    Field::new(
+        "stale_ttl",
+        Kind::Duration { least: "0s", most: "168h" },
+        Given::TextBy(["1h", "1m", "0s"]),
+        "how much longer a verdict may stand in while the service gives none",
+    ),
+    Field::new(
+        "eviction",
+        Kind::Word(&[Eviction::Lru.name(), Eviction::Lfu.name()]),
+        Given::Text("lru"),
+        "what goes first when it is full: the least recently or the least frequently used",
+    ),
+];
+
+pub(super) static CIRCUIT_BREAKER: &[Field] = &[
+    Field::new(
+        "failures",
+        Kind::Whole { least: 1, most: 1000 },
+        Given::WholeBy([5, 5, 1000]),
+        "failures in a row that open it",
+    ),
+    Field::new(
+        "open_for",
+        Kind::Duration { least: "100ms", most: "1h" },
+        Given::TextBy(["60s", "5s", "1s"]),
+        "how long it stays open; then one probe decides",
+    ),
+    Field::new(
+        "fallback",
+        Kind::Flag,
+        Given::Flag(true),
+        "whether a remote JWT may be let in by its signature while the service is down",
+    ),
+];
+
+pub(super) static REVOCATION: &[Field] = &[
+    Field::new(
+        "path",
+        Kind::OrNull(&Kind::Text(Text::ServicePath)),
+        Given::Nothing,
+        "the service's path of the list; null: it has none",
+    )
+    .example("\"/auth/blacklist\""),
+    Field::new(
+        "poll_interval",
+        Kind::Duration { least: "1s", most: "1h" },
+        Given::TextBy(["30s", "2s", "1s"]),
+        "the time between two looks at it, within which a revocation holds",
+    ),
+];
+
+pub(super) static FAILED_AUTH_THROTTLE: &[Field] = &[
+    Field::new(
+        "attempts",
+        Kind::Whole { least: 0, most: 1_000_000 },
+        Given::Whole(0),
+        "failures that lock out; 0: none do",
+    ),
+    Field::new(
+        "window",
+        Kind::Duration { least: "1s", most: "24h" },
+        Given::Text("60s"),
+        "the time in which they have to come",
+    ),
+    Field::new("lockout", Kind::Duration { least: "1s", most: "24h" }, Given::Text("300s"), "how long the lock lasts"),
+];
+
+pub(super) static RULE: &[Field] = &[
+    Field::new("match", Kind::Object(MATCH), Given::Required, "the requests that it decides on; not empty")
+        .example(r#"{"prefix": "/admin"}"#),
+    Field::new("public", Kind::Flag, Given::Flag(false), "whether no credential is needed"),
+    Field::new("require", Kind::Object(REQUIRE), Given::Nothing, "what the identity has to be like; not empty")
+        .example(r#"{"token_types": ["access"]}"#),
+    Field::new(
+        "verification",
+        Kind::Word(VERIFICATIONS),
+        Given::Nothing,
+        "who verifies a JWT; by default jwt.verification decides",
+    ),
+];
+
+pub(super) static MATCH: &[Field] = &[
+    Field::new("path", Kind::Text(Text::RulePath), Given::Nothing, "exactly this path").example("\"/health\""),
+    Field::new("prefix", Kind::Text(Text::RulePath), Given::Nothing, "this path and all below it")
+        .example("\"/admin\""),
+    Field::new("regex", Kind::Text(Text::Regex), Given::Nothing, "a regular expression that matches the whole path")
+        .example("\"/files/[^/]+\""),
+    Field::new(
+        "methods",
+        Kind::Distinct(&Kind::Text(Text::Method)),
+        Given::Texts(&[]),
+        "methods in upper case, by default all; GET covers HEAD",
+    )
+    .example(r#"["GET", "POST"]"#),
+    Field::new("hosts", Kind::Distinct(&Kind::Text(Text::Host)), Given::Texts(&[]), "hosts, by default all")
+        .example(r#"["api.example.com", "*.example.org"]"#),
+];
+
+pub(super) static REQUIRE: &[Field] = &[Field::new(
+    "token_types",
+    Kind::Distinct(&Kind::Word(TOKEN_TYPES)),
+    Given::Nothing,
+    "one of these types of token, by default any",
+)
+.example(r#"["access"]"#)];
+
+pub(super) static RESPONSES: &[Field] = &[
+    Field::new(
+        "realm",
+        Kind::Text(Text::Realm),
+        Given::Text("authgate"),
+        "of WWW-Authenticate; visible ASCII without \" and \\",
+    ),
+    Field::new(
+        "cors_origins",
+        Kind::List(&Kind::Text(Text::Origin)),
+        Given::Texts(&[]),
+        "the origins whose pages may read denials, as browsers write them",
+    )
+    .example(r#"["https://app.example.com"]"#),
+];
