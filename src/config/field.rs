@@ -33,10 +33,7 @@ impl Field {
     }
 
     /// `example`, which is JSON, doesn't get into the module.
-    #[cfg_attr(
-        target_arch = "wasm32",
-        expect(unused_variables, unused_mut, clippy::missing_const_for_fn, reason = "for documents alone")
-    )]
+    #[cfg_attr(target_arch = "wasm32", expect(unused_variables, unused_mut, reason = "for documents alone"))]
     pub(super) const fn example(mut self, example: &'static str) -> Self {
         #[cfg(not(target_arch = "wasm32"))]
         {
