@@ -11,15 +11,15 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jwt_compact::Algorithm;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::claims::{Claims, ClaimsError};
+use crate::host::Signatures;
 use crate::json::{self, JsonError};
 use crate::key_set::KeySet;
-use crate::public_key::{KeyId, PublicKey, SigningAlgorithm};
-use crate::signature::Rs256Signature;
+use crate::public_key::{KeyId, SigningAlgorithm};
+use crate::signature::{Rs256, Rs256Signature};
 
 /// The longest token that is looked at, in bytes. Nothing is decoded of a longer one.
 pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
@@ -132,13 +132,14 @@ impl<'t> UntrustedJwt<'t> {
     ///
     /// # Errors
     /// The token itself, to be tried again with other keys, if its signature fits none of these.
-    pub fn verify<A>(self, algorithm: &A, keys: &(impl KeySet + ?Sized)) -> Result<VerifiedClaims, Self>
-    where
-        A: Algorithm<VerifyingKey = PublicKey, Signature = Rs256Signature>,
-    {
+    pub fn verify<H: Signatures + ?Sized>(
+        self,
+        rs256: &Rs256<'_, H>,
+        keys: &(impl KeySet + ?Sized),
+    ) -> Result<VerifiedClaims, Self> {
         let signed = self.token.get(..self.signed_bytes).unwrap_or_default();
         for key in keys.candidates(self.kid.as_deref()).filter(|key| key.algorithm() == self.algorithm) {
-            if algorithm.verify_signature(&self.signature, key, signed) {
+            if rs256.verify(key, &self.signature, signed) {
                 return Ok(VerifiedClaims { claims: self.claims, token: self.token.to_vec(), key: key.id() });
             }
         }

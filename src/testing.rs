@@ -13,10 +13,7 @@ use crate::config::Config;
 use crate::host::{Conflict, Host, Metrics, Peer, SharedData, SharedValue, Signatures, Write};
 use crate::metrics::{Counter, Gauge};
 use crate::public_key::PublicKey;
-
-/// The DigestInfo of SHA-256 up to the digest (RFC 8017 section 9.2, note 1).
-const SHA256_PREFIX: [u8; 19] =
-    [0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20];
+use crate::signature::SHA256_PREFIX;
 
 /// The header that the service writes.
 pub const HEADER: &str = r#"{"typ":"JWT","alg":"RS256"}"#;

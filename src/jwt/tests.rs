@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::claims::TokenType;
+use crate::public_key::PublicKey;
 use crate::signature::Rs256;
 use crate::testing::{BareHost, HEADER, Signer, base64url, claims};
 
