@@ -1,13 +1,15 @@
 //! The service's public key.
 
+mod modulus;
+mod spki;
+
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rsa::RsaPublicKey;
-use rsa::pkcs8::DecodePublicKey as _;
-use rsa::traits::PublicKeyParts as _;
 use sha2::{Digest as _, Sha256};
+
+use modulus::Modulus;
 
 const BEGIN: &str = "-----BEGIN PUBLIC KEY-----";
 const END: &str = "-----END PUBLIC KEY-----";
@@ -53,7 +55,9 @@ pub struct KeyId(pub [u8; 8]);
 pub struct PublicKey {
     id: KeyId,
     der: Box<[u8]>,
-    rsa: RsaPublicKey,
+    bits: usize,
+    modulus: Modulus,
+    exponent: u64,
 }
 
 impl PublicKey {
@@ -61,6 +65,8 @@ impl PublicKey {
     pub const MIN_BITS: usize = 2048;
     /// The largest modulus that is accepted, in bits.
     pub const MAX_BITS: usize = 4096;
+
+    const MAX_EXPONENT: u64 = (1 << 33) - 1;
 
     /// Parses the PEM text of `/iam/public-key` or of `jwt.public_key.pem`. Line lengths and line ends are free.
     ///
@@ -81,13 +87,21 @@ impl PublicKey {
     /// # Errors
     /// [`KeyError::NotRsa`] or [`KeyError::Size`].
     pub fn from_der(der: &[u8]) -> Result<Self, KeyError> {
-        let rsa = RsaPublicKey::from_public_key_der(der).map_err(|_| KeyError::NotRsa)?;
-        let bits = rsa.n().bits();
-        if (Self::MIN_BITS..=Self::MAX_BITS).contains(&bits) {
-            Ok(Self { id: KeyId::of(der), der: der.into(), rsa })
-        } else {
-            Err(KeyError::Size(bits))
+        let (modulus, exponent) = spki::read(der).ok_or(KeyError::NotRsa)?;
+        let unused = modulus.first().map_or(0, |first| first.leading_zeros());
+        let bits = modulus.len() * 8 - unused as usize;
+        if !(Self::MIN_BITS..=Self::MAX_BITS).contains(&bits) {
+            return Err(KeyError::Size(bits));
         }
+        let exponent = match exponent.len() {
+            ..=5 => exponent.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)),
+            _ => return Err(KeyError::NotRsa),
+        };
+        if exponent.is_multiple_of(2) || !(3..=Self::MAX_EXPONENT).contains(&exponent) {
+            return Err(KeyError::NotRsa);
+        }
+        let modulus = Modulus::new(modulus).ok_or(KeyError::NotRsa)?;
+        Ok(Self { id: KeyId::of(der), der: der.into(), bits, modulus, exponent })
     }
 
     /// The algorithm of signatures by this key.
@@ -105,14 +119,17 @@ impl PublicKey {
         &self.der
     }
 
-    /// The parsed numbers.
-    pub const fn rsa(&self) -> &RsaPublicKey {
-        &self.rsa
+    /// The modulus' length in bytes, which is every valid signature's.
+    pub const fn modulus_bytes(&self) -> usize {
+        self.bits.div_ceil(8)
     }
 
-    /// The modulus' length in bytes, which is every valid signature's.
-    pub fn modulus_bytes(&self) -> usize {
-        self.rsa.size()
+    /// Whether these bytes are what the key's owner has made the signature of (RFC 8017 section 5.2.2): `RSAVP1` gives
+    /// them. Both are as long as the modulus.
+    pub(crate) fn recovers(&self, encoded: &[u8], signature: &[u8]) -> bool {
+        encoded.len() == self.modulus_bytes()
+            && signature.len() == self.modulus_bytes()
+            && self.modulus.power(signature, self.exponent) == Some(modulus::limbs(encoded, 0))
     }
 
     /// The first 8 hex digits of the key's SHA-256, to tell keys apart in logs.
@@ -129,7 +146,7 @@ impl KeyId {
 
 impl fmt::Debug for PublicKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "PublicKey({}, {} bits)", self.fingerprint(), self.rsa.n().bits())
+        write!(formatter, "PublicKey({}, {} bits)", self.fingerprint(), self.bits)
     }
 }
 

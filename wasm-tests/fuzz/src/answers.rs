@@ -7,7 +7,8 @@
 use authgate::config::ResponseFormat;
 use authgate::internals::{read, read_public_key};
 use authgate::{CalloutError, CalloutResponse, Outage, PublicKey, Scope, Verdict};
-use rsa::pkcs8::EncodePublicKey as _;
+use rsa::RsaPublicKey;
+use rsa::pkcs8::{DecodePublicKey as _, EncodePublicKey as _};
 use rsa::traits::PublicKeyParts as _;
 
 use crate::oracle::claims;
@@ -167,6 +168,8 @@ fn public_key(answer: &CalloutResponse) {
 }
 
 fn der(bytes: &[u8]) {
+    let another = RsaPublicKey::from_public_key_der(bytes).is_ok_and(|key| key.n().bits() >= 2048);
+    assert_eq!(PublicKey::from_der(bytes).is_ok(), another, "two readers take the same keys");
     if let Ok(key) = PublicKey::from_der(bytes) {
         assert_eq!(key.der(), bytes, "a key keeps its bytes");
         usable(&key);
@@ -175,7 +178,9 @@ fn der(bytes: &[u8]) {
 
 /// RSA of 2048 to 4096 bits, in the one spelling that DER has for it.
 fn usable(key: &PublicKey) {
-    assert!((2048..=4096).contains(&key.rsa().n().bits()), "{key:?}");
-    let again = key.rsa().to_public_key_der().expect("DER of a key");
+    let another =
+        RsaPublicKey::from_public_key_der(key.der()).expect("what one reader takes for a key, the other does");
+    assert!((2048..=4096).contains(&another.n().bits()), "{key:?}");
+    let again = another.to_public_key_der().expect("DER of a key");
     assert_eq!(again.as_bytes(), key.der(), "one key has one DER");
 }

@@ -11,9 +11,9 @@ use std::time::Duration;
 use authgate::internals::world::{key, sign};
 use authgate::internals::{MAX_TOKEN_BYTES, Rs256, UntrustedJwt};
 use authgate::{Claims, PublicKey, TimeError, UnixTime};
-use rsa::pkcs8::{DecodePrivateKey as _, EncodePublicKey as _};
+use rsa::pkcs8::{DecodePrivateKey as _, DecodePublicKey as _, EncodePublicKey as _};
 use rsa::traits::PublicKeyParts as _;
-use rsa::{BigUint, RsaPrivateKey};
+use rsa::{BigUint, RsaPrivateKey, RsaPublicKey};
 use sha2::{Digest as _, Sha256};
 
 use crate::oracle::base64;
@@ -152,14 +152,15 @@ fn real(token: &[u8], expected: &Expected) {
 fn is_rs256(key: &PublicKey, signature: &[u8], message: &[u8]) -> bool {
     let size = key.modulus_bytes();
     let value = BigUint::from_bytes_be(signature);
-    if signature.len() != size || value >= *key.rsa().n() {
+    let key = RsaPublicKey::from_public_key_der(key.der()).expect("DER of a key");
+    if signature.len() != size || value >= *key.n() {
         return false;
     }
     let mut encoded = vec![0, 1];
     encoded.resize(size - 52, 0xff);
     encoded.extend_from_slice(b"\0\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20");
     encoded.extend_from_slice(&Sha256::digest(message));
-    value.modpow(key.rsa().e(), key.rsa().n()) == BigUint::from_bytes_be(&encoded)
+    value.modpow(key.e(), key.n()) == BigUint::from_bytes_be(&encoded)
 }
 
 /// Around `exp` and `nbf`, a token is valid exactly between them.
