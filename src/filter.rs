@@ -178,6 +178,7 @@ impl Filter {
             parts.callouts.send(revocation.request(&poll), Purpose::Feed(poll), cx);
         }
         self.sweep.on_tick(parts, cx);
+        parts.questions.forget_broken();
         parts.questions.report_breaker(cx);
         answered::settle_elsewhere(parts, cx);
         self.resume_answered(cx);

@@ -213,6 +213,11 @@ pub enum Scope {
 }
 
 impl Outage {
+    /// Whether Envoy could not take the answer, or its end. Over HTTP/2 that may break other answers as well.
+    pub const fn is_broken(&self) -> bool {
+        matches!(self, Self::Callout(CalloutError::NotHttp | CalloutError::Broken))
+    }
+
     /// What it is the outage of.
     pub const fn scope(&self) -> Scope {
         match self {

@@ -126,6 +126,8 @@ pub struct Questions {
     leases: Leases,
     breaker: Breaker,
     unanswered: Unanswered,
+    /// The credentials whose answers have broken since the last tick.
+    broken: Vec<Digest>,
     retries: u32,
     cluster: String,
     /// Whether workers learn of one another's verdicts: through the cache.
@@ -149,6 +151,7 @@ impl Questions {
             leases: Leases::new(format!("{prefix}l."), longest),
             breaker: Breaker::new(format!("{prefix}breaker"), breaker.failures, breaker.open_for, longest),
             unanswered: Unanswered::new(format!("{prefix}u."), unanswered),
+            broken: Vec::new(),
             retries: service.retries,
             cluster: service.cluster.clone(),
             shares_verdicts: !config.cache.is_off(),
@@ -180,6 +183,27 @@ impl Questions {
     /// asked again.
     pub fn remember_unanswered(&self, digest: &Digest, cx: &Cx<'_>) -> Duration {
         self.unanswered.add(digest, cx)
+    }
+
+    /// The same for an answer that broke. Over HTTP/2, one that Envoy can't take may end its connection, and with it all
+    /// answers that were to come by it. So where several broke at once, nobody can tell whose fault that was, and none of
+    /// the credentials is held to it for longer than [`LEAST_UNANSWERED`].
+    pub fn remember_broken(&mut self, digest: &Digest, cx: &Cx<'_>) -> Duration {
+        if self.broken.is_empty() {
+            self.unanswered.add(digest, cx);
+        } else {
+            for known in self.broken.iter().take(1).chain([digest]) {
+                self.unanswered.add_for(known, LEAST_UNANSWERED, cx);
+            }
+        }
+        self.broken.push(*digest);
+        // Another may break yet.
+        LEAST_UNANSWERED
+    }
+
+    /// A tick: what breaks from now on has nothing to do with what broke before.
+    pub fn forget_broken(&mut self) {
+        self.broken.clear();
     }
 
     /// Lets a request wait with others for an answer, if the question is open.

@@ -49,7 +49,12 @@ pub(super) fn on_answer(call: Call, answer: Result<CalloutResponse, CalloutError
             Some(Conclusion::Unavailable(match outage.scope() {
                 Scope::Service => Unavailable::Down { retry_after: None },
                 Scope::Credential => {
-                    Unavailable::NoVerdict { retry_after: parts.questions.remember_unanswered(&digest, cx) }
+                    let retry_after = if outage.is_broken() {
+                        parts.questions.remember_broken(&digest, cx)
+                    } else {
+                        parts.questions.remember_unanswered(&digest, cx)
+                    };
+                    Unavailable::NoVerdict { retry_after }
                 }
                 Scope::Gateway => Unavailable::Overload,
             }))

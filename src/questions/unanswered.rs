@@ -52,17 +52,23 @@ impl Unanswered {
     /// The service answered a question about this credential, but not with a verdict. Returns for how long it
     /// isn't asked again.
     pub(super) fn add(&self, digest: &Digest, cx: &Cx<'_>) -> Duration {
+        self.add_for(digest, self.length, cx)
+    }
+
+    /// The same, for another time than usual, which is no longer.
+    pub(super) fn add_for(&self, digest: &Digest, length: Duration, cx: &Cx<'_>) -> Duration {
         let half = half(digest);
+        let at = cx.now.before(self.length.saturating_sub(length));
         let added = self.table.update(self.table.row(&digest.0, cx.shared), cx.shared, |row| {
             row.retain(|known| known.digest != half && !cx.now.has_passed(self.length, known.at));
             row.sort_by_key(|known| known.at);
             row.drain(..(row.len() + 1).saturating_sub(PER_ROW));
-            (true, row.push(NoVerdict { digest: half, at: cx.now }))
+            (true, row.push(NoVerdict { digest: half, at }))
         });
         if added.is_err() {
             log::debug!("a credential without a verdict could not be shared");
         }
-        self.length
+        length
     }
 
     /// For how long the service isn't asked about this credential; `None`: it may be.

@@ -89,10 +89,7 @@ impl Frames {
         let mut block = Vec::new();
         let headers = [(":method", "GET"), (":scheme", "http"), (":path", "/orders"), (":authority", &self.authority)];
         for (name, value) in headers.into_iter().chain([("authorization", authorization)]) {
-            // RFC 7541 section 6.2.3, a literal that is never indexed.
-            block.push(0x10);
-            literal(&mut block, name);
-            literal(&mut block, value);
+            header(&mut block, name, value);
         }
         frame(to, HEADERS, END_STREAM_AND_HEADERS, stream, &block);
         stream
@@ -105,12 +102,19 @@ impl Drop for Frames {
     }
 }
 
-/// A frame (RFC 9113 section 4.1).
-fn frame(to: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+/// Appends a frame (RFC 9113 section 4.1).
+pub fn frame(to: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
     to.extend_from_slice(&u32::try_from(payload.len()).unwrap_or(u32::MAX).to_be_bytes()[1..]);
     to.extend_from_slice(&[kind, flags]);
     to.extend_from_slice(&stream.to_be_bytes());
     to.extend_from_slice(payload);
+}
+
+/// Appends a header that is never indexed, without Huffman's code (RFC 7541 section 6.2.3).
+pub fn header(to: &mut Vec<u8>, name: &str, value: &str) {
+    to.push(0x10);
+    literal(to, name);
+    literal(to, value);
 }
 
 /// A string without Huffman's code (RFC 7541 section 5.2).

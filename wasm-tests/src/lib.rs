@@ -33,7 +33,7 @@ pub mod demo;
 mod discovery;
 mod envoy;
 mod folder;
-mod frames;
+pub mod frames;
 mod load;
 mod metrics;
 mod process;

@@ -65,6 +65,44 @@ fn it_is_remembered_for_negative_ttl_or_a_second_by_every_worker() {
     }
 }
 
+/// An answer that Envoy can't take may end its connection, and with it the answers about others (HTTP/2).
+#[test]
+fn of_answers_that_break_together_none_is_held_against_its_credential_for_long() {
+    for error in [CalloutError::NotHttp, CalloutError::Broken] {
+        let mut world = world(1, json!({"negative_ttl": "10s"}));
+        world.tick();
+        world.settle();
+        let tokens = [10, 11, 12].map(api_token_of);
+        let streams = tokens.each_ref().map(|token| world.send(token));
+        for _ in 0..2 {
+            for asked in std::mem::take(&mut world.pending) {
+                world.answer(&asked, &Answer::Error(error));
+            }
+        }
+        for stream in streams {
+            let denied = Outcome::Denied(503, "auth_service_unavailable", Some("1".to_owned()));
+            assert_eq!(world.outcome(stream), Some(denied), "{error:?}");
+        }
+        world.tick();
+        assert_eq!((world.ask(&tokens[0]).code(), world.verifications), ("auth_service_unavailable", 6));
+        world.pass(SECOND);
+        for token in &tokens {
+            assert_eq!(world.ask(token).code(), "", "{error:?}");
+        }
+        // One that breaks alone, and at another time, is remembered as ever.
+        world.verify = Answer::Error(error);
+        world.ask(&api_token_of(20));
+        world.tick();
+        world.ask(&api_token_of(21));
+        world.verify = Answer::json(&confirmed(json!({})));
+        world.tick();
+        world.pass(9 * SECOND);
+        for number in [20, 21] {
+            assert_eq!(world.ask(&api_token_of(number)).code(), "auth_service_unavailable", "{error:?} {number}");
+        }
+    }
+}
+
 #[test]
 fn a_known_client_is_served_stale_without_a_question_for_each_request() {
     let mut world = world(2, json!({"ttl": "10s", "stale_ttl": "1h", "negative_ttl": "5s"}));

@@ -30,6 +30,7 @@ mod held_body;
 mod hostile_surroundings;
 mod hosts;
 mod http2_answers;
+mod http2_connection;
 mod http2_service;
 mod identity_headers;
 mod jwt_authn_differences;
