@@ -37,7 +37,7 @@ use crate::host::{Cx, Host, StreamId};
 use crate::introspection::{AuthVerify, CalloutError, CalloutRequest, CalloutResponse, Verifier};
 use crate::keys::Reason;
 use crate::limits::AT_ONCE;
-use crate::metrics::{Counter, Outcome};
+use crate::metrics::{Counter, Gauge, Histogram, Outcome};
 use crate::policy::Permit;
 use crate::questions::LOOKS;
 use crate::revocation::Revocation;
@@ -130,7 +130,7 @@ impl Filter {
         let stripped = &self.parts.config.stripped_headers;
         let strip = extractor::headers_to_strip(head, stripped);
         let connection = extractor::connection(head, stripped);
-        let mut facts = arrival::facts(stream, head, &self.parts);
+        let mut facts = arrival::facts(stream, head, &self.parts, cx.now);
         let arrived = arrival::arrive(head, &mut facts, &mut self.parts, cx);
         let step = self.advance(facts, arrived, cx).map_or(Step::Wait, Step::Resolve);
         Reception { strip, connection, step }
@@ -169,6 +169,7 @@ impl Filter {
     /// Time has passed: to be called every [`Self::tick_period`].
     pub fn on_tick(&mut self, cx: &Cx<'_>) {
         let parts = &mut self.parts;
+        cx.host.set(Gauge::BuildInfo, 1);
         if let Some(fetch) = parts.keys.keep_fresh(cx) {
             parts.callouts.send(parts.keys.request(), Purpose::Key(fetch), cx);
         }
@@ -201,6 +202,8 @@ impl Filter {
     /// The worker ends: the gauges forget what it has kept.
     pub fn on_retirement(&mut self, cx: &Cx<'_>) {
         self.parts.cache.retire(cx);
+        // Another worker of this version says within a tick that it still runs.
+        cx.host.set(Gauge::BuildInfo, 0);
     }
 
     /// Whether [`Self::next_action`] has one.
@@ -247,6 +250,7 @@ impl Filter {
             match next {
                 Ok(Next::Stage(stage)) => next = stage.advance(&mut facts, &mut self.parts, cx),
                 Ok(Next::Hold(wait)) => {
+                    facts.has_waited = true;
                     self.parts.room.hold(Held { facts, wait }, &mut self.parts.shares);
                     return None;
                 }
@@ -258,7 +262,11 @@ impl Filter {
 
     /// A request has ended, and is counted.
     fn end(&self, facts: Facts, verdict: Result<Permit, Denial>, cx: &Cx<'_>) -> Resolution {
-        let Facts { client, source, suspect, .. } = facts;
+        let Facts { client, source, suspect, arrived, has_waited, .. } = facts;
+        if has_waited {
+            let waited = cx.now.since(arrived).unwrap_or_default().as_millis();
+            cx.host.record(Histogram::Duration { source }, u64::try_from(waited).unwrap_or(u64::MAX));
+        }
         let verdict = verdict.and_then(|permit| {
             let outcome = if permit.identity().is_some() { Outcome::Allow } else { Outcome::Public };
             Ok((outcome, decision::forward(&permit, self.config())?))
@@ -272,6 +280,7 @@ impl Filter {
                 let denial = throttling::after_denial(denial, suspect.as_ref(), &self.parts, cx);
                 let outcome = if denial.code.status() < 500 { Outcome::Deny } else { Outcome::Error };
                 cx.host.count(Counter::Request { outcome, source, reason: Some(denial.code) });
+                cx.host.count(Counter::Error(denial.code));
                 Resolution::Deny(denial.response(&client, &self.config().realm))
             }
         }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::metrics::{Counter, Gauge};
+use crate::metrics::{Counter, Gauge, Histogram};
 use crate::public_key::PublicKey;
 use crate::time::UnixTime;
 
@@ -73,6 +73,9 @@ pub trait Metrics {
 
     /// Sets a gauge that is the same for all workers.
     fn set(&self, gauge: Gauge, to: u64);
+
+    /// Adds a value to a histogram. A host without histograms needn't.
+    fn record(&self, _histogram: Histogram, _value: u64) {}
 
     /// How many callouts are under way in all workers, as far as this one can tell.
     fn callouts_in_flight(&self) -> u64;

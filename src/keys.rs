@@ -5,7 +5,7 @@ mod store;
 use crate::config::{AuthService, Config};
 use crate::host::Cx;
 use crate::introspection::{self, CalloutError, CalloutRequest, CalloutResponse};
-use crate::metrics::Counter;
+use crate::metrics::{Counter, Gauge};
 use crate::public_key::{KeyId, PublicKey};
 use crate::time::UnixTime;
 use crate::turn::LastTurn;
@@ -69,6 +69,9 @@ impl Keys {
     /// Begins a fetch when the key is missing or old. `Some`: the caller sends [`Self::request`].
     pub fn keep_fresh(&mut self, cx: &Cx<'_>) -> Option<Fetch> {
         self.store.synchronise(cx);
+        if let Some(at) = self.store.fetched_at() {
+            cx.host.set(Gauge::PublicKeyAge, cx.now.since(at).unwrap_or_default().as_secs());
+        }
         if self.store.is_due(cx.now) { self.fetch(Reason::Due, cx) } else { None }
     }
 

@@ -146,6 +146,8 @@ pub enum Counter {
         /// The code of a denial.
         reason: Option<Code>,
     },
+    /// A request that was denied, whoever is at fault.
+    Error(Code),
     /// An attempt to fetch the public key that came to its end.
     PublicKeyRefresh {
         /// Whether it brought one.
@@ -170,6 +172,7 @@ impl fmt::Display for Counter {
                 source.name(),
                 reason.map_or("none", Code::name)
             ),
+            Self::Error(reason) => write!(formatter, "auth_validation_errors_total.reason={}", reason.name()),
             Self::PublicKeyRefresh { success } => write!(
                 formatter,
                 "auth_public_key_refresh_total.outcome={}",
@@ -199,16 +202,47 @@ pub enum Gauge {
     BreakerState,
     /// Tokens and users on the revocation list.
     BlacklistSize,
+    /// How long ago the last poll began that was read in full, in seconds.
+    BlacklistAge,
+    /// How long ago the fetch of the newest public key began, in seconds.
+    PublicKeyAge,
+    /// 1 while this version runs.
+    BuildInfo,
 }
 
 impl fmt::Display for Gauge {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
+        let name = match self {
+            Self::BuildInfo => {
+                // A dot would end the label.
+                let version = env!("CARGO_PKG_VERSION").replace(['.', '+'], "_");
+                return write!(formatter, "auth_build_info.version={version}");
+            }
             Self::CalloutsInFlight => "auth_callouts_in_flight",
             Self::CacheEntries => "auth_cache_entries",
             Self::CacheBytes => "auth_cache_bytes",
             Self::BreakerState => "auth_breaker_state",
             Self::BlacklistSize => "auth_blacklist_size",
-        })
+            Self::BlacklistAge => "auth_blacklist_age_seconds",
+            Self::PublicKeyAge => "auth_public_key_age_seconds",
+        };
+        formatter.write_str(name)
+    }
+}
+
+/// Durations, of which the host keeps how many were how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Histogram {
+    /// From a request's head to its verdict, in milliseconds, for a request that had to wait.
+    Duration {
+        /// What the verdict rests on.
+        source: Source,
+    },
+}
+
+impl fmt::Display for Histogram {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Duration { source } = self;
+        write!(formatter, "auth_validation_duration_ms.source={}", source.name())
     }
 }

@@ -104,6 +104,9 @@ impl Revocation {
     pub fn poll(&mut self, cx: &Cx<'_>) -> Option<Poll> {
         self.is_stale = self.poller.is_stale(cx);
         cx.host.set(Gauge::BlacklistSize, u64::try_from(self.poller.size(cx.shared)).unwrap_or(u64::MAX));
+        if let Some(age) = self.poller.age(cx) {
+            cx.host.set(Gauge::BlacklistAge, age.as_secs());
+        }
         let poll = self.poller.begin_poll(cx)?;
         Some(Poll { began: poll.began, retries: self.retries, since: poll.since })
     }

@@ -14,11 +14,14 @@ use crate::matcher::{Target, Undecided};
 use crate::metrics::Source;
 use crate::policy::Permit;
 use crate::throttle::Suspect;
+use crate::time::UnixTime;
 
 /// What is known of a request before its rule and its credential are.
-pub(super) fn facts(stream: StreamId, head: &RequestHead<'_>, parts: &Parts) -> Facts {
+pub(super) fn facts(stream: StreamId, head: &RequestHead<'_>, parts: &Parts, now: UnixTime) -> Facts {
     Facts {
         stream,
+        arrived: now,
+        has_waited: false,
         client: Client::of(head, &parts.config),
         rule: None,
         kind: Kind::Other,

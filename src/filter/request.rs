@@ -46,6 +46,10 @@ use key_wait::KeyWait;
 pub(super) struct Facts {
     /// Its number.
     pub(super) stream: StreamId,
+    /// When it arrived.
+    pub(super) arrived: UnixTime,
+    /// Whether it had to wait.
+    pub(super) has_waited: bool,
     /// What its denial depends on.
     pub(super) client: Client,
     /// The rule that it falls under.

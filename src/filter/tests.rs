@@ -23,6 +23,7 @@ mod key_grace;
 mod key_refetch;
 mod key_replicas;
 mod late_news;
+mod metrics;
 mod neighbours;
 mod odd_entries;
 mod outage;

@@ -166,6 +166,12 @@ impl Poller {
         cx.now.has_passed(self.poll_interval * 2, self.known(cx.shared).succeeded)
     }
 
+    /// How long ago the last poll began that was applied with all its entries. `None`: there was none.
+    pub fn age(&self, cx: &Cx<'_>) -> Option<Duration> {
+        let succeeded = self.known(cx.shared).succeeded;
+        (succeeded != UnixTime::default()).then(|| cx.now.since(succeeded).unwrap_or_default())
+    }
+
     /// How long the list was after the last poll that was applied.
     pub fn size(&self, shared: &dyn SharedData) -> usize {
         usize::try_from(self.known(shared).size).unwrap_or(usize::MAX)

@@ -12,7 +12,7 @@ use proxy_wasm::types::MetricType;
 use super::root::SEAL_KEY;
 use crate::host::{Conflict, Metrics, Peer, SharedData, SharedValue, Signatures, Write};
 use crate::label;
-use crate::metrics::{Counter, Gauge};
+use crate::metrics::{Counter, Gauge, Histogram};
 use crate::public_key::PublicKey;
 use crate::seal::is_newly_unsealed;
 use crate::secret::Secret;
@@ -31,6 +31,7 @@ pub struct EnvoyHost {
     /// The host's numbers of the metrics defined so far. The host makes a new number at every definition.
     counters: RefCell<HashMap<Counter, Option<u32>>>,
     gauges: RefCell<HashMap<Gauge, Option<u32>>>,
+    histograms: RefCell<HashMap<Histogram, Option<u32>>>,
     tally: RefCell<Tally>,
     /// The filter's name in the host.
     name: Vec<u8>,
@@ -49,6 +50,7 @@ impl EnvoyHost {
             secret: OnceCell::new(),
             counters: RefCell::default(),
             gauges: RefCell::default(),
+            histograms: RefCell::default(),
             tally: RefCell::new(Tally::new(&filter)),
             name,
             filter,
@@ -207,6 +209,13 @@ impl Metrics for EnvoyHost {
         let id = self.define(&self.gauges, MetricType::Gauge, gauge);
         if id.is_some_and(|id| hostcalls::record_metric(id, to).is_err()) {
             log::error!("the metric {gauge} could not be set");
+        }
+    }
+
+    fn record(&self, histogram: Histogram, value: u64) {
+        let id = self.define(&self.histograms, MetricType::Histogram, histogram);
+        if id.is_some_and(|id| hostcalls::record_metric(id, value).is_err()) {
+            log::error!("the metric {histogram} could not be changed");
         }
     }
 

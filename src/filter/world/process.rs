@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::sign;
 use crate::host::{Conflict, Metrics, Peer, SharedData, SharedValue, Signatures, Write};
-use crate::metrics::{Counter, Gauge};
+use crate::metrics::{Counter, Gauge, Histogram};
 use crate::public_key::PublicKey;
 use crate::secret::Secret;
 
@@ -17,6 +17,8 @@ pub struct Process {
     pub counted: RefCell<HashMap<Counter, u64>>,
     /// Where each gauge stands.
     pub gauges: RefCell<HashMap<Gauge, i64>>,
+    /// What was recorded in each histogram.
+    pub recorded: RefCell<HashMap<Histogram, Vec<u64>>>,
     /// How many requests have arrived.
     pub requests: Cell<u64>,
     /// Where the next request comes from.
@@ -96,6 +98,10 @@ impl Metrics for Process {
 
     fn set(&self, gauge: Gauge, to: u64) {
         self.gauges.borrow_mut().insert(gauge, i64::try_from(to).unwrap());
+    }
+
+    fn record(&self, histogram: Histogram, value: u64) {
+        self.recorded.borrow_mut().entry(histogram).or_default().push(value);
     }
 
     fn callouts_in_flight(&self) -> u64 {
