@@ -46,9 +46,13 @@ ARGS =
 # The load generator of `make bench`, unless the machine has one.
 WRK = .tools/wrk/usr/bin/wrk
 
+# A folder with `prometheus` and `promtool`.
+PROMETHEUS ?= .tools/prometheus/usr/bin
+export PROMETHEUS_ABSOLUTE = $(abspath $(PROMETHEUS))
+
 GATEWAY = ENVOY="$$ENVOY_ABSOLUTE" '$(CARGO_TARGET_DIR)/debug/gateway'
 
-.PHONY: help build test-module envoy toolchain components gateway run demo test bench wrk fuzz-smoke fuzz \
+.PHONY: help build test-module envoy toolchain components gateway run demo test prometheus bench wrk fuzz-smoke fuzz \
 	fuzz-libfuzzer fuzz-stable lint deny clean
 
 help: ## List the targets
@@ -119,9 +123,9 @@ run: build envoy gateway ## Start a gateway and print requests to paste; Ctrl-C 
 demo: build envoy gateway ## Send a gateway requests of every kind and show what came back
 	@exec env $(GATEWAY) demo $(ARGS)
 
-test: test-module envoy ## Run every test
+test: test-module envoy prometheus ## Run every test
 	@echo '==> testing'
-	@ENVOY="$$ENVOY_ABSOLUTE" cargo test --workspace
+	@ENVOY="$$ENVOY_ABSOLUTE" PROMETHEUS="$$PROMETHEUS_ABSOLUTE" cargo test --workspace
 
 bench: build envoy wrk ## Measure what the filter costs (ARGS=--quick: in a minute)
 	@echo '==> building the filter that does nothing'
@@ -134,15 +138,25 @@ bench: build envoy wrk ## Measure what the filter costs (ARGS=--quick: in a minu
 wrk:
 	@command -v wrk >/dev/null || $(MAKE) $(WRK)
 
-# Needs no root. Which version it is, Debian's release says.
+# Unpacks Debian's packages into a folder of .tools/: $(call from-debian,folder,packages). Needs no root. Which version it
+# is, Debian's release says.
+define from-debian
+@echo '==> fetching $(1)'
+@command -v dpkg-deb >/dev/null || { echo '$(1) is missing: install it' >&2; exit 1; }
+@rm -rf '.tools/$(1).part' && mkdir -p '.tools/$(1).part'
+@cd '.tools/$(1).part' && apt-get -qq download $(2) && for package in *.deb; do \
+	dpkg-deb -x "$$package" . || exit 1; \
+done && rm *.deb
+@rm -rf '.tools/$(1)' && mv '.tools/$(1).part' '.tools/$(1)'
+endef
+
 $(WRK):
-	@echo '==> fetching wrk'
-	@command -v dpkg-deb >/dev/null || { echo 'wrk is missing: install it' >&2; exit 1; }
-	@rm -rf .tools/wrk.part && mkdir -p .tools/wrk.part
-	@cd .tools/wrk.part && apt-get -qq download wrk libluajit-5.1-2 && for package in *.deb; do \
-		dpkg-deb -x "$$package" . || exit 1; \
-	done
-	@rm -rf .tools/wrk && mv .tools/wrk.part .tools/wrk
+	$(call from-debian,wrk,wrk libluajit-5.1-2)
+
+prometheus: $(PROMETHEUS)/prometheus ## Fetch Prometheus (into .tools/)
+
+$(PROMETHEUS)/prometheus:
+	$(call from-debian,prometheus,prometheus)
 
 # A fixed number of mutations from a fixed seed, so that a commit has one result on every machine. Not with libFuzzer:
 # what it tries next depends on coverage, and that on hash seeds, addresses and the processor.

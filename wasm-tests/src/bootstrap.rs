@@ -96,7 +96,17 @@ impl Bootstrap {
 
     /// Points every wasm filter at the module in this file.
     pub fn set_module(&mut self, module: &Path) {
-        set_modules(&mut self.0, &Value::from(module.to_string_lossy()));
+        set_files(&mut self.0, &|file| {
+            file.extension().is_some_and(|extension| extension == "wasm").then(|| module.to_owned())
+        });
+    }
+
+    /// Takes all certificates and keys, `*.crt` and `*.key`, from this folder.
+    pub fn set_certificates(&mut self, folder: &Path) {
+        set_files(&mut self.0, &|file| {
+            let is_one = file.extension().is_some_and(|extension| extension == "crt" || extension == "key");
+            file.file_name().filter(|_| is_one).map(|name| folder.join(name))
+        });
     }
 
     /// Sets the port of the admin interface; 0 lets the system pick one.
@@ -107,15 +117,15 @@ impl Bootstrap {
         self.set("/admin/address/socket_address/port_value", port.into())
     }
 
-    /// Sets the port of the first listener; 0 lets the system pick one.
+    /// Puts the first listener on this port of localhost; 0 lets the system pick one.
     ///
     /// # Errors
     /// When the bootstrap has no such listener.
     pub fn set_listener_port(&mut self, port: u16) -> Result<()> {
-        self.set("/static_resources/listeners/0/address/socket_address/port_value", port.into())
+        self.set("/static_resources/listeners/0/address/socket_address", on_localhost(port))
     }
 
-    /// Sets the port of the first endpoint of a cluster.
+    /// Puts the first endpoint of a cluster on this port of localhost.
     ///
     /// # Errors
     /// When there is no cluster of that name, or it has no endpoint.
@@ -123,7 +133,7 @@ impl Bootstrap {
         self.set_endpoint_port(cluster, 0, port)
     }
 
-    /// Sets the port of the endpoint that a cluster fails over to: the first of its second priority.
+    /// Puts the endpoint that a cluster fails over to, the first of its second priority, on this port of localhost.
     ///
     /// # Errors
     /// When there is no cluster of that name, or it has no such endpoint.
@@ -138,10 +148,7 @@ impl Bootstrap {
             .and_then(|all| all.iter().position(|one| one["name"] == cluster))
             .with_context(|| format!("the bootstrap has no cluster {cluster}"))?;
         let endpoint = format!("load_assignment/endpoints/{locality}/lb_endpoints/0/endpoint");
-        self.set(
-            &format!("/static_resources/clusters/{index}/{endpoint}/address/socket_address/port_value"),
-            port.into(),
-        )
+        self.set(&format!("/static_resources/clusters/{index}/{endpoint}/address/socket_address"), on_localhost(port))
     }
 
     /// Sets variables of the environment that the filter's VM sees, beside those that are there.
@@ -202,6 +209,10 @@ impl Bootstrap {
     }
 }
 
+fn on_localhost(port: u16) -> Value {
+    json!({"address": "127.0.0.1", "port_value": port})
+}
+
 /// The module that the stack loads: this one of `target/`, else `AUTHGATE_WASM`, else `target/authgate.wasm`.
 ///
 /// # Errors
@@ -215,18 +226,18 @@ pub(crate) fn module(name: Option<&str>) -> Result<PathBuf> {
     path.canonicalize().with_context(|| format!("no module at {}: `make test-module` makes it", path.display()))
 }
 
-fn set_modules(value: &mut Value, module: &Value) {
+/// Puts another path wherever `filename` names a file for which there is one.
+fn set_files(value: &mut Value, other: &impl Fn(&Path) -> Option<PathBuf>) {
     match value {
         Value::Object(fields) => {
             for (name, field) in fields {
-                if name == "filename" && field.as_str().is_some_and(|file| file.ends_with(".wasm")) {
-                    *field = module.clone();
-                } else {
-                    set_modules(field, module);
+                match field.as_str().filter(|_| name == "filename").and_then(|file| other(Path::new(file))) {
+                    Some(file) => *field = file.to_string_lossy().into(),
+                    None => set_files(field, other),
                 }
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| set_modules(item, module)),
+        Value::Array(items) => items.iter_mut().for_each(|item| set_files(item, other)),
         _ => {}
     }
 }

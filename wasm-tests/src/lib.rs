@@ -21,11 +21,14 @@
 //!   [`Frames`] for those that are reset.
 //! - [`Echo`] is what the upstream saw of a request.
 //! - [`Bootstrap`] is `envoy/envoy.yaml`, read and patched as a value; with [`Discovery`] it changes while Envoy serves.
+//! - [`istio`] does to a bootstrap what Istio does with an `EnvoyFilter`.
+//! - [`certificates`] makes what TLS needs, [`prometheus`] runs Prometheus.
 //! - [`credentials`] makes tokens, good and bad.
 //! - [`demo`] holds the rows of `make demo`, which are an end-to-end test too.
 
 pub mod bench;
 mod bootstrap;
+pub mod certificates;
 mod client;
 pub mod corpus;
 pub mod credentials;
@@ -34,9 +37,11 @@ mod discovery;
 mod envoy;
 mod folder;
 pub mod frames;
+pub mod istio;
 mod load;
 mod metrics;
 mod process;
+pub mod prometheus;
 mod service;
 mod stack;
 mod upstream;
@@ -52,7 +57,7 @@ pub use frames::Frames;
 pub use load::Connection;
 pub use metrics::Metrics;
 pub use stack::{Builder, Ports, Stack};
-pub use upstream::Echo;
+pub use upstream::{Echo, serve_upstream};
 
 /// The folder of the workspace, from which `envoy/` and `target/` are found.
 ///

@@ -19,10 +19,14 @@ use crate::{
     folder::Folder,
     service::{self, Service, local},
     upstream::Upstream,
+    workspace,
 };
 
 /// How long [`Stack::raw`] waits for the connection's end.
 const RAW_LIMIT: Duration = Duration::from_secs(5);
+
+/// The bootstrap that a stack has unless it asks for another.
+const SHIPPED: &str = "envoy/envoy.yaml";
 
 /// A change to Envoy's bootstrap.
 type Patch = Box<dyn FnOnce(&mut Value) + Send>;
@@ -49,6 +53,7 @@ pub struct Builder {
     components: Option<&'static str>,
     drain_time: u32,
     ports: Ports,
+    bootstrap: &'static str,
     filter: bool,
     module: Option<&'static str>,
     configs: Vec<Value>,
@@ -96,6 +101,13 @@ impl Builder {
     /// The ports of the parts.
     pub fn ports(mut self, ports: Ports) -> Self {
         self.ports = ports;
+        self
+    }
+
+    /// Takes this bootstrap of the workspace in the place of `envoy/envoy.yaml`. Its first listener is the gateway, and its
+    /// clusters have the names that those of `envoy/envoy.yaml` have.
+    pub fn bootstrap(mut self, file: &'static str) -> Self {
+        self.bootstrap = file;
         self
     }
 
@@ -204,12 +216,14 @@ impl Builder {
         // Port 1 is reserved, and nothing listens there.
         let port = |service: &Option<Service>| service.as_ref().map_or(1, |service| service.address().port());
 
-        let mut bootstrap = Bootstrap::shipped()?;
+        let mut bootstrap = Bootstrap::read(&workspace().join(self.bootstrap))?;
         bootstrap.set_listener_port(self.ports.gateway)?;
         bootstrap.set_admin_port(self.ports.admin)?;
         bootstrap.set_cluster_port("upstream", upstream.address().port())?;
         bootstrap.set_cluster_port("auth_service", port(&service))?;
-        bootstrap.set_second_port("auth_service", port(&second))?;
+        if self.bootstrap == SHIPPED || second.is_some() {
+            bootstrap.set_second_port("auth_service", port(&second))?;
+        }
         if self.filter {
             bootstrap.set_module(&bootstrap::module(self.module)?);
             let config = bootstrap.filter_config()?;
@@ -275,6 +289,7 @@ impl Stack {
             components: None,
             drain_time: 600,
             ports: Ports::default(),
+            bootstrap: SHIPPED,
             filter: true,
             module: None,
             configs: vec![json!({
@@ -304,6 +319,14 @@ impl Stack {
     /// Begins a request through the gateway.
     pub fn request(&self, method: Method, path: &str) -> Request {
         self.client.request(self.gateway(), method, path)
+    }
+
+    /// Begins a `GET` to another listener of the gateway, by its name.
+    ///
+    /// # Errors
+    /// When Envoy has no such listener.
+    pub async fn get_at(&self, listener: &str, path: &str) -> Result<Request> {
+        Ok(self.client.request(self.envoy.named_listener(listener).await?, Method::GET, path))
     }
 
     /// Sends bytes to the gateway over TCP and reads until it closes the connection, for five

@@ -21,6 +21,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::{net::TcpListener, task::JoinHandle};
 
+use crate::service::local;
+
 /// What the upstream saw of one request; it is the body of its answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Echo {
@@ -74,9 +76,12 @@ impl Upstream {
     /// # Errors
     /// When the port is taken.
     pub(crate) async fn start(port: u16) -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", port))
-            .await
-            .with_context(|| format!("the upstream cannot listen on 127.0.0.1:{port}"))?;
+        Self::start_at(local(port)).await
+    }
+
+    async fn start_at(address: SocketAddr) -> Result<Self> {
+        let listener =
+            TcpListener::bind(address).await.with_context(|| format!("the upstream cannot listen on {address}"))?;
         let address = listener.local_addr()?;
         // A failure here costs milliseconds, no more.
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
@@ -103,6 +108,15 @@ impl Upstream {
     pub(crate) fn anonymous_hits(&self) -> u64 {
         self.hits.anonymous.load(Ordering::SeqCst)
     }
+}
+
+/// Serves an upstream alone, as long as this process lives.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub async fn serve_upstream(address: SocketAddr) -> Result<()> {
+    let mut upstream = Upstream::start_at(address).await?;
+    (&mut upstream.server).await.context("the upstream ended")
 }
 
 impl Drop for Upstream {

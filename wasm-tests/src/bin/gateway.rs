@@ -1,11 +1,16 @@
 //! The commands behind `make run`, `make demo` and `make lint`: a whole gateway on this machine.
 
-use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
+use std::{
+    io::IsTerminal as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
-use wasm_tests::{Bootstrap, Ports, Stack, demo};
+use wasm_tests::{Bootstrap, Ports, Stack, certificates, demo};
 
 /// authgate in Envoy, with the auth service and an upstream, on this machine
 #[derive(Debug, Parser)]
@@ -21,7 +26,13 @@ enum Command {
     Run(Run),
     /// Start a gateway on free ports, send it requests, and print what came back
     Demo(Demo),
-    /// Write a bootstrap as Envoy on this machine can check it: with the module's real path
+    /// Start the upstream alone, which answers with what it got, and stay up until it is ended
+    Upstream {
+        /// Address and port to listen on
+        #[arg(long, default_value_t = SocketAddr::from(([127, 0, 0, 1], 9001)))]
+        listen: SocketAddr,
+    },
+    /// Write a bootstrap as Envoy on this machine can check it: with the module's real path, and certificates
     Render {
         /// The bootstrap, in YAML
         bootstrap: PathBuf,
@@ -67,6 +78,7 @@ async fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run(arguments) => run(arguments).await,
         Command::Demo(arguments) => show(arguments).await,
+        Command::Upstream { listen } => wasm_tests::serve_upstream(listen).await,
         Command::Render { bootstrap, output, module } => render(&bootstrap, &output, &module),
     };
     match done {
@@ -188,10 +200,19 @@ async fn show(arguments: Demo) -> Result<()> {
     Ok(())
 }
 
-fn render(bootstrap: &std::path::Path, output: &std::path::Path, module: &std::path::Path) -> Result<()> {
+fn render(bootstrap: &Path, output: &Path, module: &Path) -> Result<()> {
     let module =
         module.canonicalize().with_context(|| format!("no module at {}: `make build` makes it", module.display()))?;
     let mut rendered = Bootstrap::read(bootstrap)?;
     rendered.set_module(&module);
+    // Certificates for any file of them, as Envoy reads them all.
+    let folder = output
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+        .canonicalize()?
+        .join("tls");
+    certificates::write(&folder, &[("gateway", "gateway.example.com")])?;
+    rendered.set_certificates(&folder);
     rendered.write(output)
 }

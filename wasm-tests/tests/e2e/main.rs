@@ -39,6 +39,7 @@ mod key_rotation;
 mod large_body;
 mod local_replies;
 mod logs;
+mod manifests;
 mod methods_and_tunnels;
 mod metrics;
 mod no_verify_signature;

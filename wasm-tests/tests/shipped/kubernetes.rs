@@ -1,0 +1,83 @@
+//! The resources of `envoy/kubernetes`: that each finds what it names.
+
+use serde_json::{Value, json};
+
+use crate::files::document;
+
+fn resource(name: &str) -> Value {
+    document(&format!("envoy/kubernetes/{name}.yaml"))
+}
+
+#[test]
+fn every_file_is_listed_and_every_generated_name_is_used() {
+    let list = resource("kustomization");
+    for file in crate::files::yaml_below("envoy/kubernetes") {
+        let name = file.rsplit('/').next().unwrap();
+        let listed = |part: &str| list[part].as_array().unwrap().contains(&json!(name));
+        let is_bootstrap = list["configMapGenerator"][0]["files"] == json!([name]);
+        assert!(name == "kustomization.yaml" || listed("resources") || is_bootstrap, "{name}");
+    }
+    let pod = &resource("deployment")["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    assert_eq!(pod["volumes"][0]["configMap"]["name"], list["configMapGenerator"][0]["name"]);
+    assert_eq!(pod["volumes"][0]["name"], container["volumeMounts"][0]["name"]);
+    let key = &container["env"][0]["valueFrom"]["secretKeyRef"];
+    assert_eq!(key["name"], list["secretGenerator"][0]["name"]);
+    assert_eq!(list["secretGenerator"][0]["files"], json!([format!("{}=seal-key", key["key"].as_str().unwrap())]));
+    assert_eq!(container["env"][0]["name"], "AUTHGATE_SEAL_KEY");
+    assert_eq!(container["image"], list["images"][0]["name"]);
+    assert_eq!(pod["serviceAccountName"], resource("service-account")["metadata"]["name"]);
+}
+
+#[test]
+fn all_of_them_mean_the_same_pods() {
+    let deployment = resource("deployment");
+    let labels = &deployment["spec"]["template"]["metadata"]["labels"];
+    assert_eq!(&deployment["spec"]["selector"]["matchLabels"], labels);
+    assert_eq!(&resource("service")["spec"]["selector"], labels);
+    assert_eq!(&resource("pod-disruption-budget")["spec"]["selector"]["matchLabels"], labels);
+    assert_eq!(&resource("network-policy")["spec"]["podSelector"]["matchLabels"], labels);
+    let target = &resource("horizontal-pod-autoscaler")["spec"]["scaleTargetRef"];
+    assert_eq!((&target["kind"], &target["name"]), (&deployment["kind"], &deployment["metadata"]["name"]));
+}
+
+#[test]
+fn a_rollout_and_a_drain_leave_enough_of_them() {
+    let deployment = resource("deployment");
+    assert_eq!(deployment["spec"]["strategy"]["rollingUpdate"], json!({"maxSurge": 1, "maxUnavailable": 0}));
+    let scaler = resource("horizontal-pod-autoscaler");
+    assert_eq!(scaler["spec"]["minReplicas"], 3);
+    assert_eq!(resource("pod-disruption-budget")["spec"]["minAvailable"], 2);
+    assert!(deployment["spec"]["template"]["spec"]["affinity"]["podAntiAffinity"].is_object());
+}
+
+/// The numbers of the integration guide, at ports and paths that the bootstrap serves.
+#[test]
+fn probes_and_policies_name_ports_and_paths_that_envoy_serves() {
+    let bootstrap = resource("envoy");
+    let port = |listener: usize| {
+        bootstrap["static_resources"]["listeners"][listener]["address"]["socket_address"]["port_value"].clone()
+    };
+    let container = &resource("deployment")["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(
+        container["ports"],
+        json!([{"name": "http", "containerPort": port(0)}, {"name": "status", "containerPort": port(1)}])
+    );
+    let mut status = bootstrap["static_resources"]["listeners"][1].clone();
+    let routes = &wasm_tests::connection_manager(&mut status)["route_config"]["virtual_hosts"][0]["routes"];
+    let paths: Vec<_> = routes.as_array().unwrap().iter().map(|route| route["match"]["path"].clone()).collect();
+    for (probe, numbers) in [("livenessProbe", [30, 10, 5, 3]), ("readinessProbe", [10, 5, 3, 2])] {
+        let probe = &container[probe];
+        let named = ["initialDelaySeconds", "periodSeconds", "timeoutSeconds", "failureThreshold"];
+        assert_eq!(named.map(|name| probe[name].clone()), numbers.map(|number| json!(number)), "{probe}");
+        assert_eq!(probe["httpGet"]["port"], "status");
+        assert!(paths.contains(&probe["httpGet"]["path"]), "{probe}");
+    }
+    let policy = resource("network-policy");
+    assert_eq!(policy["spec"]["ingress"][0]["ports"][0]["port"], port(0));
+    assert_eq!(policy["spec"]["ingress"][1]["ports"][0]["port"], port(1));
+    // Before Envoy ends, there is time to drain.
+    let drain = container["args"].as_array().unwrap();
+    let at = drain.iter().position(|argument| argument == "--drain-time-s").unwrap();
+    assert_eq!(drain[at + 1], "15");
+}

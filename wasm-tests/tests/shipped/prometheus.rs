@@ -1,0 +1,37 @@
+//! Prometheus' rules: their cases, and the pages that alerts link to.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+use wasm_tests::{prometheus::test_rules, workspace};
+
+use crate::files::document;
+
+#[test]
+fn the_cases_come_out_as_written() {
+    test_rules(&workspace().join("envoy/prometheus/tests.yaml")).unwrap_or_else(|error| panic!("{error:#}"));
+}
+
+#[test]
+fn every_alert_has_a_runbook_and_cases() {
+    let (alerts, tests) = (document("envoy/prometheus/alerts.yaml"), document("envoy/prometheus/tests.yaml"));
+    let cases: Vec<_> = tests["tests"].as_array().unwrap().iter().map(|test| &test["alert_rule_test"][0]).collect();
+    let mut pages = BTreeSet::new();
+    for rule in alerts["groups"][0]["rules"].as_array().unwrap() {
+        let name = rule["alert"].as_str().unwrap();
+        let url = rule["annotations"]["runbook_url"].as_str().unwrap();
+        let page = PathBuf::from("docs/runbooks").join(Path::new(url).file_name().unwrap());
+        assert!(url.ends_with(page.to_str().unwrap()) && workspace().join(&page).is_file(), "{name}: {url}");
+        pages.insert(page.file_name().unwrap().to_owned());
+        let fires = |case: &&Value| case["exp_alerts"].as_array().is_some_and(|alerts| !alerts.is_empty());
+        let its: Vec<_> = cases.iter().copied().filter(|case| case["alertname"] == name).collect();
+        assert!(its.iter().any(fires) && its.iter().any(|case| !fires(case)), "{name} lacks a case");
+    }
+    let files = fs::read_dir(workspace().join("docs/runbooks")).unwrap();
+    let files: BTreeSet<_> = files.map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(pages, files);
+}
