@@ -48,6 +48,7 @@ mod one_credential;
 mod outage_drill;
 mod overload;
 mod rapid_resets;
+mod rate_limit;
 mod refused_configuration;
 mod refused_jwt;
 mod remote_verification;

@@ -1,0 +1,54 @@
+//! The shipped limit per client, behind authgate.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use wasm_tests::{Request, Stack, connection_manager, workspace};
+
+/// How many of so many requests aren't limited.
+async fn served(stack: &Stack, requests: usize, request: impl Fn(&Stack) -> Request) -> usize {
+    let mut served = 0;
+    for _ in 0..requests {
+        let answer = request(stack).send().await.unwrap();
+        match answer.status {
+            200 => served += 1,
+            429 => {
+                assert_eq!(answer.headers.get("retry-after").unwrap(), "60");
+                assert_eq!(answer.code(), None, "Envoy's own answer");
+            }
+            other => panic!("{other}"),
+        }
+    }
+    served
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_client_has_a_hundred_requests_a_minute_whatever_it_claims() {
+    let text = fs::read_to_string(workspace().join("envoy/rate-limit.yaml")).unwrap();
+    let parts: Value = serde_norway::from_str(&text).unwrap();
+    let stack = Stack::builder()
+        .concurrency(2)
+        .envoy(move |bootstrap| {
+            let manager = connection_manager(&mut bootstrap["static_resources"]["listeners"][0]);
+            let filters = manager["http_filters"].as_array_mut().unwrap();
+            filters.insert(filters.len() - 1, parts["http_filter"].clone());
+            manager["route_config"]["virtual_hosts"][0]["rate_limits"] = parts["rate_limits"].clone();
+        })
+        .start()
+        .await
+        .unwrap();
+    let mut jwts = Vec::new();
+    for client in [1, 2] {
+        let mut claims = wasm_tests::credentials::claims();
+        claims["client_id"] = json!(client);
+        jwts.push(stack.mint_claims(&claims).await.unwrap());
+    }
+    assert_eq!(served(&stack, 110, |stack| stack.get("/orders").bearer(&jwts[0])).await, 100);
+    // Claiming to be another changes nothing, for either.
+    let claiming = |stack: &Stack| stack.get("/orders").bearer(&jwts[0]).header("x-client-id", "2");
+    assert_eq!(served(&stack, 3, claiming).await, 0);
+    assert_eq!(served(&stack, 110, |stack| stack.get("/orders").bearer(&jwts[1])).await, 100);
+    // Who has no identity isn't counted, and what isn't let in counts for nobody.
+    assert_eq!(served(&stack, 3, |stack| stack.get("/public/page").header("x-client-id", "1")).await, 3);
+    assert_eq!(stack.get("/orders").header("x-client-id", "1").send().await.unwrap().status, 401);
+}
