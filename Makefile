@@ -52,7 +52,7 @@ export PROMETHEUS_ABSOLUTE = $(abspath $(PROMETHEUS))
 
 GATEWAY = ENVOY="$$ENVOY_ABSOLUTE" '$(CARGO_TARGET_DIR)/debug/gateway'
 
-.PHONY: help build test-module envoy toolchain components gateway run demo test prometheus bench wrk fuzz-smoke fuzz \
+.PHONY: help build test-module envoy toolchain components gateway run demo test prometheus containers docker-test bench wrk fuzz-smoke fuzz \
 	fuzz-libfuzzer fuzz-stable lint deny clean
 
 help: ## List the targets
@@ -153,10 +153,24 @@ endef
 $(WRK):
 	$(call from-debian,wrk,wrk libluajit-5.1-2)
 
+.tools/debootstrap/usr/sbin/debootstrap:
+	$(call from-debian,debootstrap,debootstrap)
+
 prometheus: $(PROMETHEUS)/prometheus ## Fetch Prometheus (into .tools/)
 
 $(PROMETHEUS)/prometheus:
 	$(call from-debian,prometheus,prometheus)
+
+# The service and the upstream of docker-compose.yaml.
+containers: toolchain
+	@echo '==> building the programs of the containers'
+	@cargo build --workspace --bin auth-service --bin gateway
+	@mkdir -p target/containers
+	@cp '$(CARGO_TARGET_DIR)/debug/auth-service' '$(CARGO_TARGET_DIR)/debug/gateway' target/containers/
+
+docker-test: build envoy containers prometheus .tools/debootstrap/usr/sbin/debootstrap ## Start docker-compose.yaml, send it requests, stop it
+	@.ci/docker-images "$$ENVOY_ABSOLUTE" "$$PROMETHEUS_ABSOLUTE" .tools/debootstrap
+	@.ci/docker-test
 
 # A fixed number of mutations from a fixed seed, so that a commit has one result on every machine. Not with libFuzzer:
 # what it tries next depends on coverage, and that on hash seeds, addresses and the processor.
