@@ -52,7 +52,7 @@ export PROMETHEUS_ABSOLUTE = $(abspath $(PROMETHEUS))
 
 GATEWAY = ENVOY="$$ENVOY_ABSOLUTE" '$(CARGO_TARGET_DIR)/debug/gateway'
 
-.PHONY: help build test-module envoy toolchain components gateway run demo test prometheus containers docker-test bench wrk fuzz-smoke fuzz \
+.PHONY: help build test-module envoy toolchain components gateway run demo test prometheus dist dist-test containers docker-test bench wrk fuzz-smoke fuzz \
 	fuzz-libfuzzer fuzz-stable lint deny clean
 
 help: ## List the targets
@@ -153,6 +153,10 @@ endef
 $(WRK):
 	$(call from-debian,wrk,wrk libluajit-5.1-2)
 
+OCI = .tools/oci-tools/usr
+$(OCI)/bin/skopeo:
+	$(call from-debian,oci-tools,skopeo umoci libgpgme11 libassuan0 libgpg-error0)
+
 .tools/debootstrap/usr/sbin/debootstrap:
 	$(call from-debian,debootstrap,debootstrap)
 
@@ -160,6 +164,24 @@ prometheus: $(PROMETHEUS)/prometheus ## Fetch Prometheus (into .tools/)
 
 $(PROMETHEUS)/prometheus:
 	$(call from-debian,prometheus,prometheus)
+
+# No path of this machine gets into the module, so that every checkout gives the same bytes. In a folder of its own: other
+# flags build everything anew.
+DIST_TARGET_DIR = $(abspath $(CARGO_TARGET_DIR))/dist-build
+# Of several that fit, rustc takes the last.
+DIST_FLAGS = --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo --remap-path-prefix=$(CURDIR)=authgate \
+	--remap-path-prefix=$(DIST_TARGET_DIR)=target
+
+dist: toolchain ## Write what is released to target/dist: module, images, SBOM, provenance
+	@echo '==> building the module for everybody'
+	@CARGO_TARGET_DIR='$(DIST_TARGET_DIR)' RUSTFLAGS="$(DIST_FLAGS)" cargo build --locked \
+		--profile wasm --target $(TARGET) --package authgate --lib
+	@cargo build --locked --package prune
+	@$(PRUNE) '$(DIST_TARGET_DIR)/$(TARGET)/wasm/authgate.wasm' '$(DIST_TARGET_DIR)/authgate.wasm'
+	@.ci/dist '$(DIST_TARGET_DIR)/authgate.wasm' target/dist
+
+dist-test: $(OCI)/bin/skopeo ## Release two clean checkouts, compare them, and read the images
+	@.ci/dist-test '$(abspath $(OCI))'
 
 # The service and the upstream of docker-compose.yaml.
 containers: toolchain
