@@ -56,7 +56,7 @@ impl Prometheus {
                 .stdout(Stdio::null())
                 .stderr(log);
         })?;
-        let started = Self { process: process, address, folder: directory };
+        let started = Self { process, address, folder: directory };
         started.wait_until_ready().await?;
         Ok(started)
     }
