@@ -24,7 +24,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::claims::Claims;
 use crate::code::Code;
-use crate::config::{self, Config, Eviction, ForwardCredential};
+use crate::config::{self, Config, Eviction};
 use crate::host::{Cx, SharedData};
 use crate::metrics::{CacheEvent, Counter, Gauge};
 use crate::policy::Identity;
@@ -93,7 +93,7 @@ impl VerificationCache {
         Self {
             settings,
             clock_skew: config.jwt.clock_skew,
-            keeps_text: config.forward_credential == ForwardCredential::VerifiedJwt,
+            keeps_text: config.forwards_jwt(),
             header_bytes: header_bytes(config),
             scope: digest::scope(config),
             local: LocalCache::new(

@@ -1,8 +1,10 @@
 //! The claims of docs/reference.md#claims, as a JWT carries them and as the service answers them.
 
 mod header;
+mod kept;
 mod path;
 mod record;
+mod values;
 
 use std::time::Duration;
 
@@ -10,13 +12,15 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::json::{self, JsonError};
 use crate::time::UnixTime;
+pub use kept::{Claim, ClaimName, KeptClaims, missing};
 pub use path::{ClaimPath, NotAHeaderValue};
+pub use values::Scalar;
 
 /// The largest `exp` and `nbf` that is accepted: the end of the year 9999, in seconds since the epoch.
 pub const MAX_TIME: u64 = 253_402_300_799;
 
 /// `token_type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TokenType {
     /// A user's token for access, 1 h.
     Access,
@@ -123,10 +127,15 @@ pub struct Claims {
     role_params: Option<RoleParams>,
     email: Option<Box<str>>,
     username: Option<Box<str>>,
-    sso_entity: Option<Box<str>>,
+    /// Null says that the user didn't sign in by SSO; where the claim is absent, nothing is said.
+    #[serde(default, deserialize_with = "json::not_null")]
+    sso_entity: Option<Option<Box<str>>>,
     is_admin: Option<bool>,
     client_name: Option<Box<str>>,
     federation_id: Option<i64>,
+    /// The claims of [`KeptClaims`], in their order.
+    #[serde(skip)]
+    kept: Box<[Option<Scalar>]>,
 }
 
 /// What a credential says of itself. It holds beside the service's answer, since some formats leave it out.
@@ -203,9 +212,15 @@ impl Claims {
             Some(Audience::One(audience)) => string(Some(audience)),
             Some(Audience::Many(audiences)) => strings(Some(audiences)),
         };
-        let texts = [&self.jti, &self.iss, &self.sub, &self.user_type, &self.email, &self.username, &self.sso_entity];
+        let texts = [&self.jti, &self.iss, &self.sub, &self.user_type, &self.email, &self.username, &self.client_name];
+        let kept = self.kept.iter().map(|value| match value {
+            Some(Scalar::Text(text)) => string(Some(text)),
+            _ => 0,
+        });
         texts.into_iter().map(|text| string(text.as_deref())).sum::<usize>()
-            + string(self.client_name.as_deref())
+            + kept.sum::<usize>()
+            + size_of_val(&*self.kept)
+            + string(self.sso_entity.as_ref().and_then(|entity| entity.as_deref()))
             + string(issuer.and_then(|issuer| issuer.user_type.as_deref()))
             + string(role.and_then(|role| role.role.as_deref()))
             + string(role.and_then(|role| role.alias.as_deref()))
@@ -319,6 +334,7 @@ impl Claims {
             is_admin,
             client_name: None,
             federation_id: None,
+            kept: Box::default(),
         }
     }
 }

@@ -14,7 +14,9 @@ pub enum Code {
     TokenTypeNotAccepted,
     TokenRevoked,
     TokenRejected,
+    InsufficientUserAuthentication,
     ClaimsNotSufficient,
+    DeniedByRule,
     ForbiddenByService,
     AmbiguousPath,
     AmbiguousHost,
@@ -26,7 +28,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for documentation and tests.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::MissingCredentials,
         Self::MalformedCredentials,
         Self::UnsupportedScheme,
@@ -37,7 +39,9 @@ impl Code {
         Self::TokenTypeNotAccepted,
         Self::TokenRevoked,
         Self::TokenRejected,
+        Self::InsufficientUserAuthentication,
         Self::ClaimsNotSufficient,
+        Self::DeniedByRule,
         Self::ForbiddenByService,
         Self::AmbiguousPath,
         Self::AmbiguousHost,
@@ -80,7 +84,11 @@ impl Code {
             }
             Self::TokenRevoked => (401, "token_revoked", "The token has been revoked."),
             Self::TokenRejected => (401, "token_rejected", "The authentication service does not accept the token."),
+            Self::InsufficientUserAuthentication => {
+                (401, "insufficient_user_authentication", "Access here needs a sign-in by SSO.")
+            }
             Self::ClaimsNotSufficient => (403, "claims_not_sufficient", "The token does not grant access here."),
+            Self::DeniedByRule => (403, "denied_by_rule", "Nobody has access here."),
             Self::ForbiddenByService => {
                 (403, "forbidden_by_service", "The authentication service refuses access with this token.")
             }

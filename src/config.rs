@@ -15,6 +15,7 @@ mod headers;
 mod node;
 mod profile;
 mod protobuf;
+mod rules;
 mod value;
 
 /// The table of fields, for what documents the configuration and checks it.
@@ -31,10 +32,10 @@ pub use error::{ConfigError, ConfigErrors};
 pub use headers::{IdentityHeader, IdentityHeaders, StrippedHeaders, is_token};
 pub use profile::Profile;
 
-use crate::claims::TokenType;
+use crate::claims::{ClaimName, KeptClaims, TokenType};
 use crate::matcher::Rules;
-pub use crate::matcher::Verification;
 use crate::public_key::PublicKey;
+pub use crate::rule::{Access, Mode, Rule, Terms, Verification};
 
 /// The largest configuration that is read, in bytes.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -62,8 +63,8 @@ pub struct Config {
     pub identity_headers: IdentityHeaders,
     /// What clients may not send.
     pub stripped_headers: StrippedHeaders,
-    /// What becomes of the client's `Authorization`.
-    pub forward_credential: ForwardCredential,
+    /// Claims under names that the filter doesn't know, which the rules look at.
+    pub kept_claims: KeptClaims,
     /// The `realm` of `WWW-Authenticate` (RFC 9110 section 11.5), ready to stand between quotes.
     pub realm: String,
     /// The origins whose pages may read denials, as browsers write them (RFC 6454 section 6.2).
@@ -128,6 +129,8 @@ pub struct Jwt {
     pub verification: Verification,
     /// The types that a client may present as an access token. Never empty.
     pub token_types: Vec<TokenType>,
+    /// What a claim set must have beside the four that are always required.
+    pub required_claims: Vec<ClaimName>,
     /// Accepted `iss`; not checked when empty.
     pub issuers: Vec<String>,
     /// Accepted `aud`; not checked when empty.
@@ -158,6 +161,8 @@ pub struct ApiToken {
     pub response_format: ResponseFormat,
     /// The kinds of credential that the service is asked to verify. Never empty.
     pub header_types: Vec<HeaderType>,
+    /// Whether technical tokens, which are deprecated, are let in where the service vouches for them.
+    pub accept_technical: bool,
 }
 
 impl ApiToken {
@@ -327,6 +332,11 @@ impl Config {
             None if errors.is_empty() => Err(ConfigErrors::one("configuration", "can't be used")),
             _ => Err(errors),
         }
+    }
+
+    /// Whether any request goes upstream with a JWT that was verified.
+    pub fn forwards_jwt(&self) -> bool {
+        self.rules.all_terms().any(|terms| terms.forward_credential == ForwardCredential::VerifiedJwt)
     }
 }
 

@@ -25,6 +25,27 @@ pub enum Form {
     Other,
 }
 
+/// How a client presents a credential, as rules name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scheme {
+    /// `APIKey`.
+    Apikey,
+    /// `Bearer`.
+    Bearer,
+}
+
+impl Scheme {
+    pub(crate) const ALL: [Self; 2] = [Self::Apikey, Self::Bearer];
+
+    /// As it is written in a configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Apikey => "apikey",
+            Self::Bearer => "bearer",
+        }
+    }
+}
+
 /// Where a credential stood in the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -41,6 +62,18 @@ impl<'r> Credential<'r> {
     /// The token's bytes.
     pub fn bytes(&self) -> &[u8] {
         self.text.as_bytes()
+    }
+
+    /// The scheme under which it was presented. `None`: one that no rule knows.
+    pub fn scheme(&self) -> Option<Scheme> {
+        match self.form {
+            Form::Jwt => Some(Scheme::Bearer),
+            Form::ApiToken => Some(Scheme::Apikey),
+            Form::Other => {
+                let (scheme, _) = self.text.split_once(' ')?;
+                Scheme::ALL.into_iter().find(|known| scheme.eq_ignore_ascii_case(known.name()))
+            }
+        }
     }
 
     /// The number of an API token, as it was sent.

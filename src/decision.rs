@@ -129,6 +129,8 @@ fn challenge(code: Code, realm: &str) -> String {
     let error = match code {
         Code::MissingCredentials | Code::UnsupportedScheme => return format!("Bearer realm=\"{realm}\""),
         Code::MalformedCredentials => "invalid_request",
+        // RFC 9470 section 3.
+        Code::InsufficientUserAuthentication => "insufficient_user_authentication",
         _ => "invalid_token",
     };
     format!("Bearer realm=\"{realm}\", error=\"{error}\", error_description=\"{}\"", code.details())
@@ -155,16 +157,16 @@ pub enum Authorization {
     Replace(String),
 }
 
-/// The headers with which a permitted request goes on.
+/// The headers with which a permitted request goes on, under a rule that says this of the client's credential.
 ///
 /// # Errors
 /// [`Code::TokenMalformed`] if a claim can't be a header's value.
-pub fn forward(permit: &Permit, config: &Config) -> Result<Forward, Code> {
+pub fn forward(permit: &Permit, forward_credential: ForwardCredential, config: &Config) -> Result<Forward, Code> {
     let set = match permit.identity() {
         None => Headers::default(),
         Some(identity) => identity.headers(|claims| render(claims, config))?,
     };
-    let authorization = match config.forward_credential {
+    let authorization = match forward_credential {
         ForwardCredential::Keep => Authorization::Keep,
         ForwardCredential::Remove => Authorization::Remove,
         ForwardCredential::VerifiedJwt => match permit.identity() {

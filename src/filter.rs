@@ -27,10 +27,13 @@ mod sweep;
 mod throttling;
 mod verification;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache;
-use crate::config::Config;
+use crate::claims::TokenType;
+use crate::code::Code;
+use crate::config::{Config, ForwardCredential};
 use crate::decision::{self, Denial, Forward, Response};
 use crate::extractor::{self, RequestHead};
 use crate::host::{Cx, Host, StreamId};
@@ -38,9 +41,10 @@ use crate::introspection::{AuthVerify, CalloutError, CalloutRequest, CalloutResp
 use crate::keys::Reason;
 use crate::limits::AT_ONCE;
 use crate::metrics::{Counter, Gauge, Histogram, Outcome};
-use crate::policy::Permit;
+use crate::policy::{Identity, Permit};
 use crate::questions::LOOKS;
 use crate::revocation::Revocation;
+use crate::rule::Mode;
 use crate::throttle::Suspect;
 use callouts::Purpose;
 use parts::Parts;
@@ -195,7 +199,7 @@ impl Filter {
             if let Wait::Answer(digest) = wait {
                 questions.leave(&digest, stream, shares);
             }
-            host.count(Counter::Request { outcome: Outcome::Cancelled, source: facts.source, reason: None });
+            self.count(&facts, Outcome::Cancelled, None, host);
         }
     }
 
@@ -261,29 +265,53 @@ impl Filter {
     }
 
     /// A request has ended, and is counted.
-    fn end(&self, facts: Facts, verdict: Result<Permit, Denial>, cx: &Cx<'_>) -> Resolution {
-        let Facts { client, source, suspect, arrived, has_waited, .. } = facts;
-        if has_waited {
-            let waited = cx.now.since(arrived).unwrap_or_default().as_millis();
-            cx.host.record(Histogram::Duration { source }, u64::try_from(waited).unwrap_or(u64::MAX));
+    fn end(&mut self, mut facts: Facts, verdict: Result<Permit, Denial>, cx: &Cx<'_>) -> Resolution {
+        if facts.has_waited {
+            let waited = cx.now.since(facts.arrived).unwrap_or_default().as_millis();
+            cx.host.record(Histogram::Duration { source: facts.source }, u64::try_from(waited).unwrap_or(u64::MAX));
         }
+        let (config, accepted) = (&self.parts.config, facts.accepted.take());
+        let terms = config.rules.terms(facts.rule);
         let verdict = verdict.and_then(|permit| {
-            let outcome = if permit.identity().is_some() { Outcome::Allow } else { Outcome::Public };
-            Ok((outcome, decision::forward(&permit, self.config())?))
+            let forward = decision::forward(&permit, terms.forward_credential, config)?;
+            Ok((permit, forward))
         });
         match verdict {
-            Ok((outcome, forward)) => {
-                cx.host.count(Counter::Request { outcome, source, reason: None });
+            Ok((permit, forward)) => {
+                let outcome = if permit.identity().is_some() { Outcome::Allow } else { Outcome::Public };
+                self.count(&facts, outcome, None, cx.host);
+                if let Some(claims) = permit.identity().map(Identity::claims)
+                    && claims.token_type() == TokenType::Technical
+                {
+                    cx.host.count(Counter::DeprecatedToken);
+                    self.parts.log_deprecated(claims, cx);
+                }
                 Resolution::Forward(forward)
             }
             Err(denial) => {
-                let denial = throttling::after_denial(denial, suspect.as_ref(), &self.parts, cx);
-                let outcome = if denial.code.status() < 500 { Outcome::Deny } else { Outcome::Error };
-                cx.host.count(Counter::Request { outcome, source, reason: Some(denial.code) });
-                cx.host.count(Counter::Error(denial.code));
-                Resolution::Deny(denial.response(&client, &self.config().realm))
+                let denial = throttling::after_denial(denial, facts.suspect.as_ref(), &self.parts, cx);
+                let code = denial.code;
+                if facts.mode == Mode::Shadow {
+                    let permit = Permit::in_shadow(accepted);
+                    // A claim that can't be a header is what such a request may be denied for.
+                    let forward = decision::forward(&permit, ForwardCredential::Keep, config).unwrap_or_default();
+                    self.count(&facts, Outcome::ShadowDeny, Some(code), cx.host);
+                    self.parts.log_shadow(facts.rule, code, cx);
+                    return Resolution::Forward(forward);
+                }
+                let outcome = if code.status() < 500 { Outcome::Deny } else { Outcome::Error };
+                self.count(&facts, outcome, Some(code), cx.host);
+                cx.host.count(Counter::Error(code));
+                Resolution::Deny(denial.response(&facts.client, &self.config().realm))
             }
         }
+    }
+
+    /// Counts a request: in all, and for its rule.
+    fn count(&self, facts: &Facts, outcome: Outcome, reason: Option<Code>, host: &dyn Host) {
+        host.count(Counter::Request { outcome, source: facts.source, reason });
+        let rule = Arc::clone(self.parts.config.rules.name(facts.rule));
+        host.count(Counter::Rule { rule, outcome });
     }
 
     /// Takes a request that has waited on from this stage.

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::claims::{Claims, ClaimsError, TokenType};
+use crate::claims::{self, ClaimName, Claims, ClaimsError, KeptClaims, TokenType};
 use crate::config::{Config, HeaderType, ResponseFormat};
 use crate::credential::{Credential, Form};
 use crate::json::{self, JsonError};
@@ -198,6 +198,9 @@ pub enum Outage {
     /// A header or body that isn't what `response_format` asks for.
     #[error("its answer lacks a readable {0}")]
     Missing(&'static str),
+    /// A claim that `jwt.required_claims` lists isn't there.
+    #[error("its claims lack `{0}`")]
+    Lacking(ClaimName),
 }
 
 /// What an outage is the outage of.
@@ -223,9 +226,13 @@ impl Outage {
         match self {
             Self::Callout(error) => error.scope(),
             Self::Status(502..=504) => Scope::Service,
-            Self::Status(_) | Self::TooLarge | Self::Json(_) | Self::Claims(_) | Self::Jwt(_) | Self::Missing(_) => {
-                Scope::Credential
-            }
+            Self::Status(_)
+            | Self::TooLarge
+            | Self::Json(_)
+            | Self::Claims(_)
+            | Self::Jwt(_)
+            | Self::Missing(_)
+            | Self::Lacking(_) => Scope::Credential,
         }
     }
 }
@@ -265,6 +272,8 @@ pub struct AuthVerify {
     path: String,
     header_types: Vec<HeaderType>,
     format: ResponseFormat,
+    required: Vec<ClaimName>,
+    kept: KeptClaims,
 }
 
 impl AuthVerify {
@@ -274,6 +283,8 @@ impl AuthVerify {
             path: config.auth_service.verify_path.clone(),
             header_types: config.api_token.header_types.clone(),
             format: config.api_token.response_format,
+            required: config.jwt.required_claims.clone(),
+            kept: config.kept_claims.clone(),
         }
     }
 }
@@ -302,7 +313,15 @@ impl Verifier for AuthVerify {
     }
 
     fn verdict(&self, answer: CalloutResponse) -> Result<Verdict, Outage> {
-        read(&answer, self.format)
+        let mut verdict = read(&answer, self.format)?;
+        if let (Verdict::Identity(Confirmed(claims)), ResponseFormat::JsonBody) = (&mut verdict, self.format) {
+            let body = answer.body.as_deref().unwrap_or_default();
+            if let Some(name) = claims::missing(&self.required, body) {
+                return Err(Outage::Lacking(name.clone()));
+            }
+            claims.keep(&self.kept, body);
+        }
+        Ok(verdict)
     }
 }
 

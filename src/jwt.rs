@@ -14,7 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::claims::{Claims, ClaimsError};
+use crate::claims::{self, ClaimName, Claims, ClaimsError, KeptClaims};
 use crate::host::Signatures;
 use crate::json::{self, JsonError};
 use crate::key_set::KeySet;
@@ -123,6 +123,11 @@ impl<'t> UntrustedJwt<'t> {
         &self.claims
     }
 
+    /// The first of these claims that it lacks.
+    pub fn missing<'n>(&self, required: &'n [ClaimName]) -> Option<&'n ClaimName> {
+        if required.is_empty() { None } else { claims::missing(required, &claims_json(self.token)) }
+    }
+
     /// The token itself, to be kept beyond the request that it came with.
     pub fn into_token(self) -> Vec<u8> {
         self.token.to_vec()
@@ -161,6 +166,15 @@ impl VerifiedClaims {
         self.key
     }
 
+    /// The same with the claims that are to be kept beside those that the filter knows.
+    #[must_use]
+    pub fn keeping(mut self, kept: &KeptClaims) -> Self {
+        if !kept.is_empty() {
+            self.claims.keep(kept, &claims_json(&self.token));
+        }
+        self
+    }
+
     /// The claims, and the token that carried them.
     pub fn into_parts(self) -> (Box<Claims>, Vec<u8>) {
         (self.claims, self.token)
@@ -169,6 +183,12 @@ impl VerifiedClaims {
 
 fn decode(name: &'static str, segment: &[u8]) -> Result<Vec<u8>, ParseError> {
     URL_SAFE_NO_PAD.decode(segment).map_err(|_| ParseError::Base64(name))
+}
+
+/// The claims' JSON of a token that was parsed.
+fn claims_json(token: &[u8]) -> Vec<u8> {
+    let segment = token.split(|byte| *byte == b'.').nth(1).unwrap_or_default();
+    URL_SAFE_NO_PAD.decode(segment).unwrap_or_default()
 }
 
 /// The algorithm that the header names, and the id of the key.

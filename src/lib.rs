@@ -7,7 +7,7 @@
 //! 3. `extractor::extract`: the one credential.
 //! 4. Verification: with the service's key (`jwt`, `signature`, `keys`), or by a callout (`introspection`). Both end in
 //!    a `policy::Identity`. Nothing else makes one; the cache restores those that it was given.
-//! 5. `policy::authorise`: identity and rule make a `policy::Permit`.
+//! 5. `policy::accept`, `policy::authorise`: identity and rule make a `policy::Permit`.
 //! 6. `decision`: the permit's headers, or the one response of a denial.
 //!
 //! [`Filter`] strings these together. It is pure: time, shared data and the host come with the events ([`host::Cx`]),
@@ -57,7 +57,9 @@ mod path;
 mod policy;
 mod public_key;
 mod questions;
+mod require;
 mod revocation;
+mod rule;
 #[cfg(any(target_arch = "wasm32", test))]
 mod seal;
 #[cfg(any(target_arch = "wasm32", test, feature = "testing"))]
@@ -76,7 +78,7 @@ mod turn;
 
 pub use claims::{ClaimPath, Claims, ClaimsError, NotAHeaderValue, TimeError, TokenType};
 pub use code::{Code, GrpcStatus};
-pub use credential::{Credential, Form, Place};
+pub use credential::{Credential, Form, Place, Scheme};
 pub use decision::{Authorization, Forward, Response};
 pub use extractor::{RequestHead, trailers_to_strip};
 pub use filter::{Action, CallId, Filter, Reception, Resolution, Step};

@@ -6,67 +6,12 @@ mod regex;
 
 use std::borrow::Cow;
 use std::ops::Deref;
+use std::sync::Arc;
 
 use self::host::HostMatch;
 use self::regex::{Regex, Threads};
-use crate::claims::TokenType;
 use crate::path::{self, Ambiguous, Budget};
-
-/// One entry of `rules`.
-#[derive(Debug, Clone)]
-pub struct Rule {
-    /// The requests that it decides on.
-    pub matcher: Matcher,
-    /// Whether no credential is needed, or looked at.
-    pub public: bool,
-    /// What the identity has to be like.
-    pub require: Require,
-    /// Who verifies a JWT; `None`: `jwt.verification` decides.
-    pub verification: Option<Verification>,
-}
-
-/// Who verifies a JWT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verification {
-    /// The filter, with the service's key.
-    Local,
-    /// The service, by callout.
-    Remote,
-}
-
-impl Verification {
-    pub(crate) const ALL: [Self; 2] = [Self::Local, Self::Remote];
-
-    /// As it is written.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Remote => "remote",
-        }
-    }
-}
-
-/// `require`: what an identity needs beyond being verified.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Require {
-    /// One of these types; any if `None`.
-    pub token_types: Option<Vec<TokenType>>,
-}
-
-impl Require {
-    /// Nothing is required.
-    pub const NONE: Self = Self { token_types: None };
-
-    /// Whether the two let in the same identities.
-    fn is_like(&self, other: &Self) -> bool {
-        match (&self.token_types, &other.token_types) {
-            (Some(ours), Some(theirs)) => {
-                ours.len() == theirs.len() && ours.iter().all(|token_type| theirs.contains(token_type))
-            }
-            (ours, theirs) => ours == theirs,
-        }
-    }
-}
+use crate::rule::{Mode, Rule, Terms};
 
 /// What the rules are matched on.
 #[derive(Debug, Clone, Copy)]
@@ -100,20 +45,26 @@ pub enum Undecided {
 #[derive(Debug, Clone)]
 pub struct Rules {
     rules: Vec<Rule>,
-    verification: Verification,
+    /// What holds where no rule matches.
+    otherwise: Terms,
+    /// The name of no rule.
+    none: Arc<str>,
     look_at_paths: bool,
     look_at_hosts: bool,
 }
+
+/// The name by which a request is counted that no rule decides on.
+pub const NO_RULE: &str = "none";
 
 /// A rule and its place in the list.
 type Found<'c> = Option<(usize, &'c Rule)>;
 
 impl Rules {
-    /// `verification` is what holds where a rule says nothing.
-    pub fn new(rules: Vec<Rule>, verification: Verification) -> Self {
+    /// `otherwise` holds where no rule matches.
+    pub fn new(rules: Vec<Rule>, otherwise: Terms) -> Self {
         let look_at_paths = rules.iter().any(|rule| !matches!(rule.matcher.path, PathMatch::Any));
         let look_at_hosts = rules.iter().any(|rule| !rule.matcher.hosts.is_empty());
-        Self { rules, verification, look_at_paths, look_at_hosts }
+        Self { rules, otherwise, none: NO_RULE.into(), look_at_paths, look_at_hosts }
     }
 
     /// Finds the first rule that matches, on every reading of path and host. Where readings lead to several rules that
@@ -130,13 +81,7 @@ impl Rules {
     /// # Errors
     /// [`Undecided`].
     pub fn find_within(&self, target: Target<'_>, budget: &mut Budget) -> Result<Found<'_>, Undecided> {
-        let hosts = if self.look_at_hosts {
-            host::readings(target.authority).ok_or(Undecided::Host)?
-        } else {
-            vec![host::Reading::default()]
-        };
-        let paths =
-            if self.look_at_paths { path::readings(target.path, budget)? } else { vec![Cow::Borrowed(target.path)] };
+        let (hosts, paths) = self.readings(target, budget)?;
         let mut threads = Threads::default();
         let mut decided = None;
         for host in &hosts {
@@ -172,19 +117,63 @@ impl Rules {
 
     /// Whether the two ask for the same.
     fn are_alike(&self, one: Found<'_>, other: Found<'_>) -> bool {
-        let ((one_is_public, one, by), (other_is_public, other, other_by)) = (self.effect(one), self.effect(other));
-        // A public rule looks at no credential.
-        one_is_public == other_is_public && (one_is_public || one.is_like(other) && by == other_by)
+        let terms = |found: Found<'_>| self.terms(found.map(|(index, _)| index));
+        terms(one) == terms(other)
     }
 
-    /// Where no rule matches, a credential is required, as by a rule without `require` and `verification`.
-    fn effect<'c>(&self, found: Found<'c>) -> (bool, &'c Require, Verification) {
-        match found {
-            None => (false, &Require::NONE, self.verification),
-            Some((_, rule)) => (rule.public, &rule.require, rule.verification.unwrap_or(self.verification)),
+    /// What a rule says of its requests, by its place in the list. `None`: no rule matches.
+    pub fn terms(&self, index: Option<usize>) -> &Terms {
+        index.and_then(|index| self.rules.get(index)).map_or(&self.otherwise, |rule| &rule.terms)
+    }
+
+    /// A rule's name, by its place in the list.
+    pub fn name(&self, index: Option<usize>) -> &Arc<str> {
+        index.and_then(|index| self.rules.get(index)).map_or(&self.none, |rule| &rule.name)
+    }
+
+    /// The terms of every rule, and those that hold where none matches.
+    pub fn all_terms(&self) -> impl Iterator<Item = &Terms> {
+        self.rules.iter().map(|rule| &rule.terms).chain([&self.otherwise])
+    }
+
+    /// The mode for a request on which no rule decides: the strictest that any of its readings leads to, or the strictest
+    /// of all where its readings can't be told.
+    pub fn mode_of_undecided(&self, target: Target<'_>) -> Mode {
+        let strictest = self.all_terms().map(|terms| terms.mode).min().unwrap_or_default();
+        if self.all_terms().all(|terms| terms.mode == strictest) {
+            return strictest;
         }
+        self.mode_of_readings(target, &mut Budget::default()).unwrap_or(strictest)
+    }
+
+    /// The strictest mode that the readings lead to.
+    fn mode_of_readings(&self, target: Target<'_>, budget: &mut Budget) -> Result<Mode, Undecided> {
+        let mut mode = Mode::Shadow;
+        let mut threads = Threads::default();
+        let (hosts, paths) = self.readings(target, budget)?;
+        for (host, path) in hosts.iter().flat_map(|host| paths.iter().map(move |path| (host, path))) {
+            budget.spend(self.rules.len())?;
+            let found = first(self.fitting(target.method, host), path, &mut threads, budget)?;
+            mode = mode.min(self.terms(found.map(|(index, _)| index)).mode);
+        }
+        Ok(mode)
+    }
+
+    /// The readings of host and path, as far as any rule looks at them.
+    fn readings<'t>(&self, target: Target<'t>, budget: &mut Budget) -> Result<Readings<'t>, Undecided> {
+        let hosts = if self.look_at_hosts {
+            host::readings(target.authority).ok_or(Undecided::Host)?
+        } else {
+            vec![host::Reading::default()]
+        };
+        let paths =
+            if self.look_at_paths { path::readings(target.path, budget)? } else { vec![Cow::Borrowed(target.path)] };
+        Ok((hosts, paths))
     }
 }
+
+/// The readings of a request's host, and of its path.
+type Readings<'t> = (Vec<host::Reading>, Vec<Cow<'t, [u8]>>);
 
 /// The first of these rules whose path fits.
 fn first<'c>(

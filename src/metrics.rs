@@ -2,6 +2,7 @@
 //! series.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::code::Code;
 
@@ -14,10 +15,12 @@ pub enum Outcome {
     Deny,
     /// With a denial that isn't the request's fault: 5xx.
     Error,
-    /// By a public rule, or as a preflight request.
+    /// Without a credential: by a public or an optional rule, or as a preflight request.
     Public,
     /// Its client left before there was a verdict.
     Cancelled,
+    /// It went on, and would have ended with a denial if shadow mode were off.
+    ShadowDeny,
 }
 
 impl Outcome {
@@ -28,6 +31,7 @@ impl Outcome {
             Self::Error => "error",
             Self::Public => "public",
             Self::Cancelled => "cancelled",
+            Self::ShadowDeny => "shadow_deny",
         }
     }
 }
@@ -135,7 +139,7 @@ impl BlacklistPoll {
 }
 
 /// Something to count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Counter {
     /// A request that the filter saw; each is counted exactly once.
     Request {
@@ -148,6 +152,15 @@ pub enum Counter {
     },
     /// A request that was denied, whoever is at fault.
     Error(Code),
+    /// The same requests by their rules.
+    Rule {
+        /// The rule's name, or `none`.
+        rule: Arc<str>,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// A request that was let in with a technical token.
+    DeprecatedToken,
     /// An attempt to fetch the public key that came to its end.
     PublicKeyRefresh {
         /// Whether it brought one.
@@ -173,6 +186,10 @@ impl fmt::Display for Counter {
                 reason.map_or("none", Code::name)
             ),
             Self::Error(reason) => write!(formatter, "auth_validation_errors_total.reason={}", reason.name()),
+            Self::Rule { rule, outcome } => {
+                write!(formatter, "auth_rule_requests_total.rule={rule}.outcome={}", outcome.name())
+            }
+            Self::DeprecatedToken => formatter.write_str("auth_deprecated_tokens_total"),
             Self::PublicKeyRefresh { success } => write!(
                 formatter,
                 "auth_public_key_refresh_total.outcome={}",

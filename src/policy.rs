@@ -8,10 +8,11 @@ use std::sync::Arc;
 use crate::claims::{Claims, OwnClaims, TokenType};
 use crate::code::Code;
 use crate::config::{Config, Jwt};
+use crate::credential::Scheme;
 use crate::introspection::Confirmed;
 use crate::jwt::VerifiedClaims;
-use crate::matcher::Require;
 use crate::public_key::KeyId;
+use crate::require::{Lack, Require};
 
 /// The identity headers for the upstream: names in lower case, and values. They are kept with each cached verdict, so
 /// they take one allocation: a line for each name and one for its value, neither of which can hold a newline.
@@ -141,61 +142,86 @@ pub enum Presenter {
     Service,
 }
 
-/// The permission to go on. Only [`authorise`] and [`Permit::public`] give one.
+/// An identity that passed every check but the rule's: who it is isn't in doubt. Only [`accept`] makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted(Rc<Identity>);
+
+/// The permission to go on. Only [`authorise`], [`Permit::without_identity`] and [`Permit::in_shadow`] give one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permit {
     identity: Option<Rc<Identity>>,
 }
 
 impl Permit {
-    /// For a request that a public rule decides on.
-    pub const fn public() -> Self {
+    /// For a request that needs no credential.
+    pub const fn without_identity() -> Self {
         Self { identity: None }
     }
 
-    /// Who was let in; `None` on a public rule.
+    /// For a request that shadow mode lets go on, and that would be denied otherwise.
+    pub fn in_shadow(accepted: Option<Accepted>) -> Self {
+        Self { identity: accepted.map(|Accepted(identity)| identity) }
+    }
+
+    /// Who was let in; `None` where no credential is needed.
     pub fn identity(&self) -> Option<&Identity> {
         self.identity.as_deref()
     }
 }
 
-/// Checks an identity against the configuration and its rule.
+/// Checks an identity against the configuration.
+///
+/// # Errors
+/// The code of the denial.
+pub fn accept(identity: impl Into<Rc<Identity>>, presenter: Presenter, config: &Config) -> Result<Accepted, Code> {
+    let identity = identity.into();
+    check_type(&identity.claims, presenter, config)?;
+    if identity.is_jwt {
+        check_issuer_and_audience(&identity.claims, &config.jwt)?;
+    }
+    Ok(Accepted(identity))
+}
+
+/// Checks an identity against its rule. `scheme` and `presenter` tell how its credential was presented, and by whom.
 ///
 /// # Errors
 /// The code of the denial.
 pub fn authorise(
-    identity: impl Into<Rc<Identity>>,
+    Accepted(identity): Accepted,
     presenter: Presenter,
-    require: &Require,
-    config: &Config,
+    scheme: Option<Scheme>,
+    require: Option<&Require>,
 ) -> Result<Permit, Code> {
-    let identity = identity.into();
-    check_claims(&identity.claims, presenter, require, config)?;
-    if identity.is_jwt {
-        check_issuer_and_audience(&identity.claims, &config.jwt)?;
+    let claims = identity.claims();
+    match require.map_or(Ok(()), |require| require.check(claims, scheme)) {
+        Ok(()) => Ok(Permit { identity: Some(identity) }),
+        // Signing in again can help a user alone.
+        Err(Lack::Sso) if presenter == Presenter::Client && claims.token_type() == TokenType::Access => {
+            Err(Code::InsufficientUserAuthentication)
+        }
+        Err(Lack::Sso | Lack::Claims) => Err(Code::ClaimsNotSufficient),
     }
-    Ok(Permit { identity: Some(identity) })
 }
 
-/// Whether a JWT with these claims would be let in if it were valid. If not, the service need not be asked about it.
+/// Whether a JWT with these claims would be accepted if it were valid. If not, the service need not be asked about it.
+/// What the rule requires, the identity has to have that the service answers with.
 ///
 /// # Errors
 /// The code of the denial.
-pub fn precheck(unverified: &Claims, require: &Require, config: &Config) -> Result<(), Code> {
-    check_claims(unverified, Presenter::Client, require, config)?;
+pub fn precheck(unverified: &Claims, config: &Config) -> Result<(), Code> {
+    check_type(unverified, Presenter::Client, config)?;
     check_issuer_and_audience(unverified, &config.jwt)
 }
 
-fn check_claims(claims: &Claims, presenter: Presenter, require: &Require, config: &Config) -> Result<(), Code> {
+fn check_type(claims: &Claims, presenter: Presenter, config: &Config) -> Result<(), Code> {
     let kind = claims.token_type();
-    let is_accepted = match presenter {
-        Presenter::Client => config.jwt.token_types.contains(&kind),
-        Presenter::Service => matches!(kind, TokenType::Access | TokenType::ApiToken | TokenType::Technical),
+    let is_accepted = match (presenter, kind) {
+        (Presenter::Client, _) => config.jwt.token_types.contains(&kind),
+        (Presenter::Service, TokenType::Access | TokenType::ApiToken) => true,
+        (Presenter::Service, TokenType::Technical) => config.api_token.accept_technical,
+        (Presenter::Service, TokenType::Refresh | TokenType::PasswordReset | TokenType::Unknown) => false,
     };
-    if !is_accepted || require.token_types.as_ref().is_some_and(|types| !types.contains(&kind)) {
-        return Err(Code::TokenTypeNotAccepted);
-    }
-    Ok(())
+    if is_accepted { Ok(()) } else { Err(Code::TokenTypeNotAccepted) }
 }
 
 /// RFC 7519 sections 4.1.1 and 4.1.3, where the configuration lists any.

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::config::{Config, ForwardCredential};
+use crate::config::Config;
 use crate::public_key::{PublicKey, short_digest};
 
 /// The SHA-256 of a credential, of how it is verified, and of the configuration that its identity depends on.
@@ -69,8 +69,11 @@ pub(super) fn scope(config: &Config) -> Sha256 {
     add(&paths.map(|field| field.as_bytes()));
     add(&[api_token.response_format.name().as_bytes()]);
     add(&api_token.header_types.iter().map(|kind| kind.name().as_bytes()).collect::<Vec<_>>());
-    let keeps_text = config.forward_credential == ForwardCredential::VerifiedJwt;
-    add(&[&[u8::from(keeps_text)]]);
+    add(&[&[u8::from(config.forwards_jwt()), u8::from(api_token.accept_technical)]]);
+    let mut required: Vec<_> = jwt.required_claims.iter().map(|name| name.as_str().as_bytes()).collect();
+    required.sort_unstable();
+    add(&required);
+    add(&config.kept_claims.names().map(str::as_bytes).collect::<Vec<_>>());
     for list in [&jwt.issuers, &jwt.audiences] {
         let mut names: Vec<_> = list.iter().map(String::as_bytes).collect();
         names.sort_unstable();

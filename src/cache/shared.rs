@@ -20,7 +20,7 @@ pub(super) const SLOTS: u32 = 32_768;
 const MAX_BYTES: usize = 4096;
 
 /// The version of the records' form: other versions of the filter don't misread them.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// The length of version, digest and time.
 const HEAD: usize = 1 + 32 + 8;

@@ -9,13 +9,16 @@ use std::str::FromStr;
 pub struct NotAHeaderValue(pub(super) ClaimPath);
 
 /// One claim, by its dotted path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "each is the claim of its name in docs/reference.md#claims")]
 pub enum ClaimPath {
     Exp,
     Nbf,
+    Iat,
     Jti,
     Iss,
+    Sub,
+    Aud,
     UserId,
     ClientId,
     TokenId,
@@ -39,11 +42,14 @@ pub enum ClaimPath {
 }
 
 impl ClaimPath {
-    pub(super) const NAMES: [(Self, &'static str); 24] = [
+    pub(super) const NAMES: [(Self, &'static str); 27] = [
         (Self::Exp, "exp"),
         (Self::Nbf, "nbf"),
+        (Self::Iat, "iat"),
         (Self::Jti, "jti"),
         (Self::Iss, "iss"),
+        (Self::Sub, "sub"),
+        (Self::Aud, "aud"),
         (Self::UserId, "user_id"),
         (Self::ClientId, "client_id"),
         (Self::TokenId, "token_id"),
@@ -65,6 +71,40 @@ impl ClaimPath {
         (Self::ClientName, "client_name"),
         (Self::FederationId, "federation_id"),
     ];
+}
+
+impl ClaimPath {
+    /// The type of its value, or of the entries of its list.
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Exp
+            | Self::Nbf
+            | Self::Iat
+            | Self::UserId
+            | Self::ClientId
+            | Self::TokenId
+            | Self::IssuedByUserId
+            | Self::RoleFederations
+            | Self::RoleResellersWl
+            | Self::RoleResellersBl
+            | Self::FederationId => "an integer",
+            Self::RoleReadOnly | Self::IsAdmin => "a boolean",
+            Self::Jti
+            | Self::Iss
+            | Self::Sub
+            | Self::Aud
+            | Self::IssuedByUserType
+            | Self::TokenType
+            | Self::UserType
+            | Self::UserGroups
+            | Self::Role
+            | Self::RoleAlias
+            | Self::Email
+            | Self::Username
+            | Self::SsoEntity
+            | Self::ClientName => "a string",
+        }
+    }
 }
 
 impl fmt::Display for ClaimPath {

@@ -27,6 +27,7 @@ impl Claims {
             is_admin,
             client_name,
             federation_id,
+            kept,
         } = self;
         let issued_by = issued_by.as_ref().map(|IssuedBy { user_id, user_type }| (user_id, user_type));
         let role_params = role_params.as_ref().map(
@@ -37,19 +38,22 @@ impl Claims {
         let registered = (exp, nbf, iat, jti, iss, sub, aud);
         let ids = (user_id, client_id, token_id, federation_id);
         let types = (token_type.name(), user_type, user_groups, is_admin);
+        // In brackets, null is told from nothing.
+        let sso_entity = sso_entity.as_ref().map(|entity| (entity,));
         let names = (email, username, sso_entity, client_name);
         // Serialising strings and numbers into memory can't fail; an empty record is unreadable.
-        serde_json::to_vec(&(registered, ids, types, names, issued_by, role_params)).unwrap_or_default()
+        serde_json::to_vec(&(registered, ids, types, names, issued_by, role_params, kept)).unwrap_or_default()
     }
 
     /// Reads what [`Self::record`] wrote. The claims were checked before they were written, so
     /// this checks less than [`Self::from_json`]: an `exp` may be missing, as in an answer by headers.
     pub(crate) fn recall(record: &[u8]) -> Option<Self> {
-        let (registered, ids, types, names, issued_by, role_params) = serde_json::from_slice(record).ok()?;
+        let (registered, ids, types, names, issued_by, role_params, kept) = serde_json::from_slice(record).ok()?;
         let (exp, nbf, iat, jti, iss, sub, aud) = registered;
         let (user_id, client_id, token_id, federation_id) = ids;
         let (token_type, user_type, user_groups, is_admin): (&str, _, _, _) = types;
         let (email, username, sso_entity, client_name) = names;
+        let sso_entity: Option<(Option<Box<str>>,)> = sso_entity;
         let issued_by: Option<(_, _)> = issued_by;
         let role_params: Option<(_, _, _, _, _, _)> = role_params;
         Some(Self {
@@ -72,10 +76,11 @@ impl Claims {
             }),
             email,
             username,
-            sso_entity,
+            sso_entity: sso_entity.map(|(entity,)| entity),
             is_admin,
             client_name,
             federation_id,
+            kept,
         })
     }
 }

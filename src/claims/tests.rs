@@ -21,7 +21,7 @@ fn with_raw(name: &str, raw: &str) -> Result<Claims, ClaimsError> {
 
 fn everything() -> Value {
     claims(json!({
-        "nbf": NOW, "iss": "auth", "aud": ["a", "b"], "token_id": 5,
+        "nbf": NOW, "iat": NOW - 10, "iss": "auth", "sub": "17", "aud": ["a", "b"], "token_id": 5,
         "issued_by": {"user_id": 7, "user_type": "system_admin"},
         "user_groups": ["dev", "ops"],
         "role_params": {

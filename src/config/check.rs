@@ -5,12 +5,19 @@ use super::document::Value;
 use super::error::ConfigErrors;
 use super::field::{Field, Given, Kind, Text};
 use super::headers;
-use super::value::{is_authority, is_origin, is_realm, is_service_path, is_visible, parse_duration};
+use super::rules::scalar;
+use super::value::{
+    is_authority, is_origin, is_realm, is_rule_name, is_service_path, is_visible, parse_duration, whole,
+};
+use crate::claims::{ClaimName, ClaimPath};
 
 /// Checks the whole.
 pub(super) fn check(value: &Value, fields: &'static [Field], errors: &mut ConfigErrors) {
     Checker { path: String::new(), errors }.object(value, fields);
 }
+
+/// What a claim can be compared with.
+const COMPARABLE: &str = "a string, true, false, or an integer, at most 2^53 - 1 either way";
 
 struct Checker<'e> {
     path: String,
@@ -37,6 +44,10 @@ impl Checker<'_> {
     fn value(&mut self, value: &Value, kind: &'static Kind) {
         match (kind, value) {
             (Kind::Object(fields), _) => self.object(value, fields),
+            (Kind::ObjectOrObjects(fields), Value::List(entries)) => self.objects(entries, fields),
+            (Kind::ObjectOrObjects(fields), _) => self.object(value, fields),
+            (Kind::Integer, Value::Number(number)) if whole(*number).is_some() => {}
+            (Kind::Claims, Value::Object(members)) => self.claims(members),
             (Kind::OrNull(_), Value::Null) | (Kind::Flag | Kind::FlagOr(_), Value::Flag(_)) => {}
             (Kind::OrNull(kind), _) => self.value(value, kind),
             (_, Value::Null) => self.refuse("is null: write a value, or leave the field out"),
@@ -69,13 +80,7 @@ impl Checker<'_> {
                     self.refuse("must not be empty");
                 }
                 self.entries(entries, of);
-                for (index, entry) in entries.iter().enumerate() {
-                    if entries.iter().take(index).any(|earlier| earlier == entry) {
-                        self.below(&format!("[{index}]"), |at| {
-                            at.refuse(format!("{} stands there twice", shown(entry)))
-                        });
-                    }
-                }
+                self.distinct(entries);
             }
             (Kind::Headers(of), Value::Object(members)) => self.headers(members, of),
             _ => self.refuse(format!("is {}, but must be {}{}", shown(value), expected(kind), hint(value, kind))),
@@ -89,6 +94,56 @@ impl Checker<'_> {
             }
             self.below(&format!("[{index}]"), |at| at.value(entry, of));
         }
+    }
+
+    fn distinct(&mut self, entries: &[Value]) {
+        for (index, entry) in entries.iter().enumerate() {
+            if entries.iter().take(index).any(|earlier| earlier == entry) {
+                self.below(&format!("[{index}]"), |at| at.refuse(format!("{} stands there twice", shown(entry))));
+            }
+        }
+    }
+
+    fn objects(&mut self, entries: &[Value], fields: &'static [Field]) {
+        if entries.is_empty() {
+            self.refuse("must not be empty");
+        }
+        for (index, entry) in entries.iter().enumerate() {
+            self.below(&format!("[{index}]"), |at| at.object(entry, fields));
+        }
+    }
+
+    fn claims(&mut self, members: &[(String, Value)]) {
+        if members.is_empty() {
+            self.refuse("must not be empty");
+        }
+        for (index, (name, value)) in members.iter().enumerate() {
+            let is_repeated = members.iter().take(index).any(|(earlier, _)| earlier == name);
+            self.below(name, |at| match (name.parse::<ClaimName>(), value) {
+                (Err(problem), _) => at.refuse(problem),
+                _ if is_repeated => at.refuse("stands there twice"),
+                (Ok(name), Value::List(values)) => at.values(&name, values),
+                (Ok(_), value) => at.refuse(format!("is {}, but must be a list", shown(value))),
+            });
+        }
+    }
+
+    /// The values of a claim in a rule.
+    fn values(&mut self, name: &ClaimName, values: &[Value]) {
+        if values.is_empty() {
+            self.refuse("must not be empty");
+        }
+        let known = name.as_str().parse::<ClaimPath>();
+        for (index, value) in values.iter().enumerate() {
+            self.below(&format!("[{index}]"), |at| match (scalar(value), &known) {
+                (None, _) => at.refuse(format!("is {}, but must be {COMPARABLE}", shown(value))),
+                (Some(scalar), Ok(claim)) if scalar.kind() != claim.kind() => {
+                    at.refuse(format!("is {}, but the claim {claim} is {}", scalar.kind(), claim.kind()));
+                }
+                _ => {}
+            });
+        }
+        self.distinct(values);
     }
 
     fn headers(&mut self, members: &[(String, Value)], of: &'static Kind) {
@@ -142,6 +197,10 @@ fn problem_of(form: Text, text: &str) -> Option<String> {
         Text::Origin => {
             (is_origin(text), "must be an origin as a browser writes it, as in \"https://app.example.com\"")
         }
+        Text::RuleName => {
+            (is_rule_name(text), "must be a letter, then letters, digits, _ and -, at most 64 in all, and not none")
+        }
+        Text::ClaimName => return text.parse::<ClaimName>().err(),
         Text::Some
         | Text::HeaderName
         | Text::Claim
@@ -202,7 +261,9 @@ fn expected(kind: &Kind) -> String {
         Kind::Text(_) => "a string".to_owned(),
         Kind::OrNull(kind) => expected(kind),
         Kind::List(_) | Kind::Distinct(_) => "a list".to_owned(),
-        Kind::Object(_) | Kind::Headers(_) => "an object".to_owned(),
+        Kind::Object(_) | Kind::Headers(_) | Kind::Claims => "an object".to_owned(),
+        Kind::ObjectOrObjects(_) => "an object or a list of objects".to_owned(),
+        Kind::Integer => "an integer, at most 2^53 - 1 either way".to_owned(),
     }
 }
 
@@ -210,7 +271,7 @@ fn expected(kind: &Kind) -> String {
 fn hint(value: &Value, kind: &Kind) -> String {
     match (kind, value) {
         (Kind::OrNull(kind), _) => hint(value, kind),
-        (Kind::Duration { .. }, Value::Number(_)) => match whole(value) {
+        (Kind::Duration { .. }, Value::Number(_)) => match shown_whole(value) {
             Some(number) => format!(", a string with a unit: write \"{number}s\""),
             None => ", a string with a unit: write \"1.5s\"".to_owned(),
         },
@@ -231,7 +292,7 @@ fn shown(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
         Value::Flag(flag) => flag.to_string(),
-        Value::Number(_) => whole(value).map_or("a number".to_owned(), |number| number.to_string()),
+        Value::Number(_) => shown_whole(value).map_or("a number".to_owned(), |number| number.to_string()),
         Value::Text(text) => quoted(text),
         Value::List(_) => "a list".to_owned(),
         Value::Object(_) => "an object".to_owned(),
@@ -248,7 +309,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// A number that can be shown without the code that formats fractions, which is large.
-fn whole(value: &Value) -> Option<i64> {
+fn shown_whole(value: &Value) -> Option<i64> {
     match value {
         #[expect(clippy::cast_possible_truncation, reason = "it is whole and small")]
         Value::Number(number) if number.fract() == 0.0 && number.abs() < 1e15 => Some(*number as i64),

@@ -3,18 +3,18 @@
 use super::document::Value;
 use super::error::ConfigErrors;
 use super::fields::{
-    API_TOKEN, AUTH_SERVICE, CACHE, CIRCUIT_BREAKER, CONFIGURATION, FAILED_AUTH_THROTTLE, JWT, MATCH, PUBLIC_KEY,
-    REQUIRE, RESPONSES, REVOCATION, RULE,
+    API_TOKEN, AUTH_SERVICE, CACHE, CIRCUIT_BREAKER, CONFIGURATION, FAILED_AUTH_THROTTLE, JWT, PUBLIC_KEY, RESPONSES,
+    REVOCATION,
 };
 use super::node::Node;
 use super::{
-    ApiToken, AuthService, Cache, CircuitBreaker, Config, Eviction, FailedAuthThrottle, ForwardCredential, HeaderType,
-    IdentityHeaders, Jwt, Profile, PublicKeySource, ResponseFormat, Revocation, Scheme, StrippedHeaders, Verification,
-    value,
+    Access, ApiToken, AuthService, Cache, CircuitBreaker, Config, Eviction, FailedAuthThrottle, ForwardCredential,
+    HeaderType, IdentityHeaders, Jwt, Mode, Profile, PublicKeySource, ResponseFormat, Revocation, Rule, Scheme,
+    StrippedHeaders, Terms, Verification, rules, value,
 };
 use crate::claims::TokenType;
-use crate::matcher::{Matcher, PathMatch, Require, Rule, Rules};
 use crate::public_key::PublicKey;
+use crate::require::Require;
 
 /// Compiles what [`super::check`] has looked at. `None`, if something of it can't be used; the errors say what.
 pub(super) fn compile(document: &Value, errors: &mut ConfigErrors) -> Option<Config> {
@@ -25,15 +25,19 @@ pub(super) fn compile(document: &Value, errors: &mut ConfigErrors) -> Option<Con
     let auth_service = auth_service(&root.object("auth_service", AUTH_SERVICE), errors);
     let jwt = jwt(&root.object("jwt", JWT), errors);
     let api_token = api_token(&root.object("api_token", API_TOKEN), errors);
-    // All of them, so that each error is told.
-    let rules: Vec<Option<Rule>> = root.objects("rules", RULE).map(|rule| self::rule(&rule, errors)).collect();
-    let rules: Option<Vec<Rule>> = rules.into_iter().collect();
-    let forward_credential = forward_credential(&root, api_token.as_ref(), errors);
+    let filter = Terms {
+        access: Access::Require(Require::default()),
+        verification: jwt.as_ref().map_or(Verification::Local, |jwt| jwt.verification),
+        forward_credential: rules::forward_credential(&root, api_token.as_ref(), errors)
+            .unwrap_or(ForwardCredential::Keep),
+        mode: root.word("mode", &Mode::ALL, Mode::name).unwrap_or_default(),
+    };
+    let rules = rules::rules(&root, filter, api_token.as_ref(), errors);
     let identity_headers = IdentityHeaders::new(root.pairs("identity_headers"), errors);
     let stripped_headers = StrippedHeaders::new(&identity_headers, root.texts("strip_headers"), errors);
     let responses = root.object("responses", RESPONSES);
 
-    let (jwt, api_token, rules) = (jwt?, api_token?, rules?);
+    let (jwt, api_token, (rules, kept_claims)) = (jwt?, api_token?, rules?);
     if api_token.response_format == ResponseFormat::JsonHeader
         && let Some(path) = remote_verification(&jwt, &rules)
     {
@@ -46,10 +50,10 @@ pub(super) fn compile(document: &Value, errors: &mut ConfigErrors) -> Option<Con
         circuit_breaker: circuit_breaker(&root.object("circuit_breaker", CIRCUIT_BREAKER))?,
         revocation: revocation(&root.object("revocation", REVOCATION))?,
         failed_auth_throttle: throttle(&root.object("failed_auth_throttle", FAILED_AUTH_THROTTLE))?,
-        rules: Rules::new(rules, jwt.verification),
+        rules,
         identity_headers,
         stripped_headers: stripped_headers?,
-        forward_credential: forward_credential?,
+        kept_claims,
         realm: responses.text("realm")?.to_owned(),
         cors_origins: responses.texts("cors_origins")?,
         jwt,
@@ -62,7 +66,7 @@ fn remote_verification(jwt: &Jwt, rules: &[Rule]) -> Option<String> {
     if jwt.verification == Verification::Remote {
         return Some("jwt.verification".to_owned());
     }
-    let index = rules.iter().position(|rule| rule.verification == Some(Verification::Remote))?;
+    let index = rules.iter().position(|rule| rule.terms.verification == Verification::Remote)?;
     Some(format!("rules[{index}].verification"))
 }
 
@@ -95,6 +99,7 @@ fn jwt(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<Jwt> {
     Some(Jwt {
         verification: node.word("verification", &Verification::ALL, Verification::name)?,
         token_types: node.words("token_types", &TokenType::ALL, TokenType::name)?,
+        required_claims: node.texts("required_claims")?.iter().map(|name| name.parse().ok()).collect::<Option<_>>()?,
         issuers: node.texts("issuers")?,
         audiences: node.texts("audiences")?,
         clock_skew: node.duration("clock_skew")?,
@@ -122,6 +127,7 @@ fn api_token(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<ApiToken> {
     let api_token = ApiToken {
         response_format: node.word("response_format", &ResponseFormat::ALL, ResponseFormat::name)?,
         header_types: node.words("header_types", &HeaderType::ALL, HeaderType::name)?,
+        accept_technical: node.flag("accept_technical")?,
     };
     if !api_token.header_types.is_empty()
         && !api_token.accepts(HeaderType::Apikey)
@@ -168,67 +174,4 @@ fn throttle(node: &Node<'_>) -> Option<Option<FailedAuthThrottle>> {
     let throttle =
         FailedAuthThrottle { attempts, window: node.duration("window")?, lockout: node.duration("lockout")? };
     Some((attempts > 0).then_some(throttle))
-}
-
-fn forward_credential(
-    root: &Node<'_>,
-    api_token: Option<&ApiToken>,
-    errors: &mut ConfigErrors,
-) -> Option<ForwardCredential> {
-    const NAME: &str = "forward_credential";
-    match root.flag(NAME) {
-        Some(true) => Some(ForwardCredential::Keep),
-        Some(false) => Some(ForwardCredential::Remove),
-        None => {
-            if root.text(NAME)? == "jwt" && !api_token?.response_format.is_jwt() {
-                errors.push(NAME, "\"jwt\" needs api_token.response_format jwt_body or jwt_header");
-            }
-            Some(ForwardCredential::VerifiedJwt)
-        }
-    }
-}
-
-fn rule(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<Rule> {
-    let matcher = matcher(&node.object("match", MATCH), errors);
-    let verification = node.word("verification", &Verification::ALL, Verification::name);
-    let written = node.object("require", REQUIRE);
-    if written.is_empty() {
-        errors.push(written.path(), "must not be empty");
-    }
-    let require = Require { token_types: written.words("token_types", &TokenType::ALL, TokenType::name) };
-    let public = node.flag("public")?;
-    if public && written.is_object() {
-        errors.push(node.path(), "public and require contradict each other");
-    }
-    if public && verification.is_some() {
-        let problem = "public and verification contradict each other: no credential is looked at";
-        errors.push(node.at("verification"), problem);
-    }
-    Some(Rule { matcher: matcher?, public, require, verification })
-}
-
-fn matcher(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<Matcher> {
-    if node.is_empty() {
-        errors.push(node.path(), "must not be empty; {\"prefix\": \"/\"} matches every path");
-        return None;
-    }
-    let compiled = [
-        ("path", node.text("path").map(PathMatch::exact)),
-        ("prefix", node.text("prefix").map(PathMatch::prefix)),
-        ("regex", node.text("regex").map(PathMatch::regex)),
-    ];
-    let mut paths = Vec::new();
-    for (name, compiled) in compiled {
-        match compiled {
-            None => {}
-            Some(Ok(path)) => paths.push(path),
-            Some(Err(problem)) => errors.push(node.at(name), problem),
-        }
-    }
-    if paths.len() > 1 {
-        errors.push(node.path(), "path, prefix and regex exclude each other");
-    }
-    Matcher::new(paths.pop().unwrap_or(PathMatch::Any), node.texts("methods")?, node.texts("hosts")?)
-        .map_err(|(field, problem)| errors.push(node.at(&field), problem))
-        .ok()
 }

@@ -97,8 +97,15 @@ pub enum Kind {
     Distinct(&'static Kind),
     /// An object with these fields.
     Object(&'static [Field]),
+    /// An object with these fields, or a list of such objects, one at least.
+    ObjectOrObjects(&'static [Field]),
     /// An object whose keys are names of headers.
     Headers(&'static Kind),
+    /// A whole number, also below 0, that a double holds exactly.
+    Integer,
+    /// An object whose keys are dotted paths of claims, and whose values are lists of strings, integers or booleans, one at
+    /// least in each.
+    Claims,
 }
 
 /// What a string has to be like.
@@ -118,8 +125,12 @@ pub enum Text {
     Origin,
     /// The name of a header.
     HeaderName,
-    /// A claim's dotted path.
+    /// The dotted path of a claim that the filter knows.
     Claim,
+    /// The dotted path of any claim.
+    ClaimName,
+    /// A rule's name.
+    RuleName,
     /// A path in a rule.
     RulePath,
     /// A regular expression over a whole path.

@@ -2,11 +2,18 @@
 //! table.
 
 use super::field::{Field, Given, Kind, Text};
-use super::{Eviction, HeaderType, Profile, ResponseFormat, Scheme, Verification};
+use super::{Eviction, HeaderType, Mode, Profile, ResponseFormat, Scheme, Verification};
+use crate::credential::Scheme as Presented;
 
 /// The whole configuration.
 pub static CONFIGURATION: &[Field] = &[
     Field::new("profile", Kind::Word(PROFILES), Given::Text("production"), "the set of defaults"),
+    Field::new(
+        "mode",
+        Kind::Word(MODES),
+        Given::Text("enforce"),
+        "whether denials are carried out; shadow: each is counted and reported, and the request goes on",
+    ),
     Field::new("auth_service", Kind::Object(AUTH_SERVICE), Given::Required, "where the authentication service is"),
     Field::new("jwt", Kind::Object(JWT), Given::Nothing, "how a JWT is verified"),
     Field::new("api_token", Kind::Object(API_TOKEN), Given::Nothing, "how an API token is verified"),
@@ -47,7 +54,7 @@ pub static CONFIGURATION: &[Field] = &[
     .example(r#"["X-Remote-User"]"#),
     Field::new(
         "forward_credential",
-        Kind::FlagOr(&["jwt"]),
+        FORWARD,
         Given::Flag(true),
         "whether the client's Authorization goes on upstream; jwt: the verified JWT in its place, which needs a \
          response_format of jwt_body or jwt_header",
@@ -59,8 +66,12 @@ const PROFILES: &[&str] = &[Profile::Production.name(), Profile::Development.nam
 
 const VERIFICATIONS: &[&str] = &[Verification::Local.name(), Verification::Remote.name()];
 
-/// A refresh token is never an access token.
-const TOKEN_TYPES: &[&str] = &["access", "api_token", "technical", "password_reset"];
+const MODES: &[&str] = &[Mode::Enforce.name(), Mode::Shadow.name()];
+
+/// A refresh token is never an access token, nor is one that resets a password.
+const TOKEN_TYPES: &[&str] = &["access", "api_token", "technical"];
+
+const FORWARD: Kind = Kind::FlagOr(&["jwt"]);
 
 pub(super) static AUTH_SERVICE: &[Field] = &[
     Field::new("cluster", Kind::Text(Text::Visible), Given::Required, "an Envoy cluster").example("\"auth_service\""),
@@ -111,6 +122,13 @@ pub(super) static JWT: &[Field] = &[
         Given::Texts(&["access", "api_token"]),
         "the types of JWT that a client may present",
     ),
+    Field::new(
+        "required_claims",
+        Kind::List(&Kind::Text(Text::ClaimName)),
+        Given::Texts(&[]),
+        "claims that a JWT, or the service's answer in JSON, must have beside the four that are always required",
+    )
+    .example(r#"["jti", "address.country"]"#),
     Field::new("issuers", Kind::List(&Kind::Text(Text::Some)), Given::Texts(&[]), "accepted iss; unchecked when empty")
         .example(r#"["https://auth.example.com"]"#),
     Field::new(
@@ -168,6 +186,12 @@ pub(super) static API_TOKEN: &[Field] = &[
         Kind::Distinct(&Kind::Word(&[HeaderType::Apikey.name(), HeaderType::Jwt.name(), HeaderType::Other.name()])),
         Given::Texts(&["apikey"]),
         "the kinds of credential that the service is asked about; apikey or other has to be among them",
+    ),
+    Field::new(
+        "accept_technical",
+        Kind::Flag,
+        Given::Flag(false),
+        "whether technical tokens, which are deprecated, are let in where the service vouches for them",
     ),
 ];
 
@@ -258,16 +282,48 @@ pub(super) static FAILED_AUTH_THROTTLE: &[Field] = &[
 ];
 
 pub(super) static RULE: &[Field] = &[
+    Field::new(
+        "name",
+        Kind::Text(Text::RuleName),
+        Given::Nothing,
+        "its name in logs and metrics, unique; by default rule_<index>",
+    )
+    .example("\"admin\""),
     Field::new("match", Kind::Object(MATCH), Given::Required, "the requests that it decides on; not empty")
         .example(r#"{"prefix": "/admin"}"#),
-    Field::new("public", Kind::Flag, Given::Flag(false), "whether no credential is needed"),
-    Field::new("require", Kind::Object(REQUIRE), Given::Nothing, "what the identity has to be like; not empty")
-        .example(r#"{"token_types": ["access"]}"#),
+    Field::new("public", Kind::Flag, Given::Flag(false), "whether no credential is needed, or looked at"),
+    Field::new(
+        "optional",
+        Kind::Flag,
+        Given::Flag(false),
+        "whether no credential is needed; one that is there must be good",
+    ),
+    Field::new("deny", Kind::Flag, Given::Flag(false), "whether nobody is let in"),
+    Field::new(
+        "require",
+        Kind::ObjectOrObjects(REQUIRE),
+        Given::Nothing,
+        "what the identity has to be like: all fields of the object, or of one object of the list; not empty",
+    )
+    .example(r#"[{"user_types": ["system_admin"], "sso": true}, {"groups": ["ops"]}]"#),
     Field::new(
         "verification",
         Kind::Word(VERIFICATIONS),
         Given::Nothing,
         "who verifies a JWT; by default jwt.verification decides",
+    ),
+    Field::new(
+        "forward_credential",
+        FORWARD,
+        Given::Nothing,
+        "whether the client's Authorization goes on upstream; by default the filter's forward_credential decides",
+    )
+    .example("false"),
+    Field::new(
+        "mode",
+        Kind::Word(MODES),
+        Given::Nothing,
+        "whether denials are carried out; by default the filter's mode decides",
     ),
 ];
 
@@ -288,13 +344,46 @@ pub(super) static MATCH: &[Field] = &[
         .example(r#"["api.example.com", "*.example.org"]"#),
 ];
 
-pub(super) static REQUIRE: &[Field] = &[Field::new(
-    "token_types",
-    Kind::Distinct(&Kind::Word(TOKEN_TYPES)),
-    Given::Nothing,
-    "one of these types of token, by default any",
-)
-.example(r#"["access"]"#)];
+pub(super) static REQUIRE: &[Field] = &[
+    Field::new(
+        "schemes",
+        Kind::Distinct(&Kind::Word(&[Presented::Apikey.name(), Presented::Bearer.name()])),
+        Given::Nothing,
+        "how the client presented the credential",
+    )
+    .example(r#"["apikey"]"#),
+    Field::new(
+        "token_types",
+        Kind::Distinct(&Kind::Word(TOKEN_TYPES)),
+        Given::Nothing,
+        "one of these types of token, by default any",
+    )
+    .example(r#"["access"]"#),
+    texts("user_types", "user_type is one of these").example(r#"["system_admin", "sales"]"#),
+    ids("client_ids", "client_id is one of these"),
+    Field::new("sso", Kind::Flag, Given::Nothing, "whether the user signed in by SSO, as sso_entity says")
+        .example("true"),
+    Field::new("is_admin", Kind::Flag, Given::Nothing, "is_admin is this").example("true"),
+    texts("groups", "user_groups holds one of these").example(r#"["admins"]"#),
+    texts("roles", "role_params.role is one of these").example(r#"["support"]"#),
+    Field::new("read_only", Kind::Flag, Given::Nothing, "role_params.read_only is this").example("false"),
+    ids("federation_ids", "federation_id is one of these"),
+    Field::new(
+        "claims",
+        Kind::Claims,
+        Given::Nothing,
+        "each claim, by its dotted path, has one of its values, with its type",
+    )
+    .example(r#"{"role_params.alias": ["s"], "tenant": ["acme", 7, true]}"#),
+];
+
+const fn texts(name: &'static str, about: &'static str) -> Field {
+    Field::new(name, Kind::Distinct(&Kind::Text(Text::Some)), Given::Nothing, about)
+}
+
+const fn ids(name: &'static str, about: &'static str) -> Field {
+    Field::new(name, Kind::Distinct(&Kind::Integer), Given::Nothing, about).example("[1, 2]")
+}
 
 pub(super) static RESPONSES: &[Field] = &[
     Field::new(

@@ -34,11 +34,6 @@ impl<'v> Node<'v> {
         &self.path
     }
 
-    /// Whether it is written as an object.
-    pub(super) fn is_object(&self) -> bool {
-        self.is_object
-    }
-
     /// Whether it is written as an object without fields.
     pub(super) fn is_empty(&self) -> bool {
         self.is_object && self.members.is_empty()
@@ -60,6 +55,14 @@ impl<'v> Node<'v> {
         let (path, profile) = (self.at(name), self.profile);
         let each = move |(index, entry)| Self::new(Some(entry), fields, format!("{path}[{index}]"), profile);
         entries.iter().enumerate().map(each)
+    }
+
+    /// One object with these fields, or a list of them.
+    pub(super) fn maps(&self, name: &str, fields: &'static [Field]) -> Vec<Self> {
+        match self.written(name) {
+            Some(Value::Object(_)) => vec![self.object(name, fields)],
+            _ => self.objects(name, fields).collect(),
+        }
     }
 
     fn given(&self, name: &str) -> Given {

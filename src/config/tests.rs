@@ -7,6 +7,7 @@ mod messages;
 mod profiles;
 mod reference;
 mod resilience;
+mod rules;
 mod table;
 mod values;
 mod verification;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::matcher::NO_RULE;
+
 /// Parses a duration as a configuration has it: a number and one of `ms`, `s`, `m`, `h`.
 pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
@@ -76,6 +78,23 @@ pub(super) fn is_origin(text: &str) -> bool {
         !host.is_empty() && host.bytes().all(byte)
     };
     text.split_once("://").is_some_and(|(scheme, host)| is_host(scheme) && is_host(host))
+}
+
+/// An integer that a double holds exactly, and tells from its neighbours: Envoy's `Struct` keeps numbers as doubles.
+pub(super) fn whole(number: f64) -> Option<i64> {
+    const MOST: f64 = 9_007_199_254_740_991.0;
+    #[expect(clippy::cast_possible_truncation, reason = "it is whole and in range")]
+    let whole = (number.fract() == 0.0 && number.abs() <= MOST).then_some(number as i64);
+    whole
+}
+
+/// A rule's name: it is a label's value, and a word in logs.
+pub(super) fn is_rule_name(text: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    text.len() <= 64
+        && text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.bytes().all(is_inner)
+        && text != NO_RULE
 }
 
 #[cfg(test)]

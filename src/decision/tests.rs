@@ -8,13 +8,12 @@ use super::*;
 use crate::config::ResponseFormat;
 use crate::introspection::{self, CalloutResponse, Verdict};
 use crate::jwt::UntrustedJwt;
-use crate::matcher::Require;
 use crate::policy::{self, Identity, Presenter};
 use crate::signature::Rs256;
 use crate::testing::{BareHost, Signer, claims, config};
 
 /// docs/reference.md#denials.
-const CODES: [(Code, u16, &str); 18] = [
+const CODES: [(Code, u16, &str); 20] = [
     (Code::MissingCredentials, 401, "missing_credentials"),
     (Code::MalformedCredentials, 401, "malformed_credentials"),
     (Code::UnsupportedScheme, 401, "unsupported_scheme"),
@@ -25,7 +24,9 @@ const CODES: [(Code, u16, &str); 18] = [
     (Code::TokenTypeNotAccepted, 401, "token_type_not_accepted"),
     (Code::TokenRevoked, 401, "token_revoked"),
     (Code::TokenRejected, 401, "token_rejected"),
+    (Code::InsufficientUserAuthentication, 401, "insufficient_user_authentication"),
     (Code::ClaimsNotSufficient, 403, "claims_not_sufficient"),
+    (Code::DeniedByRule, 403, "denied_by_rule"),
     (Code::ForbiddenByService, 403, "forbidden_by_service"),
     (Code::AmbiguousPath, 403, "ambiguous_path"),
     (Code::AmbiguousHost, 403, "ambiguous_host"),
@@ -125,6 +126,9 @@ fn a_challenge_has_the_form_of_rfc_6750() {
         (Code::TokenNotYetValid, Some("invalid_token")),
         (Code::TokenTypeNotAccepted, Some("invalid_token")),
         (Code::TokenRejected, Some("invalid_token")),
+        (Code::TokenRevoked, Some("invalid_token")),
+        // RFC 9470 section 3.
+        (Code::InsufficientUserAuthentication, Some("insufficient_user_authentication")),
     ] {
         let response = Denial::from(code).response(&HTTP, "my gate");
         let expected = match error {
@@ -281,7 +285,9 @@ fn by_answer(changes: Value) -> Identity {
 
 fn go_on(identity: Identity, changes: Value) -> Result<Forward, Code> {
     let config = config(changes);
-    forward(&policy::authorise(identity, Presenter::Service, &Require::default(), &config).unwrap(), &config)
+    let accepted = policy::accept(identity, Presenter::Service, &config).unwrap();
+    let permit = policy::authorise(accepted, Presenter::Service, None, None).unwrap();
+    forward(&permit, config.rules.terms(None).forward_credential, &config)
 }
 
 fn set(forward: &Forward) -> Vec<(&str, &str)> {
@@ -347,7 +353,9 @@ fn the_credential_goes_on_is_removed_or_is_replaced() {
     ] {
         assert_eq!(go_on(by_jwt(&token), changes.clone()).unwrap().authorization, of_jwt, "{changes}");
         assert_eq!(go_on(by_answer(json!({})), changes.clone()).unwrap().authorization, of_answer, "{changes}");
-        let public = forward(&Permit::public(), &config(changes.clone())).unwrap();
+        let config = config(changes.clone());
+        let public =
+            forward(&Permit::without_identity(), config.rules.terms(None).forward_credential, &config).unwrap();
         assert!(public.set.is_empty(), "a public request has no identity");
         let of_public = if of_jwt == Authorization::Keep { Authorization::Keep } else { Authorization::Remove };
         assert_eq!(public.authorization, of_public, "{changes}");

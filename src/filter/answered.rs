@@ -93,6 +93,9 @@ fn judge(answer: Result<CalloutResponse, CalloutError>, parts: &Parts, cx: &Cx<'
         Ok(Verdict::Jwt(token)) => token,
     };
     let jwt = UntrustedJwt::parse(&token).map_err(|error| Outage::Jwt(error.to_string()))?;
+    if let Some(name) = jwt.missing(&parts.config.jwt.required_claims) {
+        return Err(Outage::Lacking(name.clone()));
+    }
     let time = jwt.claims().check_time(cx.now, parts.config.jwt.clock_skew);
     time.map_err(|error| Outage::Jwt(error.to_string()))?;
     Ok(match parts.verify(jwt, cx) {

@@ -4,7 +4,6 @@ use super::parts::Parts;
 use super::request::{Facts, Next, Stage};
 use crate::cache::Kind;
 use crate::code::Code;
-use crate::config::Verification;
 use crate::credential::{Credential, Form};
 use crate::decision::{Client, Denial};
 use crate::extractor::{self, RequestHead};
@@ -13,6 +12,7 @@ use crate::jwt::MAX_TOKEN_BYTES;
 use crate::matcher::{Target, Undecided};
 use crate::metrics::Source;
 use crate::policy::Permit;
+use crate::rule::{Access, Verification};
 use crate::throttle::Suspect;
 use crate::time::UnixTime;
 
@@ -24,6 +24,9 @@ pub(super) fn facts(stream: StreamId, head: &RequestHead<'_>, parts: &Parts, now
         has_waited: false,
         client: Client::of(head, &parts.config),
         rule: None,
+        mode: parts.config.rules.terms(None).mode,
+        scheme: None,
+        accepted: None,
         kind: Kind::Other,
         digest: None,
         source: Source::None,
@@ -32,7 +35,7 @@ pub(super) fn facts(stream: StreamId, head: &RequestHead<'_>, parts: &Parts, now
     }
 }
 
-/// A public request is done; any other has a credential, or is denied.
+/// A request that needs no credential is done; any other has one, or is denied.
 pub(super) fn arrive<'r>(
     head: &RequestHead<'r>,
     facts: &mut Facts,
@@ -41,16 +44,28 @@ pub(super) fn arrive<'r>(
 ) -> Result<Next<'r>, Denial> {
     let target =
         Target { path: head.value(":path"), method: head.value(":method"), authority: head.value(":authority") };
-    let rule = parts.config.rules.find(target).map_err(|undecided| match undecided {
-        Undecided::Path(_) | Undecided::DifferentPaths => Code::AmbiguousPath,
-        Undecided::Host | Undecided::DifferentHosts => Code::AmbiguousHost,
+    let rules = &parts.config.rules;
+    let rule = rules.find(target).map_err(|undecided| {
+        facts.mode = rules.mode_of_undecided(target);
+        match undecided {
+            Undecided::Path(_) | Undecided::DifferentPaths => Code::AmbiguousPath,
+            Undecided::Host | Undecided::DifferentHosts => Code::AmbiguousHost,
+        }
     })?;
     facts.rule = rule.map(|(index, _)| index);
-    if rule.is_some_and(|(_, rule)| rule.public) || facts.client.is_preflight(head) {
-        return Ok(Next::Done(Permit::public()));
+    let terms = rules.terms(facts.rule);
+    facts.mode = terms.mode;
+    if terms.access == Access::Deny {
+        return Err(Code::DeniedByRule.into());
     }
-    let verification = rule.and_then(|(_, rule)| rule.verification).unwrap_or(parts.config.jwt.verification);
+    if terms.access == Access::Public || facts.client.is_preflight(head) {
+        return Ok(Next::Done(Permit::without_identity()));
+    }
+    let verification = terms.verification;
     let credential = extractor::extract(head, &parts.config.api_token);
+    if terms.access == Access::Optional && matches!(credential, Err(Code::MissingCredentials)) {
+        return Ok(Next::Done(Permit::without_identity()));
+    }
     if parts.throttle.is_some() {
         let token_id = credential.as_ref().ok().and_then(Credential::token_id);
         facts.suspect = cx.host.client_address().and_then(|address| Suspect::new(&address, token_id));
@@ -59,6 +74,7 @@ pub(super) fn arrive<'r>(
         parts.log_malformed(&"a JWT has three segments between dots, an API token is number$secret", cx);
     }
     let credential = credential?;
+    facts.scheme = credential.scheme();
     facts.kind = match (credential.form, verification) {
         (Form::Jwt, Verification::Local) => Kind::LocalJwt,
         (Form::Jwt, Verification::Remote) => Kind::RemoteJwt,

@@ -36,11 +36,18 @@ impl LogLimit {
 pub(super) struct LogLimits {
     pub(super) outages: LogLimit,
     pub(super) malformed: LogLimit,
+    pub(super) shadow: LogLimit,
+    pub(super) deprecated: LogLimit,
 }
 
 impl Default for LogLimits {
     fn default() -> Self {
-        Self { outages: LogLimit::new(1), malformed: LogLimit::new(10) }
+        Self {
+            outages: LogLimit::new(1),
+            malformed: LogLimit::new(10),
+            shadow: LogLimit::new(10),
+            deprecated: LogLimit::new(1),
+        }
     }
 }
 

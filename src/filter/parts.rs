@@ -4,6 +4,8 @@ use super::callouts::{Callouts, Purpose};
 use super::log_limit::LogLimits;
 use super::room::Room;
 use crate::cache::{self, Validity, VerificationCache};
+use crate::claims::Claims;
+use crate::code::Code;
 use crate::config::Config;
 use crate::host::Cx;
 use crate::introspection::{Outage, Verifier};
@@ -65,7 +67,8 @@ impl Parts {
 
     /// Tries the keys that are known on a JWT.
     pub(super) fn verify<'t>(&self, jwt: UntrustedJwt<'t>, cx: &Cx<'_>) -> Result<Identity, UntrustedJwt<'t>> {
-        jwt.verify(&Rs256::new(cx.host), &self.keys.store().at(cx.now)).map(Identity::from)
+        let verified = jwt.verify(&Rs256::new(cx.host), &self.keys.store().at(cx.now))?;
+        Ok(verified.keeping(&self.config.kept_claims).into())
     }
 
     /// Sees to it that a key is on its way.
@@ -94,6 +97,22 @@ impl Parts {
         if let Some(open) = self.questions.get(&call.digest) {
             let request = self.verifier.question(&open.question.credential);
             self.callouts.send(request, Purpose::Verify(call), cx);
+        }
+    }
+
+    /// Says what shadow mode lets go on.
+    pub(super) fn log_shadow(&mut self, rule: Option<usize>, code: Code, cx: &Cx<'_>) {
+        if self.logs.shadow.takes(cx.now) {
+            let name = self.config.rules.name(rule);
+            log::info!("shadow mode lets a request go on that would be denied: {} (rule {name})", code.name());
+        }
+    }
+
+    /// Says whose technical token was let in.
+    pub(super) fn log_deprecated(&mut self, claims: &Claims, cx: &Cx<'_>) {
+        if self.logs.deprecated.takes(cx.now) {
+            let (user, client) = (claims.user_id(), claims.client_id());
+            log::warn!("a technical token of user {user} of client {client} was let in: this type is deprecated");
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! | stage | what may follow |
 //! |---|---|
-//! | (arrival) | `Recall`; a permit on a public rule |
+//! | (arrival) | `Recall`; a permit where no credential is needed |
 //! | `Recall` | `Ask`, `AwaitKey`, `Keep`; a permit for a verdict that is known |
 //! | `Ask` | `StandIn`, `Admit`; a wait for the share or the answer |
 //! | `Reconsider` | `StandIn`, `Admit`; a wait for the share or the answer |
@@ -29,12 +29,13 @@ use std::rc::Rc;
 use super::parts::Parts;
 use super::{answered, asking, fallback, key_wait, verification};
 use crate::cache::{Digest, Kind};
-use crate::credential::Credential;
+use crate::credential::{Credential, Scheme};
 use crate::decision::{Client, Denial};
 use crate::host::{ConnectionId, Cx, StreamId};
 use crate::metrics::Source;
-use crate::policy::{Identity, Permit};
+use crate::policy::{Accepted, Identity, Permit};
 use crate::questions::{Answered, Question};
+use crate::rule::Mode;
 use crate::throttle::Suspect;
 use crate::time::UnixTime;
 use asking::ShareWait;
@@ -52,8 +53,13 @@ pub(super) struct Facts {
     pub(super) has_waited: bool,
     /// What its denial depends on.
     pub(super) client: Client,
-    /// The rule that it falls under.
+    /// The rule that it falls under, and whether it is denied in earnest.
     pub(super) rule: Option<usize>,
+    pub(super) mode: Mode,
+    /// How its credential was presented.
+    pub(super) scheme: Option<Scheme>,
+    /// In shadow mode: who it turned out to be, whatever the rule says of that.
+    pub(super) accepted: Option<Accepted>,
     /// What its credential is, and what the caches know it by; `None`: no verdict on it may be kept.
     pub(super) kind: Kind,
     pub(super) digest: Option<Digest>,

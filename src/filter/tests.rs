@@ -32,6 +32,7 @@ mod refresh_ahead;
 mod remote;
 mod requests;
 mod revocation;
+mod rules;
 mod service_jwts;
 mod set_back;
 mod shares;

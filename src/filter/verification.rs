@@ -13,9 +13,9 @@ use crate::credential::Credential;
 use crate::decision::Denial;
 use crate::host::Cx;
 use crate::jwt::UntrustedJwt;
-use crate::matcher::{Require, Rule};
 use crate::metrics::{BlacklistCheck, CacheEvent, Counter, Source};
 use crate::policy::{self, Identity, Presenter};
+use crate::rule::Mode;
 use crate::time::UnixTime;
 
 /// Looks the credential up. What isn't known is verified here or by the service.
@@ -58,7 +58,7 @@ pub(super) fn recall<'r>(
     if facts.kind == Kind::RemoteJwt {
         // What can't be valid need not be asked about.
         let jwt = parse(credential.bytes(), parts, cx)?;
-        policy::precheck(jwt.claims(), require(facts, parts), &parts.config)?;
+        policy::precheck(jwt.claims(), &parts.config)?;
     }
     asking::prepare(credential, facts, parts, cx)
 }
@@ -69,6 +69,11 @@ fn parse<'t>(token: &'t [u8], parts: &mut Parts, cx: &Cx<'_>) -> Result<Untruste
         parts.log_malformed(&format_args!("JWT: {error}"), cx);
         Code::TokenMalformed
     })?;
+    if let Some(name) = jwt.missing(&parts.config.jwt.required_claims) {
+        let name = name.clone();
+        parts.log_malformed(&format_args!("JWT: claims: missing field `{name}`"), cx);
+        return Err(Code::TokenMalformed.into());
+    }
     jwt.claims().check_time(cx.now, parts.config.jwt.clock_skew).map_err(time_code)?;
     Ok(jwt)
 }
@@ -134,11 +139,12 @@ pub(super) fn admit<'r>(
         }
     }
     let presenter = if facts.kind.is_jwt() { Presenter::Client } else { Presenter::Service };
-    Ok(Next::Done(policy::authorise(identity, presenter, require(facts, parts), &parts.config)?))
-}
-
-fn require<'p>(facts: &Facts, parts: &'p Parts) -> &'p Require {
-    facts.rule.and_then(|index| parts.config.rules.get(index)).map_or(&Require::NONE, |Rule { require, .. }| require)
+    let accepted = policy::accept(identity, presenter, &parts.config)?;
+    if facts.mode == Mode::Shadow {
+        facts.accepted = Some(accepted.clone());
+    }
+    let require = parts.config.rules.terms(facts.rule).access.require();
+    Ok(Next::Done(policy::authorise(accepted, presenter, facts.scheme, require)?))
 }
 
 pub(super) const fn time_code(error: TimeError) -> Code {

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::config::Config;
+use crate::decision::Authorization;
 use crate::extractor::RequestHead;
 use crate::filter::{Action, CallId, Filter, Resolution, Step, StreamId};
 use crate::host::Cx;
@@ -169,6 +170,8 @@ pub struct World {
     /// How often the revocation list was asked for.
     pub polls: usize,
     outcomes: BTreeMap<StreamId, Outcome>,
+    /// What became of `Authorization` of requests that went on.
+    pub authorizations: BTreeMap<StreamId, Authorization>,
     next_stream: StreamId,
 }
 
@@ -196,6 +199,7 @@ impl World {
             verifications: 0,
             polls: 0,
             outcomes: BTreeMap::new(),
+            authorizations: BTreeMap::new(),
             next_stream: 1,
         }
     }
@@ -366,6 +370,9 @@ impl World {
     }
 
     fn record(&mut self, stream: StreamId, resolution: Resolution) {
+        if let Resolution::Forward(forward) = &resolution {
+            self.authorizations.insert(stream, forward.authorization.clone());
+        }
         let before = self.outcomes.insert(stream, Outcome::of(resolution));
         assert_eq!(before, None, "stream {stream} ended twice");
     }

@@ -6,6 +6,7 @@ mod work;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::rule::Access;
 use crate::testing::config;
 
 /// The index of the rule that decides on a GET of `path`, `Ok(None)` for none.
@@ -50,15 +51,14 @@ fn the_first_rule_that_matches_decides() {
 fn the_rule_that_decides_is_handed_back() {
     let config = config(json!({"rules": [
         {"match": {"prefix": "/a"}, "require": {"token_types": ["api_token"]}},
-        {"match": {"prefix": "/"}, "public": true},
+        {"name": "everything", "match": {"prefix": "/"}, "public": true},
     ]}));
     let target = |path| Target { path, method: b"GET", authority: b"" };
     let (_, rule) = config.rules.find(target(b"/a")).unwrap().unwrap();
-    assert!(!rule.public);
-    assert_eq!(rule.require.token_types, Some(vec![TokenType::ApiToken]));
+    assert_eq!(&*rule.name, "rule_0");
+    assert!(rule.terms.access.require().is_some());
     let (_, rule) = config.rules.find(target(b"/b")).unwrap().unwrap();
-    assert!(rule.public);
-    assert_eq!(rule.require, Require::default());
+    assert_eq!((&*rule.name, &rule.terms.access), ("everything", &Access::Public));
 }
 
 #[test]

@@ -29,8 +29,8 @@ fn by_answer(changes: Value) -> Identity {
     }
 }
 
-fn verdict(identity: Identity, presenter: Presenter, require: &Require, config: &Config) -> Result<(), Code> {
-    authorise(identity, presenter, require, config).map(drop)
+fn verdict(identity: Identity, presenter: Presenter, config: &Config) -> Result<(), Code> {
+    accept(identity, presenter, config).map(drop)
 }
 
 fn outcome(accepted: bool) -> Result<(), Code> {
@@ -39,16 +39,13 @@ fn outcome(accepted: bool) -> Result<(), Code> {
 
 #[test]
 fn a_client_presents_a_token_of_a_configured_type() {
-    for configured in [
-        json!(["access"]),
-        json!(["access", "api_token"]),
-        json!(["technical"]),
-        json!(["password_reset", "technical", "api_token"]),
-    ] {
+    for configured in
+        [json!(["access"]), json!(["access", "api_token"]), json!(["technical"]), json!(["technical", "api_token"])]
+    {
         let config = config(json!({"jwt": {"token_types": configured}}));
         for kind in TYPES {
             let accepted = configured.as_array().unwrap().contains(&json!(kind));
-            let result = verdict(by_jwt(json!({"token_type": kind})), Presenter::Client, &Require::default(), &config);
+            let result = verdict(by_jwt(json!({"token_type": kind})), Presenter::Client, &config);
             assert_eq!(result, outcome(accepted), "{kind} where {configured} are configured");
         }
     }
@@ -57,8 +54,7 @@ fn a_client_presents_a_token_of_a_configured_type() {
 #[test]
 fn by_default_a_client_presents_an_access_or_an_api_token() {
     for kind in TYPES {
-        let result =
-            verdict(by_jwt(json!({"token_type": kind})), Presenter::Client, &Require::default(), &config(json!({})));
+        let result = verdict(by_jwt(json!({"token_type": kind})), Presenter::Client, &config(json!({})));
         assert_eq!(result, outcome(matches!(kind, "access" | "api_token")), "{kind}");
     }
 }
@@ -66,37 +62,16 @@ fn by_default_a_client_presents_an_access_or_an_api_token() {
 #[test]
 fn what_the_service_vouches_for_is_a_token_for_access() {
     // `jwt.token_types` is about what a client presents.
-    let config = config(json!({"jwt": {"token_types": ["password_reset"]}}));
-    for kind in TYPES {
-        let expected = outcome(matches!(kind, "access" | "api_token" | "technical"));
-        for identity in [by_jwt(json!({"token_type": kind})), by_answer(json!({"token_type": kind}))] {
-            assert_eq!(verdict(identity, Presenter::Service, &Require::default(), &config), expected, "{kind}");
+    for accept_technical in [false, true] {
+        let settings = json!({"accept_technical": accept_technical});
+        let config = config(json!({"jwt": {"token_types": ["technical"]}, "api_token": settings}));
+        for kind in TYPES {
+            let is_good = matches!(kind, "access" | "api_token") || kind == "technical" && accept_technical;
+            for identity in [by_jwt(json!({"token_type": kind})), by_answer(json!({"token_type": kind}))] {
+                assert_eq!(verdict(identity, Presenter::Service, &config), outcome(is_good), "{kind}");
+            }
         }
     }
-}
-
-#[test]
-fn a_rule_narrows_the_types_and_never_widens_them() {
-    let config = config(json!({}));
-    let require = |types: &[TokenType]| Require { token_types: Some(types.to_vec()) };
-    for (kind, types, accepted) in [
-        ("api_token", &[TokenType::ApiToken][..], true),
-        ("access", &[TokenType::ApiToken], false),
-        ("access", &[TokenType::ApiToken, TokenType::Access], true),
-        ("refresh", &[TokenType::Refresh], false),
-        ("technical", &[TokenType::Technical], false),
-        ("something_new", &[TokenType::Unknown], false),
-    ] {
-        let result = verdict(by_jwt(json!({"token_type": kind})), Presenter::Client, &require(types), &config);
-        assert_eq!(result, outcome(accepted), "{kind} where {types:?} are required");
-    }
-    let answered = verdict(
-        by_answer(json!({"token_type": "technical"})),
-        Presenter::Service,
-        &require(&[TokenType::ApiToken]),
-        &config,
-    );
-    assert_eq!(answered, Err(Code::TokenTypeNotAccepted));
 }
 
 #[test]
@@ -112,8 +87,8 @@ fn the_issuer_is_one_of_the_configured_ones() {
     ] {
         for presenter in [Presenter::Client, Presenter::Service] {
             let identity = || by_jwt(json!({"iss": issuer}));
-            assert_eq!(verdict(identity(), presenter, &Require::default(), &with_issuers), result, "{issuer}");
-            assert_eq!(verdict(identity(), presenter, &Require::default(), &config(json!({}))), Ok(()), "{issuer}");
+            assert_eq!(verdict(identity(), presenter, &with_issuers), result, "{issuer}");
+            assert_eq!(verdict(identity(), presenter, &config(json!({}))), Ok(()), "{issuer}");
         }
     }
 }
@@ -130,12 +105,8 @@ fn the_audience_holds_one_of_the_configured_ones() {
         (Value::Null, Err(Code::ClaimsNotSufficient)),
     ] {
         let identity = || by_jwt(json!({"aud": audience}));
-        assert_eq!(verdict(identity(), Presenter::Client, &Require::default(), &with_audiences), result, "{audience}");
-        assert_eq!(
-            verdict(identity(), Presenter::Client, &Require::default(), &config(json!({}))),
-            Ok(()),
-            "{audience}"
-        );
+        assert_eq!(verdict(identity(), Presenter::Client, &with_audiences), result, "{audience}");
+        assert_eq!(verdict(identity(), Presenter::Client, &config(json!({}))), Ok(()), "{audience}");
     }
 }
 
@@ -149,11 +120,7 @@ fn issuer_and_audience_both_have_to_fit() {
         // The type is looked at first: a refresh token says nothing about what it would be good for.
         (json!({"iss": "x", "aud": "x", "token_type": "refresh"}), Err(Code::TokenTypeNotAccepted)),
     ] {
-        assert_eq!(
-            verdict(by_jwt(changes.clone()), Presenter::Client, &Require::default(), &config),
-            result,
-            "{changes}"
-        );
+        assert_eq!(verdict(by_jwt(changes.clone()), Presenter::Client, &config), result, "{changes}");
     }
 }
 
@@ -161,19 +128,22 @@ fn issuer_and_audience_both_have_to_fit() {
 fn an_answer_that_is_no_jwt_has_neither_issuer_nor_audience() {
     let config = config(json!({"jwt": {"issuers": ["auth"], "audiences": ["gateway"]}}));
     let identity = by_answer(json!({"token_type": "api_token"}));
-    assert_eq!(verdict(identity, Presenter::Service, &Require::default(), &config), Ok(()));
+    assert_eq!(verdict(identity, Presenter::Service, &config), Ok(()));
 }
 
 #[test]
 fn a_permit_says_who_was_let_in() {
     let config = config(json!({}));
     let identity = by_jwt(json!({}));
-    let permit = authorise(identity.clone(), Presenter::Client, &Require::default(), &config).unwrap();
+    let accepted = accept(identity.clone(), Presenter::Client, &config).unwrap();
+    assert_eq!(Permit::in_shadow(Some(accepted.clone())).identity(), Some(&identity));
+    let permit = authorise(accepted, Presenter::Client, None, None).unwrap();
     assert_eq!(permit.identity(), Some(&identity));
     assert_eq!(identity.jwt(), Some(Signer::a().jwt(&claims(json!({}))).as_bytes()));
     assert_eq!(by_answer(json!({})).jwt(), None);
     assert_eq!(by_answer(json!({})).claims(), identity.claims());
-    assert_eq!(Permit::public().identity(), None);
+    assert_eq!(Permit::without_identity().identity(), None);
+    assert_eq!(Permit::in_shadow(None).identity(), None);
 }
 
 #[test]

@@ -89,7 +89,7 @@ impl EnvoyHost {
     pub fn flush_gauges(&self) {
         let moved = self.tally.borrow_mut().flush(Self::now, self);
         for (gauge, by) in GAUGES.into_iter().zip(moved.unwrap_or_default()).filter(|(_, by)| *by != 0) {
-            if let Some(id) = self.define(&self.gauges, MetricType::Gauge, gauge)
+            if let Some(id) = self.define(&self.gauges, MetricType::Gauge, &gauge)
                 && hostcalls::increment_metric(id, by).is_err()
             {
                 log::error!("the metric {gauge} could not be changed");
@@ -129,14 +129,14 @@ impl EnvoyHost {
         });
     }
 
-    fn define<M: Copy + Eq + Hash + Display>(
+    fn define<M: Clone + Eq + Hash + Display>(
         &self,
         known: &RefCell<HashMap<M, Option<u32>>>,
         kind: MetricType,
-        metric: M,
+        metric: &M,
     ) -> Option<u32> {
         let define = || hostcalls::define_metric(kind, &format!("{metric}.filter={}", self.filter)).ok();
-        *known.borrow_mut().entry(metric).or_insert_with(define)
+        *known.borrow_mut().entry_ref(metric).or_insert_with(define)
     }
 
     /// The host's wall clock; the epoch if it is set before that.
@@ -195,7 +195,7 @@ impl Signatures for EnvoyHost {
 
 impl Metrics for EnvoyHost {
     fn count(&self, counter: Counter) {
-        let id = self.define(&self.counters, MetricType::Counter, counter);
+        let id = self.define(&self.counters, MetricType::Counter, &counter);
         if id.is_some_and(|id| hostcalls::increment_metric(id, 1).is_err()) {
             log::error!("the metric {counter} could not be changed");
         }
@@ -206,7 +206,7 @@ impl Metrics for EnvoyHost {
     }
 
     fn set(&self, gauge: Gauge, to: u64) {
-        let id = self.define(&self.gauges, MetricType::Gauge, gauge);
+        let id = self.define(&self.gauges, MetricType::Gauge, &gauge);
         if id.is_some_and(|id| hostcalls::record_metric(id, to).is_err()) {
             log::error!("the metric {gauge} could not be set");
         }

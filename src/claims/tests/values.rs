@@ -10,8 +10,11 @@ fn every_claim_path_has_its_value() {
     let expected = [
         ("exp", "1800003600"),
         ("nbf", "1800000000"),
+        ("iat", "1799999990"),
         ("jti", "5f0c"),
         ("iss", "auth"),
+        ("sub", "17"),
+        ("aud", "a,b"),
         ("user_id", "17"),
         ("client_id", "23"),
         ("token_id", "5"),
@@ -94,7 +97,8 @@ fn a_group_with_a_comma_cannot_become_two() {
 
 #[test]
 fn other_paths_are_no_claims() {
-    for path in ["", "user", "User_Id", "user_id ", "issued_by", "role_params", "role_params.", "role", "aud", "a.b.c"]
+    for path in
+        ["", "user", "User_Id", "user_id ", "issued_by", "role_params", "role_params.", "role", "audience", "a.b.c"]
     {
         assert_eq!(path.parse::<ClaimPath>(), Err(UnknownClaim), "{path:?}");
     }

@@ -1,6 +1,7 @@
 //! Configurations that are taken, and what becomes of them.
 
 use super::*;
+use crate::require::Require;
 
 #[test]
 fn the_example_is_the_same_as_json_and_as_a_struct() {
@@ -24,13 +25,15 @@ fn the_example_is_the_same_as_json_and_as_a_struct() {
     assert_eq!(from_json.jwt.public_key.pem, [PublicKey::from_pem(RSA_2048).unwrap()]);
     assert_eq!(from_json.api_token.response_format, ResponseFormat::JwtHeader);
     assert_eq!(from_json.api_token.header_types, [HeaderType::Apikey, HeaderType::Other]);
-    assert_eq!(from_json.rules.iter().map(|rule| rule.public).collect::<Vec<_>>(), [true, false, false, false]);
-    assert_eq!(from_json.rules[1].require.token_types, Some(vec![TokenType::ApiToken]));
-    let verification: Vec<_> = from_json.rules.iter().map(|rule| rule.verification).collect();
-    assert_eq!(verification, [None, None, Some(Verification::Remote), None]);
+    let is_public = |rule: &Rule| rule.terms.access == Access::Public;
+    assert_eq!(from_json.rules.iter().map(is_public).collect::<Vec<_>>(), [true, false, false, false]);
+    assert_ne!(from_json.rules[1].terms.access, from_json.rules.terms(None).access);
+    let verification: Vec<_> = from_json.rules.iter().map(|rule| rule.terms.verification).collect();
+    let (local, remote) = (Verification::Local, Verification::Remote);
+    assert_eq!(verification, [local, local, remote, local]);
     assert_eq!(from_json.jwt.verification, Verification::Local);
     assert_eq!((from_json.revocation, from_json.failed_auth_throttle), (None, None));
-    assert_eq!(from_json.forward_credential, ForwardCredential::VerifiedJwt);
+    assert_eq!(from_json.rules.terms(None).forward_credential, ForwardCredential::VerifiedJwt);
     assert_eq!(from_json.realm, "my gateway");
     let names: Vec<&str> = from_json.identity_headers.iter().map(|header| header.name.as_ref()).collect();
     assert_eq!(names, ["x-user-id", "x-client-id", "x-user-type", "x-is-admin", "x-role"]);
@@ -58,7 +61,11 @@ fn only_the_cluster_is_required() {
     assert_eq!(config.jwt.public_key.min_refetch_interval, Duration::from_secs(5));
     assert_eq!(config.jwt.public_key.grace, Duration::from_secs(5));
     assert_eq!(config.jwt.public_key.pem, []);
-    let api_token = ApiToken { response_format: ResponseFormat::JsonBody, header_types: vec![HeaderType::Apikey] };
+    let api_token = ApiToken {
+        response_format: ResponseFormat::JsonBody,
+        header_types: vec![HeaderType::Apikey],
+        accept_technical: false,
+    };
     assert_eq!(config.api_token, api_token);
     assert!(config.rules.is_empty());
     let headers: Vec<(String, String)> =
@@ -71,7 +78,14 @@ fn only_the_cluster_is_required() {
         ("x-is-admin", "is_admin"),
     ];
     assert_eq!(headers, expected.map(|(name, claim)| (name.to_owned(), claim.to_owned())));
-    assert_eq!(config.forward_credential, ForwardCredential::Keep);
+    let terms = Terms {
+        access: Access::Require(Require::default()),
+        verification: Verification::Local,
+        forward_credential: ForwardCredential::Keep,
+        mode: Mode::Enforce,
+    };
+    assert_eq!(config.rules.terms(None), &terms);
+    assert!(config.jwt.required_claims.is_empty() && config.kept_claims.is_empty());
     assert_eq!(config.realm, "authgate");
     let empty = json!({
         "jwt": {"public_key": {}}, "api_token": {}, "cache": {}, "circuit_breaker": {}, "revocation": {},
@@ -87,7 +101,7 @@ fn values_at_their_limits_are_taken() {
         json!({"auth_service": {"cluster": "c", "timeout": "60s", "retries": 3}}),
         json!({"auth_service": {"cluster": "c", "timeout": "1m", "retries": 3.0}}),
         json!({"jwt": {"clock_skew": "5m", "public_key": {"ttl": "1s", "min_refetch_interval": "100ms", "grace": "0s"}}}),
-        json!({"jwt": {"token_types": ["technical", "password_reset"], "public_key": {"ttl": "8760h"}}}),
+        json!({"jwt": {"token_types": ["technical", "api_token"], "public_key": {"ttl": "8760h"}}}),
         json!({"forward_credential": false}),
         json!({"responses": {"realm": "a'b c,d=e"}}),
     ] {

@@ -29,13 +29,6 @@ fn a_field_that_does_nothing_yet_is_unknown() {
     assert_paths(&[
         (r#""credentials": {"header": "authorization"}"#, "credentials"),
         (r#""status_paths": {"health": null}"#, "status_paths"),
-        (r#""rules": [{"match": {"path": "/a"}, "mode": "shadow"}]"#, "rules[0].mode"),
-        (r#""rules": [{"match": {"path": "/a"}, "require": {"is_admin": true}}]"#, "rules[0].require.is_admin"),
-        (
-            r#""rules": [{"match": {"path": "/a"}, "require": {"user_types": ["common"]}}]"#,
-            "rules[0].require.user_types",
-        ),
-        (r#""rules": [{"match": {"path": "/a"}, "require": {"sso": true}}]"#, "rules[0].require.sso"),
     ]);
 }
 

@@ -49,7 +49,7 @@ fn each_says_what_to_write_instead() {
         (r#""forward_credential": "yes""#, r#"forward_credential: is "yes", but must be true, false or "jwt""#),
         (
             r#""jwt": {"token_types": ["access", "refresh"]}"#,
-            r#"jwt.token_types[1]: is "refresh", but must be access or api_token or technical or password_reset"#,
+            r#"jwt.token_types[1]: is "refresh", but must be access or api_token or technical"#,
         ),
         (
             r#""rules": [{"match": {"regex": "/c("}}]"#,

@@ -8,7 +8,7 @@ fn every(fields: &'static [Field], path: &str, found: &mut Vec<(String, &'static
     for field in fields {
         let path = if path.is_empty() { field.name.to_owned() } else { format!("{path}.{}", field.name) };
         match &field.kind {
-            Kind::Object(fields) => every(fields, &path, found),
+            Kind::Object(fields) | Kind::ObjectOrObjects(fields) => every(fields, &path, found),
             Kind::List(Kind::Object(fields)) => every(fields, &format!("{path}[]"), found),
             _ => {}
         }

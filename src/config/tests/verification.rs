@@ -6,7 +6,7 @@ use super::*;
 fn the_filter_verifies_where_nothing_else_is_said() {
     let config = config(json!({"rules": [{"match": {"prefix": "/"}}]}));
     assert_eq!(config.jwt.verification, Verification::Local);
-    assert_eq!(config.rules[0].verification, None);
+    assert_eq!(config.rules[0].terms.verification, Verification::Local);
 }
 
 #[test]
@@ -22,8 +22,8 @@ fn a_rule_says_local_or_remote_beside_what_holds_for_all() {
             ],
         }));
         assert_eq!(config.jwt.verification, verification);
-        let of_rules: Vec<_> = config.rules.iter().map(|rule| rule.verification).collect();
-        assert_eq!(of_rules, [Some(Verification::Local), Some(Verification::Remote), Some(Verification::Remote), None]);
+        let of_rules: Vec<_> = config.rules.iter().map(|rule| rule.terms.verification).collect();
+        assert_eq!(of_rules, [Verification::Local, Verification::Remote, Verification::Remote, verification]);
     }
 }
 

@@ -92,8 +92,8 @@ fn an_entry_says_who_it_is_and_not_where_he_may_go() {
         request[1].1 = path.as_bytes().to_vec();
         request
     };
-    assert_eq!(world.ask(&to("/people")).code(), "token_type_not_accepted");
-    for (path, code) in [("/machines", ""), ("/people", "token_type_not_accepted"), ("/machines", ""), ("/", "")] {
+    assert_eq!(world.ask(&to("/people")).code(), "claims_not_sufficient");
+    for (path, code) in [("/machines", ""), ("/people", "claims_not_sufficient"), ("/machines", ""), ("/", "")] {
         assert_eq!(at_once(&mut world, 0, &to(path)), code, "{path}");
     }
     assert_eq!(world.verifications, 1);

@@ -197,7 +197,7 @@ fn a_stale_identity_has_to_pass_the_policy_of_its_rule() {
     world.verify = DOWN;
     assert_eq!(world.ask(&token).code(), "");
     token.iter_mut().find(|(name, _)| name == ":path").unwrap().1 = b"/users".to_vec();
-    assert_eq!(world.ask(&token).code(), "token_type_not_accepted");
+    assert_eq!(world.ask(&token).code(), "claims_not_sufficient");
     assert_eq!(allowed(&world, Source::Stale), 1);
 }
 

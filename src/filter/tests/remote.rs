@@ -80,7 +80,6 @@ fn what_cannot_be_valid_is_refused_without_a_question() {
         (of("exp", json!(BEGIN)), "token_expired"),
         (of("nbf", json!(BEGIN + 60)), "token_not_yet_valid"),
         (of("token_type", json!("refresh")), "token_type_not_accepted"),
-        (of("token_type", json!("api_token")), "token_type_not_accepted"),
         (of("iss", json!("them")), "claims_not_sufficient"),
         (of("aud", json!(["there"])), "claims_not_sufficient"),
     ] {

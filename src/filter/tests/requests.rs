@@ -114,7 +114,7 @@ fn a_rule_can_ask_for_a_type_of_token() {
         headers.extend(credential.into_iter().filter(|(name, _)| name == "authorization"));
         headers
     };
-    assert_eq!(world.ask(&on_webhooks(bearer(&jwt(0)))), Outcome::Denied(401, "token_type_not_accepted", None));
+    assert_eq!(world.ask(&on_webhooks(bearer(&jwt(0)))), Outcome::Denied(403, "claims_not_sufficient", None));
     assert_eq!(world.ask(&on_webhooks(api_token())).code(), "");
     assert_eq!(world.ask(&bearer(&jwt(0))).code(), "", "elsewhere it is good");
 }

@@ -270,7 +270,7 @@ fn those_who_wait_together_are_judged_by_their_own_rules() {
     let streams = ["/people", "/", "/people", "/"].map(|path| world.send(&to(path)));
     world.settle();
     let codes = streams.map(|stream| world.outcome(stream).unwrap().code());
-    assert_eq!(codes, ["token_type_not_accepted", "", "token_type_not_accepted", ""]);
+    assert_eq!(codes, ["claims_not_sufficient", "", "claims_not_sufficient", ""]);
     assert_eq!(world.verifications, 1);
 }
 

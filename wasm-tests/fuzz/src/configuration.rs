@@ -1,9 +1,10 @@
 //! The configuration: as JSON and as a serialised `google.protobuf.Struct`, told apart by the first byte, which is that
 //! of a `Struct`'s first field or none that JSON could begin with.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use authgate::config::{Config, ConfigErrors, ForwardCredential, ResponseFormat, Verification};
+use authgate::config::{Access, Config, ConfigErrors, Mode, ResponseFormat, Terms, Verification};
 use authgate::host::Cx;
 use authgate::internals::world::Process;
 use authgate::{Filter, RequestHead, Resolution, Step, TokenType, UnixTime};
@@ -168,13 +169,14 @@ fn in_bounds(config: &Config) {
         assert!((1..=1_000_000).contains(&throttle.attempts));
         assert!(between(1_000, throttle.window, 24 * HOUR) && between(1_000, throttle.lockout, 24 * HOUR));
     }
-    assert!(config.rules.iter().all(|rule| !rule.public || rule.verification.is_none()));
-    let mut verifiers = config.rules.iter().filter_map(|rule| rule.verification).chain([config.jwt.verification]);
-    let asks = verifiers.any(|verifier| verifier == Verification::Remote);
+    let asks = config.rules.all_terms().any(|terms| terms.verification == Verification::Remote);
     assert!(!asks || config.api_token.response_format != ResponseFormat::JsonHeader, "an answer that says too little");
     assert!(!config.jwt.token_types.is_empty() && !config.api_token.header_types.is_empty());
-    assert!(!config.jwt.token_types.contains(&TokenType::Refresh), "a refresh token is never an access token");
-    assert!(config.forward_credential != ForwardCredential::VerifiedJwt || config.api_token.response_format.is_jwt());
+    for kind in [TokenType::Refresh, TokenType::PasswordReset, TokenType::Unknown] {
+        assert!(!config.jwt.token_types.contains(&kind), "such a token is never an access token");
+    }
+    assert!(!config.forwards_jwt() || config.api_token.response_format.is_jwt());
+    rules(config);
     assert!(!config.realm.is_empty() && config.realm.bytes().all(|byte| (b' '..0x7f).contains(&byte)));
     assert!(!config.realm.contains(['"', '\\']), "a realm that ends its own quotes");
     assert!(config.cors_origins.iter().all(|origin| origin != "*" && origin.bytes().all(|byte| byte > b' ')));
@@ -196,14 +198,33 @@ fn in_bounds(config: &Config) {
     }
 }
 
+/// Each rule has a name of its own, in letters that a label may hold, and says nothing that it ignores.
+fn rules(config: &Config) {
+    let names: BTreeSet<&str> = config.rules.iter().map(|rule| &*rule.name).collect();
+    assert_eq!(names.len(), config.rules.len(), "two rules of one name");
+    for name in names {
+        assert!(name != "none" && name.len() <= 64 && name.starts_with(|first: char| first.is_ascii_alphabetic()));
+        assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)), "{name:?}");
+    }
+    let filter = config.rules.terms(None);
+    for Terms { access, verification, forward_credential, .. } in config.rules.iter().map(|rule| &rule.terms) {
+        assert!(!matches!(access, Access::Public | Access::Deny) || *verification == filter.verification);
+        assert!(*access != Access::Deny || *forward_credential == filter.forward_credential);
+    }
+}
+
 /// As servers fold the names of headers.
 fn folded(name: &str) -> String {
     name.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-")
 }
 
-/// A filter works by it: without a credential, nothing but a public rule lets a request in.
+/// A filter works by it: without a credential, only a rule that needs none, or shadow mode, lets a request go on.
 fn serves(config: Config) {
-    let may_pass = config.rules.iter().any(|rule| rule.public);
+    let may_pass = config
+        .rules
+        .all_terms()
+        .any(|terms| matches!(terms.access, Access::Public | Access::Optional) || terms.mode == Mode::Shadow);
+    let may_deny = config.rules.all_terms().any(|terms| terms.access == Access::Deny);
     let headers: Vec<(String, Vec<u8>)> = [(":path", "/"), (":method", "GET"), (":authority", "gateway.example")]
         .iter()
         .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
@@ -215,7 +236,10 @@ fn serves(config: Config) {
     match filter.on_request(1, &head, &Cx::new(now, &host)).step {
         Step::Wait => panic!("nothing to wait for"),
         Step::Resolve(Resolution::Forward(forward)) => assert!(may_pass && forward.set.is_empty()),
-        Step::Resolve(Resolution::Deny(response)) => assert_eq!(response.code.name(), "missing_credentials"),
+        Step::Resolve(Resolution::Deny(response)) => {
+            let code = response.code.name();
+            assert!(code == "missing_credentials" || may_deny && code == "denied_by_rule", "{code}");
+        }
     }
     filter.on_tick(&Cx::new(now, &host));
 }

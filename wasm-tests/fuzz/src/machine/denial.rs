@@ -77,7 +77,11 @@ fn is_justified(machine: &Machine, stream: &Stream, code: &str) -> bool {
         }
         "token_expired" => told.any(|what| what.has_expired(machine.now, setup)),
         "token_not_yet_valid" => told.any(|what| what.is_early(machine.now, setup)),
-        "token_type_not_accepted" => told.any(|what| !is_accepted(what.kind, stream.place)),
+        // Who somebody is comes first: a rule is asked about those alone whose tokens are good for access.
+        "token_type_not_accepted" => told.any(|what| !is_accepted(what.kind, Place::Private)),
+        "claims_not_sufficient" => {
+            told.any(|what| is_accepted(what.kind, Place::Private) && !is_accepted(what.kind, stream.place))
+        }
         "token_revoked" => told.any(|what| machine.feed.is_revoked(what, true)),
         "token_rejected" | "forbidden_by_service" => refusals.any(|refusal| {
             // Also by another worker, while the request waited for that one's answer, or for its turn.

@@ -221,7 +221,7 @@ pub(super) fn is_accepted(kind: &str, place: Place) -> bool {
 }
 
 fn authorization(machine: &Machine, stream: &Stream, forward: &Forward, vouched: Option<&Vouched>) {
-    match (machine.config.forward_credential, &forward.authorization) {
+    match (machine.config.rules.terms(None).forward_credential, &forward.authorization) {
         (ForwardCredential::Keep, Authorization::Keep) | (ForwardCredential::Remove, Authorization::Remove) => {}
         // The client's own is what it came with.
         (ForwardCredential::VerifiedJwt, Authorization::Keep) => {
