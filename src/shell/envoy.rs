@@ -135,8 +135,12 @@ impl EnvoyHost {
         kind: MetricType,
         metric: &M,
     ) -> Option<u32> {
-        let define = || hostcalls::define_metric(kind, &format!("{metric}.filter={}", self.filter)).ok();
-        *known.borrow_mut().entry_ref(metric).or_insert_with(define)
+        if let Some(id) = known.borrow().get(metric) {
+            return *id;
+        }
+        let id = hostcalls::define_metric(kind, &format!("{metric}.filter={}", self.filter)).ok();
+        known.borrow_mut().insert(metric.clone(), id);
+        id
     }
 
     /// The host's wall clock; the epoch if it is set before that.

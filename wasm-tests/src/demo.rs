@@ -117,7 +117,7 @@ async fn places<F: FnMut(&Row)>(table: &mut Table<F>, stack: &Stack, jwt: &str) 
     table
         .row("JWT, X-User-Id sent by the client", &user, stack.get("/orders").bearer(jwt).header("x-user-id", "0"))
         .await;
-    table.row("JWT where only API tokens may", "401 token_type_not_accepted", stack.get("/webhooks").bearer(jwt)).await;
+    table.row("JWT where only API tokens may", "403 claims_not_sufficient", stack.get("/webhooks").bearer(jwt)).await;
 }
 
 /// The service changes its key, and is gone.

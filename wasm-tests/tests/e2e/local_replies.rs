@@ -257,7 +257,7 @@ async fn the_response_code_details_name_the_code_and_can_be_used_in_local_replie
         ("/missing", "authgate_missing_credentials"),
         ("/malformed", "authgate_token_malformed"),
         ("/public/../x", "authgate_ambiguous_path"),
-        ("/machines", "authgate_token_type_not_accepted"),
+        ("/machines", "authgate_claims_not_sufficient"),
         ("/rejected", "authgate_token_rejected"),
         ("/grpc", "authgate_missing_credentials"),
         ("/outage", "authgate_auth_service_unavailable"),

@@ -55,6 +55,7 @@ mod refused_jwt;
 mod remote_verification;
 mod revocation;
 mod rule_budget;
+mod rules;
 mod same_cluster;
 mod seal;
 mod secrets;
