@@ -217,7 +217,7 @@ impl Metrics for EnvoyHost {
     }
 
     fn record(&self, histogram: Histogram, value: u64) {
-        let id = self.define(&self.histograms, MetricType::Histogram, histogram);
+        let id = self.define(&self.histograms, MetricType::Histogram, &histogram);
         if id.is_some_and(|id| hostcalls::record_metric(id, value).is_err()) {
             log::error!("the metric {histogram} could not be changed");
         }
