@@ -159,10 +159,53 @@ pub struct PublicKeySource {
 pub struct ApiToken {
     /// How the service is to answer.
     pub response_format: ResponseFormat,
+    /// Where `json_header` has the identity.
+    pub answer_headers: AnswerHeaders,
     /// The kinds of credential that the service is asked to verify. Never empty.
     pub header_types: Vec<HeaderType>,
     /// Whether technical tokens, which are deprecated, are let in where the service vouches for them.
     pub accept_technical: bool,
+}
+
+/// `api_token.answer_headers`: the names of the headers in which the service answers, for [`ResponseFormat::JsonHeader`].
+/// No two are the same; letter case doesn't count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerHeaders {
+    /// Required in an answer.
+    pub user_id: String,
+    /// Required in an answer.
+    pub client_id: String,
+    /// May be missing.
+    pub email: String,
+    /// May be missing.
+    pub user_type: String,
+    /// May be missing.
+    pub is_admin: String,
+}
+
+#[cfg(any(test, feature = "testing"))]
+impl Default for AnswerHeaders {
+    fn default() -> Self {
+        let [user_id, client_id, email, user_type, is_admin] =
+            ["X-User-Id", "X-Client-Id", "X-User-Email", "X-User-Type", "X-Is-Admin"].map(str::to_owned);
+        Self { user_id, client_id, email, user_type, is_admin }
+    }
+}
+
+impl AnswerHeaders {
+    /// Each claim and the name of its header.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let Self { user_id, client_id, email, user_type, is_admin } = self;
+        [
+            ("user_id", user_id),
+            ("client_id", client_id),
+            ("email", email),
+            ("user_type", user_type),
+            ("is_admin", is_admin),
+        ]
+        .into_iter()
+        .map(|(claim, name)| (claim, name.as_str()))
+    }
 }
 
 impl ApiToken {

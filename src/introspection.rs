@@ -7,7 +7,7 @@
 use std::fmt;
 
 use crate::claims::{self, ClaimName, Claims, ClaimsError, KeptClaims, TokenType};
-use crate::config::{Config, HeaderType, ResponseFormat};
+use crate::config::{AnswerHeaders, Config, HeaderType, ResponseFormat};
 use crate::credential::{Credential, Form};
 use crate::json::{self, JsonError};
 
@@ -201,6 +201,9 @@ pub enum Outage {
     /// A claim that `jwt.required_claims` lists isn't there.
     #[error("its claims lack `{0}`")]
     Lacking(ClaimName),
+    /// A header of `api_token.answer_headers` that isn't there, or isn't what it should be.
+    #[error("its answer lacks a readable {0}")]
+    MissingHeader(Box<str>),
 }
 
 /// What an outage is the outage of.
@@ -232,7 +235,8 @@ impl Outage {
             | Self::Claims(_)
             | Self::Jwt(_)
             | Self::Missing(_)
-            | Self::Lacking(_) => Scope::Credential,
+            | Self::Lacking(_)
+            | Self::MissingHeader(_) => Scope::Credential,
         }
     }
 }
@@ -274,6 +278,7 @@ pub struct AuthVerify {
     format: ResponseFormat,
     required: Vec<ClaimName>,
     kept: KeptClaims,
+    answer_headers: AnswerHeaders,
 }
 
 impl AuthVerify {
@@ -285,6 +290,7 @@ impl AuthVerify {
             format: config.api_token.response_format,
             required: config.jwt.required_claims.clone(),
             kept: config.kept_claims.clone(),
+            answer_headers: config.api_token.answer_headers.clone(),
         }
     }
 }
@@ -313,7 +319,7 @@ impl Verifier for AuthVerify {
     }
 
     fn verdict(&self, answer: CalloutResponse) -> Result<Verdict, Outage> {
-        let mut verdict = read(&answer, self.format)?;
+        let mut verdict = read(&answer, self.format, &self.answer_headers)?;
         if let (Verdict::Identity(Confirmed(claims)), ResponseFormat::JsonBody) = (&mut verdict, self.format) {
             let body = answer.body.as_deref().unwrap_or_default();
             if let Some(name) = claims::missing(&self.required, body) {
@@ -327,24 +333,28 @@ impl Verifier for AuthVerify {
 
 /// Reads an answer of `/auth/verify`.
 ///
+/// - `names`: where `json_header` has the identity.
+///
 /// # Errors
 /// [`Outage`] if it is no verdict.
-pub fn read(answer: &CalloutResponse, format: ResponseFormat) -> Result<Verdict, Outage> {
+pub fn read(answer: &CalloutResponse, format: ResponseFormat, names: &AnswerHeaders) -> Result<Verdict, Outage> {
     match answer.status {
-        200 => identity(answer, format),
+        200 => identity(answer, format, names),
         401 => Ok(Verdict::Rejected),
         403 => Ok(Verdict::Forbidden),
         status => Err(Outage::Status(status)),
     }
 }
 
-fn identity(answer: &CalloutResponse, format: ResponseFormat) -> Result<Verdict, Outage> {
+fn identity(answer: &CalloutResponse, format: ResponseFormat, names: &AnswerHeaders) -> Result<Verdict, Outage> {
     match format {
         ResponseFormat::JsonBody => {
             let body = answer.body.as_deref().ok_or(Outage::TooLarge)?;
             Ok(Verdict::Identity(Confirmed::new(Claims::from_json(body)?)))
         }
-        ResponseFormat::JsonHeader => from_headers(answer).map(|claims| Verdict::Identity(Confirmed::new(claims))),
+        ResponseFormat::JsonHeader => {
+            from_headers(answer, names).map(|claims| Verdict::Identity(Confirmed::new(claims)))
+        }
         ResponseFormat::JwtBody => {
             let body = answer.body.as_deref().ok_or(Outage::TooLarge)?;
             let jwt = body.trim_ascii();
@@ -365,28 +375,28 @@ fn identity(answer: &CalloutResponse, format: ResponseFormat) -> Result<Verdict,
 
 /// `json_header` has neither `exp` nor `token_type`: the service has checked the one, and the other is what was asked
 /// about.
-fn from_headers(answer: &CalloutResponse) -> Result<Claims, Outage> {
-    let integer = |name, outage: Outage| {
-        let value = text(answer, name, &outage)?.filter(|value| !value.starts_with('+'));
-        value.and_then(|value| value.parse::<i64>().ok()).ok_or(outage)
+fn from_headers(answer: &CalloutResponse, names: &AnswerHeaders) -> Result<Claims, Outage> {
+    let missing = |name: &str| Outage::MissingHeader(name.into());
+    let integer = |name: &str| {
+        let value = text(answer, name, &missing(name))?.filter(|value| !value.starts_with('+'));
+        value.and_then(|value| value.parse::<i64>().ok()).ok_or_else(|| missing(name))
     };
-    let ids =
-        (integer("x-user-id", Outage::Missing("X-User-Id"))?, integer("x-client-id", Outage::Missing("X-Client-Id"))?);
-    let optional = |name, what| Ok::<_, Outage>(text(answer, name, &Outage::Missing(what))?.map(Box::from));
-    let email = optional("x-user-email", "X-User-Email")?;
-    let user_type = optional("x-user-type", "X-User-Type")?;
-    let is_admin = match text(answer, "x-is-admin", &Outage::Missing("X-Is-Admin"))? {
+    let ids = (integer(&names.user_id)?, integer(&names.client_id)?);
+    let optional = |name: &str| Ok::<_, Outage>(text(answer, name, &missing(name))?.map(Box::from));
+    let (email, user_type) = (optional(&names.email)?, optional(&names.user_type)?);
+    let is_admin = match text(answer, &names.is_admin, &missing(&names.is_admin))? {
         None => None,
         Some(value) if value.eq_ignore_ascii_case("true") => Some(true),
         Some(value) if value.eq_ignore_ascii_case("false") => Some(false),
-        Some(_) => return Err(Outage::Missing("X-Is-Admin")),
+        Some(_) => return Err(missing(&names.is_admin)),
     };
     Ok(Claims::from_answer_headers(TokenType::ApiToken, ids, email, user_type, is_admin))
 }
 
 /// The header's value, if it is there. Two values are an error, and so is one that isn't text.
 fn text<'a>(answer: &'a CalloutResponse, name: &str, otherwise: &Outage) -> Result<Option<&'a str>, Outage> {
-    let mut values = answer.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value);
+    let is_same = |known: &str| known.eq_ignore_ascii_case(name);
+    let mut values = answer.headers.iter().filter(|(known, _)| is_same(known)).map(|(_, value)| value);
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
         (Some(value), None) => str::from_utf8(value).map(Some).map_err(|_| otherwise.clone()),

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::config::Config;
+use crate::config::{Config, ResponseFormat};
 use crate::public_key::{PublicKey, short_digest};
 
 /// The SHA-256 of a credential, of how it is verified, and of the configuration that its identity depends on.
@@ -68,6 +68,10 @@ pub(super) fn scope(config: &Config) -> Sha256 {
     let paths = [&service.cluster, &service.authority, &service.verify_path, &service.public_key_path];
     add(&paths.map(|field| field.as_bytes()));
     add(&[api_token.response_format.name().as_bytes()]);
+    if api_token.response_format == ResponseFormat::JsonHeader {
+        let names = api_token.answer_headers.iter().map(|(_, name)| name.to_ascii_lowercase());
+        add(&names.collect::<Vec<_>>().iter().map(String::as_bytes).collect::<Vec<_>>());
+    }
     add(&api_token.header_types.iter().map(|kind| kind.name().as_bytes()).collect::<Vec<_>>());
     add(&[&[u8::from(config.forwards_jwt()), u8::from(api_token.accept_technical)]]);
     let mut required: Vec<_> = jwt.required_claims.iter().map(|name| name.as_str().as_bytes()).collect();

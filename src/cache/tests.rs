@@ -32,7 +32,7 @@ fn identity(changes: Value) -> Identity {
     let mut claims = testing::claims(json!({"exp": BEGIN + 100_000}));
     claims.as_object_mut().unwrap().append(&mut changes.as_object().unwrap().clone());
     let answer = CalloutResponse { status: 200, headers: vec![], body: Some(claims.to_string().into_bytes()) };
-    match read(&answer, config::ResponseFormat::JsonBody) {
+    match read(&answer, config::ResponseFormat::JsonBody, &config::AnswerHeaders::default()) {
         Ok(Verdict::Identity(confirmed)) => confirmed.into(),
         other => panic!("{other:?}"),
     }

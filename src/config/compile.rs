@@ -3,14 +3,15 @@
 use super::document::Value;
 use super::error::ConfigErrors;
 use super::fields::{
-    API_TOKEN, AUTH_SERVICE, CACHE, CIRCUIT_BREAKER, CONFIGURATION, FAILED_AUTH_THROTTLE, JWT, PUBLIC_KEY, RESPONSES,
-    REVOCATION,
+    ANSWER_HEADERS, API_TOKEN, AUTH_SERVICE, CACHE, CIRCUIT_BREAKER, CONFIGURATION, FAILED_AUTH_THROTTLE, JWT,
+    PUBLIC_KEY, RESPONSES, REVOCATION,
 };
+use super::headers::NO_NAME;
 use super::node::Node;
 use super::{
-    Access, ApiToken, AuthService, Cache, CircuitBreaker, Config, Eviction, FailedAuthThrottle, ForwardCredential,
-    HeaderType, IdentityHeaders, Jwt, Mode, Profile, PublicKeySource, ResponseFormat, Revocation, Rule, Scheme,
-    StrippedHeaders, Terms, Verification, rules, value,
+    Access, AnswerHeaders, ApiToken, AuthService, Cache, CircuitBreaker, Config, Eviction, FailedAuthThrottle,
+    ForwardCredential, HeaderType, IdentityHeaders, Jwt, Mode, Profile, PublicKeySource, ResponseFormat, Revocation,
+    Rule, Scheme, StrippedHeaders, Terms, Verification, is_token, rules, value,
 };
 use crate::claims::TokenType;
 use crate::public_key::PublicKey;
@@ -124,8 +125,10 @@ fn public_key(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<PublicKeySou
 }
 
 fn api_token(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<ApiToken> {
+    let answer_headers = answer_headers(&node.object("answer_headers", ANSWER_HEADERS), errors);
     let api_token = ApiToken {
         response_format: node.word("response_format", &ResponseFormat::ALL, ResponseFormat::name)?,
+        answer_headers: answer_headers?,
         header_types: node.words("header_types", &HeaderType::ALL, HeaderType::name)?,
         accept_technical: node.flag("accept_technical")?,
     };
@@ -140,6 +143,27 @@ fn api_token(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<ApiToken> {
         errors.push(node.at("header_types"), "other contradicts response_format json_header");
     }
     Some(api_token)
+}
+
+fn answer_headers(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<AnswerHeaders> {
+    let name = |claim| node.text(claim).map(str::to_owned);
+    let headers = AnswerHeaders {
+        user_id: name("user_id")?,
+        client_id: name("client_id")?,
+        email: name("email")?,
+        user_type: name("user_type")?,
+        is_admin: name("is_admin")?,
+    };
+    for (index, (claim, name)) in headers.iter().enumerate() {
+        if !is_token(name.as_bytes()) {
+            errors.push(node.at(claim), NO_NAME);
+        }
+        // Two claims in one header would be a mix-up.
+        if headers.iter().take(index).any(|(_, earlier)| earlier.eq_ignore_ascii_case(name)) {
+            errors.push(node.at(claim), "is the header of another claim too");
+        }
+    }
+    Some(headers)
 }
 
 fn cache(node: &Node<'_>) -> Option<Cache> {

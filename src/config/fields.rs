@@ -182,6 +182,12 @@ pub(super) static API_TOKEN: &[Field] = &[
         "how the service answers",
     ),
     Field::new(
+        "answer_headers",
+        Kind::Object(ANSWER_HEADERS),
+        Given::Nothing,
+        "the headers that an answer in the format json_header is read from",
+    ),
+    Field::new(
         "header_types",
         Kind::Distinct(&Kind::Word(&[HeaderType::Apikey.name(), HeaderType::Jwt.name(), HeaderType::Other.name()])),
         Given::Texts(&["apikey"]),
@@ -193,6 +199,14 @@ pub(super) static API_TOKEN: &[Field] = &[
         Given::Flag(false),
         "whether technical tokens, which are deprecated, are let in where the service vouches for them",
     ),
+];
+
+pub(super) static ANSWER_HEADERS: &[Field] = &[
+    Field::new("user_id", Kind::Text(Text::HeaderName), Given::Text("X-User-Id"), "the user's id, required"),
+    Field::new("client_id", Kind::Text(Text::HeaderName), Given::Text("X-Client-Id"), "the client's id, required"),
+    Field::new("email", Kind::Text(Text::HeaderName), Given::Text("X-User-Email"), "may be missing in an answer"),
+    Field::new("user_type", Kind::Text(Text::HeaderName), Given::Text("X-User-Type"), "may be missing in an answer"),
+    Field::new("is_admin", Kind::Text(Text::HeaderName), Given::Text("X-Is-Admin"), "may be missing in an answer"),
 ];
 
 pub(super) static CACHE: &[Field] = &[

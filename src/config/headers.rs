@@ -156,7 +156,7 @@ impl StrippedHeaders {
 pub(super) const TWICE: &str =
     "is listed twice: letter case, and which byte is between letters and digits, make no difference";
 
-const NO_NAME: &str = "is not a header's name (RFC 9110 section 5.6.2)";
+pub(super) const NO_NAME: &str = "is not a header's name (RFC 9110 section 5.6.2)";
 
 fn header(name: &str, claim: &str) -> Result<IdentityHeader, String> {
     if !is_name(name) {

@@ -2,6 +2,7 @@
 
 mod accepted;
 mod bytes;
+mod credentials;
 mod fields;
 mod messages;
 mod profiles;

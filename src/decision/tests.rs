@@ -277,7 +277,11 @@ fn by_jwt(token: &str) -> Identity {
 
 fn by_answer(changes: Value) -> Identity {
     let body = Some(claims(changes).to_string().into_bytes());
-    match introspection::read(&CalloutResponse { status: 200, headers: vec![], body }, ResponseFormat::JsonBody) {
+    match introspection::read(
+        &CalloutResponse { status: 200, headers: vec![], body },
+        ResponseFormat::JsonBody,
+        &crate::config::AnswerHeaders::default(),
+    ) {
         Ok(Verdict::Identity(confirmed)) => confirmed.into(),
         verdict => panic!("{verdict:?}"),
     }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::claims::ClaimPath;
+use crate::config::AnswerHeaders;
 use crate::testing::{claims, config};
 
 const FORMATS: [ResponseFormat; 4] =
@@ -17,11 +18,11 @@ fn answer(status: u16, headers: &[(&str, &[u8])], body: &[u8]) -> CalloutRespons
 }
 
 fn read_body(body: &[u8], format: ResponseFormat) -> Result<Verdict, Outage> {
-    read(&answer(200, &[("content-type", b"application/json")], body), format)
+    read(&answer(200, &[("content-type", b"application/json")], body), format, &AnswerHeaders::default())
 }
 
 fn read_headers(headers: &[(&str, &[u8])], format: ResponseFormat) -> Result<Verdict, Outage> {
-    read(&answer(200, headers, b""), format)
+    read(&answer(200, headers, b""), format, &AnswerHeaders::default())
 }
 
 fn identity(verdict: Result<Verdict, Outage>) -> Box<Claims> {
@@ -99,11 +100,20 @@ fn only_200_401_and_403_are_verdicts() {
             499, 500, 501, 502, 503, 504, 599, 999,
         ] {
             let answer = CalloutResponse { status, ..complete() };
-            assert_eq!(read(&answer, format), Err(Outage::Status(status)), "{format:?}");
+            assert_eq!(read(&answer, format, &AnswerHeaders::default()), Err(Outage::Status(status)), "{format:?}");
         }
-        assert_eq!(read(&CalloutResponse { status: 401, ..complete() }, format), Ok(Verdict::Rejected));
-        assert_eq!(read(&CalloutResponse { status: 403, ..complete() }, format), Ok(Verdict::Forbidden));
-        assert!(matches!(read(&complete(), format), Ok(Verdict::Identity(_) | Verdict::Jwt(_))));
+        assert_eq!(
+            read(&CalloutResponse { status: 401, ..complete() }, format, &AnswerHeaders::default()),
+            Ok(Verdict::Rejected)
+        );
+        assert_eq!(
+            read(&CalloutResponse { status: 403, ..complete() }, format, &AnswerHeaders::default()),
+            Ok(Verdict::Forbidden)
+        );
+        assert!(matches!(
+            read(&complete(), format, &AnswerHeaders::default()),
+            Ok(Verdict::Identity(_) | Verdict::Jwt(_))
+        ));
     }
 }
 
@@ -111,7 +121,7 @@ fn only_200_401_and_403_are_verdicts() {
 fn a_refusal_is_one_whatever_else_the_answer_holds() {
     for (status, verdict) in [(401, Verdict::Rejected), (403, Verdict::Forbidden)] {
         let unreadable = CalloutResponse { status, headers: vec![], body: None };
-        assert_eq!(read(&unreadable, ResponseFormat::JsonBody), Ok(verdict));
+        assert_eq!(read(&unreadable, ResponseFormat::JsonBody, &AnswerHeaders::default()), Ok(verdict));
     }
 }
 
@@ -195,7 +205,7 @@ fn what_envoy_says_in_the_services_place_is_told_from_the_services_own_answer() 
         let [by_envoy, by_a_host] = by_envoy_and_by_a_host(status, &text);
         assert_eq!(CalloutError::of(&by_envoy), Some(expected), "{status}: {text}");
         assert_eq!(CalloutError::of(&by_a_host), None, "{status} of the service's own proxy: {text}");
-        let read = read(&by_a_host, ResponseFormat::JsonBody);
+        let read = read(&by_a_host, ResponseFormat::JsonBody, &AnswerHeaders::default());
         assert_eq!(read, Err(Outage::Status(status)), "{text}");
     }
     for status in [200, 401, 403, 500] {

@@ -23,7 +23,7 @@ fn by_jwt(changes: Value) -> Identity {
 fn by_answer(changes: Value) -> Identity {
     let body = claims(changes).to_string().into_bytes();
     let answer = CalloutResponse { status: 200, headers: vec![], body: Some(body) };
-    match introspection::read(&answer, ResponseFormat::JsonBody).unwrap() {
+    match introspection::read(&answer, ResponseFormat::JsonBody, &crate::config::AnswerHeaders::default()).unwrap() {
         Verdict::Identity(confirmed) => confirmed.into(),
         verdict => panic!("{verdict:?}"),
     }

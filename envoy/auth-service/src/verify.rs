@@ -14,8 +14,10 @@ use crate::jwt::Claims;
 use crate::store::now;
 use crate::tokens;
 
-/// The claims that `json_header` answers with.
-const IDENTITY_HEADERS: [(HeaderName, &str); 5] = [
+/// The claims that `json_header` answers with. `X-Platform-*` are the names in the service's integration guide.
+const IDENTITY_HEADERS: [(HeaderName, &str); 7] = [
+    (HeaderName::from_static("x-platform-user-id"), "user_id"),
+    (HeaderName::from_static("x-platform-client-id"), "client_id"),
     (HeaderName::from_static("x-user-id"), "user_id"),
     (HeaderName::from_static("x-client-id"), "client_id"),
     (HeaderName::from_static("x-user-email"), "email"),
@@ -26,14 +28,13 @@ const IDENTITY_HEADERS: [(HeaderName, &str); 5] = [
 #[derive(Deserialize)]
 pub(crate) struct VerifyQuery {
     header_types: Option<String>,
-    #[serde(default)]
-    response_format: Format,
+    /// Without one the answer is both `json_body` and `json_header`.
+    response_format: Option<Format>,
 }
 
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Format {
-    #[default]
     JsonBody,
     JsonHeader,
     JwtBody,
@@ -112,14 +113,19 @@ pub(crate) async fn verify(
         Credential::Jwt(jwt) => verify_jwt(&app, jwt).await?,
     };
     match query.response_format {
-        Format::JsonBody => Ok(axum::Json(verdict.claims).into_response()),
-        Format::JsonHeader => Ok(identity_headers(&verdict.claims).into_response()),
-        Format::JwtBody => {
+        Some(Format::JsonBody) => Ok(axum::Json(verdict.claims).into_response()),
+        Some(Format::JsonHeader) => {
+            let jwt = authorization_with(&app, verdict.jwt).await?;
+            Ok((jwt, identity_headers(&verdict.claims)).into_response())
+        }
+        None => {
+            let jwt = authorization_with(&app, verdict.jwt).await?;
+            Ok((jwt, identity_headers(&verdict.claims), axum::Json(verdict.claims)).into_response())
+        }
+        Some(Format::JwtBody) => {
             Ok(([(header::CONTENT_TYPE, "text/plain")], jwt_of(&app, verdict.jwt).await?).into_response())
         }
-        Format::JwtHeader => {
-            Ok([(header::AUTHORIZATION, format!("Bearer {}", jwt_of(&app, verdict.jwt).await?))].into_response())
-        }
+        Some(Format::JwtHeader) => Ok(authorization_with(&app, verdict.jwt).await?.into_response()),
     }
 }
 
@@ -160,6 +166,11 @@ async fn verify_api_token(app: &Arc<App>, token: String) -> Result<Verdict, ApiE
         Ok(Verdict { claims: map, jwt: Jwt::Sign(Box::new(claims)) })
     })
     .await
+}
+
+/// `Authorization: Bearer <JWT>`.
+async fn authorization_with(app: &Arc<App>, jwt: Jwt) -> Result<[(HeaderName, String); 1], ApiError> {
+    Ok([(header::AUTHORIZATION, format!("Bearer {}", jwt_of(app, jwt).await?))])
 }
 
 async fn jwt_of(app: &Arc<App>, jwt: Jwt) -> Result<String, ApiError> {

@@ -63,6 +63,7 @@ fn only_the_cluster_is_required() {
     assert_eq!(config.jwt.public_key.pem, []);
     let api_token = ApiToken {
         response_format: ResponseFormat::JsonBody,
+        answer_headers: AnswerHeaders::default(),
         header_types: vec![HeaderType::Apikey],
         accept_technical: false,
     };

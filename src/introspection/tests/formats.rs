@@ -44,7 +44,11 @@ fn a_body_that_is_too_large_is_an_outage_where_it_is_needed() {
         (ResponseFormat::JsonHeader, None),
         (ResponseFormat::JwtHeader, None),
     ] {
-        assert_eq!(read(&CalloutResponse { body: None, ..complete() }, format).err(), expected, "{format:?}");
+        assert_eq!(
+            read(&CalloutResponse { body: None, ..complete() }, format, &AnswerHeaders::default()).err(),
+            expected,
+            "{format:?}"
+        );
     }
 }
 
@@ -60,7 +64,7 @@ fn json_header_holds_the_identity() {
         assert_eq!(value(&claims, path), None, "{path}");
     }
 
-    let claims = identity(read(&complete(), ResponseFormat::JsonHeader));
+    let claims = identity(read(&complete(), ResponseFormat::JsonHeader, &AnswerHeaders::default()));
     assert_eq!(value(&claims, ClaimPath::Email).as_deref(), Some("user@example.com"));
     assert_eq!(value(&claims, ClaimPath::UserType).as_deref(), Some("common"));
     for (written, read) in
@@ -70,6 +74,27 @@ fn json_header_holds_the_identity() {
         let claims = identity(read_headers(&headers, ResponseFormat::JsonHeader));
         assert_eq!(value(&claims, ClaimPath::IsAdmin).as_deref(), Some(read), "{written}");
     }
+}
+
+#[test]
+fn json_header_reads_the_headers_that_are_configured() {
+    let names = json!({"user_id": "X-Platform-User-ID", "client_id": "X-Platform-Client-ID", "email": "X-Mail"});
+    let config = config(json!({"api_token": {"response_format": "json_header", "answer_headers": names}}));
+    let verifier = AuthVerify::new(&config);
+    let headers: [(&str, &[u8]); 5] = [
+        ("x-platform-user-id", b"17"),
+        ("x-platform-client-id", b"23"),
+        ("x-mail", b"a@b.c"),
+        ("x-user-id", b"1"),
+        ("x-is-admin", b"true"),
+    ];
+    let claims = identity(verifier.verdict(answer(200, &headers, b"")));
+    assert_eq!(value(&claims, ClaimPath::UserId).as_deref(), Some("17"));
+    assert_eq!(value(&claims, ClaimPath::ClientId).as_deref(), Some("23"));
+    assert_eq!(value(&claims, ClaimPath::Email).as_deref(), Some("a@b.c"));
+    assert_eq!(value(&claims, ClaimPath::IsAdmin).as_deref(), Some("true"), "those that aren't named stay");
+    let missing = Err(Outage::MissingHeader("X-Platform-User-ID".into()));
+    assert_eq!(verifier.verdict(answer(200, &IDS, b"")), missing, "the usual names");
 }
 
 #[test]
@@ -96,11 +121,11 @@ fn json_header_without_readable_identifiers_is_an_outage() {
         ] {
             let headers = [&others[..], &[(name, bad)]].concat();
             let verdict = read_headers(&headers, ResponseFormat::JsonHeader);
-            assert_eq!(verdict, Err(Outage::Missing(what)), "{name}: {bad:?}");
+            assert_eq!(verdict, Err(Outage::MissingHeader(what.into())), "{name}: {bad:?}");
         }
-        assert_eq!(read_headers(&others, ResponseFormat::JsonHeader), Err(Outage::Missing(what)), "none");
+        assert_eq!(read_headers(&others, ResponseFormat::JsonHeader), Err(Outage::MissingHeader(what.into())), "none");
         let twice = [&others[..], &[(name, b"17"), (name, b"17")]].concat();
-        assert_eq!(read_headers(&twice, ResponseFormat::JsonHeader), Err(Outage::Missing(what)), "twice");
+        assert_eq!(read_headers(&twice, ResponseFormat::JsonHeader), Err(Outage::MissingHeader(what.into())), "twice");
     }
 }
 
@@ -118,7 +143,7 @@ fn json_header_with_unreadable_details_is_an_outage() {
     ] {
         let headers = [&IDS[..], &[(name, bad)]].concat();
         let verdict = read_headers(&headers, ResponseFormat::JsonHeader);
-        assert_eq!(verdict, Err(Outage::Missing(what)), "{name}: {bad:?}");
+        assert_eq!(verdict, Err(Outage::MissingHeader(what.into())), "{name}: {bad:?}");
     }
     for (name, what, good) in [
         ("x-user-email", "X-User-Email", &b"a@b.c"[..]),
@@ -126,7 +151,11 @@ fn json_header_with_unreadable_details_is_an_outage() {
         ("x-is-admin", "X-Is-Admin", b"false"),
     ] {
         let headers = [&IDS[..], &[(name, good), (name, good)]].concat();
-        assert_eq!(read_headers(&headers, ResponseFormat::JsonHeader), Err(Outage::Missing(what)), "{name} twice");
+        assert_eq!(
+            read_headers(&headers, ResponseFormat::JsonHeader),
+            Err(Outage::MissingHeader(what.into())),
+            "{name} twice"
+        );
     }
 }
 

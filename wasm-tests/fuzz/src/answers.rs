@@ -4,7 +4,7 @@
 //! say which format was asked for, one that the key was, one that the body was too large, and one that the body is
 //! a key in DER.
 
-use authgate::config::ResponseFormat;
+use authgate::config::{AnswerHeaders, ResponseFormat};
 use authgate::internals::{read, read_public_key};
 use authgate::{CalloutError, CalloutResponse, Outage, PublicKey, Scope, Verdict};
 use rsa::RsaPublicKey;
@@ -52,7 +52,7 @@ fn answer(text: &[u8], has_body: bool) -> CalloutResponse {
 }
 
 fn verdict(answer: &CalloutResponse, format: ResponseFormat) {
-    let found = read(answer, format);
+    let found = read(answer, format, &AnswerHeaders::default());
     match answer.status {
         200 => {}
         401 => return assert_eq!(found, Ok(Verdict::Rejected)),

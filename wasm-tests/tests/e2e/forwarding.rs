@@ -66,3 +66,12 @@ async fn an_identity_in_response_headers_is_one_too() {
     assert_eq!(by_token.header("x-user-id").as_deref(), Some("1"));
     assert_eq!(by_token.header("x-is-admin").as_deref(), Some("true"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_names_of_those_response_headers_can_be_configured() {
+    let names = json!({"user_id": "X-Platform-User-ID", "client_id": "X-Platform-Client-ID"});
+    let config = json!({"api_token": {"response_format": "json_header", "answer_headers": names}});
+    let (by_token, ..) = seen(config).await;
+    assert_eq!(by_token.header("x-user-id").as_deref(), Some("1"));
+    assert_eq!(by_token.header("x-client-id").as_deref(), Some("1"));
+}

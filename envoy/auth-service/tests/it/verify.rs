@@ -5,7 +5,7 @@ use reqwest::StatusCode;
 use rsa::RsaPublicKey;
 use rsa::pkcs8::DecodePublicKey;
 use rsa::traits::PublicKeyParts;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{answer, claims, mint, now, options, refusal, rs256, start, start_with, start_with_faults};
 
@@ -36,10 +36,14 @@ async fn an_api_token_in_all_four_formats() {
         ("x-user-email", "root@admin.org"),
         ("x-user-type", "system_admin"),
         ("x-is-admin", "true"),
+        ("x-platform-user-id", "2"),
+        ("x-platform-client-id", "2"),
         ("cache-control", "no-store"),
     ] {
         assert_eq!(response.headers()[name], value);
     }
+    let header = response.headers()["authorization"].to_str().unwrap().to_owned();
+    assert_eq!(claims(header.strip_prefix("Bearer ").unwrap())["token_id"], token["id"]);
     assert_eq!(response.text().await.unwrap(), "");
 
     let response = service.send(service.verify(&authorization, "apikey", "jwt_body")).await;
@@ -68,6 +72,20 @@ async fn a_jwt_in_all_four_formats() {
     assert_eq!(response.text().await.unwrap(), access);
     let response = service.send(service.verify(&authorization, "jwt", "jwt_header")).await;
     assert_eq!(response.headers()["authorization"], authorization.as_str());
+}
+
+#[tokio::test]
+async fn without_a_format_the_identity_comes_in_the_body_and_in_headers() {
+    let service = start().await;
+    let (access, _) = service.login("alice").await;
+    let authorization = format!("Bearer {access}");
+    let request = service.get("/auth/verify?header_types=jwt").header("authorization", &authorization);
+    let response = service.send(request).await;
+    assert_eq!(response.headers()["x-user-email"], "alice@example.com");
+    assert_eq!(response.headers()["x-platform-user-id"], response.headers()["x-user-id"]);
+    assert_eq!(response.headers()["authorization"], authorization.as_str());
+    let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+    assert_eq!(body, claims(&access));
 }
 
 #[tokio::test]
@@ -118,7 +136,7 @@ async fn what_is_no_valid_credential_is_refused() {
 
     let good = claims(&access);
     let key = service.private_key().await;
-    let with = |name: &str, value: serde_json::Value| {
+    let with = |name: &str, value: Value| {
         let mut claims = good.clone();
         claims[name] = value;
         mint(&key, &rs256(), &claims)
