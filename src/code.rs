@@ -20,6 +20,7 @@ pub enum Code {
     ForbiddenByService,
     AmbiguousPath,
     AmbiguousHost,
+    CrossSiteRequest,
     TooManyFailures,
     AuthServiceUnavailable,
     PublicKeyUnavailable,
@@ -28,7 +29,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for documentation and tests.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::MissingCredentials,
         Self::MalformedCredentials,
         Self::UnsupportedScheme,
@@ -45,6 +46,7 @@ impl Code {
         Self::ForbiddenByService,
         Self::AmbiguousPath,
         Self::AmbiguousHost,
+        Self::CrossSiteRequest,
         Self::TooManyFailures,
         Self::AuthServiceUnavailable,
         Self::PublicKeyUnavailable,
@@ -68,9 +70,9 @@ impl Code {
 
     const fn row(self) -> (u16, &'static str, &'static str) {
         match self {
-            Self::MissingCredentials => (401, "missing_credentials", "The request has no Authorization header."),
+            Self::MissingCredentials => (401, "missing_credentials", "The request has no credential."),
             Self::MalformedCredentials => {
-                (401, "malformed_credentials", "The Authorization header is not one scheme, one space and one token.")
+                (401, "malformed_credentials", "The request does not hold exactly one credential in its plain form.")
             }
             Self::UnsupportedScheme => {
                 (401, "unsupported_scheme", "The Authorization scheme is neither Bearer nor APIKey.")
@@ -97,6 +99,9 @@ impl Code {
             }
             Self::AmbiguousHost => {
                 (403, "ambiguous_host", "The host can be read in more than one way; send its name alone.")
+            }
+            Self::CrossSiteRequest => {
+                (403, "cross_site_request", "A cookie is not accepted with a request that another site may have made.")
             }
             Self::TooManyFailures => {
                 (429, "too_many_failures", "Too many attempts with tokens that are not valid; try again later.")

@@ -33,6 +33,7 @@ pub use headers::{IdentityHeader, IdentityHeaders, StrippedHeaders, is_token};
 pub use profile::Profile;
 
 use crate::claims::{ClaimName, KeptClaims, TokenType};
+use crate::extractor::{COOKIE, PROTOCOLS};
 use crate::matcher::Rules;
 use crate::public_key::PublicKey;
 pub use crate::rule::{Access, Mode, Rule, Terms, Verification};
@@ -49,6 +50,8 @@ pub struct Config {
     pub jwt: Jwt,
     /// How an API token is verified.
     pub api_token: ApiToken,
+    /// Where else than in `Authorization` a credential may stand.
+    pub credentials: Credentials,
     /// How long the service's verdicts are kept.
     pub cache: Cache,
     /// When the service isn't asked, because it is down.
@@ -212,6 +215,26 @@ impl ApiToken {
     /// Whether credentials of this kind are sent to the service.
     pub fn accepts(&self, kind: HeaderType) -> bool {
         self.header_types.contains(&kind)
+    }
+}
+
+/// `credentials`: the places where a credential may stand, beside `Authorization`.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The header that holds an API token without a scheme, its name in lower case.
+    pub api_key_header: Option<String>,
+    /// The name of the cookie that holds a JWT.
+    pub cookie: Option<String>,
+    /// Whether a WebSocket client may offer a JWT as a protocol.
+    pub websocket_protocol: bool,
+}
+
+impl Credentials {
+    /// The headers that hold them, names in lower case.
+    pub fn headers(&self) -> impl Iterator<Item = &str> {
+        let cookie = self.cookie.is_some().then_some(COOKIE);
+        let protocols = self.websocket_protocol.then_some(PROTOCOLS);
+        self.api_key_header.as_deref().into_iter().chain(cookie).chain(protocols)
     }
 }
 

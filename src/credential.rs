@@ -51,6 +51,12 @@ impl Scheme {
 pub enum Place {
     /// The header `Authorization`.
     Authorization,
+    /// The header that `credentials.api_key_header` names.
+    ApiKeyHeader,
+    /// The cookie that `credentials.cookie` names.
+    Cookie,
+    /// One of the protocols that a WebSocket client offers.
+    WebSocketProtocol,
 }
 
 impl<'r> Credential<'r> {

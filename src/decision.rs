@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::claims::Claims;
 use crate::code::{Code, GrpcStatus};
-use crate::config::{Config, ForwardCredential};
-use crate::extractor::RequestHead;
+use crate::config::{Config, Credentials, ForwardCredential};
+use crate::extractor::{self, Change, RequestHead};
 use crate::policy::{Headers, Permit, VerifiedBy};
 
 /// A denied request: why, and when the client may try again.
@@ -145,6 +145,17 @@ pub struct Forward {
     pub authorization: Authorization,
 }
 
+impl Forward {
+    /// What becomes of the headers with credentials but `Authorization`.
+    pub fn taken_off<'c>(&self, headers: &[(String, Vec<u8>)], credentials: &'c Credentials) -> Vec<Change<'c>> {
+        match self.authorization {
+            // With the client's JWT in `Authorization` there is nothing in the other places.
+            Authorization::Keep => Vec::new(),
+            Authorization::Remove | Authorization::Replace(_) => extractor::taken_off(headers, credentials),
+        }
+    }
+}
+
 /// What becomes of the client's `Authorization`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Authorization {
@@ -159,9 +170,16 @@ pub enum Authorization {
 
 /// The headers with which a permitted request goes on, under a rule that says this of the client's credential.
 ///
+/// - `own_jwt`: the client's own JWT, where it stood elsewhere than in `Authorization`.
+///
 /// # Errors
 /// [`Code::TokenMalformed`] if a claim can't be a header's value.
-pub fn forward(permit: &Permit, forward_credential: ForwardCredential, config: &Config) -> Result<Forward, Code> {
+pub fn forward(
+    permit: &Permit,
+    own_jwt: Option<&str>,
+    forward_credential: ForwardCredential,
+    config: &Config,
+) -> Result<Forward, Code> {
     let set = match permit.identity() {
         None => Headers::default(),
         Some(identity) => identity.headers(|claims| render(claims, config))?,
@@ -172,7 +190,7 @@ pub fn forward(permit: &Permit, forward_credential: ForwardCredential, config: &
         ForwardCredential::VerifiedJwt => match permit.identity() {
             // The client sent the JWT itself: it goes on, and isn't kept with its verdict.
             Some(identity) if identity.jwt().is_none() && matches!(identity.verified_by(), VerifiedBy::Key(_)) => {
-                Authorization::Keep
+                own_jwt.map_or(Authorization::Keep, |jwt| Authorization::Replace(format!("Bearer {jwt}")))
             }
             identity => identity
                 .and_then(|identity| str::from_utf8(identity.jwt()?).ok())

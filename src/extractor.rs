@@ -1,10 +1,16 @@
 //! From the request's headers to its one credential (docs/reference.md#credentials).
 
-use crate::code::Code;
-use crate::config::{ApiToken, HeaderType, StrippedHeaders, is_token};
-use crate::credential::{Credential, Form};
+mod places;
+mod site;
 
-/// The header with the credential.
+use std::borrow::Cow;
+
+use crate::code::Code;
+use crate::config::{ApiToken, Credentials, HeaderType, StrippedHeaders, is_token};
+use crate::credential::{Credential, Form, Place};
+pub use places::{COOKIE, PROTOCOLS, taken_off};
+
+/// The header that holds the credential, where the configuration names no other place.
 pub const AUTHORIZATION: &str = "authorization";
 
 /// The length of what follows the `$` of an API token.
@@ -45,34 +51,83 @@ pub fn headers_to_strip<'r>(head: &RequestHead<'r>, stripped: &StrippedHeaders) 
 
 /// The names of trailers that must not reach the upstream: servers may take trailers for headers.
 pub fn trailers_to_strip<'r>(trailers: &'r [(String, Vec<u8>)], stripped: &StrippedHeaders) -> Vec<&'r str> {
-    let is_stripped = |name: &&str| stripped.covers(name.as_bytes()) || name.eq_ignore_ascii_case(AUTHORIZATION);
+    let is_stripped = |name: &&str| stripped.covers(name.as_bytes()) || stripped.has_credential(name.as_bytes());
     trailers.iter().map(|(name, _)| name.as_str()).filter(is_stripped).collect()
+}
+
+/// What becomes of a header: its name, and its new value; `None`: it is removed.
+pub type Change<'n> = (&'n str, Option<Vec<u8>>);
+
+/// What becomes of headers at once, beside those that are stripped.
+pub fn headers_to_change(
+    head: &RequestHead<'_>,
+    stripped: &StrippedHeaders,
+    credentials: &Credentials,
+) -> Vec<Change<'static>> {
+    let protocols = if credentials.websocket_protocol { places::protocols(head) } else { None };
+    let connection = connection(head, stripped).map(|value| ("connection", Some(value)));
+    let protocols = protocols.map(|value| (PROTOCOLS, Some(value).filter(|value| !value.is_empty())));
+    connection.into_iter().chain(protocols).collect()
 }
 
 /// The new value of the `Connection` header, which Envoy leaves on upgrades alone. The next server drops every header
 /// that it names, and must not drop the identity. `None`: the header stays as it is.
-pub fn connection(head: &RequestHead<'_>, stripped: &StrippedHeaders) -> Option<Vec<u8>> {
+fn connection(head: &RequestHead<'_>, stripped: &StrippedHeaders) -> Option<Vec<u8>> {
     let options =
         || head.values("connection").flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
-    let is_harmless = |option: &&[u8]| {
-        is_token(option) && !stripped.covers(option) && !option.eq_ignore_ascii_case(AUTHORIZATION.as_bytes())
-    };
+    let is_harmless = |option: &&[u8]| is_token(option) && !stripped.covers(option) && !stripped.has_credential(option);
     if options().all(|option| is_harmless(&option)) {
         return None;
     }
     Some(options().filter(is_harmless).collect::<Vec<_>>().join(&b", "[..]))
 }
 
-/// Finds the request's credential.
+/// Finds the request's one credential.
 ///
 /// # Errors
-/// The code of the denial: missing, malformed, of an unknown scheme, or of a form that can't be valid.
-pub fn extract<'r>(head: &RequestHead<'r>, accepted: &ApiToken) -> Result<Credential<'r>, Code> {
-    let mut values = head.values(AUTHORIZATION);
-    let value = values.next().ok_or(Code::MissingCredentials)?;
-    if values.next().is_some() {
-        return Err(Code::MalformedCredentials);
+/// The code of the denial: missing, malformed, of an unknown scheme, of a form that can't be valid, or in a cookie that
+/// another site's page had sent.
+pub fn extract<'r>(
+    head: &RequestHead<'r>,
+    accepted: &ApiToken,
+    credentials: &Credentials,
+) -> Result<Credential<'r>, Code> {
+    let (place, value) = places::only_value(head, credentials)?;
+    match (place, value) {
+        (Place::Authorization, Cow::Borrowed(value)) => in_authorization(value, accepted),
+        (Place::ApiKeyHeader, value) => {
+            let token = token(value)?;
+            match token_id(token.as_bytes()) {
+                Some(number) if is_canonical(number) => Ok(Credential { form: Form::ApiToken, place, text: token }),
+                _ => Err(Code::TokenMalformed),
+            }
+        }
+        (Place::Cookie, _) if !site::may_use_cookie(head) => Err(Code::CrossSiteRequest),
+        (_, value) => {
+            let token = token(value)?;
+            if looks_like_jwt(token.as_bytes()) {
+                Ok(Credential { form: Form::Jwt, place, text: token })
+            } else {
+                Err(Code::TokenMalformed)
+            }
+        }
     }
+}
+
+/// Visible ASCII without commas: Envoy joins repeated headers with a comma.
+fn token(value: Cow<'_, [u8]>) -> Result<Cow<'_, str>, Code> {
+    let text = match value {
+        Cow::Borrowed(bytes) => str::from_utf8(bytes).ok().map(Cow::Borrowed),
+        Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
+    };
+    text.filter(|text| is_token_text(text.as_bytes())).ok_or(Code::MalformedCredentials)
+}
+
+fn is_token_text(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|byte| byte.is_ascii_graphic() && *byte != b',')
+}
+
+fn in_authorization<'r>(value: &'r [u8], accepted: &ApiToken) -> Result<Credential<'r>, Code> {
     let (scheme, token) = split(value).ok_or(Code::MalformedCredentials)?;
     let other = |code| {
         if accepted.accepts(HeaderType::Other) { credential(Form::Other, value) } else { Err(code) }
@@ -97,8 +152,7 @@ fn split(value: &[u8]) -> Option<(&[u8], &[u8])> {
     let space = value.iter().position(|byte| *byte == b' ')?;
     let (scheme, token) = (value.get(..space)?, value.get(space + 1..)?);
     let is_scheme = !scheme.is_empty() && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
-    let is_token = !token.is_empty() && token.iter().all(|byte| byte.is_ascii_graphic() && *byte != b',');
-    (is_scheme && is_token).then_some((scheme, token))
+    (is_scheme && is_token_text(token)).then_some((scheme, token))
 }
 
 fn looks_like_jwt(token: &[u8]) -> bool {

@@ -35,7 +35,7 @@ use crate::claims::TokenType;
 use crate::code::Code;
 use crate::config::{Config, ForwardCredential};
 use crate::decision::{self, Denial, Forward, Response};
-use crate::extractor::{self, RequestHead};
+use crate::extractor::{self, Change, RequestHead};
 use crate::host::{Cx, Host, StreamId};
 use crate::introspection::{AuthVerify, CalloutError, CalloutRequest, CalloutResponse, Verifier};
 use crate::keys::Reason;
@@ -61,8 +61,8 @@ pub struct CallId(u64);
 pub struct Reception<'r> {
     /// Headers to remove from the request at once, whatever becomes of it.
     pub strip: Vec<&'r str>,
-    /// What the request's `Connection` becomes at once; `None`: it stays as it is.
-    pub connection: Option<Vec<u8>>,
+    /// Headers of the request to change at once, whatever becomes of it.
+    pub changes: Vec<Change<'static>>,
     /// What to do with the request.
     pub step: Step,
 }
@@ -131,13 +131,13 @@ impl Filter {
 
     /// A request has arrived on `stream`.
     pub fn on_request<'r>(&mut self, stream: StreamId, head: &RequestHead<'r>, cx: &Cx<'_>) -> Reception<'r> {
-        let stripped = &self.parts.config.stripped_headers;
-        let strip = extractor::headers_to_strip(head, stripped);
-        let connection = extractor::connection(head, stripped);
+        let Config { stripped_headers, credentials, .. } = &self.parts.config;
+        let strip = extractor::headers_to_strip(head, stripped_headers);
+        let changes = extractor::headers_to_change(head, stripped_headers, credentials);
         let mut facts = arrival::facts(stream, head, &self.parts, cx.now);
         let arrived = arrival::arrive(head, &mut facts, &mut self.parts, cx);
         let step = self.advance(facts, arrived, cx).map_or(Step::Wait, Step::Resolve);
-        Reception { strip, connection, step }
+        Reception { strip, changes, step }
     }
 
     /// The service has answered `call`, or can't.
@@ -273,7 +273,7 @@ impl Filter {
         let (config, accepted) = (&self.parts.config, facts.accepted.take());
         let terms = config.rules.terms(facts.rule);
         let verdict = verdict.and_then(|permit| {
-            let forward = decision::forward(&permit, terms.forward_credential, config)?;
+            let forward = decision::forward(&permit, facts.own_jwt.as_deref(), terms.forward_credential, config)?;
             Ok((permit, forward))
         });
         match verdict {
@@ -294,7 +294,7 @@ impl Filter {
                 if facts.mode == Mode::Shadow {
                     let permit = Permit::in_shadow(accepted);
                     // A claim that can't be a header is what such a request may be denied for.
-                    let forward = decision::forward(&permit, ForwardCredential::Keep, config).unwrap_or_default();
+                    let forward = decision::forward(&permit, None, ForwardCredential::Keep, config).unwrap_or_default();
                     self.count(&facts, Outcome::ShadowDeny, Some(code), cx.host);
                     self.parts.log_shadow(facts.rule, code, cx);
                     return Resolution::Forward(forward);

@@ -201,6 +201,7 @@ fn problem_of(form: Text, text: &str) -> Option<String> {
             (is_rule_name(text), "must be a letter, then letters, digits, _ and -, at most 64 in all, and not none")
         }
         Text::ClaimName => return text.parse::<ClaimName>().err(),
+        Text::CookieName => (headers::is_token(text.as_bytes()), "must be a cookie's name (RFC 6265 section 4.1.1)"),
         Text::Some
         | Text::HeaderName
         | Text::Claim

@@ -3,15 +3,15 @@
 use super::document::Value;
 use super::error::ConfigErrors;
 use super::fields::{
-    ANSWER_HEADERS, API_TOKEN, AUTH_SERVICE, CACHE, CIRCUIT_BREAKER, CONFIGURATION, FAILED_AUTH_THROTTLE, JWT,
-    PUBLIC_KEY, RESPONSES, REVOCATION,
+    ANSWER_HEADERS, API_TOKEN, AUTH_SERVICE, CACHE, CIRCUIT_BREAKER, CONFIGURATION, CREDENTIALS, FAILED_AUTH_THROTTLE,
+    JWT, PUBLIC_KEY, RESPONSES, REVOCATION,
 };
 use super::headers::NO_NAME;
 use super::node::Node;
 use super::{
-    Access, AnswerHeaders, ApiToken, AuthService, Cache, CircuitBreaker, Config, Eviction, FailedAuthThrottle,
-    ForwardCredential, HeaderType, IdentityHeaders, Jwt, Mode, Profile, PublicKeySource, ResponseFormat, Revocation,
-    Rule, Scheme, StrippedHeaders, Terms, Verification, is_token, rules, value,
+    Access, AnswerHeaders, ApiToken, AuthService, Cache, CircuitBreaker, Config, Credentials, Eviction,
+    FailedAuthThrottle, ForwardCredential, HeaderType, IdentityHeaders, Jwt, Mode, Profile, PublicKeySource,
+    ResponseFormat, Revocation, Rule, Scheme, StrippedHeaders, Terms, Verification, headers, is_token, rules, value,
 };
 use crate::claims::TokenType;
 use crate::public_key::PublicKey;
@@ -34,8 +34,9 @@ pub(super) fn compile(document: &Value, errors: &mut ConfigErrors) -> Option<Con
         mode: root.word("mode", &Mode::ALL, Mode::name).unwrap_or_default(),
     };
     let rules = rules::rules(&root, filter, api_token.as_ref(), errors);
-    let identity_headers = IdentityHeaders::new(root.pairs("identity_headers"), errors);
-    let stripped_headers = StrippedHeaders::new(&identity_headers, root.texts("strip_headers"), errors);
+    let credentials = credentials(&root.object("credentials", CREDENTIALS), api_token.as_ref(), errors);
+    let identity_headers = IdentityHeaders::new(root.pairs("identity_headers"), &credentials, errors);
+    let stripped_headers = StrippedHeaders::new(&identity_headers, root.texts("strip_headers"), &credentials, errors);
     let responses = root.object("responses", RESPONSES);
 
     let (jwt, api_token, (rules, kept_claims)) = (jwt?, api_token?, rules?);
@@ -52,6 +53,7 @@ pub(super) fn compile(document: &Value, errors: &mut ConfigErrors) -> Option<Con
         revocation: revocation(&root.object("revocation", REVOCATION))?,
         failed_auth_throttle: throttle(&root.object("failed_auth_throttle", FAILED_AUTH_THROTTLE))?,
         rules,
+        credentials,
         identity_headers,
         stripped_headers: stripped_headers?,
         kept_claims,
@@ -164,6 +166,23 @@ fn answer_headers(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<AnswerHe
         }
     }
     Some(headers)
+}
+
+fn credentials(node: &Node<'_>, api_token: Option<&ApiToken>, errors: &mut ConfigErrors) -> Credentials {
+    const HEADER: &str = "api_key_header";
+    if let Some(name) = node.text(HEADER) {
+        if let Some(problem) = headers::problem_of_credential_header(name) {
+            errors.push(node.at(HEADER), problem);
+        }
+        if api_token.is_some_and(|api_token| !api_token.accepts(HeaderType::Apikey)) {
+            errors.push(node.at(HEADER), "needs apikey in api_token.header_types");
+        }
+    }
+    Credentials {
+        api_key_header: node.text(HEADER).map(str::to_ascii_lowercase),
+        cookie: node.text("cookie").map(str::to_owned),
+        websocket_protocol: node.flag("websocket_protocol").unwrap_or_default(),
+    }
 }
 
 fn cache(node: &Node<'_>) -> Option<Cache> {

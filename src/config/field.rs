@@ -125,6 +125,8 @@ pub enum Text {
     Origin,
     /// The name of a header.
     HeaderName,
+    /// The name of a cookie.
+    CookieName,
     /// The dotted path of a claim that the filter knows.
     Claim,
     /// The dotted path of any claim.

@@ -17,6 +17,12 @@ pub static CONFIGURATION: &[Field] = &[
     Field::new("auth_service", Kind::Object(AUTH_SERVICE), Given::Required, "where the authentication service is"),
     Field::new("jwt", Kind::Object(JWT), Given::Nothing, "how a JWT is verified"),
     Field::new("api_token", Kind::Object(API_TOKEN), Given::Nothing, "how an API token is verified"),
+    Field::new(
+        "credentials",
+        Kind::Object(CREDENTIALS),
+        Given::Nothing,
+        "where else than in Authorization a credential may stand; a request has one in all places together",
+    ),
     Field::new("cache", Kind::Object(CACHE), Given::Nothing, "how long the service's verdicts are kept"),
     Field::new(
         "circuit_breaker",
@@ -56,7 +62,7 @@ pub static CONFIGURATION: &[Field] = &[
         "forward_credential",
         FORWARD,
         Given::Flag(true),
-        "whether the client's Authorization goes on upstream; jwt: the verified JWT in its place, which needs a \
+        "whether the client's credential goes on upstream; jwt: the verified JWT in Authorization in its place, which needs a \
          response_format of jwt_body or jwt_header",
     ),
     Field::new("responses", Kind::Object(RESPONSES), Given::Nothing, "what clients are answered"),
@@ -207,6 +213,29 @@ pub(super) static ANSWER_HEADERS: &[Field] = &[
     Field::new("email", Kind::Text(Text::HeaderName), Given::Text("X-User-Email"), "may be missing in an answer"),
     Field::new("user_type", Kind::Text(Text::HeaderName), Given::Text("X-User-Type"), "may be missing in an answer"),
     Field::new("is_admin", Kind::Text(Text::HeaderName), Given::Text("X-Is-Admin"), "may be missing in an answer"),
+];
+
+pub(super) static CREDENTIALS: &[Field] = &[
+    Field::new(
+        "api_key_header",
+        Kind::OrNull(&Kind::Text(Text::HeaderName)),
+        Given::Nothing,
+        "a header that holds an API token without a scheme; null: none does",
+    )
+    .example("\"X-API-Key\""),
+    Field::new(
+        "cookie",
+        Kind::OrNull(&Kind::Text(Text::CookieName)),
+        Given::Nothing,
+        "the name of a cookie that holds a JWT; null: none does",
+    )
+    .example("\"session\""),
+    Field::new(
+        "websocket_protocol",
+        Kind::Flag,
+        Given::Flag(false),
+        "whether a WebSocket client may offer a JWT as a protocol, base64url.bearer.authorization.k8s.io.<token>",
+    ),
 ];
 
 pub(super) static CACHE: &[Field] = &[

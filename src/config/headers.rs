@@ -1,8 +1,10 @@
 //! `identity_headers` and `strip_headers`: which claim goes upstream under which name, and which headers of a client
 //! never do.
 
+use super::Credentials;
 use super::error::ConfigErrors;
 use crate::claims::ClaimPath;
+use crate::extractor::{AUTHORIZATION, PROTOCOLS};
 
 const DEFAULTS: [(&str, &str); 5] = [
     ("X-User-Id", "user_id"),
@@ -73,7 +75,11 @@ pub struct IdentityHeaders(Vec<IdentityHeader>);
 
 impl IdentityHeaders {
     /// The defaults, with `overrides` laid over them: a claim's path, or `None` to remove a default.
-    pub(super) fn new(overrides: Vec<(String, Option<String>)>, errors: &mut ConfigErrors) -> Self {
+    pub(super) fn new(
+        overrides: Vec<(String, Option<String>)>,
+        credentials: &Credentials,
+        errors: &mut ConfigErrors,
+    ) -> Self {
         let mut headers: Vec<(String, Option<String>)> =
             DEFAULTS.iter().map(|(name, claim)| ((*name).to_owned(), Some((*claim).to_owned()))).collect();
         let mut seen: Vec<String> = Vec::new();
@@ -82,6 +88,10 @@ impl IdentityHeaders {
             let folded = fold(&name);
             if seen.contains(&folded) {
                 errors.push(path, TWICE);
+                continue;
+            }
+            if credentials.headers().any(|credential| fold(credential) == folded) {
+                errors.push(path, HOLDS_CREDENTIAL);
                 continue;
             }
             match headers.iter_mut().find(|(known, _)| fold(known) == folded) {
@@ -109,15 +119,21 @@ impl IdentityHeaders {
 }
 
 /// The names under which no upstream gets a header from a client: those that the filter sets, the defaults even where
-/// the configuration removes them, and `strip_headers`.
+/// the configuration removes them, `strip_headers`, and other spellings of the headers with credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StrippedHeaders(Vec<String>);
+pub struct StrippedHeaders {
+    /// Folded.
+    names: Vec<String>,
+    /// The headers with credentials but `Authorization`, in lower case.
+    credentials: Vec<String>,
+}
 
 impl StrippedHeaders {
     /// The names that the filter sets and `names`, which `strip_headers` lists.
     pub(super) fn new(
         identity_headers: &IdentityHeaders,
         names: Option<Vec<String>>,
+        credentials: &Credentials,
         errors: &mut ConfigErrors,
     ) -> Option<Self> {
         let names = names?;
@@ -127,6 +143,8 @@ impl StrippedHeaders {
                 NO_NAME
             } else if NEVER_STRIPPED.contains(&folded.as_str()) {
                 "is a header that the filter must not remove"
+            } else if credentials.headers().any(|credential| fold(credential) == *folded) {
+                HOLDS_CREDENTIAL
             } else if listed.iter().take(index).any(|earlier| earlier == folded) {
                 TWICE
             } else {
@@ -141,7 +159,7 @@ impl StrippedHeaders {
                 all.push(name);
             }
         }
-        Some(Self(all))
+        Some(Self { names: all, credentials: credentials.headers().map(str::to_owned).collect() })
     }
 
     /// Whether a server might take a header of this name for one of these: the names are the same but for letter case,
@@ -149,7 +167,25 @@ impl StrippedHeaders {
     /// never covered.
     pub fn covers(&self, name: &[u8]) -> bool {
         let is_same = |ours: &String| ours.bytes().eq(name.iter().map(|byte| fold_byte(*byte)));
-        !name.starts_with(b":") && self.0.iter().any(|ours| ours.len() == name.len() && is_same(ours))
+        !name.starts_with(b":")
+            && (self.names.iter().any(|ours| ours.len() == name.len() && is_same(ours)) || self.is_twin(name))
+    }
+
+    /// Whether a server might take a header of this name for one with a credential, although the filter doesn't.
+    fn is_twin(&self, name: &[u8]) -> bool {
+        let is_twin = |ours: &String| {
+            let folded = ours.bytes().map(fold_byte);
+            ours.len() == name.len()
+                && folded.eq(name.iter().map(|byte| fold_byte(*byte)))
+                && !ours.as_bytes().eq_ignore_ascii_case(name)
+        };
+        self.credentials.iter().any(is_twin)
+    }
+
+    /// Whether a header of this name, in any letter case, may hold a credential.
+    pub fn has_credential(&self, name: &[u8]) -> bool {
+        name.eq_ignore_ascii_case(AUTHORIZATION.as_bytes())
+            || self.credentials.iter().any(|ours| ours.as_bytes().eq_ignore_ascii_case(name))
     }
 }
 
@@ -157,6 +193,22 @@ pub(super) const TWICE: &str =
     "is listed twice: letter case, and which byte is between letters and digits, make no difference";
 
 pub(super) const NO_NAME: &str = "is not a header's name (RFC 9110 section 5.6.2)";
+
+const HOLDS_CREDENTIAL: &str = "is a header with credentials";
+
+/// What keeps a header of this name from holding credentials.
+pub(super) fn problem_of_credential_header(name: &str) -> Option<&'static str> {
+    let folded = fold(name);
+    if !is_name(name) {
+        Some(NO_NAME)
+    } else if is_reserved(&folded) || NEVER_STRIPPED.contains(&folded.as_str()) || folded == PROTOCOLS {
+        Some("is a header with a meaning of its own")
+    } else if DEFAULTS.iter().any(|(default, _)| fold(default) == folded) {
+        Some("is an identity header, which no client may send")
+    } else {
+        None
+    }
+}
 
 fn header(name: &str, claim: &str) -> Result<IdentityHeader, String> {
     if !is_name(name) {

@@ -13,7 +13,7 @@ use crate::signature::Rs256;
 use crate::testing::{BareHost, Signer, claims, config};
 
 /// docs/reference.md#denials.
-const CODES: [(Code, u16, &str); 20] = [
+const CODES: [(Code, u16, &str); 21] = [
     (Code::MissingCredentials, 401, "missing_credentials"),
     (Code::MalformedCredentials, 401, "malformed_credentials"),
     (Code::UnsupportedScheme, 401, "unsupported_scheme"),
@@ -30,6 +30,7 @@ const CODES: [(Code, u16, &str); 20] = [
     (Code::ForbiddenByService, 403, "forbidden_by_service"),
     (Code::AmbiguousPath, 403, "ambiguous_path"),
     (Code::AmbiguousHost, 403, "ambiguous_host"),
+    (Code::CrossSiteRequest, 403, "cross_site_request"),
     (Code::TooManyFailures, 429, "too_many_failures"),
     (Code::AuthServiceUnavailable, 503, "auth_service_unavailable"),
     (Code::PublicKeyUnavailable, 503, "public_key_unavailable"),
@@ -291,7 +292,7 @@ fn go_on(identity: Identity, changes: Value) -> Result<Forward, Code> {
     let config = config(changes);
     let accepted = policy::accept(identity, Presenter::Service, &config).unwrap();
     let permit = policy::authorise(accepted, Presenter::Service, None, None).unwrap();
-    forward(&permit, config.rules.terms(None).forward_credential, &config)
+    forward(&permit, None, config.rules.terms(None).forward_credential, &config)
 }
 
 fn set(forward: &Forward) -> Vec<(&str, &str)> {
@@ -359,7 +360,7 @@ fn the_credential_goes_on_is_removed_or_is_replaced() {
         assert_eq!(go_on(by_answer(json!({})), changes.clone()).unwrap().authorization, of_answer, "{changes}");
         let config = config(changes.clone());
         let public =
-            forward(&Permit::without_identity(), config.rules.terms(None).forward_credential, &config).unwrap();
+            forward(&Permit::without_identity(), None, config.rules.terms(None).forward_credential, &config).unwrap();
         assert!(public.set.is_empty(), "a public request has no identity");
         let of_public = if of_jwt == Authorization::Keep { Authorization::Keep } else { Authorization::Remove };
         assert_eq!(public.authorization, of_public, "{changes}");

@@ -1,5 +1,8 @@
 //! Every form in which a credential comes, and in which it doesn't.
 
+mod places;
+mod site;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -16,7 +19,7 @@ fn accepting(header_types: &[&str]) -> ApiToken {
 /// What is found in one `authorization` header, owned so that it can leave.
 fn found(value: &[u8], accepted: &ApiToken) -> Result<(&'static str, Vec<u8>), Code> {
     let headers = headers(&[(":path", b"/"), ("authorization", value), ("accept", b"*/*")]);
-    extract(&RequestHead { headers: &headers, has_body: false }, accepted).map(|credential| {
+    extract(&RequestHead { headers: &headers, has_body: false }, accepted, &Credentials::default()).map(|credential| {
         let form = match credential.form {
             Form::Jwt => "jwt",
             Form::ApiToken => "api token",
@@ -47,7 +50,10 @@ fn schemes_are_found_in_any_case() {
 fn no_header_is_no_credential_and_an_empty_one_is_a_bad_one() {
     let accepted = accepting(&["apikey"]);
     let none = headers(&[(":path", b"/"), ("x-authorization", b"Bearer a.b.c"), ("cookie", b"authorization=x")]);
-    assert_eq!(extract(&RequestHead { headers: &none, has_body: false }, &accepted), Err(Code::MissingCredentials));
+    assert_eq!(
+        extract(&RequestHead { headers: &none, has_body: false }, &accepted, &Credentials::default()),
+        Err(Code::MissingCredentials)
+    );
     assert_eq!(found(b"", &accepted), Err(Code::MalformedCredentials));
 }
 
@@ -57,7 +63,11 @@ fn two_headers_are_refused_even_if_they_are_equal_or_one_is_empty() {
         for (one, other) in [("Bearer a.b.c", "Bearer a.b.c"), ("Bearer a.b.c", ""), ("", "Bearer a.b.c"), ("", "")] {
             let headers = headers(&[("authorization", one.as_bytes()), ("authorization", other.as_bytes())]);
             let head = RequestHead { headers: &headers, has_body: false };
-            assert_eq!(extract(&head, &accepting(types)), Err(Code::MalformedCredentials), "{one:?} {other:?}");
+            assert_eq!(
+                extract(&head, &accepting(types), &Credentials::default()),
+                Err(Code::MalformedCredentials),
+                "{one:?} {other:?}"
+            );
         }
     }
 }

@@ -4,7 +4,8 @@ use super::parts::Parts;
 use super::request::{Facts, Next, Stage};
 use crate::cache::Kind;
 use crate::code::Code;
-use crate::credential::{Credential, Form};
+use crate::config::ForwardCredential;
+use crate::credential::{Credential, Form, Place};
 use crate::decision::{Client, Denial};
 use crate::extractor::{self, RequestHead};
 use crate::host::{Cx, StreamId};
@@ -31,6 +32,7 @@ pub(super) fn facts(stream: StreamId, head: &RequestHead<'_>, parts: &Parts, now
         digest: None,
         source: Source::None,
         suspect: None,
+        own_jwt: None,
         connection: None,
     }
 }
@@ -61,8 +63,8 @@ pub(super) fn arrive<'r>(
     if terms.access == Access::Public || facts.client.is_preflight(head) {
         return Ok(Next::Done(Permit::without_identity()));
     }
-    let verification = terms.verification;
-    let credential = extractor::extract(head, &parts.config.api_token);
+    let (verification, is_moved) = (terms.verification, terms.forward_credential == ForwardCredential::VerifiedJwt);
+    let credential = extractor::extract(head, &parts.config.api_token, &parts.config.credentials);
     if terms.access == Access::Optional && matches!(credential, Err(Code::MissingCredentials)) {
         return Ok(Next::Done(Permit::without_identity()));
     }
@@ -81,6 +83,9 @@ pub(super) fn arrive<'r>(
         (Form::ApiToken, _) => Kind::ApiToken,
         (Form::Other, _) => Kind::Other,
     };
+    if is_moved && facts.kind.is_jwt() && credential.place != Place::Authorization {
+        facts.own_jwt = Some(credential.text.as_ref().into());
+    }
     let is_kept = match facts.kind {
         Kind::LocalJwt => !parts.cache.is_off() && credential.bytes().len() <= MAX_TOKEN_BYTES,
         // The service is asked once for all who bring it, even where no verdict is kept.

@@ -67,6 +67,8 @@ pub(super) struct Facts {
     pub(super) source: Source,
     /// Whose failure it counts as.
     pub(super) suspect: Option<Suspect>,
+    /// The client's JWT, where it stood elsewhere than in `Authorization` and has to go on there.
+    pub(super) own_jwt: Option<Box<str>>,
     /// The connection that it came by, once it may have to wait.
     pub(super) connection: Option<ConnectionId>,
 }
@@ -74,7 +76,7 @@ pub(super) struct Facts {
 impl Facts {
     /// What they take up beside themselves.
     pub(super) fn heap_bytes(&self) -> usize {
-        self.client.origin.as_ref().map_or(0, String::capacity)
+        self.client.origin.as_ref().map_or(0, String::capacity) + self.own_jwt.as_ref().map_or(0, |jwt| jwt.len())
     }
 }
 

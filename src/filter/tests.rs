@@ -27,6 +27,7 @@ mod metrics;
 mod neighbours;
 mod odd_entries;
 mod outage;
+mod places;
 mod profiles;
 mod refresh_ahead;
 mod remote;

@@ -7,7 +7,7 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use super::injection;
-use super::worker::{Worker, change_headers, respond};
+use super::worker::{Worker, respond};
 use crate::code::Code;
 use crate::decision::{Client, Denial};
 use crate::filter::{Resolution, Step};
@@ -42,7 +42,7 @@ impl HttpContext for Stream {
         };
         match worker.on_request(self.id, !end_of_stream, &self.passed) {
             Step::Resolve(Resolution::Forward(forward)) => {
-                change_headers(&forward);
+                worker.change_headers(&forward);
                 self.passed.set(true);
             }
             Step::Resolve(Resolution::Deny(response)) => respond(&response),

@@ -12,7 +12,7 @@ use proxy_wasm::types::{MapType, Status};
 use super::envoy::EnvoyHost;
 use super::{injection, raw};
 use crate::decision::{Authorization, Forward, Response};
-use crate::extractor::{AUTHORIZATION, RequestHead, trailers_to_strip};
+use crate::extractor::{AUTHORIZATION, Change, RequestHead, trailers_to_strip};
 use crate::filter::{Action, CallId, Filter, Resolution, Step};
 use crate::host::{Cx, StreamId};
 use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
@@ -79,9 +79,7 @@ impl Worker {
         for name in reception.strip {
             remove_header(name);
         }
-        if let Some(value) = &reception.connection {
-            set_header("connection", value);
-        }
+        reception.changes.iter().for_each(change);
         match reception.step {
             Step::Wait => match self.carry_out_for(stream) {
                 Some(resolution) => Step::Resolve(resolution),
@@ -199,7 +197,7 @@ impl Worker {
                         && become_context(stream)
                     {
                         passed.set(matches!(resolution, Resolution::Forward(_)));
-                        apply(resolution);
+                        self.apply(resolution);
                     }
                     become_context(self.root_id);
                 }
@@ -248,6 +246,37 @@ impl Worker {
         }
     }
 
+    /// Ends the wait of the stream that is the host's effective context: one terminal action.
+    fn apply(&self, resolution: Resolution) {
+        match resolution {
+            Resolution::Forward(forward) => {
+                self.change_headers(&forward);
+                if hostcalls::resume_http_request().is_err() {
+                    log::error!("a request could not be resumed");
+                }
+            }
+            Resolution::Deny(response) => respond(&response),
+        }
+    }
+
+    /// Writes what goes upstream into the request's headers.
+    pub(super) fn change_headers(&self, forward: &Forward) {
+        for (name, value) in forward.set.iter() {
+            set_header(name, value.as_bytes());
+        }
+        match &forward.authorization {
+            Authorization::Keep => return,
+            Authorization::Remove => remove_header(AUTHORIZATION),
+            Authorization::Replace(value) => set_header(AUTHORIZATION, value.as_bytes()),
+        }
+        let filter = self.filter.borrow();
+        let credentials = &filter.config().credentials;
+        if credentials.headers().next().is_some() {
+            let headers = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default();
+            forward.taken_off(&headers, credentials).iter().for_each(change);
+        }
+    }
+
     fn adjust_tick(&self) {
         let is_urgent = !self.postponed.borrow().is_empty() || self.filter.borrow().has_actions();
         let period = if is_urgent { Duration::from_millis(1) } else { self.filter.borrow().tick_period() };
@@ -262,28 +291,11 @@ fn become_context(context: u32) -> bool {
     hostcalls::set_effective_context(context).is_ok()
 }
 
-/// Ends the wait of the stream that is the host's effective context: one terminal action.
-fn apply(resolution: Resolution) {
-    match resolution {
-        Resolution::Forward(forward) => {
-            change_headers(&forward);
-            if hostcalls::resume_http_request().is_err() {
-                log::error!("a request could not be resumed");
-            }
-        }
-        Resolution::Deny(response) => respond(&response),
-    }
-}
-
-/// Writes what goes upstream into the request's headers.
-pub(super) fn change_headers(forward: &Forward) {
-    for (name, value) in forward.set.iter() {
-        set_header(name, value.as_bytes());
-    }
-    match &forward.authorization {
-        Authorization::Keep => {}
-        Authorization::Remove => remove_header(AUTHORIZATION),
-        Authorization::Replace(value) => set_header(AUTHORIZATION, value.as_bytes()),
+/// Carries out one change of the request's headers.
+fn change((name, value): &Change<'_>) {
+    match value {
+        Some(value) => set_header(name, value),
+        None => remove_header(name),
     }
 }
 

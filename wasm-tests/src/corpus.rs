@@ -70,9 +70,12 @@ impl fmt::Display for Verdict {
 #[must_use]
 pub fn status(code: &str) -> u16 {
     match code {
-        "claims_not_sufficient" | "denied_by_rule" | "forbidden_by_service" | "ambiguous_path" | "ambiguous_host" => {
-            403
-        }
+        "claims_not_sufficient"
+        | "denied_by_rule"
+        | "forbidden_by_service"
+        | "ambiguous_path"
+        | "ambiguous_host"
+        | "cross_site_request" => 403,
         "auth_service_unavailable" | "public_key_unavailable" => 503,
         "too_many_failures" => 429,
         "internal" => 500,

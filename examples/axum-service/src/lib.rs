@@ -16,7 +16,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use authgate::config::Config;
+use authgate::config::{Config, Credentials};
 use authgate::host::StreamId;
 use axum::Router;
 use axum::extract::State;
@@ -36,6 +36,7 @@ pub struct Gate {
     workers: Vec<UnboundedSender<Event>>,
     streams: AtomicU32,
     process: Arc<Process>,
+    credentials: Credentials,
 }
 
 impl Gate {
@@ -47,7 +48,8 @@ impl Gate {
         let process = Arc::new(Process::default());
         let start = |_| worker::start(config.clone(), Arc::clone(&process));
         let workers = (0..workers.max(1)).map(start).collect::<io::Result<_>>()?;
-        Ok(Arc::new(Self { workers, streams: AtomicU32::new(0), process }))
+        let credentials = config.credentials.clone();
+        Ok(Arc::new(Self { workers, streams: AtomicU32::new(0), process, credentials }))
     }
 
     /// What was counted, for Prometheus.

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use authgate::{Authorization, Forward, Resolution};
+use authgate::config::Credentials;
+use authgate::{Authorization, Change, Forward, Resolution};
 use axum::body::HttpBody as _;
 use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, Request, State};
@@ -41,15 +42,17 @@ pub async fn authenticate(
 ) -> Response {
     let Some(headers) = head(&request) else { return StatusCode::BAD_REQUEST.into_response() };
     let has_body = !request.body().is_end_stream();
-    let Some(Verdict { strip, connection, resolution }) = gate.ask(client, headers, has_body).await else {
+    let Some(Verdict { strip, changes, resolution }) = gate.ask(client, headers, has_body).await else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
     match resolution {
         Resolution::Deny(denial) => deny(&denial),
-        Resolution::Forward(forward) => match change(request.headers_mut(), &strip, connection, &forward) {
-            Some(()) => next.run(request).await,
-            None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-        },
+        Resolution::Forward(forward) => {
+            match change_all(request.headers_mut(), &strip, changes, &forward, &gate.credentials) {
+                Some(()) => next.run(request).await,
+                None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            }
+        }
     }
 }
 
@@ -72,23 +75,34 @@ fn head(request: &Request) -> Option<Vec<(String, Vec<u8>)>> {
 }
 
 /// Makes a request's headers what goes on. Nothing: a header can't be written, and the request must not go on.
-fn change(headers: &mut HeaderMap, strip: &[String], connection: Option<Vec<u8>>, forward: &Forward) -> Option<()> {
+fn change_all(
+    headers: &mut HeaderMap,
+    strip: &[String],
+    changes: Vec<Change<'_>>,
+    forward: &Forward,
+    credentials: &Credentials,
+) -> Option<()> {
     for name in strip {
         headers.remove(name.as_str());
     }
-    if let Some(value) = connection {
-        headers.insert(header::CONNECTION, HeaderValue::from_bytes(&value).ok()?);
-    }
+    changes.into_iter().try_for_each(|it| change(headers, it))?;
     for (name, value) in forward.set.iter() {
-        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-        headers.insert(name, HeaderValue::from_bytes(value.as_bytes()).ok()?);
+        change(headers, (name, Some(value.as_bytes().to_vec())))?;
     }
     match &forward.authorization {
         Authorization::Keep => {}
-        Authorization::Remove => drop(headers.remove(header::AUTHORIZATION)),
-        Authorization::Replace(value) => {
-            drop(headers.insert(header::AUTHORIZATION, HeaderValue::from_str(value).ok()?))
-        }
+        Authorization::Remove => change(headers, ("authorization", None))?,
+        Authorization::Replace(value) => change(headers, ("authorization", Some(value.as_bytes().to_vec())))?,
+    }
+    let known: Vec<_> = headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+    forward.taken_off(&known, credentials).into_iter().try_for_each(|it| change(headers, it))
+}
+
+fn change(headers: &mut HeaderMap, (name, value): Change<'_>) -> Option<()> {
+    let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+    match value {
+        Some(value) => drop(headers.insert(name, HeaderValue::from_bytes(&value).ok()?)),
+        None => drop(headers.remove(name)),
     }
     Some(())
 }

@@ -9,7 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use authgate::config::Config;
 use authgate::host::{Cx, StreamId};
 use authgate::{
-    Action, CallId, CalloutError, CalloutRequest, CalloutResponse, Filter, RequestHead, Resolution, Step, UnixTime,
+    Action, CallId, CalloutError, CalloutRequest, CalloutResponse, Change, Filter, RequestHead, Resolution, Step,
+    UnixTime,
 };
 use reqwest::redirect::Policy;
 use reqwest::{Method, RequestBuilder};
@@ -46,8 +47,8 @@ pub(crate) struct Arrival {
 pub(crate) struct Verdict {
     /// Headers to remove first.
     pub(crate) strip: Vec<String>,
-    /// What `Connection` becomes, if it changes.
-    pub(crate) connection: Option<Vec<u8>>,
+    /// Headers to change at once.
+    pub(crate) changes: Vec<Change<'static>>,
     pub(crate) resolution: Resolution,
 }
 
@@ -115,9 +116,9 @@ impl Worker {
         let reception = self.filter.on_request(stream, &head, &Cx::new(now(), &self.host));
         self.host.client.set(None);
         let strip = reception.strip.into_iter().map(str::to_owned).collect();
-        let connection = reception.connection;
+        let changes = reception.changes;
         // A client that left meanwhile needs no verdict.
-        let tell = move |resolution| drop(verdict.send(Verdict { strip, connection, resolution }));
+        let tell = move |resolution| drop(verdict.send(Verdict { strip, changes, resolution }));
         match reception.step {
             Step::Resolve(resolution) => tell(resolution),
             Step::Wait => drop(self.held.insert(stream, Box::new(tell))),

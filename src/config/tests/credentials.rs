@@ -21,3 +21,56 @@ fn no_two_claims_are_read_from_one_header() {
         (r#""api_token": {"answer_headers": ["X-Type"]}"#, "api_token.answer_headers"),
     ]);
 }
+
+#[test]
+fn credentials_stand_in_authorization_alone_unless_other_places_are_named() {
+    let of = |credentials: Value| config(json!({"credentials": credentials})).credentials;
+    assert_eq!(of(json!({})), Credentials::default());
+    assert_eq!(of(json!({"api_key_header": null, "cookie": null})), Credentials::default());
+    let all = of(json!({"api_key_header": "X-API-Key", "cookie": "__Host-session", "websocket_protocol": true}));
+    assert_eq!(all.headers().collect::<Vec<_>>(), ["x-api-key", "cookie", "sec-websocket-protocol"]);
+}
+
+#[test]
+fn a_header_for_credentials_means_nothing_else() {
+    for name in [
+        "",
+        "X API Key",
+        "Authorization",
+        "Cookie",
+        "Host",
+        "Connection",
+        "X-Envoy-Token",
+        "X-Forwarded-For",
+        "Sec_WebSocket-Protocol",
+        "X_User_Id",
+        "x-is-admin",
+        "Transfer-Encoding",
+    ] {
+        let changes = format!(r#""credentials": {{"api_key_header": "{name}"}}"#);
+        assert_paths(&[(changes.as_str(), "credentials.api_key_header")]);
+    }
+    assert_paths(&[
+        (
+            r#""credentials": {"api_key_header": "X-API-Key"}, "identity_headers": {"X_API_Key": "email"}"#,
+            "identity_headers.X_API_Key",
+        ),
+        (
+            r#""credentials": {"websocket_protocol": true}, "identity_headers": {"Sec-WebSocket-Protocol": "email"}"#,
+            "identity_headers.Sec-WebSocket-Protocol",
+        ),
+        (
+            r#""credentials": {"api_key_header": "X-API-Key"}, "strip_headers": ["X-A", "x.api.key"]"#,
+            "strip_headers[1]",
+        ),
+        (
+            r#""credentials": {"api_key_header": "X-API-Key"}, "api_token": {"header_types": ["other"]}"#,
+            "credentials.api_key_header",
+        ),
+        (r#""credentials": {"cookie": ""}"#, "credentials.cookie"),
+        (r#""credentials": {"cookie": "a=b"}"#, "credentials.cookie"),
+        (r#""credentials": {"cookie": "a b"}"#, "credentials.cookie"),
+        (r#""credentials": {"websocket_protocol": null}"#, "credentials.websocket_protocol"),
+        (r#""credentials": {"header": "X-API-Key"}"#, "credentials.header"),
+    ]);
+}

@@ -47,7 +47,13 @@ fn the_scripts_of_the_corpus_get_everywhere() {
     for end in allowed.iter().map(String::as_str).chain(["outcome=public", "outcome=cancelled"]) {
         assert!(ends.iter().any(|known| known.starts_with(&request(end))), "{end} is missing: {ends:?}");
     }
-    let unreached = [Code::Internal, Code::AmbiguousHost, Code::DeniedByRule, Code::InsufficientUserAuthentication];
+    let unreached = [
+        Code::Internal,
+        Code::AmbiguousHost,
+        Code::DeniedByRule,
+        Code::InsufficientUserAuthentication,
+        Code::CrossSiteRequest,
+    ];
     for code in Code::ALL.iter().filter(|code| !unreached.contains(code)) {
         let reason = format!(".reason={}", code.name());
         assert!(ends.iter().any(|known| known.ends_with(&reason)), "{reason} is missing: {ends:?}");

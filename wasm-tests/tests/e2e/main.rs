@@ -13,6 +13,7 @@ mod corpus_answers;
 mod corpus_headers;
 mod corpus_paths;
 mod corpus_tokens;
+mod credentials;
 mod crowds;
 mod demo_rows;
 mod denied_meanwhile;

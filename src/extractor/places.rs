@@ -1,0 +1,150 @@
+//! The places in a request where its one credential may stand, and what is left there once it is taken off.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::{AUTHORIZATION, Change, RequestHead};
+use crate::code::Code;
+use crate::config::Credentials;
+use crate::credential::Place;
+
+/// The header with cookies (RFC 6265 section 5.4).
+pub const COOKIE: &str = "cookie";
+
+/// The header with the protocols that a WebSocket client offers (RFC 6455 section 11.3.4).
+pub const PROTOCOLS: &str = "sec-websocket-protocol";
+
+/// How a protocol begins that holds a token: the token follows in base64url without padding, as Kubernetes has it.
+const TOKEN_PROTOCOL: &[u8] = b"base64url.bearer.authorization.k8s.io.";
+
+/// The one value that stands in a place for credentials.
+///
+/// # Errors
+/// [`Code::MissingCredentials`] if there is none, [`Code::MalformedCredentials`] if there are several, in whatever
+/// places, or if a WebSocket client offers its token alone.
+pub(super) fn only_value<'r>(
+    head: &RequestHead<'r>,
+    credentials: &Credentials,
+) -> Result<(Place, Cow<'r, [u8]>), Code> {
+    let mut found = Found::default();
+    let mut others = 0;
+    let mut tokens = Vec::new();
+    for (name, value) in head.headers {
+        match name.as_str() {
+            AUTHORIZATION => found.add(Place::Authorization, value),
+            COOKIE => {
+                if let Some(wanted) = &credentials.cookie {
+                    // One without a value holds nothing.
+                    let values = cookies(value).filter_map(|cookie| cookie.value_of(wanted));
+                    values.filter(|value| !value.is_empty()).for_each(|value| found.add(Place::Cookie, value));
+                }
+            }
+            PROTOCOLS if credentials.websocket_protocol => {
+                for protocol in list(value) {
+                    match protocol.strip_prefix(TOKEN_PROTOCOL) {
+                        Some(token) => tokens.push(token),
+                        None => others += 1,
+                    }
+                }
+            }
+            name if credentials.api_key_header.as_deref() == Some(name) => found.add(Place::ApiKeyHeader, value),
+            _ => {}
+        }
+    }
+    if !tokens.is_empty() && is_websocket(head) {
+        if others == 0 {
+            // The server would have no protocol to choose, and browsers close such a connection.
+            return Err(Code::MalformedCredentials);
+        }
+        tokens.into_iter().for_each(|token| found.add(Place::WebSocketProtocol, token));
+    }
+    match found {
+        Found { count: 0, .. } => Err(Code::MissingCredentials),
+        Found { count: 1, first: Some((Place::WebSocketProtocol, token)) } => {
+            let token = URL_SAFE_NO_PAD.decode(token).map_err(|_| Code::TokenMalformed)?;
+            Ok((Place::WebSocketProtocol, Cow::Owned(token)))
+        }
+        Found { count: 1, first: Some((place, value)) } => Ok((place, Cow::Borrowed(value))),
+        Found { .. } => Err(Code::MalformedCredentials),
+    }
+}
+
+/// What stands in the places for credentials.
+#[derive(Default)]
+struct Found<'r> {
+    count: usize,
+    first: Option<(Place, &'r [u8])>,
+}
+
+impl<'r> Found<'r> {
+    fn add(&mut self, place: Place, value: &'r [u8]) {
+        self.count += 1;
+        self.first.get_or_insert((place, value));
+    }
+}
+
+/// What has to become of the headers with credentials but `Authorization`, so that no credential goes on.
+pub fn taken_off<'c>(headers: &[(String, Vec<u8>)], credentials: &'c Credentials) -> Vec<Change<'c>> {
+    let mut changes: Vec<Change<'_>> = Vec::new();
+    if let Some(name) = &credentials.api_key_header {
+        changes.push((name, None));
+    }
+    if let Some(name) = &credentials.cookie {
+        let head = RequestHead { headers, has_body: false };
+        let is_there = || head.values(COOKIE).flat_map(cookies).any(|cookie| cookie.value_of(name).is_some());
+        if is_there() {
+            let left: Vec<Vec<u8>> = head.values(COOKIE).filter_map(|value| without(value, name)).collect();
+            // One line holds all (RFC 9113 section 8.2.3).
+            changes.push((COOKIE, (!left.is_empty()).then(|| left.join(&b"; "[..]))));
+        }
+    }
+    changes
+}
+
+/// The protocols that a client offers, without those that hold a token. `None`: there are no tokens among them.
+pub(super) fn protocols(head: &RequestHead<'_>) -> Option<Vec<u8>> {
+    let offered = || head.values(PROTOCOLS).flat_map(list);
+    let is_token = |protocol: &&[u8]| protocol.starts_with(TOKEN_PROTOCOL);
+    if !offered().any(|protocol| is_token(&protocol)) {
+        return None;
+    }
+    Some(offered().filter(|protocol| !is_token(protocol)).collect::<Vec<_>>().join(&b", "[..]))
+}
+
+/// Whether this is the handshake of a WebSocket (RFC 6455 section 4.1). Over HTTP/2 it looks the same here, for Envoy
+/// rewrites it.
+pub(super) fn is_websocket(head: &RequestHead<'_>) -> bool {
+    let mut values = head.values("upgrade");
+    values.next().is_some_and(|value| value.eq_ignore_ascii_case(b"websocket")) && values.next().is_none()
+}
+
+/// The entries of a list between commas (RFC 9110 section 5.6.1), the empty ones left out.
+fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|entry| !entry.is_empty())
+}
+
+/// A piece of a `Cookie` header between two `;`.
+struct Cookie<'v>(&'v [u8]);
+
+impl<'v> Cookie<'v> {
+    /// The cookie's value, if it has this name.
+    fn value_of(&self, name: &str) -> Option<&'v [u8]> {
+        let equals = self.0.iter().position(|byte| *byte == b'=')?;
+        let (known, value) = (self.0.get(..equals)?, self.0.get(equals + 1..)?);
+        (known.trim_ascii() == name.as_bytes()).then(|| value.trim_ascii())
+    }
+}
+
+fn cookies(value: &[u8]) -> impl Iterator<Item = Cookie<'_>> {
+    value.split(|byte| *byte == b';').map(Cookie)
+}
+
+/// A `Cookie` header without the cookies of this name, the others byte for byte; `None`: there are no others.
+fn without(value: &[u8], name: &str) -> Option<Vec<u8>> {
+    let others = cookies(value).filter(|cookie| cookie.value_of(name).is_none()).map(|cookie| cookie.0);
+    let joined = others.collect::<Vec<_>>().join(&b";"[..]);
+    let left = joined.trim_ascii_start();
+    (!left.is_empty()).then(|| left.to_vec())
+}

@@ -1,0 +1,147 @@
+//! Credentials beside `Authorization`, through the machine.
+
+use serde_json::{Value, json};
+
+use super::support::{code, no, with_key};
+use super::world::{api_token_of, head};
+use super::{Outcome, World, bearer, jwt};
+use crate::decision::{Authorization, Forward};
+use crate::extractor::RequestHead;
+use crate::filter::{Resolution, Step};
+use crate::host::Cx;
+use crate::testing::base64url;
+
+fn everywhere() -> Value {
+    json!({"api_key_header": "X-API-Key", "cookie": "session", "websocket_protocol": true})
+}
+
+fn world(changes: Value) -> World {
+    let mut config = json!({"credentials": everywhere()});
+    config.as_object_mut().unwrap().append(&mut changes.as_object().unwrap().clone());
+    with_key(1, config)
+}
+
+fn api_key(number: usize) -> Vec<(String, Vec<u8>)> {
+    head(&[("x-api-key", &format!("{number}${}", "a".repeat(128)))])
+}
+
+fn cookie(jwt: &str) -> Vec<(String, Vec<u8>)> {
+    head(&[("cookie", &format!("a=1; session={jwt}; b=2"))])
+}
+
+fn websocket(jwt: &str) -> Vec<(String, Vec<u8>)> {
+    let protocols = format!("chat, base64url.bearer.authorization.k8s.io.{}", base64url(jwt));
+    head(&[
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("origin", "https://app.example"),
+        ("sec-websocket-protocol", &protocols),
+    ])
+}
+
+#[test]
+fn each_place_lets_in_and_gives_the_same_identity() {
+    let mut world = world(json!({}));
+    let by_header = world.ask(&bearer(&jwt(0)));
+    assert!(matches!(by_header, Outcome::Forwarded(_)));
+    for headers in [cookie(&jwt(0)), websocket(&jwt(0)), api_key(7)] {
+        assert_eq!(world.ask(&headers), by_header);
+    }
+    assert_eq!(world.ask(&head(&[("cookie", "a=1")])).code(), "missing_credentials");
+}
+
+#[test]
+fn the_service_is_asked_in_authorization_whatever_the_place() {
+    let mut world = world(json!({"jwt": {"verification": "remote"}}));
+    let token = format!("APIKey 7${}", "a".repeat(128));
+    let bearer = format!("Bearer {}", jwt(0));
+    for (headers, expected) in [(api_key(7), &token), (cookie(&jwt(0)), &bearer), (websocket(&jwt(0)), &bearer)] {
+        let mut world = World::new(json!({"credentials": everywhere(), "jwt": {"verification": "remote"}}));
+        world.send(&headers);
+        let asked = &world.pending[0].request;
+        assert_eq!((asked.authorization(), asked.headers.len()), (Some(expected.as_str()), 1));
+    }
+    world.ask(&cookie(&jwt(0)));
+    world.ask(&websocket(&jwt(0)));
+    world.ask(&super::bearer(&jwt(0)));
+    assert_eq!(world.verifications, 1, "the same token in another place is the same credential");
+    world.ask(&api_key(7));
+    world.ask(&api_token_of(7));
+    assert_eq!(world.verifications, 2);
+}
+
+#[test]
+fn a_refusal_and_a_guess_hold_in_every_place() {
+    let mut world = world(json!({"failed_auth_throttle": {"attempts": 2}}));
+    *world.process.address.borrow_mut() = Some("192.0.2.1:4711".to_owned());
+    world.verify = no();
+    assert_eq!(code(&mut world, 0, &api_key(7)), "token_rejected");
+    assert_eq!(code(&mut world, 0, &api_token_of(7)), "token_rejected");
+    assert_eq!(world.verifications, 1);
+    assert_eq!(code(&mut world, 0, &api_key(8)), "too_many_failures");
+    assert_eq!(code(&mut world, 0, &api_token_of(9)), "too_many_failures");
+}
+
+#[test]
+fn a_request_of_another_site_is_no_failed_guess() {
+    let mut world = world(json!({"failed_auth_throttle": {"attempts": 1}}));
+    *world.process.address.borrow_mut() = Some("192.0.2.1:4711".to_owned());
+    let session = format!("session={}", jwt(0));
+    let post = |site: &str| head(&[(":method", "POST"), ("cookie", &session), ("sec-fetch-site", site)]);
+    for _ in 0..3 {
+        assert_eq!(world.ask(&post("cross-site")), Outcome::Denied(403, "cross_site_request", None));
+    }
+    assert_eq!(world.ask(&post("same-origin")).code(), "");
+}
+
+/// How a request goes on that needs no answer of the service.
+fn forwarded(world: &mut World, headers: &[(String, Vec<u8>)]) -> Forward {
+    let head = RequestHead { headers, has_body: false };
+    let reception = world.workers[0].on_request(99, &head, &Cx::new(world.now, &world.process));
+    match reception.step {
+        Step::Resolve(Resolution::Forward(forward)) => forward,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What is left of the places for credentials behind the filter.
+fn left(world: &mut World, headers: &[(String, Vec<u8>)]) -> (Authorization, Vec<(String, Option<String>)>) {
+    let forward = forwarded(world, headers);
+    let config = world.workers[0].config();
+    let changes = forward.taken_off(headers, &config.credentials).into_iter();
+    let text = |value: Vec<u8>| String::from_utf8(value).unwrap();
+    let changes = changes.map(|(name, value)| (name.to_owned(), value.map(text))).collect();
+    (forward.authorization, changes)
+}
+
+#[test]
+fn the_credential_goes_on_from_every_place_unless_it_is_to_be_removed() {
+    let mut keeping = world(json!({}));
+    keeping.ask(&api_key(7));
+    for headers in [api_key(7), cookie(&jwt(0))] {
+        assert_eq!(left(&mut keeping, &headers), (Authorization::Keep, vec![]));
+    }
+    let mut removing = world(json!({"forward_credential": false, "rules": [
+        {"match": {"prefix": "/public"}, "public": true},
+    ]}));
+    removing.ask(&api_key(7));
+    let none = ("x-api-key".to_owned(), None);
+    let others = ("cookie".to_owned(), Some("a=1; b=2".to_owned()));
+    assert_eq!(left(&mut removing, &api_key(7)), (Authorization::Remove, vec![none.clone()]));
+    assert_eq!(left(&mut removing, &cookie(&jwt(0))), (Authorization::Remove, vec![none.clone(), others.clone()]));
+    let mut public = cookie("anything");
+    public[1].1 = b"/public".to_vec();
+    assert_eq!(left(&mut removing, &public), (Authorization::Remove, vec![none, others]), "on a public rule too");
+}
+
+#[test]
+fn a_jwt_from_another_place_goes_on_in_authorization_where_jwts_are_to() {
+    let config = json!({"forward_credential": "jwt", "api_token": {"response_format": "jwt_body"}});
+    let mut world = world(config);
+    let replaced = Authorization::Replace(format!("Bearer {}", jwt(0)));
+    for round in 0..2 {
+        assert_eq!(forwarded(&mut world, &cookie(&jwt(0))).authorization, replaced, "{round}");
+        assert_eq!(forwarded(&mut world, &websocket(&jwt(0))).authorization, replaced, "{round}");
+        assert_eq!(forwarded(&mut world, &bearer(&jwt(0))).authorization, Authorization::Keep, "{round}");
+    }
+}
