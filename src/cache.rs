@@ -29,7 +29,7 @@ use crate::host::{Cx, SharedData};
 use crate::metrics::{CacheEvent, Counter, Gauge};
 use crate::policy::Identity;
 use crate::time::UnixTime;
-pub use digest::{Digest, Kind, prefix};
+pub use digest::{Digest, Kind, prefix, prefix_at};
 pub use entry::Entry;
 use entry::{header_bytes, weight};
 use lives::Lives;

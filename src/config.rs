@@ -34,6 +34,7 @@ pub use profile::Profile;
 
 use crate::claims::{ClaimName, KeptClaims, TokenType};
 use crate::extractor::{COOKIE, PROTOCOLS};
+use crate::introspection::Destination;
 use crate::matcher::Rules;
 use crate::public_key::PublicKey;
 pub use crate::rule::{Access, Mode, Rule, Terms, Verification};
@@ -91,6 +92,17 @@ pub struct AuthService {
     pub timeout: Duration,
     /// Further attempts after one that failed, 0 to 3.
     pub retries: u32,
+    /// The request's headers that are copied to a question about its credential, names in lower case.
+    pub forward_headers: Vec<String>,
+}
+
+/// A host that callouts go to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceHost {
+    /// The Envoy cluster.
+    pub cluster: String,
+    /// `:authority`.
+    pub authority: String,
 }
 
 impl AuthService {
@@ -153,6 +165,8 @@ pub struct PublicKeySource {
     pub min_refetch_interval: Duration,
     /// How long a key stays good that a fetch replaced, 0 s to 24 h.
     pub grace: Duration,
+    /// Who serves it.
+    pub host: ServiceHost,
     /// Pinned keys; when there are any, none is fetched.
     pub pem: Vec<PublicKey>,
 }
@@ -360,6 +374,8 @@ pub struct Revocation {
     pub path: String,
     /// The time between two looks at it, 1 s to 1 h.
     pub poll_interval: Duration,
+    /// Who serves it.
+    pub host: ServiceHost,
 }
 
 /// `failed_auth_throttle`.
@@ -385,6 +401,17 @@ pub enum ForwardCredential {
 }
 
 impl Config {
+    /// Cluster and `:authority` of a callout.
+    pub fn host(&self, to: Destination) -> (&str, &str) {
+        let service = (self.auth_service.cluster.as_str(), self.auth_service.authority.as_str());
+        let host = match to {
+            Destination::AuthService => None,
+            Destination::PublicKey => Some(&self.jwt.public_key.host),
+            Destination::Revocation => self.revocation.as_ref().map(|revocation| &revocation.host),
+        };
+        host.map_or(service, |host| (&host.cluster, &host.authority))
+    }
+
     /// Parses the bytes of Envoy's `configuration`: JSON text, or a serialised `google.protobuf.Struct`.
     ///
     /// # Errors

@@ -146,6 +146,20 @@ fn in_authorization<'r>(value: &'r [u8], accepted: &ApiToken) -> Result<Credenti
     }
 }
 
+/// The longest header value that is copied to a callout, in bytes.
+const MAX_FORWARDED: usize = 256;
+
+/// What is copied to the callout: of these headers, those that the request has once, in visible ASCII.
+pub fn forwarded(head: &RequestHead<'_>, names: &[String]) -> Vec<(String, String)> {
+    let value = |name: &String| {
+        let mut values = head.values(name);
+        let (value, another) = (str::from_utf8(values.next()?).ok()?, values.next());
+        let is_good = another.is_none() && !value.is_empty() && value.len() <= MAX_FORWARDED;
+        (is_good && value.bytes().all(|byte| byte.is_ascii_graphic())).then(|| (name.clone(), value.to_owned()))
+    };
+    names.iter().filter_map(value).collect()
+}
+
 /// `scheme SP token`: a scheme of letters, digits and `-`, one space, and visible ASCII without commas. Envoy joins
 /// repeated headers with a comma.
 fn split(value: &[u8]) -> Option<(&[u8], &[u8])> {

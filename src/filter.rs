@@ -120,7 +120,11 @@ impl Filter {
 
     /// The same, which asks another kind of service about credentials.
     pub fn with_verifier(config: Config, verifier: Box<dyn Verifier>) -> Self {
-        let sweep = Sweep::new(format!("{}sweep", cache::prefix(&config)));
+        let prefix = cache::prefix(&config);
+        // Who reads the list elsewhere has to sweep that one.
+        let list = config.revocation.as_ref().map(|list| cache::prefix_at(&list.host, &config.auth_service));
+        let other = list.filter(|list| *list != prefix).unwrap_or_default();
+        let sweep = Sweep::new(format!("{prefix}sweep{other}"));
         Self { parts: Parts::new(config, verifier), sweep }
     }
 

@@ -20,20 +20,35 @@ const BROKEN: &str = "upstream connect error or disconnect/reset before headers.
 /// A request to the service, at the configured cluster.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CalloutRequest {
+    /// Who is asked.
+    pub to: Destination,
     /// `:method`.
     pub method: &'static str,
     /// `:path`.
     pub path: String,
     /// Further headers, names in lower case.
     pub headers: Vec<(&'static str, String)>,
+    /// What was copied from the client's request, names in lower case.
+    pub forwarded: Vec<(String, String)>,
     /// The body.
     pub body: Option<Vec<u8>>,
 }
 
+/// Who a callout goes to. Only [`Config::host`] knows where that is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    /// Who verifies credentials.
+    AuthService,
+    /// Who serves the public key.
+    PublicKey,
+    /// Who serves the revocation list.
+    Revocation,
+}
+
 impl CalloutRequest {
     /// A GET without a credential.
-    pub const fn get(path: String) -> Self {
-        Self { method: "GET", path, headers: Vec::new(), body: None }
+    pub const fn get(to: Destination, path: String) -> Self {
+        Self { to, method: "GET", path, headers: Vec::new(), forwarded: Vec::new(), body: None }
     }
 
     /// The value of `authorization`, if there is one.
@@ -314,7 +329,10 @@ impl Verifier for AuthVerify {
         };
         CalloutRequest {
             headers: vec![("authorization", authorization)],
-            ..CalloutRequest::get(format!("{path}{separator}header_types={kinds}&response_format={format}"))
+            ..CalloutRequest::get(
+                Destination::AuthService,
+                format!("{path}{separator}header_types={kinds}&response_format={format}"),
+            )
         }
     }
 

@@ -4,7 +4,7 @@ mod store;
 
 use crate::config::{AuthService, Config};
 use crate::host::Cx;
-use crate::introspection::{self, CalloutError, CalloutRequest, CalloutResponse};
+use crate::introspection::{self, CalloutError, CalloutRequest, CalloutResponse, Destination};
 use crate::metrics::{Counter, Gauge};
 use crate::public_key::{KeyId, PublicKey};
 use crate::time::UnixTime;
@@ -33,12 +33,18 @@ pub struct Keys {
     /// How the last fetch stood at the last [`Self::synchronise`].
     last_fetch: LastTurn,
     service: AuthService,
+    cluster: String,
 }
 
 impl Keys {
     /// The pinned keys, or none yet.
     pub fn new(config: &Config) -> Self {
-        Self { store: KeyStore::new(config), last_fetch: LastTurn::Free, service: config.auth_service.clone() }
+        Self {
+            store: KeyStore::new(config),
+            last_fetch: LastTurn::Free,
+            service: config.auth_service.clone(),
+            cluster: config.jwt.public_key.host.cluster.clone(),
+        }
     }
 
     /// The keys as they are.
@@ -89,7 +95,7 @@ impl Keys {
 
     /// What a fetch asks for.
     pub fn request(&self) -> CalloutRequest {
-        CalloutRequest::get(self.service.public_key_path.clone())
+        CalloutRequest::get(Destination::PublicKey, self.service.public_key_path.clone())
     }
 
     /// The service has answered a fetch, or can't. `Some`: the caller sends [`Self::request`] again.
@@ -123,7 +129,7 @@ impl Keys {
             Err(problem) => {
                 cx.host.count(Counter::PublicKeyRefresh { success: false });
                 let known = if self.store.fetched_at().is_some() { "the old one stays" } else { "there is none yet" };
-                let cluster = &self.service.cluster;
+                let cluster = &self.cluster;
                 log::error!("public key not fetched (cluster {cluster}), {known}: {problem}");
                 self.store.fail(fetch.began, cx.shared);
                 None

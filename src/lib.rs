@@ -83,7 +83,7 @@ pub use decision::{Authorization, Forward, Response};
 pub use extractor::{Change, RequestHead, trailers_to_strip};
 pub use filter::{Action, CallId, Filter, Reception, Resolution, Step};
 pub use introspection::{
-    AuthVerify, CalloutError, CalloutRequest, CalloutResponse, Confirmed, Outage, Scope, Verdict, Verifier,
+    AuthVerify, CalloutError, CalloutRequest, CalloutResponse, Confirmed, Destination, Outage, Scope, Verdict, Verifier,
 };
 pub use json::JsonError;
 pub use policy::Headers;

@@ -11,10 +11,11 @@ mod poller;
 
 use std::time::Duration;
 
+use crate::cache;
 use crate::claims::Claims;
 use crate::config::{self, Config};
 use crate::host::{Cx, SharedData};
-use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
+use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse, Destination};
 use crate::metrics::{BlacklistCheck, BlacklistPoll, Counter, Gauge};
 use crate::public_key::short_digest;
 use crate::table::Busy;
@@ -45,13 +46,13 @@ pub struct Revocation {
     poller: Poller,
     settings: config::Revocation,
     retries: u32,
-    cluster: String,
 }
 
 impl Revocation {
-    /// `None`: the service has no feed. All names in the shared data begin with `prefix`.
-    pub fn new(config: &Config, prefix: &str) -> Option<Self> {
+    /// `None`: the service has no feed. Filters that read the list at one host share it.
+    pub fn new(config: &Config) -> Option<Self> {
         let settings = config.revocation.clone()?;
+        let prefix = cache::prefix_at(&settings.host, &config.auth_service);
         let service = &config.auth_service;
         let name = format!("{prefix}feed.{}", short_digest(settings.path.as_bytes()));
         Some(Self {
@@ -61,7 +62,6 @@ impl Revocation {
             poller: Poller::new(name, settings.poll_interval, service.longest_callout()),
             settings,
             retries: service.retries,
-            cluster: service.cluster.clone(),
         })
     }
 
@@ -113,7 +113,7 @@ impl Revocation {
 
     /// What a poll asks for.
     pub fn request(&self, poll: &Poll) -> CalloutRequest {
-        CalloutRequest::get(feed::path(&self.settings.path, poll.since.as_deref()))
+        CalloutRequest::get(Destination::Revocation, feed::path(&self.settings.path, poll.since.as_deref()))
     }
 
     /// The service has answered a poll, or can't. `Some`: the caller sends the [`Self::request`] of this one.
@@ -149,7 +149,7 @@ impl Revocation {
             Err(error) => (error.to_string(), matches!(error, FeedError::Unreadable(_))),
         };
         let known = if self.poller.has_list(cx.shared) { "the list stays as it is" } else { "there is no list yet" };
-        log::error!("revocation feed not read (cluster {}), {known}: {problem}", self.cluster);
+        log::error!("revocation feed not read (cluster {}), {known}: {problem}", self.settings.host.cluster);
         self.give_up(&poll, is_unreadable, life, cx);
         cx.host.count(Counter::BlacklistPoll(BlacklistPoll::Failure));
         None

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::config::{Config, ResponseFormat};
+use crate::config::{AuthService, Config, ResponseFormat, ServiceHost};
 use crate::public_key::{PublicKey, short_digest};
 
 /// The SHA-256 of a credential, of how it is verified, and of the configuration that its identity depends on.
@@ -67,6 +67,8 @@ pub(super) fn scope(config: &Config) -> Sha256 {
     };
     let paths = [&service.cluster, &service.authority, &service.verify_path, &service.public_key_path];
     add(&paths.map(|field| field.as_bytes()));
+    let key_host = &jwt.public_key.host;
+    add(&[key_host.cluster.as_bytes(), key_host.authority.as_bytes()]);
     add(&[api_token.response_format.name().as_bytes()]);
     if api_token.response_format == ResponseFormat::JsonHeader {
         let names = api_token.answer_headers.iter().map(|(_, name)| name.to_ascii_lowercase());
@@ -98,7 +100,13 @@ pub(super) fn of_refusal(token: &[u8]) -> Digest {
 
 /// The prefix of the names of all shared data of filters that ask the same service.
 pub fn prefix(config: &Config) -> String {
-    let service = &config.auth_service;
-    let origin = format!("{}\0{}\0{}", service.cluster, service.authority, service.verify_path);
+    let AuthService { cluster, authority, .. } = &config.auth_service;
+    let host = ServiceHost { cluster: cluster.clone(), authority: authority.clone() };
+    prefix_at(&host, &config.auth_service)
+}
+
+/// The same for what filters share that have it from this host.
+pub fn prefix_at(host: &ServiceHost, service: &AuthService) -> String {
+    let origin = format!("{}\0{}\0{}", host.cluster, host.authority, service.verify_path);
     format!("authgate.{}.", short_digest(origin.as_bytes()))
 }

@@ -11,7 +11,8 @@ use super::node::Node;
 use super::{
     Access, AnswerHeaders, ApiToken, AuthService, Cache, CircuitBreaker, Config, Credentials, Eviction,
     FailedAuthThrottle, ForwardCredential, HeaderType, IdentityHeaders, Jwt, Mode, Profile, PublicKeySource,
-    ResponseFormat, Revocation, Rule, Scheme, StrippedHeaders, Terms, Verification, headers, is_token, rules, value,
+    ResponseFormat, Revocation, Rule, Scheme, ServiceHost, StrippedHeaders, Terms, Verification, headers, is_token,
+    rules, value,
 };
 use crate::claims::TokenType;
 use crate::public_key::PublicKey;
@@ -24,7 +25,7 @@ pub(super) fn compile(document: &Value, errors: &mut ConfigErrors) -> Option<Con
     let root = root(profile.unwrap_or_default());
 
     let auth_service = auth_service(&root.object("auth_service", AUTH_SERVICE), errors);
-    let jwt = jwt(&root.object("jwt", JWT), errors);
+    let jwt = jwt(&root.object("jwt", JWT), auth_service.as_ref(), errors);
     let api_token = api_token(&root.object("api_token", API_TOKEN), errors);
     let filter = Terms {
         access: Access::Require(Require::default()),
@@ -37,6 +38,11 @@ pub(super) fn compile(document: &Value, errors: &mut ConfigErrors) -> Option<Con
     let credentials = credentials(&root.object("credentials", CREDENTIALS), api_token.as_ref(), errors);
     let identity_headers = IdentityHeaders::new(root.pairs("identity_headers"), &credentials, errors);
     let stripped_headers = StrippedHeaders::new(&identity_headers, root.texts("strip_headers"), &credentials, errors);
+    let revocation =
+        auth_service.as_ref().and_then(|service| revocation(&root.object("revocation", REVOCATION), service, errors));
+    let forward_headers = stripped_headers.as_ref().and_then(|stripped| {
+        forward_headers(&root.object("auth_service", AUTH_SERVICE), stripped, &credentials, errors)
+    });
     let responses = root.object("responses", RESPONSES);
 
     let (jwt, api_token, (rules, kept_claims)) = (jwt?, api_token?, rules?);
@@ -47,10 +53,10 @@ pub(super) fn compile(document: &Value, errors: &mut ConfigErrors) -> Option<Con
         errors.push(path, "remote contradicts api_token.response_format json_header");
     }
     Some(Config {
-        auth_service: auth_service?,
+        auth_service: AuthService { forward_headers: forward_headers?, ..auth_service? },
         cache: cache(&root.object("cache", CACHE))?,
         circuit_breaker: circuit_breaker(&root.object("circuit_breaker", CIRCUIT_BREAKER))?,
-        revocation: revocation(&root.object("revocation", REVOCATION))?,
+        revocation: revocation?,
         failed_auth_throttle: throttle(&root.object("failed_auth_throttle", FAILED_AUTH_THROTTLE))?,
         rules,
         credentials,
@@ -75,10 +81,25 @@ fn remote_verification(jwt: &Jwt, rules: &[Rule]) -> Option<String> {
 
 fn auth_service(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<AuthService> {
     let cluster = node.text("cluster").filter(|cluster| value::is_visible(cluster))?;
-    let authority = match node.text("authority") {
-        Some(written) => written,
-        None if node.written("authority").is_some() => return None,
-        None => {
+    let ServiceHost { cluster, authority } = host(node, cluster, errors)?;
+    Some(AuthService {
+        cluster,
+        authority,
+        scheme: node.word("scheme", &Scheme::ALL, Scheme::name)?,
+        verify_path: node.text("verify_path")?.to_owned(),
+        public_key_path: node.text("public_key_path")?.to_owned(),
+        timeout: node.duration("timeout")?,
+        retries: node.whole("retries")?,
+        forward_headers: Vec::new(),
+    })
+}
+
+/// The host behind a cluster: with the `authority` that is written, else with the host that the cluster's name tells.
+fn host(node: &Node<'_>, cluster: &str, errors: &mut ConfigErrors) -> Option<ServiceHost> {
+    let authority = match (node.text("authority"), node.written("authority")) {
+        (Some(written), _) => written,
+        (None, Some(written)) if *written != Value::Null => return None,
+        (None, _) => {
             let Some(host) = value::host_of_cluster(cluster) else {
                 errors.push(node.at("authority"), format!("is required: the cluster's name {cluster:?} is no host"));
                 return None;
@@ -86,19 +107,45 @@ fn auth_service(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<AuthServic
             host
         }
     };
-    Some(AuthService {
-        cluster: cluster.to_owned(),
-        authority: authority.to_owned(),
-        scheme: node.word("scheme", &Scheme::ALL, Scheme::name)?,
-        verify_path: node.text("verify_path")?.to_owned(),
-        public_key_path: node.text("public_key_path")?.to_owned(),
-        timeout: node.duration("timeout")?,
-        retries: node.whole("retries")?,
-    })
+    Some(ServiceHost { cluster: cluster.to_owned(), authority: authority.to_owned() })
 }
 
-fn jwt(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<Jwt> {
-    let public_key = public_key(&node.object("public_key", PUBLIC_KEY), errors);
+/// The host that is named here, else the service's.
+fn own_host(node: &Node<'_>, service: &AuthService, errors: &mut ConfigErrors) -> Option<ServiceHost> {
+    match node.text("cluster") {
+        Some(cluster) => value::is_visible(cluster).then(|| host(node, cluster, errors)).flatten(),
+        None => Some(ServiceHost {
+            cluster: service.cluster.clone(),
+            authority: node.text("authority").unwrap_or(&service.authority).to_owned(),
+        }),
+    }
+}
+
+/// The headers to copy to callouts. A default that a client may not send is left out.
+fn forward_headers(
+    node: &Node<'_>,
+    stripped: &StrippedHeaders,
+    credentials: &Credentials,
+    errors: &mut ConfigErrors,
+) -> Option<Vec<String>> {
+    const NAME: &str = "forward_headers";
+    let mut names: Vec<String> = Vec::new();
+    for (index, name) in node.texts(NAME)?.iter().map(|name| name.to_ascii_lowercase()).enumerate() {
+        let is_stripped = stripped.covers(name.as_bytes());
+        let problem = headers::problem_of_forwarded_header(&name, credentials)
+            .or_else(|| is_stripped.then_some("is a header that no client may send"))
+            .or_else(|| names.contains(&name).then_some("stands there twice"));
+        match problem {
+            None => names.push(name),
+            Some(_) if is_stripped && node.written(NAME).is_none() => {}
+            Some(problem) => errors.push(format!("{}[{index}]", node.at(NAME)), problem),
+        }
+    }
+    Some(names)
+}
+
+fn jwt(node: &Node<'_>, service: Option<&AuthService>, errors: &mut ConfigErrors) -> Option<Jwt> {
+    let public_key = public_key(&node.object("public_key", PUBLIC_KEY), service, errors);
     Some(Jwt {
         verification: node.word("verification", &Verification::ALL, Verification::name)?,
         token_types: node.words("token_types", &TokenType::ALL, TokenType::name)?,
@@ -110,7 +157,7 @@ fn jwt(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<Jwt> {
     })
 }
 
-fn public_key(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<PublicKeySource> {
+fn public_key(node: &Node<'_>, service: Option<&AuthService>, errors: &mut ConfigErrors) -> Option<PublicKeySource> {
     let mut pem = Vec::new();
     for (index, text) in node.texts("pem")?.iter().enumerate() {
         match PublicKey::from_pem(text) {
@@ -122,6 +169,7 @@ fn public_key(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<PublicKeySou
         ttl: node.duration("ttl")?,
         min_refetch_interval: node.duration("min_refetch_interval")?,
         grace: node.duration("grace")?,
+        host: own_host(node, service?, errors)?,
         pem,
     })
 }
@@ -205,9 +253,9 @@ fn circuit_breaker(node: &Node<'_>) -> Option<CircuitBreaker> {
 
 /// `Some(None)`: the service has no list.
 #[expect(clippy::option_option, reason = "the outer one says whether it can be used")]
-fn revocation(node: &Node<'_>) -> Option<Option<Revocation>> {
-    let poll_interval = node.duration("poll_interval")?;
-    Some(node.text("path").map(|path| Revocation { path: path.to_owned(), poll_interval }))
+fn revocation(node: &Node<'_>, service: &AuthService, errors: &mut ConfigErrors) -> Option<Option<Revocation>> {
+    let (poll_interval, host) = (node.duration("poll_interval")?, own_host(node, service, errors)?);
+    Some(node.text("path").map(|path| Revocation { path: path.to_owned(), poll_interval, host }))
 }
 
 /// `Some(None)`: there is no lockout.

@@ -113,6 +113,12 @@ pub(super) static AUTH_SERVICE: &[Field] = &[
         "of one attempt",
     ),
     Field::new("retries", Kind::Whole { least: 0, most: 3 }, Given::Whole(1), "further attempts after one that failed"),
+    Field::new(
+        "forward_headers",
+        Kind::List(&Kind::Text(Text::HeaderName)),
+        Given::Texts(&["x-request-id", "traceparent", "tracestate"]),
+        "headers of the request that are copied to the callout about its credential; the service must not decide by them",
+    ),
 ];
 
 pub(super) static JWT: &[Field] = &[
@@ -173,6 +179,20 @@ pub(super) static PUBLIC_KEY: &[Field] = &[
         Given::Texts(&[]),
         "pinned keys; when there are any, none is fetched",
     ),
+    Field::new(
+        "cluster",
+        Kind::OrNull(&Kind::Text(Text::Visible)),
+        Given::Nothing,
+        "the Envoy cluster that serves it; null: the service's",
+    )
+    .example("\"keys\""),
+    Field::new(
+        "authority",
+        Kind::OrNull(&Kind::Text(Text::Authority)),
+        Given::Nothing,
+        ":authority there; null: of another cluster its name, else the service's",
+    )
+    .example("\"keys.internal\""),
 ];
 
 pub(super) static API_TOKEN: &[Field] = &[
@@ -306,6 +326,20 @@ pub(super) static REVOCATION: &[Field] = &[
         Given::TextBy(["30s", "2s", "1s"]),
         "the time between two looks at it, within which a revocation holds",
     ),
+    Field::new(
+        "cluster",
+        Kind::OrNull(&Kind::Text(Text::Visible)),
+        Given::Nothing,
+        "the Envoy cluster that serves it; null: the service's",
+    )
+    .example("\"revocations\""),
+    Field::new(
+        "authority",
+        Kind::OrNull(&Kind::Text(Text::Authority)),
+        Given::Nothing,
+        ":authority there; null: of another cluster its name, else the service's",
+    )
+    .example("\"revocations.internal\""),
 ];
 
 pub(super) static FAILED_AUTH_THROTTLE: &[Field] = &[

@@ -210,6 +210,25 @@ pub(super) fn problem_of_credential_header(name: &str) -> Option<&'static str> {
     }
 }
 
+/// Headers that are the callout's own, or say something of the client's request or connection alone.
+const NEVER_FORWARDED: [&str; 7] =
+    ["accept", "accept-encoding", "content-type", "http2-settings", "proxy-authorization", "set-cookie", "user-agent"];
+
+/// What keeps a header of this name from being copied to callouts.
+pub(super) fn problem_of_forwarded_header(name: &str, credentials: &Credentials) -> Option<&'static str> {
+    let folded = fold(name);
+    let is_never = NEVER_STRIPPED.contains(&folded.as_str()) || NEVER_FORWARDED.contains(&folded.as_str());
+    if !is_name(name) {
+        Some(NO_NAME)
+    } else if is_never || folded.starts_with("x-envoy-") || folded.starts_with("sec-websocket-") {
+        Some("is a header that means nothing, or something else, in a callout")
+    } else if credentials.headers().any(|credential| fold(credential) == folded) {
+        Some(HOLDS_CREDENTIAL)
+    } else {
+        None
+    }
+}
+
 fn header(name: &str, claim: &str) -> Result<IdentityHeader, String> {
     if !is_name(name) {
         return Err(NO_NAME.to_owned());

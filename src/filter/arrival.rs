@@ -92,5 +92,5 @@ pub(super) fn arrive<'r>(
         Kind::RemoteJwt | Kind::ApiToken | Kind::Other => true,
     };
     facts.digest = is_kept.then(|| parts.cache.digest(facts.kind, credential.bytes()));
-    Ok(Stage::Recall(credential).into())
+    Ok(Stage::Recall(credential, *head).into())
 }

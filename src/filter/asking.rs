@@ -11,8 +11,10 @@ use super::throttling::too_many_failures;
 use crate::breaker::State;
 use crate::cache::{Digest, Kind, Lookup};
 use crate::claims::OwnClaims;
+use crate::config::Config;
 use crate::credential::{Credential, Form};
 use crate::decision::Denial;
+use crate::extractor::{self, RequestHead};
 use crate::host::Cx;
 use crate::jwt::UntrustedJwt;
 use crate::metrics::{CacheEvent, Counter, Source};
@@ -42,10 +44,17 @@ impl ShareWait {
     }
 }
 
-/// The question about a credential.
-pub(super) fn question(credential: Credential<'_>, digest: &Digest, kind: Kind) -> Rc<Question> {
+/// The question about the credential of the request with this head.
+pub(super) fn question(
+    credential: Credential<'_>,
+    head: &RequestHead<'_>,
+    digest: &Digest,
+    kind: Kind,
+    config: &Config,
+) -> Rc<Question> {
     let own = own_claims(&credential);
-    Question::new(*digest, kind, credential.into_owned(), own)
+    let forwarded = extractor::forwarded(head, &config.auth_service.forward_headers);
+    Question::new(*digest, kind, credential.into_owned(), own, forwarded)
 }
 
 fn own_claims(credential: &Credential<'_>) -> OwnClaims {
@@ -69,6 +78,7 @@ fn own_claims(credential: &Credential<'_>) -> OwnClaims {
 /// The service is to be asked about a credential, unless its client has failed too often.
 pub(super) fn prepare<'r>(
     credential: Credential<'_>,
+    head: &RequestHead<'_>,
     facts: &mut Facts,
     parts: &mut Parts,
     cx: &Cx<'_>,
@@ -83,7 +93,7 @@ pub(super) fn prepare<'r>(
     }
     facts.source = Source::Callout;
     facts.connection = cx.host.connection();
-    Ok(Stage::Ask(question(credential, &digest, facts.kind)).into())
+    Ok(Stage::Ask(question(credential, head, &digest, facts.kind, &parts.config)).into())
 }
 
 /// Decides how a request comes to a verdict: it waits for the answer to a question, which is open already or begins

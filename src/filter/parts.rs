@@ -40,7 +40,7 @@ impl Parts {
         Self {
             keys: Keys::new(&config),
             cache: VerificationCache::new(&config, &prefix),
-            revocation: Revocation::new(&config, &prefix),
+            revocation: Revocation::new(&config),
             questions: Questions::new(&config, &prefix),
             shares: Shares::default(),
             throttle: config.failed_auth_throttle.map(|throttle| {
@@ -95,7 +95,8 @@ impl Parts {
     /// Puts an open question to the service.
     pub(super) fn put(&mut self, call: Call, cx: &Cx<'_>) {
         if let Some(open) = self.questions.get(&call.digest) {
-            let request = self.verifier.question(&open.question.credential);
+            let mut request = self.verifier.question(&open.question.credential);
+            request.forwarded.clone_from(&open.question.forwarded);
             self.callouts.send(request, Purpose::Verify(call), cx);
         }
     }

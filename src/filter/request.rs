@@ -31,6 +31,7 @@ use super::{answered, asking, fallback, key_wait, verification};
 use crate::cache::{Digest, Kind};
 use crate::credential::{Credential, Scheme};
 use crate::decision::{Client, Denial};
+use crate::extractor::RequestHead;
 use crate::host::{ConnectionId, Cx, StreamId};
 use crate::metrics::Source;
 use crate::policy::{Accepted, Identity, Permit};
@@ -84,7 +85,7 @@ impl Facts {
 #[derive(Debug)]
 pub(super) enum Stage<'r> {
     /// Its credential may be known.
-    Recall(Credential<'r>),
+    Recall(Credential<'r>, RequestHead<'r>),
     /// The service is to be asked.
     Ask(Rc<Question>),
     /// It waits for its share of the questions, and it is time to look again.
@@ -146,7 +147,7 @@ impl<'r> Stage<'r> {
     /// Goes through one stage.
     pub(super) fn advance(self, facts: &mut Facts, parts: &mut Parts, cx: &Cx<'_>) -> Result<Next<'r>, Denial> {
         match self {
-            Self::Recall(credential) => verification::recall(credential, facts, parts, cx),
+            Self::Recall(credential, head) => verification::recall(credential, &head, facts, parts, cx),
             Self::Ask(question) => asking::ask(question, facts, parts, cx),
             Self::Reconsider(wait) => asking::reconsider(wait, facts, parts, cx),
             Self::Answered(answered) => answered::settle(&answered, facts, parts, cx),

@@ -19,6 +19,7 @@ mod crowds;
 mod displacement;
 mod elsewhere;
 mod first_list;
+mod hosts;
 mod key_grace;
 mod key_refetch;
 mod key_replicas;

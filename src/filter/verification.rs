@@ -11,6 +11,7 @@ use crate::claims::TimeError;
 use crate::code::Code;
 use crate::credential::Credential;
 use crate::decision::Denial;
+use crate::extractor::RequestHead;
 use crate::host::Cx;
 use crate::jwt::UntrustedJwt;
 use crate::metrics::{BlacklistCheck, CacheEvent, Counter, Source};
@@ -21,6 +22,7 @@ use crate::time::UnixTime;
 /// Looks the credential up. What isn't known is verified here or by the service.
 pub(super) fn recall<'r>(
     credential: Credential<'r>,
+    head: &RequestHead<'_>,
     facts: &mut Facts,
     parts: &mut Parts,
     cx: &Cx<'_>,
@@ -38,7 +40,8 @@ pub(super) fn recall<'r>(
                 facts.source = Source::Cache;
                 let admitted = admit(Rc::clone(&entry.identity), facts, parts, cx)?;
                 if facts.kind != Kind::LocalJwt && parts.cache.wants_refresh(&digest, &entry, cx) {
-                    asking::refresh(&asking::question(credential, &digest, facts.kind), parts, cx);
+                    let question = asking::question(credential, head, &digest, facts.kind, &parts.config);
+                    asking::refresh(&question, parts, cx);
                 }
                 return Ok(admitted);
             }
@@ -60,7 +63,7 @@ pub(super) fn recall<'r>(
         let jwt = parse(credential.bytes(), parts, cx)?;
         policy::precheck(jwt.claims(), &parts.config)?;
     }
-    asking::prepare(credential, facts, parts, cx)
+    asking::prepare(credential, head, facts, parts, cx)
 }
 
 /// Takes a client's JWT apart, and checks its times.

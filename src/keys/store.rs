@@ -129,8 +129,9 @@ impl KeyStore {
     pub fn new(config: &Config) -> Self {
         let service = &config.auth_service;
         // Filters that ask different services may share a `vm_id`; their keys must not mix.
+        let host = &config.jwt.public_key.host;
         let origin =
-            short_digest(format!("{}\0{}\0{}", service.cluster, service.authority, service.public_key_path).as_bytes());
+            short_digest(format!("{}\0{}\0{}", host.cluster, host.authority, service.public_key_path).as_bytes());
         let lease = service.longest_callout() + service.timeout * (QUESTIONS - 1);
         Self {
             pinned: config.jwt.public_key.pem.clone(),

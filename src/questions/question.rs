@@ -25,6 +25,8 @@ pub struct Question {
     pub credential: Credential<'static>,
     /// What the credential says of itself.
     pub own: OwnClaims,
+    /// What goes along from the headers of the request that asks first.
+    pub forwarded: Vec<(String, String)>,
     bytes: usize,
     /// Its bytes, counted once it is put.
     counted: OnceCell<CountedBytes>,
@@ -32,10 +34,18 @@ pub struct Question {
 
 impl Question {
     /// A question about a credential.
-    pub fn new(digest: Digest, kind: Kind, credential: Credential<'static>, own: OwnClaims) -> Rc<Self> {
-        let texts = credential.text.len() + own.jti.as_ref().map_or(0, |jti| jti.len());
+    pub fn new(
+        digest: Digest,
+        kind: Kind,
+        credential: Credential<'static>,
+        own: OwnClaims,
+        forwarded: Vec<(String, String)>,
+    ) -> Rc<Self> {
+        let pair = |(name, value): &(String, String)| size_of::<(String, String)>() + name.len() + value.len();
+        let copied: usize = forwarded.iter().map(pair).sum();
+        let texts = credential.text.len() + own.jti.as_ref().map_or(0, |jti| jti.len()) + copied;
         let bytes = size_of::<Self>() + size_of::<(Digest, Open)>() + MAP_ENTRY_BYTES + texts;
-        Rc::new(Self { digest, kind, credential, own, bytes, counted: OnceCell::new() })
+        Rc::new(Self { digest, kind, credential, own, forwarded, bytes, counted: OnceCell::new() })
     }
 
     /// What it takes up.

@@ -223,17 +223,19 @@ impl Worker {
         let sent = {
             let filter = self.filter.borrow();
             let service = &filter.config().auth_service;
+            let (cluster, authority) = filter.config().host(request.to);
             let mut headers = vec![
                 (":method", request.method),
                 (":path", request.path.as_str()),
                 (":scheme", service.scheme.name()),
-                (":authority", service.authority.as_str()),
+                (":authority", authority),
                 ("accept", "application/json, application/jwt, text/plain"),
                 ("accept-encoding", "identity"),
                 ("user-agent", "authgate"),
             ];
             headers.extend(request.headers.iter().map(|(name, value)| (*name, value.as_str())));
-            hostcalls::dispatch_http_call(&service.cluster, headers, request.body.as_deref(), vec![], service.timeout)
+            headers.extend(request.forwarded.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+            hostcalls::dispatch_http_call(cluster, headers, request.body.as_deref(), vec![], service.timeout)
         };
         match sent {
             Ok(token) => {

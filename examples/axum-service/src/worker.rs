@@ -148,12 +148,15 @@ impl Worker {
 
     /// The callout as it is sent. There are no clusters here: `authority` is where the service is.
     fn request(&self, callout: CalloutRequest) -> RequestBuilder {
-        let service = &self.filter.config().auth_service;
-        let url = format!("{}://{}{}", service.scheme.name(), service.authority, callout.path);
+        let config = self.filter.config();
+        let (service, (_, authority)) = (&config.auth_service, config.host(callout.to));
+        let url = format!("{}://{authority}{}", service.scheme.name(), callout.path);
         let method = Method::from_bytes(callout.method.as_bytes()).unwrap_or_default();
         let request = self.service.request(method, url).timeout(service.timeout);
         let request = request.header("accept", "application/json, application/jwt, text/plain");
         let request = callout.headers.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+        let forwarded = callout.forwarded.into_iter();
+        let request = forwarded.fold(request, |request, (name, value)| request.header(name, value));
         match callout.body {
             Some(body) => request.body(body),
             None => request,

@@ -19,6 +19,7 @@ fn the_example_is_the_same_as_json_and_as_a_struct() {
             public_key_path: "/iam/public-key".to_owned(),
             timeout: Duration::from_secs(1),
             retries: 1,
+            forward_headers: ["x-request-id", "traceparent", "tracestate"].map(str::to_owned).to_vec(),
         }
     );
     assert_eq!(from_json.jwt.issuers, ["auth"]);
@@ -52,6 +53,7 @@ fn only_the_cluster_is_required() {
             public_key_path: "/iam/public-key".to_owned(),
             timeout: Duration::from_secs(1),
             retries: 1,
+            forward_headers: ["x-request-id", "traceparent", "tracestate"].map(str::to_owned).to_vec(),
         }
     );
     assert_eq!(config.jwt.token_types, [TokenType::Access, TokenType::ApiToken]);

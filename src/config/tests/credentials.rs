@@ -74,3 +74,61 @@ fn a_header_for_credentials_means_nothing_else() {
         (r#""credentials": {"header": "X-API-Key"}"#, "credentials.header"),
     ]);
 }
+
+#[test]
+fn no_header_is_copied_to_callouts_that_means_something_else_there() {
+    for name in [
+        "",
+        "a b",
+        "Authorization",
+        "Cookie",
+        "Host",
+        "Connection",
+        "Transfer-Encoding",
+        "Upgrade",
+        "Accept",
+        "User-Agent",
+        "X-Envoy-Max-Retries",
+        "X_User_Id",
+        "x-is-admin",
+        "Proxy-Authorization",
+        "Content-Length",
+    ] {
+        let changes = format!(r#""auth_service": {{"cluster": "a", "forward_headers": ["x-a", "{name}"]}}"#);
+        assert_paths(&[(changes.as_str(), "auth_service.forward_headers[1]")]);
+    }
+    assert_paths(&[
+        (r#""auth_service": {"cluster": "a", "forward_headers": ["x-a", "X-A"]}"#, "auth_service.forward_headers[1]"),
+        (
+            r#""auth_service": {"cluster": "a", "forward_headers": ["X-Mine"]}, "strip_headers": ["x_mine"]"#,
+            "auth_service.forward_headers[0]",
+        ),
+        (
+            r#""auth_service": {"cluster": "a", "forward_headers": ["X-API-Key"]},
+               "credentials": {"api_key_header": "X-API-Key"}"#,
+            "auth_service.forward_headers[0]",
+        ),
+    ]);
+}
+
+#[test]
+fn another_cluster_needs_an_authority_unless_its_name_is_one() {
+    let of = |changes: Value| {
+        let config = config(changes);
+        let revocation = config.revocation.unwrap().host;
+        (config.jwt.public_key.host, revocation)
+    };
+    let host = |cluster: &str, authority: &str| ServiceHost { cluster: cluster.into(), authority: authority.into() };
+    let (key, list) = of(json!({
+        "jwt": {"public_key": {"cluster": "outbound|80||keys.ns.svc.cluster.local"}},
+        "revocation": {"path": "/l", "cluster": "lists", "authority": "lists.internal"},
+    }));
+    assert_eq!(key, host("outbound|80||keys.ns.svc.cluster.local", "keys.ns.svc.cluster.local"));
+    assert_eq!(list, host("lists", "lists.internal"));
+    assert_paths(&[
+        (r#""jwt": {"public_key": {"cluster": "a|b"}}"#, "jwt.public_key.authority"),
+        (r#""revocation": {"cluster": "a|b"}"#, "revocation.authority"),
+        (r#""revocation": {"cluster": ""}"#, "revocation.cluster"),
+        (r#""jwt": {"public_key": {"authority": "http://a"}}"#, "jwt.public_key.authority"),
+    ]);
+}

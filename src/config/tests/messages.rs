@@ -62,7 +62,7 @@ fn each_says_what_to_write_instead() {
         (r#""failedAuthThrottle": {}"#, "failedAuthThrottle: is no field; did you mean failed_auth_throttle?"),
         (
             r#""revocation": {"interval": "1s"}"#,
-            "revocation.interval: is no field; the fields here are path, poll_interval",
+            "revocation.interval: is no field; the fields here are path, poll_interval, cluster, authority",
         ),
     ] {
         assert_eq!(refused(changes).to_string(), message);

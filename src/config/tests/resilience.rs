@@ -80,7 +80,8 @@ fn revocation_is_on_where_the_service_has_a_list() {
     ] {
         for config in both(json!({"revocation": revocation})) {
             let path = "/auth/blacklist".to_owned();
-            assert_eq!(config.revocation, Some(Revocation { path, poll_interval }));
+            let host = ServiceHost { cluster: config.auth_service.cluster, authority: config.auth_service.authority };
+            assert_eq!(config.revocation, Some(Revocation { path, poll_interval, host }));
         }
     }
     for off in

@@ -6,7 +6,7 @@ use super::{Answer, Outcome, World, api_token, claims};
 use crate::claims::Claims;
 use crate::credential::Credential;
 use crate::filter::Filter;
-use crate::introspection::{CalloutRequest, CalloutResponse, Confirmed, Outage, Verdict, Verifier};
+use crate::introspection::{CalloutRequest, CalloutResponse, Confirmed, Destination, Outage, Verdict, Verifier};
 
 /// `POST /introspect`, which answers 200 for every token and says in the body whether it is active.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ struct TokenIntrospection;
 impl Verifier for TokenIntrospection {
     fn question(&self, credential: &Credential<'_>) -> CalloutRequest {
         CalloutRequest {
+            to: Destination::AuthService,
+            forwarded: Vec::new(),
             method: "POST",
             path: "/introspect".to_owned(),
             headers: vec![("content-type", "application/x-www-form-urlencoded".to_owned())],

@@ -46,6 +46,7 @@ mod metrics;
 mod no_verify_signature;
 mod odd_entries;
 mod one_credential;
+mod other_hosts;
 mod outage_drill;
 mod overload;
 mod prometheus;
