@@ -45,6 +45,15 @@ impl State {
         }
     }
 
+    /// The name in `status_paths.health`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::HalfOpen => "half_open",
+            Self::Open => "open",
+        }
+    }
+
     /// The name, for the log.
     pub const fn name(self) -> &'static str {
         match self {
@@ -87,6 +96,8 @@ pub enum Admission {
 pub struct Snapshot {
     /// The state.
     pub state: State,
+    /// Whether the last call that was reported failed. Only while closed.
+    pub has_failed: bool,
     /// Whether the next [`Breaker::admit`] wins the probe.
     pub is_probe_due: bool,
 }
@@ -181,6 +192,7 @@ impl Breaker {
         let record = SharedState::of(&self.table.read(ROW, cx.shared));
         Snapshot {
             state: record.state,
+            has_failed: record.failures > 0,
             is_probe_due: self.wait(record, cx.now).is_none() && record.state != State::Closed,
         }
     }

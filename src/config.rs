@@ -69,6 +69,12 @@ pub struct Config {
     pub stripped_headers: StrippedHeaders,
     /// Claims under names that the filter doesn't know, which the rules look at.
     pub kept_claims: KeptClaims,
+    /// Where the filter says how it is.
+    pub status_paths: StatusPaths,
+    /// What is served as metadata of the protected resource (RFC 9728).
+    pub resource_metadata: Option<ResourceMetadata>,
+    /// Where a denied browser is told to sign in: an https URL.
+    pub sign_in_url: Option<String>,
     /// The `realm` of `WWW-Authenticate` (RFC 9110 section 11.5), ready to stand between quotes.
     pub realm: String,
     /// The origins whose pages may read denials, as browsers write them (RFC 6454 section 6.2).
@@ -387,6 +393,44 @@ pub struct FailedAuthThrottle {
     pub window: Duration,
     /// How long a client stays locked out, 1 s to 24 h.
     pub lockout: Duration,
+}
+
+/// `status_paths`: visible ASCII without a query; no two are the same.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct StatusPaths {
+    /// Answers whether the filter can serve.
+    pub health: Option<String>,
+    /// Answers whether it knows all that it needs.
+    pub readiness: Option<String>,
+}
+
+/// `responses.resource_metadata`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResourceMetadata {
+    /// Where it is served (RFC 9728 section 3.1).
+    pub path: String,
+    /// The same as a URL, ready to stand between quotes.
+    pub url: String,
+    /// The metadata as JSON.
+    pub body: String,
+}
+
+impl ResourceMetadata {
+    /// - `resource`: an https URL without a query.
+    pub(crate) fn new(resource: &str, authorization_servers: &[String], scopes_supported: &[String]) -> Self {
+        const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
+        let host_end = resource.match_indices('/').nth(2).map_or(resource.len(), |(index, _)| index);
+        let (origin, path) = resource.split_at(host_end);
+        let path = format!("{WELL_KNOWN}{}", if path == "/" { "" } else { path });
+        let mut body = serde_json::Map::new();
+        body.insert("resource".to_owned(), resource.into());
+        for (name, list) in [("authorization_servers", authorization_servers), ("scopes_supported", scopes_supported)] {
+            if !list.is_empty() {
+                body.insert(name.to_owned(), list.into());
+            }
+        }
+        Self { url: format!("{origin}{path}"), path, body: serde_json::Value::from(body).to_string() }
+    }
 }
 
 /// What becomes of the client's `Authorization` upstream.

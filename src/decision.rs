@@ -55,6 +55,37 @@ pub struct Client {
     pub is_grpc: bool,
     /// The origin of the page that sent the request, where `responses.cors_origins` lists it.
     pub origin: Option<String>,
+    /// Whether a browser is to show the response as a page.
+    pub navigates: bool,
+}
+
+/// What the configuration says of responses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look<'c> {
+    /// `responses.realm`.
+    pub realm: &'c str,
+    /// The URL of the resource's metadata.
+    pub resource_metadata: Option<&'c str>,
+    /// `responses.sign_in_url`.
+    pub sign_in_url: Option<&'c str>,
+}
+
+impl<'c> From<&'c Config> for Look<'c> {
+    fn from(config: &'c Config) -> Self {
+        Self {
+            realm: &config.realm,
+            resource_metadata: config.resource_metadata.as_ref().map(|metadata| metadata.url.as_str()),
+            sign_in_url: config.sign_in_url.as_deref(),
+        }
+    }
+}
+
+impl<'c> Look<'c> {
+    /// With a realm and nothing more: for a request that has no filter.
+    #[cfg(any(target_arch = "wasm32", test))]
+    pub const fn plain(realm: &'c str) -> Self {
+        Self { realm, resource_metadata: None, sign_in_url: None }
+    }
 }
 
 impl Client {
@@ -62,7 +93,18 @@ impl Client {
     pub fn of(head: &RequestHead<'_>, config: &Config) -> Self {
         let origin = head.value("origin");
         let origin = config.cors_origins.iter().find(|known| known.as_bytes() == origin);
-        Self { is_grpc: head.is_grpc(), origin: origin.cloned() }
+        Self { is_grpc: head.is_grpc(), origin: origin.cloned(), navigates: navigates(head) }
+    }
+
+    /// Without these headers a page's script can't tell a denial from a network failure.
+    pub fn cors_headers(&self) -> Vec<(&'static str, String)> {
+        let Some(origin) = &self.origin else { return Vec::new() };
+        vec![
+            ("access-control-allow-origin", origin.clone()),
+            ("access-control-allow-credentials", "true".to_owned()),
+            ("access-control-expose-headers", "www-authenticate, retry-after".to_owned()),
+            ("vary", "origin".to_owned()),
+        ]
     }
 
     /// Whether this is a CORS preflight request of an origin that is listed (Fetch standard, "CORS-preflight request"):
@@ -85,18 +127,12 @@ impl Client {
 
 impl Denial {
     /// Renders the response.
-    pub fn response(self, client: &Client, realm: &str) -> Response {
+    pub fn response(self, client: &Client, look: Look<'_>) -> Response {
         let Self { code, retry_after } = self;
         let mut headers = vec![("cache-control", "no-store".to_owned())];
-        if let Some(origin) = &client.origin {
-            // Without these headers a page's script can't tell a denial from a network failure.
-            headers.push(("access-control-allow-origin", origin.clone()));
-            headers.push(("access-control-allow-credentials", "true".to_owned()));
-            headers.push(("access-control-expose-headers", "www-authenticate, retry-after".to_owned()));
-            headers.push(("vary", "origin".to_owned()));
-        }
+        headers.extend(client.cors_headers());
         if code.status() == 401 {
-            headers.push(("www-authenticate", challenge(code, realm)));
+            headers.push(("www-authenticate", challenge(code, look)));
         }
         if let Some(wait) = retry_after {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
@@ -104,6 +140,11 @@ impl Denial {
         }
         let body = if client.is_grpc {
             code.name().to_owned()
+        } else if client.navigates {
+            headers.push(("content-type", "text/html; charset=utf-8".to_owned()));
+            headers.push(("content-security-policy", "default-src 'none'; frame-ancestors 'none'".to_owned()));
+            headers.push(("x-content-type-options", "nosniff".to_owned()));
+            page(code, look.sign_in_url)
         } else {
             headers.push(("content-type", "application/json".to_owned()));
             // None of the three texts holds anything that JSON has to escape.
@@ -124,16 +165,56 @@ const fn title(code: Code) -> &'static str {
     }
 }
 
-/// RFC 6750 section 3: no error where the client didn't try to use a bearer token.
-fn challenge(code: Code, realm: &str) -> String {
+/// RFC 6750 section 3: no error where the client didn't try to use a bearer token. RFC 9728 section 5.1: where the
+/// resource's metadata are.
+fn challenge(code: Code, look: Look<'_>) -> String {
     let error = match code {
-        Code::MissingCredentials | Code::UnsupportedScheme => return format!("Bearer realm=\"{realm}\""),
-        Code::MalformedCredentials => "invalid_request",
+        Code::MissingCredentials | Code::UnsupportedScheme => None,
+        Code::MalformedCredentials => Some("invalid_request"),
         // RFC 9470 section 3.
-        Code::InsufficientUserAuthentication => "insufficient_user_authentication",
-        _ => "invalid_token",
+        Code::InsufficientUserAuthentication => Some("insufficient_user_authentication"),
+        _ => Some("invalid_token"),
     };
-    format!("Bearer realm=\"{realm}\", error=\"{error}\", error_description=\"{}\"", code.details())
+    let error = error.map(|error| format!(", error=\"{error}\", error_description=\"{}\"", code.details()));
+    let metadata = look.resource_metadata.map(|url| format!(", resource_metadata=\"{url}\""));
+    format!("Bearer realm=\"{}\"{}{}", look.realm, error.unwrap_or_default(), metadata.unwrap_or_default())
+}
+
+/// Whether a browser is to show what comes as a page: it asks for HTML, and not for a WebSocket.
+fn navigates(head: &RequestHead<'_>) -> bool {
+    let is_html = |range: &[u8]| {
+        range.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().eq_ignore_ascii_case(b"text/html")
+    };
+    head.values("accept").any(|value| value.split(|byte| *byte == b',').any(is_html))
+        && head.values("upgrade").next().is_none()
+}
+
+/// A denial as a page, with a link for who may do better when signed in.
+fn page(code: Code, sign_in_url: Option<&str>) -> String {
+    let link = sign_in_url.filter(|_| code.status() < 500).map(|url| {
+        let url = url.replace('&', "&amp;").replace('\'', "&#39;");
+        format!("<p><a href=\"{url}\">Sign in</a></p>\n")
+    });
+    // None of the texts holds anything that HTML has to escape, nor does the URL, quotes and `&` aside.
+    let (title, details, name) = (title(code), code.details(), code.name());
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>{title}</title>\n<h1>{title}</h1>\n\
+         <p>{details}</p>\n{}<p>{name}</p>\n</html>\n",
+        link.unwrap_or_default()
+    )
+}
+
+/// What the filter serves itself, in place of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// Envoy's response code details.
+    pub details: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// Names and values.
+    pub headers: Vec<(&'static str, String)>,
+    /// JSON.
+    pub body: String,
 }
 
 /// What changes on a request that goes on; what was stripped at its arrival stays stripped.

@@ -20,6 +20,7 @@ mod callouts;
 mod fallback;
 mod key_wait;
 mod log_limit;
+mod pages;
 mod parts;
 mod request;
 mod room;
@@ -34,7 +35,7 @@ use crate::cache;
 use crate::claims::TokenType;
 use crate::code::Code;
 use crate::config::{Config, ForwardCredential};
-use crate::decision::{self, Denial, Forward, Response};
+use crate::decision::{self, Denial, Forward, Page, Response};
 use crate::extractor::{self, Change, RequestHead};
 use crate::host::{Cx, Host, StreamId};
 use crate::introspection::{AuthVerify, CalloutError, CalloutRequest, CalloutResponse, Verifier};
@@ -83,6 +84,8 @@ pub enum Resolution {
     Forward(Forward),
     /// It ends with this response.
     Deny(Response),
+    /// The filter itself answers it.
+    Serve(Page),
 }
 
 /// Something for the shell to carry out.
@@ -138,6 +141,11 @@ impl Filter {
         let Config { stripped_headers, credentials, .. } = &self.parts.config;
         let strip = extractor::headers_to_strip(head, stripped_headers);
         let changes = extractor::headers_to_change(head, stripped_headers, credentials);
+        if let Some(page) = pages::serve(head, &mut self.parts, cx) {
+            let facts = arrival::facts(stream, head, &self.parts, cx.now);
+            self.count(&facts, Outcome::Public, None, cx.host);
+            return Reception { strip, changes, step: Step::Resolve(Resolution::Serve(page)) };
+        }
         let mut facts = arrival::facts(stream, head, &self.parts, cx.now);
         let arrived = arrival::arrive(head, &mut facts, &mut self.parts, cx);
         let step = self.advance(facts, arrived, cx).map_or(Step::Wait, Step::Resolve);
@@ -306,7 +314,7 @@ impl Filter {
                 let outcome = if code.status() < 500 { Outcome::Deny } else { Outcome::Error };
                 self.count(&facts, outcome, Some(code), cx.host);
                 cx.host.count(Counter::Error(code));
-                Resolution::Deny(denial.response(&facts.client, &self.config().realm))
+                Resolution::Deny(denial.response(&facts.client, self.config().into()))
             }
         }
     }

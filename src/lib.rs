@@ -79,7 +79,7 @@ mod turn;
 pub use claims::{ClaimPath, Claims, ClaimsError, NotAHeaderValue, TimeError, TokenType};
 pub use code::{Code, GrpcStatus};
 pub use credential::{Credential, Form, Place, Scheme};
-pub use decision::{Authorization, Forward, Response};
+pub use decision::{Authorization, Forward, Page, Response};
 pub use extractor::{Change, RequestHead, trailers_to_strip};
 pub use filter::{Action, CallId, Filter, Reception, Resolution, Step};
 pub use introspection::{

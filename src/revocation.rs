@@ -35,6 +35,21 @@ pub struct Poll {
     since: Option<String>,
 }
 
+/// How the revocation list stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListStatus {
+    /// Whether there is one.
+    pub is_there: bool,
+    /// How long ago the last poll began that was read in full; `None`: there was none.
+    pub age: Option<Duration>,
+    /// How many tokens and users are on it.
+    pub size: usize,
+    /// Whether it may lack what was revoked lately.
+    pub is_stale: bool,
+    /// Whether the last poll failed.
+    pub has_failed: bool,
+}
+
 /// The revocation list of all workers, as one of them sees it.
 #[derive(Debug)]
 pub struct Revocation {
@@ -69,6 +84,17 @@ impl Revocation {
     pub fn is_awaited(&mut self, shared: &dyn SharedData) -> bool {
         self.has_begun = self.has_begun || !self.poller.awaits_first(shared);
         !self.has_begun
+    }
+
+    /// How the list stands.
+    pub fn status(&self, cx: &Cx<'_>) -> ListStatus {
+        ListStatus {
+            is_there: self.poller.has_list(cx.shared),
+            age: self.poller.age(cx),
+            size: self.poller.size(cx.shared),
+            is_stale: self.poller.is_stale(cx),
+            has_failed: self.poller.has_failed(cx.shared),
+        }
     }
 
     /// Whether these claims are those of a revoked token.

@@ -32,6 +32,21 @@ impl UnixTime {
         self.0 / 1_000_000_000
     }
 
+    /// As RFC 3339 has it, in whole seconds: `2026-01-01T00:00:00Z`.
+    pub fn rfc3339(self) -> String {
+        let (days, second) = (self.as_secs() / 86_400, self.as_secs() % 86_400);
+        // Years begin in March here, so that a leap day is the last of its year; 400 years have 146,097 days.
+        let shifted = days + 719_468;
+        let (era, day) = (shifted / 146_097, shifted % 146_097);
+        let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * day + 2) / 153;
+        let (day, month) = (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
+        let year = era * 400 + year + u64::from(month <= 2);
+        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+
     /// This time plus `by`, saturating.
     #[must_use]
     pub fn after(self, by: Duration) -> Self {
@@ -75,6 +90,22 @@ impl UnixTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_is_written_as_rfc_3339_has_it() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (951_868_800, "2000-03-01T00:00:00Z"),
+            (1_709_164_800, "2024-02-29T00:00:00Z"),
+            (1_735_689_599, "2024-12-31T23:59:59Z"),
+            (1_800_000_000, "2027-01-15T08:00:00Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(UnixTime::from_secs(seconds).rfc3339(), text);
+        }
+    }
 
     #[test]
     fn a_clock_that_stepped_back_ends_every_interval() {

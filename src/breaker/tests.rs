@@ -320,7 +320,10 @@ fn an_unreadable_record_counts_as_closed() {
     for bytes in [&b""[..], b"garbage", &[3; 25], &[0xff; 64]] {
         let (a, b, host) = workers();
         host.set_shared_data("b.0", bytes, Write::Always).unwrap();
-        assert_eq!(a.peek(&Cx::new(start(), &host)), Snapshot { state: State::Closed, is_probe_due: false });
+        assert_eq!(
+            a.peek(&Cx::new(start(), &host)),
+            Snapshot { state: State::Closed, has_failed: false, is_probe_due: false }
+        );
         trip(&b, &host);
         assert_eq!(a.admit(&Cx::new(start(), &host)), open(OPEN_FOR));
     }
@@ -341,7 +344,7 @@ fn a_look_at_it_tells_when_a_probe_is_due_and_changes_nothing() {
     let (a, b, host) = workers();
     let look = |now, state, is_probe_due| {
         let before = host.shared_data("b.0");
-        assert_eq!(b.peek(&Cx::new(now, &host)), Snapshot { state, is_probe_due });
+        assert_eq!(b.peek(&Cx::new(now, &host)), Snapshot { state, has_failed: false, is_probe_due });
         assert_eq!(host.shared_data("b.0"), before);
     };
     look(start(), State::Closed, false);

@@ -7,7 +7,7 @@ use super::field::{Field, Given, Kind, Text};
 use super::headers;
 use super::rules::scalar;
 use super::value::{
-    is_authority, is_origin, is_realm, is_rule_name, is_service_path, is_visible, parse_duration, whole,
+    is_authority, is_https_url, is_origin, is_realm, is_rule_name, is_service_path, is_visible, parse_duration, whole,
 };
 use crate::claims::{ClaimName, ClaimPath};
 
@@ -193,6 +193,15 @@ fn problem_of(form: Text, text: &str) -> Option<String> {
         Text::Visible => (is_visible(text), "may only hold visible ASCII characters"),
         Text::Authority => (is_authority(text), "must be a host's name or address, with or without a port"),
         Text::ServicePath => (is_service_path(text), "must be visible ASCII, begin with / and hold no #"),
+        Text::OwnPath => (
+            is_service_path(text) && !text.contains('?'),
+            "must be visible ASCII, begin with / and hold neither ? nor #",
+        ),
+        Text::Url => (is_https_url(text), "must be an https URL without a fragment"),
+        Text::Resource => {
+            (is_https_url(text) && !text.contains('?'), "must be an https URL without query and fragment")
+        }
+        Text::Scope => (is_visible(text) && is_realm(text), "must be visible ASCII without \" and \\"),
         Text::Realm => (is_realm(text), "must be visible ASCII without \" and \\"),
         Text::Origin => {
             (is_origin(text), "must be an origin as a browser writes it, as in \"https://app.example.com\"")

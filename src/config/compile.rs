@@ -4,15 +4,15 @@ use super::document::Value;
 use super::error::ConfigErrors;
 use super::fields::{
     ANSWER_HEADERS, API_TOKEN, AUTH_SERVICE, CACHE, CIRCUIT_BREAKER, CONFIGURATION, CREDENTIALS, FAILED_AUTH_THROTTLE,
-    JWT, PUBLIC_KEY, RESPONSES, REVOCATION,
+    JWT, PUBLIC_KEY, RESOURCE_METADATA, RESPONSES, REVOCATION, STATUS_PATHS,
 };
 use super::headers::NO_NAME;
 use super::node::Node;
 use super::{
     Access, AnswerHeaders, ApiToken, AuthService, Cache, CircuitBreaker, Config, Credentials, Eviction,
     FailedAuthThrottle, ForwardCredential, HeaderType, IdentityHeaders, Jwt, Mode, Profile, PublicKeySource,
-    ResponseFormat, Revocation, Rule, Scheme, ServiceHost, StrippedHeaders, Terms, Verification, headers, is_token,
-    rules, value,
+    ResourceMetadata, ResponseFormat, Revocation, Rule, Scheme, ServiceHost, StatusPaths, StrippedHeaders, Terms,
+    Verification, headers, is_token, rules, value,
 };
 use crate::claims::TokenType;
 use crate::public_key::PublicKey;
@@ -63,6 +63,9 @@ pub(super) fn compile(document: &Value, errors: &mut ConfigErrors) -> Option<Con
         identity_headers,
         stripped_headers: stripped_headers?,
         kept_claims,
+        status_paths: status_paths(&root.object("status_paths", STATUS_PATHS), errors),
+        resource_metadata: resource_metadata(&responses)?,
+        sign_in_url: responses.text("sign_in_url").map(str::to_owned),
         realm: responses.text("realm")?.to_owned(),
         cors_origins: responses.texts("cors_origins")?,
         jwt,
@@ -265,4 +268,25 @@ fn throttle(node: &Node<'_>) -> Option<Option<FailedAuthThrottle>> {
     let throttle =
         FailedAuthThrottle { attempts, window: node.duration("window")?, lockout: node.duration("lockout")? };
     Some((attempts > 0).then_some(throttle))
+}
+
+fn status_paths(node: &Node<'_>, errors: &mut ConfigErrors) -> StatusPaths {
+    let path = |name| node.text(name).map(str::to_owned);
+    let paths = StatusPaths { health: path("health"), readiness: path("readiness") };
+    if paths.health.is_some() && paths.health == paths.readiness {
+        errors.push(node.at("readiness"), "is the path of health too");
+    }
+    paths
+}
+
+/// `Some(None)`: there is none.
+#[expect(clippy::option_option, reason = "the outer one says whether it can be used")]
+fn resource_metadata(responses: &Node<'_>) -> Option<Option<ResourceMetadata>> {
+    const NAME: &str = "resource_metadata";
+    if responses.written(NAME).is_none_or(|written| *written == Value::Null) {
+        return Some(None);
+    }
+    let node = responses.object(NAME, RESOURCE_METADATA);
+    let (servers, scopes) = (node.texts("authorization_servers")?, node.texts("scopes_supported")?);
+    Some(Some(ResourceMetadata::new(node.text("resource")?, &servers, &scopes)))
 }

@@ -121,6 +121,14 @@ pub enum Text {
     ServicePath,
     /// What may stand between quotes in `WWW-Authenticate`.
     Realm,
+    /// A path that the filter answers itself: visible ASCII that begins with `/` and holds neither `?` nor `#`.
+    OwnPath,
+    /// An https URL without a fragment.
+    Url,
+    /// The same without a query.
+    Resource,
+    /// A scope of OAuth 2.0 (RFC 6749 section 3.3).
+    Scope,
     /// A web origin, as a browser writes it (RFC 6454 section 6.2).
     Origin,
     /// The name of a header.

@@ -65,6 +65,7 @@ pub static CONFIGURATION: &[Field] = &[
         "whether the client's credential goes on upstream; jwt: the verified JWT in Authorization in its place, which needs a \
          response_format of jwt_body or jwt_header",
     ),
+    Field::new("status_paths", Kind::Object(STATUS_PATHS), Given::Nothing, "paths on which the filter says how it is"),
     Field::new("responses", Kind::Object(RESPONSES), Given::Nothing, "what clients are answered"),
 ];
 
@@ -462,7 +463,52 @@ const fn ids(name: &'static str, about: &'static str) -> Field {
     Field::new(name, Kind::Distinct(&Kind::Integer), Given::Nothing, about).example("[1, 2]")
 }
 
+pub(super) static STATUS_PATHS: &[Field] = &[
+    Field::new(
+        "health",
+        Kind::OrNull(&Kind::Text(Text::OwnPath)),
+        Given::Nothing,
+        "200 as long as known clients can be served, with what is up as JSON; null: there is none",
+    )
+    .example("\"/-/auth/health\""),
+    Field::new(
+        "readiness",
+        Kind::OrNull(&Kind::Text(Text::OwnPath)),
+        Given::Nothing,
+        "200 once the public key and the revocation list are there, else 503; null: there is none",
+    )
+    .example("\"/-/auth/ready\""),
+];
+
+pub(super) static RESOURCE_METADATA: &[Field] = &[
+    Field::new("resource", Kind::Text(Text::Resource), Given::Required, "the URL that names the protected resource")
+        .example("\"https://api.example.com\""),
+    Field::new(
+        "authorization_servers",
+        Kind::List(&Kind::Text(Text::Resource)),
+        Given::Texts(&[]),
+        "the issuers of its tokens",
+    )
+    .example(r#"["https://auth.example.com"]"#),
+    Field::new("scopes_supported", Kind::List(&Kind::Text(Text::Scope)), Given::Texts(&[]), "scopes to ask for")
+        .example(r#"["read"]"#),
+];
+
 pub(super) static RESPONSES: &[Field] = &[
+    Field::new(
+        "sign_in_url",
+        Kind::OrNull(&Kind::Text(Text::Url)),
+        Given::Nothing,
+        "where a denied browser is told to sign in; null: nowhere",
+    )
+    .example("\"https://app.example.com/login\""),
+    Field::new(
+        "resource_metadata",
+        Kind::OrNull(&Kind::Object(RESOURCE_METADATA)),
+        Given::Nothing,
+        "what is served as metadata of RFC 9728, whose URL a challenge names; null: nothing",
+    )
+    .example(r#"{"resource": "https://api.example.com"}"#),
     Field::new(
         "realm",
         Kind::Text(Text::Realm),

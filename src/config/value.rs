@@ -36,6 +36,13 @@ pub(super) fn host_of_cluster(cluster: &str) -> Option<&str> {
     Some(istio_host(cluster).unwrap_or(cluster)).filter(|host| is_authority(host))
 }
 
+/// An https URL of RFC 3986 without user and fragment, in bytes that may stand between quotes.
+pub(super) fn is_https_url(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix("https://") else { return false };
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    is_authority(authority) && is_visible(rest) && !rest.contains(['"', '\\', '<', '>', '#', '^', '`', '{', '|', '}'])
+}
+
 /// The host in one of Istio's names of clusters: `outbound|<port>|<subset>|<host>`.
 fn istio_host(cluster: &str) -> Option<&str> {
     let mut parts = cluster.split('|');

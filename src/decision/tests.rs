@@ -37,8 +37,8 @@ const CODES: [(Code, u16, &str); 21] = [
     (Code::Internal, 500, "internal"),
 ];
 
-const HTTP: Client = Client { is_grpc: false, origin: None };
-const GRPC: Client = Client { is_grpc: true, origin: None };
+const HTTP: Client = Client { is_grpc: false, origin: None, navigates: false };
+const GRPC: Client = Client { is_grpc: true, origin: None, navigates: false };
 
 fn header<'r>(response: &'r Response, name: &str) -> Option<&'r str> {
     let values: Vec<&str> =
@@ -48,7 +48,7 @@ fn header<'r>(response: &'r Response, name: &str) -> Option<&'r str> {
 }
 
 fn deny(code: Code) -> Response {
-    Denial::from(code).response(&HTTP, "authgate")
+    Denial::from(code).response(&HTTP, Look::plain("authgate"))
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_challenge_has_the_form_of_rfc_6750() {
         // RFC 9470 section 3.
         (Code::InsufficientUserAuthentication, Some("insufficient_user_authentication")),
     ] {
-        let response = Denial::from(code).response(&HTTP, "my gate");
+        let response = Denial::from(code).response(&HTTP, Look::plain("my gate"));
         let expected = match error {
             None => r#"Bearer realm="my gate""#.to_owned(),
             Some(error) => {
@@ -164,7 +164,7 @@ fn the_wait_is_rounded_up_to_whole_seconds() {
     ] {
         for client in [HTTP, GRPC] {
             let denial = Denial { code: Code::AuthServiceUnavailable, retry_after: Some(wait) };
-            let response = denial.response(&client, "authgate");
+            let response = denial.response(&client, Look::plain("authgate"));
             assert_eq!(header(&response, "retry-after"), Some(seconds), "{wait:?}");
         }
     }
@@ -173,7 +173,7 @@ fn the_wait_is_rounded_up_to_whole_seconds() {
 #[test]
 fn a_denial_has_both_statuses_and_for_a_grpc_client_the_code_alone() {
     for (code, status, name) in CODES {
-        let response = Denial::from(code).response(&GRPC, "authgate");
+        let response = Denial::from(code).response(&GRPC, Look::plain("authgate"));
         let expected = match status {
             401 => 16,
             403 => 7,
@@ -213,7 +213,7 @@ fn only_a_listed_origin_is_told_why() {
         let headers = head(&origin.map(|origin| ("origin", origin)).into_iter().collect::<Vec<_>>());
         let client = Client::of(&RequestHead { headers: &headers, has_body: false }, &config);
         for (code, ..) in CODES {
-            let response = Denial::from(code).response(&client, "authgate");
+            let response = Denial::from(code).response(&client, Look::plain("authgate"));
             let allowed = header(&response, "access-control-allow-origin");
             assert_eq!(allowed, origin.filter(|_| is_listed), "{origin:?}");
             for name in ["access-control-allow-credentials", "access-control-expose-headers", "vary"] {
@@ -364,5 +364,62 @@ fn the_credential_goes_on_is_removed_or_is_replaced() {
         assert!(public.set.is_empty(), "a public request has no identity");
         let of_public = if of_jwt == Authorization::Keep { Authorization::Keep } else { Authorization::Remove };
         assert_eq!(public.authorization, of_public, "{changes}");
+    }
+}
+
+#[test]
+fn the_challenge_names_the_resource_s_metadata() {
+    let look = Look { resource_metadata: Some("https://a.example/.well-known/x"), ..Look::plain("r") };
+    let challenge = |code| Denial::from(code).response(&HTTP, look);
+    assert_eq!(
+        header(&challenge(Code::MissingCredentials), "www-authenticate"),
+        Some(r#"Bearer realm="r", resource_metadata="https://a.example/.well-known/x""#)
+    );
+    assert_eq!(
+        header(&challenge(Code::TokenExpired), "www-authenticate"),
+        Some(
+            "Bearer realm=\"r\", error=\"invalid_token\", error_description=\"The token has expired.\", \
+             resource_metadata=\"https://a.example/.well-known/x\""
+        )
+    );
+    assert_eq!(header(&challenge(Code::AmbiguousPath), "www-authenticate"), None);
+}
+
+#[test]
+fn a_browser_that_navigates_gets_a_page() {
+    let config = config(json!({"responses": {"sign_in_url": "https://app.example/login?a=1&b='2'"}}));
+    let browser = Client { navigates: true, ..Client::default() };
+    for (code, status, name) in CODES {
+        let response = Denial::from(code).response(&browser, Look::from(&config));
+        assert_eq!((response.status, header(&response, "cache-control")), (status, Some("no-store")));
+        assert_eq!(header(&response, "content-type"), Some("text/html; charset=utf-8"));
+        assert_eq!(header(&response, "www-authenticate").is_some(), status == 401);
+        assert!(response.body.contains(code.details()) && response.body.contains(name), "{}", response.body);
+        let link = r#"<a href="https://app.example/login?a=1&amp;b=&#39;2&#39;">Sign in</a>"#;
+        assert_eq!(response.body.contains(link), status < 500, "{}", response.body);
+        let plain = Denial::from(code).response(&browser, Look::plain("r"));
+        assert!(!plain.body.contains("href"), "{}", plain.body);
+        let grpc = Client { is_grpc: true, ..browser.clone() };
+        assert_eq!(Denial::from(code).response(&grpc, Look::from(&config)).body, name);
+    }
+}
+
+#[test]
+fn a_browser_navigates_where_it_asks_for_html_and_no_websocket() {
+    let config = config(json!({}));
+    for (lines, navigates) in [
+        (&[("accept", "text/html,application/xhtml+xml,*/*;q=0.8")][..], true),
+        (&[("accept", "application/json, TEXT/HTML ;q=0.9")], true),
+        (&[("accept", "application/json"), ("accept", "text/html")], true),
+        (&[("accept", "*/*")], false),
+        (&[("accept", "text/htmlx, text/*")], false),
+        (&[("accept", "application/json")], false),
+        (&[("accept", "text/html"), ("upgrade", "websocket")], false),
+        (&[], false),
+    ] {
+        let headers: Vec<_> =
+            lines.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
+        let head = RequestHead { headers: &headers, has_body: false };
+        assert_eq!(Client::of(&head, &config).navigates, navigates, "{lines:?}");
     }
 }

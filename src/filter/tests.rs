@@ -28,6 +28,7 @@ mod metrics;
 mod neighbours;
 mod odd_entries;
 mod outage;
+mod pages;
 mod places;
 mod profiles;
 mod refresh_ahead;

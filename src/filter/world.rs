@@ -90,6 +90,8 @@ pub fn head(headers: &[(&str, &str)]) -> Vec<(String, Vec<u8>)> {
 pub enum Outcome {
     /// With these headers set, sorted.
     Forwarded(Vec<(String, String)>),
+    /// By the filter itself, with this status and body.
+    Served(u16, String),
     /// With this status, code, and `retry-after`.
     Denied(u16, &'static str, Option<String>),
 }
@@ -98,7 +100,7 @@ impl Outcome {
     /// The code of a denial; empty for a request that went on.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Forwarded(_) => "",
+            Self::Forwarded(_) | Self::Served(..) => "",
             Self::Denied(_, code, _) => code,
         }
     }
@@ -111,6 +113,7 @@ impl Outcome {
                 set.sort();
                 Self::Forwarded(set)
             }
+            Resolution::Serve(page) => Self::Served(page.status, page.body),
             Resolution::Deny(response) => {
                 let retry = response.headers.iter().find(|(name, _)| *name == "retry-after");
                 Self::Denied(response.status, response.code.name(), retry.map(|(_, value)| value.clone()))

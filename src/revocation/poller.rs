@@ -154,6 +154,11 @@ impl Poller {
         self.known(shared).applied != UnixTime::default()
     }
 
+    /// Whether the last poll failed.
+    pub fn has_failed(&self, shared: &dyn SharedData) -> bool {
+        matches!(self.turn.read(shared).0, LastTurn::Failed { .. })
+    }
+
     /// Whether there is no list yet, and the poll that may bring it hasn't ended.
     pub fn awaits_first(&self, shared: &dyn SharedData) -> bool {
         let (last, known) = self.turn.read(shared);

@@ -7,9 +7,9 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use super::injection;
-use super::worker::{Worker, respond};
+use super::worker::{Worker, respond, serve};
 use crate::code::Code;
-use crate::decision::{Client, Denial};
+use crate::decision::{Client, Denial, Look};
 use crate::filter::{Resolution, Step};
 use crate::host::StreamId;
 
@@ -37,7 +37,7 @@ impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _num_headers: usize, end_of_stream: bool) -> Action {
         let Some(worker) = &self.worker else {
             // Envoy sends no requests to a root that refused its configuration. If it did, none would be let through.
-            respond(&Denial::from(Code::Internal).response(&Client::default(), "authgate"));
+            respond(&Denial::from(Code::Internal).response(&Client::default(), Look::plain("authgate")));
             return Action::Pause;
         };
         match worker.on_request(self.id, !end_of_stream, &self.passed) {
@@ -46,6 +46,7 @@ impl HttpContext for Stream {
                 self.passed.set(true);
             }
             Step::Resolve(Resolution::Deny(response)) => respond(&response),
+            Step::Resolve(Resolution::Serve(page)) => serve(&page),
             Step::Wait => {}
         }
         self.action()

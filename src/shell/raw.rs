@@ -3,7 +3,7 @@
 
 #![allow(unsafe_code, reason = "the declarations and the one call below")]
 
-use crate::decision::Response;
+use crate::decision::{Page, Response};
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -24,19 +24,30 @@ unsafe extern "C" {
 /// Ends the stream that is the host's effective context with this response. False: the host refuses.
 pub(super) fn send_local_response(response: &Response) -> bool {
     let details = response.response_code_details();
-    let headers = serialize(&response.headers);
+    send(response.status, &details, &response.headers, &response.body, response.grpc as i32)
+}
+
+/// The same with a page.
+pub(super) fn send_page(page: &Page) -> bool {
+    /// The host makes it from the HTTP status, where the client speaks gRPC.
+    const NO_GRPC_STATUS: i32 = -1;
+    send(page.status, page.details, &page.headers, &page.body, NO_GRPC_STATUS)
+}
+
+fn send(status: u16, details: &str, headers: &[(&'static str, String)], body: &str, grpc: i32) -> bool {
+    let headers = serialize(headers);
     // SAFETY: each pointer comes with the length of what it points to, which lives until the host returns; the host
     // keeps no pointer.
     let status = unsafe {
         proxy_send_local_response(
-            u32::from(response.status),
+            u32::from(status),
             details.as_ptr(),
             details.len(),
-            response.body.as_ptr(),
-            response.body.len(),
+            body.as_ptr(),
+            body.len(),
             headers.as_ptr(),
             headers.len(),
-            response.grpc as i32,
+            grpc,
         )
     };
     status == 0

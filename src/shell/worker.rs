@@ -11,7 +11,7 @@ use proxy_wasm::types::{MapType, Status};
 
 use super::envoy::EnvoyHost;
 use super::{injection, raw};
-use crate::decision::{Authorization, Forward, Response};
+use crate::decision::{Authorization, Forward, Page, Response};
 use crate::extractor::{AUTHORIZATION, Change, RequestHead, trailers_to_strip};
 use crate::filter::{Action, CallId, Filter, Resolution, Step};
 use crate::host::{Cx, StreamId};
@@ -258,6 +258,7 @@ impl Worker {
                 }
             }
             Resolution::Deny(response) => respond(&response),
+            Resolution::Serve(page) => serve(&page),
         }
     }
 
@@ -305,6 +306,13 @@ fn change((name, value): &Change<'_>) {
 pub(super) fn respond(response: &Response) {
     if !raw::send_local_response(response) {
         log::error!("a response could not be sent");
+    }
+}
+
+/// Ends the stream with a page of the filter.
+pub(super) fn serve(page: &Page) {
+    if !raw::send_page(page) {
+        log::error!("a page could not be sent");
     }
 }
 

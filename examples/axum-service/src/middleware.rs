@@ -46,7 +46,8 @@ pub async fn authenticate(
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
     match resolution {
-        Resolution::Deny(denial) => deny(&denial),
+        Resolution::Deny(denial) => respond(denial.status, &denial.headers, denial.body),
+        Resolution::Serve(page) => respond(page.status, &page.headers, page.body),
         Resolution::Forward(forward) => {
             match change_all(request.headers_mut(), &strip, changes, &forward, &gate.credentials) {
                 Some(()) => next.run(request).await,
@@ -107,11 +108,11 @@ fn change(headers: &mut HeaderMap, (name, value): Change<'_>) -> Option<()> {
     Some(())
 }
 
-/// The denial as a client of HTTP gets it. A service that speaks gRPC answers with `denial.grpc` instead.
-fn deny(denial: &authgate::Response) -> Response {
-    let status = StatusCode::from_u16(denial.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = (status, denial.body.clone()).into_response();
-    for (name, value) in &denial.headers {
+/// A response as a client of HTTP gets it. A service that speaks gRPC answers a denial with its `grpc` instead.
+fn respond(status: u16, headers: &[(&'static str, String)], body: String) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, body).into_response();
+    for (name, value) in headers {
         if let Ok(value) = HeaderValue::from_str(value) {
             response.headers_mut().insert(*name, value);
         }

@@ -132,3 +132,32 @@ fn another_cluster_needs_an_authority_unless_its_name_is_one() {
         (r#""jwt": {"public_key": {"authority": "http://a"}}"#, "jwt.public_key.authority"),
     ]);
 }
+
+#[test]
+fn what_the_filter_serves_has_paths_of_its_own_and_https_urls() {
+    assert_paths(&[
+        (r#""status_paths": {"health": "health"}"#, "status_paths.health"),
+        (r#""status_paths": {"health": "/health?x"}"#, "status_paths.health"),
+        (r#""status_paths": {"health": "/a b"}"#, "status_paths.health"),
+        (r#""status_paths": {"health": "/a", "readiness": "/a"}"#, "status_paths.readiness"),
+        (r#""status_paths": {"liveness": "/a"}"#, "status_paths.liveness"),
+        (r#""responses": {"sign_in_url": "http://a.example"}"#, "responses.sign_in_url"),
+        (r#""responses": {"sign_in_url": "javascript:alert(1)"}"#, "responses.sign_in_url"),
+        (r#""responses": {"sign_in_url": "https://a.example/\"><script>"}"#, "responses.sign_in_url"),
+        (r#""responses": {"sign_in_url": "https://a@b.example"}"#, "responses.sign_in_url"),
+        (r#""responses": {"sign_in_url": "https://"}"#, "responses.sign_in_url"),
+        (r#""responses": {"resource_metadata": {}}"#, "responses.resource_metadata.resource"),
+        (
+            r#""responses": {"resource_metadata": {"resource": "https://a.example?x"}}"#,
+            "responses.resource_metadata.resource",
+        ),
+        (
+            r#""responses": {"resource_metadata": {"resource": "https://a.example", "scopes_supported": ["a b"]}}"#,
+            "responses.resource_metadata.scopes_supported[0]",
+        ),
+        (
+            r#""responses": {"resource_metadata": {"resource": "https://a.example", "authorization_servers": ["a"]}}"#,
+            "responses.resource_metadata.authorization_servers[0]",
+        ),
+    ]);
+}

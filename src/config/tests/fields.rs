@@ -25,11 +25,6 @@ fn a_field_that_nobody_knows_is_named() {
 }
 
 #[test]
-fn a_field_that_does_nothing_yet_is_unknown() {
-    assert_paths(&[(r#""status_paths": {"health": null}"#, "status_paths")]);
-}
-
-#[test]
 fn a_value_of_the_wrong_type_is_named() {
     assert_paths(&[
         (r#""auth_service": "c""#, "auth_service"),

@@ -320,6 +320,7 @@ fn shadow_mode_under_load_counts_what_enforcing_denies_and_stops_nobody() {
             Outcome::Forwarded(_) => assert_eq!(enforced, shadowed),
             Outcome::Denied(_, "claims_not_sufficient", _) => assert!(user.is_some()),
             Outcome::Denied(..) => assert_eq!(*set, Vec::new()),
+            Outcome::Served(..) => panic!("nothing is served"),
         }
         assert!(!is_jwt || user.is_none_or(|user| user == number.to_string()));
     }

@@ -184,6 +184,7 @@ fn decide(config: &Config, headers: &[(String, Vec<u8>)]) -> Option<&'static str
     match reception.step {
         Step::Wait => Some("waits"),
         Step::Resolve(Resolution::Deny(response)) => Some(response.code.name()),
+        Step::Resolve(Resolution::Serve(page)) => panic!("{page:?} although nothing is served"),
         Step::Resolve(Resolution::Forward(forward)) => {
             assert!(forward.set.is_empty(), "a public request carries no identity");
             None

@@ -8,10 +8,7 @@ use tokio::{
     net::TcpListener,
     sync::mpsc,
 };
-use wasm_tests::{
-    Request, Stack, connection_manager,
-    corpus::{self, raw},
-};
+use wasm_tests::{Request, Stack, connection_manager, corpus::raw};
 
 async fn stack(changes: Value) -> Stack {
     let credentials = json!({"api_key_header": "X-API-Key", "cookie": "session", "websocket_protocol": true});
@@ -215,7 +212,7 @@ async fn a_websocket_brings_its_token_as_a_protocol_which_goes_no_further() {
         assert_eq!(answer.seen(), code, "{lines}");
     }
     let plain = format!("GET /public HTTP/1.1\r\nHost: x\r\nSec-WebSocket-Protocol: {token}, chat\r\n\r\n");
-    corpus::raw(stack.gateway(), plain.as_bytes()).await.unwrap();
+    raw(stack.gateway(), plain.as_bytes()).await.unwrap();
     let head = told.recv().await.unwrap();
     assert_eq!(values(&head, "sec-websocket-protocol"), ["chat"], "on a public rule, without an upgrade");
 }

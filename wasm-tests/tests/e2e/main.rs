@@ -49,6 +49,7 @@ mod one_credential;
 mod other_hosts;
 mod outage_drill;
 mod overload;
+mod own_pages;
 mod prometheus;
 mod rapid_resets;
 mod rate_limit;

@@ -111,6 +111,7 @@ impl Machine {
         assert_eq!((stream.worker, stream.state), (worker, State::Waiting), "{number} is resolved: {resolution:?}");
         let counted = match resolution {
             Resolution::Forward(forwarded) => (forward::check(self, stream, forwarded), None),
+            Resolution::Serve(page) => panic!("{page:?} although nothing is served"),
             Resolution::Deny(response) => {
                 denial::check(self, stream, response);
                 let outcome = if response.code.status() < 500 { Outcome::Deny } else { Outcome::Error };

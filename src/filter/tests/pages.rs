@@ -1,0 +1,166 @@
+//! What the filter answers itself, before any rule.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::support::down;
+use super::world::{BEGIN, head};
+use super::{Answer, Outcome, World, api_token, bearer, jwt};
+
+fn paths(changes: Value) -> Value {
+    let mut config = json!({
+        "status_paths": {"health": "/-/auth/health", "readiness": "/-/auth/ready"},
+        "auth_service": {"cluster": "auth", "retries": 0},
+        "circuit_breaker": {"failures": 2, "open_for": "60s"},
+    });
+    config.as_object_mut().unwrap().append(&mut changes.as_object().unwrap().clone());
+    config
+}
+
+fn get(world: &mut World, path: &str) -> (u16, String) {
+    match world.ask(&head(&[(":path", path)])) {
+        Outcome::Served(status, body) => (status, body),
+        other => panic!("{path}: {other:?}"),
+    }
+}
+
+fn health(world: &mut World) -> Value {
+    let (status, body) = get(world, "/-/auth/health");
+    assert_eq!(status, 200, "{body}");
+    serde_json::from_str(&body).unwrap()
+}
+
+#[test]
+fn a_filter_is_ready_once_it_has_the_key_and_the_list() {
+    let mut world = World::new(paths(json!({"revocation": {"path": "/auth/blacklist"}})));
+    let not_ready = |reason: &str| (503, format!(r#"{{"status": "not_ready", "reason": "{reason}"}}"#));
+    let ready = (200, r#"{"status": "ready"}"#.to_owned());
+    assert_eq!(get(&mut world, "/-/auth/ready"), not_ready("public_key_not_loaded"));
+    world.feed = down();
+    world.tick();
+    world.settle();
+    assert_eq!(get(&mut world, "/-/auth/ready"), not_ready("revocation_list_not_loaded"), "a poll that failed");
+    world.feed = Answer::json(&json!({"cursor": "c", "revoked": []}));
+    world.live(Duration::from_secs(31));
+    assert_eq!(get(&mut world, "/-/auth/ready"), ready);
+    world.feed = down();
+    world.key_fault = Some(down());
+    world.live(Duration::from_secs(7200));
+    assert_eq!(get(&mut world, "/-/auth/ready"), ready, "an outage doesn't end it");
+
+    let pinned = json!({"jwt": {"public_key": {"pem": [super::world::KEYS[0]]}}});
+    assert_eq!(get(&mut World::new(paths(pinned)), "/-/auth/ready"), ready, "with a pinned key, and no list");
+}
+
+#[test]
+fn health_says_what_is_up() {
+    let mut world = World::new(paths(json!({"revocation": {"path": "/auth/blacklist"}})));
+    let at = |seconds: u64| crate::time::UnixTime::from_secs(BEGIN + seconds).rfc3339();
+    assert_eq!(
+        health(&mut world),
+        json!({"status": "degraded", "timestamp": at(0), "checks": {
+            "auth_service": {"status": "up", "error": null},
+            "public_key_cache": {"status": "empty", "age_seconds": null},
+            "breaker": {"state": "closed"},
+            "revocation": {"age_seconds": null, "size": 0},
+        }})
+    );
+    let revoked = json!({"cursor": "c", "revoked": [{"jti": "x", "exp": BEGIN + 3600}]});
+    world.feed = Answer::json(&revoked);
+    world.tick();
+    world.settle();
+    world.now = world.now.after(Duration::from_secs(5));
+    assert_eq!(
+        health(&mut world),
+        json!({"status": "healthy", "timestamp": at(5), "checks": {
+            "auth_service": {"status": "up", "error": null},
+            "public_key_cache": {"status": "cached", "age_seconds": 5},
+            "breaker": {"state": "closed"},
+            "revocation": {"age_seconds": 5, "size": 1},
+        }})
+    );
+}
+
+#[test]
+fn an_outage_is_degraded_and_not_unhealthy() {
+    let mut world = World::new(paths(json!({})));
+    world.tick();
+    world.settle();
+    world.verify = down();
+    let said = |world: &mut World| {
+        let health = health(world);
+        (health["status"].clone(), health["checks"]["auth_service"].clone(), health["checks"]["breaker"].clone())
+    };
+    world.ask(&api_token());
+    let down = |error: &str| json!({"status": "down", "error": error});
+    let closed = json!({"state": "closed"});
+    assert_eq!(said(&mut world), (json!("degraded"), down("verification_failed"), closed.clone()));
+    world.ask(&super::world::api_token_of(8));
+    assert_eq!(said(&mut world), (json!("degraded"), down("circuit_breaker_open"), json!({"state": "open"})));
+    world.verify = Answer::json(&super::support::confirmed(json!({})));
+    world.pass(Duration::from_secs(61));
+    world.ask(&api_token());
+    assert_eq!(said(&mut world), (json!("healthy"), json!({"status": "up", "error": null}), closed.clone()));
+    world.key_fault = Some(super::support::down());
+    world.live(Duration::from_secs(3700));
+    assert_eq!(said(&mut world), (json!("degraded"), down("public_key_not_fetched"), closed));
+}
+
+#[test]
+fn they_are_served_by_get_and_head_on_exactly_their_paths_before_any_rule() {
+    let rules = json!({"rules": [
+        {"match": {"prefix": "/"}, "require": {"token_types": ["api_token"]}},
+        {"match": {"regex": ".*x"}, "public": true},
+    ]});
+    let mut world = World::new(paths(rules));
+    world.tick();
+    world.settle();
+    for path in ["/-/auth/ready", "/-/auth/ready?x=%zz", "/-/auth/ready?"] {
+        for method in ["GET", "HEAD", "get"] {
+            let outcome = world.ask(&head(&[(":path", path), (":method", method), ("authorization", "x")]));
+            assert!(matches!(outcome, Outcome::Served(200, _)), "{method} {path}: {outcome:?}");
+        }
+    }
+    for (method, path) in [
+        ("POST", "/-/auth/ready"),
+        ("OPTIONS", "/-/auth/ready"),
+        ("", "/-/auth/ready"),
+        ("GET", "/-/auth/ready/"),
+        ("GET", "/-/auth/ready#x"),
+        ("GET", "/-/auth/%72eady"),
+        ("GET", "//-/auth/ready"),
+        ("GET", "/-/auth/./ready"),
+        ("GET", "/-/auth/ready;a"),
+        ("GET", "/-/Auth/ready"),
+        ("GET", ""),
+    ] {
+        let outcome = world.ask(&head(&[(":path", path), (":method", method)]));
+        assert!(matches!(outcome, Outcome::Denied(..)), "{method} {path}: {outcome:?}");
+    }
+    assert!(matches!(World::new(json!({})).ask(&head(&[(":path", "/-/auth/ready")])), Outcome::Denied(..)), "off");
+}
+
+#[test]
+fn metadata_of_the_resource_are_served_and_named_by_the_challenge() {
+    for (resource, path) in [
+        ("https://api.example.com", "/.well-known/oauth-protected-resource"),
+        ("https://api.example.com/", "/.well-known/oauth-protected-resource"),
+        ("https://api.example.com:8443/v1/a", "/.well-known/oauth-protected-resource/v1/a"),
+    ] {
+        let metadata = json!({
+            "resource": resource, "authorization_servers": ["https://auth.example.com"],
+            "scopes_supported": ["read", "write"],
+        });
+        let mut world = World::new(json!({"responses": {"resource_metadata": metadata}}));
+        let (status, body) = get(&mut world, path);
+        assert_eq!((status, serde_json::from_str::<Value>(&body).unwrap()), (200, metadata));
+        let url = &world.workers[0].config().resource_metadata.as_ref().unwrap().url;
+        assert!(url.starts_with(resource.trim_end_matches("/v1/a").trim_end_matches('/')) && url.ends_with(path));
+        assert!(matches!(world.ask(&head(&[(":path", path), (":method", "POST")])), Outcome::Denied(..)));
+    }
+    let mut world = World::new(json!({"responses": {"resource_metadata": {"resource": "https://a.example"}}}));
+    let (_, body) = get(&mut world, "/.well-known/oauth-protected-resource");
+    assert_eq!(body, r#"{"resource":"https://a.example"}"#);
+    world.ask(&bearer(&jwt(0)));
+}
