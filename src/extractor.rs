@@ -14,7 +14,7 @@ pub use places::{COOKIE, PROTOCOLS, taken_off};
 pub const AUTHORIZATION: &str = "authorization";
 
 /// The length of what follows the `$` of an API token.
-const SECRET: usize = 128;
+pub const SECRET: usize = 128;
 
 /// The head of a request, as the host handed it over: names in lower case, values as bytes.
 #[derive(Debug, Clone, Copy)]
@@ -188,6 +188,12 @@ fn token_id(token: &[u8]) -> Option<&str> {
         && secret.len() == SECRET
         && secret.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase());
     is_token.then_some(number)
+}
+
+/// Whether the filter takes this text, after `APIKey`, for an API token.
+#[cfg(all(feature = "cli", not(target_arch = "wasm32")))]
+pub fn is_api_token(text: &str) -> bool {
+    token_id(text.as_bytes()).is_some_and(is_canonical)
 }
 
 /// Whether digits are the one spelling of a number that fits 63 bits.

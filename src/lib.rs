@@ -36,6 +36,9 @@
 mod breaker;
 mod cache;
 mod claims;
+#[cfg(all(feature = "cli", not(target_arch = "wasm32")))]
+#[doc(hidden)]
+pub mod cli;
 mod code;
 pub mod config;
 mod credential;

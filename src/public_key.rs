@@ -119,6 +119,18 @@ impl PublicKey {
         &self.der
     }
 
+    /// As `/iam/public-key` serves it.
+    #[cfg(all(feature = "cli", not(target_arch = "wasm32")))]
+    pub fn to_pem(&self) -> String {
+        format!("{BEGIN}\n{}\n{END}\n", STANDARD.encode(&self.der))
+    }
+
+    /// The modulus' length in bits.
+    #[cfg(all(feature = "cli", not(target_arch = "wasm32")))]
+    pub const fn bits(&self) -> usize {
+        self.bits
+    }
+
     /// The modulus' length in bytes, which is every valid signature's.
     pub const fn modulus_bytes(&self) -> usize {
         self.bits.div_ceil(8)

@@ -1,0 +1,73 @@
+//! `authgate`: what an operator asks before a configuration or a service is trusted (docs/commands.md).
+//!
+//! Each command judges by the core's own readers, so that it can't say something else than the filter does.
+
+mod machine;
+mod report;
+mod service_check;
+
+use std::ffi::OsString;
+use std::io::{IsTerminal as _, Write, stdout};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Everything is as it should be.
+const FINE: u8 = 0;
+/// Something isn't.
+const WRONG: u8 = 1;
+/// The command can't be carried out as it was given.
+const USAGE: u8 = 2;
+
+#[derive(Debug, Parser)]
+#[command(name = "authgate", version, about = "Checks what authgate is going to work with")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    ServiceCheck(service_check::Options),
+}
+
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// The command that the process was started as.
+pub fn main() -> ExitCode {
+    let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let has_colour = stdout().is_terminal() && !is_plain;
+    ExitCode::from(run(std::env::args_os(), &mut stdout().lock(), has_colour))
+}
+
+/// Carries out a command, and returns the exit status: 0 fine, 1 something is wrong, 2 usage.
+///
+/// - `arguments`: the name of the program first.
+pub fn run<A: Into<OsString> + Clone>(
+    arguments: impl IntoIterator<Item = A>,
+    out: &mut impl Write,
+    has_colour: bool,
+) -> u8 {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no errors: clap knows where each goes.
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).unwrap_or(USAGE);
+        }
+    };
+    let result = match arguments.command {
+        Command::ServiceCheck(options) => service_check::run(&options, out, has_colour),
+    };
+    result.unwrap_or_else(|problem| {
+        eprintln!("authgate: {problem}");
+        USAGE
+    })
+}

@@ -1,0 +1,142 @@
+//! The filter itself, with one worker: it decides about a request, while whatever it asks is answered at once.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::extractor::RequestHead;
+use crate::filter::{Action, Filter, Resolution, Step};
+use crate::host::{Conflict, ConnectionId, Cx, Metrics, Peer, SharedData, SharedValue, Signatures, Write};
+use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
+use crate::metrics::{Counter, Gauge};
+use crate::public_key::PublicKey;
+use crate::time::UnixTime;
+
+/// No request waits that long.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// What came of a callout.
+pub type Answer = Result<CalloutResponse, CalloutError>;
+
+/// A worker of its own, with nothing in its shared data.
+#[derive(Debug)]
+pub struct Machine {
+    filter: Filter,
+    host: Host,
+    now: UnixTime,
+}
+
+impl Machine {
+    /// A worker that has just started.
+    pub fn new(config: Config, now: UnixTime) -> Self {
+        Self { filter: Filter::new(config), host: Host::default(), now }
+    }
+
+    /// What becomes of a request: the names that are stripped from it, and how it ends. Time passes as fast as it is
+    /// needed. `None`: it has never ended, which is a fault of the filter.
+    ///
+    /// - `answer`: is asked what the filter asks, with the most bytes of a body that are read.
+    pub fn decide(
+        &mut self,
+        head: &RequestHead<'_>,
+        answer: &mut dyn FnMut(&CalloutRequest, usize) -> Answer,
+    ) -> Option<(Vec<String>, Resolution)> {
+        const STREAM: u32 = 1;
+        let Self { filter, host, now } = self;
+        let end = now.after(LONGEST_WAIT);
+        filter.on_tick(&Cx::new(*now, host));
+        let reception = filter.on_request(STREAM, head, &Cx::new(*now, host));
+        let strip: Vec<String> = reception.strip.iter().map(|name| (*name).to_owned()).collect();
+        if let Step::Resolve(resolution) = reception.step {
+            return Some((strip, resolution));
+        }
+        while *now < end {
+            while let Some(action) = filter.next_action() {
+                match action {
+                    Action::Callout { call, request } => {
+                        let answer = answer(&request, filter.body_limit(call));
+                        filter.on_answer(call, answer, &Cx::new(*now, host));
+                    }
+                    Action::Resolve { resolution, .. } => return Some((strip, resolution)),
+                }
+            }
+            *now = now.after(filter.tick_period());
+            filter.on_tick(&Cx::new(*now, host));
+        }
+        None
+    }
+}
+
+/// A host in memory. It counts nothing.
+#[derive(Debug, Default)]
+struct Host {
+    data: RefCell<HashMap<String, SharedValue>>,
+    hasher: RandomState,
+}
+
+impl SharedData for Host {
+    fn shared_data(&self, key: &str) -> Option<SharedValue> {
+        self.data.borrow().get(key).cloned()
+    }
+
+    fn set_shared_data(&self, key: &str, value: &[u8], write: Write) -> Result<(), Conflict> {
+        let mut data = self.data.borrow_mut();
+        let version = data.get(key).map(|known| known.cas);
+        let may_write = match write {
+            Write::Always => true,
+            Write::IfAbsent => version.is_none(),
+            Write::IfVersion(read) => version == Some(read),
+        };
+        if !may_write {
+            return Err(Conflict);
+        }
+        let cas = version.unwrap_or_default().wrapping_add(1);
+        data.insert(key.to_owned(), SharedValue { bytes: value.to_vec(), cas });
+        Ok(())
+    }
+
+    fn keyed_hash(&self, bytes: &[u8]) -> u64 {
+        self.hasher.hash_one(bytes)
+    }
+}
+
+impl Signatures for Host {
+    fn verify_signature(&self, key: &PublicKey, signature: &[u8], message: &[u8]) -> Option<bool> {
+        NoHost.verify_signature(key, signature, message)
+    }
+}
+
+/// Leaves signatures to the verifier that is compiled in.
+#[derive(Debug)]
+pub struct NoHost;
+
+impl Signatures for NoHost {
+    fn verify_signature(&self, _: &PublicKey, _: &[u8], _: &[u8]) -> Option<bool> {
+        None
+    }
+}
+
+impl Metrics for Host {
+    fn count(&self, _: Counter) {}
+
+    fn shift(&self, _: Gauge, _: i64) {}
+
+    fn set(&self, _: Gauge, _: u64) {}
+
+    fn callouts_in_flight(&self) -> u64 {
+        0
+    }
+}
+
+impl Peer for Host {
+    /// An address for documentation (RFC 5737).
+    fn client_address(&self) -> Option<String> {
+        Some("192.0.2.1:4711".to_owned())
+    }
+
+    fn connection(&self) -> Option<ConnectionId> {
+        Some(1)
+    }
+}

@@ -1,0 +1,259 @@
+//! `authgate service-check`: whether an authentication service answers as docs/reference.md#authentication-service has
+//! it, and what the filter makes of it where it doesn't.
+
+mod feed;
+mod findings;
+mod key;
+mod service;
+mod session;
+mod verify;
+
+use std::io::Write;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::json;
+
+use super::{FINE, Format, WRONG};
+use crate::config::ResponseFormat;
+use crate::credential::Form;
+use crate::extractor;
+use crate::jwt::UntrustedJwt;
+use crate::public_key::PublicKey;
+use crate::time::UnixTime;
+use findings::{Findings, Level};
+use service::Service;
+use session::Credentials;
+use verify::{Asking, FORMATS, Sent};
+
+/// Try an authentication service, endpoint by endpoint, and say what differs from what authgate expects
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Where the service answers: http://host:port, with its path where it has one
+    url: String,
+    /// A user who may log in; an API token is created for the check, and deleted after it
+    #[arg(long, env = "AUTHGATE_USERNAME", requires = "password")]
+    username: Option<String>,
+    /// The user's password
+    #[arg(long, env = "AUTHGATE_PASSWORD", hide_env_values = true, requires = "username")]
+    password: Option<String>,
+    /// A good access token; it is not revoked
+    #[arg(long, env = "AUTHGATE_JWT", hide_env_values = true)]
+    jwt: Option<String>,
+    /// A good API token; it is not deleted
+    #[arg(long, env = "AUTHGATE_API_TOKEN", hide_env_values = true)]
+    api_token: Option<String>,
+    /// As auth_service.verify_path
+    #[arg(long, default_value = "/auth/verify")]
+    verify_path: String,
+    /// As auth_service.public_key_path
+    #[arg(long, default_value = "/iam/public-key")]
+    public_key_path: String,
+    /// As revocation.path
+    #[arg(long, default_value = "/auth/blacklist")]
+    revocation_path: String,
+    /// The service has no revocation list
+    #[arg(long)]
+    no_revocation: bool,
+    /// How long each answer may take, in seconds
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
+    timeout: u64,
+    /// How to print what was found
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+/// What every check works with.
+struct Context<'o> {
+    options: &'o Options,
+    service: Service,
+}
+
+/// Checks the service, and returns the exit status.
+///
+/// # Errors
+/// A sentence: what was given can't be used.
+pub fn run(options: &Options, out: &mut impl Write, has_colour: bool) -> Result<u8, String> {
+    let service = Service::new(&options.url, Duration::from_secs(options.timeout))?;
+    let context = Context { options, service };
+    let mut findings = Findings::default();
+    check(&context, &mut findings)?;
+    let printed = match options.format {
+        Format::Text => findings.print(out, has_colour),
+        Format::Json => {
+            serde_json::to_writer_pretty(&mut *out, &findings).map_err(Into::into).and_then(|()| writeln!(out))
+        }
+    };
+    printed.map_err(|error| error.to_string())?;
+    Ok(if findings.count(Level::Differs) == 0 { FINE } else { WRONG })
+}
+
+fn check(context: &Context<'_>, findings: &mut Findings) -> Result<(), String> {
+    if !key::is_there(context, findings) {
+        return Ok(());
+    }
+    let key = key::check(context, findings);
+    key::check_health(context, findings);
+    let credentials = Credentials::collect(context, findings);
+    check_api_tokens(context, &credentials, key.as_ref(), findings)?;
+    check_jwts(context, &credentials, key.as_ref(), findings)?;
+    check_revocation(context, &credentials, findings)
+}
+
+fn check_api_tokens(
+    context: &Context<'_>,
+    credentials: &Credentials,
+    key: Option<&PublicKey>,
+    findings: &mut Findings,
+) -> Result<(), String> {
+    let stranger = format!("{}${}", i64::MAX, "0".repeat(extractor::SECRET));
+    let other_secret = credentials.api_token.as_deref().and_then(with_other_secret);
+    match &credentials.api_token {
+        None => findings.skipped("the API token", "none was given (--api-token, or --username)"),
+        Some(token) if extractor::is_api_token(token) => {}
+        Some(_) => {
+            let expected = "<number>$<128 lower-case letters and digits>";
+            findings.differs("the API token", format!("it isn't {expected}"), "answers 401 token_malformed");
+        }
+    }
+    let mut known = None;
+    for format in FORMATS {
+        let asking = Asking::new(context, format, Form::ApiToken, key)?;
+        let sent = |text, name| Sent { form: Form::ApiToken, text, name };
+        if let Some(token) = &credentials.api_token {
+            let ids = asking.good(&sent(token, "a good API token"), findings);
+            check_same(context, format, known.or(ids), ids, findings);
+            known = known.or(ids);
+        }
+        asking.bad(&sent(&stranger, "an unknown API token"), findings);
+        if format == ResponseFormat::JsonBody {
+            if let Some(token) = &other_secret {
+                asking.bad(&sent(token, "an API token with another's secret"), findings);
+            }
+            asking.none(findings);
+            if let Some(token) = &credentials.api_token {
+                asking.unwanted(&sent(token, "a good API token with header_types=jwt"), findings);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether two formats tell of the same user.
+fn check_same(
+    context: &Context<'_>,
+    format: ResponseFormat,
+    known: Option<(i64, i64)>,
+    ids: Option<(i64, i64)>,
+    findings: &mut Findings,
+) {
+    if known != ids && ids.is_some() {
+        let case = format!("GET {}, {}", context.options.verify_path, format.name());
+        findings.differs(case, "another user or client than in another format", "takes what it is told");
+    }
+}
+
+fn check_jwts(
+    context: &Context<'_>,
+    credentials: &Credentials,
+    key: Option<&PublicKey>,
+    findings: &mut Findings,
+) -> Result<(), String> {
+    match &credentials.jwt {
+        Some(jwt) => check_own_jwt(jwt, key, findings),
+        None => findings.skipped("the access token", "none was given (--jwt, or --username)"),
+    }
+    let forged = credentials.jwt.as_deref().map_or_else(unsigned, with_other_signature);
+    for format in FORMATS.into_iter().filter(|format| *format != ResponseFormat::JsonHeader) {
+        let asking = Asking::new(context, format, Form::Jwt, key)?;
+        let sent = |text, name| Sent { form: Form::Jwt, text, name };
+        if let Some(jwt) = &credentials.jwt {
+            asking.good(&sent(jwt, "a good JWT"), findings);
+        }
+        asking.bad(&sent(&forged, "a JWT with a forged signature"), findings);
+        if let (Some(refresh), ResponseFormat::JsonBody) = (&credentials.refresh, format) {
+            asking.bad(&sent(refresh, "a refresh token"), findings);
+        }
+    }
+    Ok(())
+}
+
+/// Reads the access token as the filter does where it verifies it itself.
+fn check_own_jwt(jwt: &str, key: Option<&PublicKey>, findings: &mut Findings) {
+    let case = "the access token";
+    let claims = match UntrustedJwt::parse(jwt.as_bytes()) {
+        Ok(jwt) => jwt.claims().clone(),
+        Err(error) => return findings.differs(case, error.to_string(), "answers 401 token_malformed"),
+    };
+    if let Err(error) = claims.check_time(now(), Duration::ZERO) {
+        return findings.differs(case, format!("it is {error}"), "answers 401");
+    }
+    if let Some(key) = key
+        && !verify::is_signed(jwt.as_bytes(), key)
+    {
+        let found = "it isn't signed with the public key that the service serves";
+        return findings.differs(case, found, "answers 401 signature_invalid");
+    }
+    match claims.jti() {
+        Some(_) => findings.ok(case, format!("user {} of client {}", claims.user_id(), claims.client_id())),
+        None => findings.differs(case, "it has no `jti`", "can't find it on a revocation list"),
+    }
+}
+
+fn check_revocation(context: &Context<'_>, credentials: &Credentials, findings: &mut Findings) -> Result<(), String> {
+    let path = context.options.revocation_path.as_str();
+    let cursor = if context.options.no_revocation { None } else { feed::check(context, path, findings) };
+    let Some(jwt) = credentials.jwt.as_deref().filter(|_| credentials.is_own_jwt) else { return Ok(()) };
+    if let (Some(id), Some(token)) = (credentials.created, &credentials.api_token)
+        && session::delete_token(context, jwt, id, findings)
+    {
+        let asking = Asking::new(context, ResponseFormat::JsonBody, Form::ApiToken, None)?;
+        asking.bad(&Sent { form: Form::ApiToken, text: token, name: "a deleted API token" }, findings);
+        if let Some(cursor) = &cursor {
+            feed::check_purged(context, path, cursor, id, findings);
+        }
+    }
+    if session::log_out(context, jwt, findings) {
+        let asking = Asking::new(context, ResponseFormat::JsonBody, Form::Jwt, None)?;
+        asking.bad(&Sent { form: Form::Jwt, text: jwt, name: "a JWT that was logged out" }, findings);
+        let claims = UntrustedJwt::parse(jwt.as_bytes()).ok().map(|jwt| jwt.claims().clone());
+        if let (Some(cursor), Some(claims)) = (&cursor, &claims)
+            && let (Some(jti), Some(exp)) = (claims.jti(), claims.exp())
+        {
+            feed::check_revoked(context, path, cursor, (jti, exp), findings);
+        }
+    }
+    Ok(())
+}
+
+/// The token with another secret after its number.
+fn with_other_secret(token: &str) -> Option<String> {
+    let (number, secret) = token.split_once('$')?;
+    let other = if secret.starts_with('0') { '1' } else { '0' };
+    Some(format!("{number}${other}{}", secret.get(1..)?))
+}
+
+/// The token with a signature that nobody has made.
+fn with_other_signature(jwt: &str) -> String {
+    let signed = jwt.rsplit_once('.').map_or(jwt, |(signed, _)| signed);
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode([0; 256]))
+}
+
+/// A JWT that nobody has signed.
+fn unsigned() -> String {
+    let header = URL_SAFE_NO_PAD.encode(r#"{"typ":"JWT","alg":"RS256"}"#);
+    let claims = json!({
+        "exp": now().as_secs() + 3600, "jti": "authgate-service-check", "user_id": 1, "client_id": 1,
+        "token_type": "access",
+    });
+    with_other_signature(&format!("{header}.{}.", URL_SAFE_NO_PAD.encode(claims.to_string())))
+}
+
+fn now() -> UnixTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixTime::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! `/auth/jwt/*` and `/iam/tokens`: where the credentials come from that the checks are made with. The filter calls
+//! none of these.
+
+use serde_json::{Value, json};
+
+use super::Context;
+use super::findings::Findings;
+use crate::introspection::{CalloutRequest, CalloutResponse, MAX_BODY};
+
+const NEEDED_HERE: &str = "doesn't call it; this check needs it";
+
+/// What the checks are made with.
+#[derive(Default)]
+pub struct Credentials {
+    /// An access token.
+    pub jwt: Option<String>,
+    /// Whether it was issued here, and may be revoked.
+    pub is_own_jwt: bool,
+    /// A refresh token.
+    pub refresh: Option<String>,
+    /// An API token.
+    pub api_token: Option<String>,
+    /// The number of an API token that was created here, and is to be deleted.
+    pub created: Option<i64>,
+}
+
+impl Credentials {
+    /// Those that were given, and those that the service issues to the user who was given.
+    pub fn collect(context: &Context<'_>, findings: &mut Findings) -> Self {
+        let options = context.options;
+        let mut known = Self { jwt: options.jwt.clone(), api_token: options.api_token.clone(), ..Self::default() };
+        let (Some(username), Some(password)) = (&options.username, &options.password) else { return known };
+        let Some((access, refresh)) = log_in(context, username, password, findings) else { return known };
+        if known.api_token.is_none()
+            && let Some((id, token)) = create_token(context, &access, findings)
+        {
+            (known.created, known.api_token) = (id, Some(token));
+        }
+        if let Some(refresh) = &refresh {
+            check_refresh(context, refresh, findings);
+        }
+        known.refresh = refresh;
+        if known.jwt.is_none() {
+            known.is_own_jwt = true;
+            known.jwt = Some(access);
+        }
+        known
+    }
+}
+
+fn log_in(
+    context: &Context<'_>,
+    username: &str,
+    password: &str,
+    findings: &mut Findings,
+) -> Option<(String, Option<String>)> {
+    let case = "POST /auth/jwt/login";
+    let body = json!({"username": username, "password": password});
+    let answer = match exchange(context, "POST", "/auth/jwt/login", None, Some(&body)) {
+        Ok(answer) => answer,
+        Err(problem) => {
+            findings.differs(case, problem, NEEDED_HERE);
+            return None;
+        }
+    };
+    let Some(access) = text(&answer, "access") else {
+        findings.differs(case, "its answer has no text under `access`", NEEDED_HERE);
+        return None;
+    };
+    let refresh = text(&answer, "refresh");
+    match (&refresh, answer.get("expires_in").and_then(Value::as_u64)) {
+        (Some(_), Some(seconds)) => findings.ok(case, format!("tokens, good for {seconds} s")),
+        (None, _) => findings.note(case, "its answer has no text under `refresh`", NEEDED_HERE),
+        (_, None) => findings.note(case, "its answer has no number under `expires_in`", NEEDED_HERE),
+    }
+    Some((access, refresh))
+}
+
+fn check_refresh(context: &Context<'_>, refresh: &str, findings: &mut Findings) {
+    let case = "POST /auth/jwt/refresh";
+    match exchange(context, "POST", "/auth/jwt/refresh", Some(refresh), None) {
+        Ok(answer) if text(&answer, "access").is_some() => findings.ok(case, "an access token"),
+        Ok(_) => findings.note(case, "its answer has no text under `access`", "doesn't call it: clients do"),
+        Err(problem) => findings.note(case, problem, "doesn't call it: clients do"),
+    }
+}
+
+fn create_token(context: &Context<'_>, access: &str, findings: &mut Findings) -> Option<(Option<i64>, String)> {
+    let case = "POST /iam/tokens";
+    let body = json!({"name": "authgate service-check"});
+    let answer = match exchange(context, "POST", "/iam/tokens", Some(access), Some(&body)) {
+        Ok(answer) => answer,
+        Err(problem) => {
+            findings.differs(case, problem, NEEDED_HERE);
+            return None;
+        }
+    };
+    let Some(token) = text(&answer, "token") else {
+        findings.differs(case, "its answer has no text under `token`", NEEDED_HERE);
+        return None;
+    };
+    findings.ok(case, "an API token");
+    Some((answer.get("id").and_then(Value::as_i64), token))
+}
+
+/// Has the access token revoked, and says whether it was.
+pub fn log_out(context: &Context<'_>, access: &str, findings: &mut Findings) -> bool {
+    let case = "POST /auth/jwt/logout";
+    match exchange(context, "POST", "/auth/jwt/logout", Some(access), None) {
+        Ok(_) => {
+            findings.ok(case, "done");
+            true
+        }
+        Err(problem) => {
+            findings.note(case, problem, "doesn't call it: clients do");
+            false
+        }
+    }
+}
+
+/// Deletes the API token that was created, and says whether it is gone.
+pub fn delete_token(context: &Context<'_>, access: &str, id: i64, findings: &mut Findings) -> bool {
+    match exchange(context, "DELETE", &format!("/iam/tokens/{id}"), Some(access), None) {
+        Ok(_) => {
+            findings.ok("DELETE /iam/tokens/{id}", "done");
+            true
+        }
+        Err(problem) => {
+            let filter = format!("doesn't call it; the API token {id}, which was made for this check, is still there");
+            findings.note("DELETE /iam/tokens/{id}", problem, filter);
+            false
+        }
+    }
+}
+
+fn text(answer: &Value, name: &str) -> Option<String> {
+    answer.get(name)?.as_str().map(str::to_owned)
+}
+
+/// One request, and the JSON of an answer with 2xx; null where there is none.
+fn exchange(
+    context: &Context<'_>,
+    method: &'static str,
+    path: &str,
+    bearer: Option<&str>,
+    body: Option<&Value>,
+) -> Result<Value, String> {
+    let mut request = CalloutRequest { method, ..CalloutRequest::get(path.to_owned()) };
+    if let Some(bearer) = bearer {
+        request.headers.push(("authorization", format!("Bearer {bearer}")));
+    }
+    if let Some(body) = body {
+        request.headers.push(("content-type", "application/json".to_owned()));
+        request.body = Some(body.to_string().into_bytes());
+    }
+    let answer = context.service.send(&request, MAX_BODY).map_err(|error| error.to_string())?;
+    match answer {
+        CalloutResponse { status: 200..=299, body: Some(body), .. } if body.is_empty() => Ok(Value::Null),
+        CalloutResponse { status: 200..=299, body: Some(body), .. } => {
+            serde_json::from_slice(&body).map_err(|_| "its answer is no JSON".to_owned())
+        }
+        CalloutResponse { status: 200..=299, body: None, .. } => Err("its answer is too large".to_owned()),
+        CalloutResponse { status, .. } => Err(format!("it answered with status {status}")),
+    }
+}

@@ -1,0 +1,3 @@
+//! The command line, against what it is going to be used on.
+
+mod service_check;
