@@ -114,8 +114,8 @@ components: toolchain
 
 # Of the whole workspace, so that dependencies have the features that they have in `make test`, and are built once.
 gateway: toolchain
-	@echo '==> building the gateway command'
-	@cargo build --workspace --bin gateway
+	@echo '==> building the commands'
+	@cargo build --workspace --bin gateway --bin authgate
 
 run: build envoy gateway ## Start a gateway and print requests to paste; Ctrl-C stops it
 	@exec env $(GATEWAY) run $(ARGS)
@@ -263,6 +263,7 @@ lint: components build envoy gateway deny ## Check format, lints, docs, links, d
 		$(GATEWAY) render "$$config" "$$rendered" || exit 1; \
 		"$$ENVOY_ABSOLUTE" --mode validate --disable-hot-restart --log-level warn \
 			--config-path "$$rendered" || exit 1; \
+		'$(CARGO_TARGET_DIR)/debug/authgate' check --strict "$$config" || exit 1; \
 		found=1; \
 	done; \
 	test $$found = 1 || { echo 'no configuration of Envoy was found' >&2; exit 1; }

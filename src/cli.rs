@@ -2,9 +2,11 @@
 //!
 //! Each command judges by the core's own readers, so that it can't say something else than the filter does.
 
+mod check;
 mod machine;
 mod report;
 mod service_check;
+mod tree;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write, stdout};
@@ -28,6 +30,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Check(check::Options),
     ServiceCheck(service_check::Options),
 }
 
@@ -64,6 +67,7 @@ pub fn run<A: Into<OsString> + Clone>(
         }
     };
     let result = match arguments.command {
+        Command::Check(options) => check::run(&options, out, has_colour),
         Command::ServiceCheck(options) => service_check::run(&options, out, has_colour),
     };
     result.unwrap_or_else(|problem| {

@@ -1,0 +1,174 @@
+//! `authgate check`: whether the filter would take a configuration, and what is most likely a mistake in it.
+
+pub(super) mod find;
+mod rules;
+mod warnings;
+
+use std::io::{Read as _, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::report::Colour;
+use super::tree::{self, Node, SyntaxError};
+use super::{FINE, Format, WRONG};
+use crate::config::{Config, ConfigError};
+use find::Plugin;
+
+/// Check a configuration: a file of its own, or inside an Envoy bootstrap or a Kubernetes resource
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// YAML or JSON; - reads the standard input
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// End with 1 where there are warnings, too
+    #[arg(long)]
+    strict: bool,
+    /// How to print what was found
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+/// An error or a warning.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Problem {
+    file: String,
+    /// Counted from 1.
+    line: usize,
+    level: &'static str,
+    /// Of a warning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'static str>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    field: String,
+    problem: String,
+}
+
+/// What was found in all files.
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    configurations: usize,
+    problems: Vec<Problem>,
+}
+
+/// Checks the files, and returns the exit status.
+///
+/// # Errors
+/// A sentence: a file can't be read, or holds no configuration.
+pub fn run(options: &Options, out: &mut impl Write, has_colour: bool) -> Result<u8, String> {
+    let mut report = Report::default();
+    for file in &options.files {
+        check_file(file, &mut report)?;
+    }
+    let printed = match options.format {
+        Format::Text => print(&report, out, has_colour),
+        Format::Json => {
+            serde_json::to_writer_pretty(&mut *out, &report).map_err(Into::into).and_then(|()| writeln!(out))
+        }
+    };
+    printed.map_err(|error| error.to_string())?;
+    let is_wrong = |problem: &Problem| problem.level == "error" || options.strict;
+    Ok(if report.problems.iter().any(is_wrong) { WRONG } else { FINE })
+}
+
+/// Reads a file.
+///
+/// # Errors
+/// A sentence.
+pub(super) fn read(file: &Path) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    let read = if file == Path::new("-") {
+        std::io::stdin().read_to_end(&mut bytes).map(|_| ())
+    } else {
+        std::fs::read(file).map(|read| bytes = read)
+    };
+    read.map_err(|error| format!("{}: {error}", file.display()))?;
+    String::from_utf8(bytes).map_err(|_| format!("{}: it isn't UTF-8", file.display()))
+}
+
+/// The documents in a text, with those in its ConfigMaps.
+///
+/// # Errors
+/// Where it can't be read.
+pub(super) fn documents(text: &str) -> Result<Vec<Node>, SyntaxError> {
+    let mut documents = tree::parse(text, 1)?;
+    let embedded = find::embedded(&documents)?;
+    documents.extend(embedded);
+    Ok(documents)
+}
+
+fn check_file(file: &Path, report: &mut Report) -> Result<(), String> {
+    let text = read(file)?;
+    let name = file.display().to_string();
+    let documents = match documents(&text) {
+        Ok(documents) => documents,
+        Err(SyntaxError { line, problem }) => {
+            report.problems.push(Problem {
+                file: name,
+                line,
+                level: "error",
+                name: None,
+                field: String::new(),
+                problem,
+            });
+            return Ok(());
+        }
+    };
+    let plugins = find::find(&documents);
+    if plugins.is_empty() {
+        return Err(format!("{name}: there is no configuration of authgate in it"));
+    }
+    for plugin in &plugins {
+        report.configurations += 1;
+        check_plugin(plugin, &name, &mut report.problems);
+    }
+    Ok(())
+}
+
+fn check_plugin(plugin: &Plugin<'_>, file: &str, problems: &mut Vec<Problem>) {
+    let mut found = Vec::new();
+    let config = parse(plugin);
+    for ConfigError { path, problem } in config.as_ref().err().into_iter().flatten() {
+        let line = plugin.tree.line_of(path);
+        let (field, problem) = (path.clone(), problem.clone());
+        found.push(Problem { file: file.to_owned(), line, level: "error", name: None, field, problem });
+    }
+    for warning in warnings::check(plugin, config.as_ref().ok()) {
+        let warnings::Found { warning, line, field, problem } = warning;
+        let name = Some(warning.name());
+        found.push(Problem { file: file.to_owned(), line, level: "warning", name, field, problem });
+    }
+    found.sort_by_key(|problem| problem.line);
+    problems.extend(found);
+}
+
+/// The configuration, as the filter reads it.
+///
+/// # Errors
+/// All that is wrong with it.
+pub(super) fn parse(plugin: &Plugin<'_>) -> Result<Config, Vec<ConfigError>> {
+    Config::from_bytes(plugin.bytes.as_bytes()).map_err(|errors| errors.iter().cloned().collect())
+}
+
+fn print(report: &Report, out: &mut impl Write, has_colour: bool) -> std::io::Result<()> {
+    for Problem { file, line, level, name, field, problem } in &report.problems {
+        let colour = if *level == "error" { Colour::Red } else { Colour::Yellow };
+        let level = name.map_or_else(|| (*level).to_owned(), |name| format!("{level}[{name}]"));
+        let level = colour.paint(&level, has_colour);
+        let separator = if field.is_empty() { "" } else { ": " };
+        writeln!(out, "{file}:{line}: {level}: {field}{separator}{problem}")?;
+    }
+    let count = |level| report.problems.iter().filter(|problem| problem.level == level).count();
+    let plural = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let (configurations, errors, warnings) = (report.configurations, count("error"), count("warning"));
+    writeln!(
+        out,
+        "{}: {}, {}",
+        plural(configurations, "configuration"),
+        plural(errors, "error"),
+        plural(warnings, "warning")
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! Where the configurations of the filter are in a file: the file itself, or what Envoy, Istio and Envoy Gateway wrap
+//! around them.
+
+use crate::cli::tree::{self, Node, SyntaxError, Value};
+
+/// What a configuration is wrapped in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wrapping {
+    /// Nothing.
+    Plain,
+    /// Envoy's own configuration, perhaps in an EnvoyFilter.
+    Envoy,
+    /// Istio's WasmPlugin.
+    WasmPlugin,
+    /// Envoy Gateway's EnvoyExtensionPolicy.
+    EnvoyExtensionPolicy,
+}
+
+/// One filter in a file.
+#[derive(Debug)]
+pub struct Plugin<'t> {
+    /// What it is wrapped in.
+    pub wrapping: Wrapping,
+    /// The object that holds it: Envoy's `PluginConfig`, or the resource's part of it.
+    pub holder: &'t Node,
+    /// The document that it stands in.
+    pub document: &'t Node,
+    /// The connection manager around it.
+    pub manager: Option<&'t Node>,
+    /// Its entry in `http_filters`.
+    pub filter: Option<&'t Node>,
+    /// The bytes that the filter gets.
+    pub bytes: String,
+    /// The configuration, as a tree; null where it isn't there or can't be read.
+    pub tree: Node,
+}
+
+impl Plugin<'_> {
+    /// How it is called in what is printed.
+    pub fn name(&self) -> &str {
+        self.holder.text_of("name")
+    }
+
+    /// Whether it is the filter, as far as the file says.
+    fn is_authgate(&self) -> bool {
+        const NAME: &str = "authgate";
+        let holds = |node: Option<&Node>| node.and_then(Node::text).is_some_and(|text| text.contains(NAME));
+        let code = self.holder.at(&["vm_config", "code"]).or_else(|| self.holder.get("code"));
+        let code = code.map(Node::to_json).unwrap_or_default();
+        self.tree.get("auth_service").is_some()
+            || holds(self.holder.get("name"))
+            || holds(self.holder.get("root_id"))
+            || holds(self.holder.get("url"))
+            || code.contains(NAME)
+    }
+}
+
+/// The filters in the documents of a file; of several Wasm plugins, those that are authgate.
+///
+/// # Errors
+/// The text of a ConfigMap that is no YAML.
+pub fn find(documents: &[Node]) -> Vec<Plugin<'_>> {
+    let mut plugins = Vec::new();
+    for document in documents {
+        let found = plugins.len();
+        Search { document, plugins: &mut plugins }.search(document, None, None);
+        if plugins.len() == found && is_plain(document) {
+            let (bytes, tree) = (document.to_json(), document.clone());
+            plugins.push(Plugin {
+                wrapping: Wrapping::Plain,
+                holder: document,
+                document,
+                manager: None,
+                filter: None,
+                bytes,
+                tree,
+            });
+        }
+    }
+    if plugins.iter().any(Plugin::is_authgate) {
+        plugins.retain(Plugin::is_authgate);
+    }
+    plugins
+}
+
+/// All Wasm plugins of a document, whatever they are.
+pub fn all_in(document: &Node) -> Vec<Plugin<'_>> {
+    let mut plugins = Vec::new();
+    Search { document, plugins: &mut plugins }.search(document, None, None);
+    plugins
+}
+
+/// Whether a document is a configuration of the filter, and of nothing else.
+fn is_plain(document: &Node) -> bool {
+    const OTHERS: [&str; 6] = ["kind", "apiVersion", "static_resources", "dynamic_resources", "admin", "resources"];
+    !matches!(document.value, Value::Null) && !OTHERS.iter().any(|name| document.get(name).is_some())
+}
+
+/// The texts of ConfigMaps in these documents that may be files of their own, as trees.
+///
+/// # Errors
+/// The first that can't be read.
+pub fn embedded(documents: &[Node]) -> Result<Vec<Node>, SyntaxError> {
+    let maps = documents.iter().filter(|document| document.text_of("kind") == "ConfigMap");
+    let mut found = Vec::new();
+    for (_, node) in maps.filter_map(|map| map.get("data")).flat_map(Node::members) {
+        if let Value::Text(text, line) = &node.value
+            && ["auth_service", "static_resources"].iter().any(|name| text.contains(name))
+        {
+            found.extend(tree::parse(text, *line)?);
+        }
+    }
+    Ok(found)
+}
+
+struct Search<'t, 'p> {
+    document: &'t Node,
+    plugins: &'p mut Vec<Plugin<'t>>,
+}
+
+impl<'t> Search<'t, '_> {
+    fn search(&mut self, node: &'t Node, manager: Option<&'t Node>, filter: Option<&'t Node>) {
+        match node.text_of("kind") {
+            "WasmPlugin" => return self.wasm_plugin(node),
+            "EnvoyExtensionPolicy" => return self.extension_policy(node),
+            _ => {}
+        }
+        if let Some(holder) = plugin_config(node) {
+            return self.push(Wrapping::Envoy, holder, holder.get("configuration"), manager, filter);
+        }
+        let manager = if node.get("http_filters").is_some() { Some(node) } else { manager };
+        for (name, member) in node.members() {
+            if matches!(name.as_str(), "http_filters" | "httpFilters") {
+                for entry in member.entries() {
+                    self.search(entry, manager, Some(entry));
+                }
+            } else {
+                self.search(member, manager, filter);
+            }
+        }
+        for entry in node.entries() {
+            self.search(entry, manager, filter);
+        }
+    }
+
+    fn wasm_plugin(&mut self, node: &'t Node) {
+        if let Some(spec) = node.get("spec") {
+            let configuration = spec.members().iter().find(|(name, _)| name == "pluginConfig").map(|(_, node)| node);
+            self.push(Wrapping::WasmPlugin, spec, configuration, None, None);
+        }
+    }
+
+    fn extension_policy(&mut self, node: &'t Node) {
+        for entry in node.at(&["spec", "wasm"]).map(Node::entries).unwrap_or_default() {
+            self.push(Wrapping::EnvoyExtensionPolicy, entry, entry.get("config"), None, None);
+        }
+    }
+
+    fn push(
+        &mut self,
+        wrapping: Wrapping,
+        holder: &'t Node,
+        configuration: Option<&'t Node>,
+        manager: Option<&'t Node>,
+        filter: Option<&'t Node>,
+    ) {
+        let (bytes, tree) = contents(configuration, holder.line);
+        self.plugins.push(Plugin { wrapping, holder, document: self.document, manager, filter, bytes, tree });
+    }
+}
+
+/// Envoy's `PluginConfig` in the `typed_config` of a Wasm filter, also as a `TypedStruct`.
+fn plugin_config(node: &Node) -> Option<&Node> {
+    const WASM: &str = "envoy.extensions.filters.http.wasm.v3.Wasm";
+    if node.text_of("@type").ends_with(WASM) {
+        node.get("config")
+    } else if node.text_of("type_url").ends_with(WASM) {
+        node.at(&["value", "config"])
+    } else {
+        None
+    }
+}
+
+/// What the filter gets of an `Any`, or of a field of a resource.
+fn contents(configuration: Option<&Node>, line: usize) -> (String, Node) {
+    let Some(node) = configuration else { return (String::new(), null(line)) };
+    let is_any = node.get("@type").is_some();
+    let value = if is_any { node.get("value") } else { Some(node) };
+    match value {
+        Some(Node { value: Value::Text(text, first), .. }) => {
+            let tree = tree::parse(text, *first).ok().and_then(|documents| documents.into_iter().next());
+            (text.clone(), tree.unwrap_or_else(|| null(*first)))
+        }
+        Some(value) => (value.to_json(), value.clone()),
+        None => (String::new(), null(node.line)),
+    }
+}
+
+fn null(line: usize) -> Node {
+    tree::null(line)
+}

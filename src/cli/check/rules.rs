@@ -1,0 +1,182 @@
+//! What can be told of rules by reading them in order.
+
+use super::warnings::{Warning, Warnings};
+use crate::cli::tree::{Node, Value};
+
+/// One rule, as it is written.
+struct Rule<'t> {
+    index: usize,
+    node: &'t Node,
+    matcher: &'t Node,
+    is_public: bool,
+}
+
+impl<'t> Rule<'t> {
+    fn text(&self, name: &str) -> Option<&'t str> {
+        self.matcher.get(name).and_then(Node::text)
+    }
+
+    fn list(&self, name: &str) -> Vec<&'t str> {
+        self.matcher.get(name).map(Node::entries).unwrap_or_default().iter().filter_map(Node::text).collect()
+    }
+
+    /// Whether it looks at nothing but the path, and every path fits.
+    fn is_everything(&self) -> bool {
+        let is_any_path = self.text("prefix").is_some_and(|prefix| prefix.trim_end_matches('/').is_empty())
+            || matches!(self.text("regex"), Some(".*" | "/.*" | "^.*$" | "^/.*$"));
+        is_any_path && self.matcher.get("methods").is_none() && self.matcher.get("hosts").is_none()
+    }
+
+    /// Whether every path that the other matches is one that this matches.
+    fn covers_path(&self, other: &Self) -> bool {
+        if let Some(prefix) = self.text("prefix") {
+            let inside = other.text("prefix").or_else(|| other.text("path"));
+            return inside.map_or(prefix == "/", |inside| is_below(inside, prefix));
+        }
+        match (self.text("path"), self.text("regex")) {
+            (Some(path), _) => other.text("path") == Some(path),
+            (_, Some(".*" | "/.*" | "^.*$" | "^/.*$")) => true,
+            (_, Some(regex)) => other.text("regex") == Some(regex),
+            (None, None) => true,
+        }
+    }
+
+    /// Whether every method of the other is one of this.
+    fn covers_methods(&self, other: &Self) -> bool {
+        self.matcher.get("methods").is_none()
+            || other.matcher.get("methods").is_some()
+                && other.list("methods").iter().all(|method| self.has_method(method))
+    }
+
+    /// `GET` covers HEAD.
+    fn has_method(&self, method: &str) -> bool {
+        let methods = self.list("methods");
+        methods.contains(&method) || method == "HEAD" && methods.contains(&"GET")
+    }
+
+    /// Whether some method is one of both.
+    fn shares_methods(&self, other: &Self) -> bool {
+        self.matcher.get("methods").is_none()
+            || other.matcher.get("methods").is_none()
+            || other.list("methods").iter().any(|method| self.has_method(method))
+            || self.list("methods").iter().any(|method| other.has_method(method))
+    }
+
+    /// Whether every host of the other is one of this.
+    fn covers_hosts(&self, other: &Self) -> bool {
+        self.matcher.get("hosts").is_none()
+            || other.matcher.get("hosts").is_some()
+                && other.list("hosts").iter().all(|host| self.list("hosts").iter().any(|own| covers_host(own, host)))
+    }
+
+    /// Whether some host is one of both.
+    fn shares_hosts(&self, other: &Self) -> bool {
+        let own = self.list("hosts");
+        self.matcher.get("hosts").is_none()
+            || other.matcher.get("hosts").is_none()
+            || other
+                .list("hosts")
+                .iter()
+                .any(|host| own.iter().any(|own| covers_host(own, host) || covers_host(host, own)))
+    }
+
+    fn covers(&self, other: &Self) -> bool {
+        self.covers_path(other) && self.covers_methods(other) && self.covers_hosts(other)
+    }
+
+    /// Whether the two take the same name, or `rules[3]` where it has none.
+    fn name(&self) -> String {
+        let name = self.node.text_of("name");
+        if name.is_empty() { format!("rules[{}]", self.index) } else { format!("rules[{}] ({name})", self.index) }
+    }
+}
+
+/// Whether a path is this prefix, or below it.
+fn is_below(path: &str, prefix: &str) -> bool {
+    let (path, prefix) = (path.trim_end_matches('/'), prefix.trim_end_matches('/'));
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Whether an entry of `hosts` matches all that another one matches.
+fn covers_host(own: &str, other: &str) -> bool {
+    let (own, other) = (own.to_ascii_lowercase(), other.to_ascii_lowercase());
+    let (own, any_port) = own.strip_suffix(":*").map_or((own.as_str(), false), |name| (name, true));
+    let (other, has_port) = other.strip_suffix(":*").map_or((other.as_str(), false), |name| (name, true));
+    let covers_name = match own.strip_prefix('*') {
+        Some(suffix) => other.strip_suffix(suffix).is_some_and(|rest| !rest.is_empty()),
+        None => own == other,
+    };
+    covers_name && (any_port || !has_port)
+}
+
+/// Reads the rules of a configuration.
+pub fn check(tree: &Node, warnings: &mut Warnings<'_>) {
+    let empty = crate::cli::tree::null(tree.line);
+    let entries = tree.get("rules").map(Node::entries).unwrap_or_default();
+    let rules: Vec<_> = entries
+        .iter()
+        .enumerate()
+        .map(|(index, node)| {
+            let matcher = node.get("match").unwrap_or(&empty);
+            Rule { index, node, matcher, is_public: node.is_on("public") }
+        })
+        .collect();
+    for rule in &rules {
+        check_pattern(rule, warnings);
+        let earlier = rules.iter().take(rule.index);
+        if let Some(before) = earlier.clone().find(|before| before.is_public && before.is_everything()) {
+            // Said once, of that rule.
+            if rule.index == before.index + 1 {
+                let field = format!("rules[{}]", before.index);
+                let problem = "everything is public, and the rules after this one never decide".to_owned();
+                warnings.add(Warning::PublicEverything, &field, problem);
+            }
+            continue;
+        }
+        if let Some(before) = earlier.clone().find(|before| lets_in(before, rule)) {
+            let field = format!("rules[{}]", rule.index);
+            let share = if before.covers(rule) { "all" } else { "some" };
+            let problem = format!("{}, which is public and comes before, lets {share} of it in", before.name());
+            warnings.add(Warning::PublicCoversProtected, &field, problem);
+        } else if let Some(before) = earlier.clone().find(|before| before.covers(rule)) {
+            let problem = format!("it never decides: {} covers all that it matches", before.name());
+            warnings.add(Warning::RuleNeverReached, &format!("rules[{}]", rule.index), problem);
+        }
+    }
+}
+
+/// Whether a public rule decides on requests that a stricter one below it was written for.
+fn lets_in(before: &Rule<'_>, rule: &Rule<'_>) -> bool {
+    let says_path = |rule: &Rule<'_>| ["path", "prefix", "regex"].iter().any(|name| rule.text(name).is_some());
+    before.is_public
+        && !rule.is_public
+        && before.text("prefix").is_some()
+        && says_path(rule)
+        && before.covers_path(rule)
+        && before.shares_methods(rule)
+        && before.shares_hosts(rule)
+}
+
+fn check_pattern(rule: &Rule<'_>, warnings: &mut Warnings<'_>) {
+    for name in ["prefix", "path"] {
+        if let Some(text) = rule.text(name)
+            && let Some(letter) = ['*', '{', '('].into_iter().find(|letter| text.contains(*letter))
+        {
+            let hint = if name == "prefix" { "a prefix covers all below it as it is" } else { "" };
+            let separator = if hint.is_empty() { "" } else { "; " };
+            let problem = format!("`{letter}` is a letter like any other here, not a pattern{separator}{hint}");
+            warnings.add(Warning::PatternInPrefix, &format!("rules[{}].match.{name}", rule.index), problem);
+        }
+    }
+}
+
+/// Whether some rule names a host without `:*`.
+pub fn host_without_any_port(tree: &Node) -> Option<String> {
+    let rules = tree.get("rules").map(Node::entries).unwrap_or_default();
+    rules.iter().enumerate().find_map(|(index, rule)| {
+        let hosts = rule.at(&["match", "hosts"]).map(Node::entries).unwrap_or_default();
+        let is_bare = |host: &Node| matches!(&host.value, Value::Text(text, _) if !text.ends_with(":*"));
+        let entry = hosts.iter().position(is_bare)?;
+        Some(format!("rules[{index}].match.hosts[{entry}]"))
+    })
+}
