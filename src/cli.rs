@@ -3,6 +3,7 @@
 //! Each command judges by the core's own readers, so that it can't say something else than the filter does.
 
 mod check;
+mod explain;
 mod machine;
 mod report;
 mod service_check;
@@ -31,6 +32,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Options),
+    Explain(Box<explain::Options>),
     ServiceCheck(service_check::Options),
 }
 
@@ -68,6 +70,7 @@ pub fn run<A: Into<OsString> + Clone>(
     };
     let result = match arguments.command {
         Command::Check(options) => check::run(&options, out, has_colour),
+        Command::Explain(options) => explain::run(&options, out, has_colour),
         Command::ServiceCheck(options) => service_check::run(&options, out, has_colour),
     };
     result.unwrap_or_else(|problem| {

@@ -34,6 +34,11 @@ impl Machine {
         Self { filter: Filter::new(config), host: Host::default(), now }
     }
 
+    /// How the last request was counted: the names of counters, with their labels.
+    pub fn counted(&self) -> Vec<String> {
+        self.host.counted.borrow().clone()
+    }
+
     /// What becomes of a request: the names that are stripped from it, and how it ends. Time passes as fast as it is
     /// needed. `None`: it has never ended, which is a fault of the filter.
     ///
@@ -46,6 +51,7 @@ impl Machine {
         const STREAM: u32 = 1;
         let Self { filter, host, now } = self;
         let end = now.after(LONGEST_WAIT);
+        host.counted.borrow_mut().clear();
         filter.on_tick(&Cx::new(*now, host));
         let reception = filter.on_request(STREAM, head, &Cx::new(*now, host));
         let strip: Vec<String> = reception.strip.iter().map(|name| (*name).to_owned()).collect();
@@ -69,10 +75,11 @@ impl Machine {
     }
 }
 
-/// A host in memory. It counts nothing.
+/// A host in memory.
 #[derive(Debug, Default)]
 struct Host {
     data: RefCell<HashMap<String, SharedValue>>,
+    counted: RefCell<Vec<String>>,
     hasher: RandomState,
 }
 
@@ -119,7 +126,9 @@ impl Signatures for NoHost {
 }
 
 impl Metrics for Host {
-    fn count(&self, _: Counter) {}
+    fn count(&self, counter: Counter) {
+        self.counted.borrow_mut().push(counter.to_string());
+    }
 
     fn shift(&self, _: Gauge, _: i64) {}
 

@@ -1,0 +1,244 @@
+//! `authgate explain`: what the filter does with a request, step by step. The filter itself decides; what it doesn't
+//! say of its steps is found out by asking it again, with a part of the configuration.
+
+mod probe;
+mod story;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use super::check;
+use super::check::find::{self, Plugin};
+use super::machine::Answer;
+use super::{FINE, Format, WRONG};
+use crate::config::Config;
+use crate::extractor::RequestHead;
+use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
+use crate::public_key::PublicKey;
+use crate::time::UnixTime;
+use probe::Probe;
+
+/// Print what the filter does with a request, step by step
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// The configuration: as for `authgate check`
+    file: PathBuf,
+    /// Which filter, by its name, where the file has several
+    #[arg(long)]
+    filter: Option<String>,
+    /// The request's method
+    #[arg(long, default_value = "GET")]
+    method: String,
+    /// The request's path as it is sent, with its query
+    #[arg(long, default_value = "/")]
+    path: String,
+    /// The request's host, with its port where it has one
+    #[arg(long, default_value = "localhost")]
+    host: String,
+    /// The scheme that the client used
+    #[arg(long, default_value = "https")]
+    scheme: String,
+    /// A header, as in `Origin: https://example.com`
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+    /// The request has a body
+    #[arg(long)]
+    body: bool,
+    /// A JWT, an API token, or a whole value of Authorization
+    #[arg(long, env = "AUTHGATE_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// A file with the public key that the service would serve, in PEM
+    #[arg(long)]
+    key: Option<PathBuf>,
+    /// The status that the service answers a question with
+    #[arg(long, value_name = "STATUS", value_parser = clap::value_parser!(u16).range(100..=599))]
+    answer: Option<u16>,
+    /// A file with the body of that answer: claims in JSON, or a JWT
+    #[arg(long, value_name = "FILE")]
+    answer_body: Option<PathBuf>,
+    /// A header of that answer
+    #[arg(long = "answer-header", value_name = "NAME: VALUE")]
+    answer_headers: Vec<String>,
+    /// A file with the revocation list that the service would serve; without, it is empty
+    #[arg(long, value_name = "FILE")]
+    revoked: Option<PathBuf>,
+    /// The time, in seconds since 1970; without, it is now
+    #[arg(long, value_name = "SECONDS")]
+    at: Option<u64>,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+/// Explains, and returns the exit status.
+///
+/// # Errors
+/// A sentence: what was given can't be used.
+pub fn run(options: &Options, out: &mut impl Write, has_colour: bool) -> Result<u8, String> {
+    let text = check::read(&options.file)?;
+    let name = options.file.display();
+    let documents = check::documents(&text).map_err(|error| format!("{name}:{}: {}", error.line, error.problem))?;
+    let plugins = find::find(&documents);
+    let plugin = choose(&plugins, options.filter.as_deref()).map_err(|problem| format!("{name}: {problem}"))?;
+    let config = match check::parse(plugin) {
+        Ok(config) => config,
+        Err(errors) => {
+            for error in errors {
+                writeln!(out, "{name}:{}: error: {error}", plugin.tree.line_of(&error.path)).map_err(text_of)?;
+            }
+            return Ok(WRONG);
+        }
+    };
+    let written: Value = serde_json::from_str(&plugin.tree.to_json()).map_err(text_of)?;
+    let service = Service::new(options, &config)?;
+    let headers = headers(options)?;
+    let head = RequestHead { headers: &headers, has_body: options.body };
+    let probe = Probe { written: &written, config: &config, head, service: &service, now: now(options) };
+    let story = probe.tell();
+    match options.format {
+        Format::Text => story.print(out, has_colour).map_err(text_of)?,
+        Format::Json => {
+            serde_json::to_writer_pretty(&mut *out, &story).map_err(text_of)?;
+            writeln!(out).map_err(text_of)?;
+        }
+    }
+    Ok(FINE)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn text_of(error: impl ToString) -> String {
+    error.to_string()
+}
+
+fn now(options: &Options) -> UnixTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    options.at.map_or_else(|| UnixTime::from_secs(since.as_secs()), UnixTime::from_secs)
+}
+
+fn choose<'p, 't>(plugins: &'p [Plugin<'t>], name: Option<&str>) -> Result<&'p Plugin<'t>, String> {
+    let fits = |plugin: &&Plugin<'_>| name.is_none_or(|name| plugin.name() == name);
+    let mut fitting = plugins.iter().filter(fits);
+    match (fitting.next(), fitting.next()) {
+        (Some(plugin), None) => Ok(plugin),
+        (Some(_), Some(_)) => {
+            let names: Vec<_> = plugins.iter().map(Plugin::name).collect();
+            Err(format!("it has several filters: say which with --filter (their names: {})", names.join(", ")))
+        }
+        (None, _) => Err("there is no such configuration of authgate in it".to_owned()),
+    }
+}
+
+/// The request's headers, as Envoy hands them over.
+fn headers(options: &Options) -> Result<Vec<(String, Vec<u8>)>, String> {
+    let pseudo = [
+        (":method", &options.method),
+        (":path", &options.path),
+        (":authority", &options.host),
+        (":scheme", &options.scheme),
+    ];
+    let mut headers: Vec<_> =
+        pseudo.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
+    for header in &options.headers {
+        let (name, value) = split(header)?;
+        headers.push((name, value.into_bytes()));
+    }
+    if let Some(token) = &options.token {
+        let value = if token.contains(' ') {
+            token.clone()
+        } else {
+            format!("{} {token}", if token.contains('$') { "APIKey" } else { "Bearer" })
+        };
+        headers.push(("authorization".to_owned(), value.into_bytes()));
+    }
+    Ok(headers)
+}
+
+fn split(header: &str) -> Result<(String, String), String> {
+    let (name, value) = header.split_once(':').ok_or_else(|| format!("{header:?} is no header: write Name: value"))?;
+    Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
+}
+
+/// What the service would answer, as far as it was given.
+pub(super) struct Service {
+    key: Option<CalloutResponse>,
+    verdict: Option<CalloutResponse>,
+    list: CalloutResponse,
+    public_key_path: String,
+    list_path: Option<String>,
+}
+
+/// What a callout is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The public key.
+    Key,
+    /// The revocation list.
+    List,
+    /// A verdict on the credential.
+    Verdict,
+}
+
+impl Service {
+    fn new(options: &Options, config: &Config) -> Result<Self, String> {
+        let answer = |status, headers, body: String| CalloutResponse { status, headers, body: Some(body.into_bytes()) };
+        let key = match &options.key {
+            None => None,
+            Some(file) => {
+                let pem = check::read(file)?;
+                PublicKey::from_pem(&pem).map_err(|error| format!("{}: {error}", file.display()))?;
+                Some(answer(200, Vec::new(), json!({"public_key": pem}).to_string()))
+            }
+        };
+        let verdict = match options.answer.or(options.answer_body.is_some().then_some(200)) {
+            None => None,
+            Some(status) => {
+                let headers = options.answer_headers.iter().map(|header| split(header));
+                let headers = headers.map(|header| header.map(|(name, value)| (name, value.into_bytes())));
+                let body = options.answer_body.as_deref().map(check::read).transpose()?.unwrap_or_default();
+                Some(answer(status, headers.collect::<Result<_, _>>()?, body))
+            }
+        };
+        let list = options.revoked.as_deref().map(check::read).transpose()?;
+        let list = list.unwrap_or_else(|| r#"{"cursor": "0", "revoked": []}"#.to_owned());
+        Ok(Self {
+            key,
+            verdict,
+            list: answer(200, Vec::new(), list),
+            public_key_path: config.auth_service.public_key_path.clone(),
+            list_path: config.revocation.as_ref().map(|revocation| revocation.path.clone()),
+        })
+    }
+
+    /// What the filter asks for.
+    fn purpose(&self, request: &CalloutRequest) -> Purpose {
+        if request.authorization().is_some() {
+            Purpose::Verdict
+        } else if request.path == self.public_key_path {
+            Purpose::Key
+        } else if self.list_path.as_ref().is_some_and(|path| request.path.starts_with(path.as_str())) {
+            Purpose::List
+        } else {
+            Purpose::Verdict
+        }
+    }
+
+    /// The answer; what wasn't given looks like a service that isn't there.
+    fn answer(&self, request: &CalloutRequest) -> (Purpose, Option<Answer>) {
+        let purpose = self.purpose(request);
+        let answer = match purpose {
+            Purpose::Key => self.key.clone(),
+            Purpose::List => Some(self.list.clone()),
+            Purpose::Verdict => self.verdict.clone(),
+        };
+        (purpose, answer.map(Ok))
+    }
+}
+
+/// Stands in for an answer that nobody has given.
+pub(super) const NO_ANSWER: Answer = Err(CalloutError::NotConnected);
+
+#[cfg(test)]
+mod tests;

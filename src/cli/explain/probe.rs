@@ -1,0 +1,313 @@
+//! Asks the filter.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use super::story::{Condition, Credential, Decision, Ended, RuleStory, Story, Upstream};
+use super::{NO_ANSWER, Purpose, Service};
+use crate::cli::machine::Machine;
+use crate::code::Code;
+use crate::config::Config;
+use crate::credential::Form;
+use crate::decision::{Authorization, Forward};
+use crate::extractor::{self, RequestHead};
+use crate::filter::Resolution;
+use crate::introspection::CalloutRequest;
+use crate::matcher::{Target, Undecided};
+use crate::path::{self, Budget};
+use crate::time::UnixTime;
+
+/// A request, and everything that decides on it.
+pub struct Probe<'p> {
+    /// The configuration as it is written.
+    pub written: &'p Value,
+    /// The same, as the filter uses it.
+    pub config: &'p Config,
+    /// The request.
+    pub head: RequestHead<'p>,
+    /// What the service answers.
+    pub service: &'p Service,
+    /// The time.
+    pub now: UnixTime,
+}
+
+/// What came of one try.
+struct Tried {
+    /// `None`: it has never ended.
+    resolution: Option<(Vec<String>, Resolution)>,
+    /// How it was counted.
+    counted: Vec<String>,
+    /// What the filter asked the service about the credential.
+    question: Option<CalloutRequest>,
+    /// What it asked for, and nobody has said what comes.
+    missing: Option<Purpose>,
+}
+
+impl Probe<'_> {
+    /// Everything about the request.
+    pub fn tell(&self) -> Story {
+        let tried = self.try_with(self.config.clone());
+        let (rule, undecided) = match self.config.rules.find(self.target()) {
+            Ok(found) => (found.map(|(index, _)| index), None),
+            Err(undecided) => (None, Some(undecided)),
+        };
+        let readings = path::readings(self.head.value(":path"), &mut Budget::default());
+        let readings = readings.map(|readings| readings.iter().map(|reading| lossy(reading)).collect());
+        let is_decided = tried.missing.is_none();
+        let is_public = rule.is_some_and(|index| self.rule(index).get("public") == Some(&Value::Bool(true)));
+        let is_looked_at = !is_public && undecided.is_none();
+        Story {
+            request: format!("{} {}{}", self.text(":method"), self.text(":authority"), self.text(":path")),
+            path_readings: readings.unwrap_or_default(),
+            rules: self.rules(rule),
+            rule: undecided.map_or_else(|| self.rule_name(rule), |undecided| describe(undecided).to_owned()),
+            credential: if is_looked_at { self.credential() } else { Credential { found: "not looked at".to_owned() } },
+            claims: self.claims(&tried).filter(|_| is_looked_at),
+            question: tried.question.as_ref().map(question),
+            require: if is_decided { self.require(rule) } else { Vec::new() },
+            decision: self.decision(tried),
+        }
+    }
+
+    fn target(&self) -> Target<'_> {
+        let value = |name| self.head.value(name);
+        Target { path: value(":path"), method: value(":method"), authority: value(":authority") }
+    }
+
+    fn text(&self, name: &str) -> String {
+        lossy(self.head.value(name))
+    }
+
+    /// Lets the filter decide, by this configuration.
+    fn try_with(&self, config: Config) -> Tried {
+        let (mut asked, mut lacks_key) = (None, false);
+        let mut answer = |request: &CalloutRequest, _: usize| {
+            let (purpose, answer) = self.service.answer(request);
+            match purpose {
+                Purpose::Verdict => asked = Some(request.clone()),
+                Purpose::Key => lacks_key |= answer.is_none(),
+                Purpose::List => {}
+            }
+            answer.unwrap_or(NO_ANSWER)
+        };
+        let mut machine = Machine::new(config, self.now);
+        let resolution = machine.decide(&self.head, &mut answer);
+        // A key is fetched at the start, whether or not the request needs it.
+        let denial = resolution.as_ref().and_then(|(_, resolution)| match resolution {
+            Resolution::Deny(response) => Some(response.code),
+            Resolution::Forward(_) => None,
+        });
+        let needs_key = match denial {
+            Some(Code::PublicKeyUnavailable) => true,
+            Some(Code::AuthServiceUnavailable) => self.may_bring_jwt(),
+            _ => false,
+        };
+        let missing = if asked.is_some() && !self.service.has_verdict() {
+            Some(Purpose::Verdict)
+        } else {
+            (lacks_key && needs_key).then_some(Purpose::Key)
+        };
+        Tried { resolution, counted: machine.counted(), question: asked, missing }
+    }
+
+    /// Whether a signature may decide, of the client's JWT or of the service's.
+    fn may_bring_jwt(&self) -> bool {
+        let credential = extractor::extract(&self.head, &self.config.api_token);
+        self.config.api_token.response_format.is_jwt() || credential.is_ok_and(|one| one.form == Form::Jwt)
+    }
+
+    fn rule_name(&self, index: Option<usize>) -> String {
+        let Some(index) = index else { return "no rule: a credential is required".to_owned() };
+        match self.rule(index).get("name").and_then(Value::as_str) {
+            Some(name) => format!("rules[{index}] ({name})"),
+            None => format!("rules[{index}]"),
+        }
+    }
+
+    fn rule(&self, index: usize) -> &Value {
+        self.written.pointer(&format!("/rules/{index}")).unwrap_or(&Value::Null)
+    }
+
+    /// Each rule up to the one that decides, with what it looks at.
+    fn rules(&self, decides: Option<usize>) -> Vec<RuleStory> {
+        let rules = self.written.get("rules").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let most = decides.map_or(rules.len(), |index| index + 1);
+        let rules = rules.iter().take(most).enumerate();
+        rules
+            .map(|(index, rule)| {
+                let fields = rule.get("match").and_then(Value::as_object).into_iter().flatten();
+                let conditions = fields.map(|(name, value)| self.condition(name, value)).collect();
+                RuleStory { rule: self.rule_name(Some(index)), decides: decides == Some(index), conditions }
+            })
+            .collect()
+    }
+
+    /// Whether a rule that looked at this alone would match.
+    fn condition(&self, name: &str, value: &Value) -> Condition {
+        let config = json!({
+            "auth_service": {"cluster": "auth_service"},
+            "rules": [{"match": {name: value}, "public": true}],
+        });
+        let holds = Config::from_bytes(config.to_string().as_bytes()).ok().map(|config| {
+            match config.rules.find(self.target()) {
+                Ok(Some(_)) => "yes",
+                Ok(None) => "no",
+                Err(Undecided::DifferentPaths | Undecided::DifferentHosts) => "by some readings",
+                Err(undecided) => describe(undecided),
+            }
+        });
+        Condition { field: format!("{name}: {}", brief(value)), holds: holds.unwrap_or("unknown").to_owned() }
+    }
+
+    fn credential(&self) -> Credential {
+        let found = match extractor::extract(&self.head, &self.config.api_token) {
+            Ok(credential) => {
+                let form = match credential.form {
+                    Form::Jwt => "a JWT",
+                    Form::ApiToken => "an API token",
+                    Form::Other => "a credential of another kind",
+                };
+                form.to_owned()
+            }
+            Err(code) => format!("none that can be used ({})", code.name()),
+        };
+        Credential { found }
+    }
+
+    /// The claims that the JWT says, or the service.
+    fn claims(&self, tried: &Tried) -> Option<Value> {
+        if let (Some(_), Some(body)) = (&tried.question, self.service.verdict_body()) {
+            return serde_json::from_slice(body).ok().or_else(|| payload(body));
+        }
+        let value = self.head.value("authorization");
+        let space = value.iter().position(|byte| *byte == b' ')?;
+        payload(value.get(space + 1..)?)
+    }
+
+    /// Each field of `require`: whether the identity would be let in by it alone.
+    fn require(&self, rule: Option<usize>) -> Vec<Condition> {
+        let Some(index) = rule else { return Vec::new() };
+        let require = self.rule(index).get("require").unwrap_or(&Value::Null);
+        let alternatives = match require {
+            Value::Array(alternatives) => alternatives.iter().collect(),
+            Value::Object(_) => vec![require],
+            _ => return Vec::new(),
+        };
+        if !self.is_let_in(index, None) {
+            return Vec::new();
+        }
+        let several = alternatives.len() > 1;
+        let mut conditions = Vec::new();
+        for (number, alternative) in alternatives.into_iter().enumerate() {
+            for (name, value) in alternative.as_object().into_iter().flatten() {
+                let holds = if self.is_let_in(index, Some(json!({name: value}))) { "yes" } else { "no" };
+                let prefix = if several { format!("[{number}].") } else { String::new() };
+                conditions
+                    .push(Condition { field: format!("{prefix}{name}: {}", brief(value)), holds: holds.to_owned() });
+            }
+        }
+        conditions
+    }
+
+    /// Whether the request goes on where its rule requires this.
+    fn is_let_in(&self, index: usize, require: Option<Value>) -> bool {
+        let mut written = self.written.clone();
+        if let Some(written) = written.as_object_mut() {
+            written.remove("mode");
+        }
+        let rule = written.pointer_mut(&format!("/rules/{index}")).and_then(Value::as_object_mut);
+        let Some(rule) = rule else { return false };
+        rule.remove("mode");
+        match require {
+            Some(require) => rule.insert("require".to_owned(), require),
+            None => rule.remove("require"),
+        };
+        let Ok(config) = Config::from_bytes(written.to_string().as_bytes()) else { return false };
+        matches!(self.try_with(config).resolution, Some((_, Resolution::Forward(_))))
+    }
+
+    fn decision(&self, tried: Tried) -> Decision {
+        let request = tried.counted.iter().find(|counter| counter.starts_with("auth_validation_requests_total"));
+        let label = |name: &str| {
+            let labels = request.map(String::as_str).unwrap_or_default().split('.');
+            labels
+                .filter_map(|label| label.split_once('='))
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| value.to_owned())
+        };
+        let ended = match (tried.missing, tried.resolution) {
+            (Some(Purpose::Verdict), _) => Ended::Asks(
+                "the service decides: 401 becomes token_rejected, 403 forbidden_by_service; give --answer to go on"
+                    .to_owned(),
+            ),
+            (Some(_), _) => Ended::Asks("the service's public key decides: give --key to go on".to_owned()),
+            (None, None) => Ended::Asks("the request waits".to_owned()),
+            (None, Some((strip, Resolution::Forward(forward)))) => Ended::Forward(self.upstream(strip, &forward)),
+            (None, Some((_, Resolution::Deny(response)))) => Ended::Deny {
+                status: response.status,
+                code: response.code.name(),
+                details: response.code.details(),
+                headers: response.headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            },
+        };
+        let is_known = !matches!(ended, Ended::Asks(_));
+        let shown = |name| label(name).filter(|_| is_known);
+        Decision { ended, outcome: shown("outcome"), source: shown("source"), reason: shown("reason") }
+    }
+
+    fn upstream(&self, stripped: Vec<String>, forward: &Forward) -> Upstream {
+        let set = forward.set.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let authorization = match &forward.authorization {
+            Authorization::Keep if self.head.value("authorization").is_empty() => "none",
+            Authorization::Keep => "as it came",
+            Authorization::Remove => "removed",
+            Authorization::Replace(_) => "the verified JWT",
+        };
+        Upstream { stripped, set, authorization }
+    }
+}
+
+impl Service {
+    fn has_verdict(&self) -> bool {
+        self.verdict.is_some()
+    }
+
+    fn verdict_body(&self) -> Option<&[u8]> {
+        self.verdict.as_ref()?.body.as_deref()
+    }
+}
+
+/// What the filter asks, without the credential.
+fn question(request: &CalloutRequest) -> String {
+    let scheme = request.authorization().and_then(|value| value.split_once(' ')).map_or("…", |(scheme, _)| scheme);
+    format!("{} {} with Authorization: {scheme} …", request.method, request.path)
+}
+
+/// The claims in a JWT, whoever has signed it.
+fn payload(jwt: &[u8]) -> Option<Value> {
+    let claims = jwt.trim_ascii().split(|byte| *byte == b'.').nth(1)?;
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
+}
+
+fn describe(undecided: Undecided) -> &'static str {
+    match undecided {
+        Undecided::Path(_) => "the path can't be read with certainty",
+        Undecided::DifferentPaths => "readings of the path lead to different rules",
+        Undecided::Host => "the host is none",
+        Undecided::DifferentHosts => "readings of the host lead to different rules",
+    }
+}
+
+fn brief(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    match String::from_utf8_lossy(bytes) {
+        Cow::Borrowed(text) => text.to_owned(),
+        Cow::Owned(text) => text,
+    }
+}

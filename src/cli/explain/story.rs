@@ -1,0 +1,174 @@
+//! What is told of a request.
+
+use std::io::Write;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::cli::report::Colour;
+
+/// All of it, in the order in which it happens.
+#[derive(Debug, Serialize)]
+pub struct Story {
+    /// Method, host and path.
+    pub request: String,
+    /// What the path may mean.
+    pub path_readings: Vec<String>,
+    /// The rules up to the one that decides.
+    pub rules: Vec<RuleStory>,
+    /// The one that decides.
+    pub rule: String,
+    /// What the request brought.
+    pub credential: Credential,
+    /// What the credential says of itself, or the service of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claims: Option<Value>,
+    /// What the service is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub question: Option<String>,
+    /// Each field of the rule's `require`.
+    pub require: Vec<Condition>,
+    /// How it ends.
+    pub decision: Decision,
+}
+
+/// One rule.
+#[derive(Debug, Serialize)]
+pub struct RuleStory {
+    /// Its place, and its name.
+    pub rule: String,
+    /// Whether it decides.
+    pub decides: bool,
+    /// What it looks at.
+    pub conditions: Vec<Condition>,
+}
+
+/// One field, and whether it holds.
+#[derive(Debug, Serialize)]
+pub struct Condition {
+    /// As it is written.
+    pub field: String,
+    /// `yes`, `no`, or what is between.
+    pub holds: String,
+}
+
+/// What the request brought.
+#[derive(Debug, Serialize)]
+pub struct Credential {
+    /// One phrase.
+    pub found: String,
+}
+
+/// How it ends.
+#[derive(Debug, Serialize)]
+pub struct Decision {
+    #[serde(flatten)]
+    pub ended: Ended,
+    /// The label of `auth_validation_requests_total`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+    /// The label of the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The label of the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The three ends.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// It goes on.
+    Forward(Upstream),
+    /// It is answered.
+    Deny {
+        /// For HTTP.
+        status: u16,
+        /// Why.
+        code: &'static str,
+        /// The same in a sentence.
+        details: &'static str,
+        /// Of the response.
+        headers: Vec<(String, String)>,
+    },
+    /// It isn't known yet: what is missing.
+    Asks(String),
+}
+
+/// What goes upstream.
+#[derive(Debug, Serialize)]
+pub struct Upstream {
+    /// The names that are taken off.
+    pub stripped: Vec<String>,
+    /// The headers that are set.
+    pub set: Vec<(String, String)>,
+    /// What becomes of `Authorization`.
+    pub authorization: &'static str,
+}
+
+impl Story {
+    /// Prints it for people.
+    ///
+    /// # Errors
+    /// When the output can't be written to.
+    pub fn print(&self, out: &mut impl Write, has_colour: bool) -> std::io::Result<()> {
+        line(out, "request", &self.request)?;
+        if self.path_readings.len() > 1 {
+            line(out, "readings", &self.path_readings.join("  "))?;
+        }
+        for rule in &self.rules {
+            let conditions =
+                rule.conditions.iter().map(|condition| format!("{} ({})", condition.field, condition.holds));
+            let mark = if rule.decides { "decides" } else { "doesn't" };
+            line(out, "", &format!("{}: {mark}: {}", rule.rule, conditions.collect::<Vec<_>>().join(", ")))?;
+        }
+        line(out, "rule", &self.rule)?;
+        line(out, "credential", &self.credential.found)?;
+        if let Some(Value::Object(claims)) = &self.claims {
+            for (name, value) in claims {
+                line(out, "claim", &format!("{name}: {value}"))?;
+            }
+        }
+        if let Some(question) = &self.question {
+            line(out, "asks", question)?;
+        }
+        for condition in &self.require {
+            line(out, "require", &format!("{} ({})", condition.field, condition.holds))?;
+        }
+        self.decision.print(out, has_colour)
+    }
+}
+
+impl Decision {
+    fn print(&self, out: &mut impl Write, has_colour: bool) -> std::io::Result<()> {
+        match &self.ended {
+            Ended::Forward(upstream) => {
+                line(out, "decision", &Colour::Green.paint("the request goes on", has_colour))?;
+                for name in &upstream.stripped {
+                    line(out, "stripped", name)?;
+                }
+                for (name, value) in &upstream.set {
+                    line(out, "set", &format!("{name}: {value}"))?;
+                }
+                line(out, "Authorization", upstream.authorization)?;
+            }
+            Ended::Deny { status, code, details, headers } => {
+                line(out, "decision", &Colour::Red.paint(&format!("{status} {code}"), has_colour))?;
+                line(out, "", details)?;
+                for (name, value) in headers {
+                    line(out, "header", &format!("{name}: {value}"))?;
+                }
+            }
+            Ended::Asks(what) => line(out, "decision", &Colour::Yellow.paint(what, has_colour))?,
+        }
+        if let (Some(outcome), Some(source), Some(reason)) = (&self.outcome, &self.source, &self.reason) {
+            line(out, "counted as", &format!("outcome {outcome}, source {source}, reason {reason}"))?;
+        }
+        Ok(())
+    }
+}
+
+fn line(out: &mut impl Write, name: &str, text: &str) -> std::io::Result<()> {
+    writeln!(out, "{name:14}{text}")
+}

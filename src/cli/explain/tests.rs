@@ -1,0 +1,183 @@
+//! What is told of requests of every kind.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::cli::run;
+use crate::testing::{NOW, Signer, claims};
+
+const CONFIG: &str = "
+auth_service: {cluster: auth}
+rules:
+  - match: {path: /health}
+    public: true
+  - match: {prefix: /webhooks, methods: [POST], hosts: [api.example.com]}
+    require: {token_types: [api_token]}
+  - match: {prefix: /admin}
+    require: {token_types: [api_token, technical]}
+  - match: {prefix: /remote}
+    verification: remote
+";
+
+/// A file with this text, that is gone with the value.
+struct File(PathBuf);
+
+impl File {
+    fn new(text: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("authgate-explain-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        drop(fs::remove_file(&self.0));
+    }
+}
+
+fn output(config: &str, options: &[&str]) -> (u8, String) {
+    let (file, key, at) = (File::new(config), File::new(&Signer::a().public().to_pem()), NOW.to_string());
+    let arguments = ["authgate", "explain", file.path(), "--at", &at];
+    let options = options.iter().map(|option| if *option == "KEY" { key.path() } else { option });
+    let mut out = Vec::new();
+    let status = run(arguments.into_iter().chain(options), &mut out, false);
+    (status, String::from_utf8(out).unwrap())
+}
+
+/// What is told of a request, as JSON.
+#[track_caller]
+fn told(options: &[&str]) -> Value {
+    let options: Vec<_> = options.iter().copied().chain(["--format", "json"]).collect();
+    let (status, text) = output(CONFIG, &options);
+    assert_eq!(status, 0, "{text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+fn jwt(changes: Value) -> String {
+    Signer::a().jwt(&claims(changes))
+}
+
+fn denied(told: &Value) -> &str {
+    told["decision"]["deny"]["code"].as_str().unwrap_or("not denied")
+}
+
+#[test]
+fn a_public_request_goes_on() {
+    let told = told(&["--path", "/health", "--header", "X_User-Id: 7", "--header", "Authorization: Basic eA=="]);
+    assert_eq!(told["rule"], "rules[0]");
+    assert_eq!(told["credential"]["found"], "not looked at");
+    assert_eq!(
+        told["decision"]["forward"],
+        json!({"stripped": ["x_user-id"], "set": [], "authorization": "as it came"})
+    );
+    assert_eq!(told["decision"]["outcome"], "public");
+}
+
+#[test]
+fn each_rule_says_what_it_looked_at() {
+    let told = told(&["--path", "/webhooks/a", "--method", "POST", "--host", "www.example.com"]);
+    let conditions = &told["rules"][1]["conditions"];
+    let holds: Vec<_> = conditions.as_array().unwrap().iter().map(|one| (&one["field"], &one["holds"])).collect();
+    let expected = [
+        (json!("hosts: [\"api.example.com\"]"), json!("no")),
+        (json!("methods: [\"POST\"]"), json!("yes")),
+        (json!("prefix: /webhooks"), json!("yes")),
+    ];
+    assert_eq!(holds, expected.iter().map(|(field, holds)| (field, holds)).collect::<Vec<_>>());
+    assert_eq!(
+        (told["rule"].as_str(), denied(&told)),
+        (Some("no rule: a credential is required"), "missing_credentials")
+    );
+}
+
+#[test]
+fn ambiguous_requests_show_their_readings() {
+    let told = told(&["--path", "/x%2F..%2Fadmin"]);
+    assert_eq!(told["path_readings"], json!(["/x%2F..%2Fadmin", "/x/../admin", "/admin"]));
+    assert_eq!(told["rules"][2]["conditions"][0]["holds"], "by some readings");
+    assert_eq!((denied(&told), told["credential"]["found"].as_str()), ("ambiguous_path", Some("not looked at")));
+}
+
+#[test]
+fn a_jwt_is_verified_with_the_key_that_is_given() {
+    let token = jwt(json!({}));
+    let good = told(&["--path", "/a", "--token", &token, "--key", "KEY"]);
+    assert_eq!(good["decision"]["forward"]["set"][0], json!(["x-user-id", "17"]));
+    assert_eq!((&good["claims"]["user_id"], &good["decision"]["source"]), (&json!(17), &json!("jwt")));
+    let forged = Signer::b().jwt(&claims(json!({})));
+    assert_eq!(denied(&told(&["--token", &forged, "--key", "KEY"])), "signature_invalid");
+    assert_eq!(denied(&told(&["--token", &jwt(json!({"exp": 1})), "--key", "KEY"])), "token_expired");
+    assert_eq!(denied(&told(&["--token", "a.b.c"])), "token_malformed");
+    let unknown = told(&["--token", &token]);
+    assert!(unknown["decision"]["asks"].as_str().unwrap().contains("--key"), "{unknown}");
+}
+
+#[test]
+fn each_field_of_require_is_told() {
+    let denied_here = told(&["--path", "/admin", "--token", &jwt(json!({})), "--key", "KEY"]);
+    let expected = json!([{"field": "token_types: [\"api_token\",\"technical\"]", "holds": "no"}]);
+    assert_eq!(denied_here["require"], expected);
+    assert!(denied_here["decision"]["deny"].is_object(), "{denied_here}");
+    let let_in = told(&["--path", "/admin", "--token", &jwt(json!({"token_type": "api_token"})), "--key", "KEY"]);
+    assert_eq!(let_in["require"][0]["holds"], "yes");
+    // What the identity is like doesn't matter where there is none.
+    assert_eq!(told(&["--path", "/admin"])["require"], json!([]));
+}
+
+#[test]
+fn what_the_service_is_asked_is_told_and_its_answer_can_be_given() {
+    let token = format!("17${}", "0".repeat(128));
+    let asked = told(&["--token", &token]);
+    let question = "GET /auth/verify?header_types=apikey&response_format=json_body with Authorization: APIKey …";
+    assert_eq!(asked["question"], question);
+    assert!(asked["decision"]["asks"].as_str().unwrap().contains("--answer"), "{asked}");
+    assert_eq!(denied(&told(&["--token", &token, "--answer", "401"])), "token_rejected");
+    assert_eq!(denied(&told(&["--token", &token, "--answer", "503"])), "auth_service_unavailable");
+    let body = File::new(&claims(json!({"token_type": "api_token"})).to_string());
+    let good = told(&["--token", &token, "--answer-body", body.path()]);
+    assert_eq!(good["decision"]["forward"]["set"][0], json!(["x-user-id", "17"]));
+    assert_eq!(good["claims"]["token_type"], "api_token");
+    let remote = told(&["--path", "/remote", "--token", &jwt(json!({})), "--key", "KEY"]);
+    assert!(remote["question"].as_str().unwrap().contains("header_types=apikey,jwt"), "{remote}");
+    assert!(remote["decision"]["asks"].as_str().unwrap().contains("--answer"), "{remote}");
+}
+
+#[test]
+fn a_list_of_revoked_tokens_can_be_given() {
+    let list = File::new(r#"{"cursor": "1", "revoked": [{"jti": "5f0c", "exp": 4000000000}]}"#);
+    let config = "auth_service: {cluster: auth}\nrevocation: {path: /list}\n";
+    let token = jwt(json!({}));
+    let revoked = output(config, &["--token", &token, "--key", "KEY", "--revoked", list.path()]).1;
+    assert!(revoked.contains("401 token_revoked"), "{revoked}");
+    let not = output(config, &["--token", &token, "--key", "KEY"]).1;
+    assert!(not.contains("the request goes on"), "{not}");
+}
+
+#[test]
+fn people_get_lines_without_credentials() {
+    let token = jwt(json!({}));
+    let (status, text) = output(CONFIG, &["--path", "/remote", "--token", &token, "--key", "KEY", "--answer", "403"]);
+    assert_eq!(status, 0);
+    assert!(text.starts_with("request       GET localhost/remote\n"), "{text}");
+    assert!(text.contains("\ndecision      403 forbidden_by_service\n"), "{text}");
+    assert!(!text.contains("eyJ"), "{text}");
+}
+
+#[test]
+fn what_cannot_be_used_is_told() {
+    assert_eq!(output("auth_service: {cluster: auth}\nx: 1\n", &[]).0, 1);
+    assert_eq!(output("kind: Service\n", &[]).0, 2);
+    assert_eq!(output(CONFIG, &["--header", "x"]).0, 2);
+    assert_eq!(output(CONFIG, &["--key", "/nowhere"]).0, 2);
+    assert_eq!(output(CONFIG, &["--filter", "other"]).0, 2);
+}
