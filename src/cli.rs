@@ -6,6 +6,7 @@ mod check;
 mod explain;
 mod machine;
 mod report;
+mod schema;
 mod service_check;
 mod tree;
 
@@ -33,6 +34,8 @@ struct Arguments {
 enum Command {
     Check(check::Options),
     Explain(Box<explain::Options>),
+    /// Print the JSON Schema of the configuration
+    Schema,
     ServiceCheck(service_check::Options),
 }
 
@@ -71,6 +74,7 @@ pub fn run<A: Into<OsString> + Clone>(
     let result = match arguments.command {
         Command::Check(options) => check::run(&options, out, has_colour),
         Command::Explain(options) => explain::run(&options, out, has_colour),
+        Command::Schema => schema::run(out),
         Command::ServiceCheck(options) => service_check::run(&options, out, has_colour),
     };
     result.unwrap_or_else(|problem| {

@@ -1,0 +1,164 @@
+//! The JSON Schema of the configuration, in the hands of a validator that knows nothing of authgate.
+
+use std::{fs, path::Path};
+
+use jsonschema::Validator;
+use serde_json::Value;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+fn validator() -> Validator {
+    let schema = fs::read_to_string(root().join("docs/authgate.schema.json")).unwrap();
+    let schema: Value = serde_json::from_str(&schema).unwrap();
+    jsonschema::draft7::meta::validate(&schema).unwrap();
+    jsonschema::validator_for(&schema).unwrap()
+}
+
+/// Whether the filter takes it, by `authgate check`.
+fn is_accepted(file: &Path) -> bool {
+    authgate::cli::run(["authgate", "check", file.to_str().unwrap()], &mut Vec::new(), false) == 0
+}
+
+/// The configurations of the filter inside a document.
+fn inside(value: &Value, found: &mut Vec<Value>) {
+    match value {
+        Value::Object(members) if members.contains_key("auth_service") => found.push(value.clone()),
+        Value::Object(members) => members.values().for_each(|value| inside(value, found)),
+        Value::Array(entries) => entries.iter().for_each(|value| inside(value, found)),
+        _ => {}
+    }
+}
+
+/// All configurations in the YAML and JSON files and in the documents of the repository.
+fn examples() -> Vec<(String, Value)> {
+    let mut texts = Vec::new();
+    for folder in ["envoy", "examples/axum-service", "examples"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|kind| kind == "yaml" || kind == "json") {
+                texts.push((path.display().to_string(), fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    for page in ["README.md", "docs/reference.md", "docs/operating.md"] {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        let blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        texts.extend(blocks.map(|block| (page.to_owned(), block.to_owned())));
+    }
+    let mut examples = Vec::new();
+    for (name, text) in texts {
+        for document in serde_norway::Deserializer::from_str(&text) {
+            let document: Value = serde::Deserialize::deserialize(document).unwrap_or_default();
+            let mut found = Vec::new();
+            inside(&document, &mut found);
+            examples.extend(found.into_iter().map(|config| (name.clone(), config)));
+        }
+    }
+    examples
+}
+
+#[test]
+fn the_schema_accepts_every_example() {
+    let validator = validator();
+    let examples = examples();
+    assert!(examples.len() >= 5, "{examples:?}");
+    for (name, config) in examples {
+        let errors: Vec<_> = validator.iter_errors(&config).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{name}: {errors:?}");
+    }
+}
+
+#[test]
+fn the_schema_accepts_what_the_filter_accepts() {
+    let validator = validator();
+    let mut accepted = 0;
+    for entry in fs::read_dir(root().join("wasm-tests/fuzz/corpus/configuration")).unwrap() {
+        let path = entry.unwrap().path();
+        let Ok(config) = serde_json::from_slice::<Value>(&fs::read(&path).unwrap()) else { continue };
+        if is_accepted(&path) {
+            accepted += 1;
+            assert!(validator.is_valid(&config), "{}: {:?}", path.display(), validator.validate(&config));
+        }
+    }
+    assert!(accepted >= 2, "{accepted}");
+}
+
+/// Each is wrong in a way that one field shows.
+const BAD: &[&str] = &[
+    "{}",
+    "[]",
+    "null",
+    "\"auth_service\"",
+    r#"{"auth_service": {}}"#,
+    r#"{"auth_service": {"cluster": 1}}"#,
+    r#"{"auth_service": {"cluster": ""}}"#,
+    r#"{"auth_service": {"cluster": "a b"}}"#,
+    r#"{"auth_service": {"cluster": "c", "authority": "http://c"}}"#,
+    r#"{"auth_service": {"cluster": "c", "scheme": "HTTP"}}"#,
+    r#"{"auth_service": {"cluster": "c", "verify_path": "verify"}}"#,
+    r#"{"auth_service": {"cluster": "c", "verify_path": "/a#b"}}"#,
+    r#"{"auth_service": {"cluster": "c", "timeout": 1}}"#,
+    r#"{"auth_service": {"cluster": "c", "timeout": "1"}}"#,
+    r#"{"auth_service": {"cluster": "c", "timeout": "1 s"}}"#,
+    r#"{"auth_service": {"cluster": "c", "timeout": "1d"}}"#,
+    r#"{"auth_service": {"cluster": "c", "retries": 4}}"#,
+    r#"{"auth_service": {"cluster": "c", "retries": -1}}"#,
+    r#"{"auth_service": {"cluster": "c", "retries": 0.5}}"#,
+    r#"{"auth_service": {"cluster": "c", "retries": "1"}}"#,
+    r#"{"auth_service": {"cluster": "c", "tiemout": "1s"}}"#,
+    r#"{"auth_service": {"cluster": "c"}, "profile": "prod"}"#,
+    r#"{"auth_service": {"cluster": "c"}, "jwt": null}"#,
+    r#"{"auth_service": {"cluster": "c"}, "jwt": {"token_types": []}}"#,
+    r#"{"auth_service": {"cluster": "c"}, "jwt": {"token_types": ["refresh"]}}"#,
+    r#"{"auth_service": {"cluster": "c"}, "jwt": {"token_types": ["access", "access"]}}"#,
+    r#"{"auth_service": {"cluster": "c"}, "jwt": {"issuers": [""]}}"#,
+    r#"{"auth_service": {"cluster": "c"}, "jwt": {"public_key": {"pem": ["x"]}}}"#,
+    r#"{"auth_service": {"cluster": "c"}, "api_token": {"response_format": "json"}}"#,
+    r#"{"auth_service": {"cluster": "c"}, "cache": {"ttl": 300}}"#,
+    r#"{"auth_service": {"cluster": "c"}, "cache": {"max_entries": 0}}"#,
+    r#"{"auth_service": {"cluster": "c"}, "circuit_breaker": {"fallback": "true"}}"#,
+    r#"{"auth_service": {"cluster": "c"}, "revocation": {"path": "list"}}"#,
+    r#"{"auth_service": {"cluster": "c"}, "rules": {}}"#,
+    r#"{"auth_service": {"cluster": "c"}, "rules": [{}]}"#,
+    r#"{"auth_service": {"cluster": "c"}, "rules": [{"match": {}}]}"#,
+    r#"{"auth_service": {"cluster": "c"}, "rules": [{"match": {"path": "x"}}]}"#,
+    r#"{"auth_service": {"cluster": "c"}, "rules": [{"match": {"path": "/a", "prefix": "/a"}}]}"#,
+    r#"{"auth_service": {"cluster": "c"}, "rules": [{"match": {"regex": ""}}]}"#,
+    r#"{"auth_service": {"cluster": "c"}, "rules": [{"match": {"methods": ["get"]}}]}"#,
+    r#"{"auth_service": {"cluster": "c"}, "rules": [{"match": {"methods": []}}]}"#,
+    r#"{"auth_service": {"cluster": "c"}, "rules": [{"match": {"path": "/a"}, "public": true, "verification": "local"}]}"#,
+    r#"{"auth_service": {"cluster": "c"}, "rules": [{"match": {"path": "/a"}, "public": true, "require": {"token_types": ["access"]}}]}"#,
+    r#"{"auth_service": {"cluster": "c"}, "rules": [{"match": {"path": "/a"}, "require": {}}]}"#,
+    r#"{"auth_service": {"cluster": "c"}, "rules": [{"match": {"path": "/a"}, "require": []}]}"#,
+    r#"{"auth_service": {"cluster": "c"}, "rules": [{"match": {"path": "/a"}, "require": [{}]}]}"#,
+    r#"{"auth_service": {"cluster": "c"}, "rules": [{"match": {"path": "/a"}, "require": {"sso": "true"}}]}"#,
+    r#"{"auth_service": {"cluster": "c"}, "rules": [{"match": {"path": "/a"}, "require": {"client_ids": [1.5]}}]}"#,
+    r#"{"auth_service": {"cluster": "c"}, "rules": [{"match": {"path": "/a"}, "require": {"claims": {"a": []}}}]}"#,
+    r#"{"auth_service": {"cluster": "c"}, "rules": [{"match": {"path": "/a"}, "require": {"claims": {"a..b": [1]}}}]}"#,
+    r#"{"auth_service": {"cluster": "c"}, "rules": [{"match": {"path": "/a"}, "require": {"claims": {"a": [null]}}}]}"#,
+    r#"{"auth_service": {"cluster": "c"}, "rules": [{"match": {"path": "/a"}, "deny": true, "optional": true}]}"#,
+    r#"{"auth_service": {"cluster": "c"}, "rules": [{"match": {"path": "/a"}, "deny": true, "forward_credential": true}]}"#,
+    r#"{"auth_service": {"cluster": "c"}, "rules": [{"match": {"path": "/a"}, "name": "none"}]}"#,
+    r#"{"auth_service": {"cluster": "c"}, "rules": [{"match": {"path": "/a"}, "name": "1a"}]}"#,
+    r#"{"auth_service": {"cluster": "c"}, "rules": [{"match": {"path": "/a"}, "mode": "off"}]}"#,
+    r#"{"auth_service": {"cluster": "c"}, "identity_headers": {"X Y": "user_id"}}"#,
+    r#"{"auth_service": {"cluster": "c"}, "identity_headers": {"X-Y": 1}}"#,
+    r#"{"auth_service": {"cluster": "c"}, "strip_headers": ["a b"]}"#,
+    r#"{"auth_service": {"cluster": "c"}, "forward_credential": "JWT"}"#,
+    r#"{"auth_service": {"cluster": "c"}, "responses": {"realm": "a\"b"}}"#,
+    r#"{"auth_service": {"cluster": "c"}, "responses": {"cors_origins": ["*"]}}"#,
+];
+
+#[test]
+fn the_schema_refuses_what_one_field_shows_to_be_wrong() {
+    let validator = validator();
+    let file = tempfile::Builder::new().suffix(".json").tempfile().unwrap();
+    for bad in BAD {
+        let config: Value = serde_json::from_str(bad).unwrap();
+        assert!(!validator.is_valid(&config), "{bad}");
+        fs::write(file.path(), bad).unwrap();
+        assert!(!is_accepted(file.path()), "{bad}");
+    }
+}
