@@ -267,6 +267,9 @@ lint: components build envoy gateway deny ## Check format, lints, docs, links, d
 		found=1; \
 	done; \
 	test $$found = 1 || { echo 'no configuration of Envoy was found' >&2; exit 1; }
+	@echo '==> authgate check: manifests'
+	@'$(CARGO_TARGET_DIR)/debug/authgate' check --strict \
+		$$(grep -rlE --include='*.yaml' '^kind: (WasmPlugin|EnvoyFilter|EnvoyExtensionPolicy)' envoy)
 
 # Advisories come from a repository of their own, which can't be reached from everywhere.
 deny: toolchain $(CARGO_DENY) ## Check what dependencies are licensed under, come from, and are known for

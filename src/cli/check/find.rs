@@ -2,6 +2,7 @@
 //! around them.
 
 use crate::cli::tree::{self, Node, SyntaxError, Value};
+use crate::config::table::CONFIGURATION;
 
 /// What a configuration is wrapped in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,9 +57,6 @@ impl Plugin<'_> {
 }
 
 /// The filters in the documents of a file; of several Wasm plugins, those that are authgate.
-///
-/// # Errors
-/// The text of a ConfigMap that is no YAML.
 pub fn find(documents: &[Node]) -> Vec<Plugin<'_>> {
     let mut plugins = Vec::new();
     for document in documents {
@@ -90,10 +88,13 @@ pub fn all_in(document: &Node) -> Vec<Plugin<'_>> {
     plugins
 }
 
-/// Whether a document is a configuration of the filter, and of nothing else.
+/// Whether a document is a configuration of the filter: it has one of its fields, or none at all.
 fn is_plain(document: &Node) -> bool {
-    const OTHERS: [&str; 6] = ["kind", "apiVersion", "static_resources", "dynamic_resources", "admin", "resources"];
-    !matches!(document.value, Value::Null) && !OTHERS.iter().any(|name| document.get(name).is_some())
+    let is_field = |name: &str| CONFIGURATION.iter().any(|field| field.name == name);
+    let members = document.members();
+    let is_resource = document.get("kind").is_some() || document.get("static_resources").is_some();
+    let is_empty = matches!(document.value, Value::Map(_)) && members.is_empty();
+    !is_resource && (is_empty || members.iter().any(|(name, _)| is_field(name)))
 }
 
 /// The texts of ConfigMaps in these documents that may be files of their own, as trees.

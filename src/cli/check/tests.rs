@@ -1,5 +1,6 @@
 //! What is found in files of every form.
 
+mod agreement;
 mod forms;
 mod warnings;
 
@@ -82,7 +83,7 @@ fn findings_are_lines_for_people() {
 fn what_is_no_file_of_a_configuration_is_a_matter_of_usage() {
     assert_eq!(run(["authgate", "check", "/nowhere/at/all"], &mut Vec::new(), false), 2);
     assert_eq!(run(["authgate", "check"], &mut Vec::new(), false), 2);
-    for text in ["", "kind: Service\nspec: {}\n", "static_resources: {listeners: []}\n"] {
+    for text in ["", "kind: Service\nspec: {}\n", "static_resources: {listeners: []}\n", "services: {}\n", "[]\n"] {
         assert_eq!(found(text).0, 2, "{text}");
     }
 }

@@ -1,0 +1,123 @@
+//! `authgate check` says of a bad configuration what the filter says of it, in whatever file it stands.
+
+use prost::Message as _;
+use prost_types::value::Kind as ProtoKind;
+use prost_types::{ListValue, Struct, Value as Proto};
+use serde_json::{Value, json};
+
+use super::found;
+use crate::config::Config;
+use crate::config::table::{CONFIGURATION, Field, Kind};
+
+/// What a field may be given by mistake.
+fn wrong() -> Vec<Value> {
+    vec![
+        json!(null),
+        json!(-1),
+        json!(1.5),
+        json!(300),
+        json!("x y"),
+        json!(""),
+        json!(true),
+        json!([]),
+        json!({"zz": 1}),
+    ]
+}
+
+/// The least configuration, with each mistake in each field.
+fn configurations() -> Vec<Value> {
+    let mut all = Vec::new();
+    let least = json!({"auth_service": {"cluster": "auth"}});
+    mistakes(CONFIGURATION, &least, "", &mut all);
+    all
+}
+
+/// Mistakes in these fields, of the object at a JSON pointer.
+fn mistakes(fields: &'static [Field], base: &Value, at: &str, all: &mut Vec<Value>) {
+    for field in fields {
+        let with = |value: Value| {
+            let mut whole = base.clone();
+            whole.pointer_mut(at).unwrap()[field.name] = value;
+            whole
+        };
+        all.extend(wrong().into_iter().map(with));
+        let below = format!("{at}/{}", field.name);
+        match &field.kind {
+            Kind::Object(fields) => {
+                let base = if base.pointer(&below).is_some() { base.clone() } else { with(json!({})) };
+                mistakes(fields, &base, &below, all);
+            }
+            Kind::List(Kind::Object(fields)) => {
+                mistakes(fields, &with(json!([{"match": {"prefix": "/"}}])), &format!("{below}/0"), all);
+            }
+            _ => {}
+        }
+    }
+    let mut whole = base.clone();
+    whole.pointer_mut(at).unwrap()["unknown_field"] = json!(1);
+    all.push(whole);
+}
+
+/// As Envoy serialises it.
+fn proto(value: &Value) -> Proto {
+    let kind = match value {
+        Value::Null => ProtoKind::NullValue(0),
+        Value::Bool(flag) => ProtoKind::BoolValue(*flag),
+        Value::Number(number) => ProtoKind::NumberValue(number.as_f64().unwrap()),
+        Value::String(text) => ProtoKind::StringValue(text.clone()),
+        Value::Array(entries) => ProtoKind::ListValue(ListValue { values: entries.iter().map(proto).collect() }),
+        Value::Object(_) => ProtoKind::StructValue(structure(value)),
+    };
+    Proto { kind: Some(kind) }
+}
+
+fn structure(value: &Value) -> Struct {
+    Struct { fields: value.as_object().unwrap().iter().map(|(name, value)| (name.clone(), proto(value))).collect() }
+}
+
+/// What the filter says of these bytes, sorted.
+fn refused(bytes: &[u8]) -> Vec<String> {
+    let mut errors: Vec<_> = match Config::from_bytes(bytes) {
+        Ok(_) => Vec::new(),
+        Err(errors) => errors.iter().map(ToString::to_string).collect(),
+    };
+    errors.sort();
+    errors
+}
+
+/// What is said of a file, warnings left out, sorted.
+fn checked(text: &str) -> Vec<String> {
+    let (_, problems) = found(text);
+    let errors = problems.iter().filter(|problem| problem["level"] == "error");
+    let text = |problem: &Value, name: &str| problem[name].as_str().unwrap().to_owned();
+    let mut errors: Vec<_> =
+        errors.map(|error| format!("{}: {}", text(error, "field"), text(error, "problem"))).collect();
+    errors.sort();
+    errors
+}
+
+/// A filter with this configuration, as Envoy's file has it.
+fn wrapped(kind: &str, value: &Value) -> String {
+    json!({"typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+        "config": {
+            "name": "authgate",
+            "configuration": {"@type": format!("type.googleapis.com/google.protobuf.{kind}"), "value": value},
+        },
+    }})
+    .to_string()
+}
+
+#[test]
+fn the_filter_and_the_command_agree_on_bad_configurations() {
+    let mut bad = 0;
+    for config in configurations() {
+        let errors = refused(config.to_string().as_bytes());
+        assert_eq!(refused(&structure(&config).encode_to_vec()), errors, "{config}");
+        assert_eq!(checked(&config.to_string()), errors, "{config}");
+        assert_eq!(checked(&wrapped("Struct", &config)), errors, "{config}");
+        assert_eq!(checked(&wrapped("StringValue", &json!(config.to_string()))), errors, "{config}");
+        bad += usize::from(!errors.is_empty());
+    }
+    assert!(bad >= 100, "{bad}");
+}
