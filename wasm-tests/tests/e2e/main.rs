@@ -19,6 +19,7 @@ mod demo_rows;
 mod denied_meanwhile;
 mod disconnects;
 mod emptied_rows;
+mod explained;
 mod failover;
 mod feed;
 mod flood;
