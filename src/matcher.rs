@@ -174,6 +174,11 @@ impl Rules {
 
 /// The readings of a request's host, and of its path.
 type Readings<'t> = (Vec<host::Reading>, Vec<Cow<'t, [u8]>>);
+/// How an authority may be read, for people. `None`: it is no host.
+#[cfg(all(feature = "cli", not(target_arch = "wasm32")))]
+pub fn host_readings(authority: &[u8]) -> Option<Vec<String>> {
+    host::readings(authority).map(|readings| readings.into_iter().map(host::Reading::into_text).collect())
+}
 
 /// The first of these rules whose path fits.
 fn first<'c>(

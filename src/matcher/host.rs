@@ -36,6 +36,11 @@ pub(super) struct Reading {
 }
 
 impl Reading {
+    #[cfg(all(feature = "cli", not(target_arch = "wasm32")))]
+    pub(super) fn into_text(self) -> String {
+        self.text
+    }
+
     fn without_port(&self) -> &str {
         self.text.get(..self.host_bytes).unwrap_or_default()
     }

@@ -34,6 +34,24 @@ pub enum Warning {
 }
 
 impl Warning {
+    #[cfg(test)]
+    pub const ALL: [Self; 14] = [
+        Self::RuleNeverReached,
+        Self::PublicCoversProtected,
+        Self::PublicEverything,
+        Self::PatternInPrefix,
+        Self::HostWithoutStrip,
+        Self::FailurePolicy,
+        Self::IdleTimeout,
+        Self::ThrottleAddress,
+        Self::VmId,
+        Self::StatsTags,
+        Self::UnknownCluster,
+        Self::FilterDisabledOnRoute,
+        Self::StaleBeyondLife,
+        Self::NoJti,
+    ];
+
     /// As it is printed, and named in docs/commands.md.
     pub const fn name(self) -> &'static str {
         match self {

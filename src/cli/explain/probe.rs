@@ -16,7 +16,7 @@ use crate::decision::{Authorization, Forward};
 use crate::extractor::{self, RequestHead};
 use crate::filter::Resolution;
 use crate::introspection::CalloutRequest;
-use crate::matcher::{Target, Undecided};
+use crate::matcher::{Target, Undecided, host_readings};
 use crate::path::{self, Budget};
 use crate::time::UnixTime;
 
@@ -62,6 +62,7 @@ impl Probe<'_> {
         Story {
             request: format!("{} {}{}", self.text(":method"), self.text(":authority"), self.text(":path")),
             path_readings: readings.unwrap_or_default(),
+            host_readings: host_readings(self.head.value(":authority")).unwrap_or_default(),
             rules: self.rules(rule),
             rule: undecided.map_or_else(|| self.rule_name(rule), |undecided| describe(undecided).to_owned()),
             credential: if is_looked_at { self.credential() } else { Credential { found: "not looked at".to_owned() } },

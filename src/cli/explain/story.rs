@@ -14,6 +14,8 @@ pub struct Story {
     pub request: String,
     /// What the path may mean.
     pub path_readings: Vec<String>,
+    /// What the host may mean.
+    pub host_readings: Vec<String>,
     /// The rules up to the one that decides.
     pub rules: Vec<RuleStory>,
     /// The one that decides.
@@ -114,13 +116,15 @@ impl Story {
     /// When the output can't be written to.
     pub fn print(&self, out: &mut impl Write, has_colour: bool) -> std::io::Result<()> {
         line(out, "request", &self.request)?;
-        if self.path_readings.len() > 1 {
-            line(out, "readings", &self.path_readings.join("  "))?;
+        for (name, readings) in [("paths", &self.path_readings), ("hosts", &self.host_readings)] {
+            if readings.len() > 1 {
+                line(out, name, &readings.join("  "))?;
+            }
         }
         for rule in &self.rules {
             let conditions =
                 rule.conditions.iter().map(|condition| format!("{} ({})", condition.field, condition.holds));
-            let mark = if rule.decides { "decides" } else { "doesn't" };
+            let mark = if rule.decides { "decides" } else { "doesn't decide" };
             line(out, "", &format!("{}: {mark}: {}", rule.rule, conditions.collect::<Vec<_>>().join(", ")))?;
         }
         line(out, "rule", &self.rule)?;

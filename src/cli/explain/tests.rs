@@ -102,6 +102,9 @@ fn each_rule_says_what_it_looked_at() {
 
 #[test]
 fn ambiguous_requests_show_their_readings() {
+    let with_port = told(&["--path", "/webhooks", "--method", "POST", "--host", "API.example.com:80"]);
+    assert_eq!(with_port["host_readings"], json!(["api.example.com:80", "api.example.com"]));
+    assert_eq!(denied(&with_port), "ambiguous_host");
     let told = told(&["--path", "/x%2F..%2Fadmin"]);
     assert_eq!(told["path_readings"], json!(["/x%2F..%2Fadmin", "/x/../admin", "/admin"]));
     assert_eq!(told["rules"][2]["conditions"][0]["holds"], "by some readings");

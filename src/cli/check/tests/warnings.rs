@@ -1,6 +1,15 @@
 //! A case that triggers each warning, and one that doesn't.
 
 use super::brief;
+use crate::cli::check::warnings::Warning;
+
+#[test]
+fn the_documents_list_each_warning() {
+    let page = include_str!("../../../../docs/commands.md");
+    let table = page.split("| warning | means |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let listed: Vec<_> = table.lines().filter_map(|row| row.strip_prefix("| `")?.split('`').next()).collect();
+    assert_eq!(listed, Warning::ALL.map(Warning::name));
+}
 
 const BOOTSTRAP: &str = include_str!("../../../../envoy/envoy.yaml");
 
