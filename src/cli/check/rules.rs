@@ -9,6 +9,8 @@ struct Rule<'t> {
     node: &'t Node,
     matcher: &'t Node,
     is_public: bool,
+    /// Whether a request without a credential goes on.
+    is_open: bool,
 }
 
 impl<'t> Rule<'t> {
@@ -118,7 +120,8 @@ pub fn check(tree: &Node, warnings: &mut Warnings<'_>) {
         .enumerate()
         .map(|(index, node)| {
             let matcher = node.get("match").unwrap_or(&empty);
-            Rule { index, node, matcher, is_public: node.is_on("public") }
+            let is_public = node.is_on("public");
+            Rule { index, node, matcher, is_public, is_open: is_public || node.is_on("optional") }
         })
         .collect();
     for rule in &rules {
@@ -136,7 +139,8 @@ pub fn check(tree: &Node, warnings: &mut Warnings<'_>) {
         if let Some(before) = earlier.clone().find(|before| lets_in(before, rule)) {
             let field = format!("rules[{}]", rule.index);
             let share = if before.covers(rule) { "all" } else { "some" };
-            let problem = format!("{}, which is public and comes before, lets {share} of it in", before.name());
+            let is = if before.is_public { "public" } else { "optional" };
+            let problem = format!("{}, which is {is} and comes before, lets {share} of it in", before.name());
             warnings.add(Warning::PublicCoversProtected, &field, problem);
         } else if let Some(before) = earlier.clone().find(|before| before.covers(rule)) {
             let problem = format!("it never decides: {} covers all that it matches", before.name());
@@ -148,8 +152,8 @@ pub fn check(tree: &Node, warnings: &mut Warnings<'_>) {
 /// Whether a public rule decides on requests that a stricter one below it was written for.
 fn lets_in(before: &Rule<'_>, rule: &Rule<'_>) -> bool {
     let says_path = |rule: &Rule<'_>| ["path", "prefix", "regex"].iter().any(|name| rule.text(name).is_some());
-    before.is_public
-        && !rule.is_public
+    before.is_open
+        && !rule.is_open
         && before.text("prefix").is_some()
         && says_path(rule)
         && before.covers_path(rule)

@@ -57,8 +57,8 @@ impl Probe<'_> {
         let readings = path::readings(self.head.value(":path"), &mut Budget::default());
         let readings = readings.map(|readings| readings.iter().map(|reading| lossy(reading)).collect());
         let is_decided = tried.missing.is_none();
-        let is_public = rule.is_some_and(|index| self.rule(index).get("public") == Some(&Value::Bool(true)));
-        let is_looked_at = !is_public && undecided.is_none();
+        let says = |name: &str| rule.is_some_and(|index| self.rule(index).get(name) == Some(&Value::Bool(true)));
+        let is_looked_at = !says("public") && !says("deny") && undecided.is_none();
         Story {
             request: format!("{} {}{}", self.text(":method"), self.text(":authority"), self.text(":path")),
             path_readings: readings.unwrap_or_default(),

@@ -148,7 +148,13 @@ impl Decision {
     fn print(&self, out: &mut impl Write, has_colour: bool) -> std::io::Result<()> {
         match &self.ended {
             Ended::Forward(upstream) => {
-                line(out, "decision", &Colour::Green.paint("the request goes on", has_colour))?;
+                let text = match (self.outcome.as_deref(), &self.reason) {
+                    (Some("shadow_deny"), Some(code)) => {
+                        Colour::Yellow.paint(&format!("the request goes on, but for shadow mode: {code}"), has_colour)
+                    }
+                    _ => Colour::Green.paint("the request goes on", has_colour),
+                };
+                line(out, "decision", &text)?;
                 for name in &upstream.stripped {
                     line(out, "stripped", name)?;
                 }

@@ -138,6 +138,48 @@ fn each_field_of_require_is_told() {
 }
 
 #[test]
+fn rules_of_every_kind_are_told() {
+    let config = "
+auth_service: {cluster: auth}
+mode: shadow
+rules:
+  - {name: shop, match: {prefix: /shop}, optional: true, mode: enforce}
+  - {match: {prefix: /no}, deny: true, mode: enforce}
+  - match: {prefix: /admin}
+    require: [{user_types: [system_admin], sso: true}, {client_ids: [23]}]
+    mode: enforce
+  - match: {prefix: /shadow}
+    require: {is_admin: true, user_types: [common]}
+";
+    let tell = |options: &[&str]| -> Value {
+        let options: Vec<_> = options.iter().copied().chain(["--format", "json", "--key", "KEY"]).collect();
+        serde_json::from_str(&output(config, &options).1).unwrap()
+    };
+    let token = jwt(json!({}));
+    let shop = tell(&["--path", "/shop"]);
+    assert_eq!((shop["rule"].as_str(), &shop["decision"]["outcome"]), (Some("rules[0] (shop)"), &json!("public")));
+    assert_eq!(denied(&tell(&["--path", "/shop", "--token", "a.b.c"])), "token_malformed");
+    let no = tell(&["--path", "/no", "--token", &token]);
+    assert_eq!((denied(&no), no["credential"]["found"].as_str()), ("denied_by_rule", Some("not looked at")));
+    let holds = |told: &Value| -> Vec<(String, String)> {
+        let text = |one: &Value, name: &str| one[name].as_str().unwrap().to_owned();
+        told["require"].as_array().unwrap().iter().map(|one| (text(one, "field"), text(one, "holds"))).collect()
+    };
+    let expected =
+        [("[0].sso: true", "no"), ("[0].user_types: [\"system_admin\"]", "no"), ("[1].client_ids: [23]", "yes")];
+    let admin = tell(&["--path", "/admin", "--token", &token]);
+    assert_eq!(holds(&admin), expected.map(|(field, holds)| (field.to_owned(), holds.to_owned())));
+    assert_eq!(admin["decision"]["outcome"], "allow");
+    let shadow = tell(&["--path", "/shadow", "--token", &token]);
+    let expected = [("is_admin: true", "no"), ("user_types: [\"common\"]", "yes")];
+    assert_eq!(holds(&shadow), expected.map(|(field, holds)| (field.to_owned(), holds.to_owned())));
+    let decision = &shadow["decision"];
+    assert_eq!((&decision["outcome"], &decision["reason"]), (&json!("shadow_deny"), &json!("claims_not_sufficient")));
+    let text = output(config, &["--path", "/shadow", "--token", &token, "--key", "KEY"]).1;
+    assert!(text.contains("goes on, but for shadow mode: claims_not_sufficient"), "{text}");
+}
+
+#[test]
 fn what_the_service_is_asked_is_told_and_its_answer_can_be_given() {
     let token = format!("17${}", "0".repeat(128));
     let asked = told(&["--token", &token]);

@@ -43,7 +43,7 @@ fn mistakes(fields: &'static [Field], base: &Value, at: &str, all: &mut Vec<Valu
         all.extend(wrong().into_iter().map(with));
         let below = format!("{at}/{}", field.name);
         match &field.kind {
-            Kind::Object(fields) => {
+            Kind::Object(fields) | Kind::ObjectOrObjects(fields) => {
                 let base = if base.pointer(&below).is_some() { base.clone() } else { with(json!({})) };
                 mistakes(fields, &base, &below, all);
             }

@@ -79,6 +79,10 @@ fn public_covers_protected() {
             "{match: {prefix: /a, hosts: [x.com]}, public: true}, {match: {path: /a/b, hosts: [y.com]}}",
         ),
         (
+            "{match: {prefix: /a}, optional: true}, {match: {path: /a/b}, deny: true}",
+            "{match: {prefix: /a}, deny: true}, {match: {path: /b}, optional: true}",
+        ),
+        (
             "{match: {prefix: /a}, public: true}, {match: {path: /a}, verification: remote}",
             "{match: {prefix: /a}, public: true}, {match: {path: /a/b}, public: true}",
         ),
@@ -224,5 +228,7 @@ fn stale_beyond_life() {
 #[test]
 fn no_jti() {
     let bad = "auth_service: {cluster: c}\nrevocation: {path: /auth/blacklist}\n";
-    assert_warns("no-jti", "revocation.path", bad, "auth_service: {cluster: c}\nrevocation: {path: null}\n");
+    for good in [bad.replace("/auth/blacklist", "null"), format!("{bad}jwt: {{required_claims: [jti]}}\n")] {
+        assert_warns("no-jti", "revocation.path", bad, &good);
+    }
 }
