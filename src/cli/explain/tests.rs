@@ -1,5 +1,7 @@
 //! What is told of requests of every kind.
 
+mod table;
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
