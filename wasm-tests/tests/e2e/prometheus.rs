@@ -148,6 +148,9 @@ async fn finds_data_for_every_query_of_dashboard_and_rules() {
         }
     }
     assert_eq!(shown(&stack).await, documented());
+    let buckets = prometheus.query("count by (le) (auth_validation_duration_ms_bucket)").await.unwrap();
+    let bounds: BTreeSet<_> = buckets.iter().map(|bucket| bucket["metric"]["le"].as_str().unwrap()).collect();
+    assert_eq!(bounds, ["1", "5", "10", "50", "100", "500", "1000", "5000", "+Inf"].into());
     let alerts = prometheus.alerts().await.unwrap();
     assert!(alerts.iter().any(|name| name == "AuthServiceDown"), "{alerts:?}");
     assert!(!alerts.iter().any(|name| name == "AuthgateMissing"), "{alerts:?}");
