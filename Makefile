@@ -138,13 +138,15 @@ bench: build envoy wrk ## Measure what the filter costs (ARGS=--quick: in a minu
 wrk:
 	@command -v wrk >/dev/null || $(MAKE) $(WRK)
 
-# Unpacks Debian's packages into a folder of .tools/: $(call from-debian,folder,packages). Needs no root. Which version it
-# is, Debian's release says.
+# Unpacks Debian's packages into a folder of .tools/: $(call from-debian,folder,packages). Needs no root, unless the machine
+# has no lists of packages yet. Which version it is, Debian's release says.
 define from-debian
 @echo '==> fetching $(1)'
 @command -v dpkg-deb >/dev/null || { echo '$(1) is missing: install it' >&2; exit 1; }
 @rm -rf '.tools/$(1).part' && mkdir -p '.tools/$(1).part'
-@cd '.tools/$(1).part' && apt-get -qq download $(2) && for package in *.deb; do \
+@cd '.tools/$(1).part' && \
+	{ apt-get -qq download $(2) 2>/dev/null || { apt-get -qq update && apt-get -qq download $(2); }; } && \
+	for package in *.deb; do \
 	dpkg-deb -x "$$package" . || exit 1; \
 done && rm *.deb
 @rm -rf '.tools/$(1)' && mv '.tools/$(1).part' '.tools/$(1)'
