@@ -7,15 +7,18 @@
 
 mod check;
 mod compile;
+mod credentials;
 mod document;
 mod error;
 mod field;
 mod fields;
 mod headers;
 mod node;
+mod pages;
 mod profile;
 mod protobuf;
 mod rules;
+mod service;
 mod value;
 
 /// The table of fields, for what documents the configuration and checks it.
@@ -28,12 +31,14 @@ pub mod table {
 
 use std::time::Duration;
 
+pub use credentials::Credentials;
 pub use error::{ConfigError, ConfigErrors};
 pub use headers::{IdentityHeader, IdentityHeaders, StrippedHeaders, is_token};
+pub use pages::{ResourceMetadata, StatusPaths};
 pub use profile::Profile;
+pub use service::{AnswerHeaders, ServiceHost};
 
 use crate::claims::{ClaimName, KeptClaims, TokenType};
-use crate::extractor::{COOKIE, PROTOCOLS};
 use crate::introspection::Destination;
 use crate::matcher::Rules;
 use crate::public_key::PublicKey;
@@ -100,15 +105,6 @@ pub struct AuthService {
     pub retries: u32,
     /// The request's headers that are copied to a question about its credential, names in lower case.
     pub forward_headers: Vec<String>,
-}
-
-/// A host that callouts go to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServiceHost {
-    /// The Envoy cluster.
-    pub cluster: String,
-    /// `:authority`.
-    pub authority: String,
 }
 
 impl AuthService {
@@ -190,71 +186,10 @@ pub struct ApiToken {
     pub accept_technical: bool,
 }
 
-/// `api_token.answer_headers`: the names of the headers in which the service answers, for [`ResponseFormat::JsonHeader`].
-/// No two are the same; letter case doesn't count.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AnswerHeaders {
-    /// Required in an answer.
-    pub user_id: String,
-    /// Required in an answer.
-    pub client_id: String,
-    /// May be missing.
-    pub email: String,
-    /// May be missing.
-    pub user_type: String,
-    /// May be missing.
-    pub is_admin: String,
-}
-
-#[cfg(any(test, feature = "testing"))]
-impl Default for AnswerHeaders {
-    fn default() -> Self {
-        let [user_id, client_id, email, user_type, is_admin] =
-            ["X-User-Id", "X-Client-Id", "X-User-Email", "X-User-Type", "X-Is-Admin"].map(str::to_owned);
-        Self { user_id, client_id, email, user_type, is_admin }
-    }
-}
-
-impl AnswerHeaders {
-    /// Each claim and the name of its header.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let Self { user_id, client_id, email, user_type, is_admin } = self;
-        [
-            ("user_id", user_id),
-            ("client_id", client_id),
-            ("email", email),
-            ("user_type", user_type),
-            ("is_admin", is_admin),
-        ]
-        .into_iter()
-        .map(|(claim, name)| (claim, name.as_str()))
-    }
-}
-
 impl ApiToken {
     /// Whether credentials of this kind are sent to the service.
     pub fn accepts(&self, kind: HeaderType) -> bool {
         self.header_types.contains(&kind)
-    }
-}
-
-/// `credentials`: the places where a credential may stand, beside `Authorization`.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// The header that holds an API token without a scheme, its name in lower case.
-    pub api_key_header: Option<String>,
-    /// The name of the cookie that holds a JWT.
-    pub cookie: Option<String>,
-    /// Whether a WebSocket client may offer a JWT as a protocol.
-    pub websocket_protocol: bool,
-}
-
-impl Credentials {
-    /// The headers that hold them, names in lower case.
-    pub fn headers(&self) -> impl Iterator<Item = &str> {
-        let cookie = self.cookie.is_some().then_some(COOKIE);
-        let protocols = self.websocket_protocol.then_some(PROTOCOLS);
-        self.api_key_header.as_deref().into_iter().chain(cookie).chain(protocols)
     }
 }
 
@@ -393,44 +328,6 @@ pub struct FailedAuthThrottle {
     pub window: Duration,
     /// How long a client stays locked out, 1 s to 24 h.
     pub lockout: Duration,
-}
-
-/// `status_paths`: visible ASCII without a query; no two are the same.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct StatusPaths {
-    /// Answers whether the filter can serve.
-    pub health: Option<String>,
-    /// Answers whether it knows all that it needs.
-    pub readiness: Option<String>,
-}
-
-/// `responses.resource_metadata`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResourceMetadata {
-    /// Where it is served (RFC 9728 section 3.1).
-    pub path: String,
-    /// The same as a URL, ready to stand between quotes.
-    pub url: String,
-    /// The metadata as JSON.
-    pub body: String,
-}
-
-impl ResourceMetadata {
-    /// - `resource`: an https URL without a query.
-    pub(crate) fn new(resource: &str, authorization_servers: &[String], scopes_supported: &[String]) -> Self {
-        const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
-        let host_end = resource.match_indices('/').nth(2).map_or(resource.len(), |(index, _)| index);
-        let (origin, path) = resource.split_at(host_end);
-        let path = format!("{WELL_KNOWN}{}", if path == "/" { "" } else { path });
-        let mut body = serde_json::Map::new();
-        body.insert("resource".to_owned(), resource.into());
-        for (name, list) in [("authorization_servers", authorization_servers), ("scopes_supported", scopes_supported)] {
-            if !list.is_empty() {
-                body.insert(name.to_owned(), list.into());
-            }
-        }
-        Self { url: format!("{origin}{path}"), path, body: serde_json::Value::from(body).to_string() }
-    }
 }
 
 /// What becomes of the client's `Authorization` upstream.

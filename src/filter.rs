@@ -31,7 +31,6 @@ mod verification;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache;
 use crate::claims::TokenType;
 use crate::code::Code;
 use crate::config::{Config, ForwardCredential};
@@ -123,11 +122,7 @@ impl Filter {
 
     /// The same, which asks another kind of service about credentials.
     pub fn with_verifier(config: Config, verifier: Box<dyn Verifier>) -> Self {
-        let prefix = cache::prefix(&config);
-        // Who reads the list elsewhere has to sweep that one.
-        let list = config.revocation.as_ref().map(|list| cache::prefix_at(&list.host, &config.auth_service));
-        let other = list.filter(|list| *list != prefix).unwrap_or_default();
-        let sweep = Sweep::new(format!("{prefix}sweep{other}"));
+        let sweep = Sweep::new(&config);
         Self { parts: Parts::new(config, verifier), sweep }
     }
 

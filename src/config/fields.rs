@@ -1,6 +1,12 @@
 //! Every field of the configuration. The parser, its messages, and what documents the configuration are made from this
 //! table.
 
+mod answers;
+mod clients;
+
+pub(super) use answers::{ANSWER_HEADERS, REVOCATION};
+pub(super) use clients::{CREDENTIALS, FAILED_AUTH_THROTTLE, RESOURCE_METADATA, RESPONSES, STATUS_PATHS};
+
 use super::field::{Field, Given, Kind, Text};
 use super::{Eviction, HeaderType, Mode, Profile, ResponseFormat, Scheme, Verification};
 use crate::credential::Scheme as Presented;
@@ -228,37 +234,6 @@ pub(super) static API_TOKEN: &[Field] = &[
     ),
 ];
 
-pub(super) static ANSWER_HEADERS: &[Field] = &[
-    Field::new("user_id", Kind::Text(Text::HeaderName), Given::Text("X-User-Id"), "the user's id, required"),
-    Field::new("client_id", Kind::Text(Text::HeaderName), Given::Text("X-Client-Id"), "the client's id, required"),
-    Field::new("email", Kind::Text(Text::HeaderName), Given::Text("X-User-Email"), "may be missing in an answer"),
-    Field::new("user_type", Kind::Text(Text::HeaderName), Given::Text("X-User-Type"), "may be missing in an answer"),
-    Field::new("is_admin", Kind::Text(Text::HeaderName), Given::Text("X-Is-Admin"), "may be missing in an answer"),
-];
-
-pub(super) static CREDENTIALS: &[Field] = &[
-    Field::new(
-        "api_key_header",
-        Kind::OrNull(&Kind::Text(Text::HeaderName)),
-        Given::Nothing,
-        "a header that holds an API token without a scheme; null: none does",
-    )
-    .example("\"X-API-Key\""),
-    Field::new(
-        "cookie",
-        Kind::OrNull(&Kind::Text(Text::CookieName)),
-        Given::Nothing,
-        "the name of a cookie that holds a JWT; null: none does",
-    )
-    .example("\"session\""),
-    Field::new(
-        "websocket_protocol",
-        Kind::Flag,
-        Given::Flag(false),
-        "whether a WebSocket client may offer a JWT as a protocol, base64url.bearer.authorization.k8s.io.<token>",
-    ),
-];
-
 pub(super) static CACHE: &[Field] = &[
     Field::new(
         "max_entries",
@@ -311,52 +286,6 @@ pub(super) static CIRCUIT_BREAKER: &[Field] = &[
         Given::Flag(true),
         "whether a remote JWT may be let in by its signature while the service is down",
     ),
-];
-
-pub(super) static REVOCATION: &[Field] = &[
-    Field::new(
-        "path",
-        Kind::OrNull(&Kind::Text(Text::ServicePath)),
-        Given::Nothing,
-        "the service's path of the list; null: it has none",
-    )
-    .example("\"/auth/blacklist\""),
-    Field::new(
-        "poll_interval",
-        Kind::Duration { least: "1s", most: "1h" },
-        Given::TextBy(["30s", "2s", "1s"]),
-        "the time between two looks at it, within which a revocation holds",
-    ),
-    Field::new(
-        "cluster",
-        Kind::OrNull(&Kind::Text(Text::Visible)),
-        Given::Nothing,
-        "the Envoy cluster that serves it; null: the service's",
-    )
-    .example("\"revocations\""),
-    Field::new(
-        "authority",
-        Kind::OrNull(&Kind::Text(Text::Authority)),
-        Given::Nothing,
-        ":authority there; null: of another cluster its name, else the service's",
-    )
-    .example("\"revocations.internal\""),
-];
-
-pub(super) static FAILED_AUTH_THROTTLE: &[Field] = &[
-    Field::new(
-        "attempts",
-        Kind::Whole { least: 0, most: 1_000_000 },
-        Given::Whole(0),
-        "failures that lock out; 0: none do",
-    ),
-    Field::new(
-        "window",
-        Kind::Duration { least: "1s", most: "24h" },
-        Given::Text("60s"),
-        "the time in which they have to come",
-    ),
-    Field::new("lockout", Kind::Duration { least: "1s", most: "24h" }, Given::Text("300s"), "how long the lock lasts"),
 ];
 
 pub(super) static RULE: &[Field] = &[
@@ -462,64 +391,3 @@ const fn texts(name: &'static str, about: &'static str) -> Field {
 const fn ids(name: &'static str, about: &'static str) -> Field {
     Field::new(name, Kind::Distinct(&Kind::Integer), Given::Nothing, about).example("[1, 2]")
 }
-
-pub(super) static STATUS_PATHS: &[Field] = &[
-    Field::new(
-        "health",
-        Kind::OrNull(&Kind::Text(Text::OwnPath)),
-        Given::Nothing,
-        "200 as long as known clients can be served, with what is up as JSON; null: there is none",
-    )
-    .example("\"/-/auth/health\""),
-    Field::new(
-        "readiness",
-        Kind::OrNull(&Kind::Text(Text::OwnPath)),
-        Given::Nothing,
-        "200 once the public key and the revocation list are there, else 503; null: there is none",
-    )
-    .example("\"/-/auth/ready\""),
-];
-
-pub(super) static RESOURCE_METADATA: &[Field] = &[
-    Field::new("resource", Kind::Text(Text::Resource), Given::Required, "the URL that names the protected resource")
-        .example("\"https://api.example.com\""),
-    Field::new(
-        "authorization_servers",
-        Kind::List(&Kind::Text(Text::Resource)),
-        Given::Texts(&[]),
-        "the issuers of its tokens",
-    )
-    .example(r#"["https://auth.example.com"]"#),
-    Field::new("scopes_supported", Kind::List(&Kind::Text(Text::Scope)), Given::Texts(&[]), "scopes to ask for")
-        .example(r#"["read"]"#),
-];
-
-pub(super) static RESPONSES: &[Field] = &[
-    Field::new(
-        "sign_in_url",
-        Kind::OrNull(&Kind::Text(Text::Url)),
-        Given::Nothing,
-        "where a denied browser is told to sign in; null: nowhere",
-    )
-    .example("\"https://app.example.com/login\""),
-    Field::new(
-        "resource_metadata",
-        Kind::OrNull(&Kind::Object(RESOURCE_METADATA)),
-        Given::Nothing,
-        "what is served as metadata of RFC 9728, whose URL a challenge names; null: nothing",
-    )
-    .example(r#"{"resource": "https://api.example.com"}"#),
-    Field::new(
-        "realm",
-        Kind::Text(Text::Realm),
-        Given::Text("authgate"),
-        "of WWW-Authenticate; visible ASCII without \" and \\",
-    ),
-    Field::new(
-        "cors_origins",
-        Kind::List(&Kind::Text(Text::Origin)),
-        Given::Texts(&[]),
-        "the origins whose pages may read denials, as browsers write them",
-    )
-    .example(r#"["https://app.example.com"]"#),
-];

@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use super::parts::Parts;
+use crate::cache;
+use crate::config::Config;
 use crate::host::Cx;
 use crate::time::UnixTime;
 use crate::turn::{LastTurn, Turn};
@@ -25,7 +27,12 @@ pub(super) struct Sweep {
 }
 
 impl Sweep {
-    pub(super) const fn new(name: String) -> Self {
+    pub(super) fn new(config: &Config) -> Self {
+        let prefix = cache::prefix(config);
+        // Who reads the list elsewhere has to sweep that one.
+        let list = config.revocation.as_ref().map(|list| cache::prefix_at(&list.host, &config.auth_service));
+        let other = list.filter(|list| *list != prefix).unwrap_or_default();
+        let name = format!("{prefix}sweep{other}");
         Self { turn: Turn::new(name, SWEEP_INTERVAL), swept: None, ticked: None, next_row: None }
     }
 
