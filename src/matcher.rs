@@ -2,13 +2,16 @@
 
 mod dfa;
 mod host;
+mod index;
 mod regex;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use self::host::HostMatch;
+use self::index::Index;
 use self::regex::{Regex, Threads};
 use crate::path::{self, Ambiguous, Budget};
 use crate::rule::{Mode, Rule, Terms};
@@ -45,6 +48,7 @@ pub enum Undecided {
 #[derive(Debug, Clone)]
 pub struct Rules {
     rules: Vec<Rule>,
+    index: Index,
     /// What holds where no rule matches.
     otherwise: Terms,
     /// The name of no rule.
@@ -64,7 +68,8 @@ impl Rules {
     pub fn new(rules: Vec<Rule>, otherwise: Terms) -> Self {
         let look_at_paths = rules.iter().any(|rule| !matches!(rule.matcher.path, PathMatch::Any));
         let look_at_hosts = rules.iter().any(|rule| !rule.matcher.hosts.is_empty());
-        Self { rules, otherwise, none: NO_RULE.into(), look_at_paths, look_at_hosts }
+        let index = Index::new(&rules);
+        Self { rules, index, otherwise, none: NO_RULE.into(), look_at_paths, look_at_hosts }
     }
 
     /// Finds the first rule that matches, on every reading of path and host. Where readings lead to several rules that
@@ -86,16 +91,9 @@ impl Rules {
         let mut decided = None;
         for host in &hosts {
             let mut of_host = None;
-            // Where a path has several readings, the rules that fit the method and the host are picked out once.
-            let fitting: Vec<_> =
-                if paths.len() > 1 { self.fitting(target.method, host).collect() } else { Vec::new() };
+            let mut fitting = Fitting::new(self, target.method, host, paths.len() > 1);
             for path in &paths {
-                let found = if paths.len() > 1 {
-                    budget.spend(fitting.len())?;
-                    first(fitting.iter().copied(), path, &mut threads, budget)?
-                } else {
-                    first(self.fitting(target.method, host), path, &mut threads, budget)?
-                };
+                let found = fitting.first(path, &mut threads, budget)?;
                 if !self.are_alike(found, *of_host.get_or_insert(found)) {
                     return Err(Undecided::DifferentPaths);
                 }
@@ -108,17 +106,11 @@ impl Rules {
         Ok(decided.flatten())
     }
 
-    /// The rules that fit a method and one reading of the host. The configuration decides how many there are, so
-    /// looking at each once is not counted as work on the request's path.
-    fn fitting(&self, method: &[u8], host: &host::Reading) -> impl Iterator<Item = (usize, &Rule)> {
-        let fits = move |rule: &Rule| rule.matcher.covers_method(method) && rule.matcher.covers_host(host);
-        self.rules.iter().enumerate().filter(move |(_, rule)| fits(rule))
-    }
-
     /// Whether the two ask for the same.
     fn are_alike(&self, one: Found<'_>, other: Found<'_>) -> bool {
         let terms = |found: Found<'_>| self.terms(found.map(|(index, _)| index));
-        terms(one) == terms(other)
+        let (one, other) = (terms(one), terms(other));
+        std::ptr::eq(one, other) || one == other
     }
 
     /// What a rule says of its requests, by its place in the list. `None`: no rule matches.
@@ -151,10 +143,12 @@ impl Rules {
         let mut mode = Mode::Shadow;
         let mut threads = Threads::default();
         let (hosts, paths) = self.readings(target, budget)?;
-        for (host, path) in hosts.iter().flat_map(|host| paths.iter().map(move |path| (host, path))) {
-            budget.spend(self.rules.len())?;
-            let found = first(self.fitting(target.method, host), path, &mut threads, budget)?;
-            mode = mode.min(self.terms(found.map(|(index, _)| index)).mode);
+        for host in &hosts {
+            let mut fitting = Fitting::new(self, target.method, host, true);
+            for path in &paths {
+                let found = fitting.first(path, &mut threads, budget)?;
+                mode = mode.min(self.terms(found.map(|(index, _)| index)).mode);
+            }
         }
         Ok(mode)
     }
@@ -180,19 +174,61 @@ pub fn host_readings(authority: &[u8]) -> Option<Vec<String>> {
     host::readings(authority).map(|readings| readings.into_iter().map(host::Reading::into_text).collect())
 }
 
-/// The first of these rules whose path fits.
-fn first<'c>(
-    rules: impl Iterator<Item = (usize, &'c Rule)>,
-    path: &[u8],
-    threads: &mut Threads,
-    budget: &mut Budget,
-) -> Result<Found<'c>, Ambiguous> {
-    for (index, rule) in rules {
-        if rule.matcher.path.matches(path, threads, budget)? {
-            return Ok(Some((index, rule)));
-        }
+/// The rules that fit a method and one reading of the host. The configuration decides how many there are, so looking at
+/// each once is not counted as work on the request's path.
+struct Fitting<'c, 'r> {
+    rules: &'c Rules,
+    method: &'r [u8],
+    host: &'r host::Reading,
+    /// Of each list that was looked at, the first that fits. `None`: there is only one path to look for.
+    known: Option<BTreeMap<usize, Option<usize>>>,
+    /// Of those that have to be tried on every path, those that fit.
+    others: Option<Vec<usize>>,
+}
+
+impl<'c, 'r> Fitting<'c, 'r> {
+    fn new(rules: &'c Rules, method: &'r [u8], host: &'r host::Reading, has_many_paths: bool) -> Self {
+        Self { rules, method, host, known: has_many_paths.then(BTreeMap::new), others: None }
     }
-    Ok(None)
+
+    fn fits(&self, index: usize) -> bool {
+        let matcher = self.rules.get(index).map(|rule| &rule.matcher);
+        matcher.is_some_and(|matcher| matcher.covers_method(self.method) && matcher.covers_host(self.host))
+    }
+
+    /// The first rule that fits a path.
+    fn first(&mut self, path: &[u8], threads: &mut Threads, budget: &mut Budget) -> Result<Found<'c>, Ambiguous> {
+        let rules = self.rules;
+        budget.spend(path.len() / 16)?;
+        let mut first: Option<usize> = None;
+        for (number, list) in rules.index.lists(path) {
+            budget.spend(1)?;
+            let known = self.known.as_ref().and_then(|known| known.get(&number)).copied();
+            let of_list = known.unwrap_or_else(|| list.iter().copied().find(|index| self.fits(*index)));
+            if let Some(all) = &mut self.known {
+                all.insert(number, of_list);
+            }
+            first = first.into_iter().chain(of_list).min();
+        }
+        if self.known.is_some() && self.others.is_none() {
+            self.others = Some(rules.index.others.iter().copied().filter(|index| self.fits(*index)).collect());
+        }
+        if let Some(others) = &self.others {
+            budget.spend(others.len())?;
+        }
+        for index in self.others.as_ref().unwrap_or(&rules.index.others) {
+            if first.is_some_and(|first| first < *index) {
+                break;
+            }
+            if let Some(rule) = rules.get(*index)
+                && (self.others.is_some() || self.fits(*index))
+                && rule.matcher.path.matches(path, threads, budget)?
+            {
+                return Ok(Some((*index, rule)));
+            }
+        }
+        Ok(first.and_then(|index| Some((index, rules.get(index)?))))
+    }
 }
 
 impl Deref for Rules {

@@ -76,3 +76,63 @@ fn the_same_path_costs_the_same_each_time() {
     assert_eq!(first, steps(&rules, "/api//a/%2e/item20"));
     assert_eq!(first.0, Ok(None));
 }
+
+/// The first rule that fits, by a look at each in turn.
+fn in_turn(rules: &Rules, path: &str, method: &str) -> Option<usize> {
+    let (mut threads, mut budget) = (Threads::default(), Budget::default());
+    let fits = |rule: &Rule| {
+        let matcher = &rule.matcher;
+        matcher.covers_method(method.as_bytes())
+            && matcher.path.matches(path.as_bytes(), &mut threads, &mut budget).unwrap()
+    };
+    rules.iter().position(fits)
+}
+
+#[test]
+fn the_first_rule_wins_however_it_is_found() {
+    let pieces = ["", "/", "/a", "/b", "/a/", "/a/b", "/a/b/", "/ab", "/a/b/c", "/b/a", "/a/c", "/c"];
+    let conditions = (0..400_usize).map(|number| {
+        let path = pieces[number * 7 % pieces.len()];
+        let written = if path.is_empty() { "/" } else { path };
+        let mut condition = match number % 5 {
+            0 | 1 => json!({"path": written}),
+            2 | 3 => json!({"prefix": written}),
+            // None of these paths holds a sign that means something else in a regular expression.
+            _ => json!({"regex": format!("{written}.*x?")}),
+        };
+        // Without methods the first few rules would decide on everything.
+        let method = ["GET", "POST", "PUT", "PATCH", "DELETE"][number * 3 % 11 % 5];
+        condition["methods"] = json!([method]);
+        condition
+    });
+    let all: Vec<Value> = conditions.collect();
+    for skip in 0..all.len() {
+        let rules = rules(all.iter().skip(skip).take(12).cloned());
+        for path in pieces.iter().chain(&["/a/b/c/d", "/abc", "/a/bc", "*", "a", "//a"]) {
+            for method in ["GET", "POST", "PUT", "DELETE", "HEAD"] {
+                let host = host::Reading::default();
+                for has_many in [false, true] {
+                    let mut fitting = Fitting::new(&rules, method.as_bytes(), &host, has_many);
+                    for _ in 0..2 {
+                        let found = fitting.first(path.as_bytes(), &mut Threads::default(), &mut Budget::default());
+                        let found = found.unwrap().map(|(index, _)| index);
+                        assert_eq!(found, in_turn(&rules, path, method), "{method} {path:?} after {skip}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Steps don't depend on the machine, as times do.
+#[test]
+fn a_thousand_rules_take_no_more_steps_than_one() {
+    let of = |count: usize| {
+        let path = |number: usize| format!("/api/v1/resource-{number}");
+        let exact = rules((0..count).map(|number| json!({"path": path(number)})));
+        let prefixes = rules((0..count).map(|number| json!({"prefix": path(number)})));
+        ["/api/v1/resource-0", "/api/v1/resource-0/items/1", "/other", "/api/v1/caf%C3%A9"]
+            .map(|path| [&exact, &prefixes].map(|rules| steps(rules, path).1))
+    };
+    assert_eq!(of(1), of(1_000));
+}

@@ -1,0 +1,91 @@
+//! Which rules a path can fall under, found without a look at every rule.
+//!
+//! `path` and `prefix` are kept in a tree, a level for each segment. A path is followed down the tree: the prefixes that
+//! cover it are on its way, and its exact rules at the end. Regular expressions, and rules that don't look at the path,
+//! are in a list beside it.
+
+use hashbrown::HashMap;
+
+use super::PathMatch;
+use crate::rule::Rule;
+
+/// Rules by their places in the list.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Index {
+    nodes: Vec<Node>,
+    /// Those that have to be tried on every path, in order.
+    pub(super) others: Vec<usize>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Node {
+    /// The number of the next node by the next segment. The configuration alone adds to it, so no client can fill a bucket.
+    children: HashMap<Box<[u8]>, usize>,
+    /// Rules with this very path, and with this prefix, in order.
+    exact: Vec<usize>,
+    prefix: Vec<usize>,
+}
+
+/// Rules that a path falls under, in order, and a number that these have alone.
+pub(super) type Listed<'i> = (usize, &'i [usize]);
+
+impl Index {
+    pub(super) fn new(rules: &[Rule]) -> Self {
+        let mut index = Self { nodes: vec![Node::default()], others: Vec::new() };
+        for (place, rule) in rules.iter().enumerate() {
+            match &rule.matcher.path {
+                PathMatch::Exact(path) => {
+                    if let Some(node) = index.node(path) {
+                        node.exact.push(place);
+                    }
+                }
+                PathMatch::Prefix(prefix) => {
+                    if let Some(node) = index.node(prefix) {
+                        node.prefix.push(place);
+                    }
+                }
+                PathMatch::Any | PathMatch::Regex(_) => index.others.push(place),
+            }
+        }
+        index
+    }
+
+    /// The node of a path, made if there is none. The path is empty or begins with a slash.
+    fn node(&mut self, path: &[u8]) -> Option<&mut Node> {
+        let mut at = 0;
+        for segment in path.split(|byte| *byte == b'/').skip(1) {
+            let next = self.nodes.len();
+            at = *self.nodes.get_mut(at)?.children.entry_ref(segment).or_insert(next);
+            if at == next {
+                self.nodes.push(Node::default());
+            }
+        }
+        self.nodes.get_mut(at)
+    }
+
+    /// The rules by `path` and `prefix` that this path falls under, list by list.
+    pub(super) fn lists<'i>(&'i self, path: &[u8]) -> impl Iterator<Item = Listed<'i>> {
+        let mut segments = path.starts_with(b"/").then(|| path.split(|byte| *byte == b'/').skip(1).peekable());
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let node = self.nodes.get(at)?;
+            let listed = (2 * at, &*node.prefix);
+            let rest = segments.as_mut()?;
+            match rest.next() {
+                Some(segment) => {
+                    match node.children.get(segment) {
+                        Some(next) => at = *next,
+                        None => segments = None,
+                    }
+                    Some([listed, (0, &[])])
+                }
+                None => {
+                    segments = None;
+                    Some([listed, (2 * at + 1, &*node.exact)])
+                }
+            }
+        })
+        .flatten()
+        .filter(|(_, list)| !list.is_empty())
+    }
+}
