@@ -4,20 +4,22 @@
 //! cover it are on its way, and its exact rules at the end. Regular expressions, and rules that don't look at the path,
 //! are in a list beside it.
 
+use std::fmt;
+
 use hashbrown::HashMap;
 
 use super::PathMatch;
 use crate::rule::Rule;
 
 /// Rules by their places in the list.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Index {
     nodes: Vec<Node>,
     /// Those that have to be tried on every path, in order.
     pub(super) others: Vec<usize>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 struct Node {
     /// The number of the next node by the next segment. The configuration alone adds to it, so no client can fill a bucket.
     children: HashMap<Box<[u8]>, usize>,
@@ -28,6 +30,13 @@ struct Node {
 
 /// Rules that a path falls under, in order, and a number that these have alone.
 pub(super) type Listed<'i> = (usize, &'i [usize]);
+
+impl fmt::Debug for Index {
+    /// It says nothing that the rules don't, and its order differs from run to run.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Index").finish_non_exhaustive()
+    }
+}
 
 impl Index {
     pub(super) fn new(rules: &[Rule]) -> Self {
