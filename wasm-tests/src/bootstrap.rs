@@ -244,7 +244,7 @@ fn set_files(value: &mut Value, other: &impl Fn(&Path) -> Option<PathBuf>) {
 
 /// Merges `patch` into `target` as RFC 7396 says: objects field by field, null removes, all else
 /// replaces.
-pub(crate) fn merge(target: &mut Value, patch: &Value) {
+pub fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(fields) = patch else {
         *target = patch.clone();
         return;

@@ -48,7 +48,7 @@ mod upstream;
 
 use std::path::{Path, PathBuf};
 
-pub use bootstrap::{Bootstrap, auth_service_alone, connection_manager, plugin, speak_http2};
+pub use bootstrap::{Bootstrap, auth_service_alone, connection_manager, merge, plugin, speak_http2};
 pub use client::{IDENTITY_HEADERS, Protocol, Request, Response};
 pub use credentials::Tokens;
 pub use discovery::Discovery;

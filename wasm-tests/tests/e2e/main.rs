@@ -19,6 +19,7 @@ mod demo_rows;
 mod denied_meanwhile;
 mod disconnects;
 mod emptied_rows;
+mod example_configurations;
 mod explained;
 mod failover;
 mod feed;

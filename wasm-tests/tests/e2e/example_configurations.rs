@@ -1,0 +1,150 @@
+//! The configurations of `examples/configurations`, which docs/configurations.md leads with, in Envoy: a few requests
+//! through each.
+
+use std::fs;
+
+use http::Method;
+use serde_json::{Value, json};
+use wasm_tests::{
+    Request, Stack,
+    credentials::{claims, forged},
+    merge, workspace,
+};
+
+/// A gateway with one of the configurations. Calls may take long on a machine that is busy; no other field is changed.
+async fn with(name: &str) -> Stack {
+    let file = workspace().join("examples/configurations").join(name);
+    let mut config: Value = serde_norway::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+    merge(&mut config, &json!({"auth_service": {"timeout": "5s"}}));
+    let builder = Stack::builder().replace_config(config).envoy(|bootstrap| {
+        let clusters = bootstrap["static_resources"]["clusters"].as_array_mut().unwrap();
+        let mut keys = clusters.iter().find(|cluster| cluster["name"] == "auth_service").unwrap().clone();
+        keys["name"] = json!("key_service");
+        keys["load_assignment"]["cluster_name"] = json!("key_service");
+        clusters.push(keys);
+    });
+    builder.start().await.unwrap()
+}
+
+/// A JWT of the service, with these claims over the usual ones.
+async fn jwt(stack: &Stack, changes: Value) -> String {
+    let mut claims = claims();
+    merge(&mut claims, &changes);
+    stack.mint_claims(&claims).await.unwrap()
+}
+
+/// `200 as <user>`, `200 as nobody`, or the status and the code of the denial.
+async fn outcome(request: Request) -> String {
+    let response = request.send().await.unwrap();
+    if response.status != 200 {
+        return format!("{} {}", response.status, response.code().unwrap_or_default());
+    }
+    let user = response.upstream().unwrap().header("x-user-id");
+    format!("200 as {}", user.unwrap_or_else(|| "nobody".to_owned()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn private_with_public_paths() {
+    let stack = with("private-with-public-paths.yaml").await;
+    let jwt = jwt(&stack, json!({})).await;
+    for (path, without, with) in [
+        ("/orders", "401 missing_credentials", "200 as 7"),
+        ("/health", "200 as nobody", "200 as nobody"),
+        ("/assets/logo.svg", "200 as nobody", "200 as nobody"),
+        ("/shop/cart", "200 as nobody", "200 as 7"),
+        ("/internal/metrics", "403 denied_by_rule", "403 denied_by_rule"),
+        ("/assets/..%2Finternal", "403 ambiguous_path", "403 ambiguous_path"),
+    ] {
+        assert_eq!(outcome(stack.get(path)).await, without, "{path}");
+        assert_eq!(outcome(stack.get(path).bearer(&jwt)).await, with, "{path}");
+    }
+    assert_eq!(outcome(stack.get("/shop/cart").bearer("a.b.c")).await, "401 token_malformed");
+    assert_eq!(outcome(stack.post("/assets/logo.svg")).await, "401 missing_credentials");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn webhooks() {
+    let stack = with("webhooks.yaml").await;
+    let jwt = jwt(&stack, json!({})).await;
+    let (_, token) = stack.api_token("hook").await.unwrap();
+    assert_eq!(outcome(stack.post("/webhooks/paid").bearer(&jwt)).await, "403 claims_not_sufficient");
+    for request in
+        [stack.post("/webhooks/paid").api_key(&token), stack.post("/webhooks/paid").header("x-api-key", &token)]
+    {
+        let upstream = request.send().await.unwrap().upstream().unwrap();
+        assert_eq!(upstream.header("x-user-id").as_deref(), Some("1"));
+        assert_eq!((upstream.header("authorization"), upstream.header("x-api-key")), (None, None));
+    }
+    let twice = stack.post("/webhooks/paid").api_key(&token).header("x-api-key", &token);
+    assert_eq!(outcome(twice).await, "401 malformed_credentials");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn admin_panel() {
+    let stack = with("admin-panel.yaml").await;
+    let admin = json!({"user_type": "system_admin", "sso_entity": "idp", "is_admin": true});
+    let admin = jwt(&stack, admin).await;
+    let support = jwt(&stack, json!({"user_groups": ["support"], "sso_entity": "idp"})).await;
+    let by_password = jwt(&stack, json!({"user_type": "system_admin", "is_admin": true})).await;
+    let user = jwt(&stack, json!({})).await;
+    for (token, get, delete) in [
+        (&admin, "200 as 7", "200 as 7"),
+        (&support, "200 as 7", "403 claims_not_sufficient"),
+        (&by_password, "401 insufficient_user_authentication", "401 insufficient_user_authentication"),
+        (&user, "403 claims_not_sufficient", "403 claims_not_sufficient"),
+    ] {
+        assert_eq!(outcome(stack.get("/admin/users").bearer(token)).await, get);
+        assert_eq!(outcome(stack.request(Method::DELETE, "/admin/users").bearer(token)).await, delete);
+    }
+    let cookie = format!("theme=dark; session={admin}");
+    let from = |site: &str| {
+        let request = stack.request(Method::DELETE, "/admin/users").header("cookie", &cookie);
+        request.header("sec-fetch-site", site)
+    };
+    assert_eq!(outcome(from("same-origin")).await, "200 as 7");
+    assert_eq!(outcome(from("cross-site")).await, "403 cross_site_request");
+    let without_jti = jwt(&stack, json!({"jti": null})).await;
+    assert_eq!(outcome(stack.get("/").bearer(&without_jti)).await, "401 token_malformed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn remote() {
+    let mut stack = with("remote.yaml").await;
+    let known = stack.login().await.unwrap().access;
+    let unknown = stack.login().await.unwrap().access;
+    assert_eq!(outcome(stack.get("/orders").bearer(&known)).await, "200 as 1");
+    stack.stop_auth().await;
+    assert_eq!(outcome(stack.get("/orders").bearer(&known)).await, "200 as 1");
+    assert_eq!(outcome(stack.get("/orders").bearer(&unknown)).await, "503 auth_service_unavailable");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn key_from_another_host() {
+    let stack = with("key-from-another-host.yaml").await;
+    let access = stack.login().await.unwrap().access;
+    assert_eq!(outcome(stack.get("/orders").bearer(&access)).await, "200 as 1");
+    assert_eq!(outcome(stack.get("/orders").bearer(&forged(&access).unwrap())).await, "401 signature_invalid");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migration_in_shadow() {
+    let stack = with("migration-in-shadow.yaml").await;
+    let user = jwt(&stack, json!({})).await;
+    let reseller = jwt(&stack, json!({"user_type": "reseller"})).await;
+    for (path, token, expected) in [
+        ("/orders", None, "200 as nobody"),
+        ("/orders", Some("a.b.c"), "200 as nobody"),
+        ("/orders", Some(&*user), "200 as 7"),
+        ("/reports", None, "401 missing_credentials"),
+        ("/reports", Some(&*user), "403 claims_not_sufficient"),
+        ("/reports", Some(&*reseller), "200 as 7"),
+    ] {
+        let mut request = stack.get(path).header("x-user-id", "1");
+        if let Some(token) = token {
+            request = request.bearer(token);
+        }
+        assert_eq!(outcome(request).await, expected, "{path}");
+    }
+    let shadowed = [("outcome", "shadow_deny"), ("reason", "missing_credentials")];
+    assert_eq!(stack.metric("auth_validation_requests_total", &shadowed).await.unwrap(), 1);
+}
