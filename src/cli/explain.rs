@@ -14,9 +14,8 @@ use super::check;
 use super::check::find::{self, Plugin};
 use super::machine::Answer;
 use super::{FINE, Format, WRONG};
-use crate::config::Config;
 use crate::extractor::RequestHead;
-use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
+use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse, Destination};
 use crate::public_key::PublicKey;
 use crate::time::UnixTime;
 use probe::Probe;
@@ -93,7 +92,7 @@ pub fn run(options: &Options, out: &mut impl Write, has_colour: bool) -> Result<
         }
     };
     let written: Value = serde_json::from_str(&plugin.tree.to_json()).map_err(text_of)?;
-    let service = Service::new(options, &config)?;
+    let service = Service::new(options)?;
     let headers = headers(options)?;
     let head = RequestHead { headers: &headers, has_body: options.body };
     let probe = Probe { written: &written, config: &config, head, service: &service, now: now(options) };
@@ -166,23 +165,10 @@ pub(super) struct Service {
     key: Option<CalloutResponse>,
     verdict: Option<CalloutResponse>,
     list: CalloutResponse,
-    public_key_path: String,
-    list_path: Option<String>,
-}
-
-/// What a callout is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// The public key.
-    Key,
-    /// The revocation list.
-    List,
-    /// A verdict on the credential.
-    Verdict,
 }
 
 impl Service {
-    fn new(options: &Options, config: &Config) -> Result<Self, String> {
+    fn new(options: &Options) -> Result<Self, String> {
         let answer = |status, headers, body: String| CalloutResponse { status, headers, body: Some(body.into_bytes()) };
         let key = match &options.key {
             None => None,
@@ -203,37 +189,17 @@ impl Service {
         };
         let list = options.revoked.as_deref().map(check::read).transpose()?;
         let list = list.unwrap_or_else(|| r#"{"cursor": "0", "revoked": []}"#.to_owned());
-        Ok(Self {
-            key,
-            verdict,
-            list: answer(200, Vec::new(), list),
-            public_key_path: config.auth_service.public_key_path.clone(),
-            list_path: config.revocation.as_ref().map(|revocation| revocation.path.clone()),
-        })
-    }
-
-    /// What the filter asks for.
-    fn purpose(&self, request: &CalloutRequest) -> Purpose {
-        if request.authorization().is_some() {
-            Purpose::Verdict
-        } else if request.path == self.public_key_path {
-            Purpose::Key
-        } else if self.list_path.as_ref().is_some_and(|path| request.path.starts_with(path.as_str())) {
-            Purpose::List
-        } else {
-            Purpose::Verdict
-        }
+        Ok(Self { key, verdict, list: answer(200, Vec::new(), list) })
     }
 
     /// The answer; what wasn't given looks like a service that isn't there.
-    fn answer(&self, request: &CalloutRequest) -> (Purpose, Option<Answer>) {
-        let purpose = self.purpose(request);
-        let answer = match purpose {
-            Purpose::Key => self.key.clone(),
-            Purpose::List => Some(self.list.clone()),
-            Purpose::Verdict => self.verdict.clone(),
+    fn answer(&self, request: &CalloutRequest) -> Option<Answer> {
+        let answer = match request.to {
+            Destination::PublicKey => self.key.clone(),
+            Destination::Revocation => Some(self.list.clone()),
+            Destination::AuthService => self.verdict.clone(),
         };
-        (purpose, answer.map(Ok))
+        answer.map(Ok)
     }
 }
 

@@ -20,6 +20,17 @@ const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// What came of a callout.
 pub type Answer = Result<CalloutResponse, CalloutError>;
 
+/// What becomes of a request.
+#[derive(Debug)]
+pub struct Decided {
+    /// The names of headers that are stripped from it.
+    pub strip: Vec<String>,
+    /// The headers that change at once, with their new values; `None`: one is removed.
+    pub changes: Vec<(String, Option<Vec<u8>>)>,
+    /// How it ends.
+    pub resolution: Resolution,
+}
+
 /// A worker of its own, with nothing in its shared data.
 #[derive(Debug)]
 pub struct Machine {
@@ -39,24 +50,30 @@ impl Machine {
         self.host.counted.borrow().clone()
     }
 
-    /// What becomes of a request: the names that are stripped from it, and how it ends. Time passes as fast as it is
-    /// needed. `None`: it has never ended, which is a fault of the filter.
+    /// What becomes of a request. Time passes as fast as it is needed. `None`: it has never ended, which is a fault of the
+    /// filter.
     ///
     /// - `answer`: is asked what the filter asks, with the most bytes of a body that are read.
     pub fn decide(
         &mut self,
         head: &RequestHead<'_>,
         answer: &mut dyn FnMut(&CalloutRequest, usize) -> Answer,
-    ) -> Option<(Vec<String>, Resolution)> {
+    ) -> Option<Decided> {
         const STREAM: u32 = 1;
         let Self { filter, host, now } = self;
         let end = now.after(LONGEST_WAIT);
         host.counted.borrow_mut().clear();
         filter.on_tick(&Cx::new(*now, host));
+        // The key and the list are there before the first request.
+        while let Some(Action::Callout { call, request }) = filter.next_action() {
+            let answer = answer(&request, filter.body_limit(call));
+            filter.on_answer(call, answer, &Cx::new(*now, host));
+        }
         let reception = filter.on_request(STREAM, head, &Cx::new(*now, host));
         let strip: Vec<String> = reception.strip.iter().map(|name| (*name).to_owned()).collect();
+        let changes = reception.changes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         if let Step::Resolve(resolution) = reception.step {
-            return Some((strip, resolution));
+            return Some(Decided { strip, changes, resolution });
         }
         while *now < end {
             while let Some(action) = filter.next_action() {
@@ -65,7 +82,7 @@ impl Machine {
                         let answer = answer(&request, filter.body_limit(call));
                         filter.on_answer(call, answer, &Cx::new(*now, host));
                     }
-                    Action::Resolve { resolution, .. } => return Some((strip, resolution)),
+                    Action::Resolve { resolution, .. } => return Some(Decided { strip, changes, resolution }),
                 }
             }
             *now = now.after(filter.tick_period());

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::{FINE, Format, WRONG};
 use crate::config::ResponseFormat;
@@ -56,12 +56,26 @@ pub struct Options {
     /// The service has no revocation list
     #[arg(long)]
     no_revocation: bool,
+    /// As api_token.answer_headers: a name that it has, and the header, as in user_id=X-Platform-User-ID
+    #[arg(long = "answer-header", value_name = "NAME=HEADER")]
+    answer_headers: Vec<String>,
     /// How long each answer may take, in seconds
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
     timeout: u64,
     /// How to print what was found
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+}
+
+impl Options {
+    /// `api_token.answer_headers`.
+    fn answer_headers(&self) -> Result<Value, String> {
+        let pairs = self.answer_headers.iter().map(|pair| {
+            let (name, header) = pair.split_once('=').ok_or_else(|| format!("{pair:?}: write NAME=HEADER"))?;
+            Ok((name.to_owned(), Value::from(header)))
+        });
+        pairs.collect::<Result<Map<_, _>, String>>().map(Value::Object)
+    }
 }
 
 /// What every check works with.

@@ -7,15 +7,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::story::{Condition, Credential, Decision, Ended, RuleStory, Story, Upstream};
-use super::{NO_ANSWER, Purpose, Service};
-use crate::cli::machine::Machine;
+use super::{NO_ANSWER, Service};
+use crate::cli::machine::{Decided, Machine};
 use crate::code::Code;
 use crate::config::Config;
-use crate::credential::Form;
+use crate::credential::{Credential as ClientCredential, Form, Place};
 use crate::decision::{Authorization, Forward};
 use crate::extractor::{self, RequestHead};
 use crate::filter::Resolution;
-use crate::introspection::CalloutRequest;
+use crate::introspection::{CalloutRequest, Destination};
 use crate::matcher::{Target, Undecided, host_readings};
 use crate::path::{self, Budget};
 use crate::time::UnixTime;
@@ -37,13 +37,13 @@ pub struct Probe<'p> {
 /// What came of one try.
 struct Tried {
     /// `None`: it has never ended.
-    resolution: Option<(Vec<String>, Resolution)>,
+    decided: Option<Decided>,
     /// How it was counted.
     counted: Vec<String>,
     /// What the filter asked the service about the credential.
     question: Option<CalloutRequest>,
     /// What it asked for, and nobody has said what comes.
-    missing: Option<Purpose>,
+    missing: Option<Destination>,
 }
 
 impl Probe<'_> {
@@ -58,13 +58,18 @@ impl Probe<'_> {
         let readings = readings.map(|readings| readings.iter().map(|reading| lossy(reading)).collect());
         let is_decided = tried.missing.is_none();
         let says = |name: &str| rule.is_some_and(|index| self.rule(index).get(name) == Some(&Value::Bool(true)));
-        let is_looked_at = !says("public") && !says("deny") && undecided.is_none();
+        let is_served = matches!(&tried.decided, Some(Decided { resolution: Resolution::Serve(_), .. }));
+        let is_looked_at = !says("public") && !says("deny") && undecided.is_none() && !is_served;
         Story {
             request: format!("{} {}{}", self.text(":method"), self.text(":authority"), self.text(":path")),
             path_readings: readings.unwrap_or_default(),
             host_readings: host_readings(self.head.value(":authority")).unwrap_or_default(),
-            rules: self.rules(rule),
-            rule: undecided.map_or_else(|| self.rule_name(rule), |undecided| describe(undecided).to_owned()),
+            rules: if is_served { Vec::new() } else { self.rules(rule) },
+            rule: match undecided {
+                _ if is_served => "none: the filter answers this path itself".to_owned(),
+                Some(undecided) => describe(undecided).to_owned(),
+                None => self.rule_name(rule),
+            },
             credential: if is_looked_at { self.credential() } else { Credential { found: "not looked at".to_owned() } },
             claims: self.claims(&tried).filter(|_| is_looked_at),
             question: tried.question.as_ref().map(question),
@@ -86,20 +91,20 @@ impl Probe<'_> {
     fn try_with(&self, config: Config) -> Tried {
         let (mut asked, mut lacks_key) = (None, false);
         let mut answer = |request: &CalloutRequest, _: usize| {
-            let (purpose, answer) = self.service.answer(request);
-            match purpose {
-                Purpose::Verdict => asked = Some(request.clone()),
-                Purpose::Key => lacks_key |= answer.is_none(),
-                Purpose::List => {}
+            let answer = self.service.answer(request);
+            match request.to {
+                Destination::AuthService => asked = Some(request.clone()),
+                Destination::PublicKey => lacks_key |= answer.is_none(),
+                Destination::Revocation => {}
             }
             answer.unwrap_or(NO_ANSWER)
         };
         let mut machine = Machine::new(config, self.now);
-        let resolution = machine.decide(&self.head, &mut answer);
+        let decided = machine.decide(&self.head, &mut answer);
         // A key is fetched at the start, whether or not the request needs it.
-        let denial = resolution.as_ref().and_then(|(_, resolution)| match resolution {
+        let denial = decided.as_ref().and_then(|decided| match &decided.resolution {
             Resolution::Deny(response) => Some(response.code),
-            Resolution::Forward(_) => None,
+            Resolution::Forward(_) | Resolution::Serve(_) => None,
         });
         let needs_key = match denial {
             Some(Code::PublicKeyUnavailable) => true,
@@ -107,16 +112,16 @@ impl Probe<'_> {
             _ => false,
         };
         let missing = if asked.is_some() && !self.service.has_verdict() {
-            Some(Purpose::Verdict)
+            Some(Destination::AuthService)
         } else {
-            (lacks_key && needs_key).then_some(Purpose::Key)
+            (lacks_key && needs_key).then_some(Destination::PublicKey)
         };
-        Tried { resolution, counted: machine.counted(), question: asked, missing }
+        Tried { decided, counted: machine.counted(), question: asked, missing }
     }
 
     /// Whether a signature may decide, of the client's JWT or of the service's.
     fn may_bring_jwt(&self) -> bool {
-        let credential = extractor::extract(&self.head, &self.config.api_token);
+        let credential = self.extract();
         self.config.api_token.response_format.is_jwt() || credential.is_ok_and(|one| one.form == Form::Jwt)
     }
 
@@ -163,15 +168,26 @@ impl Probe<'_> {
         Condition { field: format!("{name}: {}", brief(value)), holds: holds.unwrap_or("unknown").to_owned() }
     }
 
+    /// The credential, as the filter finds it.
+    fn extract(&self) -> Result<ClientCredential<'_>, Code> {
+        extractor::extract(&self.head, &self.config.api_token, &self.config.credentials)
+    }
+
     fn credential(&self) -> Credential {
-        let found = match extractor::extract(&self.head, &self.config.api_token) {
+        let found = match self.extract() {
             Ok(credential) => {
                 let form = match credential.form {
                     Form::Jwt => "a JWT",
                     Form::ApiToken => "an API token",
                     Form::Other => "a credential of another kind",
                 };
-                form.to_owned()
+                let place = match credential.place {
+                    Place::Authorization => "Authorization",
+                    Place::ApiKeyHeader => self.config.credentials.api_key_header.as_deref().unwrap_or_default(),
+                    Place::Cookie => "a cookie",
+                    Place::WebSocketProtocol => "a WebSocket protocol",
+                };
+                format!("{form} in {place}")
             }
             Err(code) => format!("none that can be used ({})", code.name()),
         };
@@ -183,9 +199,7 @@ impl Probe<'_> {
         if let (Some(_), Some(body)) = (&tried.question, self.service.verdict_body()) {
             return serde_json::from_slice(body).ok().or_else(|| payload(body));
         }
-        let value = self.head.value("authorization");
-        let space = value.iter().position(|byte| *byte == b' ')?;
-        payload(value.get(space + 1..)?)
+        payload(self.extract().ok()?.bytes())
     }
 
     /// Each field of `require`: whether the identity would be let in by it alone.
@@ -227,7 +241,8 @@ impl Probe<'_> {
             None => rule.remove("require"),
         };
         let Ok(config) = Config::from_bytes(written.to_string().as_bytes()) else { return false };
-        matches!(self.try_with(config).resolution, Some((_, Resolution::Forward(_))))
+        let resolution = self.try_with(config).decided.map(|decided| decided.resolution);
+        matches!(resolution, Some(Resolution::Forward(_)))
     }
 
     fn decision(&self, tried: Tried) -> Decision {
@@ -239,19 +254,22 @@ impl Probe<'_> {
                 .find(|(known, _)| *known == name)
                 .map(|(_, value)| value.to_owned())
         };
-        let ended = match (tried.missing, tried.resolution) {
-            (Some(Purpose::Verdict), _) => Ended::Asks(
+        let ended = match (tried.missing, tried.decided) {
+            (Some(Destination::AuthService), _) => Ended::Asks(
                 "the service decides: 401 becomes token_rejected, 403 forbidden_by_service; give --answer to go on"
                     .to_owned(),
             ),
             (Some(_), _) => Ended::Asks("the service's public key decides: give --key to go on".to_owned()),
             (None, None) => Ended::Asks("the request waits".to_owned()),
-            (None, Some((strip, Resolution::Forward(forward)))) => Ended::Forward(self.upstream(strip, &forward)),
-            (None, Some((_, Resolution::Deny(response)))) => Ended::Deny {
-                status: response.status,
-                code: response.code.name(),
-                details: response.code.details(),
-                headers: response.headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            (None, Some(Decided { strip, changes, resolution })) => match resolution {
+                Resolution::Forward(forward) => Ended::Forward(self.upstream(strip, changes, &forward)),
+                Resolution::Deny(response) => Ended::Deny {
+                    status: response.status,
+                    code: response.code.name(),
+                    details: response.code.details(),
+                    headers: response.headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+                },
+                Resolution::Serve(page) => Ended::Serve { status: page.status, body: page.body },
             },
         };
         let is_known = !matches!(ended, Ended::Asks(_));
@@ -259,15 +277,29 @@ impl Probe<'_> {
         Decision { ended, outcome: shown("outcome"), source: shown("source"), reason: shown("reason") }
     }
 
-    fn upstream(&self, stripped: Vec<String>, forward: &Forward) -> Upstream {
+    fn upstream(
+        &self,
+        stripped: Vec<String>,
+        mut changes: Vec<(String, Option<Vec<u8>>)>,
+        forward: &Forward,
+    ) -> Upstream {
         let set = forward.set.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let taken_off = forward.taken_off(self.head.headers, &self.config.credentials);
+        let is_there = |name: &str| self.head.values(name).next().is_some();
+        changes.extend(
+            taken_off.into_iter().filter(|(name, _)| is_there(name)).map(|(name, value)| (name.to_owned(), value)),
+        );
+        let changed = changes.into_iter().map(|(name, value)| {
+            let value = value.map_or_else(|| "removed".to_owned(), |value| lossy(&value));
+            (name, value)
+        });
         let authorization = match &forward.authorization {
             Authorization::Keep if self.head.value("authorization").is_empty() => "none",
             Authorization::Keep => "as it came",
             Authorization::Remove => "removed",
             Authorization::Replace(_) => "the verified JWT",
         };
-        Upstream { stripped, set, authorization }
+        Upstream { stripped, changed: changed.collect(), set, authorization }
     }
 }
 

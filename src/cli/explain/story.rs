@@ -77,7 +77,7 @@ pub struct Decision {
     pub reason: Option<String>,
 }
 
-/// The three ends.
+/// The ends.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ended {
@@ -94,6 +94,13 @@ pub enum Ended {
         /// Of the response.
         headers: Vec<(String, String)>,
     },
+    /// The filter answers it itself.
+    Serve {
+        /// For HTTP.
+        status: u16,
+        /// JSON.
+        body: String,
+    },
     /// It isn't known yet: what is missing.
     Asks(String),
 }
@@ -103,6 +110,8 @@ pub enum Ended {
 pub struct Upstream {
     /// The names that are taken off.
     pub stripped: Vec<String>,
+    /// The headers that change: names, and new values or `removed`.
+    pub changed: Vec<(String, String)>,
     /// The headers that are set.
     pub set: Vec<(String, String)>,
     /// What becomes of `Authorization`.
@@ -158,6 +167,9 @@ impl Decision {
                 for name in &upstream.stripped {
                     line(out, "stripped", name)?;
                 }
+                for (name, value) in &upstream.changed {
+                    line(out, "changed", &format!("{name}: {value}"))?;
+                }
                 for (name, value) in &upstream.set {
                     line(out, "set", &format!("{name}: {value}"))?;
                 }
@@ -169,6 +181,10 @@ impl Decision {
                 for (name, value) in headers {
                     line(out, "header", &format!("{name}: {value}"))?;
                 }
+            }
+            Ended::Serve { status, body } => {
+                line(out, "decision", &Colour::Green.paint(&format!("{status} of the filter itself"), has_colour))?;
+                line(out, "", body)?;
             }
             Ended::Asks(what) => line(out, "decision", &Colour::Yellow.paint(what, has_colour))?,
         }

@@ -80,7 +80,7 @@ fn a_public_request_goes_on() {
     assert_eq!(told["credential"]["found"], "not looked at");
     assert_eq!(
         told["decision"]["forward"],
-        json!({"stripped": ["x_user-id"], "set": [], "authorization": "as it came"})
+        json!({"stripped": ["x_user-id"], "changed": [], "set": [], "authorization": "as it came"})
     );
     assert_eq!(told["decision"]["outcome"], "public");
 }
@@ -179,6 +179,37 @@ rules:
     assert_eq!((&decision["outcome"], &decision["reason"]), (&json!("shadow_deny"), &json!("claims_not_sufficient")));
     let text = output(config, &["--path", "/shadow", "--token", &token, "--key", "KEY"]).1;
     assert!(text.contains("goes on, but for shadow mode: claims_not_sufficient"), "{text}");
+}
+
+#[test]
+fn credentials_from_other_places_are_told_and_taken_off() {
+    let config = "
+auth_service: {cluster: auth}
+credentials: {api_key_header: X-API-Key, cookie: session, websocket_protocol: true}
+forward_credential: false
+status_paths: {readiness: /-/ready}
+responses: {cors_origins: ['https://app.example']}
+";
+    let tell = |options: &[&str]| -> Value {
+        let options: Vec<_> = options.iter().copied().chain(["--format", "json", "--key", "KEY"]).collect();
+        serde_json::from_str(&output(config, &options).1).unwrap()
+    };
+    let cookie = format!("Cookie: a=1; session={}; b=2", jwt(json!({})));
+    let by_cookie = tell(&["--header", &cookie]);
+    assert_eq!(by_cookie["credential"]["found"], "a JWT in a cookie");
+    assert_eq!(by_cookie["claims"]["user_id"], 17);
+    assert_eq!(by_cookie["decision"]["forward"]["changed"], json!([["cookie", "a=1; b=2"]]));
+    assert_eq!(denied(&tell(&["--header", &cookie, "--method", "POST"])), "cross_site_request");
+    assert_eq!(denied(&tell(&["--header", &cookie, "--token", "a.b.c"])), "malformed_credentials");
+    let key = format!("X-API-Key: 17${}", "0".repeat(128));
+    let by_header = tell(&["--header", &key]);
+    assert_eq!(by_header["credential"]["found"], "an API token in x-api-key");
+    assert!(by_header["question"].as_str().unwrap().ends_with("with Authorization: APIKey …"), "{by_header}");
+    let ready = tell(&["--path", "/-/ready"]);
+    assert_eq!((&ready["decision"]["serve"]["status"], ready["rules"].as_array().unwrap().len()), (&json!(200), 0));
+    let preflight = ["--method", "OPTIONS", "--header", "Origin: https://app.example"];
+    let preflight = tell(&[&preflight[..], &["--header", "Access-Control-Request-Method: GET"]].concat());
+    assert_eq!(preflight["decision"]["outcome"], "public");
 }
 
 #[test]

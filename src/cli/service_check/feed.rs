@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::findings::Findings;
-use crate::introspection::CalloutRequest;
+use crate::introspection::{CalloutRequest, Destination};
 use crate::revocation::feed::{self, Changes, FeedError, MAX_FEED_BODY};
 use crate::revocation::{RevokedToken, Subject, token_digest};
 
@@ -109,6 +109,6 @@ pub fn check_purged(context: &Context<'_>, path: &str, cursor: &str, id: i64, fi
 }
 
 fn poll(context: &Context<'_>, path: &str, since: Option<&str>) -> Result<Changes, FeedError> {
-    let request = CalloutRequest::get(feed::path(path, since));
+    let request = CalloutRequest::get(Destination::Revocation, feed::path(path, since));
     feed::read(context.service.send(&request, MAX_FEED_BODY))
 }

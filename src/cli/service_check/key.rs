@@ -2,13 +2,13 @@
 
 use super::Context;
 use super::findings::Findings;
-use crate::introspection::{CalloutError, CalloutRequest, MAX_BODY, read_public_key};
+use crate::introspection::{CalloutError, CalloutRequest, Destination, MAX_BODY, read_public_key};
 use crate::public_key::PublicKey;
 
 /// Whether anything answers at all.
 pub fn is_there(context: &Context<'_>, findings: &mut Findings) -> bool {
     let path = &context.options.public_key_path;
-    match context.service.send(&CalloutRequest::get(path.clone()), MAX_BODY) {
+    match context.service.send(&CalloutRequest::get(Destination::PublicKey, path.clone()), MAX_BODY) {
         Err(error @ (CalloutError::NoHost | CalloutError::NotConnected | CalloutError::ConnectTimeout)) => {
             let filter = "answers 503 to whatever isn't cached";
             findings.differs(format!("GET {path}"), format!("{error}; nothing else was tried"), filter);
@@ -22,7 +22,7 @@ pub fn is_there(context: &Context<'_>, findings: &mut Findings) -> bool {
 pub fn check(context: &Context<'_>, findings: &mut Findings) -> Option<PublicKey> {
     let path = &context.options.public_key_path;
     let case = format!("GET {path}");
-    let answer = context.service.send(&CalloutRequest::get(path.clone()), MAX_BODY);
+    let answer = context.service.send(&CalloutRequest::get(Destination::PublicKey, path.clone()), MAX_BODY);
     let key = read_public_key(answer).map_err(|outage| outage.to_string());
     let key = key.and_then(|pem| PublicKey::from_pem(&pem).map_err(|error| format!("its key is {error}")));
     match key {
@@ -40,7 +40,7 @@ pub fn check(context: &Context<'_>, findings: &mut Findings) -> Option<PublicKey
 
 /// The filter doesn't ask for it.
 pub fn check_health(context: &Context<'_>, findings: &mut Findings) {
-    match context.service.send(&CalloutRequest::get("/health".to_owned()), MAX_BODY) {
+    match context.service.send(&CalloutRequest::get(Destination::AuthService, "/health".to_owned()), MAX_BODY) {
         Ok(answer) if answer.status == 200 => findings.ok("GET /health", "200"),
         Ok(answer) => {
             findings.note("GET /health", format!("it answered with status {}", answer.status), "doesn't ask for it");

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::findings::Findings;
-use crate::introspection::{CalloutRequest, CalloutResponse, MAX_BODY};
+use crate::introspection::{CalloutRequest, CalloutResponse, Destination, MAX_BODY};
 
 const NEEDED_HERE: &str = "doesn't call it; this check needs it";
 
@@ -145,7 +145,7 @@ fn exchange(
     bearer: Option<&str>,
     body: Option<&Value>,
 ) -> Result<Value, String> {
-    let mut request = CalloutRequest { method, ..CalloutRequest::get(path.to_owned()) };
+    let mut request = CalloutRequest { method, ..CalloutRequest::get(Destination::AuthService, path.to_owned()) };
     if let Some(bearer) = bearer {
         request.headers.push(("authorization", format!("Bearer {bearer}")));
     }

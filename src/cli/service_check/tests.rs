@@ -254,7 +254,12 @@ fn formats_that_the_filter_cannot_read_are_told_apart() {
             r
         })
     };
-    assert_differs(platform, "json_header: a good API token", "X-Platform-User-ID", gets);
+    assert_differs(platform, "json_header: a good API token", "--answer-header", gets);
+    let server = Server::start(platform);
+    let mut options = vec!["--username", "u", "--password", "p", "--answer-header", "user_id=X-Platform-User-ID"];
+    options.extend(["--answer-header", "client_id=X-Platform-Client-ID"]);
+    let (status, findings) = found_at(&format!("http://{}", server.address), &options);
+    assert_eq!(status, 0, "{findings:#?}");
     let quoted: server::Change =
         |asked, reply| {
             at(VERIFY, asked, reply, |r| {

@@ -13,7 +13,8 @@ use crate::credential::{Credential, Form};
 use crate::extractor::RequestHead;
 use crate::filter::Resolution;
 use crate::introspection::{
-    AuthVerify, CalloutError, CalloutRequest, CalloutResponse, MAX_BODY, Outage, Scope, Verdict, Verifier as _,
+    AuthVerify, CalloutError, CalloutRequest, CalloutResponse, Destination, MAX_BODY, Outage, Scope, Verdict,
+    Verifier as _,
 };
 use crate::jwt::UntrustedJwt;
 use crate::public_key::PublicKey;
@@ -66,7 +67,7 @@ impl<'c> Asking<'c> {
         let config = json!({
             "auth_service": {"cluster": "auth_service", "verify_path": context.options.verify_path},
             "jwt": {"verification": verification},
-            "api_token": {"response_format": format.name()},
+            "api_token": {"response_format": format.name(), "answer_headers": context.options.answer_headers()?},
             "circuit_breaker": {"fallback": false},
         });
         let config = Config::from_bytes(config.to_string().as_bytes()).map_err(|error| error.to_string())?;
@@ -135,7 +136,10 @@ impl<'c> Asking<'c> {
         let separator = if path.contains('?') { '&' } else { '?' };
         let path = format!("{path}{separator}header_types=jwt&response_format={}", self.format.name());
         let headers = vec![("authorization", sent.authorization())];
-        let answer = self.context.service.send(&CalloutRequest { headers, ..CalloutRequest::get(path) }, MAX_BODY);
+        let answer = self
+            .context
+            .service
+            .send(&CalloutRequest { headers, ..CalloutRequest::get(Destination::AuthService, path) }, MAX_BODY);
         match self.verdict(&answer) {
             Ok(Verdict::Rejected) => report_body(&case, &answer, findings),
             Ok(_) => findings.note(case, "it doesn't go by header_types", NEVER),
@@ -196,7 +200,7 @@ impl<'c> Asking<'c> {
             }
             Ok(Verdict::Rejected) => Err("401".to_owned()),
             Ok(Verdict::Forbidden) => Err("403".to_owned()),
-            Err(outage) => Err(format!("{outage}{}", hint(&outage, answer))),
+            Err(outage) => Err(format!("{outage}{}", hint(&outage, answer, self.format))),
         }
     }
 
@@ -210,16 +214,15 @@ impl<'c> Asking<'c> {
         ];
         let head = RequestHead { headers: &headers, has_body: false };
         let key = self.key.map(key_answer);
-        let public_key_path = &self.config.auth_service.public_key_path;
         let mut respond = |request: &CalloutRequest, _: usize| {
-            if request.path == *public_key_path {
+            if request.to == Destination::PublicKey {
                 key.clone().unwrap_or(Err(CalloutError::NotConnected))
             } else {
                 answer.clone()
             }
         };
         let decided = Machine::new(self.config.clone(), now()).decide(&head, &mut respond);
-        decided.map(|(_, resolution)| resolution)
+        decided.map(|decided| decided.resolution)
     }
 }
 
@@ -248,13 +251,13 @@ fn report_body(case: &str, answer: &Answer, findings: &mut Findings) {
 }
 
 /// What helps where an answer can't be read.
-fn hint(outage: &Outage, answer: &Answer) -> &'static str {
+fn hint(outage: &Outage, answer: &Answer, format: ResponseFormat) -> &'static str {
     let Ok(answer) = answer else { return "" };
-    let has = |name: &str| answer.headers.iter().any(|(known, _)| known == name);
+    let has_other = || answer.headers.iter().any(|(name, _)| name.ends_with("-user-id") && name != "x-user-id");
+    if format == ResponseFormat::JsonHeader && answer.status == 200 && has_other() {
+        return "; it has a header X-…-User-ID, which api_token.answer_headers can name (here --answer-header)";
+    }
     match outage {
-        Outage::Missing("X-User-Id" | "X-Client-Id") if has("x-platform-user-id") => {
-            "; it has X-Platform-User-ID, which api_token.answer_headers can name"
-        }
         Outage::Status(300..=399) => "; redirects are not followed",
         Outage::Status(404) => "; is this the path?",
         _ => "",
@@ -268,6 +271,6 @@ fn outcome(resolution: Option<Resolution>) -> String {
         Some(Resolution::Deny(response)) => {
             format!("answers {} {}", response.status, response.code.name())
         }
-        None => "holds the request".to_owned(),
+        Some(Resolution::Serve(_)) | None => "holds the request".to_owned(),
     }
 }
