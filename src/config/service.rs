@@ -9,7 +9,7 @@ pub struct ServiceHost {
     pub authority: String,
 }
 
-/// `api_token.answer_headers`: the names of the headers in which the service answers, for [`ResponseFormat::JsonHeader`].
+/// `api_token.answer_headers`: the names of the headers in which the service answers, for [`JsonHeader`](super::ResponseFormat::JsonHeader).
 /// No two are the same; letter case doesn't count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnswerHeaders {
