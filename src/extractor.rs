@@ -4,6 +4,7 @@ mod places;
 mod site;
 
 use std::borrow::Cow;
+use std::{fmt, iter};
 
 use crate::code::Code;
 use crate::config::{ApiToken, Credentials, HeaderType, StrippedHeaders, is_token};
@@ -16,11 +17,40 @@ pub const AUTHORIZATION: &str = "authorization";
 /// The length of what follows the `$` of an API token.
 pub const SECRET: usize = 128;
 
+/// Headers in order, wherever their texts are.
+pub trait HeaderList: fmt::Debug {
+    /// Name and value of the header at this place; `None` behind the last.
+    fn at(&self, index: usize) -> Option<(&str, &[u8])>;
+
+    /// The place of the first header of this name, at `from` or later.
+    fn position(&self, name: &str, from: usize) -> Option<usize>;
+}
+
+impl<N: AsRef<str> + fmt::Debug, V: AsRef<[u8]> + fmt::Debug> HeaderList for &[(N, V)] {
+    fn at(&self, index: usize) -> Option<(&str, &[u8])> {
+        self.get(index).map(|(name, value)| (name.as_ref(), value.as_ref()))
+    }
+
+    fn position(&self, name: &str, from: usize) -> Option<usize> {
+        self.iter().skip(from).position(|(known, _)| known.as_ref() == name).map(|index| from + index)
+    }
+}
+
+impl<N: AsRef<str> + fmt::Debug, V: AsRef<[u8]> + fmt::Debug> HeaderList for Vec<(N, V)> {
+    fn at(&self, index: usize) -> Option<(&str, &[u8])> {
+        self.get(index).map(|(name, value)| (name.as_ref(), value.as_ref()))
+    }
+
+    fn position(&self, name: &str, from: usize) -> Option<usize> {
+        self.as_slice().position(name, from)
+    }
+}
+
 /// The head of a request, as the host handed it over: names in lower case, values as bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestHead<'r> {
     /// All headers in order, pseudo-headers among them.
-    pub headers: &'r [(String, Vec<u8>)],
+    pub headers: &'r dyn HeaderList,
     /// Whether anything follows the head: a body, trailers, or what is sent through a tunnel.
     pub has_body: bool,
 }
@@ -28,7 +58,24 @@ pub struct RequestHead<'r> {
 impl<'r> RequestHead<'r> {
     /// All values of a header.
     pub fn values(&self, name: &str) -> impl Iterator<Item = &'r [u8]> {
-        self.headers.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_slice())
+        let headers = self.headers;
+        let mut next = 0;
+        iter::from_fn(move || {
+            let index = headers.position(name, next)?;
+            next = index + 1;
+            headers.at(index).map(|(_, value)| value)
+        })
+    }
+
+    /// All names and values, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'r str, &'r [u8])> {
+        let headers = self.headers;
+        (0..).map_while(move |index| headers.at(index))
+    }
+
+    /// All names, in order.
+    pub fn names(&self) -> impl Iterator<Item = &'r str> {
+        self.iter().map(|(name, _)| name)
     }
 
     /// The first value of a header; empty if it isn't there.
@@ -46,7 +93,7 @@ impl<'r> RequestHead<'r> {
 
 /// The names of headers that must not reach the upstream, whatever becomes of the request.
 pub fn headers_to_strip<'r>(head: &RequestHead<'r>, stripped: &StrippedHeaders) -> Vec<&'r str> {
-    head.headers.iter().map(|(name, _)| name.as_str()).filter(|name| stripped.covers(name.as_bytes())).collect()
+    head.names().filter(|name| stripped.covers(name.as_bytes())).collect()
 }
 
 /// The names of trailers that must not reach the upstream: servers may take trailers for headers.

@@ -86,6 +86,12 @@ impl Rules {
     /// # Errors
     /// [`Undecided`].
     pub fn find_within(&self, target: Target<'_>, budget: &mut Budget) -> Result<Found<'_>, Undecided> {
+        if !self.look_at_hosts
+            && let Some(path) = self.only_reading(target.path, budget)?
+        {
+            let host = host::Reading::default();
+            return Ok(Fitting::new(self, target.method, &host, false).first(path, &mut Threads::default(), budget)?);
+        }
         let (hosts, paths) = self.readings(target, budget)?;
         let mut threads = Threads::default();
         let mut decided = None;
@@ -104,6 +110,12 @@ impl Rules {
             }
         }
         Ok(decided.flatten())
+    }
+
+    /// The one reading of a path that has no other, or of which nothing depends: the usual case, for which no list is
+    /// made.
+    fn only_reading<'p>(&self, path: &'p [u8], budget: &mut Budget) -> Result<Option<&'p [u8]>, Ambiguous> {
+        if self.look_at_paths { path::only_reading(path, budget) } else { Ok(Some(path)) }
     }
 
     /// Whether the two ask for the same.

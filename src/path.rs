@@ -56,6 +56,20 @@ impl Default for Budget {
     }
 }
 
+/// The only reading of `:path`, if it is plain but for its query and fragment, which are cut off. Only then does it take
+/// anything from the budget.
+///
+/// # Errors
+/// [`Ambiguous::TooMuchWork`].
+pub fn only_reading<'p>(path: &'p [u8], budget: &mut Budget) -> Result<Option<&'p [u8]>, Ambiguous> {
+    let path = without_query(path);
+    if !is_plain(path) {
+        return Ok(None);
+    }
+    budget.spend(path.len() / 8)?;
+    Ok(Some(path))
+}
+
 /// All readings of `:path`, the query and the fragment cut off. The first is the path as it was sent.
 ///
 /// # Errors

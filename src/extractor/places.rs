@@ -31,8 +31,8 @@ pub(super) fn only_value<'r>(
     let mut found = Found::default();
     let mut others = 0;
     let mut tokens = Vec::new();
-    for (name, value) in head.headers {
-        match name.as_str() {
+    for (name, value) in head.iter() {
+        match name {
             AUTHORIZATION => found.add(Place::Authorization, value),
             COOKIE => {
                 if let Some(wanted) = &credentials.cookie {
@@ -92,7 +92,7 @@ pub fn taken_off<'c>(headers: &[(String, Vec<u8>)], credentials: &'c Credentials
         changes.push((name, None));
     }
     if let Some(name) = &credentials.cookie {
-        let head = RequestHead { headers, has_body: false };
+        let head = RequestHead { headers: &headers, has_body: false };
         let is_there = || head.values(COOKIE).flat_map(cookies).any(|cookie| cookie.value_of(name).is_some());
         if is_there() {
             let left: Vec<Vec<u8>> = head.values(COOKIE).filter_map(|value| without(value, name)).collect();

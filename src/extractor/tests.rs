@@ -356,7 +356,7 @@ fn grpc_is_told_by_the_content_type() {
         let headers = headers(&[("content-type", value)]);
         assert_eq!(RequestHead { headers: &headers, has_body: false }.is_grpc(), is_grpc, "{value:?}");
     }
-    assert!(!RequestHead { headers: &[], has_body: false }.is_grpc());
+    assert!(!RequestHead { headers: &Vec::<(&str, &[u8])>::new(), has_body: false }.is_grpc());
 }
 
 #[test]

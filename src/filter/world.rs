@@ -236,7 +236,7 @@ impl World {
     /// A request arrives at a worker, under a number that another stream may have had.
     pub fn send_as(&mut self, worker: usize, stream: StreamId, headers: &[(String, Vec<u8>)]) {
         self.outcomes.remove(&stream);
-        let head = RequestHead { headers, has_body: false };
+        let head = RequestHead { headers: &headers, has_body: false };
         self.process.requests.set(self.process.requests.get() + 1);
         if let Step::Resolve(resolution) =
             self.workers[worker].on_request(stream, &head, &Cx::new(self.now, &self.process)).step

@@ -13,9 +13,9 @@ mod armed {
     const HEADER: &str = "x-authgate-panic";
 
     /// Looks for the order in a request.
-    pub(crate) fn arm(headers: &[(String, Vec<u8>)]) {
-        if let Some((_, point)) = headers.iter().find(|(name, _)| name == HEADER) {
-            POINT.with(|armed| *armed.borrow_mut() = Some(point.clone()));
+    pub(crate) fn arm(headers: &[(&str, &[u8])]) {
+        if let Some((_, point)) = headers.iter().find(|(name, _)| *name == HEADER) {
+            POINT.with(|armed| *armed.borrow_mut() = Some(point.to_vec()));
         }
     }
 
@@ -28,7 +28,7 @@ mod armed {
 
 #[cfg(not(feature = "panic-injection"))]
 mod armed {
-    pub(crate) const fn arm(_headers: &[(String, Vec<u8>)]) {}
+    pub(crate) const fn arm(_headers: &[(&str, &[u8])]) {}
 
     pub(crate) const fn point(_name: &str) {}
 }

@@ -1,7 +1,10 @@
-//! What the SDK doesn't offer: the host's local reply with all its arguments, and a stream's way into its root context.
+//! What the SDK doesn't offer: a request's headers without a copy of each, the host's local reply with all its arguments,
+//! and a stream's way into its root context.
 //! This is the only file with `unsafe`.
 
-#![allow(unsafe_code, reason = "the declarations and the one call below")]
+#![allow(unsafe_code, reason = "the declarations, and the calls below")]
+
+use std::ptr;
 
 use crate::decision::{Page, Response};
 
@@ -19,6 +22,59 @@ unsafe extern "C" {
         headers_size: usize,
         grpc_status: i32,
     ) -> u32;
+}
+
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    /// The host's function, which has the module allocate what it returns. The SDK's wrapper copies each name and each
+    /// value of it.
+    fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+}
+
+/// The number of the request's headers among the host's maps.
+const REQUEST_HEADERS: u32 = 0;
+
+/// The headers of the request that is the host's effective context, as the ABI has them. `None`: the host refuses.
+pub(super) fn request_headers() -> Option<Vec<u8>> {
+    let (mut data, mut size) = (ptr::null_mut(), 0);
+    // SAFETY: both pointers are to variables that live until the host returns.
+    let status = unsafe { proxy_get_header_map_pairs(REQUEST_HEADERS, &raw mut data, &raw mut size) };
+    if status != 0 {
+        return None;
+    }
+    if data.is_null() {
+        return Some(Vec::new());
+    }
+    // SAFETY: the host got the memory from the SDK's `proxy_on_memory_allocate`, as a boxed slice of this size that is
+    // nobody else's, and has filled it.
+    Some(unsafe { Vec::from_raw_parts(data, size, size) })
+}
+
+/// The names and values in what [`request_headers`] returns. `None`: it is something else, or a name isn't UTF-8.
+pub(super) fn headers(map: &[u8]) -> Option<Vec<(&str, &[u8])>> {
+    if map.is_empty() {
+        return Some(Vec::new());
+    }
+    let (count, rest) = number(map)?;
+    let (mut lengths, mut texts) = rest.split_at_checked(count.checked_mul(8)?)?;
+    let mut headers = Vec::with_capacity(count);
+    while !lengths.is_empty() {
+        let (name_bytes, rest) = number(lengths)?;
+        let (value_bytes, rest) = number(rest)?;
+        lengths = rest;
+        let (name, rest) = texts.split_at_checked(name_bytes)?;
+        // Behind each text is a NUL.
+        let (value, rest) = rest.get(1..)?.split_at_checked(value_bytes)?;
+        texts = rest.get(1..)?;
+        headers.push((str::from_utf8(name).ok()?, value));
+    }
+    Some(headers)
+}
+
+/// The number at the beginning, and what follows it.
+fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (number, rest) = bytes.split_first_chunk()?;
+    Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
 }
 
 /// Ends the stream that is the host's effective context with this response. False: the host refuses.

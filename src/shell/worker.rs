@@ -11,7 +11,8 @@ use proxy_wasm::types::{MapType, Status};
 
 use super::envoy::EnvoyHost;
 use super::{injection, raw};
-use crate::decision::{Authorization, Forward, Page, Response};
+use crate::code::Code;
+use crate::decision::{Authorization, Client, Denial, Forward, Look, Page, Response};
 use crate::extractor::{AUTHORIZATION, Change, RequestHead, trailers_to_strip};
 use crate::filter::{Action, CallId, Filter, Resolution, Step};
 use crate::host::{Cx, StreamId};
@@ -71,7 +72,13 @@ impl Worker {
     /// A request has arrived. Called with the stream as the host's current context. `passed` is set should the
     /// request be held now and go on later.
     pub(super) fn on_request(&self, stream: StreamId, has_body: bool, passed: &Rc<Cell<bool>>) -> Step {
-        let headers = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default();
+        let map = raw::request_headers();
+        let Some(headers) = map.as_deref().and_then(raw::headers) else {
+            // What can't be read can't be stripped either.
+            return Step::Resolve(Resolution::Deny(
+                Denial::from(Code::Internal).response(&Client::default(), Look::plain("authgate")),
+            ));
+        };
         injection::arm(&headers);
         injection::point("request_headers");
         let head = RequestHead { headers: &headers, has_body };

@@ -212,7 +212,7 @@ impl<'c> Asking<'c> {
             (":authority".to_owned(), b"gateway".to_vec()),
             ("authorization".to_owned(), sent.authorization().into_bytes()),
         ];
-        let head = RequestHead { headers: &headers, has_body: false };
+        let head = RequestHead { headers: &headers.as_slice(), has_body: false };
         let key = self.key.map(key_answer);
         let mut respond = |request: &CalloutRequest, _: usize| {
             if request.to == Destination::PublicKey {

@@ -237,7 +237,7 @@ fn a_refusal_takes_its_entry_off_the_gauges() {
 #[test]
 fn the_jwt_for_the_upstream_comes_from_the_cache_as_well() {
     let forwarded = |world: &mut World, worker: usize, headers: &Headers| {
-        let head = crate::extractor::RequestHead { headers, has_body: false };
+        let head = crate::extractor::RequestHead { headers: &headers, has_body: false };
         match world.workers[worker].on_request(1_000_000, &head, &Cx::new(world.now, &world.process)).step {
             Step::Resolve(Resolution::Forward(forward)) => forward.authorization,
             other => panic!("{other:?}"),

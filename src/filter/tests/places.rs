@@ -96,7 +96,7 @@ fn a_request_of_another_site_is_no_failed_guess() {
 
 /// How a request goes on that needs no answer of the service.
 fn forwarded(world: &mut World, headers: &[(String, Vec<u8>)]) -> Forward {
-    let head = RequestHead { headers, has_body: false };
+    let head = RequestHead { headers: &headers, has_body: false };
     let reception = world.workers[0].on_request(99, &head, &Cx::new(world.now, &world.process));
     match reception.step {
         Step::Resolve(Resolution::Forward(forward)) => forward,

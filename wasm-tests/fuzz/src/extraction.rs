@@ -94,7 +94,7 @@ fn config(choice: usize) -> Config {
 }
 
 fn check(headers: &[(String, Vec<u8>)], choice: usize, config: &Config) {
-    let head = RequestHead { headers, has_body: false };
+    let head = RequestHead { headers: &headers, has_body: false };
     let found = extract(&head, &config.api_token, &config.credentials);
     assert_eq!(found, expected(headers, choice), "what is extracted");
 

@@ -178,7 +178,7 @@ fn check_rule(
 /// The code with which a request is denied at once, `waits`, or `None` if it goes on.
 fn decide(config: &Config, headers: &[(String, Vec<u8>)]) -> Option<&'static str> {
     let host = Process::default();
-    let head = RequestHead { headers, has_body: false };
+    let head = RequestHead { headers: &headers, has_body: false };
     let reception =
         Filter::new(config.clone()).on_request(1, &head, &Cx::new(UnixTime::from_secs(1_800_000_000), &host));
     match reception.step {
