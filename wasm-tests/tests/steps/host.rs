@@ -1,0 +1,339 @@
+//! A host that does as Envoy would, and counts: what the module asks of it, and the instructions that the module takes.
+
+use std::collections::{BTreeMap, HashMap};
+
+use anyhow::{Context as _, Result, bail};
+use wasmi::{Caller, Config, Engine, Extern, Func, Instance, Module, Store, Val};
+
+/// More instructions than any test takes.
+const FUEL: u64 = 1 << 60;
+/// The module's root context.
+const ROOT: i32 = 1;
+/// The time that the host tells, in nanoseconds since the epoch: in the year 2023.
+const NOW: u64 = 1_700_000_000_000_000_000;
+
+const OK: i32 = 0;
+const NOT_FOUND: i32 = 1;
+const CAS_MISMATCH: i32 = 8;
+
+/// What a header map, a property or shared data have under a name.
+type Bytes = Vec<u8>;
+
+/// What a request took.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Steps {
+    /// Instructions of the module, as wasmi counts them.
+    pub(crate) instructions: u64,
+    /// Calls of the host by the module, by their names.
+    pub(crate) host_calls: BTreeMap<String, u64>,
+    /// Calls of the module by the host: callbacks, and memory for what a host call returns.
+    pub(crate) callbacks: u64,
+}
+
+/// A callout under way.
+#[derive(Clone, Debug)]
+pub(crate) struct Callout {
+    pub(crate) token: i32,
+    pub(crate) headers: Vec<(Bytes, Bytes)>,
+}
+
+impl Callout {
+    /// Its `:path`.
+    pub(crate) fn path(&self) -> String {
+        let path = self.headers.iter().find(|(name, _)| name == b":path");
+        path.map_or_else(String::new, |(_, value)| String::from_utf8_lossy(value).into_owned())
+    }
+}
+
+#[derive(Default)]
+struct State {
+    steps: Steps,
+    configuration: Bytes,
+    request: Vec<(Bytes, Bytes)>,
+    answer: Vec<(Bytes, Bytes)>,
+    answer_body: Bytes,
+    shared: HashMap<Bytes, (Bytes, u32)>,
+    cas: u32,
+    metrics: i32,
+    callouts: Vec<Callout>,
+    tokens: i32,
+    /// Statuses that the module answered requests with itself.
+    denied: Option<i32>,
+    resumed: bool,
+    log: Vec<String>,
+}
+
+/// The module in its host.
+pub(crate) struct Host {
+    store: Store<State>,
+    instance: Instance,
+    streams: i32,
+}
+
+impl Host {
+    /// Starts the module with this configuration.
+    pub(crate) fn start(module: &[u8], configuration: &str) -> Result<Self> {
+        let mut config = Config::default();
+        config.consume_fuel(true);
+        let engine = Engine::new(&config);
+        let module = Module::new(&engine, module)?;
+        let state = State { configuration: configuration.as_bytes().to_vec(), ..State::default() };
+        let mut store = Store::new(&engine, state);
+        store.set_fuel(FUEL)?;
+        let mut imports = Vec::new();
+        for import in module.imports() {
+            let name = import.name().to_owned();
+            let kind = import.ty().func().context("an import that is no function")?.clone();
+            imports.push(Extern::Func(Func::new(&mut store, kind, move |caller, arguments, results| {
+                let status = call(&name, caller, arguments).map_err(|error| wasmi::Error::new(format!("{error:#}")))?;
+                if let Some(result) = results.first_mut() {
+                    *result = Val::I32(status);
+                }
+                Ok(())
+            })));
+        }
+        let instance = Instance::new(&mut store, &module, &imports)?;
+        let mut host = Self { store, instance, streams: 100 };
+        host.call("_initialize", &[])?;
+        host.call("proxy_on_context_create", &[ROOT, 0])?;
+        host.call("proxy_on_vm_start", &[ROOT, 0])?;
+        let size = i32::try_from(configuration.len())?;
+        if host.call("proxy_on_configure", &[ROOT, size])? != 1 {
+            bail!("the configuration is refused: {:?}", host.store.data().log);
+        }
+        host.tick()?;
+        Ok(host)
+    }
+
+    /// Time has passed.
+    pub(crate) fn tick(&mut self) -> Result<()> {
+        self.call("proxy_on_tick", &[ROOT]).map(drop)
+    }
+
+    /// The callouts that nobody has answered yet.
+    pub(crate) fn callouts(&mut self) -> Vec<Callout> {
+        std::mem::take(&mut self.store.data_mut().callouts)
+    }
+
+    /// Answers a callout with 200.
+    pub(crate) fn answer(&mut self, callout: &Callout, body: &str) -> Result<()> {
+        let state = self.store.data_mut();
+        state.answer = vec![
+            (b":status".to_vec(), b"200".to_vec()),
+            (b"content-type".to_vec(), b"application/json".to_vec()),
+            (b"date".to_vec(), b"Tue, 14 Nov 2023 22:13:20 GMT".to_vec()),
+        ];
+        state.answer_body = body.as_bytes().to_vec();
+        let (headers, size) = (i32::try_from(state.answer.len())?, i32::try_from(body.len())?);
+        self.call("proxy_on_http_call_response", &[ROOT, callout.token, headers, size, 0]).map(drop)
+    }
+
+    /// Sends a request, and has callouts answered by `service`, until the request goes on. Returns what it took.
+    pub(crate) fn request(&mut self, headers: &[(&str, &str)], service: impl Fn(&Callout) -> String) -> Result<Steps> {
+        self.streams += 1;
+        let stream = self.streams;
+        let state = self.store.data_mut();
+        (state.denied, state.resumed, state.steps) = (None, false, Steps::default());
+        state.request = headers.iter().map(|(name, value)| (name.as_bytes().into(), value.as_bytes().into())).collect();
+        let count = i32::try_from(headers.len())?;
+        let before = self.store.get_fuel()?;
+        self.call("proxy_on_context_create", &[stream, ROOT])?;
+        let mut passed = self.call("proxy_on_request_headers", &[stream, count, 1])? == 0;
+        for callout in self.callouts() {
+            let body = service(&callout);
+            self.answer(&callout, &body)?;
+            passed |= self.store.data().resumed;
+        }
+        if let Some(status) = self.store.data().denied {
+            bail!("the request is denied with {status}: {:?}", self.store.data().log);
+        }
+        if !passed {
+            bail!("the request is held");
+        }
+        if self.has("proxy_on_done") {
+            self.call("proxy_on_done", &[stream])?;
+        }
+        self.call("proxy_on_delete", &[stream])?;
+        let instructions = before - self.store.get_fuel()?;
+        Ok(Steps { instructions, ..self.store.data().steps.clone() })
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.instance.get_func(&self.store, name).is_some()
+    }
+
+    fn call(&mut self, name: &str, arguments: &[i32]) -> Result<i32> {
+        self.store.data_mut().steps.callbacks += 1;
+        let function = self.instance.get_func(&self.store, name).with_context(|| format!("no export {name}"))?;
+        let arguments: Vec<Val> = arguments.iter().copied().map(Val::I32).collect();
+        let mut results = vec![Val::I32(0); function.ty(&self.store).results().len()];
+        function
+            .call(&mut self.store, &arguments, &mut results)
+            .with_context(|| format!("{name}: {:?}", self.store.data().log))?;
+        Ok(results.first().and_then(Val::i32).unwrap_or(0))
+    }
+}
+
+/// Carries out one call of the host.
+fn call(name: &str, mut caller: Caller<'_, State>, arguments: &[Val]) -> Result<i32> {
+    *caller.data_mut().steps.host_calls.entry(name.to_owned()).or_default() += 1;
+    let int = |index: usize| arguments.get(index).and_then(Val::i32).unwrap_or(0);
+    match name {
+        "proxy_get_header_map_pairs" => {
+            let state = caller.data();
+            let pairs = serialize(if int(0) == 0 { &state.request } else { &state.answer });
+            give(&mut caller, &pairs, int(1), int(2))
+        }
+        "proxy_add_header_map_value" | "proxy_replace_header_map_value" => {
+            let (name, value) = (take(&caller, int(1), int(2))?, take(&caller, int(3), int(4))?);
+            let request = &mut caller.data_mut().request;
+            request.retain(|(known, _)| *known != name);
+            request.push((name, value));
+            Ok(OK)
+        }
+        "proxy_remove_header_map_value" => {
+            let name = take(&caller, int(1), int(2))?;
+            caller.data_mut().request.retain(|(known, _)| *known != name);
+            Ok(OK)
+        }
+        "proxy_get_buffer_bytes" => {
+            let state = caller.data();
+            let buffer = if int(0) == 7 { state.configuration.clone() } else { state.answer_body.clone() };
+            give(&mut caller, &buffer, int(3), int(4))
+        }
+        "proxy_get_property" => {
+            let value: &[u8] = match &take(&caller, int(0), int(1))?[..] {
+                b"plugin_name" => b"authgate",
+                b"source\0address" => b"192.0.2.1:4711",
+                b"connection\0id" => &[1, 0, 0, 0, 0, 0, 0, 0],
+                _ => return Ok(NOT_FOUND),
+            };
+            give(&mut caller, value, int(2), int(3))
+        }
+        "proxy_get_shared_data" => {
+            let key = take(&caller, int(0), int(1))?;
+            let Some((value, cas)) = caller.data().shared.get(&key).cloned() else { return Ok(NOT_FOUND) };
+            write(&mut caller, int(4), &cas.to_le_bytes())?;
+            give(&mut caller, &value, int(2), int(3))
+        }
+        "proxy_set_shared_data" => {
+            let (key, value) = (take(&caller, int(0), int(1))?, take(&caller, int(2), int(3))?);
+            let presented = u32::from_le_bytes(int(4).to_le_bytes());
+            let state = caller.data_mut();
+            if presented != 0 && state.shared.get(&key).is_some_and(|(_, cas)| *cas != presented) {
+                return Ok(CAS_MISMATCH);
+            }
+            state.cas += 1;
+            let cas = state.cas;
+            state.shared.insert(key, (value, cas));
+            Ok(OK)
+        }
+        "proxy_define_metric" => {
+            let state = caller.data_mut();
+            state.metrics += 1;
+            let number = state.metrics;
+            write(&mut caller, int(3), &number.to_le_bytes()).map(|()| OK)
+        }
+        "proxy_get_current_time_nanoseconds" => write(&mut caller, int(0), &NOW.to_le_bytes()).map(|()| OK),
+        "clock_time_get" => write(&mut caller, int(2), &NOW.to_le_bytes()).map(|()| OK),
+        "proxy_http_call" => {
+            let headers = deserialize(&take(&caller, int(2), int(3))?);
+            let state = caller.data_mut();
+            state.tokens += 1;
+            let token = state.tokens;
+            state.callouts.push(Callout { token, headers });
+            write(&mut caller, int(9), &token.to_le_bytes()).map(|()| OK)
+        }
+        "proxy_call_foreign_function" => give(&mut caller, &[1 << 3, 1], int(4), int(5)),
+        "proxy_send_local_response" => {
+            caller.data_mut().denied = Some(int(0));
+            Ok(OK)
+        }
+        "proxy_continue_stream" => {
+            caller.data_mut().resumed = true;
+            Ok(OK)
+        }
+        "proxy_get_log_level" => write(&mut caller, int(0), &2_i32.to_le_bytes()).map(|()| OK),
+        "proxy_log" => {
+            let line = take(&caller, int(1), int(2))?;
+            caller.data_mut().log.push(String::from_utf8_lossy(&line).into_owned());
+            Ok(OK)
+        }
+        // Never random here: the same run always takes the same steps.
+        "random_get" => write(&mut caller, int(0), &vec![7; usize::try_from(int(1))?]).map(|()| OK),
+        "environ_sizes_get" => {
+            write(&mut caller, int(0), &[0; 4])?;
+            write(&mut caller, int(1), &[0; 4]).map(|()| OK)
+        }
+        "proxy_increment_metric"
+        | "proxy_record_metric"
+        | "proxy_set_effective_context"
+        | "proxy_set_tick_period_milliseconds"
+        | "environ_get" => Ok(OK),
+        name => bail!("the host has no {name}: {:?}", caller.data().log),
+    }
+}
+
+/// Hands bytes over to the module: it allocates, and finds pointer and length at these addresses.
+fn give(caller: &mut Caller<'_, State>, bytes: &[u8], pointer_at: i32, length_at: i32) -> Result<i32> {
+    let mut pointer = [Val::I32(0)];
+    let length = i32::try_from(bytes.len())?;
+    // Envoy doesn't ask for no memory either.
+    if length > 0 {
+        caller.data_mut().steps.callbacks += 1;
+        let allocate = caller.get_export("proxy_on_memory_allocate").and_then(Extern::into_func);
+        allocate.context("the module gives no memory")?.call(&mut *caller, &[Val::I32(length)], &mut pointer)?;
+    }
+    let pointer = pointer[0].i32().unwrap_or(0);
+    write(caller, pointer, bytes)?;
+    write(caller, pointer_at, &pointer.to_le_bytes())?;
+    write(caller, length_at, &length.to_le_bytes())?;
+    Ok(OK)
+}
+
+fn take(caller: &Caller<'_, State>, pointer: i32, length: i32) -> Result<Bytes> {
+    let memory = caller.get_export("memory").and_then(Extern::into_memory).context("the module has no memory")?;
+    let (begin, length) = (address(pointer)?, address(length)?);
+    Ok(memory.data(caller).get(begin..begin + length).context("an address outside of the memory")?.to_vec())
+}
+
+fn write(caller: &mut Caller<'_, State>, pointer: i32, bytes: &[u8]) -> Result<()> {
+    let memory = caller.get_export("memory").and_then(Extern::into_memory).context("the module has no memory")?;
+    let begin = address(pointer)?;
+    let place = memory.data_mut(&mut *caller).get_mut(begin..begin + bytes.len());
+    place.context("an address outside of the memory")?.copy_from_slice(bytes);
+    Ok(())
+}
+
+fn address(address: i32) -> Result<usize> {
+    Ok(usize::try_from(address.cast_unsigned())?)
+}
+
+/// Headers as the ABI has them.
+fn serialize(headers: &[(Bytes, Bytes)]) -> Bytes {
+    let number = |length: usize| u32::try_from(length).unwrap_or_default().to_le_bytes();
+    let mut bytes = number(headers.len()).to_vec();
+    for (name, value) in headers {
+        bytes.extend([number(name.len()), number(value.len())].concat());
+    }
+    for text in headers.iter().flat_map(|(name, value)| [name, value]) {
+        bytes.extend_from_slice(text);
+        bytes.push(0);
+    }
+    bytes
+}
+
+fn deserialize(bytes: &[u8]) -> Vec<(Bytes, Bytes)> {
+    let number = |at: usize| {
+        let digits = bytes.get(at..at + 4).and_then(|digits| digits.try_into().ok()).unwrap_or_default();
+        usize::try_from(u32::from_le_bytes(digits)).unwrap_or_default()
+    };
+    let count = number(0);
+    let mut at = 4 + 8 * count;
+    let mut text = |length: usize| {
+        let text = bytes.get(at..at + length).unwrap_or_default().to_vec();
+        at += length + 1;
+        text
+    };
+    (0..count).map(|index| (text(number(4 + 8 * index)), text(number(8 + 8 * index)))).collect()
+}
