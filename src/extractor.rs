@@ -6,6 +6,7 @@ mod site;
 use std::borrow::Cow;
 use std::{fmt, iter};
 
+use crate::ascii;
 use crate::code::Code;
 use crate::config::{ApiToken, Credentials, HeaderType, StrippedHeaders, is_token};
 use crate::credential::{Credential, Form, Place};
@@ -171,7 +172,7 @@ fn token(value: Cow<'_, [u8]>) -> Result<Cow<'_, str>, Code> {
 }
 
 fn is_token_text(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|byte| byte.is_ascii_graphic() && *byte != b',')
+    !bytes.is_empty() && ascii::is_visible_without_comma(bytes)
 }
 
 fn in_authorization<'r>(value: &'r [u8], accepted: &ApiToken) -> Result<Credential<'r>, Code> {
@@ -217,7 +218,7 @@ fn split(value: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn looks_like_jwt(token: &[u8]) -> bool {
-    token.iter().filter(|byte| **byte == b'.').count() == 2
+    ascii::count(token, b'.') == 2
 }
 
 /// The credential, of bytes that [`split`] has found to be ASCII.

@@ -33,6 +33,7 @@
 #![cfg_attr(not(target_arch = "wasm32"), forbid(unsafe_code))]
 #![deny(unsafe_code)]
 
+mod ascii;
 mod breaker;
 mod cache;
 mod claims;
