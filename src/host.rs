@@ -45,6 +45,12 @@ pub trait SharedData {
     /// Reads a key. `None`: the key doesn't exist.
     fn shared_data(&self, key: &str) -> Option<SharedValue>;
 
+    /// The number of the version of a key's value; 0: the key doesn't exist. Of a value that is sealed too, nothing of which
+    /// is looked at.
+    fn version(&self, key: &str) -> u32 {
+        self.shared_data(key).map_or(0, |value| value.cas)
+    }
+
     /// Writes a key. Keys come from a fixed set: the host never frees one.
     ///
     /// # Errors

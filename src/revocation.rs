@@ -22,7 +22,7 @@ use crate::table::Busy;
 use crate::time::{UnixTime, WORKERS_APART};
 use feed::{Changes, FeedError};
 use list::{Applied, List};
-pub use list::{RevokedToken, Subject, token_digest};
+pub use list::{RevokedToken, Subject, Version, token_digest};
 use poller::Poller;
 
 /// A poll of the feed that is under way.
@@ -99,13 +99,18 @@ impl Revocation {
 
     /// Whether these claims are those of a revoked token.
     pub fn check(&self, claims: &Claims, shared: &dyn SharedData) -> BlacklistCheck {
-        if self.list.is_revoked(claims, shared) {
-            BlacklistCheck::Revoked
-        } else if self.is_stale {
-            BlacklistCheck::Stale
-        } else {
-            BlacklistCheck::Clear
-        }
+        if self.list.is_revoked(claims, shared) { BlacklistCheck::Revoked } else { self.cleared() }
+    }
+
+    /// What is to be said of a token that isn't on the list.
+    pub const fn cleared(&self) -> BlacklistCheck {
+        if self.is_stale { BlacklistCheck::Stale } else { BlacklistCheck::Clear }
+    }
+
+    /// The version of the list, to be read before the list itself: what it says against nobody at a version, it doesn't
+    /// at that version.
+    pub fn version(&self, shared: &dyn SharedData) -> Version {
+        self.list.version(shared)
     }
 
     /// Whether a verdict on these claims, by a verification that began at `verified`, has to be forgotten.

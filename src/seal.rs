@@ -129,6 +129,10 @@ impl<D: SharedData> SharedData for Sealed<D> {
         Some(SharedValue { bytes: seal.open(key, &value.bytes).unwrap_or_default(), cas: value.cas })
     }
 
+    fn version(&self, key: &str) -> u32 {
+        self.data.version(key)
+    }
+
     fn set_shared_data(&self, key: &str, value: &[u8], write: Write) -> Result<(), Conflict> {
         match &self.seal {
             Some(seal) => self.data.set_shared_data(key, &seal.seal(key, value), write),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::claims::Claims;
 use crate::config::Config;
 use crate::policy::Identity;
+use crate::revocation::Version;
 use crate::time::UnixTime;
 
 /// A verdict that let a credential in.
@@ -18,11 +19,23 @@ pub struct Entry {
     pub verified: UnixTime,
     /// When this worker last tried to verify it again.
     pub(super) refreshed: Cell<Option<UnixTime>>,
+    /// The newest version of the revocation list that says nothing against it.
+    cleared: Cell<Option<Version>>,
 }
 
 impl Entry {
     pub(super) const fn new(identity: Rc<Identity>, verified: UnixTime) -> Self {
-        Self { identity, verified, refreshed: Cell::new(None) }
+        Self { identity, verified, refreshed: Cell::new(None), cleared: Cell::new(None) }
+    }
+
+    /// Whether this version of the revocation list is known to say nothing against it.
+    pub fn is_cleared_by(&self, version: Version) -> bool {
+        self.cleared.get() == Some(version)
+    }
+
+    /// This version of the revocation list says nothing against it: the identity isn't revoked, nor the entry purged.
+    pub fn clear_by(&self, version: Version) {
+        self.cleared.set(Some(version));
     }
 
     pub(super) fn claims(&self) -> &Claims {

@@ -48,7 +48,7 @@ fn no_keys() -> Keys {
 
 /// The user of the fresh entry; 0: there is none; -1 and -2: it is refused, with 401 and 403.
 fn who(cache: &mut VerificationCache, digest: &Digest, cx: &Cx<'_>) -> i64 {
-    match cache.look_up(digest, KIND, &mut Validity { keys: &mut no_keys(), revocation: None }, cx) {
+    match cache.look_up(digest, KIND, &mut Validity::new(&mut no_keys(), None, cx.shared), cx) {
         Lookup::Fresh(entry) => entry.claims().user_id(),
         Lookup::Refused(Code::ForbiddenByService) => -2,
         Lookup::Refused(_) => -1,
@@ -57,7 +57,7 @@ fn who(cache: &mut VerificationCache, digest: &Digest, cx: &Cx<'_>) -> i64 {
 }
 
 fn stands_in(cache: &mut VerificationCache, digest: &Digest, cx: &Cx<'_>) -> bool {
-    cache.stale(digest, KIND, &mut Validity { keys: &mut no_keys(), revocation: None }, cx).is_some()
+    cache.stale(digest, KIND, &mut Validity::new(&mut no_keys(), None, cx.shared), cx).is_some()
 }
 
 #[test]
@@ -232,7 +232,8 @@ fn every_claim_comes_back_from_a_slot() {
     });
     let digest = digest(&one, 0);
     let kept = one.store(&digest, KIND, identity(all), at(0), &Cx::new(at(0), &host)).unwrap();
-    let validity = &mut Validity { keys: &mut no_keys(), revocation: None };
+    let mut keys = no_keys();
+    let validity = &mut Validity::new(&mut keys, None, &host);
     match other.look_up(&digest, KIND, validity, &Cx::new(at(1), &host)) {
         Lookup::Fresh(entry) => assert_eq!(entry.identity, kept),
         found => panic!("{found:?}"),

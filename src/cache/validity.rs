@@ -4,21 +4,31 @@
 
 use super::Entry;
 use super::refusals::Refusal;
-use crate::host::Cx;
+use crate::host::{Cx, SharedData};
 use crate::keys::Keys;
 use crate::policy::VerifiedBy;
-use crate::revocation::Revocation;
+use crate::revocation::{Revocation, Version};
 
 /// What may have ended a verdict before its time.
 #[derive(Debug)]
 pub struct Validity<'p> {
     /// The keys that are good now.
-    pub keys: &'p mut Keys,
-    /// The purges; `None`: there is no feed.
-    pub revocation: Option<&'p Revocation>,
+    keys: &'p mut Keys,
+    /// The purges, and their version; `None`: there is no feed.
+    revocation: Option<(&'p Revocation, Version)>,
 }
 
-impl Validity<'_> {
+impl<'p> Validity<'p> {
+    /// As of now.
+    pub fn new(keys: &'p mut Keys, revocation: Option<&'p Revocation>, shared: &dyn SharedData) -> Self {
+        Self { keys, revocation: revocation.map(|revocation| (revocation, revocation.version(shared))) }
+    }
+
+    /// The version of the revocation list by which it judges.
+    pub fn version(&self) -> Option<Version> {
+        self.revocation.map(|(_, version)| version)
+    }
+
     /// Whether an entry stands: the service hasn't refused the credential since, the key of its signature is still
     /// good, and it isn't purged.
     pub(super) fn stands(&mut self, entry: &Entry, refusal: Option<&Refusal>, cx: &Cx<'_>) -> bool {
@@ -34,7 +44,8 @@ impl Validity<'_> {
     }
 
     fn is_purged(&self, entry: &Entry, cx: &Cx<'_>) -> bool {
-        self.revocation
-            .is_some_and(|revocation| revocation.is_purged(entry.identity.claims(), entry.verified, cx.shared))
+        self.revocation.is_some_and(|(revocation, version)| {
+            !entry.is_cleared_by(version) && revocation.is_purged(entry.identity.claims(), entry.verified, cx.shared)
+        })
     }
 }

@@ -173,7 +173,7 @@ pub(super) fn settle_elsewhere(parts: &mut Parts, cx: &Cx<'_>) {
         };
         let mut sent = began;
         let mut is_alone = false;
-        let (cache, mut validity) = parts.cache();
+        let (cache, mut validity) = parts.cache(cx);
         let conclusion = match cache.look_up(&digest, kind, &mut validity, cx) {
             Lookup::Fresh(entry) => {
                 sent = entry.verified;

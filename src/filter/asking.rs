@@ -201,7 +201,7 @@ pub(super) fn reconsider<'r>(
         return Ok(Next::Hold(Wait::Share(ShareWait::new(question, since))));
     }
     // Another request may have asked meanwhile.
-    let (cache, mut validity) = parts.cache();
+    let (cache, mut validity) = parts.cache(cx);
     match cache.look_up(&question.digest, question.kind, &mut validity, cx) {
         Lookup::Fresh(entry) => {
             cx.host.count(Counter::Cache(CacheEvent::Hit));

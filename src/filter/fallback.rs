@@ -72,7 +72,7 @@ pub(super) fn stand_in<'r>(
 pub(super) fn stale(facts: &mut Facts, parts: &mut Parts, cx: &Cx<'_>) -> Option<Rc<Identity>> {
     let digest = facts.digest?;
     let clock_skew = parts.config.jwt.clock_skew;
-    let (cache, mut validity) = parts.cache();
+    let (cache, mut validity) = parts.cache(cx);
     let entry = cache.stale(&digest, facts.kind, &mut validity, cx)?;
     if !facts.kind.is_jwt() {
         // Whether it was prolonged only the service knows.

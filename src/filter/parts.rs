@@ -56,8 +56,8 @@ impl Parts {
     }
 
     /// The cache, and what decides whether its entries are valid.
-    pub(super) const fn cache(&mut self) -> (&mut VerificationCache, Validity<'_>) {
-        (&mut self.cache, Validity { keys: &mut self.keys, revocation: self.revocation.as_ref() })
+    pub(super) fn cache(&mut self, cx: &Cx<'_>) -> (&mut VerificationCache, Validity<'_>) {
+        (&mut self.cache, Validity::new(&mut self.keys, self.revocation.as_ref(), cx.shared))
     }
 
     /// Whether the first revocation list is still to come: what is on it must not pass meanwhile.

@@ -6,7 +6,7 @@ use super::key_wait::KeyWait;
 use super::parts::Parts;
 use super::request::{Facts, Next, Stage};
 use super::{asking, fallback};
-use crate::cache::{Kind, Lookup};
+use crate::cache::{Entry, Kind, Lookup};
 use crate::claims::TimeError;
 use crate::code::Code;
 use crate::credential::Credential;
@@ -16,6 +16,7 @@ use crate::host::Cx;
 use crate::jwt::UntrustedJwt;
 use crate::metrics::{BlacklistCheck, CacheEvent, Counter, Source};
 use crate::policy::{self, Identity, Presenter};
+use crate::revocation::Version;
 use crate::rule::Mode;
 use crate::time::UnixTime;
 
@@ -33,12 +34,13 @@ pub(super) fn recall<'r>(
     // Until the first list is there, a JWT waits for it.
     let may_be_known = facts.kind != Kind::LocalJwt || !parts.awaits_list(cx);
     if may_be_known && let Some(digest) = facts.digest {
-        let (cache, mut validity) = parts.cache();
+        let (cache, mut validity) = parts.cache(cx);
+        let version = validity.version();
         match cache.look_up(&digest, facts.kind, &mut validity, cx) {
             Lookup::Fresh(entry) => {
                 cx.host.count(Counter::Cache(CacheEvent::Hit));
                 facts.source = Source::Cache;
-                let admitted = admit(Rc::clone(&entry.identity), facts, parts, cx)?;
+                let admitted = admit_entry(&entry, version, facts, parts, cx)?;
                 if facts.kind != Kind::LocalJwt && parts.cache.wants_refresh(&digest, &entry, cx) {
                     let question = asking::question(credential, head, &digest, facts.kind, &parts.config);
                     asking::refresh(&question, parts, cx);
@@ -133,9 +135,41 @@ pub(super) fn admit<'r>(
     parts: &mut Parts,
     cx: &Cx<'_>,
 ) -> Result<Next<'r>, Denial> {
+    let check = parts.revocation.as_ref().map(|revocation| revocation.check(identity.claims(), cx.shared));
+    admit_checked(identity, check, facts, parts, cx)
+}
+
+/// The same for an entry of the cache, which stands as of this version of the revocation list: one that the list has
+/// said nothing against isn't looked for in it again.
+fn admit_entry<'r>(
+    entry: &Entry,
+    version: Option<Version>,
+    facts: &mut Facts,
+    parts: &Parts,
+    cx: &Cx<'_>,
+) -> Result<Next<'r>, Denial> {
+    let check = parts.revocation.as_ref().zip(version).map(|(revocation, version)| {
+        if entry.is_cleared_by(version) {
+            return revocation.cleared();
+        }
+        let check = revocation.check(entry.identity.claims(), cx.shared);
+        if check != BlacklistCheck::Revoked {
+            entry.clear_by(version);
+        }
+        check
+    });
+    admit_checked(Rc::clone(&entry.identity), check, facts, parts, cx)
+}
+
+fn admit_checked<'r>(
+    identity: Rc<Identity>,
+    check: Option<BlacklistCheck>,
+    facts: &mut Facts,
+    parts: &Parts,
+    cx: &Cx<'_>,
+) -> Result<Next<'r>, Denial> {
     identity.claims().check_time(cx.now, parts.config.jwt.clock_skew).map_err(time_code)?;
-    if let Some(revocation) = &parts.revocation {
-        let result = revocation.check(identity.claims(), cx.shared);
+    if let Some(result) = check {
         cx.host.count(Counter::BlacklistCheck(result));
         if result == BlacklistCheck::Revoked {
             return Err(Code::TokenRevoked.into());

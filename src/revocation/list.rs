@@ -3,6 +3,7 @@
 //! All of it is in shared data, so that what one worker applies holds for all of them at once. The list only grows:
 //! what the [feed](super::feed) said stays until it can't matter any more, whatever later answers leave out.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -10,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::feed::Changes;
 use crate::claims::Claims;
 use crate::config::MAX_CLOCK_SKEW;
-use crate::host::{Cx, SharedData};
+use crate::host::{Cx, SharedData, Write};
 use crate::table::{Busy, Reader, Record, Table, write_time, write_u64};
 use crate::time::UnixTime;
 
@@ -187,6 +188,10 @@ pub struct Applied {
     pub dropped: usize,
 }
 
+/// A version of the list: another one for each change that says more than before, whichever worker makes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version(u32);
+
 /// The list, as one worker sees it: it holds nothing itself.
 #[derive(Debug)]
 pub struct List {
@@ -194,6 +199,8 @@ pub struct List {
     marks: Table<Mark>,
     /// The one row of [`Subject::All`], which nothing can displace.
     all: Table<Mark>,
+    /// A key whose version counts the changes.
+    version: String,
 }
 
 impl List {
@@ -203,6 +210,7 @@ impl List {
             tokens: Table::new(format!("{prefix}revoked."), TOKEN_ROWS),
             marks: Table::new(format!("{prefix}mark."), MARK_ROWS),
             all: Table::new(format!("{prefix}mark.all."), 1),
+            version: format!("{prefix}version"),
         }
     }
 
@@ -221,10 +229,13 @@ impl List {
         let marks = marks.into_iter().map(|mark| (self.marks.row(&mark.subject.name(), cx.shared), mark)).collect();
 
         let mut applied = Applied::default();
+        let has_changed = Cell::new(false);
         let tokens = add(&self.tokens, tokens, life, cx, |before, _| {
+            has_changed.set(true);
             applied.revoked += usize::from(before.is_none());
         });
         let mut count_mark = |before: Option<&Mark>, after: &Mark| {
+            has_changed.set(true);
             applied.users += usize::from(before.map_or(0, |before| before.exp_before) < after.exp_before);
             applied.purged += usize::from(before.is_none_or(|before| before.purged_at < after.purged_at));
         };
@@ -235,8 +246,23 @@ impl List {
         }
         let all = all.into_iter().map(|mark| (0, mark)).collect();
         let all = add(&self.all, all, life, cx, &mut count_mark);
+        if has_changed.get() {
+            self.change_version(cx.shared);
+        }
         applied.dropped = tokens? + marks? + all?;
         Ok(applied)
+    }
+
+    /// The version of the list.
+    pub fn version(&self, shared: &dyn SharedData) -> Version {
+        Version(shared.version(&self.version))
+    }
+
+    /// To be called behind every change that says more than before. The host counts the versions of all keys together: one
+    /// comes again after 2^32 writes, when nobody remembers it.
+    fn change_version(&self, shared: &dyn SharedData) {
+        let written = shared.set_shared_data(&self.version, &[], Write::Always);
+        debug_assert_eq!(written, Ok(()), "an unconditional write has nothing to conflict with");
     }
 
     /// Whether the token was revoked: by its `jti`, or with all of its user's that expire before a time.

@@ -324,3 +324,27 @@ fn a_purge_of_an_hour_when_the_clock_was_fast_holds_when_it_is_right_again() {
         assert_eq!(world.ask_at(worker, &api_token()).code(), "token_rejected");
     }
 }
+
+#[test]
+fn a_verdict_that_the_list_says_nothing_against_is_looked_for_in_it_again_when_it_changes_and_not_before() {
+    let mut world = world(2);
+    let reads = |world: &mut World, headers: &[(String, Vec<u8>)]| {
+        let before = world.process.reads.get();
+        assert_eq!(world.ask(headers).code(), "");
+        world.process.reads.get() - before
+    };
+    for (headers, least) in [(bearer(&jwt(0)), 1), (api_token(), 2)] {
+        world.ask(&headers);
+        let first = reads(&mut world, &headers);
+        assert_eq!(reads(&mut world, &headers), least, "the version; of what the service vouches for, a refusal too");
+        publish(&mut world, &json!({"revoked": [{"jti": format!("another, {least}"), "exp": BEGIN + 3600}]}));
+        assert_eq!(reads(&mut world, &headers), first, "all of it again");
+        assert_eq!(reads(&mut world, &headers), least);
+    }
+    // The other worker polls, or this one.
+    publish(&mut world, &json!({"revoked": [{"jti": "j", "exp": BEGIN + 3600}]}));
+    for headers in [bearer(&jwt(0)), api_token()] {
+        assert_eq!(world.ask(&headers).code(), "token_revoked");
+        assert_eq!(world.ask(&headers).code(), "token_revoked", "once more");
+    }
+}
