@@ -1,13 +1,13 @@
 //! The verification cache: what is known of a credential, so that it need not be verified again.
 //!
-//! Two levels: a store of this worker ([`local`]), and slots in the process's shared data, by which all
-//! workers know what one has verified. Refusals are kept apart ([`refusals`]), so that a flood of refused credentials
+//! Two levels: a store of this worker ([`local`]), and slots in the process's shared data, by which all workers know
+//! what the service has told one. A JWT that is verified here is known to the worker that has verified it. Refusals are kept apart ([`refusals`]), so that a flood of refused credentials
 //! displaces no verdict.
 //!
 //! An entry holds an identity and when its verification began, never a rule's decision. It is good for
 //! `min(ttl, exp)`, counted from then and never prolonged by its use; for `stale_ttl` more it may stand in while the
 //! service is down. A clock that is set back ends entries that seem to come from the future. Credentials are kept as
-//! their SHA-256 alone.
+//! digests alone ([`Digest`]).
 
 mod digest;
 mod entry;
@@ -20,18 +20,16 @@ mod validity;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
-
-use crate::claims::Claims;
 use crate::code::Code;
 use crate::config::{self, Config, Eviction};
 use crate::host::{Cx, SharedData};
 use crate::metrics::{CacheEvent, Counter, Gauge};
 use crate::policy::Identity;
 use crate::time::UnixTime;
+use digest::Digests;
 pub use digest::{Digest, Kind, prefix, prefix_at};
 pub use entry::Entry;
-use entry::{header_bytes, weight};
+use entry::{header_bytes, is_of_use, weight};
 use lives::Lives;
 use local::{LocalCache, Policy};
 use refusals::{Refusal, Refusals, end_of_refusal};
@@ -68,7 +66,7 @@ pub struct VerificationCache {
     clock_skew: Duration,
     keeps_text: bool,
     header_bytes: usize,
-    scope: Sha256,
+    digests: Digests,
     local: LocalCache<Rc<Entry>>,
     slots: Slots,
     /// How long this filter and those that share its data keep verdicts.
@@ -95,7 +93,7 @@ impl VerificationCache {
             clock_skew: config.jwt.clock_skew,
             keeps_text: config.forwards_jwt(),
             header_bytes: header_bytes(config),
-            scope: digest::scope(config),
+            digests: Digests::new(config),
             local: LocalCache::new(
                 policy,
                 settings.max_entries,
@@ -116,8 +114,7 @@ impl VerificationCache {
 
     /// What the caches know a credential by.
     pub fn digest(&self, kind: Kind, credential: &[u8]) -> Digest {
-        let hash = self.scope.clone().chain_update([kind.tag()]).chain_update(credential);
-        Digest(hash.finalize().into())
+        self.digests.of(kind, credential)
     }
 
     /// Looks a credential up. The caller counts a miss.
@@ -126,7 +123,7 @@ impl VerificationCache {
             return Lookup::Miss;
         }
         let refusal = self.refusal(digest, kind, cx.shared);
-        if let Some(entry) = self.newest_that_stands(digest, refusal.as_ref(), self.settings.ttl, validity, cx) {
+        if let Some(entry) = self.newest_that_stands(digest, kind, refusal.as_ref(), self.settings.ttl, validity, cx) {
             return Lookup::Fresh(entry);
         }
         if let Some(refusal) = refusal.filter(|refusal| self.refusals.answers(refusal, cx.now)) {
@@ -148,7 +145,7 @@ impl VerificationCache {
             return None;
         }
         let refusal = self.refusal(digest, kind, cx.shared);
-        self.newest_that_stands(digest, refusal.as_ref(), self.settings.longest_life(), validity, cx)
+        self.newest_that_stands(digest, kind, refusal.as_ref(), self.settings.longest_life(), validity, cx)
     }
 
     /// Whether the credential was good within `ttl` and `stale_ttl`, and was not refused since.
@@ -157,7 +154,7 @@ impl VerificationCache {
             return false;
         }
         let refusal = self.refusal(digest, kind, cx.shared);
-        let entry = self.newest(digest, self.settings.longest_life(), cx);
+        let entry = self.newest(digest, kind, self.settings.longest_life(), cx);
         entry.is_some_and(|entry| refusal.is_none_or(|refusal| refusal.at < entry.verified))
     }
 
@@ -166,17 +163,18 @@ impl VerificationCache {
     fn newest_that_stands(
         &mut self,
         digest: &Digest,
+        kind: Kind,
         refusal: Option<&Refusal>,
         life: Duration,
         validity: &mut Validity<'_>,
         cx: &Cx<'_>,
     ) -> Option<Rc<Entry>> {
         for _ in 0..2 {
-            let entry = self.newest(digest, life, cx)?;
+            let entry = self.newest(digest, kind, life, cx)?;
             if validity.stands(&entry, refusal, cx) {
                 return Some(entry);
             }
-            self.forget(digest, entry.verified, cx);
+            self.forget(digest, kind, entry.verified, cx);
         }
         None
     }
@@ -248,7 +246,8 @@ impl VerificationCache {
         }
     }
 
-    /// Keeps a verdict whose verification began at `verified`, on both levels. Returns the identity as it is kept.
+    /// Keeps a verdict whose verification began at `verified`: a JWT's that is verified here in this worker, any other on
+    /// both levels. Returns the identity as it is kept.
     ///
     /// # Errors
     /// The code of the denial: the service has refused the credential in a verification that began later.
@@ -275,8 +274,9 @@ impl VerificationCache {
         let entry = Rc::new(Entry::new(Rc::clone(&identity), verified));
         // What may end the entry has to be remembered for as long as it lives here.
         self.lives.horizon(cx);
-        let record = shared::encode(digest, &entry);
-        self.slots.write(digest, &record, cx.shared);
+        if kind.is_shared() {
+            self.slots.write(digest, &shared::encode(digest, &entry), cx.shared);
+        }
         self.keep(digest, entry, cx);
         Ok(identity)
     }
@@ -299,9 +299,11 @@ impl VerificationCache {
     }
 
     /// Drops the entry of this worker, and that of the slots unless it is newer than `verified`.
-    fn forget(&mut self, digest: &Digest, verified: UnixTime, cx: &Cx<'_>) {
+    fn forget(&mut self, digest: &Digest, kind: Kind, verified: UnixTime, cx: &Cx<'_>) {
         self.local.remove(digest);
-        self.slots.clear_if(digest, |known| known <= verified, cx.shared);
+        if kind.is_shared() {
+            self.slots.clear_if(digest, |known| known <= verified, cx.shared);
+        }
         self.report(cx);
     }
 
@@ -338,7 +340,7 @@ impl VerificationCache {
     }
 
     /// The entry that was verified last, from either level, if that was within `life`.
-    fn newest(&mut self, digest: &Digest, life: Duration, cx: &Cx<'_>) -> Option<Rc<Entry>> {
+    fn newest(&mut self, digest: &Digest, kind: Kind, life: Duration, cx: &Cx<'_>) -> Option<Rc<Entry>> {
         let clock_skew = self.clock_skew;
         // Another worker may know a later `exp` of one that has expired.
         let is_good = |entry: &Entry, life| {
@@ -347,6 +349,9 @@ impl VerificationCache {
         let local = self.local.get(digest);
         if let Some(entry) = local.as_ref().filter(|entry| is_good(entry, self.settings.ttl)) {
             return Some(Rc::clone(entry));
+        }
+        if !kind.is_shared() {
+            return local.filter(|entry| is_good(entry, life));
         }
         let horizon = self.lives.horizon(cx);
         let shared =
@@ -386,12 +391,6 @@ impl VerificationCache {
         }
         self.reported = current;
     }
-}
-
-fn is_of_use(claims: Option<&Claims>, verified: UnixTime, life: Duration, now: UnixTime) -> bool {
-    let exp = claims.and_then(Claims::exp);
-    let has_expired = exp.is_some_and(|exp| now >= UnixTime::from_secs(exp).after(config::MAX_CLOCK_SKEW));
-    !has_expired && !now.has_passed(life, verified)
 }
 
 #[cfg(test)]

@@ -1,24 +1,82 @@
 //! The digest by which the caches know a credential. It covers the credential, how it is verified, and whatever else
 //! decides the verdict.
 
-use std::hash::{Hash, Hasher};
+use std::fmt;
+use std::hash::{BuildHasher as _, Hash, Hasher, RandomState};
 
 use sha2::{Digest as _, Sha256};
+use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
 use crate::config::{AuthService, Config, ResponseFormat, ServiceHost};
 use crate::public_key::{PublicKey, short_digest};
 
-/// The SHA-256 of a credential, of how it is verified, and of the configuration that its identity depends on.
+/// What the caches know a credential by: the SHA-256 of it, of how it is verified, and of the configuration that its
+/// identity depends on. Of a JWT that is verified here, the keyed hash of [`WorkerSecret`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Digest(pub [u8; 32]);
 
 impl Hash for Digest {
-    /// Eight bytes of a SHA-256 spread as well as all of them. To find two credentials that share them takes 2^32
+    /// Eight bytes of either hash spread as well as all of them. To find two credentials that share them takes 2^32
     /// hashes; many that do are out of reach. The hasher must be seeded all the same: it takes only 2^14 hashes to find
     /// a credential for a given bucket of a table of 10,000, so clients could fill one bucket.
     fn hash<H: Hasher>(&self, state: &mut H) {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
         state.write_u64(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
+    }
+}
+
+/// Makes the digests of one filter in one worker.
+#[derive(Debug)]
+pub(super) struct Digests {
+    scope: Sha256,
+    secret: WorkerSecret,
+}
+
+impl Digests {
+    pub(super) fn new(config: &Config) -> Self {
+        Self { scope: scope(config), secret: WorkerSecret::random() }
+    }
+
+    /// What the caches know a credential by.
+    pub(super) fn of(&self, kind: Kind, credential: &[u8]) -> Digest {
+        if !kind.is_shared() {
+            return self.secret.digest(credential);
+        }
+        Digest(self.scope.clone().chain_update([kind.tag()]).chain_update(credential).finalize().into())
+    }
+}
+
+/// The secret by which one worker knows the JWTs that it has verified itself. No other worker has to know these: to verify
+/// a signature takes the host little longer than to share the verdict.
+///
+/// A JWT that is taken for another would have the other's identity. So the hash is SipHash-2-4 with 128 bits, which is a
+/// pseudorandom function: who doesn't know its key can neither choose two texts with one hash, nor one with the hash of
+/// another's JWT. The key is random for each filter in each worker, never leaves its memory, and no answer tells a hash.
+/// What is left is to guess: for each text that is tried, n in 2^128 for n entries that are kept. SHA-256 would take ten
+/// times as long for each request.
+struct WorkerSecret(SipHasher24);
+
+impl WorkerSecret {
+    /// A new one, of the random numbers that the standard library takes from the host for its hash tables.
+    fn random() -> Self {
+        let random = || RandomState::new().build_hasher().finish();
+        Self(SipHasher24::new_with_keys(random(), random()))
+    }
+
+    fn digest(&self, token: &[u8]) -> Digest {
+        let mut hasher = self.0;
+        hasher.write(token);
+        let mut digest = [0; 32];
+        let hash = hasher.finish128().as_bytes();
+        digest.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
+        Digest(digest)
+    }
+}
+
+impl fmt::Debug for WorkerSecret {
+    /// Without the key.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("WorkerSecret").finish_non_exhaustive()
     }
 }
 
@@ -41,7 +99,12 @@ impl Kind {
         matches!(self, Self::LocalJwt | Self::RemoteJwt)
     }
 
-    pub(super) const fn tag(self) -> u8 {
+    /// Whether workers share the verdicts of this kind.
+    pub(super) const fn is_shared(self) -> bool {
+        !matches!(self, Self::LocalJwt)
+    }
+
+    const fn tag(self) -> u8 {
         match self {
             Self::LocalJwt => 1,
             Self::RemoteJwt => 2,
@@ -54,7 +117,7 @@ impl Kind {
 /// All that a verdict depends on beside the credential. Filters that differ in it may share a `vm_id`, and must not use
 /// each other's verdicts. What is checked at each use (expiry, the client's token types, the rule) isn't part of it,
 /// nor are the times of the cache.
-pub(super) fn scope(config: &Config) -> Sha256 {
+fn scope(config: &Config) -> Sha256 {
     let (service, jwt, api_token) = (&config.auth_service, &config.jwt, &config.api_token);
     let mut scope = Sha256::new();
     let mut add = |fields: &[&[u8]]| {

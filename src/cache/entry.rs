@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::claims::Claims;
-use crate::config::Config;
+use crate::config::{Config, MAX_CLOCK_SKEW};
 use crate::policy::Identity;
 use crate::revocation::Version;
 use crate::time::UnixTime;
@@ -62,4 +62,11 @@ pub(super) fn weight(entry: &Entry) -> usize {
 pub(super) fn header_bytes(config: &Config) -> usize {
     const ALLOCATION: usize = 3 * 8;
     config.identity_headers.iter().map(|header| header.name.len() + 8).sum::<usize>() + 32 + ALLOCATION
+}
+
+/// Whether a verdict of that time may be used at some time from now on, given that verdicts live for `life`.
+pub(super) fn is_of_use(claims: Option<&Claims>, verified: UnixTime, life: Duration, now: UnixTime) -> bool {
+    let exp = claims.and_then(Claims::exp);
+    let has_expired = exp.is_some_and(|exp| now >= UnixTime::from_secs(exp).after(MAX_CLOCK_SKEW));
+    !has_expired && !now.has_passed(life, verified)
 }

@@ -195,7 +195,7 @@ fn a_verdict_that_was_forgotten_is_gone_from_the_slots_too_and_a_newer_one_is_no
     let (mut one, mut other) = (worker(json!({})), worker(json!({})));
     let digest = digest(&one, 0);
     one.store(&digest, KIND, identity(json!({})), at(0), &Cx::new(at(0), &host)).unwrap();
-    one.forget(&digest, at(0), &Cx::new(at(0), &host));
+    one.forget(&digest, KIND, at(0), &Cx::new(at(0), &host));
     assert_eq!(
         (who(&mut one, &digest, &Cx::new(at(1), &host)), who(&mut other, &digest, &Cx::new(at(1), &host))),
         (0, 0)
@@ -203,7 +203,7 @@ fn a_verdict_that_was_forgotten_is_gone_from_the_slots_too_and_a_newer_one_is_no
     assert_eq!(host.gauge(Gauge::CacheEntries), Some(0));
     one.store(&digest, KIND, identity(json!({})), at(2), &Cx::new(at(2), &host)).unwrap();
     other.store(&digest, KIND, identity(json!({"user_id": 5})), at(3), &Cx::new(at(3), &host)).unwrap();
-    one.forget(&digest, at(2), &Cx::new(at(2), &host));
+    one.forget(&digest, KIND, at(2), &Cx::new(at(2), &host));
     assert_eq!(who(&mut one, &digest, &Cx::new(at(4), &host)), 5);
 }
 
@@ -374,4 +374,18 @@ fn a_flood_of_refused_jwts_that_nobody_signed_displaces_no_refusal_of_a_signed_o
     }
     assert!(signed.iter().all(|token| !cache.may_stand_for_itself(token, &host)));
     assert!(host.stored(".j.").iter().all(|(_, row)| row.len() <= 4 * 57));
+}
+
+#[test]
+fn a_jwt_that_is_verified_here_is_known_by_a_secret_of_the_worker_and_everything_else_by_what_all_workers_know() {
+    let (one, other) = (worker(json!({})), worker(json!({})));
+    for (kind, is_the_same) in
+        [(Kind::LocalJwt, false), (Kind::RemoteJwt, true), (Kind::ApiToken, true), (Kind::Other, true)]
+    {
+        let of_one = one.digest(kind, b"a.b.c");
+        assert_eq!(one.digest(kind, b"a.b.c"), of_one);
+        assert_ne!(one.digest(kind, b"a.b.d"), of_one);
+        assert_eq!(other.digest(kind, b"a.b.c") == of_one, is_the_same, "{kind:?}");
+    }
+    assert!(format!("{:?}", one.digests).contains("WorkerSecret { .. }"), "the secret is in no debug output");
 }

@@ -255,7 +255,7 @@ fn the_jwt_for_the_upstream_comes_from_the_cache_as_well() {
         let own = forwarded(&mut world, worker, &bearer(&jwt(0)));
         assert_eq!(own, Authorization::Keep, "the client's own JWT is what it came with, worker {worker}");
     }
-    assert_eq!((world.verifications, world.process.signatures.get()), (1, 2));
+    assert_eq!((world.verifications, world.process.signatures.get()), (1, 3), "each worker verifies the client's JWT");
 }
 
 #[test]

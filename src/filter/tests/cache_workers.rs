@@ -83,13 +83,19 @@ fn a_token_that_one_worker_verified_is_known_to_the_others() {
     world.restart(2);
     assert_eq!(at_once(&mut world, 2, &api_token()), "", "also to one that came later");
     assert_eq!(world.verifications, 1);
+}
 
+#[test]
+fn a_jwt_that_a_worker_verified_by_its_signature_is_known_to_that_worker() {
     let mut world = with_key(4, json!({}));
-    for worker in 0..4 {
-        assert_eq!(at_once(&mut world, worker, &bearer(&jwt(0))), "", "worker {worker}");
+    for _ in 0..3 {
+        for worker in 0..4 {
+            assert_eq!(at_once(&mut world, worker, &bearer(&jwt(0))), "", "worker {worker}");
+        }
     }
-    assert_eq!(world.process.signatures.get(), 1);
-    assert_eq!((allowed(&world, Source::Jwt), allowed(&world, Source::Cache)), (1, 3));
+    assert_eq!(world.process.signatures.get(), 4);
+    assert_eq!((allowed(&world, Source::Jwt), allowed(&world, Source::Cache)), (4, 8));
+    assert_eq!(world.process.stored(".v."), [], "nothing of it is shared");
 }
 
 #[test]
