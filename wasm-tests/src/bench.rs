@@ -73,7 +73,8 @@ pub async fn run(effort: Effort) -> Result<()> {
 /// # Errors
 /// When Envoy or a run fails.
 pub async fn compare(before: &Path, after: &Path, rounds: usize) -> Result<()> {
-    let traffics = [Traffic::Public, Traffic::Jwt, Traffic::ApiToken];
+    let traffics =
+        [Traffic::Public, Traffic::Jwt, Traffic::LargeJwt, Traffic::NewJwts, Traffic::ApiToken, Traffic::NewApiTokens];
     let modules = [("before", before), ("after", after)];
     let mut contenders = vec![Contender { name: "noop", listener: "noop", traffic: Traffic::Public }];
     contenders.extend(
