@@ -67,12 +67,16 @@ impl HttpContext for Stream {
     }
 }
 
-impl Context for Stream {
+impl Context for Stream {}
+
+impl Drop for Stream {
     /// The stream is over, for whatever reason. A client that left while its request was held is noticed here alone.
-    fn on_done(&mut self) -> bool {
+    ///
+    /// Envoy calls `proxy_on_done` and at once `proxy_on_delete`, with which the SDK drops the stream. The module exports
+    /// only the second: each call costs every request.
+    fn drop(&mut self) {
         if let Some(worker) = &self.worker {
             worker.on_end(self.id);
         }
-        true
     }
 }

@@ -110,15 +110,16 @@ fn seal() -> Result<Option<Seal>, String> {
 /// How soon after its configuration a worker looks for a key.
 const FIRST_TICK: std::time::Duration = std::time::Duration::from_millis(10);
 
-impl Context for Root {
-    /// The configuration is replaced, or Envoy ends.
-    fn on_done(&mut self) -> bool {
+impl Drop for Root {
+    /// The configuration is replaced, or Envoy ends: see [`Stream`]'s for why this is no `on_done`.
+    fn drop(&mut self) {
         if let Some(worker) = &self.worker {
             worker.on_retirement();
         }
-        true
     }
+}
 
+impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, num_headers: usize, body_size: usize, _num_trailers: usize) {
         if let Some(worker) = &self.worker {
             worker.on_answer(token, |limit| answer(num_headers, body_size, limit));

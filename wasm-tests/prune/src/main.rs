@@ -7,7 +7,9 @@ use anyhow::{Context as _, Result, bail};
 use walrus::Module;
 
 /// The callbacks that do nothing here.
-const UNUSED: [&str; 15] = [
+const UNUSED: [&str; 16] = [
+    // What it would do, the module does when it drops a context, in `proxy_on_delete`.
+    "proxy_on_done",
     "proxy_on_downstream_connection_close",
     "proxy_on_downstream_data",
     "proxy_on_foreign_function",

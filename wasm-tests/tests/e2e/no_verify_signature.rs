@@ -5,7 +5,7 @@ use wasm_tests::{Stack, credentials, plugin};
 
 /// All that the module may call and be called by, but for `proxy_call_foreign_function`. Envoy answers the rest
 /// with an error, as a host does that lacks it.
-const CAPABILITIES: [&str; 28] = [
+const CAPABILITIES: [&str; 27] = [
     "environ_get",
     "environ_sizes_get",
     "fd_write",
@@ -23,7 +23,6 @@ const CAPABILITIES: [&str; 28] = [
     "proxy_on_configure",
     "proxy_on_context_create",
     "proxy_on_delete",
-    "proxy_on_done",
     "proxy_on_http_call_response",
     "proxy_on_log",
     "proxy_on_request_headers",
