@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::claims::Claims;
 use crate::code::{Code, GrpcStatus};
 use crate::config::{Config, Credentials, ForwardCredential};
-use crate::extractor::{self, Change, RequestHead};
+use crate::extractor::{self, Change, HeaderList, RequestHead};
 use crate::policy::{Headers, Permit, VerifiedBy};
 
 /// A denied request: why, and when the client may try again.
@@ -228,7 +228,7 @@ pub struct Forward {
 
 impl Forward {
     /// What becomes of the headers with credentials but `Authorization`.
-    pub fn taken_off<'c>(&self, headers: &[(String, Vec<u8>)], credentials: &'c Credentials) -> Vec<Change<'c>> {
+    pub fn taken_off<'c>(&self, headers: &dyn HeaderList, credentials: &'c Credentials) -> Vec<Change<'c>> {
         match self.authorization {
             // With the client's JWT in `Authorization` there is nothing in the other places.
             Authorization::Keep => Vec::new(),

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::{AUTHORIZATION, Change, RequestHead};
+use super::{AUTHORIZATION, Change, HeaderList, RequestHead};
 use crate::code::Code;
 use crate::config::Credentials;
 use crate::credential::Place;
@@ -86,13 +86,13 @@ impl<'r> Found<'r> {
 }
 
 /// What has to become of the headers with credentials but `Authorization`, so that no credential goes on.
-pub fn taken_off<'c>(headers: &[(String, Vec<u8>)], credentials: &'c Credentials) -> Vec<Change<'c>> {
+pub fn taken_off<'c>(headers: &dyn HeaderList, credentials: &'c Credentials) -> Vec<Change<'c>> {
     let mut changes: Vec<Change<'_>> = Vec::new();
     if let Some(name) = &credentials.api_key_header {
         changes.push((name, None));
     }
     if let Some(name) = &credentials.cookie {
-        let head = RequestHead { headers: &headers, has_body: false };
+        let head = RequestHead { headers, has_body: false };
         let is_there = || head.values(COOKIE).flat_map(cookies).any(|cookie| cookie.value_of(name).is_some());
         if is_there() {
             let left: Vec<Vec<u8>> = head.values(COOKIE).filter_map(|value| without(value, name)).collect();

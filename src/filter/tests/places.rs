@@ -108,7 +108,7 @@ fn forwarded(world: &mut World, headers: &[(String, Vec<u8>)]) -> Forward {
 fn left(world: &mut World, headers: &[(String, Vec<u8>)]) -> (Authorization, Vec<(String, Option<String>)>) {
     let forward = forwarded(world, headers);
     let config = world.workers[0].config();
-    let changes = forward.taken_off(headers, &config.credentials).into_iter();
+    let changes = forward.taken_off(&headers, &config.credentials).into_iter();
     let text = |value: Vec<u8>| String::from_utf8(value).unwrap();
     let changes = changes.map(|(name, value)| (name.to_owned(), value.map(text))).collect();
     (forward.authorization, changes)

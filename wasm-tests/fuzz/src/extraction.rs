@@ -123,7 +123,7 @@ fn values(headers: &[(String, Vec<u8>)], choice: usize) -> Result<Vec<(Place, Ve
         values.extend(cookies.map(|cookie| (Place::Cookie, cookie["value"].to_vec())));
     }
     let mut upgrades = of("upgrade");
-    let is_websocket = upgrades.next().is_some_and(|value| value.to_ascii_lowercase() == b"websocket");
+    let is_websocket = upgrades.next().is_some_and(|value| value.eq_ignore_ascii_case(b"websocket"));
     if choice & PROTOCOL != 0 && is_websocket && upgrades.next().is_none() {
         let line = of("sec-websocket-protocol").map(Vec::as_slice).collect::<Vec<_>>().join(&b',');
         let protocols = line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|one| !one.is_empty());
