@@ -57,6 +57,7 @@ mod label;
 mod limits;
 mod matcher;
 pub mod metrics;
+mod order;
 mod path;
 mod policy;
 mod public_key;

@@ -2,6 +2,7 @@
 
 use crate::claims::{Claim, Claims, Scalar};
 use crate::credential::Scheme;
+use crate::order;
 
 /// One value out of these: sorted, each once, so that two lists of the same values are equal.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -11,7 +12,7 @@ impl<T: Ord> OneOf<T> {
     /// In any order.
     pub fn new(values: impl IntoIterator<Item = T>) -> Self {
         let mut values: Vec<_> = values.into_iter().collect();
-        values.sort_unstable();
+        order::sort(&mut values);
         values.dedup();
         Self(values)
     }
@@ -68,7 +69,7 @@ impl Require {
     /// In any order.
     pub fn new(alternatives: impl IntoIterator<Item = Needs>) -> Self {
         let sorted = |mut needs: Needs| {
-            needs.claims.sort_unstable();
+            order::sort(&mut needs.claims);
             needs.claims.dedup();
             needs
         };

@@ -23,6 +23,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use crate::host::{Cx, SharedData};
+use crate::order;
 use crate::table::Table;
 use crate::time::UnixTime;
 use history::{History, UnderWay};
@@ -305,7 +306,7 @@ impl Throttle {
         }
         let excess = (row.len() + 1).saturating_sub(RECORDS_PER_ROW);
         if excess > 0 {
-            row.sort_by_key(|record| {
+            order::sort_by_key(row, |record| {
                 let under_way = record.under_way.count(now);
                 let weight = self.current_failures(record, now).saturating_add(under_way);
                 (self.lock(record, now).is_some(), weight, record.since.after(self.period(record)))

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
 use crate::config::{AuthService, Config, ResponseFormat, ServiceHost};
+use crate::order;
 use crate::public_key::{PublicKey, short_digest};
 
 /// What the caches know a credential by: the SHA-256 of it, of how it is verified, and of the configuration that its
@@ -140,18 +141,18 @@ fn scope(config: &Config) -> Sha256 {
     add(&api_token.header_types.iter().map(|kind| kind.name().as_bytes()).collect::<Vec<_>>());
     add(&[&[u8::from(config.forwards_jwt()), u8::from(api_token.accept_technical)]]);
     let mut required: Vec<_> = jwt.required_claims.iter().map(|name| name.as_str().as_bytes()).collect();
-    required.sort_unstable();
+    order::sort(&mut required);
     add(&required);
     add(&config.kept_claims.names().map(str::as_bytes).collect::<Vec<_>>());
     for list in [&jwt.issuers, &jwt.audiences] {
         let mut names: Vec<_> = list.iter().map(String::as_bytes).collect();
-        names.sort_unstable();
+        order::sort(&mut names);
         add(&names);
     }
     // Claims in a JWT that the service answers with count only where one of these keys fits its signature.
     let mut pinned: Vec<_> = jwt.public_key.pem.iter().map(PublicKey::der).collect();
     pinned.retain(|_| api_token.response_format.is_jwt());
-    pinned.sort_unstable();
+    order::sort(&mut pinned);
     add(&pinned);
     scope
 }

@@ -7,6 +7,7 @@ use super::Digest;
 use crate::code::Code;
 use crate::config::MAX_CLOCK_SKEW;
 use crate::host::{Cx, SharedData};
+use crate::order;
 use crate::table::{Reader, Record, Table, write_time};
 use crate::time::UnixTime;
 
@@ -116,7 +117,7 @@ impl Refusals {
             refusal.ends_verdict |= row.iter().any(|known| known.digest == refusal.digest && known.ends_verdict);
             row.retain(|known| known.digest != refusal.digest);
             row.push(refusal);
-            row.sort_by_key(|known| (known.ends_verdict, known.at));
+            order::sort_by_key(row, |known| (known.ends_verdict, known.at));
             row.drain(..row.len().saturating_sub(PER_ROW));
             (true, ())
         });

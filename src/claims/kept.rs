@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::values::Scalar;
 use super::{ClaimPath, Claims};
 use crate::json::MAX_DEPTH;
+use crate::order;
 
 /// The longest name, in bytes.
 const MAX_NAME: usize = 256;
@@ -66,7 +67,7 @@ impl KeptClaims {
     pub fn new(names: impl IntoIterator<Item = ClaimName>) -> Self {
         let is_known = |name: &ClaimName| name.as_str().parse::<ClaimPath>().is_ok();
         let mut names: Vec<_> = names.into_iter().filter(|name| !is_known(name)).collect();
-        names.sort_unstable();
+        order::sort(&mut names);
         names.dedup();
         Self(names)
     }

@@ -6,6 +6,7 @@ use regex_automata::util::look::Look;
 use regex_automata::util::primitives::StateID;
 
 use super::regex::step;
+use crate::order;
 use crate::path::{Ambiguous, Budget};
 
 /// The most entries of a table, of two bytes each.
@@ -138,7 +139,7 @@ impl Builder<'_> {
         let is_byte =
             |id: &StateID| matches!(self.nfa.state(*id), State::ByteRange { .. } | State::Sparse(_) | State::Dense(_));
         seen.retain(is_byte);
-        seen.sort_unstable();
+        order::sort_by_key(&mut seen, |id| *id);
         Some((seen, ends))
     }
 }

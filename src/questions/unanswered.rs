@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::cache::Digest;
 use crate::host::Cx;
+use crate::order;
 use crate::table::{Reader, Record, Table, write_time};
 use crate::time::UnixTime;
 
@@ -61,7 +62,7 @@ impl Unanswered {
         let at = cx.now.before(self.length.saturating_sub(length));
         let added = self.table.update(self.table.row(&digest.0, cx.shared), cx.shared, |row| {
             row.retain(|known| known.digest != half && !cx.now.has_passed(self.length, known.at));
-            row.sort_by_key(|known| known.at);
+            order::sort_by_key(row, |known| known.at);
             row.drain(..(row.len() + 1).saturating_sub(PER_ROW));
             (true, row.push(NoVerdict { digest: half, at }))
         });

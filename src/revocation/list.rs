@@ -12,6 +12,7 @@ use super::feed::Changes;
 use crate::claims::Claims;
 use crate::config::MAX_CLOCK_SKEW;
 use crate::host::{Cx, SharedData, Write};
+use crate::order;
 use crate::table::{Busy, Reader, Record, Table, write_time, write_u64};
 use crate::time::UnixTime;
 
@@ -341,7 +342,7 @@ fn add<E: Listed>(
     cx: &Cx<'_>,
     mut count: impl FnMut(Option<&E>, &E),
 ) -> Result<usize, Busy> {
-    entries.sort_by_key(|(row, _)| *row);
+    order::sort_by_key(&mut entries, |(row, _)| *row);
     let (mut dropped, mut busy) = (0, false);
     for group in entries.chunk_by(|(one, _), (other, _)| one == other) {
         let Some((row, _)) = group.first() else { continue };
@@ -374,9 +375,9 @@ fn fit<E: Listed>(mut entries: Vec<E>, life: Duration, now: UnixTime) -> (Vec<E>
     entries.retain(|entry| now < entry.end(life));
     let dropped = entries.len().saturating_sub(MAX_ROW);
     if dropped > 0 {
-        entries.sort_by_key(|entry| std::cmp::Reverse(entry.end(life)));
+        order::sort_by_key(&mut entries, |entry| std::cmp::Reverse(entry.end(life)));
         entries.truncate(MAX_ROW);
-        entries.sort_by_key(E::key);
+        order::sort_by_key(&mut entries, E::key);
     }
     (entries, dropped)
 }
@@ -384,7 +385,7 @@ fn fit<E: Listed>(mut entries: Vec<E>, life: Duration, now: UnixTime) -> (Vec<E>
 /// The entries by key, each key once.
 fn sorted<E: Listed>(entries: impl Iterator<Item = E>) -> Vec<E> {
     let mut sorted: Vec<E> = entries.collect();
-    sorted.sort_by_key(E::key);
+    order::sort_by_key(&mut sorted, E::key);
     sorted.dedup_by(|later, kept| {
         let is_same = later.key() == kept.key();
         if is_same {
