@@ -1,15 +1,19 @@
-//! `/auth/verify`: the question to the service, and what its answer means.
+//! What is asked of the service, and what its answer means; how `/auth/verify` is asked is in `auth_verify`.
 //!
 //! Only 200 with a readable identity, 401 and 403 are verdicts. Everything else is an outage, and [`Outage::scope`]
 //! says of what: of the service (no connection, a timeout, 503), of one credential (500, a body that can't be read), or
 //! of the gateway. Where no host has answered, Envoy answers in its place; [`CalloutError::of`] recognises that.
 
+mod auth_verify;
+
 use std::fmt;
 
-use crate::claims::{self, ClaimName, Claims, ClaimsError, KeptClaims, TokenType};
-use crate::config::{AnswerHeaders, Config, HeaderType, ResponseFormat};
-use crate::credential::{Credential, Form};
+use crate::claims::{ClaimName, Claims, ClaimsError};
+use crate::credential::Credential;
 use crate::json::{self, JsonError};
+pub use auth_verify::AuthVerify;
+#[cfg(any(test, feature = "testing"))]
+pub use auth_verify::read;
 
 /// The largest answer that is read, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
@@ -34,7 +38,7 @@ pub struct CalloutRequest {
     pub body: Option<Vec<u8>>,
 }
 
-/// Who a callout goes to. Only [`Config::host`] knows where that is.
+/// Who a callout goes to. Only [`Config::host`](crate::Config::host) knows where that is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Destination {
     /// Who verifies credentials.
@@ -283,143 +287,6 @@ pub enum Verdict {
     Rejected,
     /// 403.
     Forbidden,
-}
-
-/// `/auth/verify` of the authentication service.
-#[derive(Debug, Clone)]
-pub struct AuthVerify {
-    path: String,
-    header_types: Vec<HeaderType>,
-    format: ResponseFormat,
-    required: Vec<ClaimName>,
-    kept: KeptClaims,
-    answer_headers: AnswerHeaders,
-}
-
-impl AuthVerify {
-    /// The service as it is configured.
-    pub fn new(config: &Config) -> Self {
-        Self {
-            path: config.auth_service.verify_path.clone(),
-            header_types: config.api_token.header_types.clone(),
-            format: config.api_token.response_format,
-            required: config.jwt.required_claims.clone(),
-            kept: config.kept_claims.clone(),
-            answer_headers: config.api_token.answer_headers.clone(),
-        }
-    }
-}
-
-impl Verifier for AuthVerify {
-    /// A JWT is asked about as it came.
-    fn question(&self, credential: &Credential<'_>) -> CalloutRequest {
-        let mut kinds: Vec<&str> = self.header_types.iter().map(|kind| kind.name()).collect();
-        let jwt = HeaderType::Jwt.name();
-        if credential.form == Form::Jwt && !kinds.contains(&jwt) {
-            // The rules ask for it, whatever `header_types` says of credentials that aren't verified locally.
-            kinds.push(jwt);
-        }
-        let (path, kinds, format) = (&self.path, kinds.join(","), self.format.name());
-        let separator = if path.contains('?') { '&' } else { '?' };
-        let text = &credential.text;
-        let authorization = match credential.form {
-            Form::Jwt => format!("Bearer {text}"),
-            Form::ApiToken => format!("APIKey {text}"),
-            Form::Other => text.clone().into_owned(),
-        };
-        CalloutRequest {
-            headers: vec![("authorization", authorization)],
-            ..CalloutRequest::get(
-                Destination::AuthService,
-                format!("{path}{separator}header_types={kinds}&response_format={format}"),
-            )
-        }
-    }
-
-    fn verdict(&self, answer: CalloutResponse) -> Result<Verdict, Outage> {
-        let mut verdict = read(&answer, self.format, &self.answer_headers)?;
-        if let (Verdict::Identity(Confirmed(claims)), ResponseFormat::JsonBody) = (&mut verdict, self.format) {
-            let body = answer.body.as_deref().unwrap_or_default();
-            if let Some(name) = claims::missing(&self.required, body) {
-                return Err(Outage::Lacking(name.clone()));
-            }
-            claims.keep(&self.kept, body);
-        }
-        Ok(verdict)
-    }
-}
-
-/// Reads an answer of `/auth/verify`.
-///
-/// - `names`: where `json_header` has the identity.
-///
-/// # Errors
-/// [`Outage`] if it is no verdict.
-pub fn read(answer: &CalloutResponse, format: ResponseFormat, names: &AnswerHeaders) -> Result<Verdict, Outage> {
-    match answer.status {
-        200 => identity(answer, format, names),
-        401 => Ok(Verdict::Rejected),
-        403 => Ok(Verdict::Forbidden),
-        status => Err(Outage::Status(status)),
-    }
-}
-
-fn identity(answer: &CalloutResponse, format: ResponseFormat, names: &AnswerHeaders) -> Result<Verdict, Outage> {
-    match format {
-        ResponseFormat::JsonBody => {
-            let body = answer.body.as_deref().ok_or(Outage::TooLarge)?;
-            Ok(Verdict::Identity(Confirmed::new(Claims::from_json(body)?)))
-        }
-        ResponseFormat::JsonHeader => {
-            from_headers(answer, names).map(|claims| Verdict::Identity(Confirmed::new(claims)))
-        }
-        ResponseFormat::JwtBody => {
-            let body = answer.body.as_deref().ok_or(Outage::TooLarge)?;
-            let jwt = body.trim_ascii();
-            if jwt.is_empty() { Err(Outage::Missing("JWT in the body")) } else { Ok(Verdict::Jwt(jwt.to_vec())) }
-        }
-        ResponseFormat::JwtHeader => {
-            let missing = Outage::Missing("JWT in Authorization");
-            let value = text(answer, "authorization", &missing)?.ok_or(missing.clone())?;
-            let (scheme, jwt) = value.split_once(' ').ok_or(missing.clone())?;
-            if scheme.eq_ignore_ascii_case("bearer") && !jwt.is_empty() {
-                Ok(Verdict::Jwt(jwt.as_bytes().to_vec()))
-            } else {
-                Err(missing)
-            }
-        }
-    }
-}
-
-/// `json_header` has neither `exp` nor `token_type`: the service has checked the one, and the other is what was asked
-/// about.
-fn from_headers(answer: &CalloutResponse, names: &AnswerHeaders) -> Result<Claims, Outage> {
-    let missing = |name: &str| Outage::MissingHeader(name.into());
-    let integer = |name: &str| {
-        let value = text(answer, name, &missing(name))?.filter(|value| !value.starts_with('+'));
-        value.and_then(|value| value.parse::<i64>().ok()).ok_or_else(|| missing(name))
-    };
-    let ids = (integer(&names.user_id)?, integer(&names.client_id)?);
-    let optional = |name: &str| Ok::<_, Outage>(text(answer, name, &missing(name))?.map(Box::from));
-    let (email, user_type) = (optional(&names.email)?, optional(&names.user_type)?);
-    let is_admin = match text(answer, &names.is_admin, &missing(&names.is_admin))? {
-        None => None,
-        Some(value) if value.eq_ignore_ascii_case("true") => Some(true),
-        Some(value) if value.eq_ignore_ascii_case("false") => Some(false),
-        Some(_) => return Err(missing(&names.is_admin)),
-    };
-    Ok(Claims::from_answer_headers(TokenType::ApiToken, ids, email, user_type, is_admin))
-}
-
-/// The header's value, if it is there. Two values are an error, and so is one that isn't text.
-fn text<'a>(answer: &'a CalloutResponse, name: &str, otherwise: &Outage) -> Result<Option<&'a str>, Outage> {
-    let is_same = |known: &str| known.eq_ignore_ascii_case(name);
-    let mut values = answer.headers.iter().filter(|(known, _)| is_same(known)).map(|(_, value)| value);
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => str::from_utf8(value).map(Some).map_err(|_| otherwise.clone()),
-        (Some(_), Some(_)) => Err(otherwise.clone()),
-    }
 }
 
 /// Reads the answer of `/iam/public-key`.

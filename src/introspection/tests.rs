@@ -5,8 +5,9 @@ mod formats;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::claims::ClaimPath;
-use crate::config::AnswerHeaders;
+use crate::claims::{ClaimPath, TokenType};
+use crate::config::{AnswerHeaders, ResponseFormat};
+use crate::credential::Form;
 use crate::testing::{claims, config};
 
 const FORMATS: [ResponseFormat; 4] =
