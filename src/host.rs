@@ -35,6 +35,17 @@ pub enum Write {
     IfVersion(u32),
 }
 
+impl Write {
+    /// Whether it takes place where the key has this version; `None`: it doesn't exist.
+    pub fn may_replace(self, version: Option<u32>) -> bool {
+        match self {
+            Self::Always => true,
+            Self::IfAbsent => version.is_none(),
+            Self::IfVersion(read) => version == Some(read),
+        }
+    }
+}
+
 /// Another worker wrote first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the shared value was changed by another worker")]

@@ -108,12 +108,7 @@ impl SharedData for Host {
     fn set_shared_data(&self, key: &str, value: &[u8], write: Write) -> Result<(), Conflict> {
         let mut data = self.data.borrow_mut();
         let version = data.get(key).map(|known| known.cas);
-        let may_write = match write {
-            Write::Always => true,
-            Write::IfAbsent => version.is_none(),
-            Write::IfVersion(read) => version == Some(read),
-        };
-        if !may_write {
+        if !write.may_replace(version) {
             return Err(Conflict);
         }
         let cas = version.unwrap_or_default().wrapping_add(1);

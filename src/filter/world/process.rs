@@ -65,10 +65,8 @@ impl SharedData for Process {
     fn set_shared_data(&self, key: &str, value: &[u8], write: Write) -> Result<(), Conflict> {
         let mut shared = self.shared.borrow_mut();
         let version = shared.get(key).map(|value| value.cas);
-        match (write, version) {
-            (Write::Always, _) | (Write::IfAbsent, None) => {}
-            (Write::IfVersion(expected), Some(version)) if expected == version => {}
-            _ => return Err(Conflict),
+        if !write.may_replace(version) {
+            return Err(Conflict);
         }
         let cas = version.unwrap_or(0) + 1;
         shared.insert(key.to_owned(), SharedValue { bytes: value.to_vec(), cas });
