@@ -22,6 +22,7 @@
 //! - [`Echo`] is what the upstream saw of a request.
 //! - [`Bootstrap`] is `envoy/envoy.yaml`, read and patched as a value; with [`Discovery`] it changes while Envoy serves.
 //! - [`istio`] does to a bootstrap what Istio does with an `EnvoyFilter`.
+//! - [`upgrades`] has an upstream that accepts WebSockets.
 //! - [`certificates`] makes what TLS needs, [`prometheus`] runs Prometheus.
 //! - [`credentials`] makes tokens, good and bad.
 //! - [`demo`] holds the rows of `make demo`, which are an end-to-end test too.
@@ -44,6 +45,7 @@ mod process;
 pub mod prometheus;
 mod service;
 mod stack;
+pub mod upgrades;
 mod upstream;
 
 use std::path::{Path, PathBuf};

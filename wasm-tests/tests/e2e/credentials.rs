@@ -3,22 +3,16 @@
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::Method;
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
-    sync::mpsc,
+use wasm_tests::{
+    Request, Stack,
+    corpus::raw,
+    upgrades::{allow_websockets, forward_to, upgrading_upstream, values},
 };
-use wasm_tests::{Request, Stack, connection_manager, corpus::raw};
 
 async fn stack(changes: Value) -> Stack {
     let credentials = json!({"api_key_header": "X-API-Key", "cookie": "session", "websocket_protocol": true});
     let builder = Stack::builder().config(json!({"credentials": credentials})).config(changes);
     builder.envoy(allow_websockets).start().await.unwrap()
-}
-
-fn allow_websockets(bootstrap: &mut Value) {
-    let manager = connection_manager(&mut bootstrap["static_resources"]["listeners"][0]);
-    manager["upgrade_configs"] = json!([{"upgrade_type": "websocket"}]);
 }
 
 /// What came of a request: its status, or status and code.
@@ -146,39 +140,13 @@ fn protocol(jwt: &str) -> String {
     format!("base64url.bearer.authorization.k8s.io.{}", BASE64_URL_SAFE_NO_PAD.encode(jwt))
 }
 
-/// An upstream that tells the head of each request, and accepts every upgrade.
-async fn upgrading_upstream() -> (u16, mpsc::UnboundedReceiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let (tell, told) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        while let Ok((mut connection, _)) = listener.accept().await {
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                head.push(connection.read_u8().await.unwrap());
-            }
-            tell.send(String::from_utf8(head).unwrap()).unwrap();
-            let accepted = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
-            connection.write_all(accepted).await.unwrap();
-        }
-    });
-    (port, told)
-}
-
-/// The values of a header in a head as bytes.
-fn values<'h>(head: &'h str, name: &str) -> Vec<&'h str> {
-    let lines = head.lines().filter_map(|line| line.split_once(": "));
-    lines.filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_websocket_brings_its_token_as_a_protocol_which_goes_no_further() {
-    let (port, mut told) = upgrading_upstream().await;
+    let (port, mut told) = upgrading_upstream().await.unwrap();
     let builder =
         Stack::builder().config(json!({"credentials": {"websocket_protocol": true}})).envoy(move |bootstrap| {
             allow_websockets(bootstrap);
-            let endpoint = "/static_resources/clusters/0/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address";
-            bootstrap.pointer_mut(endpoint).unwrap()["socket_address"]["port_value"] = port.into();
+            forward_to(bootstrap, port).unwrap();
         });
     let stack = builder.start().await.unwrap();
     let token = protocol(&stack.login().await.unwrap().access);

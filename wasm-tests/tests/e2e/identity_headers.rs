@@ -3,15 +3,11 @@
 
 use http::Method;
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
-    sync::mpsc,
-};
 use wasm_tests::{
-    Echo, Stack, connection_manager,
+    Echo, Stack,
     corpus::{self, tokens},
     plugin,
+    upgrades::{allow_websockets, forward_to, upgrading_upstream, values},
 };
 
 /// Names that the filter is configured with, and the value that each has of the corpus' base claims.
@@ -127,39 +123,12 @@ async fn what_is_removed_from_the_defaults_or_listed_reaches_no_upstream() {
     }
 }
 
-/// An upstream that tells the head of each request, and accepts every upgrade.
-async fn upgrading_upstream() -> (u16, mpsc::UnboundedReceiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let (tell, told) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        while let Ok((mut connection, _)) = listener.accept().await {
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                head.push(connection.read_u8().await.unwrap());
-            }
-            tell.send(String::from_utf8(head).unwrap()).unwrap();
-            let accepted = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
-            connection.write_all(accepted).await.unwrap();
-        }
-    });
-    (port, told)
-}
-
-/// The values of a header in a head as bytes.
-fn values<'h>(head: &'h str, name: &str) -> Vec<&'h str> {
-    let lines = head.lines().filter_map(|line| line.split_once(": "));
-    lines.filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_names_no_identity_header_that_the_next_server_would_drop() {
-    let (port, mut told) = upgrading_upstream().await;
+    let (port, mut told) = upgrading_upstream().await.unwrap();
     let builder = Stack::builder().config(corpus::config()).fault(corpus::trusted_key()).envoy(move |bootstrap| {
-        let manager = connection_manager(&mut bootstrap["static_resources"]["listeners"][0]);
-        manager["upgrade_configs"] = json!([{"upgrade_type": "websocket"}]);
-        let endpoint = "/static_resources/clusters/0/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address";
-        bootstrap.pointer_mut(endpoint).unwrap()["socket_address"]["port_value"] = port.into();
+        allow_websockets(bootstrap);
+        forward_to(bootstrap, port).unwrap();
     });
     let stack = builder.start().await.unwrap();
     let jwt = tokens::good();
