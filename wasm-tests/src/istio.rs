@@ -14,9 +14,9 @@ pub fn apply(envoy_filter: &Value, bootstrap: &mut Value) -> Result<()> {
     for patch in patches {
         let (operation, value) = (&patch["patch"]["operation"], &patch["patch"]["value"]);
         match (patch["applyTo"].as_str(), operation.as_str()) {
-            (Some("BOOTSTRAP"), Some("MERGE")) => merge(bootstrap, value),
+            (Some("BOOTSTRAP"), Some("MERGE")) => merge_messages(bootstrap, value),
             (Some("NETWORK_FILTER"), Some("MERGE")) => {
-                merge(connection_manager(gateway(bootstrap)?), &value["typed_config"]);
+                merge_messages(connection_manager(gateway(bootstrap)?), &value["typed_config"]);
             }
             (Some("HTTP_FILTER"), Some("INSERT_FIRST")) => {
                 let filters = &mut connection_manager(gateway(bootstrap)?)["http_filters"];
@@ -34,12 +34,13 @@ fn gateway(bootstrap: &mut Value) -> Result<&mut Value> {
     Ok(listener)
 }
 
-/// Merges as protobuf does: messages field by field, lists by appending, all else replaces.
-fn merge(target: &mut Value, patch: &Value) {
+/// Merges as protobuf does: messages field by field, lists by appending, all else replaces. [`merge`](crate::merge), which
+/// is for JSON, replaces lists and removes by null.
+fn merge_messages(target: &mut Value, patch: &Value) {
     match (target, patch) {
         (Value::Object(target), Value::Object(patch)) => {
             for (name, field) in patch {
-                merge(target.entry(name).or_insert(Value::Null), field);
+                merge_messages(target.entry(name).or_insert(Value::Null), field);
             }
         }
         (Value::Array(target), Value::Array(patch)) => target.extend(patch.iter().cloned()),
@@ -56,7 +57,7 @@ mod tests {
     #[test]
     fn merging_appends_to_lists_and_replaces_scalars() {
         let mut value = json!({"a": {"b": 1, "c": [1]}, "d": 4});
-        merge(&mut value, &json!({"a": {"b": 2, "c": [2]}, "e": {"f": 5}}));
+        merge_messages(&mut value, &json!({"a": {"b": 2, "c": [2]}, "e": {"f": 5}}));
         assert_eq!(value, json!({"a": {"b": 2, "c": [1, 2]}, "d": 4, "e": {"f": 5}}));
     }
 
