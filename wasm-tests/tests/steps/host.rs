@@ -177,101 +177,134 @@ impl Host {
 /// Carries out one call of the host.
 fn call(name: &str, mut caller: Caller<'_, State>, arguments: &[Val]) -> Result<i32> {
     *caller.data_mut().steps.host_calls.entry(name.to_owned()).or_default() += 1;
-    let int = |index: usize| arguments.get(index).and_then(Val::i32).unwrap_or(0);
-    match name {
+    for group in [of_streams, of_the_process, of_the_system] {
+        if let Some(status) = group(name, &mut caller, arguments)? {
+            return Ok(status);
+        }
+    }
+    bail!("the host has no {name}: {:?}", caller.data().log)
+}
+
+fn integer(arguments: &[Val], index: usize) -> i32 {
+    arguments.get(index).and_then(Val::i32).unwrap_or(0)
+}
+
+/// What a request or an answer holds, and how a request ends. `None`: another function, as in those below.
+fn of_streams(name: &str, caller: &mut Caller<'_, State>, arguments: &[Val]) -> Result<Option<i32>> {
+    let int = |index: usize| integer(arguments, index);
+    let status = match name {
         "proxy_get_header_map_pairs" => {
             let state = caller.data();
             let pairs = serialize(if int(0) == 0 { &state.request } else { &state.answer });
-            give(&mut caller, &pairs, int(1), int(2))
+            give(caller, &pairs, int(1), int(2))?
         }
         "proxy_add_header_map_value" | "proxy_replace_header_map_value" => {
-            let (name, value) = (take(&caller, int(1), int(2))?, take(&caller, int(3), int(4))?);
+            let (name, value) = (take(caller, int(1), int(2))?, take(caller, int(3), int(4))?);
             let request = &mut caller.data_mut().request;
             request.retain(|(known, _)| *known != name);
             request.push((name, value));
-            Ok(OK)
+            OK
         }
         "proxy_remove_header_map_value" => {
-            let name = take(&caller, int(1), int(2))?;
+            let name = take(caller, int(1), int(2))?;
             caller.data_mut().request.retain(|(known, _)| *known != name);
-            Ok(OK)
+            OK
         }
         "proxy_get_buffer_bytes" => {
             let state = caller.data();
             let buffer = if int(0) == 7 { state.configuration.clone() } else { state.answer_body.clone() };
-            give(&mut caller, &buffer, int(3), int(4))
+            give(caller, &buffer, int(3), int(4))?
         }
         "proxy_get_property" => {
-            let value: &[u8] = match &take(&caller, int(0), int(1))?[..] {
+            let value: &[u8] = match &take(caller, int(0), int(1))?[..] {
                 b"plugin_name" => b"authgate",
                 b"source\0address" => b"192.0.2.1:4711",
                 b"connection\0id" => &[1, 0, 0, 0, 0, 0, 0, 0],
-                _ => return Ok(NOT_FOUND),
+                _ => return Ok(Some(NOT_FOUND)),
             };
-            give(&mut caller, value, int(2), int(3))
+            give(caller, value, int(2), int(3))?
         }
+        "proxy_send_local_response" => {
+            caller.data_mut().denied = Some(int(0));
+            OK
+        }
+        "proxy_continue_stream" => {
+            caller.data_mut().resumed = true;
+            OK
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(status))
+}
+
+/// What workers share, and callouts.
+fn of_the_process(name: &str, caller: &mut Caller<'_, State>, arguments: &[Val]) -> Result<Option<i32>> {
+    let int = |index: usize| integer(arguments, index);
+    let status = match name {
         "proxy_get_shared_data" => {
-            let key = take(&caller, int(0), int(1))?;
-            let Some((value, cas)) = caller.data().shared.get(&key).cloned() else { return Ok(NOT_FOUND) };
-            write(&mut caller, int(4), &cas.to_le_bytes())?;
-            give(&mut caller, &value, int(2), int(3))
+            let key = take(caller, int(0), int(1))?;
+            let Some((value, cas)) = caller.data().shared.get(&key).cloned() else { return Ok(Some(NOT_FOUND)) };
+            write(caller, int(4), &cas.to_le_bytes())?;
+            give(caller, &value, int(2), int(3))?
         }
         "proxy_set_shared_data" => {
-            let (key, value) = (take(&caller, int(0), int(1))?, take(&caller, int(2), int(3))?);
+            let (key, value) = (take(caller, int(0), int(1))?, take(caller, int(2), int(3))?);
             let presented = u32::from_le_bytes(int(4).to_le_bytes());
             let state = caller.data_mut();
             if presented != 0 && state.shared.get(&key).is_some_and(|(_, cas)| *cas != presented) {
-                return Ok(CAS_MISMATCH);
+                return Ok(Some(CAS_MISMATCH));
             }
             state.cas += 1;
             let cas = state.cas;
             state.shared.insert(key, (value, cas));
-            Ok(OK)
+            OK
         }
         "proxy_define_metric" => {
             let state = caller.data_mut();
             state.metrics += 1;
             let number = state.metrics;
-            write(&mut caller, int(3), &number.to_le_bytes()).map(|()| OK)
+            write(caller, int(3), &number.to_le_bytes())?
         }
-        "proxy_get_current_time_nanoseconds" => write(&mut caller, int(0), &NOW.to_le_bytes()).map(|()| OK),
-        "clock_time_get" => write(&mut caller, int(2), &NOW.to_le_bytes()).map(|()| OK),
         "proxy_http_call" => {
-            let headers = deserialize(&take(&caller, int(2), int(3))?);
+            let headers = deserialize(&take(caller, int(2), int(3))?);
             let state = caller.data_mut();
             state.tokens += 1;
             let token = state.tokens;
             state.callouts.push(Callout { token, headers });
-            write(&mut caller, int(9), &token.to_le_bytes()).map(|()| OK)
+            write(caller, int(9), &token.to_le_bytes())?
         }
-        "proxy_call_foreign_function" => give(&mut caller, &[1 << 3, 1], int(4), int(5)),
-        "proxy_send_local_response" => {
-            caller.data_mut().denied = Some(int(0));
-            Ok(OK)
-        }
-        "proxy_continue_stream" => {
-            caller.data_mut().resumed = true;
-            Ok(OK)
-        }
-        "proxy_get_log_level" => write(&mut caller, int(0), &2_i32.to_le_bytes()).map(|()| OK),
-        "proxy_log" => {
-            let line = take(&caller, int(1), int(2))?;
-            caller.data_mut().log.push(String::from_utf8_lossy(&line).into_owned());
-            Ok(OK)
-        }
-        // Never random here: the same run always takes the same steps.
-        "random_get" => write(&mut caller, int(0), &vec![7; usize::try_from(int(1))?]).map(|()| OK),
-        "environ_sizes_get" => {
-            write(&mut caller, int(0), &[0; 4])?;
-            write(&mut caller, int(1), &[0; 4]).map(|()| OK)
-        }
+        "proxy_call_foreign_function" => give(caller, &[1 << 3, 1], int(4), int(5))?,
         "proxy_increment_metric"
         | "proxy_record_metric"
         | "proxy_set_effective_context"
-        | "proxy_set_tick_period_milliseconds"
-        | "environ_get" => Ok(OK),
-        name => bail!("the host has no {name}: {:?}", caller.data().log),
-    }
+        | "proxy_set_tick_period_milliseconds" => OK,
+        _ => return Ok(None),
+    };
+    Ok(Some(status))
+}
+
+/// The time, the log, and what WASI asks of a system.
+fn of_the_system(name: &str, caller: &mut Caller<'_, State>, arguments: &[Val]) -> Result<Option<i32>> {
+    let int = |index: usize| integer(arguments, index);
+    let status = match name {
+        "proxy_get_current_time_nanoseconds" => write(caller, int(0), &NOW.to_le_bytes())?,
+        "clock_time_get" => write(caller, int(2), &NOW.to_le_bytes())?,
+        "proxy_get_log_level" => write(caller, int(0), &2_i32.to_le_bytes())?,
+        "proxy_log" => {
+            let line = take(caller, int(1), int(2))?;
+            caller.data_mut().log.push(String::from_utf8_lossy(&line).into_owned());
+            OK
+        }
+        // Never random here: the same run always takes the same steps.
+        "random_get" => write(caller, int(0), &vec![7; usize::try_from(int(1))?])?,
+        "environ_sizes_get" => {
+            write(caller, int(0), &[0; 4])?;
+            write(caller, int(1), &[0; 4])?
+        }
+        "environ_get" => OK,
+        _ => return Ok(None),
+    };
+    Ok(Some(status))
 }
 
 /// Hands bytes over to the module: it allocates, and finds pointer and length at these addresses.
@@ -297,12 +330,12 @@ fn take(caller: &Caller<'_, State>, pointer: i32, length: i32) -> Result<Bytes> 
     Ok(memory.data(caller).get(begin..begin + length).context("an address outside of the memory")?.to_vec())
 }
 
-fn write(caller: &mut Caller<'_, State>, pointer: i32, bytes: &[u8]) -> Result<()> {
+fn write(caller: &mut Caller<'_, State>, pointer: i32, bytes: &[u8]) -> Result<i32> {
     let memory = caller.get_export("memory").and_then(Extern::into_memory).context("the module has no memory")?;
     let begin = address(pointer)?;
     let place = memory.data_mut(&mut *caller).get_mut(begin..begin + bytes.len());
     place.context("an address outside of the memory")?.copy_from_slice(bytes);
-    Ok(())
+    Ok(OK)
 }
 
 fn address(address: i32) -> Result<usize> {
