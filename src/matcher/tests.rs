@@ -1,5 +1,6 @@
 //! Which rule decides.
 
+mod first;
 mod hosts;
 mod work;
 
