@@ -145,3 +145,86 @@ fn a_jwt_from_another_place_goes_on_in_authorization_where_jwts_are_to() {
         assert_eq!(forwarded(&mut world, &bearer(&jwt(0))).authorization, Authorization::Keep, "{round}");
     }
 }
+
+/// The same request to another path.
+fn to(path: &str, mut headers: Vec<(String, Vec<u8>)>) -> Vec<(String, Vec<u8>)> {
+    headers.iter_mut().find(|(name, _)| name == ":path").unwrap().1 = path.as_bytes().to_vec();
+    headers
+}
+
+#[test]
+fn a_rule_says_what_becomes_of_the_credential_in_every_place() {
+    let mut world = world(json!({
+        "api_token": {"response_format": "jwt_body"},
+        "rules": [
+            {"match": {"path": "/off"}, "forward_credential": false},
+            {"match": {"path": "/optional"}, "optional": true, "forward_credential": false},
+            {"match": {"path": "/public"}, "public": true, "forward_credential": false},
+            {"match": {"path": "/jwt"}, "forward_credential": "jwt"},
+            {"match": {"path": "/optional_jwt"}, "optional": true, "forward_credential": "jwt"},
+            {"match": {"path": "/shadow"}, "require": {"is_admin": true}, "mode": "shadow", "forward_credential": false},
+            {"match": {"path": "/shadow_deny"}, "deny": true, "mode": "shadow"},
+        ],
+    }));
+    let mut of_token = super::claims();
+    of_token["token_type"] = json!("api_token");
+    let of_token = super::jwt_of(0, &of_token);
+    world.verify = super::Answer::Body(200, of_token.clone());
+    world.ask(&api_key(7));
+    let key_off = || vec![("x-api-key".to_owned(), None)];
+    let both_off = || vec![("x-api-key".to_owned(), None), ("cookie".to_owned(), Some("a=1; b=2".to_owned()))];
+    let replaced = |jwt: &str| Authorization::Replace(format!("Bearer {jwt}"));
+    for (path, of_key, of_cookie, of_bearer) in [
+        ("/kept", (Authorization::Keep, vec![]), (Authorization::Keep, vec![]), Authorization::Keep),
+        ("/off", (Authorization::Remove, key_off()), (Authorization::Remove, both_off()), Authorization::Remove),
+        ("/optional", (Authorization::Remove, key_off()), (Authorization::Remove, both_off()), Authorization::Remove),
+        ("/public", (Authorization::Remove, key_off()), (Authorization::Remove, both_off()), Authorization::Remove),
+        ("/jwt", (replaced(&of_token), key_off()), (replaced(&jwt(0)), both_off()), Authorization::Keep),
+        ("/optional_jwt", (replaced(&of_token), key_off()), (replaced(&jwt(0)), both_off()), Authorization::Keep),
+        ("/shadow", (Authorization::Keep, vec![]), (Authorization::Keep, vec![]), Authorization::Keep),
+        ("/shadow_deny", (Authorization::Keep, vec![]), (Authorization::Keep, vec![]), Authorization::Keep),
+    ] {
+        for round in 0..2 {
+            assert_eq!(left(&mut world, &to(path, api_key(7))), of_key, "{path} {round}");
+            assert_eq!(left(&mut world, &to(path, cookie(&jwt(0)))), of_cookie, "{path} {round}");
+            assert_eq!(left(&mut world, &to(path, bearer(&jwt(0)))).0, of_bearer, "{path} {round}");
+            let protocol = left(&mut world, &to(path, websocket(&jwt(0)))).0;
+            assert_eq!(protocol, of_cookie.0, "{path} {round}");
+        }
+    }
+}
+
+#[test]
+fn a_request_of_another_site_has_no_identity_in_shadow_mode_either() {
+    let mut world = world(json!({"mode": "shadow", "rules": [
+        {"match": {"path": "/a"}, "require": {"is_admin": true}},
+        {"match": {"path": "/optional"}, "optional": true},
+        {"match": {"path": "/public"}, "public": true},
+    ]}));
+    let session = format!("session={}", jwt(0));
+    let own = ("origin", "http://gateway.example");
+    for path in ["/", "/a", "/optional", "/public"] {
+        for (method, lines, is_own) in [
+            ("GET", vec![], true),
+            ("POST", vec![], false),
+            ("POST", vec![own], true),
+            ("POST", vec![own, own], false),
+            ("POST", vec![own, ("sec-fetch-site", "cross-site")], false),
+            ("POST", vec![("sec-fetch-site", "none"), ("sec-fetch-site", "none")], false),
+            ("POST", vec![own, ("sec-fetch-site", "")], false),
+            ("POST", vec![("origin", "null")], false),
+            ("POST", vec![("origin", "http://gateway.example.")], false),
+            ("GET", vec![("upgrade", "websocket")], false),
+            ("GET", vec![("upgrade", "h2c")], false),
+            ("CONNECT", vec![(":protocol", "websocket")], false),
+            ("TRACE", vec![], false),
+            ("QUERY", vec![], false),
+        ] {
+            let mut headers = vec![(":method", method), (":path", path), (":scheme", "http"), ("cookie", &session)];
+            headers.extend(&lines);
+            let outcome = world.ask(&head(&headers));
+            let Outcome::Forwarded(set) = outcome else { panic!("{method} {lines:?}: {outcome:?}") };
+            assert_eq!(!set.is_empty(), is_own && path != "/public", "{method} {path} {lines:?}");
+        }
+    }
+}

@@ -184,3 +184,24 @@ async fn a_websocket_brings_its_token_as_a_protocol_which_goes_no_further() {
     let head = told.recv().await.unwrap();
     assert_eq!(values(&head, "sec-websocket-protocol"), ["chat"], "on a public rule, without an upgrade");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cookies_over_several_lines_are_one_list() {
+    let stack = stack(json!({"forward_credential": false})).await;
+    let jwt = stack.login().await.unwrap().access;
+    for (path, lines, arrives) in [
+        ("/orders", "Cookie: a=1; session=JWT\r\nCookie: b=2\r\n", &["a=1; b=2"][..]),
+        ("/orders", "Cookie: a=1\r\nCookie: session=JWT\r\n", &["a=1"]),
+        ("/orders", "Cookie: session=JWT\r\nCookie: a=1\r\n", &["a=1"]),
+        ("/orders", "Cookie: session=JWT\r\nCookie: session=\r\n", &[]),
+        ("/orders", "Cookie: ; ;session=JWT; =; x\r\n", &["; ; =; x"]),
+        ("/public/page", "Cookie: session=JWT\r\nCookie: a=1\r\nCookie: session=JWT\r\n", &["a=1"]),
+    ] {
+        let lines = lines.replace("JWT", &jwt);
+        let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{lines}\r\n");
+        let answer = raw(stack.gateway(), head.as_bytes()).await.unwrap();
+        assert_eq!(answer.upstream().unwrap().all("cookie"), arrives, "{path}");
+    }
+    let twice = format!("GET /orders HTTP/1.1\r\nHost: x\r\nCookie: session={jwt}\r\nCookie: session={jwt}\r\n\r\n");
+    assert_eq!(raw(stack.gateway(), twice.as_bytes()).await.unwrap().seen(), "401 malformed_credentials");
+}
