@@ -18,11 +18,6 @@ async fn an_unknown_field() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_field_that_is_not_built_yet() {
-    refused(json!({"status_paths": {"health": "/health"}}), &["status_paths"]).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_type() {
     refused(json!({"auth_service": {"retries": "many"}}), &["auth_service.retries"]).await;
 }
