@@ -44,8 +44,9 @@ pub(super) fn compile(document: &Value, errors: &mut ConfigErrors) -> Option<Con
         forward_headers(&root.object("auth_service", AUTH_SERVICE), stripped, &credentials, errors)
     });
     let responses = root.object("responses", RESPONSES);
+    let resource_metadata = resource_metadata(&responses);
 
-    let (jwt, api_token, (rules, kept_claims)) = (jwt?, api_token?, rules?);
+    let (jwt, api_token, (rules, kept_claims), resource_metadata) = (jwt?, api_token?, rules?, resource_metadata?);
     if api_token.response_format == ResponseFormat::JsonHeader
         && let Some(path) = remote_verification(&jwt, &rules)
     {
@@ -63,8 +64,8 @@ pub(super) fn compile(document: &Value, errors: &mut ConfigErrors) -> Option<Con
         identity_headers,
         stripped_headers: stripped_headers?,
         kept_claims,
-        status_paths: status_paths(&root.object("status_paths", STATUS_PATHS), errors),
-        resource_metadata: resource_metadata(&responses)?,
+        status_paths: status_paths(&root.object("status_paths", STATUS_PATHS), resource_metadata.as_ref(), errors),
+        resource_metadata,
         sign_in_url: responses.text("sign_in_url").map(str::to_owned),
         realm: responses.text("realm")?.to_owned(),
         cors_origins: responses.texts("cors_origins")?,
@@ -124,7 +125,7 @@ fn own_host(node: &Node<'_>, service: &AuthService, errors: &mut ConfigErrors) -
     }
 }
 
-/// The headers to copy to callouts. A default that a client may not send is left out.
+/// The headers to copy to callouts. A default that a client may not send, or that holds credentials, is left out.
 fn forward_headers(
     node: &Node<'_>,
     stripped: &StrippedHeaders,
@@ -140,7 +141,7 @@ fn forward_headers(
             .or_else(|| names.contains(&name).then_some("stands there twice"));
         match problem {
             None => names.push(name),
-            Some(_) if is_stripped && node.written(NAME).is_none() => {}
+            Some(_) if node.written(NAME).is_none() => {}
             Some(problem) => errors.push(format!("{}[{index}]", node.at(NAME)), problem),
         }
     }
@@ -270,8 +271,13 @@ fn throttle(node: &Node<'_>) -> Option<Option<FailedAuthThrottle>> {
     Some((attempts > 0).then_some(throttle))
 }
 
-fn status_paths(node: &Node<'_>, errors: &mut ConfigErrors) -> StatusPaths {
+fn status_paths(node: &Node<'_>, metadata: Option<&ResourceMetadata>, errors: &mut ConfigErrors) -> StatusPaths {
     let path = |name| node.text(name).map(str::to_owned);
+    for name in ["health", "readiness"] {
+        if node.text(name).is_some_and(|path| metadata.is_some_and(|metadata| metadata.path == path)) {
+            errors.push(node.at(name), "is the path of the resource's metadata too");
+        }
+    }
     let paths = StatusPaths { health: path("health"), readiness: path("readiness") };
     if paths.health.is_some() && paths.health == paths.readiness {
         errors.push(node.at("readiness"), "is the path of health too");

@@ -32,6 +32,16 @@ fn credentials_stand_in_authorization_alone_unless_other_places_are_named() {
 }
 
 #[test]
+fn a_default_that_holds_credentials_is_not_copied_to_callouts() {
+    let of = |credentials: Value| config(json!({"credentials": credentials})).auth_service.forward_headers;
+    assert_eq!(of(json!({"api_key_header": "X-Request-Id"})), ["traceparent", "tracestate"]);
+    assert_paths(&[(
+        r#""credentials": {"api_key_header": "X-Key"}, "auth_service": {"cluster": "a", "forward_headers": ["x_key"]}"#,
+        "auth_service.forward_headers[0]",
+    )]);
+}
+
+#[test]
 fn a_header_for_credentials_means_nothing_else() {
     for name in [
         "",
@@ -141,6 +151,16 @@ fn what_the_filter_serves_has_paths_of_its_own_and_https_urls() {
         (r#""status_paths": {"health": "/a b"}"#, "status_paths.health"),
         (r#""status_paths": {"health": "/a", "readiness": "/a"}"#, "status_paths.readiness"),
         (r#""status_paths": {"liveness": "/a"}"#, "status_paths.liveness"),
+        (
+            r#""status_paths": {"readiness": "/.well-known/oauth-protected-resource/a"},
+               "responses": {"resource_metadata": {"resource": "https://a.example/a"}}"#,
+            "status_paths.readiness",
+        ),
+        (
+            r#""status_paths": {"health": "/.well-known/oauth-protected-resource"},
+               "responses": {"resource_metadata": {"resource": "https://a.example/"}}"#,
+            "status_paths.health",
+        ),
         (r#""responses": {"sign_in_url": "http://a.example"}"#, "responses.sign_in_url"),
         (r#""responses": {"sign_in_url": "javascript:alert(1)"}"#, "responses.sign_in_url"),
         (r#""responses": {"sign_in_url": "https://a.example/\"><script>"}"#, "responses.sign_in_url"),
