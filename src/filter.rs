@@ -280,8 +280,9 @@ impl Filter {
         let (config, accepted) = (&self.parts.config, facts.accepted.take());
         let terms = config.rules.terms(facts.rule);
         let verdict = verdict.and_then(|permit| {
-            let forward = decision::forward(&permit, facts.own_jwt.as_deref(), terms.forward_credential, config)?;
-            Ok((permit, forward))
+            let forward = decision::forward(&permit, facts.own_jwt.as_deref(), terms.forward_credential, config);
+            // A good credential is no guess, even if a claim of it can't be a header.
+            Ok((permit, forward.inspect_err(|_| facts.suspect = None)?))
         });
         match verdict {
             Ok((permit, forward)) => {

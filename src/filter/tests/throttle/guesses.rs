@@ -1,5 +1,6 @@
-//! Guesses that are under way at once.
+//! What counts as a guess, and guesses that are under way at once.
 
+use super::super::support::confirmed;
 use super::*;
 
 #[test]
@@ -130,4 +131,19 @@ fn what_was_good_lately_waits_for_no_guess() {
     assert_eq!(world.verifications, 5);
     world.settle();
     assert_eq!(world.outcome(known).unwrap().code(), "");
+}
+
+#[test]
+fn a_good_credential_whose_claims_are_no_headers_is_no_failed_guess() {
+    let mut world = world_with(1, json!({}));
+    *world.process.address.borrow_mut() = Some(ME.to_owned());
+    let mut odd = claims();
+    odd["email"] = json!(" user@example.com");
+    world.verify = Answer::json(&confirmed(json!({"email": " user@example.com"})));
+    for _ in 0..3 {
+        assert_eq!(world.ask(&bearer(&jwt_of(0, &odd))).code(), "token_malformed");
+        assert_eq!(world.ask(&api_token_of(8)).code(), "token_malformed");
+    }
+    world.verify = Answer::json(&confirmed(json!({})));
+    assert_eq!(world.ask(&api_token_of(9)).code(), "");
 }
