@@ -315,9 +315,10 @@ impl Filter {
         }
     }
 
-    /// Counts a request: in all, and for its rule.
+    /// Counts a request: in all, for its credential, and for its rule.
     fn count(&self, facts: &Facts, outcome: Outcome, reason: Option<Code>, host: &dyn Host) {
         host.count(Counter::Request { outcome, source: facts.source, reason });
+        host.count(Counter::TokenType(facts.presented));
         let rule = Arc::clone(self.parts.config.rules.name(facts.rule));
         host.count(Counter::Rule { rule, outcome });
     }

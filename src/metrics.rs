@@ -66,6 +66,48 @@ impl Source {
     }
 }
 
+/// What a request presents as its credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Presented {
+    /// What may be a JWT.
+    Jwt,
+    /// An API token of the right form.
+    Apikey,
+    /// Anything else, good or malformed.
+    Other,
+    /// Nothing, or nothing that is looked at.
+    None,
+}
+
+impl Presented {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Jwt => "jwt",
+            Self::Apikey => "apikey",
+            Self::Other => "other",
+            Self::None => "none",
+        }
+    }
+}
+
+/// Whom the throttle locks out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Locked {
+    /// A client's address.
+    Address,
+    /// The number of an API token.
+    Token,
+}
+
+impl Locked {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::Token => "token",
+        }
+    }
+}
+
 /// What happened in the verification cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CacheEvent {
@@ -159,8 +201,14 @@ pub enum Counter {
         /// How it ended.
         outcome: Outcome,
     },
+    /// The same requests by their credentials.
+    TokenType(Presented),
     /// A request that was let in with a technical token.
     DeprecatedToken,
+    /// A client's JWT whose signature fits a key that was known.
+    PublicKeyHit,
+    /// A lock of the throttle that began.
+    Lockout(Locked),
     /// An attempt to fetch the public key that came to its end.
     PublicKeyRefresh {
         /// Whether it brought one.
@@ -189,6 +237,11 @@ impl fmt::Display for Counter {
             Self::Rule { rule, outcome } => {
                 write!(formatter, "auth_rule_requests_total.rule={rule}.outcome={}", outcome.name())
             }
+            Self::TokenType(presented) => {
+                write!(formatter, "auth_token_type_requests.type={}", presented.name())
+            }
+            Self::PublicKeyHit => formatter.write_str("auth_public_key_cache_hits"),
+            Self::Lockout(locked) => write!(formatter, "auth_throttle_lockouts_total.kind={}", locked.name()),
             Self::DeprecatedToken => formatter.write_str("auth_deprecated_tokens_total"),
             Self::PublicKeyRefresh { success } => write!(
                 formatter,

@@ -23,6 +23,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use crate::host::{Cx, SharedData};
+use crate::metrics::{Counter, Locked};
 use crate::order;
 use crate::table::Table;
 use crate::time::UnixTime;
@@ -215,14 +216,17 @@ impl Throttle {
         let Some(number) = suspect.number else { return };
         let changed = self.numbers.update(self.numbers.row(&number, cx.shared), cx.shared, |row| {
             let mut record = self.take(number, row, cx.now);
+            let was_locked = self.lock(&record, cx.now).is_some();
             let has_changed = change(&mut record);
+            let has_locked = !was_locked && self.lock(&record, cx.now).is_some();
             if self.matters(&record, cx.now) {
                 row.push(record);
             }
-            (has_changed, ())
+            (has_changed, has_locked)
         });
-        if let Err(busy) = changed {
-            log::debug!("a question about a number isn't counted: {busy}");
+        match changed {
+            Ok(has_locked) => count_lock(has_locked, Locked::Token, cx),
+            Err(busy) => log::debug!("a question about a number isn't counted: {busy}"),
         }
     }
 
@@ -263,14 +267,17 @@ impl Throttle {
         let ended = self.addresses.update(row, cx.shared, |row| {
             let mut record = self.take(suspect.address, row, cx.now);
             let mut has_changed = record.under_way.end(began, cx.now);
-            has_changed |= is_failure && self.count(&mut record, cx.now);
+            let is_counted = is_failure && self.count(&mut record, cx.now);
+            has_changed |= is_counted;
+            let has_locked = is_counted && self.is_lock(&record);
             if self.matters(&record, cx.now) {
                 row.push(record);
             }
-            (has_changed, ())
+            (has_changed, has_locked)
         });
-        if let Err(busy) = ended {
-            log::debug!("the end of a question isn't counted: {busy}");
+        match ended {
+            Ok(has_locked) => count_lock(has_locked, Locked::Address, cx),
+            Err(busy) => log::debug!("the end of a question isn't counted: {busy}"),
         }
     }
 
@@ -280,21 +287,23 @@ impl Throttle {
         if self.is_off() {
             return;
         }
-        self.fail_in(&self.addresses, suspect.address, cx);
+        self.fail_in(&self.addresses, suspect.address, Locked::Address, cx);
         if let Some(number) = suspect.number {
-            self.fail_in(&self.numbers, number, cx);
+            self.fail_in(&self.numbers, number, Locked::Token, cx);
         }
     }
 
-    fn fail_in(&self, table: &Table<History>, subject: Hash, cx: &Cx<'_>) {
+    fn fail_in(&self, table: &Table<History>, subject: Hash, locked: Locked, cx: &Cx<'_>) {
         let counted = table.update(table.row(&subject, cx.shared), cx.shared, |row| {
             let mut record = self.take(subject, row, cx.now);
             let has_changed = self.count(&mut record, cx.now);
+            let has_locked = has_changed && self.is_lock(&record);
             row.push(record);
-            (has_changed, ())
+            (has_changed, has_locked)
         });
-        if let Err(busy) = counted {
-            log::debug!("a failed authentication isn't counted: {busy}");
+        match counted {
+            Ok(has_locked) => count_lock(has_locked, locked, cx),
+            Err(busy) => log::debug!("a failed authentication isn't counted: {busy}"),
         }
     }
 
@@ -363,6 +372,12 @@ impl Throttle {
 
     const fn period(&self, record: &History) -> Duration {
         if self.is_lock(record) { self.lockout } else { self.window }
+    }
+}
+
+fn count_lock(has_locked: bool, locked: Locked, cx: &Cx<'_>) {
+    if has_locked {
+        cx.host.count(Counter::Lockout(locked));
     }
 }
 

@@ -11,7 +11,7 @@ use crate::extractor::{self, RequestHead};
 use crate::host::{Cx, StreamId};
 use crate::jwt::MAX_TOKEN_BYTES;
 use crate::matcher::{Target, Undecided};
-use crate::metrics::Source;
+use crate::metrics::{Presented, Source};
 use crate::policy::Permit;
 use crate::rule::{Access, Verification};
 use crate::throttle::Suspect;
@@ -26,6 +26,7 @@ pub(super) fn facts(stream: StreamId, head: &RequestHead<'_>, parts: &Parts, now
         client: Client::of(head, &parts.config),
         rule: None,
         mode: parts.config.rules.terms(None).mode,
+        presented: Presented::None,
         scheme: None,
         accepted: None,
         kind: Kind::Other,
@@ -65,6 +66,7 @@ pub(super) fn arrive<'r>(
     }
     let (verification, is_moved) = (terms.verification, terms.forward_credential == ForwardCredential::VerifiedJwt);
     let credential = extractor::extract(head, &parts.config.api_token, &parts.config.credentials);
+    facts.presented = presented(&credential);
     if terms.access == Access::Optional && matches!(credential, Err(Code::MissingCredentials)) {
         return Ok(Next::Done(Permit::without_identity()));
     }
@@ -93,4 +95,13 @@ pub(super) fn arrive<'r>(
     };
     facts.digest = is_kept.then(|| parts.cache.digest(facts.kind, credential.bytes()));
     Ok(Stage::Recall(credential, *head).into())
+}
+
+const fn presented(credential: &Result<Credential<'_>, Code>) -> Presented {
+    match credential {
+        Ok(Credential { form: Form::Jwt, .. }) => Presented::Jwt,
+        Ok(Credential { form: Form::ApiToken, .. }) => Presented::Apikey,
+        Err(Code::MissingCredentials) => Presented::None,
+        Ok(Credential { form: Form::Other, .. }) | Err(_) => Presented::Other,
+    }
 }

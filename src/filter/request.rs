@@ -33,7 +33,7 @@ use crate::credential::{Credential, Scheme};
 use crate::decision::{Client, Denial};
 use crate::extractor::RequestHead;
 use crate::host::{ConnectionId, Cx, StreamId};
-use crate::metrics::Source;
+use crate::metrics::{Presented, Source};
 use crate::policy::{Accepted, Identity, Permit};
 use crate::questions::{Answered, Question};
 use crate::rule::Mode;
@@ -57,7 +57,8 @@ pub(super) struct Facts {
     /// The rule that it falls under, and whether it is denied in earnest.
     pub(super) rule: Option<usize>,
     pub(super) mode: Mode,
-    /// How its credential was presented.
+    /// What it presents as its credential, and by which scheme.
+    pub(super) presented: Presented,
     pub(super) scheme: Option<Scheme>,
     /// In shadow mode: who it turned out to be, whatever the rule says of that.
     pub(super) accepted: Option<Accepted>,

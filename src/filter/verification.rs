@@ -96,7 +96,10 @@ pub(super) fn verify<'r>(
         (jwt, None)
     } else {
         match parts.verify(jwt, cx) {
-            Ok(identity) => return Ok(Stage::Keep { identity: Box::new(identity), since: cx.now, stands_in }.into()),
+            Ok(identity) => {
+                cx.host.count(Counter::PublicKeyHit);
+                return Ok(Stage::Keep { identity: Box::new(identity), since: cx.now, stands_in }.into());
+            }
             Err(jwt) => (jwt, Some(parts.keys.store().generation())),
         }
     };

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::support::{answer_question, confirmed, down, ended, with_key};
-use super::world::head;
+use super::support::{answer_question, confirmed, down, ended, no, with_key};
+use super::world::{api_token_of, head};
 use super::{Answer, api_token, bearer, jwt};
 use crate::code::Code;
-use crate::metrics::{Counter, Gauge, Histogram, Source};
+use crate::metrics::{Counter, Gauge, Histogram, Locked, Presented, Source};
 
 #[test]
 fn a_request_that_waits_is_measured_from_its_head_to_its_verdict() {
@@ -65,4 +65,72 @@ fn names_have_labels_without_dots() {
     let duration = Histogram::Duration { source: Source::Jwt };
     assert_eq!(duration.to_string(), "auth_validation_duration_ms.source=jwt");
     assert_eq!(Counter::Error(Code::TokenExpired).to_string(), "auth_validation_errors_total.reason=token_expired");
+    assert_eq!(Counter::TokenType(Presented::Apikey).to_string(), "auth_token_type_requests.type=apikey");
+    assert_eq!(Counter::PublicKeyHit.to_string(), "auth_public_key_cache_hits");
+    assert_eq!(Counter::Lockout(Locked::Token).to_string(), "auth_throttle_lockouts_total.kind=token");
+}
+
+#[test]
+fn every_request_is_counted_once_by_what_it_presents() {
+    let config = json!({
+        "rules": [{"match": {"path": "/public"}, "public": true}, {"match": {"path": "/shut"}, "deny": true}],
+        "status_paths": {"health": "/health"},
+    });
+    let mut world = with_key(1, config);
+    let kinds = |world: &super::World| {
+        use Presented::{Apikey, Jwt, None, Other};
+        [Jwt, Apikey, Other, None].map(|kind| world.process.count_of(Counter::TokenType(kind)))
+    };
+    world.ask(&bearer(&jwt(0)));
+    world.ask(&bearer(&jwt(0)));
+    world.ask(&bearer("a.b.c"));
+    assert_eq!(kinds(&world), [3, 0, 0, 0]);
+    world.ask(&api_token());
+    assert_eq!(kinds(&world), [3, 1, 0, 0]);
+    for value in ["Basic x", "Bearer x", "APIKey 1$x", "x"] {
+        world.ask(&head(&[("authorization", value)]));
+    }
+    assert_eq!(kinds(&world), [3, 1, 4, 0]);
+    for path in ["/", "/public", "/shut", "/health", "/%"] {
+        world.ask(&head(&[(":path", path)]));
+    }
+    assert_eq!(kinds(&world), [3, 1, 4, 5]);
+    let waits = world.send(&api_token_of(8));
+    world.end(0, waits);
+    assert_eq!(kinds(&world), [3, 2, 4, 5]);
+    assert_eq!(world.process.counted_requests(), 14);
+}
+
+#[test]
+fn a_signature_that_fits_a_known_key_is_a_hit_and_a_cached_verdict_or_a_new_key_is_none() {
+    let mut world = with_key(1, json!({"jwt": {"public_key": {"min_refetch_interval": "1s"}}}));
+    let hits = |world: &super::World| world.process.count_of(Counter::PublicKeyHit);
+    world.ask(&bearer(&jwt(0)));
+    assert_eq!(hits(&world), 1);
+    world.ask(&bearer(&jwt(0)));
+    assert_eq!(hits(&world), 1, "the cache");
+    world.serves = 1;
+    world.pass(Duration::from_secs(2));
+    world.ask(&bearer(&jwt(1)));
+    assert_eq!(hits(&world), 1, "a new key");
+}
+
+#[test]
+fn a_lock_is_counted_once_where_it_begins() {
+    let mut world = with_key(2, json!({"failed_auth_throttle": {"attempts": 2, "window": "60s", "lockout": "300s"}}));
+    let locks = |world: &super::World| {
+        [Locked::Address, Locked::Token].map(|locked| world.process.count_of(Counter::Lockout(locked)))
+    };
+    let from = |world: &super::World, address: &str| *world.process.address.borrow_mut() = Some(address.to_owned());
+    world.verify = no();
+    from(&world, "192.0.2.1:1");
+    world.ask(&api_token_of(7));
+    assert_eq!(locks(&world), [0, 0]);
+    from(&world, "192.0.2.2:1");
+    world.ask_at(1, &api_token_of(7));
+    assert_eq!(locks(&world), [0, 1], "two addresses, one number");
+    for worker in [0, 1, 0] {
+        world.ask_at(worker, &head(&[("authorization", "Bearer x")]));
+    }
+    assert_eq!(locks(&world), [1, 1]);
 }

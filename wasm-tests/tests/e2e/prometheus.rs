@@ -88,6 +88,10 @@ async fn traffic(stack: &mut Stack) {
             ask(stack.get("/orders").api_key(&scripted::token(1001))).await;
         }
     }
+    // Last, as it locks the address.
+    while stack.metric("auth_throttle_lockouts_total", &[("kind", "address")]).await.unwrap() == 0 {
+        assert_eq!(ask(stack.get("/orders").bearer("malformed")).await, 401);
+    }
 }
 
 async fn until(stack: &Stack, metric: &str, labels: &[(&str, &str)]) {
@@ -121,6 +125,7 @@ async fn finds_data_for_every_query_of_dashboard_and_rules() {
         "circuit_breaker": {"failures": 2, "open_for": "1s"},
         "cache": {"ttl": "2s", "max_entries": 1, "negative_ttl": "60s"},
         "jwt": {"public_key": {"ttl": "2s"}},
+        "failed_auth_throttle": {"attempts": 20},
         "rules": [{"match": {"prefix": "/remote"}, "verification": "remote"}],
     });
     let mut stack = Stack::builder()
