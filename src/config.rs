@@ -38,6 +38,7 @@ pub use pages::{ResourceMetadata, StatusPaths};
 pub use profile::Profile;
 pub use service::{AnswerHeaders, ServiceHost};
 
+use crate::audit::Audit;
 use crate::claims::{ClaimName, KeptClaims, TokenType};
 use crate::introspection::Destination;
 use crate::matcher::Rules;
@@ -66,6 +67,8 @@ pub struct Config {
     pub revocation: Option<Revocation>,
     /// When clients that fail too often are locked out; `None`: never.
     pub failed_auth_throttle: Option<FailedAuthThrottle>,
+    /// `audit`.
+    pub audit: Audit,
     /// In order; the first that matches decides.
     pub rules: Rules,
     /// Which claims go upstream under which names.

@@ -17,7 +17,9 @@ mod answered;
 mod arrival;
 mod asking;
 mod callouts;
+mod ending;
 mod fallback;
+mod journal;
 mod key_wait;
 mod log_limit;
 mod pages;
@@ -28,23 +30,19 @@ mod sweep;
 mod throttling;
 mod verification;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::claims::TokenType;
-use crate::code::Code;
-use crate::config::{Config, ForwardCredential};
-use crate::decision::{self, Denial, Forward, Page, Response};
+use crate::config::Config;
+use crate::decision::{Denial, Forward, Page, Response};
 use crate::extractor::{self, Change, RequestHead};
 use crate::host::{Cx, Host, StreamId};
 use crate::introspection::{AuthVerify, CalloutError, CalloutRequest, CalloutResponse, Verifier};
 use crate::keys::Reason;
 use crate::limits::AT_ONCE;
-use crate::metrics::{Counter, Gauge, Histogram, Outcome};
-use crate::policy::{Identity, Permit};
+use crate::metrics::{Gauge, Outcome};
 use crate::questions::LOOKS;
+use crate::report::Report;
 use crate::revocation::Revocation;
-use crate::rule::Mode;
 use crate::throttle::Suspect;
 use callouts::Purpose;
 use parts::Parts;
@@ -65,6 +63,8 @@ pub struct Reception<'r> {
     pub changes: Vec<Change<'static>>,
     /// What to do with the request.
     pub step: Step,
+    /// What the access log is to know of it, whatever becomes of it; an [`Action::Resolve`] replaces it.
+    pub report: Report,
 }
 
 /// The one thing that happens to a request now.
@@ -103,6 +103,8 @@ pub enum Action {
         stream: StreamId,
         /// How it ends.
         resolution: Resolution,
+        /// What the access log is to know of it.
+        report: Report,
     },
 }
 
@@ -138,13 +140,13 @@ impl Filter {
         let changes = extractor::headers_to_change(head, stripped_headers, credentials);
         if let Some(page) = pages::serve(head, &mut self.parts, cx) {
             let facts = arrival::facts(stream, head, &self.parts, cx.now);
-            self.count(&facts, Outcome::Public, None, cx.host);
-            return Reception { strip, changes, step: Step::Resolve(Resolution::Serve(page)) };
+            let report = ending::conclude(&facts, Outcome::Public, None, Some(head), &mut self.parts, cx);
+            return Reception { strip, changes, step: Step::Resolve(Resolution::Serve(page)), report };
         }
         let mut facts = arrival::facts(stream, head, &self.parts, cx.now);
         let arrived = arrival::arrive(head, &mut facts, &mut self.parts, cx);
-        let step = self.advance(facts, arrived, cx).map_or(Step::Wait, Step::Resolve);
-        Reception { strip, changes, step }
+        let (resolution, report) = self.advance(facts, arrived, Some(head), cx);
+        Reception { strip, changes, step: resolution.map_or(Step::Wait, Step::Resolve), report }
     }
 
     /// The service has answered `call`, or can't.
@@ -181,6 +183,7 @@ impl Filter {
     pub fn on_tick(&mut self, cx: &Cx<'_>) {
         let parts = &mut self.parts;
         cx.host.set(Gauge::BuildInfo, 1);
+        parts.journal.on_tick(cx.now, cx.host);
         if let Some(fetch) = parts.keys.keep_fresh(cx) {
             parts.callouts.send(parts.keys.request(), Purpose::Key(fetch), cx);
         }
@@ -206,13 +209,14 @@ impl Filter {
             if let Wait::Answer(digest) = wait {
                 questions.leave(&digest, stream, shares);
             }
-            self.count(&facts, Outcome::Cancelled, None, host);
+            ending::cancel(&facts, &mut self.parts, host);
         }
     }
 
     /// The worker ends: the gauges forget what it has kept.
     pub fn on_retirement(&mut self, cx: &Cx<'_>) {
         self.parts.cache.retire(cx);
+        self.parts.journal.tell_left_out(cx.host);
         // Another worker of this version says within a tick that it still runs.
         cx.host.set(Gauge::BuildInfo, 0);
     }
@@ -255,79 +259,40 @@ impl Filter {
         self.parts.shares.are_empty() && self.parts.questions.is_empty() && self.parts.room.len() == 0
     }
 
-    /// Takes a request through its stages, until it has to wait or ends. Every request comes through here.
-    fn advance(&mut self, mut facts: Facts, mut next: Result<Next<'_>, Denial>, cx: &Cx<'_>) -> Option<Resolution> {
-        loop {
+    /// Takes a request through its stages, until it has to wait or ends. Every request comes through here. `head`: the
+    /// request's, while it arrives.
+    fn advance<'r>(
+        &mut self,
+        mut facts: Facts,
+        mut next: Result<Next<'r>, Denial>,
+        head: Option<&RequestHead<'r>>,
+        cx: &Cx<'_>,
+    ) -> (Option<Resolution>, Report) {
+        let verdict = loop {
             match next {
                 Ok(Next::Stage(stage)) => next = stage.advance(&mut facts, &mut self.parts, cx),
                 Ok(Next::Hold(wait)) => {
                     facts.has_waited = true;
+                    if let Some(head) = head {
+                        facts.origin = ending::origin(&facts, head, &self.parts, cx.host);
+                    }
+                    let report = ending::report(&facts, Outcome::Cancelled, None, &self.parts);
                     self.parts.room.hold(Held { facts, wait }, &mut self.parts.shares);
-                    return None;
+                    return (None, report);
                 }
-                Ok(Next::Done(permit)) => return Some(self.end(facts, Ok(permit), cx)),
-                Err(denial) => return Some(self.end(facts, Err(denial), cx)),
+                Ok(Next::Done(permit)) => break Ok(permit),
+                Err(denial) => break Err(denial),
             }
-        }
-    }
-
-    /// A request has ended, and is counted.
-    fn end(&mut self, mut facts: Facts, verdict: Result<Permit, Denial>, cx: &Cx<'_>) -> Resolution {
-        if facts.has_waited {
-            let waited = cx.now.since(facts.arrived).unwrap_or_default().as_millis();
-            cx.host.record(Histogram::Duration { source: facts.source }, u64::try_from(waited).unwrap_or(u64::MAX));
-        }
-        let (config, accepted) = (&self.parts.config, facts.accepted.take());
-        let terms = config.rules.terms(facts.rule);
-        let verdict = verdict.and_then(|permit| {
-            let forward = decision::forward(&permit, facts.own_jwt.as_deref(), terms.forward_credential, config);
-            // A good credential is no guess, even if a claim of it can't be a header.
-            Ok((permit, forward.inspect_err(|_| facts.suspect = None)?))
-        });
-        match verdict {
-            Ok((permit, forward)) => {
-                let outcome = if permit.identity().is_some() { Outcome::Allow } else { Outcome::Public };
-                self.count(&facts, outcome, None, cx.host);
-                if let Some(claims) = permit.identity().map(Identity::claims)
-                    && claims.token_type() == TokenType::Technical
-                {
-                    cx.host.count(Counter::DeprecatedToken);
-                    self.parts.log_deprecated(claims, cx);
-                }
-                Resolution::Forward(forward)
-            }
-            Err(denial) => {
-                let denial = throttling::after_denial(denial, facts.suspect.as_ref(), &self.parts, cx);
-                let code = denial.code;
-                if facts.mode == Mode::Shadow {
-                    let permit = Permit::in_shadow(accepted);
-                    // A claim that can't be a header is what such a request may be denied for.
-                    let forward = decision::forward(&permit, None, ForwardCredential::Keep, config).unwrap_or_default();
-                    self.count(&facts, Outcome::ShadowDeny, Some(code), cx.host);
-                    self.parts.log_shadow(facts.rule, code, cx);
-                    return Resolution::Forward(forward);
-                }
-                let outcome = if code.status() < 500 { Outcome::Deny } else { Outcome::Error };
-                self.count(&facts, outcome, Some(code), cx.host);
-                cx.host.count(Counter::Error(code));
-                Resolution::Deny(denial.response(&facts.client, self.config().into()))
-            }
-        }
-    }
-
-    /// Counts a request: in all, for its credential, and for its rule.
-    fn count(&self, facts: &Facts, outcome: Outcome, reason: Option<Code>, host: &dyn Host) {
-        host.count(Counter::Request { outcome, source: facts.source, reason });
-        host.count(Counter::TokenType(facts.presented));
-        let rule = Arc::clone(self.parts.config.rules.name(facts.rule));
-        host.count(Counter::Rule { rule, outcome });
+        };
+        let (resolution, report) = ending::end(facts, verdict, head, &mut self.parts, cx);
+        (Some(resolution), report)
     }
 
     /// Takes a request that has waited on from this stage.
     fn resume(&mut self, facts: Facts, stage: Stage<'_>, cx: &Cx<'_>) {
         let stream = facts.stream;
-        if let Some(resolution) = self.advance(facts, Ok(stage.into()), cx) {
-            self.parts.callouts.resolve(stream, resolution);
+        if let (Some(resolution), report) = self.advance(facts, Ok(stage.into()), None, cx) {
+            self.parts.callouts.resolve(stream, resolution, report);
         }
     }
 

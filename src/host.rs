@@ -80,7 +80,7 @@ pub trait Signatures {
     fn verify_signature(&self, key: &PublicKey, signature: &[u8], message: &[u8]) -> Option<bool>;
 }
 
-/// Counters and gauges.
+/// Counters, gauges, and the audit.
 pub trait Metrics {
     /// Counts one.
     fn count(&self, counter: Counter);
@@ -93,6 +93,12 @@ pub trait Metrics {
 
     /// Adds a value to a histogram. A host without histograms needn't.
     fn record(&self, _histogram: Histogram, _value: u64) {}
+
+    /// Writes a line of the audit: JSON, in ASCII (docs/reference.md#access-log-and-audit). By default it goes to the
+    /// log at the level info.
+    fn audit(&self, line: &str) {
+        log::info!("{line}");
+    }
 
     /// How many callouts are under way in all workers, as far as this one can tell.
     fn callouts_in_flight(&self) -> u64;

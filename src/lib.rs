@@ -34,6 +34,7 @@
 #![deny(unsafe_code)]
 
 mod ascii;
+mod audit;
 mod breaker;
 mod cache;
 mod claims;
@@ -62,6 +63,7 @@ mod path;
 mod policy;
 mod public_key;
 mod questions;
+mod report;
 mod require;
 mod revocation;
 mod rule;
@@ -81,6 +83,7 @@ mod throttle;
 mod time;
 mod turn;
 
+pub use audit::Audit;
 pub use claims::{ClaimPath, Claims, ClaimsError, NotAHeaderValue, TimeError, TokenType};
 pub use code::{Code, GrpcStatus};
 pub use credential::{Credential, Form, Place, Scheme};
@@ -93,6 +96,7 @@ pub use introspection::{
 pub use json::JsonError;
 pub use policy::Headers;
 pub use public_key::{KeyError, KeyId, PublicKey};
+pub use report::{Report, Who};
 pub use time::UnixTime;
 
 /// What tests in other crates look into beyond that.

@@ -24,7 +24,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    const fn name(self) -> &'static str {
+    /// As labels and logs have it.
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Allow => "allow",
             Self::Deny => "deny",
@@ -54,7 +55,8 @@ pub enum Source {
 }
 
 impl Source {
-    const fn name(self) -> &'static str {
+    /// As labels and logs have it.
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Jwt => "jwt",
             Self::Cache => "cache",

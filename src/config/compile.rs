@@ -14,6 +14,7 @@ use super::{
     ResourceMetadata, ResponseFormat, Revocation, Rule, Scheme, ServiceHost, StatusPaths, StrippedHeaders, Terms,
     Verification, headers, is_token, rules, value,
 };
+use crate::audit::Audit;
 use crate::claims::TokenType;
 use crate::public_key::PublicKey;
 use crate::require::Require;
@@ -64,6 +65,7 @@ pub(super) fn compile(document: &Value, errors: &mut ConfigErrors) -> Option<Con
         identity_headers,
         stripped_headers: stripped_headers?,
         kept_claims,
+        audit: root.word("audit", &Audit::ALL, Audit::name).unwrap_or_default(),
         status_paths: status_paths(&root.object("status_paths", STATUS_PATHS), resource_metadata.as_ref(), errors),
         resource_metadata,
         sign_in_url: responses.text("sign_in_url").map(str::to_owned),

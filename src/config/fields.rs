@@ -8,7 +8,7 @@ pub(super) use answers::{ANSWER_HEADERS, REVOCATION};
 pub(super) use clients::{CREDENTIALS, FAILED_AUTH_THROTTLE, RESOURCE_METADATA, RESPONSES, STATUS_PATHS};
 
 use super::field::{Field, Given, Kind, Text};
-use super::{Eviction, HeaderType, Mode, Profile, ResponseFormat, Scheme, Verification};
+use super::{Audit, Eviction, HeaderType, Mode, Profile, ResponseFormat, Scheme, Verification};
 use crate::credential::Scheme as Presented;
 
 /// The whole configuration.
@@ -70,6 +70,12 @@ pub static CONFIGURATION: &[Field] = &[
         Given::Flag(true),
         "whether the client's credential goes on upstream; jwt: the verified JWT in Authorization in its place, which needs a \
          response_format of jwt_body or jwt_header",
+    ),
+    Field::new(
+        "audit",
+        Kind::Word(&[Audit::Off.name(), Audit::Denials.name(), Audit::All.name()]),
+        Given::Text("denials"),
+        "which requests are written down, in a line of JSON each in Envoy's log; denials: those of shadow mode too",
     ),
     Field::new("status_paths", Kind::Object(STATUS_PATHS), Given::Nothing, "paths on which the filter says how it is"),
     Field::new("responses", Kind::Object(RESPONSES), Given::Nothing, "what clients are answered"),

@@ -28,6 +28,8 @@ pub(super) fn facts(stream: StreamId, head: &RequestHead<'_>, parts: &Parts, now
         mode: parts.config.rules.terms(None).mode,
         presented: Presented::None,
         scheme: None,
+        who: None,
+        origin: None,
         accepted: None,
         kind: Kind::Other,
         digest: None,

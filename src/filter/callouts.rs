@@ -9,6 +9,7 @@ use crate::keys::Fetch;
 use crate::limits::MAX_CALLOUTS;
 use crate::metrics::Gauge;
 use crate::questions;
+use crate::report::Report;
 use crate::revocation::Poll;
 use crate::revocation::feed::MAX_FEED_BODY;
 
@@ -29,7 +30,7 @@ pub(super) struct Callouts {
     under_way: BTreeMap<CallId, Purpose>,
     next: u64,
     to_send: VecDeque<(CallId, CalloutRequest)>,
-    resolved: VecDeque<(StreamId, Resolution)>,
+    resolved: VecDeque<(StreamId, Resolution, Report)>,
 }
 
 impl Callouts {
@@ -70,26 +71,25 @@ impl Callouts {
     }
 
     /// Has the shell end the wait of a request.
-    pub(super) fn resolve(&mut self, stream: StreamId, resolution: Resolution) {
-        self.resolved.push_back((stream, resolution));
+    pub(super) fn resolve(&mut self, stream: StreamId, resolution: Resolution, report: Report) {
+        self.resolved.push_back((stream, resolution, report));
     }
 
     /// A request has ended: its resolution may be there and not carried out yet.
     pub(super) fn forget(&mut self, stream: StreamId) {
-        self.resolved.retain(|(ended, _)| *ended != stream);
+        self.resolved.retain(|(ended, ..)| *ended != stream);
     }
 
     /// What the shell is to do next: callouts first.
     pub(super) fn next_action(&mut self) -> Option<Action> {
-        let resolved = |(stream, resolution)| Action::Resolve { stream, resolution };
-        self.next_callout().or_else(|| self.resolved.pop_front().map(resolved))
+        self.next_callout().or_else(|| self.resolved.pop_front().map(resolve))
     }
 
     /// The same, but for the ends of other requests than this one.
     pub(super) fn next_action_within(&mut self, stream: StreamId) -> Option<Action> {
         self.next_callout().or_else(|| {
-            let index = self.resolved.iter().position(|(resolved, _)| *resolved == stream)?;
-            self.resolved.remove(index).map(|(stream, resolution)| Action::Resolve { stream, resolution })
+            let index = self.resolved.iter().position(|(resolved, ..)| *resolved == stream)?;
+            self.resolved.remove(index).map(resolve)
         })
     }
 
@@ -101,4 +101,8 @@ impl Callouts {
     pub(super) fn has_actions(&self) -> bool {
         !self.to_send.is_empty() || !self.resolved.is_empty()
     }
+}
+
+fn resolve((stream, resolution, report): (StreamId, Resolution, Report)) -> Action {
+    Action::Resolve { stream, resolution, report }
 }

@@ -16,13 +16,18 @@ pub(super) struct LogLimit {
 }
 
 impl LogLimit {
-    const fn new(most: u32) -> Self {
+    pub(super) const fn new(most: u32) -> Self {
         Self { most, written: 0, since: None }
+    }
+
+    /// Whether its last [`PERIOD`] is over, so that there is room again.
+    pub(super) fn is_over(&self, now: UnixTime) -> bool {
+        self.since.is_none_or(|since| now.has_passed(PERIOD, since))
     }
 
     /// Whether there is room for another line.
     pub(super) fn takes(&mut self, now: UnixTime) -> bool {
-        if self.since.is_none_or(|since| now.has_passed(PERIOD, since)) {
+        if self.is_over(now) {
             (self.since, self.written) = (Some(now), 0);
         }
         let has_room = self.written < self.most;

@@ -1,6 +1,7 @@
 //! The parts of a worker. Each owns its state; what needs several of them together is here.
 
 use super::callouts::{Callouts, Purpose};
+use super::journal::Journal;
 use super::log_limit::LogLimits;
 use super::room::Room;
 use crate::cache::{self, Validity, VerificationCache};
@@ -32,6 +33,7 @@ pub(super) struct Parts {
     pub(super) room: Room,
     pub(super) callouts: Callouts,
     pub(super) logs: LogLimits,
+    pub(super) journal: Journal,
 }
 
 impl Parts {
@@ -51,6 +53,7 @@ impl Parts {
             room: Room::default(),
             callouts: Callouts::default(),
             logs: LogLimits::default(),
+            journal: Journal::default(),
             config,
         }
     }

@@ -28,6 +28,7 @@ use std::rc::Rc;
 
 use super::parts::Parts;
 use super::{answered, asking, fallback, key_wait, verification};
+use crate::audit::Origin;
 use crate::cache::{Digest, Kind};
 use crate::credential::{Credential, Scheme};
 use crate::decision::{Client, Denial};
@@ -36,6 +37,7 @@ use crate::host::{ConnectionId, Cx, StreamId};
 use crate::metrics::{Presented, Source};
 use crate::policy::{Accepted, Identity, Permit};
 use crate::questions::{Answered, Question};
+use crate::report::Who;
 use crate::rule::Mode;
 use crate::throttle::Suspect;
 use crate::time::UnixTime;
@@ -60,6 +62,10 @@ pub(super) struct Facts {
     /// What it presents as its credential, and by which scheme.
     pub(super) presented: Presented,
     pub(super) scheme: Option<Scheme>,
+    /// Who sent it, once that is verified.
+    pub(super) who: Option<Who>,
+    /// What the audit says of its head, once it has had to wait.
+    pub(super) origin: Option<Box<Origin>>,
     /// In shadow mode: who it turned out to be, whatever the rule says of that.
     pub(super) accepted: Option<Accepted>,
     /// What its credential is, and what the caches know it by; `None`: no verdict on it may be kept.
@@ -78,7 +84,9 @@ pub(super) struct Facts {
 impl Facts {
     /// What they take up beside themselves.
     pub(super) fn heap_bytes(&self) -> usize {
-        self.client.origin.as_ref().map_or(0, String::capacity) + self.own_jwt.as_ref().map_or(0, |jwt| jwt.len())
+        let audited = self.origin.as_ref().map_or(0, |origin| size_of::<Origin>() + origin.heap_bytes());
+        let cors = self.client.origin.as_ref().map_or(0, String::capacity);
+        audited + cors + self.own_jwt.as_ref().map_or(0, |jwt| jwt.len())
     }
 }
 

@@ -11,6 +11,7 @@
 
 mod abuse;
 mod api_tokens;
+mod audit;
 mod breaker;
 mod cache;
 mod cache_workers;

@@ -171,6 +171,7 @@ fn admit_checked<'r>(
     parts: &Parts,
     cx: &Cx<'_>,
 ) -> Result<Next<'r>, Denial> {
+    facts.who = Some(identity.claims().into());
     identity.claims().check_time(cx.now, parts.config.jwt.clock_skew).map_err(time_code)?;
     if let Some(result) = check {
         cx.host.count(Counter::BlacklistCheck(result));

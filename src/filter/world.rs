@@ -19,6 +19,7 @@ use crate::filter::{Action, CallId, Filter, Resolution, Step, StreamId};
 use crate::host::Cx;
 use crate::introspection::CalloutRequest;
 use crate::public_key::PublicKey;
+use crate::report::Report;
 use crate::time::UnixTime;
 pub use answer::Answer;
 pub use process::Process;
@@ -175,6 +176,8 @@ pub struct World {
     outcomes: BTreeMap<StreamId, Outcome>,
     /// What became of `Authorization` of requests that went on.
     pub authorizations: BTreeMap<StreamId, Authorization>,
+    /// What the access log knows of each request.
+    pub reports: BTreeMap<StreamId, Report>,
     next_stream: StreamId,
 }
 
@@ -203,6 +206,7 @@ impl World {
             polls: 0,
             outcomes: BTreeMap::new(),
             authorizations: BTreeMap::new(),
+            reports: BTreeMap::new(),
             next_stream: 1,
         }
     }
@@ -238,9 +242,9 @@ impl World {
         self.outcomes.remove(&stream);
         let head = RequestHead { headers: &headers, has_body: false };
         self.process.requests.set(self.process.requests.get() + 1);
-        if let Step::Resolve(resolution) =
-            self.workers[worker].on_request(stream, &head, &Cx::new(self.now, &self.process)).step
-        {
+        let reception = self.workers[worker].on_request(stream, &head, &Cx::new(self.now, &self.process));
+        self.reports.insert(stream, reception.report);
+        if let Step::Resolve(resolution) = reception.step {
             self.record(stream, resolution);
         }
         self.collect(worker);
@@ -367,7 +371,10 @@ impl World {
                     *counter += 1;
                     self.pending.push(pending);
                 }
-                Action::Resolve { stream, resolution } => self.record(stream, resolution),
+                Action::Resolve { stream, resolution, report } => {
+                    self.reports.insert(stream, report);
+                    self.record(stream, resolution);
+                }
             }
         }
     }

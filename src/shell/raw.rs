@@ -31,6 +31,20 @@ unsafe extern "C" {
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
 }
 
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    /// The host's function. The SDK's wrapper copies the name, and panics where the host refuses.
+    fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> u32;
+}
+
+/// Sets filter state of the stream that is the host's effective context: the host puts `wasm.` before its name. False:
+/// the host refuses.
+pub(super) fn set_filter_state(name: &str, value: &str) -> bool {
+    // SAFETY: each pointer comes with the length of what it points to, which lives until the host returns; the host
+    // keeps no pointer.
+    unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) == 0 }
+}
+
 /// The number of the request's headers among the host's maps.
 const REQUEST_HEADERS: u32 = 0;
 

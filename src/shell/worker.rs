@@ -18,6 +18,7 @@ use crate::filter::{Action, CallId, Filter, Resolution, Step};
 use crate::host::{Cx, StreamId};
 use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
 use crate::limits::AT_ONCE;
+use crate::report::Report;
 use crate::seal::{Seal, Sealed};
 
 /// The most requests that are ended in one callback: [`AT_ONCE`] of each kind that the filter takes on in a tick. More of
@@ -35,7 +36,7 @@ pub(super) struct Worker {
     /// resolution of it is handed back instead. Those of others wait for a tick: where any stream is denied in the
     /// callback, Envoy takes this one for denied and holds it, whatever the callback returns.
     receiving: Cell<Option<StreamId>>,
-    early: RefCell<Option<Resolution>>,
+    early: RefCell<Option<(Resolution, Report)>>,
     /// Streams that are held, each with the flag that lets it go on.
     held: RefCell<HashMap<StreamId, Rc<Cell<bool>>>>,
     tick_period: Cell<Duration>,
@@ -87,9 +88,13 @@ impl Worker {
             remove_header(name);
         }
         reception.changes.iter().for_each(change);
+        tell(&reception.report);
         match reception.step {
             Step::Wait => match self.carry_out_for(stream) {
-                Some(resolution) => Step::Resolve(resolution),
+                Some((resolution, report)) => {
+                    tell(&report);
+                    Step::Resolve(resolution)
+                }
                 None => {
                     self.held.borrow_mut().insert(stream, Rc::clone(passed));
                     Step::Wait
@@ -167,7 +172,7 @@ impl Worker {
 
     /// Carries out what is pending from within the request callback of `stream`, as the root. Returns the
     /// resolution of that stream if there already is one.
-    fn carry_out_for(&self, stream: StreamId) -> Option<Resolution> {
+    fn carry_out_for(&self, stream: StreamId) -> Option<(Resolution, Report)> {
         self.receiving.set(Some(stream));
         raw::enter_root(self.root_id);
         self.receiving.set(None);
@@ -194,16 +199,17 @@ impl Worker {
                     self.postponed.borrow_mut().push_back((call, request));
                 }
                 Action::Callout { call, request } => self.dispatch(call, &request),
-                Action::Resolve { stream, resolution } if self.receiving.get() == Some(stream) => {
-                    *self.early.borrow_mut() = Some(resolution);
+                Action::Resolve { stream, resolution, report } if self.receiving.get() == Some(stream) => {
+                    *self.early.borrow_mut() = Some((resolution, report));
                 }
-                Action::Resolve { stream, resolution } => {
+                Action::Resolve { stream, resolution, report } => {
                     let held = self.held.borrow_mut().remove(&stream);
                     // A stream that the host no longer knows has no client to answer.
                     if let Some(passed) = held
                         && become_context(stream)
                     {
                         passed.set(matches!(resolution, Resolution::Forward(_)));
+                        tell(&report);
                         self.apply(resolution);
                     }
                     become_context(self.root_id);
@@ -299,6 +305,15 @@ impl Worker {
 /// Makes `context` the one that host calls are about. False: the host doesn't know it any more.
 fn become_context(context: u32) -> bool {
     hostcalls::set_effective_context(context).is_ok()
+}
+
+/// Tells the access log of the stream that is the host's effective context what is known of it.
+fn tell(report: &Report) {
+    report.each(|name, value| {
+        if !raw::set_filter_state(name, value) {
+            log::error!("the filter state {name} could not be set");
+        }
+    });
 }
 
 /// Carries out one change of the request's headers.

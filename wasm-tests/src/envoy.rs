@@ -76,7 +76,7 @@ impl Envoy {
     ) -> Result<Self> {
         let config = folder.join("bootstrap.json");
         bootstrap.write(&config)?;
-        let log = fs::File::create(log_in(folder))?;
+        let (log, access_log) = (fs::File::create(log_in(folder))?, fs::File::create(access_log_in(folder))?);
         // Without this, info starts with a hundred lines about what is compiled in.
         let components = components.unwrap_or(if level == LogLevel::Info { "main:warn" } else { "" });
         let process = Process::start(&binary()?, {
@@ -95,7 +95,7 @@ impl Envoy {
                     // An access log is there at once, not after ten seconds.
                     .args(["--file-flush-interval-msec", "50"])
                     .stdin(Stdio::null())
-                    .stdout(Stdio::null())
+                    .stdout(access_log)
                     // Not `--log-path`, which Envoy writes with a delay and not at all when it crashes.
                     .stderr(log);
             }
@@ -145,6 +145,11 @@ impl Envoy {
     /// All that Envoy has logged so far.
     pub(crate) fn log(&self) -> String {
         read_log(&self.folder)
+    }
+
+    /// What Envoy's access log on its standard output holds so far.
+    pub(crate) fn access_log(&self) -> String {
+        fs::read_to_string(access_log_in(&self.folder)).unwrap_or_default()
     }
 
     /// Reads a page of the admin interface.
@@ -200,6 +205,10 @@ pub(crate) fn log_tail(folder: &Path) -> String {
 /// What Envoy has logged, when its files are in `folder`.
 fn read_log(folder: &Path) -> String {
     fs::read(log_in(folder)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}
+
+fn access_log_in(folder: &Path) -> PathBuf {
+    folder.join("access.log")
 }
 
 fn log_in(folder: &Path) -> PathBuf {

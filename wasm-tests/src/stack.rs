@@ -115,6 +115,12 @@ impl Stack {
         self.envoy.log()
     }
 
+    /// What Envoy's access log on its standard output holds so far. Lines come a moment after their requests.
+    #[must_use]
+    pub fn access_log(&self) -> String {
+        self.envoy.access_log()
+    }
+
     /// How Envoy ended; nothing while it runs.
     #[must_use]
     pub fn envoy_exit(&self) -> Option<&str> {

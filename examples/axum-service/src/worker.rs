@@ -137,7 +137,7 @@ impl Worker {
                     let (request, limit) = (self.request(request), self.filter.body_limit(call));
                     self.callouts.spawn(async move { (call, answer(request, limit).await) });
                 }
-                Action::Resolve { stream, resolution } => {
+                Action::Resolve { stream, resolution, .. } => {
                     if let Some(tell) = self.held.remove(&stream) {
                         tell(resolution);
                     }

@@ -19,6 +19,8 @@ pub struct Process {
     pub gauges: RefCell<HashMap<Gauge, i64>>,
     /// What was recorded in each histogram.
     pub recorded: RefCell<HashMap<Histogram, Vec<u64>>>,
+    /// The lines of the audit.
+    pub audited: RefCell<Vec<String>>,
     /// How many requests have arrived.
     pub requests: Cell<u64>,
     /// Where the next request comes from.
@@ -100,6 +102,10 @@ impl Metrics for Process {
 
     fn record(&self, histogram: Histogram, value: u64) {
         self.recorded.borrow_mut().entry(histogram).or_default().push(value);
+    }
+
+    fn audit(&self, line: &str) {
+        self.audited.borrow_mut().push(line.to_owned());
     }
 
     fn callouts_in_flight(&self) -> u64 {

@@ -36,6 +36,7 @@ mod http2_answers;
 mod http2_connection;
 mod http2_service;
 mod identity_headers;
+mod investigation;
 mod jwt_authn_differences;
 mod key_replicas;
 mod key_rotation;

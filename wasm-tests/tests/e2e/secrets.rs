@@ -322,6 +322,7 @@ async fn are_in_no_log_metric_or_denial() {
         "circuit_breaker": {"failures": 1000},
         "revocation": {"path": "/auth/blacklist", "poll_interval": "1s"},
         "jwt": {"public_key": {"min_refetch_interval": "100ms"}},
+        "audit": "all",
         "responses": {"cors_origins": ["https://app.example.com"]},
         "rules": [
             {"match": {"prefix": "/public"}, "public": true},
@@ -357,7 +358,10 @@ async fn are_in_no_log_metric_or_denial() {
         log.contains("[trace][wasm]") && log.contains("public key"),
         "the module logs at its most talkative:\n{log}"
     );
-    let mut written = vec![("the log", log)];
+    assert!(log.contains(r#"{"authgate": "audit""#), "the audit is on:\n{log}");
+    let access_log = stack.access_log();
+    assert!(access_log.contains("signature_invalid"), "there is an access log:\n{access_log}");
+    let mut written = vec![("the log", log), ("the access log", access_log)];
     for page in ["/stats", "/stats/prometheus", "/stats?format=json", "/clusters", "/listeners"] {
         written.push((page, stack.admin(page).await.unwrap().text()));
     }

@@ -61,14 +61,13 @@ fn the_others_are_like_the_first() {
     }
 }
 
-/// A bootstrap without what is a deployment's own: addresses, TLS, logs, listeners and clusters beside the first ones.
+/// A bootstrap without what is a deployment's own: addresses, TLS, listeners and clusters beside the first ones.
 fn comparable(mut bootstrap: Value) -> Value {
     let resources = &mut bootstrap["static_resources"];
     let listener = &mut resources["listeners"][0];
     take(listener, &["address"]);
     take(&mut listener["filter_chains"][0], &["transport_socket"]);
     let manager = connection_manager(listener);
-    take(manager, &["access_log"]);
     let plugin = &mut manager["http_filters"][0]["typed_config"]["config"];
     take(&mut plugin["vm_config"], &["code", "environment_variables"]);
     take(&mut plugin["configuration"]["value"]["auth_service"], &["scheme", "authority"]);

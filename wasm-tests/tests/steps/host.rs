@@ -276,6 +276,7 @@ fn of_the_process(name: &str, caller: &mut Caller<'_, State>, arguments: &[Val])
         "proxy_call_foreign_function" => give(caller, &[1 << 3, 1], int(4), int(5))?,
         "proxy_increment_metric"
         | "proxy_record_metric"
+        | "proxy_set_property"
         | "proxy_set_effective_context"
         | "proxy_set_tick_period_milliseconds" => OK,
         _ => return Ok(None),

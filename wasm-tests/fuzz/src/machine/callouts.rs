@@ -158,7 +158,7 @@ impl Machine {
         self.note_signatures();
         while let Some(action) = self.workers[worker].next_action() {
             match action {
-                Action::Resolve { stream, resolution } => self.resolved(worker, stream, &resolution),
+                Action::Resolve { stream, resolution, .. } => self.resolved(worker, stream, &resolution),
                 Action::Callout { call, request } => {
                     self.trace(format_args!("    worker {worker} asks {call:?}: {request:?}"));
                     let errand = self.errand(worker, &request, cause, &mut again);

@@ -1,0 +1,138 @@
+//! How a request ends: it is counted, reported and written down, and what becomes of it is made of its verdict.
+
+use std::sync::Arc;
+
+use super::parts::Parts;
+use super::request::Facts;
+use super::{Resolution, throttling};
+use crate::audit::{self, Audit, Origin};
+use crate::claims::TokenType;
+use crate::code::Code;
+use crate::config::ForwardCredential;
+use crate::decision::{self, Denial};
+use crate::extractor::RequestHead;
+use crate::host::{Cx, Host};
+use crate::metrics::{Counter, Histogram, Outcome};
+use crate::policy::{Identity, Permit};
+use crate::report::Report;
+use crate::rule::Mode;
+use crate::time::UnixTime;
+
+/// A request has ended, and is counted. `head`: the request's, while it arrives.
+pub(super) fn end(
+    mut facts: Facts,
+    verdict: Result<Permit, Denial>,
+    head: Option<&RequestHead<'_>>,
+    parts: &mut Parts,
+    cx: &Cx<'_>,
+) -> (Resolution, Report) {
+    if facts.has_waited {
+        let waited = cx.now.since(facts.arrived).unwrap_or_default().as_millis();
+        cx.host.record(Histogram::Duration { source: facts.source }, u64::try_from(waited).unwrap_or(u64::MAX));
+    }
+    let (config, accepted) = (&parts.config, facts.accepted.take());
+    let terms = config.rules.terms(facts.rule);
+    let verdict = verdict.and_then(|permit| {
+        let forward = decision::forward(&permit, facts.own_jwt.as_deref(), terms.forward_credential, config);
+        // A good credential is no guess, even if a claim of it can't be a header.
+        Ok((permit, forward.inspect_err(|_| facts.suspect = None)?))
+    });
+    match verdict {
+        Ok((permit, forward)) => {
+            let outcome = if permit.identity().is_some() { Outcome::Allow } else { Outcome::Public };
+            if let Some(claims) = permit.identity().map(Identity::claims)
+                && claims.token_type() == TokenType::Technical
+            {
+                cx.host.count(Counter::DeprecatedToken);
+                parts.log_deprecated(claims, cx);
+            }
+            (Resolution::Forward(forward), conclude(&facts, outcome, None, head, parts, cx))
+        }
+        Err(denial) => {
+            let denial = throttling::after_denial(denial, facts.suspect.as_ref(), parts, cx);
+            let code = denial.code;
+            if facts.mode == Mode::Shadow {
+                let permit = Permit::in_shadow(accepted);
+                // A claim that can't be a header is what such a request may be denied for.
+                let forward = decision::forward(&permit, None, ForwardCredential::Keep, config).unwrap_or_default();
+                let report = conclude(&facts, Outcome::ShadowDeny, Some(code), head, parts, cx);
+                if parts.config.audit == Audit::Off {
+                    parts.log_shadow(facts.rule, code, cx);
+                }
+                return (Resolution::Forward(forward), report);
+            }
+            let outcome = if code.status() < 500 { Outcome::Deny } else { Outcome::Error };
+            cx.host.count(Counter::Error(code));
+            let report = conclude(&facts, outcome, Some(code), head, parts, cx);
+            (Resolution::Deny(denial.response(&facts.client, (&parts.config).into())), report)
+        }
+    }
+}
+
+/// Counts a request that has ended, and writes it down where the audit wants it.
+pub(super) fn conclude(
+    facts: &Facts,
+    outcome: Outcome,
+    reason: Option<Code>,
+    head: Option<&RequestHead<'_>>,
+    parts: &mut Parts,
+    cx: &Cx<'_>,
+) -> Report {
+    let report = report(facts, outcome, reason, parts);
+    count(facts, &report, cx.host);
+    if parts.config.audit.wants(outcome) {
+        write_down(facts, &report, head, Some(cx.now), parts, cx.host);
+    }
+    report
+}
+
+/// The client of a request that waits has left.
+pub(super) fn cancel(facts: &Facts, parts: &mut Parts, host: &dyn Host) {
+    let report = report(facts, Outcome::Cancelled, None, parts);
+    count(facts, &report, host);
+    if parts.config.audit.wants(Outcome::Cancelled) {
+        write_down(facts, &report, None, None, parts, host);
+    }
+}
+
+/// What is known of a request, should it end like this.
+pub(super) fn report(facts: &Facts, outcome: Outcome, reason: Option<Code>, parts: &Parts) -> Report {
+    let rule = Arc::clone(parts.config.rules.name(facts.rule));
+    Report { outcome, reason, source: facts.source, rule, who: facts.who }
+}
+
+/// What the audit says of a request's head, to be kept while it waits. `None`: it won't say anything.
+#[inline(never)]
+pub(super) fn origin(facts: &Facts, head: &RequestHead<'_>, parts: &Parts, host: &dyn Host) -> Option<Box<Origin>> {
+    let is_on = parts.config.audit != Audit::Off;
+    is_on.then(|| {
+        let address = host.client_address();
+        Box::new(Origin::new(head, address.as_deref(), facts.presented, &parts.config))
+    })
+}
+
+/// Counts a request: in all, for its credential, and for its rule.
+fn count(facts: &Facts, report: &Report, host: &dyn Host) {
+    let Report { outcome, reason, source, ref rule, .. } = *report;
+    host.count(Counter::Request { outcome, source, reason });
+    host.count(Counter::TokenType(facts.presented));
+    host.count(Counter::Rule { rule: Arc::clone(rule), outcome });
+}
+
+#[inline(never)]
+fn write_down(
+    facts: &Facts,
+    report: &Report,
+    head: Option<&RequestHead<'_>>,
+    now: Option<UnixTime>,
+    parts: &mut Parts,
+    host: &dyn Host,
+) {
+    let mut journal = std::mem::take(&mut parts.journal);
+    let line = || match (&facts.origin, head) {
+        (None, Some(head)) => audit::line(report, origin(facts, head, parts, host).as_deref()),
+        (known, _) => audit::line(report, known.as_deref()),
+    };
+    journal.write(now, line, host);
+    parts.journal = journal;
+}

@@ -1,0 +1,53 @@
+//! The audit's lines of one worker, within their bound.
+
+use super::log_limit::LogLimit;
+use crate::audit;
+use crate::host::Host;
+use crate::time::UnixTime;
+
+/// The most lines in a second, beside the one that says how many were left out.
+const MOST_LINES: u32 = 100;
+
+/// Writes lines, and counts those for which there is no room.
+#[derive(Debug)]
+pub(super) struct Journal {
+    limit: LogLimit,
+    left_out: u64,
+    /// The time of the last event that had one.
+    latest: UnixTime,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self { limit: LogLimit::new(MOST_LINES), left_out: 0, latest: UnixTime::default() }
+    }
+}
+
+impl Journal {
+    /// Writes a line. `now` is `None` where a stream ends: the host tells no time then, and the last event's is near
+    /// enough.
+    pub(super) fn write(&mut self, now: Option<UnixTime>, line: impl FnOnce() -> String, host: &dyn Host) {
+        self.latest = now.unwrap_or(self.latest);
+        if self.limit.takes(self.latest) {
+            self.tell_left_out(host);
+            host.audit(&line());
+        } else {
+            self.left_out = self.left_out.saturating_add(1);
+        }
+    }
+
+    /// Time has passed.
+    pub(super) fn on_tick(&mut self, now: UnixTime, host: &dyn Host) {
+        self.latest = now;
+        if self.limit.is_over(now) {
+            self.tell_left_out(host);
+        }
+    }
+
+    /// Says how many lines were left out since it last did.
+    pub(super) fn tell_left_out(&mut self, host: &dyn Host) {
+        if self.left_out > 0 {
+            host.audit(&audit::left_out(std::mem::take(&mut self.left_out)));
+        }
+    }
+}

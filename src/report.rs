@@ -1,0 +1,86 @@
+//! What became of a request, for the host's access log (docs/reference.md#access-log-and-audit).
+
+use std::sync::Arc;
+
+use crate::claims::{Claims, TokenType};
+use crate::code::Code;
+use crate::metrics::{Outcome, Source};
+
+/// Whom a request came from, once that is verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Who {
+    /// The user.
+    pub user_id: i64,
+    /// The client that the user belongs to.
+    pub client_id: i64,
+    /// The token's type.
+    pub token_type: TokenType,
+}
+
+impl From<&Claims> for Who {
+    fn from(claims: &Claims) -> Self {
+        Self { user_id: claims.user_id(), client_id: claims.client_id(), token_type: claims.token_type() }
+    }
+}
+
+/// What became of a request, and by whom it was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// How it ended. Of a request that waits: [`Outcome::Cancelled`], in case that nothing ends its wait.
+    pub outcome: Outcome,
+    /// The code of its denial.
+    pub reason: Option<Code>,
+    /// What its verdict rests on.
+    pub source: Source,
+    /// The name of its rule, or `none`.
+    pub rule: Arc<str>,
+    /// Who sent it. Who is denied for what the rule asks, or because the token is revoked, is known too.
+    pub who: Option<Who>,
+}
+
+impl Report {
+    /// Hands over what the access log is to know: names of filter state, without the `wasm.` that Envoy puts before
+    /// them, and values. What is absent is left out.
+    pub fn each(&self, mut set: impl FnMut(&'static str, &str)) {
+        set("authgate.outcome", self.outcome.name());
+        if let Some(reason) = self.reason {
+            set("authgate.reason", reason.name());
+        }
+        set("authgate.source", self.source.name());
+        set("authgate.rule", &self.rule);
+        if let Some(Who { user_id, client_id, .. }) = self.who {
+            decimal(user_id, |text| set("authgate.user_id", text));
+            decimal(client_id, |text| set("authgate.client_id", text));
+        }
+    }
+}
+
+/// Writes a number as text. Every cached verdict comes here twice, so it allocates nothing.
+fn decimal(number: i64, then: impl FnOnce(&str)) {
+    let mut digits = [0; 20];
+    let (mut rest, mut free) = (number.unsigned_abs(), digits.len());
+    for place in digits.iter_mut().rev() {
+        *place = b'0' + u8::try_from(rest % 10).unwrap_or_default();
+        (rest, free) = (rest / 10, free - 1);
+        if rest == 0 {
+            break;
+        }
+    }
+    if number < 0 {
+        free = free.saturating_sub(1);
+        digits.iter_mut().skip(free).take(1).for_each(|sign| *sign = b'-');
+    }
+    then(digits.get(free..).and_then(|digits| str::from_utf8(digits).ok()).unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_like_everywhere() {
+        for number in [0, 7, 10, 99, 1_234_567, -1, -10, i64::MAX, i64::MIN] {
+            decimal(number, |text| assert_eq!(text, number.to_string()));
+        }
+    }
+}

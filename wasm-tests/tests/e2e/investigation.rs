@@ -1,0 +1,177 @@
+//! Access log and audit alone tell who was denied where, and why.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use wasm_tests::{
+    Builder, LogLevel, Request, Stack, connection_manager,
+    corpus::scripted,
+    credentials::{claims, forged},
+};
+
+/// The lines of JSON in a log, from each one's first brace on.
+fn lines(log: &str, is_line: impl Fn(&Value) -> bool) -> Vec<Value> {
+    let json = log.lines().filter_map(|line| serde_json::from_str(line.get(line.find('{')?..)?).ok());
+    json.filter(is_line).collect()
+}
+
+fn audit(stack: &Stack) -> Vec<Value> {
+    lines(&stack.envoy_log(), |line| line["authgate"] == "audit")
+}
+
+/// The access log, once it has so many lines.
+async fn access_log(stack: &Stack, expected: usize) -> Vec<Value> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let lines = lines(&stack.access_log(), |line| line.get("outcome").is_some());
+        if lines.len() >= expected {
+            return lines;
+        }
+        assert!(Instant::now() < deadline, "{} of {expected} lines: {}", lines.len(), stack.access_log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn digest(token: &str) -> String {
+    Sha256::digest(token).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A gateway that logs as an operator has it, and takes over the ids of requests.
+fn builder() -> Builder {
+    Stack::builder().log_level(LogLevel::Info).envoy(|bootstrap| {
+        let manager = connection_manager(&mut bootstrap["static_resources"]["listeners"][0]);
+        manager["preserve_external_request_id"] = json!(true);
+    })
+}
+
+/// A denied request: its id, code, rule, user, and the digest of its credential.
+type Denied = (&'static str, &'static str, &'static str, Option<i64>, Option<String>);
+
+fn check(line: &Value, (id, reason, rule, user, credential): &Denied) {
+    let outcome = if *reason == "auth_service_unavailable" { "error" } else { "deny" };
+    for (field, value) in [
+        ("outcome", json!(outcome)),
+        ("reason", json!(reason)),
+        ("rule", json!(rule)),
+        ("user_id", json!(user)),
+        ("address", json!("127.0.0.1")),
+        ("method", json!("GET")),
+        ("request_id", json!(id)),
+        ("credential", json!(credential)),
+    ] {
+        assert_eq!(line[field], value, "{field} of {line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_denials_finds_who_where_and_why() {
+    let config = json!({
+        "auth_service": {"retries": 0},
+        "rules": [
+            {"name": "open", "match": {"prefix": "/open"}, "public": true},
+            {"name": "admin", "match": {"prefix": "/admin"}, "require": {"is_admin": true}},
+            {"name": "shut", "match": {"prefix": "/shut"}, "deny": true},
+            {"name": "trial", "match": {"prefix": "/trial"}, "mode": "shadow", "require": {"is_admin": true}},
+        ],
+    });
+    let mut stack = builder().config(config).start().await.unwrap();
+    let mut own = claims();
+    own["is_admin"] = json!(false);
+    let user = own["user_id"].as_i64().unwrap();
+    let jwt = stack.mint_claims(&own).await.unwrap();
+    own["exp"] = json!(1_600_000_000);
+    let expired = stack.mint_claims(&own).await.unwrap();
+    let (forged, guess) = (forged(&jwt).unwrap(), scripted::token(1000));
+    let ask = async |request: Request, id: &str, expected: u16| {
+        let answer = request.header("x-request-id", id).send().await.unwrap();
+        assert_eq!(answer.status, expected, "{id}: {}", answer.text());
+    };
+    ask(stack.get("/orders?access_token=secret").bearer(&jwt), "good", 200).await;
+    ask(stack.get("/orders").bearer(&jwt), "cached", 200).await;
+    ask(stack.get("/open"), "open", 200).await;
+    ask(stack.get("/trial").bearer(&jwt), "trial", 200).await;
+    ask(stack.get("/orders?access_token=secret"), "missing", 401).await;
+    ask(stack.get("/orders").bearer(&expired), "expired", 401).await;
+    ask(stack.get("/orders").bearer(&forged), "forged", 401).await;
+    ask(stack.get("/orders").api_key(&guess), "guess", 401).await;
+    ask(stack.get("/orders").header("authorization", "Basic c2VjcmV0"), "basic", 401).await;
+    ask(stack.get("/admin/x").bearer(&jwt), "admin", 403).await;
+    ask(stack.get("/shut").bearer(&jwt), "shut", 403).await;
+    ask(stack.get("/open/..%2fadmin").bearer(&jwt), "odd", 403).await;
+    stack.stop_auth().await;
+    ask(stack.get("/orders").api_key(&scripted::token(1001)), "outage", 503).await;
+
+    let expected: [Denied; 9] = [
+        ("missing", "missing_credentials", "none", None, None),
+        ("expired", "token_expired", "none", None, Some(digest(&expired))),
+        ("forged", "signature_invalid", "none", None, Some(digest(&forged))),
+        ("guess", "token_rejected", "none", None, Some(digest(&guess))),
+        ("basic", "unsupported_scheme", "none", None, None),
+        ("admin", "claims_not_sufficient", "admin", Some(user), Some(digest(&jwt))),
+        ("shut", "denied_by_rule", "shut", None, None),
+        ("odd", "ambiguous_path", "none", None, None),
+        ("outage", "auth_service_unavailable", "none", None, Some(digest(&scripted::token(1001)))),
+    ];
+    let log = access_log(&stack, 13).await;
+    let audit = audit(&stack);
+    assert_eq!(log.len(), 13, "{log:?}");
+    assert_eq!(audit.len(), expected.len() + 1, "{audit:?}");
+    let find = |lines: &[Value], id: &str| lines.iter().find(|line| line["request_id"] == id).unwrap().clone();
+    for denied in &expected {
+        let (id, reason, rule, user, _) = denied;
+        check(&find(&audit, id), denied);
+        let line = find(&log, id);
+        assert_eq!((&line["reason"], &line["rule"]), (&json!(reason), &json!(rule)), "{line}");
+        assert_eq!(line["details"], format!("authgate_{reason}"), "{line}");
+        assert_eq!(line["user_id"], json!(user.map(|user| user.to_string())), "{line}");
+    }
+    let trial = find(&audit, "trial");
+    assert_eq!((&trial["outcome"], &trial["user_id"]), (&json!("shadow_deny"), &json!(user)), "{trial}");
+    for (id, outcome, source, user) in [
+        ("good", "allow", "jwt", Some(user)),
+        ("cached", "allow", "cache", Some(user)),
+        ("open", "public", "none", None),
+        ("trial", "shadow_deny", "cache", Some(user)),
+    ] {
+        let line = find(&log, id);
+        assert_eq!((&line["outcome"], &line["source"]), (&json!(outcome), &json!(source)), "{line}");
+        assert_eq!(line["user_id"], json!(user.map(|user| user.to_string())), "{line}");
+    }
+    assert!(find(&log, "good")["path"] == "/orders" && find(&audit, "missing")["path"] == "/orders");
+    for text in [stack.access_log(), stack.envoy_log()] {
+        assert!(!text.contains("secret") && !text.contains("c2VjcmV0") && !text.contains(&jwt), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_client_that_left_finds_that_it_did() {
+    let stack = builder().config(json!({"auth_service": {"timeout": "60s"}})).start().await.unwrap();
+    stack.fault(json!({"on": "verify", "kind": "delay", "delay_ms": 60_000})).await.unwrap();
+    let request = stack.get("/slow").api_key(&scripted::token(1000)).send();
+    let left = tokio::time::timeout(Duration::from_millis(500), request).await;
+    assert!(left.is_err(), "it was to wait");
+    let log = access_log(&stack, 1).await;
+    assert_eq!((&log[0]["outcome"], &log[0]["path"]), (&json!("cancelled"), &json!("/slow")), "{log:?}");
+    assert_eq!(audit(&stack), Vec::<Value>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_flood_writes_a_hundred_lines_a_second_and_how_many_are_missing() {
+    let stack = builder().start().await.unwrap();
+    for _ in 0..500 {
+        assert_eq!(stack.get("/flood").send().await.unwrap().status, 401);
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let audit = audit(&stack);
+        let written = audit.iter().filter(|line| line["path"] == "/flood").count();
+        let left_out: u64 = audit.iter().filter_map(|line| line["left_out"].as_u64()).sum();
+        if written as u64 + left_out == 500 {
+            assert!(left_out > 0, "all were written");
+            return;
+        }
+        assert!(Instant::now() < deadline, "{written} written, {left_out} left out");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
