@@ -261,6 +261,8 @@ impl Filter {
 
     /// Takes a request through its stages, until it has to wait or ends. Every request comes through here. `head`: the
     /// request's, while it arrives.
+    // See `ending::end`.
+    #[inline(never)]
     fn advance<'r>(
         &mut self,
         mut facts: Facts,

@@ -19,6 +19,8 @@ use crate::rule::Mode;
 use crate::time::UnixTime;
 
 /// A request has ended, and is counted. `head`: the request's, while it arrives.
+// Compiled once: inlined into its callers it costs every request a hundred steps more.
+#[inline(never)]
 pub(super) fn end(
     mut facts: Facts,
     verdict: Result<Permit, Denial>,
