@@ -69,6 +69,10 @@ async fn traffic(stack: &mut Stack) {
         assert_eq!(ask(stack.get("/orders").api_key(&scripted::token(1000))).await, 401);
         assert_eq!(ask(stack.get("/orders")).await, 401);
     }
+    let mut technical = credentials::claims();
+    technical["token_type"] = json!("technical");
+    let technical = stack.mint_claims(&technical).await.unwrap();
+    assert_eq!(ask(stack.get("/orders").bearer(&technical)).await, 200);
     // The service is down: old verdicts and signatures stand in, and the list becomes old.
     stack.stop_auth().await;
     for (metric, label) in [
@@ -124,7 +128,7 @@ async fn finds_data_for_every_query_of_dashboard_and_rules() {
         "auth_service": {"retries": 0},
         "circuit_breaker": {"failures": 2, "open_for": "1s"},
         "cache": {"ttl": "2s", "max_entries": 1, "negative_ttl": "60s"},
-        "jwt": {"public_key": {"ttl": "2s"}},
+        "jwt": {"public_key": {"ttl": "2s"}, "token_types": ["access", "api_token", "technical"]},
         "failed_auth_throttle": {"attempts": 20},
         "rules": [{"match": {"prefix": "/remote"}, "verification": "remote"}],
     });
