@@ -38,7 +38,7 @@ pub struct CalloutRequest {
     pub body: Option<Vec<u8>>,
 }
 
-/// Who a callout goes to. Only [`Config::host`](crate::Config::host) knows where that is.
+/// Who a callout goes to. Only [`Config::host`](crate::config::Config::host) knows where that is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Destination {
     /// Who verifies credentials.
