@@ -100,8 +100,8 @@ fn check(headers: &[(String, Vec<u8>)], choice: usize, config: &Config) {
 
     let stripped = headers_to_strip(&head, &config.stripped_headers);
     let is_twin = |name: &str| {
-        let is_like =
-            |wanted: &str| name != wanted && name.replace(|c: char| !c.is_ascii_alphanumeric(), "-") == wanted;
+        let folded = name.bytes().map(|byte| if byte.is_ascii_alphanumeric() { byte } else { b'-' });
+        let is_like = |wanted: &str| name != wanted && folded.clone().eq(wanted.bytes());
         choice & API_KEY_HEADER != 0 && is_like("x-api-key")
             || choice & PROTOCOL != 0 && is_like("sec-websocket-protocol")
     };

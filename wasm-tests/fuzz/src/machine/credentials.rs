@@ -55,6 +55,8 @@ pub(super) struct Vouched {
     pub(super) kind: &'static str,
     /// Whether it is worth nothing, whatever the time and the place.
     pub(super) is_void: bool,
+    /// Whether that is for a claim that can't be a header alone.
+    pub(super) is_unspeakable: bool,
     /// The JWT itself.
     pub(super) jwt: Option<String>,
 }
@@ -122,8 +124,9 @@ impl Claims {
             _ => {}
         }
         let is_void = matches!(flaw, Flaw::Refresh | Flaw::Unspeakable | Flaw::Incomplete);
+        let is_unspeakable = matches!(flaw, Flaw::Unspeakable);
         let (jti, exp) = (Some(jti), Some(exp));
-        Self { json, vouched: Vouched { user, jti, key: None, exp, nbf, kind, is_void, jwt: None } }
+        Self { json, vouched: Vouched { user, jti, key: None, exp, nbf, kind, is_void, is_unspeakable, jwt: None } }
     }
 }
 
@@ -218,7 +221,17 @@ pub(super) fn verify_answer(
             if flaw != Flaw::Incomplete {
                 headers.push(("x-client-id", client.to_string()));
             }
-            let vouched = Vouched { user, jti: None, key: None, exp: None, nbf: None, kind, is_void: false, jwt: None };
+            let vouched = Vouched {
+                user,
+                jti: None,
+                key: None,
+                exp: None,
+                nbf: None,
+                kind,
+                is_void: false,
+                is_unspeakable: false,
+                jwt: None,
+            };
             (response(status, headers, ""), vouched, flaw != Flaw::Incomplete)
         }
         format => {

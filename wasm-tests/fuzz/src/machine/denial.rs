@@ -1,6 +1,6 @@
 //! Whether a request may be refused: for a reason that it gave, in the form of docs/reference.md#denials, telling nothing.
 
-use authgate::Response;
+use authgate::{Code, Response};
 
 use super::credentials::{Kind, SECRET};
 use super::forward::{is_accepted, is_known, is_without_service};
@@ -53,6 +53,14 @@ pub(super) fn check(machine: &Machine, stream: &Stream, response: &Response) {
     }
     assert!(stream.place != Place::Public && !stream.is_preflight, "a public request is denied: {code}");
     assert!(is_justified(machine, stream, code), "{code} for {stream:?} at {:?}", machine.now);
+}
+
+/// Whether a credential that may be good was denied for a claim that can't be a header.
+pub(super) fn is_for_header(machine: &Machine, stream: &Stream, code: Code) -> bool {
+    let Some(credential) = stream.credential.filter(|_| code == Code::TokenMalformed) else { return false };
+    let answers = machine.vouchings.iter().filter(|vouching| vouching.credential == credential);
+    let own = machine.credentials[credential].own.as_ref();
+    own.into_iter().chain(answers.map(|vouching| &vouching.what)).any(|what| what.is_unspeakable)
 }
 
 fn is_justified(machine: &Machine, stream: &Stream, code: &str) -> bool {

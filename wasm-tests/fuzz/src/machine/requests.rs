@@ -119,7 +119,9 @@ impl Machine {
             }
         };
         if let Resolution::Deny(response) = resolution {
-            if throttle::is_guess(response.code) {
+            if throttle::is_guess(response.code)
+                && !denial::is_for_header(self, &self.streams[number as usize], response.code)
+            {
                 self.guessed(number as usize, response.code);
             } else if response.code == Code::TooManyFailures {
                 self.locked(number as usize);
