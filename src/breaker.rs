@@ -1,6 +1,6 @@
 //! The circuit breaker of callouts to the auth service (docs/reference.md#circuit-breaker).
 //!
-//! There is one per process: its workers share a record, which they change by compare-and-swap.
+//! There is one per process. The probe is a [`Turn`]; what the workers know beside it is how the calls before it ended.
 //!
 //! ```text
 //!          `failures` in a row            admit, after `open_for`
@@ -10,18 +10,15 @@
 //!   └──────────────────────── the probe was answered ─────────────────────┘
 //! ```
 //!
-//! Each arrow begins a new epoch, and a [`Ticket`] names the epoch in which a call was admitted. Its report counts in
-//! that epoch alone: a call that was sent before the breaker opened has no effect any more, and neither has a probe
-//! whose lease ran out and which another probe replaced.
+//! A [`Ticket`] says how a call was admitted. The report of a call counts only while the breaker hasn't opened since
+//! that call was admitted; the report of a probe, only while no other probe has replaced it, whose lease had run out.
 
 use std::time::Duration;
 
 use crate::host::{Cx, SharedData};
-use crate::table::{self, Reader, Table, write_time, write_u64};
+use crate::table::{Reader, write_time, write_u64};
 use crate::time::UnixTime;
-
-/// The table's one row.
-const ROW: u32 = 0;
+use crate::turn::{LastTurn, Payload, Turn};
 
 /// What the breaker lets through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -62,20 +59,19 @@ impl State {
             Self::Open => "open",
         }
     }
-
-    const fn from_number(number: u8) -> Option<Self> {
-        match number {
-            0 => Some(Self::Closed),
-            1 => Some(Self::HalfOpen),
-            2 => Some(Self::Open),
-            _ => None,
-        }
-    }
 }
 
-/// Names the epoch in which a call was admitted. The report of the call's outcome hands it back.
+/// How a call was admitted. The report of the call's outcome hands it back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ticket(u64);
+pub struct Ticket(Admitted);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Admitted {
+    /// While the breaker was closed, which had opened so many times before.
+    Call { openings: u64 },
+    /// As the probe that began at this time.
+    Probe { began: UnixTime },
+}
 
 /// Whether a call may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,146 +98,152 @@ pub struct Snapshot {
     pub is_probe_due: bool,
 }
 
-/// What the workers share. Without one, or if it is unreadable, the breaker is closed.
+/// What the workers know beside the probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct SharedState {
-    state: State,
-    epoch: u64,
+struct Calls {
+    /// How often the breaker has opened.
+    openings: u64,
     /// How many calls in a row have failed; 0 unless closed.
     failures: u64,
-    /// When this epoch began; unused while closed.
-    since: UnixTime,
+    /// When it opened, unless the probe has closed it since; the epoch: it is closed.
+    opened: UnixTime,
 }
 
-impl SharedState {
-    fn of(records: &[Self]) -> Self {
-        records.first().copied().unwrap_or_default()
+impl Calls {
+    const fn opened_at(self, now: UnixTime) -> Self {
+        Self { openings: self.openings.wrapping_add(1), failures: 0, opened: now }
     }
 
-    const fn next(self, state: State, since: UnixTime) -> Self {
-        Self { state, epoch: self.epoch.wrapping_add(1), failures: 0, since }
+    fn state(self, probe: LastTurn) -> State {
+        match probe {
+            LastTurn::UnderWay { .. } => State::HalfOpen,
+            _ if self.opened == UnixTime::default() => State::Closed,
+            _ => State::Open,
+        }
     }
 }
 
-impl table::Record for SharedState {
-    const BYTES: usize = 25;
-
+impl Payload for Calls {
     fn encode(&self, to: &mut Vec<u8>) {
-        to.push(self.state.number());
-        write_u64(to, self.epoch);
+        write_u64(to, self.openings);
         write_u64(to, self.failures);
-        write_time(to, self.since);
+        write_time(to, self.opened);
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
-        let [state] = reader.bytes()?;
-        Some(Self {
-            state: State::from_number(state)?,
-            epoch: reader.u64()?,
-            failures: reader.u64()?,
-            since: reader.time()?,
-        })
+        let calls = Self { openings: reader.u64()?, failures: reader.u64()?, opened: reader.time()? };
+        reader.0.is_empty().then_some(calls)
     }
 }
 
 /// The breaker, as one worker sees it.
 #[derive(Debug)]
 pub struct Breaker {
-    table: Table<SharedState>,
+    probe: Turn<Calls>,
     failures: u64,
     open_for: Duration,
     probe_lease: Duration,
 }
 
 impl Breaker {
-    /// - `name`: how the key of the shared data begins; nothing else may use such keys.
+    /// - `name`: the key of the shared data.
     /// - `failures`: how many in a row open the breaker; 0 is the same as 1.
     /// - `open_for`: how long it stays open before a probe.
     /// - `probe_lease`: the longest that a probe can take. After it the probe's worker counts as dead.
     pub fn new(name: String, failures: u32, open_for: Duration, probe_lease: Duration) -> Self {
-        Self { table: Table::new(name, 1), failures: failures.into(), open_for, probe_lease }
+        Self { probe: Turn::new(name, probe_lease), failures: failures.into(), open_for, probe_lease }
     }
 
     /// Asks whether a call may be sent. Only winning the probe writes to the shared data.
     pub fn admit(&self, cx: &Cx<'_>) -> Admission {
-        let admission = self.table.update(ROW, cx.shared, |records| {
-            let record = SharedState::of(records);
-            if record.state == State::Closed {
-                return (false, Admission::Closed(Ticket(record.epoch)));
-            }
-            if let Some(retry_after) = self.wait(record, cx.now) {
-                return (false, Admission::Open { retry_after });
-            }
-            let probe = record.next(State::HalfOpen, cx.now);
-            *records = vec![probe];
-            (true, Admission::Probe(Ticket(probe.epoch)))
-        });
-        // Busy: other workers compete for the probe, so one of them has it.
-        admission.unwrap_or(Admission::Open { retry_after: self.probe_lease })
+        let mut found = None;
+        let has_probe = self.probe.begin(
+            |last, calls| {
+                found = self.without_probe(last, calls, cx.now);
+                found.is_none().then_some(calls)
+            },
+            cx,
+        );
+        if has_probe {
+            return Admission::Probe(Ticket(Admitted::Probe { began: cx.now }));
+        }
+        found.unwrap_or(Admission::Open { retry_after: self.probe_lease })
     }
 
     /// The time until a probe can be admitted, if no call can be now; changes nothing.
     pub fn rejects(&self, cx: &Cx<'_>) -> Option<Duration> {
-        let record = SharedState::of(&self.table.read(ROW, cx.shared));
-        self.wait(record, cx.now).filter(|_| record.state != State::Closed)
+        let (last, calls) = self.probe.read(cx.shared);
+        self.wait(last, calls, cx.now)
     }
 
     /// How the breaker stands; changes nothing.
     pub fn peek(&self, cx: &Cx<'_>) -> Snapshot {
-        let record = SharedState::of(&self.table.read(ROW, cx.shared));
+        let (last, calls) = self.probe.read(cx.shared);
         Snapshot {
-            state: record.state,
-            has_failed: record.failures > 0,
-            is_probe_due: self.wait(record, cx.now).is_none() && record.state != State::Closed,
+            state: calls.state(last),
+            has_failed: calls.failures > 0,
+            is_probe_due: self.without_probe(last, calls, cx.now).is_none(),
         }
     }
 
     /// The service answered a call, with a verdict or without one. Returns the state if that changed it.
     pub fn succeed(&self, ticket: Ticket, cx: &Cx<'_>) -> Option<State> {
-        self.report(ticket, cx.shared, |record| match record.state {
-            State::Closed => SharedState { failures: 0, ..record },
-            State::HalfOpen | State::Open => record.next(State::Closed, cx.now),
-        })
+        match ticket.0 {
+            Admitted::Call { openings } => {
+                let forget = |calls: Calls| (calls.failures > 0).then_some(Calls { failures: 0, ..calls });
+                self.note(openings, forget, cx.shared);
+                None
+            }
+            Admitted::Probe { began } => {
+                let closed = |calls| Calls { opened: UnixTime::default(), ..calls };
+                self.probe.end(began, true, closed, cx.shared).then_some(State::Closed)
+            }
+        }
     }
 
     /// A call failed: no connection, a timeout, a reset, 502, 503 or 504. Returns the state if that changed it.
     pub fn fail(&self, ticket: Ticket, cx: &Cx<'_>) -> Option<State> {
-        self.report(ticket, cx.shared, |record| match record.state {
-            State::Closed if record.failures.saturating_add(1) < self.failures => {
-                SharedState { failures: record.failures + 1, ..record }
+        let has_opened = match ticket.0 {
+            Admitted::Call { openings } => {
+                let mut opens = false;
+                let failed = |calls: Calls| {
+                    let failures = calls.failures.saturating_add(1);
+                    opens = failures >= self.failures;
+                    Some(if opens { calls.opened_at(cx.now) } else { Calls { failures, ..calls } })
+                };
+                self.note(openings, failed, cx.shared) && opens
             }
-            State::Closed | State::HalfOpen | State::Open => record.next(State::Open, cx.now),
+            Admitted::Probe { began } => self.probe.end(began, false, |calls| calls.opened_at(cx.now), cx.shared),
+        };
+        has_opened.then_some(State::Open)
+    }
+
+    /// Notes the outcome of a call, unless the breaker has opened since it was admitted. Returns whether it did.
+    fn note(&self, openings: u64, mut change: impl FnMut(Calls) -> Option<Calls>, shared: &dyn SharedData) -> bool {
+        let noted =
+            self.probe.note(|calls: Calls| if calls.openings == openings { change(calls) } else { None }, shared);
+        noted.unwrap_or_else(|busy| {
+            log::debug!("the outcome of a callout isn't counted: {busy}");
+            false
         })
     }
 
-    /// Makes one step, unless the epoch of the call is over.
-    fn report(
-        &self,
-        ticket: Ticket,
-        shared: &dyn SharedData,
-        step: impl Fn(SharedState) -> SharedState,
-    ) -> Option<State> {
-        let change = self.table.update(ROW, shared, |records| {
-            let before = SharedState::of(records);
-            let after = if before.epoch == ticket.0 { step(before) } else { before };
-            *records = vec![after];
-            (after != before, (after.state != before.state).then_some(after.state))
-        });
-        change.unwrap_or_else(|busy| {
-            log::debug!("the outcome of a callout isn't counted: {busy}");
-            None
-        })
+    /// What becomes of a call while the breaker is closed, or a probe isn't possible; `None`: it is the next probe.
+    fn without_probe(&self, last: LastTurn, calls: Calls, now: UnixTime) -> Option<Admission> {
+        if calls.state(last) == State::Closed {
+            return Some(Admission::Closed(Ticket(Admitted::Call { openings: calls.openings })));
+        }
+        self.wait(last, calls, now).map(|retry_after| Admission::Open { retry_after })
     }
 
     /// The time until a probe is possible, if that is not now.
-    fn wait(&self, record: SharedState, now: UnixTime) -> Option<Duration> {
-        let period = match record.state {
-            State::Closed => return None,
-            State::HalfOpen => self.probe_lease,
-            State::Open => self.open_for,
-        };
-        now.remaining(period, record.since)
+    fn wait(&self, last: LastTurn, calls: Calls, now: UnixTime) -> Option<Duration> {
+        match (calls.state(last), last) {
+            (State::Closed, _) => None,
+            (_, LastTurn::UnderWay { since }) => now.remaining(self.probe_lease, since),
+            _ => now.remaining(self.open_for, calls.opened),
+        }
     }
 }
 

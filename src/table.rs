@@ -5,10 +5,10 @@
 
 use std::marker::PhantomData;
 
-use crate::host::{SharedData, SharedValue, Write};
+use crate::host::{SharedData, Write};
 use crate::time::UnixTime;
 
-/// How often an update is tried when other workers write the row in between.
+/// How often an update is tried when other workers write in between.
 const TRIES: usize = 16;
 
 /// One record, of a fixed length.
@@ -25,7 +25,7 @@ pub trait Record: Sized {
 
 /// At every try another worker had written in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the shared table is too busy")]
+#[error("the shared value is too busy")]
 pub struct Busy;
 
 /// The table, as one worker sees it: it holds nothing itself.
@@ -70,28 +70,43 @@ impl<R: Record> Table<R> {
         shared: &dyn SharedData,
         mut change: impl FnMut(&mut Vec<R>) -> (bool, T),
     ) -> Result<T, Busy> {
-        let name = self.name(row);
-        for _ in 0..TRIES {
-            let (mut records, write) = match shared.shared_data(&name) {
-                None => (Vec::new(), Write::IfAbsent),
-                Some(SharedValue { bytes, cas }) => (decode(&bytes), Write::IfVersion(cas)),
-            };
+        update(&self.name(row), shared, |stored| {
+            let mut records = stored.map_or_else(Vec::new, decode);
             let (has_changed, result) = change(&mut records);
-            if !has_changed {
-                return Ok(result);
-            }
-            let mut bytes = Vec::with_capacity(records.len() * R::BYTES);
-            records.iter().for_each(|record| record.encode(&mut bytes));
-            if shared.set_shared_data(&name, &bytes, write).is_ok() {
-                return Ok(result);
-            }
-        }
-        Err(Busy)
+            let encoded = has_changed.then(|| {
+                let mut bytes = Vec::with_capacity(records.len() * R::BYTES);
+                records.iter().for_each(|record| record.encode(&mut bytes));
+                bytes
+            });
+            (encoded, result)
+        })
     }
 
     fn name(&self, row: u32) -> String {
         format!("{}{row:x}", self.prefix)
     }
+}
+
+/// Changes the value of one key in one step. If another worker was faster, `change` is called again, with what that one
+/// wrote. It is told the value, if the key exists, and returns what to write, if anything, and a result for the caller.
+///
+/// # Errors
+/// [`Busy`] after many tries; nothing was written.
+pub fn update<T>(
+    name: &str,
+    shared: &dyn SharedData,
+    mut change: impl FnMut(Option<&[u8]>) -> (Option<Vec<u8>>, T),
+) -> Result<T, Busy> {
+    for _ in 0..TRIES {
+        let stored = shared.shared_data(name);
+        let (changed, result) = change(stored.as_ref().map(|stored| stored.bytes.as_slice()));
+        let Some(bytes) = changed else { return Ok(result) };
+        let write = stored.map_or(Write::IfAbsent, |stored| Write::IfVersion(stored.cas));
+        if shared.set_shared_data(name, &bytes, write).is_ok() {
+            return Ok(result);
+        }
+    }
+    Err(Busy)
 }
 
 fn decode<R: Record>(bytes: &[u8]) -> Vec<R> {

@@ -1,4 +1,5 @@
-//! Something that one worker of the process does at a time: fetch the key, poll the feed, sweep the shared data.
+//! Something that one worker of the process does at a time: fetch the key, poll the feed, sweep the shared data, probe a
+//! service that was down.
 //!
 //! Workers share one record: when a worker began it last, how that stands, and what else they know of it. Beginning
 //! means winning the record by compare-and-swap. A turn whose worker died is free again after its lease.
@@ -13,8 +14,8 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use crate::host::{Cx, SharedData, SharedValue, Write};
-use crate::table::{Reader, write_time};
+use crate::host::{Cx, SharedData};
+use crate::table::{self, Busy, Reader, write_time};
 use crate::time::UnixTime;
 
 /// What the workers know beside the turn itself.
@@ -103,8 +104,7 @@ impl<P: Payload> Turn<P> {
 
     /// How the last turn stands, and what is known.
     pub fn read(&self, shared: &dyn SharedData) -> (LastTurn, P) {
-        let (last, payload, _) = self.record(shared);
-        (last, payload)
+        shared.shared_data(&self.name).and_then(|stored| decode(&stored.bytes)).unwrap_or_default()
     }
 
     /// How the last turn stands. One that has outlived its lease is [`LastTurn::Free`].
@@ -125,39 +125,61 @@ impl<P: Payload> Turn<P> {
     ///
     /// True: the caller does it now, and says with [`Self::end`] how that ended. The sweep doesn't: its turn stays
     /// under way until the next one begins.
-    pub fn begin(&self, may_begin: impl FnOnce(LastTurn, P) -> Option<P>, cx: &Cx<'_>) -> bool {
-        let (last, payload, version) = self.record(cx.shared);
-        let Some(payload) = may_begin(last, payload) else { return false };
-        let write = version.map_or(Write::IfAbsent, Write::IfVersion);
-        self.write(LastTurn::UnderWay { since: cx.now }, &payload, write, cx.shared)
+    pub fn begin(&self, mut may_begin: impl FnMut(LastTurn, P) -> Option<P>, cx: &Cx<'_>) -> bool {
+        let begun = LastTurn::UnderWay { since: cx.now };
+        // Busy: other workers compete for the turn, so one of them has it.
+        self.update(cx.shared, |last, payload| Some((begun, may_begin(last, payload)?))).unwrap_or(false)
     }
 
     /// The turn that began at `began` has come to its end. `change` says what is known from now on. A turn that another
-    /// one has overtaken changes nothing.
-    pub fn end(&self, began: UnixTime, is_success: bool, change: impl FnOnce(P) -> P, shared: &dyn SharedData) {
-        let (last, payload, version) = self.record(shared);
+    /// one has overtaken changes nothing; returns whether this one changed something.
+    pub fn end(
+        &self,
+        began: UnixTime,
+        is_success: bool,
+        mut change: impl FnMut(P) -> P,
+        shared: &dyn SharedData,
+    ) -> bool {
         let outcome = if is_success { LastTurn::Succeeded { since: began } } else { LastTurn::Failed { since: began } };
-        let has_ended = last == LastTurn::UnderWay { since: began }
-            && version.is_some_and(|version| self.write(outcome, &change(payload), Write::IfVersion(version), shared));
-        if !has_ended {
-            log::debug!("another worker took the turn over: {}", self.name);
+        let is_its = |last| last == LastTurn::UnderWay { since: began };
+        let ended = self.update(shared, |last, payload| is_its(last).then(|| (outcome, change(payload))));
+        match ended {
+            Ok(true) => return true,
+            Ok(false) => log::debug!("another worker took the turn over: {}", self.name),
+            Err(busy) => log::debug!("the end of a turn isn't noted: {}: {busy}", self.name),
         }
+        false
     }
 
-    fn record(&self, shared: &dyn SharedData) -> (LastTurn, P, Option<u32>) {
-        let Some(SharedValue { bytes, cas }) = shared.shared_data(&self.name) else {
-            return (LastTurn::Free, P::default(), None);
-        };
-        let (last, payload) = decode(&bytes).unwrap_or_default();
-        (last, payload, Some(cas))
+    /// Changes what is known, whoever has the turn. `change` returns `None` where nothing is to change. Returns whether
+    /// something did.
+    ///
+    /// # Errors
+    /// [`Busy`] after many tries; nothing has changed.
+    pub fn note(&self, mut change: impl FnMut(P) -> Option<P>, shared: &dyn SharedData) -> Result<bool, Busy> {
+        self.update(shared, |last, payload| Some((last, change(payload)?)))
     }
 
-    fn write(&self, last: LastTurn, payload: &P, write: Write, shared: &dyn SharedData) -> bool {
-        let mut bytes = vec![last.tag()];
-        write_time(&mut bytes, last.since().unwrap_or_default());
-        payload.encode(&mut bytes);
-        shared.set_shared_data(&self.name, &bytes, write).is_ok()
+    /// Makes one step, from what stands there to what stands there next; `None`: it stays. Returns whether it was made.
+    fn update(
+        &self,
+        shared: &dyn SharedData,
+        mut step: impl FnMut(LastTurn, P) -> Option<(LastTurn, P)>,
+    ) -> Result<bool, Busy> {
+        table::update(&self.name, shared, |stored| {
+            let (last, payload) = stored.and_then(decode).unwrap_or_default();
+            let next = step(last, payload).map(|(last, payload)| encode(last, &payload));
+            let is_made = next.is_some();
+            (next, is_made)
+        })
     }
+}
+
+fn encode(last: LastTurn, payload: &impl Payload) -> Vec<u8> {
+    let mut bytes = vec![last.tag()];
+    write_time(&mut bytes, last.since().unwrap_or_default());
+    payload.encode(&mut bytes);
+    bytes
 }
 
 fn decode<P: Payload>(bytes: &[u8]) -> Option<(LastTurn, P)> {
@@ -170,6 +192,8 @@ fn decode<P: Payload>(bytes: &[u8]) -> Option<(LastTurn, P)> {
 mod tests {
     use super::*;
     use crate::filter::world::{BEGIN, Process};
+    use crate::host::Write;
+    use crate::testing::overtaking;
 
     const LEASE: Duration = Duration::from_secs(5);
 
@@ -193,7 +217,7 @@ mod tests {
         assert!(begin(at(0), &host));
         assert!(!begin(at(4), &host), "another worker has it");
         assert!(begin(at(5), &host), "that worker must have died");
-        turn().end(at(5), true, |()| (), &host);
+        assert!(turn().end(at(5), true, |()| (), &host));
         assert_eq!(turn().last(&Cx::new(at(100), &host)), LastTurn::Succeeded { since: at(5) });
     }
 
@@ -201,21 +225,26 @@ mod tests {
     fn a_turn_that_was_overtaken_ends_nothing() {
         let host = Process::default();
         assert!(begin(at(0), &host) && begin(at(6), &host));
-        turn().end(at(0), true, |()| (), &host);
+        assert!(!turn().end(at(0), true, |()| (), &host));
         assert_eq!(turn().last(&Cx::new(at(6), &host)), LastTurn::UnderWay { since: at(6) });
     }
 
     #[test]
     fn of_two_workers_that_begin_at_once_one_has_it() {
         let host = Process::default();
-        let outcome = turn().begin(
-            |_, ()| {
-                assert!(begin(at(0), &host));
-                Some(())
-            },
-            &Cx::new(at(0), &host),
-        );
-        assert!(!outcome);
+        let is_free = |last| turn().within_lease(last, at(0)) == LastTurn::Free;
+        let overtaking = overtaking(&host, [|| assert!(begin(at(0), &host))]);
+        assert!(!turn().begin(|last, ()| is_free(last).then_some(()), &Cx::new(at(0), &overtaking)));
+    }
+
+    #[test]
+    fn a_note_leaves_the_turn_with_its_worker() {
+        let host = Process::default();
+        assert!(begin(at(0), &host));
+        assert_eq!(turn().note(Some, &host), Ok(true));
+        assert_eq!(turn().note(|()| None, &host), Ok(false));
+        assert!(!begin(at(4), &host));
+        assert!(turn().end(at(0), true, |()| (), &host));
     }
 
     #[test]

@@ -19,7 +19,7 @@ fn earlier(by: Duration) -> UnixTime {
 }
 
 fn workers() -> (Breaker, Breaker, Process) {
-    let worker = || Breaker::new("b.".to_owned(), 3, OPEN_FOR, LEASE);
+    let worker = || Breaker::new("b".to_owned(), 3, OPEN_FOR, LEASE);
     (worker(), worker(), Process::default())
 }
 
@@ -85,7 +85,7 @@ fn a_success_begins_the_row_anew() {
 #[test]
 fn a_limit_of_one_or_none_opens_at_the_first_failure() {
     for failures in [0, 1] {
-        let (breaker, host) = (Breaker::new("b.".to_owned(), failures, OPEN_FOR, LEASE), Process::default());
+        let (breaker, host) = (Breaker::new("b".to_owned(), failures, OPEN_FOR, LEASE), Process::default());
         let ticket = closed(&breaker, &Cx::new(start(), &host));
         assert_eq!(breaker.fail(ticket, &Cx::new(start(), &host)), Some(State::Open));
     }
@@ -96,12 +96,12 @@ fn a_success_without_a_failure_before_it_writes_nothing() {
     let (a, _, host) = workers();
     let ticket = closed(&a, &Cx::new(start(), &host));
     a.succeed(ticket, &Cx::new(start(), &host));
-    assert_eq!(host.shared_data("b.0"), None);
+    assert_eq!(host.shared_data("b"), None);
     a.fail(ticket, &Cx::new(start(), &host));
     a.succeed(ticket, &Cx::new(start(), &host));
-    let written = host.shared_data("b.0");
+    let written = host.shared_data("b");
     a.succeed(ticket, &Cx::new(start(), &host));
-    assert_eq!((host.shared_data("b.0"), written.is_some()), (written.clone(), true));
+    assert_eq!((host.shared_data("b"), written.is_some()), (written.clone(), true));
 }
 
 #[test]
@@ -129,8 +129,8 @@ fn who_finds_the_record_forever_changing_is_not_admitted() {
     let (a, b, host) = workers();
     trip(&a, &host);
     let due = start().after(OPEN_FOR);
-    let written = host.shared_data("b.0").unwrap().bytes;
-    let touch = || host.set_shared_data("b.0", &written, Write::Always).unwrap();
+    let written = host.shared_data("b").unwrap().bytes;
+    let touch = || host.set_shared_data("b", &written, Write::Always).unwrap();
     assert_eq!(a.admit(&Cx::new(due, &overtaking(&host, [touch; 16]))), open(LEASE));
     probe(&b, &Cx::new(due, &host));
 }
@@ -222,11 +222,11 @@ fn a_call_from_before_it_opened_decides_nothing_any_more() {
         let late = trip(&a, &host);
         let due = start().after(OPEN_FOR);
         let report = |now| {
-            let before = host.shared_data("b.0");
+            let before = host.shared_data("b");
             for _ in 0..4 {
                 let changed =
                     if succeeds { b.succeed(late, &Cx::new(now, &host)) } else { b.fail(late, &Cx::new(now, &host)) };
-                assert_eq!((changed, host.shared_data("b.0")), (None, before.clone()));
+                assert_eq!((changed, host.shared_data("b")), (None, before.clone()));
             }
         };
         report(due);
@@ -254,9 +254,9 @@ fn a_probe_reports_once() {
         } else {
             a.fail(won, &Cx::new(due, &host))
         };
-        let before = host.shared_data("b.0");
+        let before = host.shared_data("b");
         assert_eq!((a.succeed(won, &Cx::new(due, &host)), a.fail(won, &Cx::new(due, &host))), (None, None));
-        assert_eq!(host.shared_data("b.0"), before);
+        assert_eq!(host.shared_data("b"), before);
     }
 }
 
@@ -317,9 +317,9 @@ fn who_read_its_clock_a_moment_before_the_others_step_sees_it_begin_now() {
 
 #[test]
 fn an_unreadable_record_counts_as_closed() {
-    for bytes in [&b""[..], b"garbage", &[3; 25], &[0xff; 64]] {
+    for bytes in [&b""[..], b"garbage", &[9; 33], &[0; 32], &[0xff; 64]] {
         let (a, b, host) = workers();
-        host.set_shared_data("b.0", bytes, Write::Always).unwrap();
+        host.set_shared_data("b", bytes, Write::Always).unwrap();
         assert_eq!(
             a.peek(&Cx::new(start(), &host)),
             Snapshot { state: State::Closed, has_failed: false, is_probe_due: false }
@@ -332,9 +332,9 @@ fn an_unreadable_record_counts_as_closed() {
 #[test]
 fn an_impossible_count_of_failures_opens_it_at_the_next() {
     let (a, _, host) = workers();
-    let mut bytes = [0xff; 25];
-    bytes[0] = 0;
-    host.set_shared_data("b.0", &bytes, Write::Always).unwrap();
+    // The probe is free and began never; openings and failures; the time at which it opened: never.
+    let bytes = [&[0; 9][..], &[0xff; 16], &[0; 8]].concat();
+    host.set_shared_data("b", &bytes, Write::Always).unwrap();
     let ticket = closed(&a, &Cx::new(start(), &host));
     assert_eq!(a.fail(ticket, &Cx::new(start(), &host)), Some(State::Open));
 }
@@ -343,9 +343,9 @@ fn an_impossible_count_of_failures_opens_it_at_the_next() {
 fn a_look_at_it_tells_when_a_probe_is_due_and_changes_nothing() {
     let (a, b, host) = workers();
     let look = |now, state, is_probe_due| {
-        let before = host.shared_data("b.0");
+        let before = host.shared_data("b");
         assert_eq!(b.peek(&Cx::new(now, &host)), Snapshot { state, has_failed: false, is_probe_due });
-        assert_eq!(host.shared_data("b.0"), before);
+        assert_eq!(host.shared_data("b"), before);
     };
     look(start(), State::Closed, false);
     trip(&a, &host);
