@@ -1,6 +1,6 @@
 //! What Envoy's process tells about itself: metrics, hosts, memory.
 
-use std::{fs, net::SocketAddr};
+use std::{collections::BTreeMap, fs, net::SocketAddr};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -18,21 +18,30 @@ impl Metrics {
     /// # Errors
     /// When a value isn't a whole number.
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Result<u64> {
-        let mut sum = 0;
+        let series = self.series(name)?.into_iter();
+        let fits = |its: &BTreeMap<String, String>| {
+            labels.iter().all(|(label, value)| its.get(*label).is_some_and(|its| its == value))
+        };
+        Ok(series.filter(|(its, _)| fits(its)).map(|(_, value)| value).sum())
+    }
+
+    /// Every series of a metric: its labels, and its value. No label's value may hold a comma.
+    ///
+    /// # Errors
+    /// When a value isn't a whole number.
+    pub fn series(&self, name: &str) -> Result<Vec<(BTreeMap<String, String>, u64)>> {
+        let mut found = Vec::new();
         for line in self.0.lines() {
             let Some((series, value)) = line.rsplit_once(' ') else { continue };
-            let (its_name, its_labels) = series.split_once('{').unwrap_or((series, "}"));
-            // A comma before each label, the first too, so that none is taken for the end of another.
-            let its_labels = format!(",{}", its_labels.trim_end_matches('}'));
-            let has = |(label, value): &(&str, &str)| {
-                let wanted = format!(",{label}=\"{value}\"");
-                its_labels.contains(&wanted)
-            };
-            if its_name == name && labels.iter().all(has) {
-                sum += value.parse::<u64>().with_context(|| format!("no whole number: {line}"))?;
+            let (its_name, labels) = series.split_once('{').unwrap_or((series, "}"));
+            if its_name != name {
+                continue;
             }
+            let labels = labels.trim_end_matches('}').split(',').filter_map(|label| label.split_once('='));
+            let labels = labels.map(|(label, value)| (label.to_owned(), value.trim_matches('"').to_owned())).collect();
+            found.push((labels, value.parse::<u64>().with_context(|| format!("no whole number: {line}"))?));
         }
-        Ok(sum)
+        Ok(found)
     }
 }
 

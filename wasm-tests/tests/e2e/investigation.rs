@@ -11,17 +11,18 @@ use wasm_tests::{
 };
 
 /// The lines of JSON in a log, from each one's first brace on.
-fn lines(log: &str, is_line: impl Fn(&Value) -> bool) -> Vec<Value> {
+pub fn lines(log: &str, is_line: impl Fn(&Value) -> bool) -> Vec<Value> {
     let json = log.lines().filter_map(|line| serde_json::from_str(line.get(line.find('{')?..)?).ok());
     json.filter(is_line).collect()
 }
 
-fn audit(stack: &Stack) -> Vec<Value> {
+/// The lines of the audit so far. One is written before its request is answered.
+pub fn audit(stack: &Stack) -> Vec<Value> {
     lines(&stack.envoy_log(), |line| line["authgate"] == "audit")
 }
 
 /// The access log, once it has so many lines.
-async fn access_log(stack: &Stack, expected: usize) -> Vec<Value> {
+pub async fn access_log(stack: &Stack, expected: usize) -> Vec<Value> {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let lines = lines(&stack.access_log(), |line| line.get("outcome").is_some());
@@ -33,12 +34,13 @@ async fn access_log(stack: &Stack, expected: usize) -> Vec<Value> {
     }
 }
 
-fn digest(token: &str) -> String {
+/// What the audit calls a credential by.
+pub fn digest(token: &str) -> String {
     Sha256::digest(token).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A gateway that logs as an operator has it, and takes over the ids of requests.
-fn builder() -> Builder {
+pub fn builder() -> Builder {
     Stack::builder().log_level(LogLevel::Info).envoy(|bootstrap| {
         let manager = connection_manager(&mut bootstrap["static_resources"]["listeners"][0]);
         manager["preserve_external_request_id"] = json!(true);

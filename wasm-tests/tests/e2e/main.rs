@@ -49,6 +49,7 @@ mod metrics;
 mod no_verify_signature;
 mod odd_entries;
 mod one_credential;
+mod operators_day;
 mod other_hosts;
 mod outage_drill;
 mod overload;
