@@ -6,12 +6,14 @@ use serde::Deserialize as _;
 use serde_json::Value;
 use wasm_tests::workspace;
 
-/// The documents of a YAML file of the workspace.
+/// The documents of a YAML file of the workspace. A name that is there twice is an error: readers of YAML differ in which
+/// of the two they take.
 pub fn documents(path: &str) -> Vec<Value> {
     let text = fs::read_to_string(workspace().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
     serde_norway::Deserializer::from_str(&text)
-        .map(|document| Value::deserialize(document).unwrap_or_else(|error| panic!("{path}: {error}")))
+        .map(|document| serde_norway::Value::deserialize(document).unwrap_or_else(|error| panic!("{path}: {error}")))
         .filter(|document| !document.is_null())
+        .map(|document| serde_json::to_value(document).unwrap_or_else(|error| panic!("{path}: {error}")))
         .collect()
 }
 
