@@ -151,16 +151,18 @@ impl Bootstrap {
         self.set(&format!("/static_resources/clusters/{index}/{endpoint}/address/socket_address"), on_localhost(port))
     }
 
-    /// Sets variables of the environment that the filter's VM sees, beside those that are there.
-    ///
-    /// # Errors
-    /// When the bootstrap has no wasm filter.
-    pub fn set_environment(&mut self, variables: &[(String, String)]) -> Result<()> {
-        let vm = self.at(&format!("{FILTERS}/0/typed_config/config/vm_config"))?;
+    /// Sets variables of the environment that the VMs of wasm filters see. They no longer come from Envoy's own, as Envoy
+    /// refuses what comes from both.
+    pub fn set_environment(&mut self, variables: &[(String, String)]) {
         for (name, value) in variables {
-            vm["environment_variables"]["key_values"][name] = value.as_str().into();
+            for_each_vm(&mut self.0, &mut |vm| {
+                let environment = &mut vm["environment_variables"];
+                if let Some(names) = environment.get_mut("host_env_keys").and_then(Value::as_array_mut) {
+                    names.retain(|other| other != name);
+                }
+                environment["key_values"][name] = value.as_str().into();
+            });
         }
-        Ok(())
     }
 
     /// The configuration of the filter, as authgate gets it.
@@ -242,6 +244,18 @@ fn set_files(value: &mut Value, other: &impl Fn(&Path) -> Option<PathBuf>) {
     }
 }
 
+/// Hands out the `vm_config` of every wasm filter.
+fn for_each_vm(value: &mut Value, change: &mut impl FnMut(&mut Value)) {
+    match value {
+        Value::Object(fields) => fields.iter_mut().for_each(|(name, field)| match name.as_str() {
+            "vm_config" => change(field),
+            _ => for_each_vm(field, change),
+        }),
+        Value::Array(items) => items.iter_mut().for_each(|item| for_each_vm(item, change)),
+        _ => {}
+    }
+}
+
 /// Merges `patch` into `target` as RFC 7396 says: objects field by field, null removes, all else
 /// replaces.
 pub fn merge(target: &mut Value, patch: &Value) {
@@ -283,7 +297,7 @@ mod tests {
         bootstrap.set_cluster_port("upstream", 1)?;
         bootstrap.set_cluster_port("auth_service", 2)?;
         bootstrap.set_second_port("auth_service", 3)?;
-        bootstrap.set_environment(&[("NAME".to_owned(), "value".to_owned())])?;
+        bootstrap.set_environment(&[("NAME".to_owned(), "value".to_owned())]);
         assert_eq!(bootstrap.filter_config()?["auth_service"]["cluster"], "auth_service");
         let text = bootstrap.value().to_string();
         assert!(text.contains("/m/x.wasm"));

@@ -265,7 +265,7 @@ impl Builder {
                 Some(replaced) => *config = replaced,
                 None => self.configs.iter().for_each(|patch| merge(config, patch)),
             }
-            bootstrap.set_environment(&self.environment)?;
+            bootstrap.set_environment(&self.environment);
             if self.as_text {
                 bootstrap.config_as_text()?;
             }

@@ -3,7 +3,13 @@
 use std::{fs, net::TcpListener};
 
 use serde_json::{Value, json};
-use wasm_tests::{Bootstrap, Ports, Stack, connection_manager, istio, plugin, workspace};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use wasm_tests::{
+    Bootstrap, Builder, Ports, Response, Stack, connection_manager, corpus::scripted, istio, plugin, workspace,
+};
 
 /// What every way to deploy has to do: a good token passes with its identity, none is refused, a public path is open, and
 /// the metrics have their labels.
@@ -59,35 +65,111 @@ async fn istios_envoy_filter_puts_authgate_into_a_gateway() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_bootstrap_of_the_containers_serves_and_shows_its_status_alone() {
+/// The containers' bootstrap on free ports of this machine. Two workers, so that probes may meet another one than requests.
+fn containers() -> Builder {
     let admin = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let stack = Stack::builder()
+    Stack::builder()
         .bootstrap("envoy/kubernetes/envoy.yaml")
+        .concurrency(2)
         .ports(Ports { admin, ..Ports::default() })
         .environment("AUTHGATE_SEAL_KEY", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
         .envoy(move |bootstrap| {
             let resources = &mut bootstrap["static_resources"];
             let endpoint = "/clusters/2/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address";
             resources.pointer_mut(endpoint).unwrap()["port_value"] = json!(admin);
-            resources["listeners"][1]["address"]["socket_address"] = json!({"address": "127.0.0.1", "port_value": 0});
-            // Envoy refuses a variable that comes from its own environment and from here.
-            let manager = connection_manager(&mut resources["listeners"][0]);
-            manager["http_filters"][0]["typed_config"]["config"]["vm_config"]["environment_variables"]
-                .as_object_mut()
-                .unwrap()
-                .remove("host_env_keys");
+            for listener in resources["listeners"].as_array_mut().unwrap().iter_mut().skip(1) {
+                listener["address"]["socket_address"] = json!({"address": "127.0.0.1", "port_value": 0});
+            }
         })
-        .start()
-        .await
-        .unwrap();
+}
+
+/// What is at a path of another listener.
+async fn at(stack: &Stack, listener: &str, path: &str) -> Response {
+    stack.get_at(listener, path).await.unwrap().send().await.unwrap()
+}
+
+/// What the readiness probe gets: the status and, where it isn't ready, the reason.
+async fn readiness(stack: &Stack) -> (u16, Option<String>) {
+    let answer = at(stack, "status", "/-/auth/ready").await;
+    (answer.status, answer.json().unwrap()["reason"].as_str().map(str::to_owned))
+}
+
+/// What the liveness probe gets, which is 200 whatever is down.
+async fn health(stack: &Stack) -> Value {
+    let answer = at(stack, "status", "/-/auth/health").await;
+    assert_eq!(answer.status, 200);
+    answer.json().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bootstrap_of_the_containers_serves_and_shows_status_and_metrics_alone() {
+    let stack = containers().start().await.unwrap();
     serves(&stack).await;
-    let get = async |path: &str| stack.get_at("status", path).await.unwrap().send().await.unwrap();
-    assert_eq!(get("/live").await.status, 200);
-    assert_eq!(get("/ready").await.text().trim(), "LIVE");
-    assert!(get("/stats/prometheus").await.text().contains("auth_validation_requests_total{"));
-    for path in ["/config_dump", "/quitquitquit", "/stats", "/ready/../config_dump", "/"] {
-        assert_eq!(get(path).await.status, 404, "{path}");
+    assert_eq!(readiness(&stack).await, (200, None));
+    assert_eq!(health(&stack).await["status"], "healthy");
+    let metrics = at(&stack, "metrics", "/stats/prometheus").await.text();
+    assert!(metrics.contains("auth_validation_requests_total{"), "{metrics}");
+    for path in ["/config_dump", "/quitquitquit", "/stats", "/-/auth/ready", "/"] {
+        assert_eq!(at(&stack, "metrics", path).await.status, 404, "{path}");
     }
+    let jwt = stack.login().await.unwrap().access;
+    for path in ["/orders", "/public/page", "/stats/prometheus", "/-/auth/ready/", "/"] {
+        let request = stack.get_at("status", path).await.unwrap().bearer(&jwt);
+        let denied = request.send().await.unwrap();
+        assert_eq!((denied.status, denied.code().as_deref()), (403, Some("denied_by_rule")), "{path}");
+    }
+    assert_eq!(stack.get("/-/auth/ready").send().await.unwrap().status, 401, "nobody's business outside");
     assert!(!stack.envoy_log().contains("not sealed"), "{}", stack.envoy_log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probes_wait_for_the_key_and_then_tell_of_an_outage_without_a_restart() {
+    let no_key = json!({"on": "public_key", "kind": "status", "status": 503});
+    let mut stack = containers().fault(no_key).start().await.unwrap();
+    assert_eq!(readiness(&stack).await, (503, Some("public_key_not_loaded".to_owned())));
+    let starting = health(&stack).await;
+    assert_eq!(
+        (&starting["status"], &starting["checks"]["public_key_cache"]["status"]),
+        (&json!("degraded"), &json!("empty"))
+    );
+
+    stack.fault(json!({"on": "public_key", "kind": "none"})).await.unwrap();
+    // A request that waits for the key has it fetched.
+    let jwt = stack.login().await.unwrap().access;
+    while stack.get("/orders").bearer(&jwt).send().await.unwrap().status != 200 {}
+    assert_eq!(readiness(&stack).await, (200, None));
+    assert_eq!(health(&stack).await["status"], "healthy");
+
+    stack.stop_auth().await;
+    for number in 0..5 {
+        let unknown = stack.get("/orders").api_key(&scripted::token(number)).send().await.unwrap();
+        assert_eq!(unknown.status, 503);
+    }
+    for _ in 0..10 {
+        let said = health(&stack).await;
+        assert_eq!((&said["status"], &said["checks"]["breaker"]["state"]), (&json!("degraded"), &json!("open")));
+        assert_eq!(said["checks"]["auth_service"], json!({"status": "down", "error": "circuit_breaker_open"}));
+        assert_eq!(readiness(&stack).await, (200, None));
+    }
+    assert_eq!(stack.get("/orders").bearer(&jwt).send().await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_use_up_all_connections_fail_no_probe() {
+    let builder = containers().envoy(|bootstrap| {
+        let monitor = &mut bootstrap["overload_manager"]["resource_monitors"][0];
+        monitor["typed_config"]["max_active_downstream_connections"] = json!(1);
+    });
+    let stack = builder.start().await.unwrap();
+    let mut only = TcpStream::connect(stack.gateway()).await.unwrap();
+    only.write_all(b"GET /public/page HTTP/1.1\r\nHost: any\r\n\r\n").await.unwrap();
+    let mut status = [0; 12];
+    only.read_exact(&mut status).await.unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
+    assert!(stack.get("/public/page").send().await.is_err(), "a second client");
+    for _ in 0..10 {
+        assert_eq!(at(&stack, "status", "/-/auth/health").await.status, 200);
+        assert_eq!(at(&stack, "metrics", "/stats/prometheus").await.status, 200);
+    }
+    drop(only);
 }

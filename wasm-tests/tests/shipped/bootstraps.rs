@@ -25,8 +25,8 @@ fn the_filter_takes_every_configuration() {
             found += 1;
         }
     }
-    // Two bootstraps, two ways with Istio, Envoy Gateway.
-    assert!(found >= 5, "{found}");
+    // Three bootstraps, one with probes; two ways with Istio, Envoy Gateway.
+    assert!(found >= 7, "{found}");
 }
 
 #[test]
@@ -36,8 +36,41 @@ fn every_filter_comes_back_after_a_trap_and_has_a_vm_id() {
             wasm_filters(&value, &mut |plugin| {
                 assert_eq!(plugin["failure_policy"], "FAIL_RELOAD", "{file}");
                 assert_eq!(plugin["vm_config"]["vm_id"], "authgate", "{file}");
-                assert_eq!(plugin["name"], "authgate", "{file}");
+                let is_status = plugin["configuration"]["value"]["status_paths"].is_object();
+                assert_eq!(plugin["name"], if is_status { "authgate-status" } else { "authgate" }, "{file}");
             });
+        }
+    }
+}
+
+/// One VM for both, and one name for what they share; else the probes hear of nothing that the gateway knows.
+#[test]
+fn a_filter_for_probes_shares_its_data_with_the_one_that_it_tells_of() {
+    let mut found = 0;
+    for file in yaml_below("envoy") {
+        let mut plugins = Vec::new();
+        documents(&file).iter().for_each(|value| wasm_filters(value, &mut |plugin| plugins.push(plugin.clone())));
+        let is_status = |plugin: &&Value| plugin["name"] == "authgate-status";
+        let Some(status) = plugins.iter().find(is_status) else { continue };
+        let gateway = plugins.iter().find(|plugin| !is_status(plugin)).unwrap();
+        assert_eq!(status["vm_config"], gateway["vm_config"], "{file}");
+        let (ours, theirs) = (&status["configuration"]["value"], &gateway["configuration"]["value"]);
+        for field in ["/auth_service", "/jwt/public_key", "/revocation", "/circuit_breaker"] {
+            assert_eq!(ours.pointer(field), theirs.pointer(field), "{file}: {field}");
+        }
+        assert_eq!(ours["rules"], json!([{"match": {"prefix": "/"}, "deny": true}]), "{file}");
+        found += 1;
+    }
+    assert!(found >= 1);
+}
+
+/// Clients that use up all connections don't fail the probes, which would restart the gateway.
+#[test]
+fn only_the_gateways_listener_counts_connections() {
+    for (file, bootstrap) in bootstraps() {
+        for listener in bootstrap["static_resources"]["listeners"].as_array().unwrap() {
+            let is_gateway = listener["name"] == "gateway";
+            assert_eq!(listener["ignore_global_conn_limit"] == true, !is_gateway, "{file}: {}", listener["name"]);
         }
     }
 }

@@ -51,31 +51,37 @@ fn a_rollout_and_a_drain_leave_enough_of_them() {
     assert!(deployment["spec"]["template"]["spec"]["affinity"]["podAntiAffinity"].is_object());
 }
 
-/// The numbers of the integration guide, at ports and paths that the bootstrap serves.
+/// The numbers of the integration guide, at ports and paths that the bootstrap serves: the filter's own status.
 #[test]
 fn probes_and_policies_name_ports_and_paths_that_envoy_serves() {
     let bootstrap = resource("envoy");
     let port = |listener: usize| {
         bootstrap["static_resources"]["listeners"][listener]["address"]["socket_address"]["port_value"].clone()
     };
-    let container = &resource("deployment")["spec"]["template"]["spec"]["containers"][0];
-    assert_eq!(
-        container["ports"],
-        json!([{"name": "http", "containerPort": port(0)}, {"name": "status", "containerPort": port(1)}])
-    );
+    let deployment = resource("deployment");
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    let ports = ["http", "status", "metrics"].iter().enumerate();
+    let ports: Vec<_> = ports.map(|(at, name)| json!({"name": name, "containerPort": port(at)})).collect();
+    assert_eq!(container["ports"], json!(ports));
     let mut status = bootstrap["static_resources"]["listeners"][1].clone();
-    let routes = &wasm_tests::connection_manager(&mut status)["route_config"]["virtual_hosts"][0]["routes"];
-    let paths: Vec<_> = routes.as_array().unwrap().iter().map(|route| route["match"]["path"].clone()).collect();
-    for (probe, numbers) in [("livenessProbe", [30, 10, 5, 3]), ("readinessProbe", [10, 5, 3, 2])] {
+    let plugin = wasm_tests::plugin(&mut status);
+    let paths = &plugin["configuration"]["value"]["status_paths"];
+    assert_eq!(container["startupProbe"]["httpGet"], json!({"path": paths["health"], "port": "status"}));
+    for (probe, page, numbers) in
+        [("livenessProbe", "health", [30, 10, 5, 3]), ("readinessProbe", "readiness", [10, 5, 3, 2])]
+    {
         let probe = &container[probe];
         let named = ["initialDelaySeconds", "periodSeconds", "timeoutSeconds", "failureThreshold"];
         assert_eq!(named.map(|name| probe[name].clone()), numbers.map(|number| json!(number)), "{probe}");
-        assert_eq!(probe["httpGet"]["port"], "status");
-        assert!(paths.contains(&probe["httpGet"]["path"]), "{probe}");
+        assert_eq!(probe["httpGet"], json!({"path": paths[page], "port": "status"}));
     }
-    let policy = resource("network-policy");
-    assert_eq!(policy["spec"]["ingress"][0]["ports"][0]["port"], port(0));
-    assert_eq!(policy["spec"]["ingress"][1]["ports"][0]["port"], port(1));
+    let scrape = &deployment["spec"]["template"]["metadata"]["annotations"];
+    assert_eq!(scrape["prometheus.io/port"], port(2).to_string());
+    // Clients, and Prometheus. The status is for the node alone, which needs no rule.
+    let ingress = resource("network-policy")["spec"]["ingress"].clone();
+    assert_eq!(ingress[0], json!({"ports": [{"protocol": "TCP", "port": port(0)}]}));
+    assert_eq!(ingress[1]["ports"], json!([{"protocol": "TCP", "port": port(2)}]));
+    assert_eq!(ingress.as_array().unwrap().len(), 2);
     // Before Envoy ends, there is time to drain.
     let drain = container["args"].as_array().unwrap();
     let at = drain.iter().position(|argument| argument == "--drain-time-s").unwrap();
