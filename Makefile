@@ -128,9 +128,12 @@ test: test-module envoy prometheus ## Run every test
 	@ENVOY="$$ENVOY_ABSOLUTE" PROMETHEUS="$$PROMETHEUS_ABSOLUTE" cargo test --workspace
 
 bench: build envoy wrk ## Measure what the filter costs (ARGS=--quick: in a minute)
-	@echo '==> building the filter that does nothing'
-	@cargo build --profile wasm --target $(TARGET) --package noop --lib
-	@$(PRUNE) '$(CARGO_TARGET_DIR)/$(TARGET)/wasm/noop.wasm' target/noop.wasm
+	@echo '==> building the filters that it is compared with'
+	@cargo build --profile wasm --target $(TARGET) --package noop --package floor --lib
+	@cp '$(CARGO_TARGET_DIR)/$(TARGET)/wasm/noop.wasm' target/noop.wasm
+	@for name in noop floor; do \
+		$(PRUNE) "$(CARGO_TARGET_DIR)/$(TARGET)/wasm/$$name.wasm" "target/$${name}_pruned.wasm" || exit 1; \
+	done
 	@echo '==> building the bench command'
 	@cargo build --package wasm-tests --bin bench
 	@exec env ENVOY="$$ENVOY_ABSOLUTE" cargo run --quiet --package wasm-tests --bin bench -- $(ARGS)
@@ -252,7 +255,7 @@ lint: components build envoy gateway deny ## Check format, lints, docs, links, d
 	@echo '==> clippy for $(TARGET)'
 	@cargo clippy --target $(TARGET) --package authgate --lib -- -D warnings
 	@cargo clippy --target $(TARGET) --package test-module --lib -- -D warnings
-	@cargo clippy --target $(TARGET) --package noop --lib -- -D warnings
+	@cargo clippy --target $(TARGET) --package noop --package floor --lib -- -D warnings
 	@echo '==> documentation'
 	@RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
 	@echo '==> links'

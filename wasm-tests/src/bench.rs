@@ -82,7 +82,7 @@ pub async fn compare(before: &Path, after: &Path, rounds: usize) -> Result<()> {
             .iter()
             .flat_map(|traffic| modules.map(|(name, _)| Contender { name, listener: name, traffic: *traffic })),
     );
-    let mut listeners = vec![Listener::new(NO_FILTER, vec![]), noop()?];
+    let mut listeners = vec![Listener::new(NO_FILTER, vec![]), other("noop", "noop.wasm", "")?];
     for (name, module) in modules {
         let module = module.canonicalize().with_context(|| format!("no module at {}", module.display()))?;
         listeners.push(Listener::new(name, vec![config::authgate(name, &module, &json!({}))?]));
@@ -114,26 +114,36 @@ impl Bench {
     async fn costs(&self, module: &Path, rounds: usize) -> Result<Vec<Cost>> {
         let listeners = vec![
             Listener::new(NO_FILTER, vec![]),
-            noop()?,
+            other("noop", "noop.wasm", "")?,
+            other("noop_pruned", "noop_pruned.wasm", "")?,
+            other("floor_public", "floor_pruned.wasm", "public")?,
+            other("floor_identity", "floor_pruned.wasm", "identity")?,
+            other("floor_callout", "floor_pruned.wasm", "callout")?,
             Listener::new("authgate", vec![config::authgate("authgate", module, &json!({}))?]),
             Listener::new("jwt_authn", vec![config::jwt_authn(&config::a_jwt(), false)]),
             Listener::new("jwt_authn_cached", vec![config::jwt_authn(&config::a_jwt(), true)]),
             Listener::new("ext_authz", vec![config::ext_authz()]),
         ];
         let contenders = [
-            ("noop", Traffic::Public),
-            ("authgate", Traffic::Public),
-            ("authgate", Traffic::Jwt),
-            ("jwt_authn_cached", Traffic::Jwt),
-            ("jwt_authn", Traffic::Jwt),
-            ("authgate", Traffic::LargeJwt),
-            ("authgate", Traffic::NewJwts),
-            ("jwt_authn", Traffic::NewJwts),
-            ("authgate", Traffic::ApiToken),
-            ("authgate", Traffic::NewApiTokens),
-            ("ext_authz", Traffic::ApiToken),
+            ("noop", "noop", Traffic::Public),
+            ("noop_pruned", "noop_pruned", Traffic::Public),
+            ("floor", "floor_public", Traffic::Public),
+            ("authgate", "authgate", Traffic::Public),
+            ("floor", "floor_identity", Traffic::Jwt),
+            ("authgate", "authgate", Traffic::Jwt),
+            ("jwt_authn_cached", "jwt_authn_cached", Traffic::Jwt),
+            ("jwt_authn", "jwt_authn", Traffic::Jwt),
+            ("floor", "floor_identity", Traffic::LargeJwt),
+            ("authgate", "authgate", Traffic::LargeJwt),
+            ("authgate", "authgate", Traffic::NewJwts),
+            ("jwt_authn", "jwt_authn", Traffic::NewJwts),
+            ("floor", "floor_identity", Traffic::ApiToken),
+            ("authgate", "authgate", Traffic::ApiToken),
+            ("ext_authz", "ext_authz", Traffic::ApiToken),
+            ("callout", "floor_callout", Traffic::NewApiTokens),
+            ("authgate", "authgate", Traffic::NewApiTokens),
         ];
-        let contenders = contenders.map(|(name, traffic)| Contender { name, listener: name, traffic });
+        let contenders = contenders.map(|(name, listener, traffic)| Contender { name, listener, traffic });
         self.costs_of(listeners, &contenders, rounds).await
     }
 
@@ -149,7 +159,8 @@ impl Bench {
         let services = services_of(&behind, "auth").await?;
         let listeners = [
             Listener::new(NO_FILTER, vec![]),
-            noop()?,
+            other("noop", "noop.wasm", "")?,
+            other("noop_pruned", "noop_pruned.wasm", "")?,
             Listener::new("authgate", vec![config::authgate("authgate", module, &json!({}))?]),
         ];
         start::measure(self.folder.path(), &listeners, services, times).await
@@ -184,9 +195,9 @@ impl Bench {
     }
 }
 
-/// The no-op filter, which `make bench` builds.
-fn noop() -> Result<Listener> {
-    Ok(Listener::new("noop", vec![config::noop(&bootstrap::module(Some("noop.wasm"))?)]))
+/// A filter that authgate is compared with: a module that `make bench` builds.
+fn other(name: &str, module: &str, configuration: &str) -> Result<Listener> {
+    Ok(Listener::new(name, vec![config::wasm(name, &bootstrap::module(Some(module))?, configuration)]))
 }
 
 async fn services_of(envoy: &Envoy, auth: &str) -> Result<Services> {

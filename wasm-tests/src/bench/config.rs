@@ -108,17 +108,21 @@ pub(crate) fn authgate(vm_id: &str, module: &Path, settings: &Value) -> Result<V
     Ok(filter)
 }
 
-/// A wasm filter that does nothing.
-pub(crate) fn noop(module: &Path) -> Value {
+/// Another wasm filter, in a VM of its own. What it does with its configuration is its own affair.
+pub(crate) fn wasm(name: &str, module: &Path, configuration: &str) -> Value {
     json!({
-        "name": "noop",
+        "name": name,
         "typed_config": {
             "@type": format!("{TYPE}.http.wasm.v3.Wasm"),
             "config": {
-                "name": "noop",
+                "name": name,
                 "failure_policy": "FAIL_RELOAD",
+                "configuration": {
+                    "@type": "type.googleapis.com/google.protobuf.StringValue",
+                    "value": configuration,
+                },
                 "vm_config": {
-                    "vm_id": "noop",
+                    "vm_id": name,
                     "runtime": "envoy.wasm.runtime.v8",
                     "code": {"local": {"filename": module}},
                 },
