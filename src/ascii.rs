@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_byte_is_judged_at_every_place_as_it_is_alone() {
+    fn each_byte_is_judged_the_same_at_any_position() {
         for length in 1..20 {
             for place in 0..length {
                 for byte in 0..=255_u8 {
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_make_no_difference() {
+    fn a_bytes_neighbours_do_not_change_the_result() {
         let bad = [0, 0x1f, b' ', b',', 0x7f, 0x80, 0xac, 0xff];
         let good = [b'!', b'+', b'-', b'.', b'~', b'a'];
         for one in bad.into_iter().chain(good) {

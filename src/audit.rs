@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_become_ascii_that_json_reads_back() {
+    fn escaped_text_is_ascii_and_reads_back_as_json() {
         for text in ["/orders", "/a b", "/\"quoted\"\\", "/line\r\nbreak\u{7f}", "/żółć", "/\u{1f600}", ""] {
             let escaped = escape(text.as_bytes());
             assert!(escaped.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{escaped}");
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_cut_between_escapes() {
+    fn truncation_never_splits_an_escape() {
         assert_eq!(escape(&[b'a'; 1000]).len(), 256);
         for (text, length) in [("\"", 256), ("\n", 252), ("\u{1f600}", 252), ("ż", 252)] {
             let escaped = escape(text.repeat(300).as_bytes());
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wanted_depends_on_the_outcome() {
+    fn the_mode_and_the_outcome_decide_what_is_written() {
         use Outcome::{Allow, Cancelled, Deny, Error, Public, ShadowDeny};
         for outcome in [Allow, Public, Cancelled, Deny, Error, ShadowDeny] {
             assert!(Audit::All.wants(outcome) && !Audit::Off.wants(outcome));

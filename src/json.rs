@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_told_by_its_beginning() {
+    fn a_text_that_is_no_object_is_recognised_by_its_beginning() {
         for (text, told) in [
             (&b""[..], "it is empty"),
             (b" \r\n", "it is empty"),

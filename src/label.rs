@@ -40,7 +40,7 @@ mod tests {
     use crate::filter::world::Process;
 
     #[test]
-    fn a_labels_value_holds_letters_digits_and_two_signs() {
+    fn a_label_value_holds_letters_digits_and_two_signs() {
         for (name, label) in [
             ("authgate", "authgate"),
             ("Gate-1_a", "Gate-1_a"),
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn filters_whose_names_give_one_label_are_told_so_once() {
+    fn filters_that_share_a_label_are_reported_once() {
         let process = Process::default();
         let mixed = |name: &str| newly_mixed_with(name.as_bytes(), &value(name.as_bytes()), &process);
         for name in ["authgate", "a.b", "a-b", "authgate", "a.b"] {

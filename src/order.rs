@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_end_in_order() {
+    fn entries_expire_in_order() {
         for count in 0..70_u64 {
             for seed in 0..20_u64 {
                 let mixed = |number: u64| (number + 1).wrapping_mul(seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58;
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn many_entries_take_no_longer_for_their_order() {
+    fn sorting_takes_no_more_than_n_log_n_steps() {
         let steps = |entries: Vec<u32>| {
             let (steps, mut entries) = (std::cell::Cell::new(0_u64), entries);
             sort_by_key(&mut entries, |entry| {

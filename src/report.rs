@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_written_like_everywhere() {
+    fn numbers_are_formatted_as_by_the_standard_library() {
         for number in [0, 7, 10, 99, 1_234_567, -1, -10, i64::MAX, i64::MIN] {
             decimal(number, |text| assert_eq!(text, number.to_string()));
         }

@@ -69,7 +69,7 @@ mod tests {
     const SUBJECT: &[u8] = b"a subject";
 
     #[test]
-    fn the_first_workers_secret_is_everybodys() {
+    fn every_worker_uses_the_first_workers_secret() {
         let host = Process::default();
         let first = Secret::of_process([1; BYTES], &host);
         let second = Secret::of_process([2; BYTES], &host);
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_overtaken_takes_the_others() {
+    fn an_overtaken_worker_uses_the_others_secret() {
         let host = Process::default();
         let faster = || assert!(host.set_shared_data(NAME, &[1; BYTES], Write::IfAbsent).is_ok());
         let late = Secret::of_process([2; BYTES], &overtaking(&host, [faster]));
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_one_is_replaced() {
+    fn an_unreadable_secret_is_replaced() {
         let host = Process::default();
         host.set_shared_data(NAME, b"short", Write::Always).unwrap();
         let first = Secret::of_process([1; BYTES], &host);
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_in_no_debug_output() {
+    fn debug_output_hides_the_secret() {
         assert_eq!(format!("{:?}", Secret::new([0xab; BYTES])), "Secret { .. }");
     }
 }

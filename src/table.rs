@@ -184,14 +184,14 @@ mod tests {
     }
 
     #[test]
-    fn every_row_is_somebodys_and_nobody_is_beyond_the_last() {
+    fn subjects_use_every_row_and_no_other() {
         let (table, host) = (table(), Process::default());
         let rows: BTreeSet<u32> = (0_u8..=255).map(|subject| table.row(&[subject], &host)).collect();
         assert!(rows.into_iter().eq(0..16));
     }
 
     #[test]
-    fn an_update_that_another_worker_overtook_is_made_on_what_that_one_wrote() {
+    fn an_overtaken_update_is_repeated_on_the_new_value() {
         let (table, host) = (table(), Process::default());
         let mut calls = 0;
         table
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_always_overtaken_is_told() {
+    fn an_update_that_is_always_overtaken_is_an_error() {
         let (table, host) = (table(), Process::default());
         let outcome = table.update(3, &host, |records| {
             host.set_shared_data("t.3", &[], Write::Always).unwrap();
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_written_where_nothing_changes_and_a_strangers_bytes_are_no_record() {
+    fn an_update_without_a_change_writes_nothing_and_foreign_bytes_are_no_records() {
         let (table, host) = (table(), Process::default());
         assert_eq!(table.update(1, &host, |records| (false, records.len())), Ok(0));
         assert_eq!(host.shared_data("t.1"), None);

@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_written_as_rfc_3339_has_it() {
+    fn a_time_is_formatted_as_rfc_3339() {
         for (seconds, text) in [
             (0, "1970-01-01T00:00:00Z"),
             (951_782_399, "2000-02-28T23:59:59Z"),
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_worker_wrote_a_moment_later_has_just_begun() {
+    fn a_time_slightly_ahead_has_just_begun() {
         let (now, later) = (UnixTime::from_secs(1_000), UnixTime::from_nanos(1_000_000_000_500));
         assert_eq!(now.remaining(Duration::from_secs(5), later), Some(Duration::from_secs(5)));
         assert!(!later.is_to_come(now));

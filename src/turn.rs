@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_workers_that_begin_at_once_one_has_it() {
+    fn one_of_two_simultaneous_workers_gets_the_turn() {
         let host = Process::default();
         let is_free = |last| turn().within_lease(last, at(0)) == LastTurn::Free;
         let overtaking = overtaking(&host, [|| assert!(begin(at(0), &host))]);
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn strange_bytes_are_a_turn_that_nobody_has() {
+    fn an_unreadable_record_is_a_free_turn() {
         let host = Process::default();
         for bytes in [&[][..], &[1], &[9; 9], &[1; 10]] {
             host.set_shared_data("turn", bytes, Write::Always).unwrap();

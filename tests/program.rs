@@ -13,7 +13,7 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 #[test]
-fn the_status_says_how_it_went() {
+fn the_exit_status_reports_the_outcome() {
     let fine = authgate(&["check", "--strict", "envoy/envoy.yaml"]);
     assert_eq!((fine.status.code(), text(&fine.stdout)), (Some(0), "1 configuration: 0 errors, 0 warnings\n"));
     let wrong = authgate(&["check", "wasm-tests/fuzz/corpus/configuration/unknown.json"]);
@@ -28,7 +28,7 @@ fn the_status_says_how_it_went() {
 }
 
 #[test]
-fn help_and_version_are_no_errors() {
+fn help_and_version_exit_with_success() {
     assert_eq!(text(&authgate(&["--version"]).stdout), concat!("authgate ", env!("CARGO_PKG_VERSION"), "\n"));
     let help = authgate(&["--help"]);
     for command in ["check", "explain", "schema", "service-check"] {
@@ -37,7 +37,7 @@ fn help_and_version_are_no_errors() {
 }
 
 #[test]
-fn what_goes_into_a_file_has_no_colours() {
+fn output_to_a_file_has_no_colours() {
     let wrong = authgate(&["check", "wasm-tests/fuzz/corpus/configuration/unknown.json"]);
     assert!(!text(&wrong.stdout).contains('\x1b'), "{wrong:?}");
 }

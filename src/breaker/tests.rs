@@ -54,7 +54,7 @@ fn trip(breaker: &Breaker, host: &Process) -> Ticket {
 }
 
 #[test]
-fn failures_in_a_row_open_it_whichever_worker_they_happen_to() {
+fn consecutive_failures_of_all_workers_open_the_breaker() {
     let (a, b, host) = workers();
     let (by_a, by_b) = (closed(&a, &Cx::new(start(), &host)), closed(&b, &Cx::new(start(), &host)));
     assert_eq!(a.fail(by_a, &Cx::new(start(), &host)), None);
@@ -68,7 +68,7 @@ fn failures_in_a_row_open_it_whichever_worker_they_happen_to() {
 }
 
 #[test]
-fn a_success_begins_the_row_anew() {
+fn a_success_resets_the_count_of_failures() {
     let (a, b, host) = workers();
     let ticket = closed(&a, &Cx::new(start(), &host));
     for _ in 0..2 {
@@ -83,7 +83,7 @@ fn a_success_begins_the_row_anew() {
 }
 
 #[test]
-fn a_limit_of_one_or_none_opens_at_the_first_failure() {
+fn a_limit_of_zero_or_one_opens_at_the_first_failure() {
     for failures in [0, 1] {
         let (breaker, host) = (Breaker::new("b".to_owned(), failures, OPEN_FOR, LEASE), Process::default());
         let ticket = closed(&breaker, &Cx::new(start(), &host));
@@ -105,7 +105,7 @@ fn a_success_without_a_failure_before_it_writes_nothing() {
 }
 
 #[test]
-fn one_of_the_workers_wins_the_probe_when_the_time_is_over() {
+fn one_worker_gets_the_probe_after_open_for() {
     let (a, b, host) = workers();
     trip(&a, &host);
     let due = start().after(OPEN_FOR);
@@ -116,7 +116,7 @@ fn one_of_the_workers_wins_the_probe_when_the_time_is_over() {
 }
 
 #[test]
-fn who_competes_for_the_probe_and_loses_is_not_admitted() {
+fn a_worker_that_loses_the_race_for_the_probe_is_not_admitted() {
     let (a, b, host) = workers();
     trip(&a, &host);
     let due = start().after(OPEN_FOR);
@@ -125,7 +125,7 @@ fn who_competes_for_the_probe_and_loses_is_not_admitted() {
 }
 
 #[test]
-fn who_finds_the_record_forever_changing_is_not_admitted() {
+fn a_worker_is_not_admitted_when_every_write_conflicts() {
     let (a, b, host) = workers();
     trip(&a, &host);
     let due = start().after(OPEN_FOR);
@@ -136,7 +136,7 @@ fn who_finds_the_record_forever_changing_is_not_admitted() {
 }
 
 #[test]
-fn the_probes_success_closes_it_and_the_row_begins_at_none() {
+fn a_successful_probe_closes_the_breaker_and_resets_the_count() {
     let (a, b, host) = workers();
     trip(&a, &host);
     let due = start().after(OPEN_FOR);
@@ -148,7 +148,7 @@ fn the_probes_success_closes_it_and_the_row_begins_at_none() {
 }
 
 #[test]
-fn the_probes_failure_opens_it_for_as_long_again() {
+fn a_failed_probe_opens_the_breaker_for_another_period() {
     let (a, b, host) = workers();
     trip(&a, &host);
     let won = probe(&a, &Cx::new(start().after(OPEN_FOR), &host));
@@ -160,7 +160,7 @@ fn the_probes_failure_opens_it_for_as_long_again() {
 }
 
 #[test]
-fn a_probe_that_nobody_reports_is_free_again_after_its_lease() {
+fn an_unreported_probe_is_available_again_after_its_lease() {
     let (a, b, host) = workers();
     trip(&a, &host);
     let due = start().after(OPEN_FOR);
@@ -172,7 +172,7 @@ fn a_probe_that_nobody_reports_is_free_again_after_its_lease() {
 }
 
 #[test]
-fn a_probe_that_outlived_its_lease_still_decides_if_no_other_took_over() {
+fn a_late_probe_still_decides_if_no_other_has_begun() {
     for (succeeds, expected) in [(true, State::Closed), (false, State::Open)] {
         let (a, _, host) = workers();
         trip(&a, &host);
@@ -184,7 +184,7 @@ fn a_probe_that_outlived_its_lease_still_decides_if_no_other_took_over() {
 }
 
 #[test]
-fn of_two_probes_only_the_later_decides_in_whatever_order_they_report() {
+fn only_the_later_of_two_probes_decides() {
     for old_is_first in [true, false] {
         for old_succeeds in [true, false] {
             for new_succeeds in [true, false] {
@@ -216,7 +216,7 @@ fn of_two_probes_only_the_later_decides_in_whatever_order_they_report() {
 }
 
 #[test]
-fn a_call_from_before_it_opened_decides_nothing_any_more() {
+fn a_call_admitted_before_the_breaker_opened_is_not_counted() {
     for succeeds in [true, false] {
         let (a, b, host) = workers();
         let late = trip(&a, &host);
@@ -243,7 +243,7 @@ fn a_call_from_before_it_opened_decides_nothing_any_more() {
 }
 
 #[test]
-fn a_probe_reports_once() {
+fn a_second_report_of_a_probe_is_ignored() {
     for succeeds in [true, false] {
         let (a, _, host) = workers();
         trip(&a, &host);
@@ -261,7 +261,7 @@ fn a_probe_reports_once() {
 }
 
 #[test]
-fn failures_of_two_workers_at_once_all_count() {
+fn simultaneous_failures_of_two_workers_both_count() {
     let (a, b, host) = workers();
     let ticket = closed(&a, &Cx::new(start(), &host));
     a.fail(ticket, &Cx::new(start(), &host));
@@ -270,7 +270,7 @@ fn failures_of_two_workers_at_once_all_count() {
 }
 
 #[test]
-fn a_failure_that_the_opening_one_overtakes_opens_nothing_again() {
+fn a_late_failure_does_not_restart_the_open_period() {
     let (a, b, host) = workers();
     let ticket = closed(&a, &Cx::new(start(), &host));
     a.fail(ticket, &Cx::new(start(), &host));
@@ -282,7 +282,7 @@ fn a_failure_that_the_opening_one_overtakes_opens_nothing_again() {
 }
 
 #[test]
-fn a_clock_that_steps_either_way_ends_open_for_and_the_lease() {
+fn a_clock_step_ends_open_for_and_the_lease() {
     for now in [earlier(HOUR), earlier(WORKERS_APART + TICK), start().after(HOUR)] {
         let (a, b, host) = workers();
         trip(&a, &host);
@@ -304,7 +304,7 @@ fn a_clock_that_steps_either_way_ends_open_for_and_the_lease() {
 }
 
 #[test]
-fn who_read_its_clock_a_moment_before_the_others_step_sees_it_begin_now() {
+fn a_clock_reading_that_is_slightly_old_counts_as_the_beginning() {
     for behind in [TICK, WORKERS_APART] {
         let (a, b, host) = workers();
         trip(&a, &host);
@@ -330,7 +330,7 @@ fn an_unreadable_record_counts_as_closed() {
 }
 
 #[test]
-fn an_impossible_count_of_failures_opens_it_at_the_next() {
+fn a_corrupt_count_of_failures_opens_the_breaker_at_the_next_failure() {
     let (a, _, host) = workers();
     // The probe is free and began never; openings and failures; the time at which it opened: never.
     let bytes = [&[0; 9][..], &[0xff; 16], &[0; 8]].concat();
@@ -340,7 +340,7 @@ fn an_impossible_count_of_failures_opens_it_at_the_next() {
 }
 
 #[test]
-fn a_look_at_it_tells_when_a_probe_is_due_and_changes_nothing() {
+fn peek_tells_when_a_probe_is_due_and_writes_nothing() {
     let (a, b, host) = workers();
     let look = |now, state, is_probe_due| {
         let before = host.shared_data("b");
@@ -361,6 +361,6 @@ fn a_look_at_it_tells_when_a_probe_is_due_and_changes_nothing() {
 }
 
 #[test]
-fn states_have_the_numbers_of_the_metric() {
+fn each_state_has_its_number_in_the_metric() {
     assert_eq!([State::Closed, State::HalfOpen, State::Open].map(State::number), [0, 1, 2]);
 }

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_life_stays_the_longest_whoever_comes_after() {
+    fn a_shorter_life_does_not_replace_a_longer_one() {
         let host = Process::default();
         for (own, longest) in [(100, 100), (10, 100), (200, 200), (0, 200)] {
             assert_eq!(lives(own).longest(&Cx::new(at(0), &host)), Duration::from_secs(longest));
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_beyond_the_horizon_until_a_life_is_raised() {
+    fn the_horizon_moves_only_when_a_life_is_raised() {
         let host = Process::default();
         for own in [100, 100, 50] {
             assert_eq!(lives(own).horizon(&Cx::new(at(5000), &host)), UnixTime::default());
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_horizon_of_a_clock_that_was_set_back_is_now() {
+    fn a_horizon_in_the_future_counts_as_now() {
         let host = Process::default();
         lives(100).horizon(&Cx::new(at(0), &host));
         let raised = lives(200);

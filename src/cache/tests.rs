@@ -82,7 +82,7 @@ fn a_verdict_is_fresh_for_ttl_and_may_stand_in_for_stale_ttl_more() {
 }
 
 #[test]
-fn an_identity_that_has_expired_is_neither_fresh_nor_stands_in() {
+fn an_expired_identity_is_neither_fresh_nor_stale() {
     for (skew, end) in [("0s", 50), ("10s", 60)] {
         let host = Process::default();
         let settings = json!({"jwt": {"clock_skew": skew}});
@@ -104,7 +104,7 @@ fn an_identity_that_has_expired_is_neither_fresh_nor_stands_in() {
 }
 
 #[test]
-fn the_newer_of_two_verdicts_counts_whoever_found_it_and_whichever_came_last() {
+fn the_newer_of_two_verdicts_counts() {
     let host = Process::default();
     let (mut one, mut other) = (worker(json!({})), worker(json!({})));
     let digest = digest(&one, 0);
@@ -117,7 +117,7 @@ fn the_newer_of_two_verdicts_counts_whoever_found_it_and_whichever_came_last() {
 }
 
 #[test]
-fn a_refusal_ends_older_verdicts_and_no_newer_ones() {
+fn a_refusal_voids_older_verdicts_only() {
     for (code, negative) in [(Code::TokenRejected, -1), (Code::ForbiddenByService, -2)] {
         let host = Process::default();
         let (mut one, mut other) = (worker(json!({})), worker(json!({})));
@@ -150,7 +150,7 @@ fn a_refusal_ends_older_verdicts_and_no_newer_ones() {
 }
 
 #[test]
-fn a_verdict_newer_than_a_refusal_counts_in_a_worker_that_holds_an_older_one_too() {
+fn a_verdict_newer_than_a_refusal_replaces_a_workers_older_one() {
     let host = Process::default();
     let (mut one, mut other) = (worker(json!({})), worker(json!({})));
     let digest = digest(&one, 0);
@@ -166,7 +166,7 @@ fn a_verdict_newer_than_a_refusal_counts_in_a_worker_that_holds_an_older_one_too
 }
 
 #[test]
-fn a_refusal_of_one_credential_is_none_of_another() {
+fn a_refusal_holds_for_its_credential_only() {
     let host = Process::default();
     let mut cache = worker(json!({}));
     let keys: Vec<Digest> = (0..50).map(|number| digest(&cache, number)).collect();
@@ -180,7 +180,7 @@ fn a_refusal_of_one_credential_is_none_of_another() {
 }
 
 #[test]
-fn the_same_bytes_verified_another_way_are_another_credential() {
+fn equal_bytes_verified_differently_are_different_credentials() {
     let cache = worker(json!({}));
     let kinds = [Kind::LocalJwt, Kind::RemoteJwt, Kind::ApiToken, Kind::Other];
     let mut keys: Vec<Digest> = kinds.map(|kind| cache.digest(kind, b"token")).to_vec();
@@ -190,7 +190,7 @@ fn the_same_bytes_verified_another_way_are_another_credential() {
 }
 
 #[test]
-fn a_verdict_that_was_forgotten_is_gone_from_the_slots_too_and_a_newer_one_is_not() {
+fn forgetting_a_verdict_clears_its_slot_but_not_a_newer_verdict() {
     let host = Process::default();
     let (mut one, mut other) = (worker(json!({})), worker(json!({})));
     let digest = digest(&one, 0);
@@ -208,7 +208,7 @@ fn a_verdict_that_was_forgotten_is_gone_from_the_slots_too_and_a_newer_one_is_no
 }
 
 #[test]
-fn an_identity_too_large_for_a_slot_is_known_to_its_worker() {
+fn an_identity_too_large_for_a_slot_is_cached_locally() {
     let host = Process::default();
     let (mut one, mut other) = (worker(json!({})), worker(json!({})));
     let digest = digest(&one, 0);
@@ -221,7 +221,7 @@ fn an_identity_too_large_for_a_slot_is_known_to_its_worker() {
 }
 
 #[test]
-fn every_claim_comes_back_from_a_slot() {
+fn a_slot_returns_every_claim() {
     let host = Process::default();
     let (mut one, mut other) = (worker(json!({})), worker(json!({})));
     let all = json!({
@@ -242,7 +242,7 @@ fn every_claim_comes_back_from_a_slot() {
 }
 
 #[test]
-fn what_is_not_sealed_with_the_operators_key_is_ignored() {
+fn a_record_that_is_not_sealed_with_the_key_is_ignored() {
     let process = Process::default();
     let host = |key: Option<&str>| {
         let seal = key.map(|key| Seal::new(key, [7; 16]).unwrap());
@@ -283,7 +283,7 @@ fn what_is_not_sealed_with_the_operators_key_is_ignored() {
 }
 
 #[test]
-fn a_row_that_is_too_busy_refuses_nobody_whom_the_service_lets_in() {
+fn a_busy_row_of_refusals_refuses_no_valid_credential() {
     let process = Process::default();
     let mut cache = worker(json!({}));
     let digest = digest(&cache, 0);
@@ -302,7 +302,7 @@ fn a_row_that_is_too_busy_refuses_nobody_whom_the_service_lets_in() {
 }
 
 #[test]
-fn a_flood_of_refusals_displaces_no_verdict() {
+fn a_flood_of_refusals_evicts_no_verdict() {
     let host = Process::default();
     let mut cache = worker(json!({}));
     let keys: Vec<Digest> = (0..100_u8).map(|number| digest(&cache, number)).collect();
@@ -317,7 +317,7 @@ fn a_flood_of_refusals_displaces_no_verdict() {
 }
 
 #[test]
-fn nearly_all_of_ten_thousand_verdicts_of_one_worker_are_known_to_another() {
+fn workers_share_nearly_all_of_ten_thousand_verdicts() {
     let host = Process::default();
     let (mut one, mut other) = (worker(json!({})), worker(json!({})));
     let keys: Vec<_> = (0..10_000_u32).map(|number| one.digest(KIND, &number.to_le_bytes())).collect();
@@ -330,7 +330,7 @@ fn nearly_all_of_ten_thousand_verdicts_of_one_worker_are_known_to_another() {
 }
 
 #[test]
-fn without_negative_ttl_a_refusal_is_no_answer_to_a_worker_whose_clock_was_read_a_moment_earlier_either() {
+fn without_negative_ttl_no_worker_reuses_a_refusal() {
     for code in [Code::TokenRejected, Code::ForbiddenByService] {
         let host = Process::default();
         let settings = json!({"cache": {"negative_ttl": "0s"}});
@@ -343,7 +343,7 @@ fn without_negative_ttl_a_refusal_is_no_answer_to_a_worker_whose_clock_was_read_
 }
 
 #[test]
-fn an_identity_too_large_to_be_shared_is_named_for_as_long_as_it_may_be_known() {
+fn an_identity_too_large_to_share_is_named_while_it_may_be_cached() {
     let host = Process::default();
     let mut one = worker(json!({}));
     let digest = digest(&one, 0);
@@ -360,7 +360,7 @@ fn an_identity_too_large_to_be_shared_is_named_for_as_long_as_it_may_be_known() 
 }
 
 #[test]
-fn a_flood_of_refused_jwts_that_nobody_signed_displaces_no_refusal_of_a_signed_one() {
+fn forged_jwts_displace_no_refusal_of_a_signed_jwt() {
     let host = Process::default();
     let cache = worker(json!({}));
     let cx = Cx::new(at(0), &host);
@@ -377,7 +377,7 @@ fn a_flood_of_refused_jwts_that_nobody_signed_displaces_no_refusal_of_a_signed_o
 }
 
 #[test]
-fn a_jwt_that_is_verified_here_is_known_by_a_secret_of_the_worker_and_everything_else_by_what_all_workers_know() {
+fn only_locally_verified_jwts_have_a_digest_under_the_workers_secret() {
     let (one, other) = (worker(json!({})), worker(json!({})));
     for (kind, is_the_same) in
         [(Kind::LocalJwt, false), (Kind::RemoteJwt, true), (Kind::ApiToken, true), (Kind::Other, true)]

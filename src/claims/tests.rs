@@ -61,7 +61,7 @@ fn four_claims_are_required() {
 }
 
 #[test]
-fn optional_claims_may_be_null_and_unknown_ones_may_be_there() {
+fn optional_claims_may_be_null_and_unknown_claims_are_allowed() {
     let mut nulls = everything();
     let required = ["exp", "user_id", "client_id", "token_type"];
     let registered = ["nbf", "iat", "jti", "iss", "sub", "aud"];
@@ -84,7 +84,7 @@ fn optional_claims_may_be_null_and_unknown_ones_may_be_there() {
 }
 
 #[test]
-fn every_claim_has_its_type() {
+fn a_claim_of_the_wrong_type_is_refused() {
     let integer = ["1.0", "1.5", "1e3", "\"1\"", "true", "[1]", "{}", "1e400", "18446744073709551616"];
     let text = ["1", "true", "[\"a\"]", "{}", "[]"];
     let boolean = ["0", "1", "\"true\"", "\"\"", "[]", "{}"];
@@ -162,7 +162,7 @@ fn identifiers_are_64_bit_integers() {
 }
 
 #[test]
-fn a_key_that_stands_there_twice_is_refused() {
+fn a_repeated_key_is_refused() {
     for extra in [
         r#""exp": 1"#,
         r#""user_id": 17"#,
@@ -213,7 +213,7 @@ fn a_claim_set_is_one_object_of_bounded_size() {
 
 /// What a claim set would be if its members came without names, in the order of some reader's fields.
 #[test]
-fn the_values_alone_are_no_claim_set() {
+fn an_array_of_values_is_not_a_claim_set() {
     let values = format!(
         "[{},null,null,null,null,17,23,null,null,\"access\",null,null,null,null,null,null,true,null,null]",
         NOW + 3600
@@ -222,7 +222,7 @@ fn the_values_alone_are_no_claim_set() {
 }
 
 #[test]
-fn known_types_have_their_names_and_others_are_unknown() {
+fn known_token_types_have_names_and_others_are_unknown() {
     for (name, kind) in [
         ("access", TokenType::Access),
         ("refresh", TokenType::Refresh),
@@ -310,7 +310,7 @@ fn a_token_is_valid_from_its_nbf_on() {
 }
 
 #[test]
-fn a_record_brings_every_claim_back() {
+fn a_record_returns_every_claim() {
     let least = json!({"exp": 1, "user_id": 1, "client_id": 2, "token_type": "access"});
     let of_nulls = claims(json!({"issued_by": {}, "role_params": {"alias": null}, "email": null}));
     let quoted = claims(json!({"email": "\"\\\n\u{7}\u{10ffff}", "user_groups": ["", ","], "aud": "a"}));
@@ -323,13 +323,13 @@ fn a_record_brings_every_claim_back() {
 }
 
 #[test]
-fn a_record_is_little_more_than_the_values() {
+fn a_record_is_hardly_longer_than_its_values() {
     let claims = parse(&everything()).unwrap();
     assert!(claims.record().len() < everything().to_string().len() * 3 / 5, "{} bytes", claims.record().len());
 }
 
 #[test]
-fn other_bytes_are_no_record() {
+fn bytes_of_another_form_are_not_a_record() {
     let record = parse(&everything()).unwrap().record();
     for length in 0..record.len() {
         assert_eq!(Claims::recall(&record[..length]), None, "{length}");

@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_schema_that_is_checked_in_is_this_one() {
+    fn the_checked_in_schema_is_current() {
         let is_current = include_str!("../../docs/authgate.schema.json") == format!("{}\n", text());
         assert!(is_current, "run: cargo run --bin authgate -- schema > docs/authgate.schema.json");
     }

@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_yaml_is_refused_with_its_line() {
+    fn invalid_yaml_is_refused_with_its_line() {
         assert_eq!(parse("a: 1\nb: [1,\nc: 2\n", 1).unwrap_err().line, 3);
         assert!(parse("a: *x\n", 1).is_err());
         assert!(parse(&"[".repeat(1000), 1).is_err());

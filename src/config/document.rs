@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_what_another_reader_takes_them_for() {
+    fn values_agree_with_another_json_parser() {
         for text in [
             "null",
             " true\n",
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_refused_where_it_ends_to_be() {
+    fn invalid_json_is_refused_at_the_first_wrong_character() {
         for (text, problem) in [
             ("{", "line 1, column 2: it ends too early"),
             ("{\n \"a\": 'x'}", "line 2, column 7: strings stand in double quotes"),
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn yaml_as_text_is_told_where_it_belongs() {
+    fn yaml_in_a_string_is_refused_with_advice() {
         let error = parse(b"auth_service:\n  cluster: c\n").unwrap_err();
         assert!(error.ends_with("; YAML is for a google.protobuf.Struct, not for a StringValue"), "{error}");
     }

@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_a_number_and_a_unit() {
+    fn a_duration_is_a_number_and_a_unit() {
         for (text, ms) in [("1s", 1_000), ("0s", 0), ("500ms", 500), ("1h", 3_600_000), ("2m", 120_000), ("0.5s", 500)]
         {
             assert_eq!(parse_duration(text), Some(Duration::from_millis(ms)), "{text}");

@@ -111,7 +111,7 @@ fn a_denial_is_json_that_nobody_may_store() {
 }
 
 #[test]
-fn only_401_challenges() {
+fn only_a_401_has_a_challenge() {
     for (code, status, _) in CODES {
         assert_eq!(header(&deny(code), "www-authenticate").is_some(), status == 401, "{code:?}");
     }
@@ -147,7 +147,7 @@ fn a_challenge_has_the_form_of_rfc_6750() {
 }
 
 #[test]
-fn who_is_to_come_again_is_told_when() {
+fn a_429_and_a_503_have_a_retry_after() {
     for (code, status, _) in CODES {
         assert_eq!(header(&deny(code), "retry-after"), matches!(status, 429 | 503).then_some("1"), "{code:?}");
     }
@@ -173,7 +173,7 @@ fn the_wait_is_rounded_up_to_whole_seconds() {
 }
 
 #[test]
-fn a_denial_has_both_statuses_and_for_a_grpc_client_the_code_alone() {
+fn a_grpc_denial_has_both_statuses_and_only_the_code() {
     for (code, status, name) in CODES {
         let response = Denial::from(code).response(&GRPC, Look::plain("authgate"));
         let expected = match status {
@@ -198,7 +198,7 @@ fn head(headers: &[(&str, &str)]) -> Vec<(String, Vec<u8>)> {
 const ORIGIN: &str = "https://app.example";
 
 #[test]
-fn only_a_listed_origin_is_told_why() {
+fn only_a_listed_origin_may_read_a_denial() {
     let config = config(json!({"responses": {"cors_origins": [ORIGIN, "http://localhost:3000"]}}));
     for (origin, is_listed) in [
         (Some(ORIGIN), true),
@@ -339,7 +339,7 @@ fn configured_headers_carry_configured_claims() {
 }
 
 #[test]
-fn a_claim_that_is_no_header_value_lets_nobody_in() {
+fn a_claim_that_is_no_header_value_denies_the_request() {
     for changes in [json!({"email": "a\r\nx-is-admin: true"}), json!({"user_type": "\0"})] {
         assert_eq!(go_on(by_answer(changes), json!({})), Err(Code::TokenMalformed));
     }
@@ -350,7 +350,7 @@ fn a_claim_that_is_no_header_value_lets_nobody_in() {
 }
 
 #[test]
-fn the_credential_goes_on_is_removed_or_is_replaced() {
+fn the_credential_is_forwarded_removed_or_replaced() {
     let token = Signer::a().jwt(&claims(json!({})));
     let to_jwt = json!({"forward_credential": "jwt", "api_token": {"response_format": "jwt_body"}});
     for (changes, of_jwt, of_answer) in [

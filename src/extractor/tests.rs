@@ -34,7 +34,7 @@ fn api_token(number: &str, secret: usize) -> String {
 }
 
 #[test]
-fn schemes_are_found_in_any_case() {
+fn schemes_are_case_insensitive() {
     let accepted = accepting(&["apikey"]);
     for scheme in ["Bearer", "bearer", "BEARER", "bEaReR"] {
         assert_eq!(found(format!("{scheme} a.b.c").as_bytes(), &accepted), Ok(("jwt", b"a.b.c".to_vec())));
@@ -47,7 +47,7 @@ fn schemes_are_found_in_any_case() {
 }
 
 #[test]
-fn no_header_is_no_credential_and_an_empty_one_is_a_bad_one() {
+fn an_empty_header_is_malformed_and_an_absent_one_is_missing() {
     let accepted = accepting(&["apikey"]);
     let none = headers(&[(":path", b"/"), ("x-authorization", b"Bearer a.b.c"), ("cookie", b"authorization=x")]);
     assert_eq!(
@@ -58,7 +58,7 @@ fn no_header_is_no_credential_and_an_empty_one_is_a_bad_one() {
 }
 
 #[test]
-fn two_headers_are_refused_even_if_they_are_equal_or_one_is_empty() {
+fn two_authorization_headers_are_refused() {
     for types in [&["apikey"][..], &["apikey", "other"]] {
         for (one, other) in [("Bearer a.b.c", "Bearer a.b.c"), ("Bearer a.b.c", ""), ("", "Bearer a.b.c"), ("", "")] {
             let headers = headers(&[("authorization", one.as_bytes()), ("authorization", other.as_bytes())]);
@@ -73,7 +73,7 @@ fn two_headers_are_refused_even_if_they_are_equal_or_one_is_empty() {
 }
 
 #[test]
-fn what_is_not_one_scheme_one_space_and_one_token_is_malformed() {
+fn a_value_that_is_not_scheme_space_token_is_malformed() {
     let token = api_token("17", 128);
     let joined = format!("APIKey {token},APIKey {token}");
     // `other` makes no difference: the service is asked about one credential, or not at all.
@@ -144,7 +144,7 @@ fn a_bearer_token_has_three_segments() {
 }
 
 #[test]
-fn an_api_token_is_a_number_a_dollar_and_128_characters() {
+fn an_api_token_has_a_number_a_dollar_sign_and_128_characters() {
     let max = "9223372036854775807";
     let good = [api_token("1", 128), api_token("0", 128), api_token("70", 128), api_token(max, 128)];
     for token in good {
@@ -182,7 +182,7 @@ fn an_api_token_is_a_number_a_dollar_and_128_characters() {
 
 /// Else one token would have several verdicts, and its guesses would count for several numbers.
 #[test]
-fn a_token_has_one_spelling_whatever_else_the_service_is_asked_about() {
+fn an_api_token_of_another_spelling_is_refused() {
     for number in ["00", "007", "017", "9223372036854775808", "18446744073709551615", &"1".repeat(21), &"0".repeat(19)]
     {
         let value = format!("APIKey {}", api_token(number, 128));
@@ -193,7 +193,7 @@ fn a_token_has_one_spelling_whatever_else_the_service_is_asked_about() {
 }
 
 #[test]
-fn other_hands_the_whole_value_to_the_service() {
+fn other_schemes_are_sent_to_the_service_in_full() {
     let accepted = accepting(&["other"]);
     for value in ["Basic dXNlcjpwYXNz", "basic x", "Custom-1 !#$%&'*+-./:;<=>?@[]^_`{|}~\"\\()"] {
         assert_eq!(found(value.as_bytes(), &accepted), Ok(("other", value.as_bytes().to_vec())), "{value}");
@@ -202,7 +202,7 @@ fn other_hands_the_whole_value_to_the_service() {
 }
 
 #[test]
-fn without_apikey_an_api_token_is_of_no_known_kind() {
+fn without_apikey_an_api_token_is_refused() {
     let value = format!("APIKey {}", api_token("17", 128));
     assert_eq!(found(value.as_bytes(), &accepting(&["jwt", "other"])), Ok(("other", value.clone().into_bytes())));
     assert_eq!(found(value.as_bytes(), &accepting(&["other", "apikey"])).unwrap().0, "api token");
@@ -216,7 +216,7 @@ fn stripped(identity_headers: &Value, names: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn every_twin_of_a_header_that_the_filter_sets_is_stripped() {
+fn other_spellings_of_the_filters_headers_are_stripped() {
     let twins = [
         "x-user-id",
         "x_user_id",
@@ -266,12 +266,12 @@ fn every_twin_of_a_header_that_the_filter_sets_is_stripped() {
 }
 
 #[test]
-fn a_header_that_comes_twice_is_listed_as_often() {
+fn a_repeated_header_is_listed_each_time() {
     assert_eq!(stripped(&json!({}), &["x-is-admin", "accept", "x-is-admin"]), ["x-is-admin", "x-is-admin"]);
 }
 
 #[test]
-fn configured_names_are_stripped_as_the_defaults_are() {
+fn configured_identity_headers_are_stripped() {
     let renamed = json!({"X-User-Id": null, "X-Auth_User": "user_id", "x_client_id": "client_id"});
     let names = ["x-auth-user", "x_auth_user", "x-auth_user", "x-client-id", "x_client_id", "x-user-email"];
     assert_eq!(stripped(&renamed, &names), names);
@@ -279,7 +279,7 @@ fn configured_names_are_stripped_as_the_defaults_are() {
 }
 
 #[test]
-fn listed_names_are_stripped_as_well() {
+fn headers_listed_for_stripping_are_stripped() {
     let config = config(json!({"strip_headers": ["X-Remote-User", "X_Ssl_Client"]}));
     let names = ["x-remote-user", "x.remote_user", "x-ssl-client", "x-user-id", "x-remote-users", "remote-user"];
     let headers: Vec<_> = names.iter().map(|name| ((*name).to_owned(), b"1".to_vec())).collect();
@@ -288,7 +288,7 @@ fn listed_names_are_stripped_as_well() {
 }
 
 #[test]
-fn no_pseudo_header_is_stripped() {
+fn pseudo_headers_are_not_stripped() {
     let config = config(json!({"identity_headers": {"-Path": "email"}, "strip_headers": ["_Method", ".scheme"]}));
     let headers = headers(&[(":path", b"/"), (":method", b"GET"), (":scheme", b"http"), ("-path", b"1")]);
     let head = RequestHead { headers: &headers, has_body: false };
@@ -296,7 +296,7 @@ fn no_pseudo_header_is_stripped() {
 }
 
 #[test]
-fn trailers_lose_the_credential_too() {
+fn the_credential_is_stripped_from_trailers() {
     let config = config(json!({"strip_headers": ["X-Remote-User"]}));
     let trailers = headers(&[
         ("authorization", b"Bearer a.b.c"),
@@ -311,7 +311,7 @@ fn trailers_lose_the_credential_too() {
 }
 
 #[test]
-fn a_connection_header_names_nothing_that_the_filter_sets() {
+fn a_connection_header_cannot_name_the_filters_headers() {
     let stripped = config(json!({"strip_headers": ["X-Remote-User"]})).stripped_headers;
     for (values, becomes) in [
         (&["Upgrade"][..], None),
@@ -338,7 +338,7 @@ fn a_connection_header_names_nothing_that_the_filter_sets() {
 }
 
 #[test]
-fn grpc_is_told_by_the_content_type() {
+fn the_content_type_identifies_grpc() {
     for (value, is_grpc) in [
         (&b"application/grpc"[..], true),
         (b"application/grpc+proto", true),

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_takes_so_many_lines_a_second_whatever_the_clock_does() {
+    fn the_limit_holds_per_second_even_when_the_clock_steps() {
         let mut limit = LogLimit::new(3);
         let mut lines = |millis: u64| {
             let now = UnixTime::from_nanos(millis * 1_000_000);

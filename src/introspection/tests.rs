@@ -51,7 +51,7 @@ fn complete() -> CalloutResponse {
 }
 
 #[test]
-fn the_question_names_kinds_and_format() {
+fn the_callout_names_the_token_types_and_the_format() {
     for (changes, path) in [
         (json!({}), "/auth/verify?header_types=apikey&response_format=json_body"),
         (
@@ -79,7 +79,7 @@ fn the_question_names_kinds_and_format() {
 }
 
 #[test]
-fn the_question_carries_the_credential_in_its_own_scheme() {
+fn the_callout_carries_the_credential_in_its_own_scheme() {
     for (form, text, authorization) in [
         (Form::Jwt, "a.b.c", "Bearer a.b.c"),
         (Form::ApiToken, "17$abc", "APIKey 17$abc"),
@@ -119,7 +119,7 @@ fn only_200_401_and_403_are_verdicts() {
 }
 
 #[test]
-fn a_refusal_is_one_whatever_else_the_answer_holds() {
+fn a_401_or_403_is_a_refusal_with_any_body() {
     for (status, verdict) in [(401, Verdict::Rejected), (403, Verdict::Forbidden)] {
         let unreadable = CalloutResponse { status, headers: vec![], body: None };
         assert_eq!(read(&unreadable, ResponseFormat::JsonBody, &AnswerHeaders::default()), Ok(verdict));
@@ -181,7 +181,7 @@ fn by_envoy_and_by_a_host(status: u16, text: &str) -> [CalloutResponse; 2] {
 }
 
 #[test]
-fn what_envoy_says_in_the_services_place_is_told_from_the_services_own_answer() {
+fn local_replies_of_envoy_are_told_from_the_services_answers() {
     let refused =
         broken("remote connection failure, transport failure reason: delayed connect error: Connection refused");
     for (status, text, expected) in [
@@ -217,7 +217,7 @@ fn what_envoy_says_in_the_services_place_is_told_from_the_services_own_answer() 
 }
 
 #[test]
-fn what_befell_one_answer_is_the_credentials_outage_whichever_envoy_tells_of_it() {
+fn a_broken_answer_is_the_credentials_outage_at_either_envoy() {
     for (status, reason, expected) in [
         (502, "protocol error", CalloutError::NotHttp),
         (503, "protocol error", CalloutError::NotHttp),
@@ -232,7 +232,7 @@ fn what_befell_one_answer_is_the_credentials_outage_whichever_envoy_tells_of_it(
 }
 
 #[test]
-fn only_a_service_that_nobody_gets_an_answer_of_is_down() {
+fn the_service_is_down_only_without_any_answer() {
     use CalloutError as Error;
     for (error, scope) in [
         (Error::NoCluster, Scope::Service),

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_says_what_the_automaton_says() {
+    fn the_table_agrees_with_the_automaton() {
         let paths = paths();
         for regex in [
             "/a",
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_regex_that_needs_too_large_a_table_goes_without() {
+    fn a_regex_with_too_large_a_table_has_none() {
         for regex in ["/.*a.{20}", r"/a\b.*", "(?m)/a$", "/(a?){300}a{300}"] {
             assert!(matches!(Regex::new(regex).unwrap(), Regex::Automaton(_)), "{regex}");
         }

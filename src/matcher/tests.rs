@@ -49,7 +49,7 @@ fn the_first_rule_that_matches_decides() {
 }
 
 #[test]
-fn the_rule_that_decides_is_handed_back() {
+fn find_returns_the_deciding_rule() {
     let config = config(json!({"rules": [
         {"match": {"prefix": "/a"}, "require": {"token_types": ["api_token"]}},
         {"name": "everything", "match": {"prefix": "/"}, "public": true},
@@ -63,7 +63,7 @@ fn the_rule_that_decides_is_handed_back() {
 }
 
 #[test]
-fn an_exact_path_matches_itself_alone() {
+fn an_exact_path_matches_only_itself() {
     let rules = one(&json!({"path": "/a/b"}));
     for (path, matches) in [
         ("/a/b", true),
@@ -106,7 +106,7 @@ fn a_prefix_matches_whole_segments() {
 }
 
 #[test]
-fn the_prefix_of_one_slash_matches_every_path_with_one() {
+fn the_prefix_slash_matches_every_path_that_begins_with_a_slash() {
     let rules = one(&json!({"prefix": "/"}));
     for (path, matches) in [("/", true), ("/a", true), ("/a/b?c", true), ("*", false), ("", false), ("a", false)] {
         assert_eq!(decide(&rules, path), Ok(matches.then_some(0)), "{path}");
@@ -146,14 +146,14 @@ fn a_regex_matches_the_whole_path() {
 }
 
 #[test]
-fn a_regex_cannot_leave_its_group_or_grow_without_bound() {
+fn a_regex_is_contained_in_its_group_and_bounded_in_size() {
     for regex in ["a)|(?:b", "(", "[", "a{1000}{1000}{1000}", r"\p{L}", "(?=a)", r"(a)\1", ""] {
         assert!(PathMatch::regex(regex).is_err(), "{regex}");
     }
 }
 
 #[test]
-fn methods_are_matched_in_any_letter_case_and_get_covers_head() {
+fn methods_are_case_insensitive_and_get_covers_head() {
     let rules = one(&json!({"prefix": "/a", "methods": ["GET", "M-SEARCH"]}));
     for (method, matches) in [
         ("GET", true),
@@ -270,7 +270,7 @@ fn readings_that_lead_to_rules_that_ask_for_the_same_are_decided() {
 }
 
 #[test]
-fn what_parsers_of_urls_take_for_an_authority_hides_no_path() {
+fn an_authority_in_a_path_hides_no_path() {
     let rules = json!([
         {"match": {"prefix": "/admin"}, "require": {"token_types": ["api_token"]}},
         {"match": {"prefix": "/"}, "public": true},
@@ -313,7 +313,7 @@ fn what_parsers_of_urls_take_for_an_authority_hides_no_path() {
 }
 
 #[test]
-fn a_path_without_sure_readings_is_undecided_where_a_rule_looks_at_the_path() {
+fn an_unreadable_path_is_undecided_where_a_rule_has_a_path() {
     for (path, why) in [
         ("/a%00", Ambiguous::Control),
         ("/a%2500", Ambiguous::Control),
@@ -330,7 +330,7 @@ fn a_path_without_sure_readings_is_undecided_where_a_rule_looks_at_the_path() {
 }
 
 #[test]
-fn the_query_never_decides() {
+fn the_query_is_ignored() {
     let rules = json!([{"match": {"path": "/public"}, "public": true}, {"match": {"prefix": "/"}}]);
     for (path, index) in
         [("/public?/../private%00%", 0), ("/private?/public", 1), ("/private?x=%2fpublic", 1), ("/private#/public", 1)]
@@ -340,7 +340,7 @@ fn the_query_never_decides() {
 }
 
 #[test]
-fn rules_name_paths_that_can_be_matched() {
+fn rules_with_unmatchable_paths_are_refused() {
     for path in [
         "", "a", "/a//b", "/a/./b", "/a/../b", "/a%20b", r"/a\b", "/a;b", "/a?b", "/a#b", "/a\n", "//", "/.", "/a b",
         "/é",
@@ -356,7 +356,7 @@ fn rules_name_paths_that_can_be_matched() {
 }
 
 #[test]
-fn rules_name_methods_that_can_be_matched() {
+fn rules_with_unmatchable_methods_are_refused() {
     for method in ["", "get", "Get", "GET ", "GET,POST", "*"] {
         let error = Matcher::new(PathMatch::Any, vec!["GET".to_owned(), method.to_owned()], vec![]).unwrap_err();
         assert_eq!(error.0, "methods[1]", "{method:?}");

@@ -38,7 +38,7 @@ fn outcome(accepted: bool) -> Result<(), Code> {
 }
 
 #[test]
-fn a_client_presents_a_token_of_a_configured_type() {
+fn a_token_must_have_a_configured_type() {
     for configured in
         [json!(["access"]), json!(["access", "api_token"]), json!(["technical"]), json!(["technical", "api_token"])]
     {
@@ -52,7 +52,7 @@ fn a_client_presents_a_token_of_a_configured_type() {
 }
 
 #[test]
-fn by_default_a_client_presents_an_access_or_an_api_token() {
+fn by_default_access_and_api_tokens_are_accepted() {
     for kind in TYPES {
         let result = verdict(by_jwt(json!({"token_type": kind})), Presenter::Client, &config(json!({})));
         assert_eq!(result, outcome(matches!(kind, "access" | "api_token")), "{kind}");
@@ -60,7 +60,7 @@ fn by_default_a_client_presents_an_access_or_an_api_token() {
 }
 
 #[test]
-fn what_the_service_vouches_for_is_a_token_for_access() {
+fn an_identity_from_the_service_must_have_an_access_type() {
     // `jwt.token_types` is about what a client presents.
     for accept_technical in [false, true] {
         let settings = json!({"accept_technical": accept_technical});
@@ -75,7 +75,7 @@ fn what_the_service_vouches_for_is_a_token_for_access() {
 }
 
 #[test]
-fn the_issuer_is_one_of_the_configured_ones() {
+fn the_issuer_must_be_configured() {
     let with_issuers = config(json!({"jwt": {"issuers": ["auth", "auth-2"]}}));
     for (issuer, result) in [
         (json!("auth"), Ok(())),
@@ -94,7 +94,7 @@ fn the_issuer_is_one_of_the_configured_ones() {
 }
 
 #[test]
-fn the_audience_holds_one_of_the_configured_ones() {
+fn the_audience_must_contain_a_configured_one() {
     let with_audiences = config(json!({"jwt": {"audiences": ["gateway", "api"]}}));
     for (audience, result) in [
         (json!("gateway"), Ok(())),
@@ -111,7 +111,7 @@ fn the_audience_holds_one_of_the_configured_ones() {
 }
 
 #[test]
-fn issuer_and_audience_both_have_to_fit() {
+fn issuer_and_audience_must_both_match() {
     let config = config(json!({"jwt": {"issuers": ["auth"], "audiences": ["gateway"]}}));
     for (changes, result) in [
         (json!({"iss": "auth", "aud": "gateway"}), Ok(())),
@@ -125,14 +125,14 @@ fn issuer_and_audience_both_have_to_fit() {
 }
 
 #[test]
-fn an_answer_that_is_no_jwt_has_neither_issuer_nor_audience() {
+fn an_answer_that_is_not_a_jwt_needs_no_issuer_or_audience() {
     let config = config(json!({"jwt": {"issuers": ["auth"], "audiences": ["gateway"]}}));
     let identity = by_answer(json!({"token_type": "api_token"}));
     assert_eq!(verdict(identity, Presenter::Service, &config), Ok(()));
 }
 
 #[test]
-fn a_permit_says_who_was_let_in() {
+fn a_permit_holds_the_identity() {
     let config = config(json!({}));
     let identity = by_jwt(json!({}));
     let accepted = accept(identity.clone(), Presenter::Client, &config).unwrap();
@@ -147,7 +147,7 @@ fn a_permit_says_who_was_let_in() {
 }
 
 #[test]
-fn headers_are_what_they_were_made_of_and_none_can_hold_another() {
+fn header_values_are_exact_and_cannot_contain_another_header() {
     let made = |headers: &[(&str, &str)]| headers.iter().copied().collect::<Headers>();
     assert!(made(&[]).is_empty());
     for headers in [&[("x-user-id", "7")][..], &[("a", ""), ("b", "β ,;")], &[("a", "1"), ("", ""), ("a", "1")]] {

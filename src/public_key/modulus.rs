@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn powers_are_what_another_implementation_computes() {
+    fn powers_agree_with_another_implementation() {
         for seed in 1..135 {
             let length = usize::try_from(seed).unwrap() % 67 + 1;
             let mut modulus = bytes(seed, length);
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_at_the_edges_are_right() {
+    fn edge_cases_are_computed_correctly() {
         for length in [1, 3, 4, 5, 8, 12, 256] {
             let full = vec![0xff; length];
             let mut least_of_top = vec![0; length];

@@ -45,7 +45,7 @@ fn other_algorithms_are_refused() {
 }
 
 #[test]
-fn line_lengths_line_ends_and_outer_white_space_are_free() {
+fn any_line_length_line_end_and_outer_white_space_is_accepted() {
     let key = PublicKey::from_pem(RSA_2048).unwrap();
     for pem in [
         RSA_2048.trim_end().to_owned(),
@@ -60,7 +60,7 @@ fn line_lengths_line_ends_and_outer_white_space_are_free() {
 }
 
 #[test]
-fn what_is_not_one_block_of_the_type_public_key_is_refused() {
+fn anything_but_one_public_key_block_is_refused() {
     let certificate = RSA_2048.replace("PUBLIC KEY", "CERTIFICATE");
     let private = RSA_2048.replace("PUBLIC KEY", "PRIVATE KEY");
     let body = RSA_2048.replace("-----BEGIN PUBLIC KEY-----", "").replace("-----END PUBLIC KEY-----", "");
@@ -117,14 +117,14 @@ fn impossible_numbers_are_refused() {
 }
 
 #[test]
-fn a_text_that_is_much_too_long_is_not_looked_at() {
+fn a_much_too_long_text_is_refused_unread() {
     let padded = |bytes: usize| format!("{RSA_2048}{}", " ".repeat(bytes - RSA_2048.len()));
     assert!(PublicKey::from_pem(&padded(MAX_PEM_BYTES)).is_ok());
     assert_eq!(PublicKey::from_pem(&padded(MAX_PEM_BYTES + 1)), Err(KeyError::NotPem));
 }
 
 #[test]
-fn a_fingerprint_tells_keys_apart_and_says_nothing_else() {
+fn a_fingerprint_identifies_the_key() {
     let [one, other] = [RSA_2048, RSA_3072].map(|pem| PublicKey::from_pem(pem).unwrap());
     assert_ne!(one.fingerprint(), other.fingerprint());
     assert_eq!(one.fingerprint(), short_digest(one.der()));

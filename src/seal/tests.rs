@@ -13,7 +13,7 @@ fn seal(prefix: u8) -> Seal {
 }
 
 #[test]
-fn what_was_sealed_opens_for_every_seal_of_the_key() {
+fn any_seal_of_the_key_opens_a_sealed_value() {
     for plain in [&b""[..], b"a", &[7; 5000]] {
         let sealed = seal(1).seal("name", plain);
         assert_eq!(sealed.len(), NONCE_BYTES + plain.len() + 16);
@@ -33,7 +33,7 @@ fn a_sealed_value_is_nonce_and_ciphertext() {
 
 /// Computed by libsodium: workers of another version of this module have to read it.
 #[test]
-fn a_value_that_another_implementation_sealed_opens() {
+fn a_value_sealed_by_another_implementation_opens() {
     let sealed = STANDARD.decode("QkJCQkJCQkJCQkJCQkJCQgAAAAAAAAAHb1A0n+fgvj61r9mZb6FT9J0d7OKGFGwkutL1").unwrap();
     assert_eq!(seal(1).open("authgate:name", &sealed).unwrap(), b"an identity");
 }
@@ -60,7 +60,7 @@ fn a_truncated_or_extended_value_is_unreadable() {
 }
 
 #[test]
-fn a_value_of_another_name_or_key_is_unreadable() {
+fn a_value_sealed_for_another_name_or_key_is_unreadable() {
     let sealed = seal(1).seal("name", b"an identity");
     for name in ["", "nam", "name2", "Name"] {
         assert_eq!(seal(1).open(name, &sealed), None, "{name}");
@@ -69,7 +69,7 @@ fn a_value_of_another_name_or_key_is_unreadable() {
 }
 
 #[test]
-fn no_nonce_comes_twice() {
+fn nonces_are_never_repeated() {
     let seals = [seal(1), seal(2)];
     let mut nonces = HashSet::new();
     for _ in 0..100 {
@@ -82,7 +82,7 @@ fn no_nonce_comes_twice() {
 }
 
 #[test]
-fn a_key_of_another_form_is_refused_without_repeating_it() {
+fn a_malformed_key_is_refused_and_not_quoted() {
     let short = KEY.strip_prefix("AAEC").unwrap();
     let long = &format!("AAAA{KEY}");
     for (key, error) in [
@@ -107,7 +107,7 @@ fn a_key_of_another_form_is_refused_without_repeating_it() {
 }
 
 #[test]
-fn debug_shows_no_key() {
+fn debug_output_hides_the_key() {
     let sealed = Sealed::new((), Some(seal(1)));
     assert_eq!(format!("{sealed:?}"), "Sealed { data: (), seal: Some(Seal { .. }) }");
 }
@@ -130,7 +130,7 @@ fn shared_data_holds_no_plaintext() {
 }
 
 #[test]
-fn compare_and_swap_is_the_hosts() {
+fn compare_and_swap_is_left_to_the_host() {
     let host = sealed_host();
     assert_eq!(host.set_shared_data("name", b"1", Write::IfAbsent), Ok(()));
     assert_eq!(host.set_shared_data("name", b"2", Write::IfAbsent), Err(Conflict));
@@ -142,7 +142,7 @@ fn compare_and_swap_is_the_hosts() {
 }
 
 #[test]
-fn a_foreign_value_is_empty_and_can_be_replaced() {
+fn a_foreign_value_reads_as_empty_and_can_be_replaced() {
     let host = sealed_host();
     host.set_shared_data("other", b"an identity", Write::Always).unwrap();
     let moved = host.inner().shared_data("other").unwrap().bytes;
@@ -157,7 +157,7 @@ fn a_foreign_value_is_empty_and_can_be_replaced() {
 }
 
 #[test]
-fn without_a_key_values_are_as_they_are() {
+fn without_a_key_values_are_stored_in_plaintext() {
     let host = Sealed::new(Process::default(), None);
     host.set_shared_data("name", b"plain", Write::IfAbsent).unwrap();
     assert_eq!(host.inner().shared_data("name").unwrap().bytes, b"plain");
@@ -166,7 +166,7 @@ fn without_a_key_values_are_as_they_are() {
 }
 
 #[test]
-fn that_data_are_not_sealed_is_said_once_and_again_after_they_were() {
+fn the_warning_for_unsealed_data_is_repeated_only_after_sealing() {
     let host = Process::default();
     for (is_sealed, is_said) in
         [(false, true), (false, false), (true, false), (true, false), (false, true), (false, false)]

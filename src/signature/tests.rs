@@ -42,7 +42,7 @@ fn verify(host: &impl Signatures, key: &PublicKey, signature: &[u8], message: &[
 }
 
 #[test]
-fn every_case_of_wycheproof_has_the_right_verdict() {
+fn every_wycheproof_case_has_the_right_verdict() {
     let suite: Suite = serde_json::from_str(include_str!("testdata/rsa_signature_2048_sha256_test.json")).unwrap();
     let mut counts = (0, 0, 0);
     for group in &suite.test_groups {
@@ -76,7 +76,7 @@ fn every_case_of_wycheproof_has_the_right_verdict() {
 }
 
 #[test]
-fn a_signature_fits_its_key_and_its_message_alone() {
+fn a_signature_fits_only_its_key_and_its_message() {
     let (a, b) = (Signer::a(), Signer::b());
     let signature = a.sign(b"message");
     assert!(verify(&BareHost::default(), &a.public(), &signature, b"message"));
@@ -91,7 +91,7 @@ fn a_signature_fits_its_key_and_its_message_alone() {
 }
 
 #[test]
-fn a_signature_of_another_length_than_the_modulus_reaches_no_verifier() {
+fn a_signature_of_the_wrong_length_reaches_no_verifier() {
     let host = BareHost { verdict: Some(true), ..BareHost::default() };
     let key = Signer::a().public();
     for length in [0, 1, 255, 257, 384, 512] {
@@ -106,7 +106,7 @@ fn a_signature_of_another_length_than_the_modulus_reaches_no_verifier() {
 }
 
 #[test]
-fn the_hosts_verdict_stands_where_it_gives_one() {
+fn the_hosts_verdict_is_final() {
     let (key, good) = (Signer::a().public(), Signer::a().sign(b"message"));
     let bad = vec![1; 256];
     for (verdict, signature, expected) in
@@ -120,7 +120,7 @@ fn the_hosts_verdict_stands_where_it_gives_one() {
 }
 
 #[test]
-fn only_lengths_of_accepted_keys_are_possible() {
+fn only_the_lengths_of_accepted_keys_are_accepted() {
     for (length, possible) in
         [(0, false), (32, false), (255, false), (256, true), (384, true), (512, true), (513, false)]
     {

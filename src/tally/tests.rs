@@ -43,7 +43,7 @@ fn the_gauges_are_the_sum_of_all_tallies() {
 }
 
 #[test]
-fn what_comes_to_nothing_is_not_written() {
+fn changes_that_cancel_out_are_not_written() {
     let host = Process::default();
     let mut vm = vm();
     vm.count(Gauge::CalloutsInFlight, 1);
@@ -56,7 +56,7 @@ fn what_comes_to_nothing_is_not_written() {
 }
 
 #[test]
-fn a_vm_that_ends_takes_its_tally_out_and_counts_no_more() {
+fn a_vm_that_ends_removes_its_tally() {
     let host = Process::default();
     let (mut one, mut other) = (vm(), vm());
     count(&mut one, 4, at(0), &host);
@@ -71,7 +71,7 @@ fn a_vm_that_ends_takes_its_tally_out_and_counts_no_more() {
 }
 
 #[test]
-fn what_a_vm_had_counted_that_says_so_when_it_traps_is_gone_at_once() {
+fn the_tally_of_a_trapped_vm_is_removed_at_once() {
     let host = Process::default();
     let (mut trapped, mut other) = (vm(), vm());
     count(&mut trapped, 4, at(0), &host);
@@ -80,7 +80,7 @@ fn what_a_vm_had_counted_that_says_so_when_it_traps_is_gone_at_once() {
 }
 
 #[test]
-fn the_tally_of_a_vm_that_is_silent_is_gone_after_a_few_ticks() {
+fn the_tally_of_a_silent_vm_expires_after_a_few_ticks() {
     let host = Process::default();
     let (mut trapped, mut other) = (vm(), vm());
     count(&mut trapped, 4, at(0), &host);
@@ -91,7 +91,7 @@ fn the_tally_of_a_vm_that_is_silent_is_gone_after_a_few_ticks() {
 }
 
 #[test]
-fn a_vm_that_was_taken_for_gone_counts_again() {
+fn a_vm_whose_tally_expired_counts_again() {
     let host = Process::default();
     let (mut slow, mut other) = (vm(), vm());
     count(&mut slow, 4, at(0), &host);
@@ -108,7 +108,7 @@ fn a_vm_that_was_taken_for_gone_counts_again() {
 }
 
 #[test]
-fn a_clock_that_steps_either_way_is_right_again_after_a_tick_of_each() {
+fn gauges_recover_from_a_clock_step_after_a_tick_of_each_vm() {
     for step in [10_000_000, 100] {
         let host = Process::default();
         let (mut one, mut other) = (vm(), vm());
@@ -122,7 +122,7 @@ fn a_clock_that_steps_either_way_is_right_again_after_a_tick_of_each() {
 }
 
 #[test]
-fn places_are_bounded_and_foreign_bytes_count_for_nothing() {
+fn places_are_bounded_and_foreign_bytes_are_not_counted() {
     let host = Process::default();
     for _ in 0..2 * MAX_VMS {
         count(&mut vm(), 1, at(0), &host);

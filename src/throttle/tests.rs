@@ -59,7 +59,7 @@ fn lock_number(throttle: &Throttle, number: &str, now: UnixTime, host: &Process)
 }
 
 #[test]
-fn an_address_is_locked_out_once_it_has_failed_too_often_by_both_workers() {
+fn both_workers_lock_an_address_with_too_many_failures() {
     let (one, other, host) = (throttle(), throttle(), Process::default());
     one.fail(&a(), &Cx::new(start(), &host));
     other.fail(&a(), &Cx::new(start(), &host));
@@ -74,7 +74,7 @@ fn an_address_is_locked_out_once_it_has_failed_too_often_by_both_workers() {
 }
 
 #[test]
-fn one_addresss_lockout_is_not_anothers() {
+fn a_lockout_applies_to_its_address_only() {
     let (throttle, host) = (throttle(), Process::default());
     fail(&throttle, 3, a(), &Cx::new(start(), &host));
     fail(&throttle, 2, b(), &Cx::new(start(), &host));
@@ -83,7 +83,7 @@ fn one_addresss_lockout_is_not_anothers() {
 }
 
 #[test]
-fn a_window_begins_with_its_first_failure_and_ends_whatever_comes_in_it() {
+fn later_failures_do_not_extend_a_window() {
     let (throttle, host) = (throttle(), Process::default());
     throttle.fail(&a(), &Cx::new(start(), &host));
     throttle.fail(&a(), &Cx::new(start().after(WINDOW - TICK), &host));
@@ -95,7 +95,7 @@ fn a_window_begins_with_its_first_failure_and_ends_whatever_comes_in_it() {
 }
 
 #[test]
-fn failures_during_a_lockout_neither_prolong_it_nor_count_afterwards() {
+fn failures_during_a_lockout_are_not_counted() {
     let (throttle, host) = (throttle(), Process::default());
     let subject = of("192.0.2.1:1", "7");
     fail(&throttle, 3, subject, &Cx::new(start(), &host));
@@ -121,7 +121,7 @@ fn a_lockout_shorter_than_the_window_ends_and_a_new_window_begins() {
 }
 
 #[test]
-fn a_single_attempt_locks_at_once_and_none_turns_the_throttle_off() {
+fn one_attempt_locks_at_once_and_zero_turns_the_throttle_off() {
     let host = Process::default();
     let off = throttle_of(0, WINDOW, LOCKOUT);
     fail(&off, 5, of("192.0.2.1:1", "7"), &Cx::new(start(), &host));
@@ -133,7 +133,7 @@ fn a_single_attempt_locks_at_once_and_none_turns_the_throttle_off() {
 }
 
 #[test]
-fn who_guesses_a_tokens_secret_from_many_addresses_gets_one_try_from_each() {
+fn guesses_at_a_locked_token_get_one_try_per_address() {
     let (one, other, host) = (throttle(), throttle(), Process::default());
     for number in 0..50 {
         let guesser = of(&format!("198.51.100.{number}:1"), "7");
@@ -145,7 +145,7 @@ fn who_guesses_a_tokens_secret_from_many_addresses_gets_one_try_from_each() {
 }
 
 #[test]
-fn a_tokens_owner_is_not_locked_out_by_others() {
+fn others_cannot_lock_out_a_tokens_owner() {
     let (throttle, host) = (throttle(), Process::default());
     for number in 0..50 {
         throttle.fail(&of(&format!("198.51.100.{number}:1"), "7"), &Cx::new(start(), &host));
@@ -154,7 +154,7 @@ fn a_tokens_owner_is_not_locked_out_by_others() {
 }
 
 #[test]
-fn a_tokens_lock_is_no_lock_of_the_addresses_other_tokens() {
+fn a_tokens_lock_does_not_lock_the_addresses_other_tokens() {
     let (throttle, host) = (throttle(), Process::default());
     for number in 0..3 {
         throttle.fail(&of(&format!("198.51.100.{number}:1"), "7"), &Cx::new(start(), &host));
@@ -175,7 +175,7 @@ fn an_address_that_failed_with_another_token_is_locked_out_of_the_locked_one() {
 }
 
 #[test]
-fn a_failure_is_held_against_an_address_for_as_long_as_a_lockout() {
+fn a_failure_counts_against_an_address_for_the_length_of_a_lockout() {
     let (throttle, host) = (throttle(), Process::default());
     let early = of("192.0.2.1:1", "7");
     throttle.fail(&early, &Cx::new(start(), &host));
@@ -189,7 +189,7 @@ fn a_failure_is_held_against_an_address_for_as_long_as_a_lockout() {
 }
 
 #[test]
-fn the_longer_of_two_locks_is_told() {
+fn the_longer_of_two_locks_is_reported() {
     let (throttle, host) = (throttle_of(3, LOCKOUT, WINDOW), Process::default());
     let (both, later) = (of("192.0.2.1:1", "7"), start().after(WINDOW / 2));
     fail(&throttle, 3, a(), &Cx::new(start(), &host));
@@ -201,7 +201,7 @@ fn the_longer_of_two_locks_is_told() {
 }
 
 #[test]
-fn an_address_is_taken_without_its_port_ipv6_by_its_64_and_ipv4_mapped_as_ipv4() {
+fn addresses_are_normalised_without_port_ipv6_to_64_bits() {
     let address = |text| Suspect::new(text, None).unwrap();
     for (one, other) in [
         ("192.0.2.1:1000", "192.0.2.1:0"),
@@ -223,7 +223,7 @@ fn an_address_is_taken_without_its_port_ipv6_by_its_64_and_ipv4_mapped_as_ipv4()
 }
 
 #[test]
-fn what_is_no_address_is_none() {
+fn an_unreadable_address_is_none() {
     for text in [
         "",
         ":",
@@ -253,7 +253,7 @@ fn what_is_no_address_is_none() {
 }
 
 #[test]
-fn a_token_id_is_its_number_and_what_is_no_number_is_none() {
+fn a_token_id_must_be_a_number() {
     let token = |id| Suspect::new("192.0.2.1:1", Some(id)).unwrap();
     assert_eq!(token("7"), token("007"));
     assert_eq!(token("0"), token("00"));
@@ -267,7 +267,7 @@ fn a_token_id_is_its_number_and_what_is_no_number_is_none() {
 }
 
 #[test]
-fn a_token_id_that_looks_like_an_address_is_none() {
+fn a_token_id_and_an_address_of_equal_bytes_are_distinguished() {
     let (throttle, host) = (throttle(), Process::default());
     // The bytes of 49.50.51.52 are those of "1234".
     lock_number(&throttle, "1234", start(), &host);
@@ -275,7 +275,7 @@ fn a_token_id_that_looks_like_an_address_is_none() {
 }
 
 #[test]
-fn no_address_and_no_id_stand_in_the_records() {
+fn records_contain_neither_addresses_nor_ids() {
     let (throttle, host) = (throttle(), Process::default());
     let subject = of("192.0.2.1:1", "1234567");
     throttle.fail(&subject, &Cx::new(start(), &host));
@@ -290,7 +290,7 @@ fn no_address_and_no_id_stand_in_the_records() {
 }
 
 #[test]
-fn a_clock_that_steps_either_way_ends_locks_and_windows() {
+fn a_clock_step_ends_locks_and_windows() {
     for now in [earlier(HOUR), earlier(Duration::from_secs(2)), start().after(HOUR)] {
         let (throttle, host) = (throttle(), Process::default());
         let subject = of("192.0.2.1:1", "7");
@@ -309,7 +309,7 @@ fn a_clock_that_steps_either_way_ends_locks_and_windows() {
 }
 
 #[test]
-fn a_worker_whose_clock_reading_is_a_moment_old_counts_on_and_unlocks_nobody() {
+fn a_slightly_old_clock_reading_keeps_windows_and_locks() {
     let (throttle, host) = (throttle(), Process::default());
     fail(&throttle, 2, a(), &Cx::new(start(), &host));
     throttle.fail(&a(), &Cx::new(earlier(TICK), &host));
@@ -317,7 +317,7 @@ fn a_worker_whose_clock_reading_is_a_moment_old_counts_on_and_unlocks_nobody() {
 }
 
 #[test]
-fn failures_at_two_workers_at_once_all_count() {
+fn simultaneous_failures_at_two_workers_both_count() {
     let (one, other, host) = (throttle(), throttle(), Process::default());
     one.fail(&a(), &Cx::new(start(), &host));
     let overtaking = overtaking(&host, [|| other.fail(&a(), &Cx::new(start(), &host))]);
@@ -326,7 +326,7 @@ fn failures_at_two_workers_at_once_all_count() {
 }
 
 #[test]
-fn a_failure_that_the_locking_one_overtakes_doesnt_prolong_the_lock() {
+fn a_late_failure_does_not_extend_the_lock() {
     let (one, other, host) = (throttle(), throttle(), Process::default());
     fail(&one, 2, a(), &Cx::new(start(), &host));
     let overtaking = overtaking(&host, [|| other.fail(&a(), &Cx::new(start(), &host))]);
@@ -336,7 +336,7 @@ fn a_failure_that_the_locking_one_overtakes_doesnt_prolong_the_lock() {
 }
 
 #[test]
-fn guesses_of_a_number_that_are_under_way_count_together_over_all_addresses_and_workers() {
+fn open_guesses_of_a_number_count_for_all_addresses_and_workers() {
     let (one, other, host) = (throttle(), throttle(), Process::default());
     let cx = Cx::new(start(), &host);
     let address = |index: usize| of(&format!("203.0.113.{index}:1"), "7");

@@ -44,7 +44,7 @@ fn keys<V: Clone>(cache: &LocalCache<V>, candidates: usize) -> Vec<usize> {
 }
 
 #[test]
-fn any_sequence_of_operations_keeps_both_bounds_and_every_value() {
+fn random_operations_keep_both_bounds_and_every_value() {
     for policy in POLICIES {
         // Limited by entries, by bytes, and by neither alone.
         for (max_entries, max_bytes) in
@@ -136,7 +136,7 @@ fn hit_rate(policy: Policy) -> f64 {
 }
 
 #[test]
-fn a_flood_of_credentials_seen_once_leaves_those_in_use() {
+fn a_flood_of_new_credentials_does_not_evict_those_in_use() {
     for policy in POLICIES {
         let rate = hit_rate(policy);
         println!("{policy:?}: {rate:.2} % hits");
@@ -145,7 +145,7 @@ fn a_flood_of_credentials_seen_once_leaves_those_in_use() {
 }
 
 #[test]
-fn the_least_recently_used_goes_first_and_those_never_used_before_it() {
+fn unused_entries_are_evicted_first_then_the_least_recently_used() {
     let mut cache = LocalCache::new(Policy::Lru, 4, 1 << 20);
     for number in 0..4 {
         assert_eq!(cache.insert(digest_of(number), number, 0), 0);
@@ -167,7 +167,7 @@ fn the_least_recently_used_goes_first_and_those_never_used_before_it() {
 }
 
 #[test]
-fn a_look_is_no_use() {
+fn peeking_does_not_count_as_use() {
     let mut cache = LocalCache::new(Policy::Lru, 2, 1 << 20);
     cache.insert(digest_of(0), 0, 0);
     cache.insert(digest_of(1), 1, 0);
@@ -177,7 +177,7 @@ fn a_look_is_no_use() {
 }
 
 #[test]
-fn a_value_is_replaced_where_it_is() {
+fn storing_again_replaces_the_value() {
     for policy in POLICIES {
         let mut cache = LocalCache::new(policy, 10, room(policy, 80));
         cache.insert(digest_of(0), "old", 100);
@@ -191,7 +191,7 @@ fn a_value_is_replaced_where_it_is() {
 }
 
 #[test]
-fn an_entry_larger_than_an_eighth_is_not_kept_and_ends_what_it_replaces() {
+fn an_entry_larger_than_an_eighth_is_not_stored_and_removes_the_old_one() {
     for policy in POLICIES {
         let mut cache = LocalCache::new(policy, 10, room(policy, 80));
         let largest = room(policy, 10) - policy.overhead();
@@ -206,7 +206,7 @@ fn an_entry_larger_than_an_eighth_is_not_kept_and_ends_what_it_replaces() {
 }
 
 #[test]
-fn retain_drops_what_it_is_told_and_counts_it() {
+fn retain_removes_and_counts_the_rejected_entries() {
     for policy in POLICIES {
         let mut cache = LocalCache::new(policy, 100, 1 << 20);
         for number in 0..10 {
@@ -230,7 +230,7 @@ fn retain_drops_what_it_is_told_and_counts_it() {
 }
 
 #[test]
-fn a_store_without_room_keeps_nothing() {
+fn a_cache_of_no_size_stores_nothing() {
     for policy in POLICIES {
         for (max_entries, max_bytes) in [(0, 1 << 20), (10, 0), (10, room(policy, 7))] {
             let mut cache = LocalCache::new(policy, max_entries, max_bytes);
@@ -244,7 +244,7 @@ fn a_store_without_room_keeps_nothing() {
 }
 
 #[test]
-fn an_empty_store_takes_no_memory() {
+fn an_empty_cache_allocates_nothing() {
     for policy in POLICIES {
         match LocalCache::<u64>::new(policy, 1_000_000, 1 << 30).store {
             Store::Lru(store) => {
@@ -256,7 +256,7 @@ fn an_empty_store_takes_no_memory() {
 }
 
 #[test]
-fn keys_that_share_what_is_hashed_are_told_apart() {
+fn digests_with_the_same_beginning_are_distinguished() {
     for policy in POLICIES {
         let mut cache = LocalCache::new(policy, 1000, 1 << 20);
         let digest_of = |number: u8| {

@@ -45,7 +45,7 @@ fn every_claim_path_has_its_value() {
 }
 
 #[test]
-fn claims_that_are_not_there_have_no_value() {
+fn an_absent_claim_has_no_value() {
     let claims = parse(&json!({"exp": 1, "user_id": 1, "client_id": 2, "token_type": "access"})).unwrap();
     for (path, name) in ClaimPath::NAMES {
         let is_there = ["exp", "user_id", "client_id", "token_type"].contains(&name);
@@ -54,7 +54,7 @@ fn claims_that_are_not_there_have_no_value() {
 }
 
 #[test]
-fn a_control_character_is_no_header_value() {
+fn a_claim_with_a_control_character_is_refused_as_a_header() {
     for (name, path) in [
         ("jti", ClaimPath::Jti),
         ("iss", ClaimPath::Iss),
@@ -81,7 +81,7 @@ fn a_control_character_is_no_header_value() {
 }
 
 #[test]
-fn a_group_with_a_comma_cannot_become_two() {
+fn a_group_with_a_comma_is_refused_as_a_header() {
     let value = |groups: Value| {
         let claims = parse(&claims(json!({"user_groups": groups}))).unwrap();
         claims.header_value(ClaimPath::UserGroups).map(|value| value.map(Cow::into_owned))
@@ -96,7 +96,7 @@ fn a_group_with_a_comma_cannot_become_two() {
 }
 
 #[test]
-fn other_paths_are_no_claims() {
+fn an_unknown_claim_path_is_refused() {
     for path in
         ["", "user", "User_Id", "user_id ", "issued_by", "role_params", "role_params.", "role", "audience", "a.b.c"]
     {

@@ -62,7 +62,7 @@ fn printed(text: &str, options: &[&str], has_colour: bool) -> (u8, String) {
 }
 
 #[test]
-fn findings_are_lines_for_people() {
+fn findings_are_printed_as_readable_lines() {
     let text = "auth_service: {cluster: c}\nrules:\n  - match: {prefix: '/a/*'}\n";
     let (status, text_found) = printed(text, &[], false);
     assert_eq!(status, 0);
@@ -80,7 +80,7 @@ fn findings_are_lines_for_people() {
 }
 
 #[test]
-fn what_is_no_file_of_a_configuration_is_a_matter_of_usage() {
+fn a_file_that_is_no_configuration_is_a_usage_error() {
     assert_eq!(run(["authgate", "check", "/nowhere/at/all"], &mut Vec::new(), false), 2);
     assert_eq!(run(["authgate", "check"], &mut Vec::new(), false), 2);
     for text in ["", "kind: Service\nspec: {}\n", "static_resources: {listeners: []}\n", "services: {}\n", "[]\n"] {
@@ -89,14 +89,14 @@ fn what_is_no_file_of_a_configuration_is_a_matter_of_usage() {
 }
 
 #[test]
-fn what_is_no_yaml_is_an_error_with_its_line() {
+fn invalid_yaml_is_an_error_with_its_line() {
     let (status, problems) = found("auth_service: {cluster: c}\nrules: [\n");
     assert_eq!((status, problems.len()), (1, 1));
     assert!(problems[0]["line"].as_u64().unwrap() >= 2, "{problems:?}");
 }
 
 #[test]
-fn errors_have_the_line_and_the_message_of_the_filter() {
+fn errors_carry_the_line_and_the_filters_message() {
     for (text, line, field) in [
         ("auth_service:\n  cluster: c\n  tiemout: 1s\n", 3, "auth_service.tiemout"),
         ("auth_service: {cluster: c}\ncache:\n  ttl: 300\n", 3, "cache.ttl"),
@@ -115,7 +115,7 @@ fn errors_have_the_line_and_the_message_of_the_filter() {
 }
 
 #[test]
-fn all_errors_are_told_at_once() {
+fn all_errors_are_reported_at_once() {
     let text = "auth_service:\n  cluster: c\n  retries: 9\nrules:\n  - match: {prefix: x}\n  - match: {}\nzz: 1\n";
     let fields: Vec<_> = brief(text).into_iter().map(|(line, _, field)| (line, field)).collect();
     let expected = [(3, "auth_service.retries"), (5, "rules[0].match.prefix"), (6, "rules[1].match"), (7, "zz")];

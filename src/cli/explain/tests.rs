@@ -74,7 +74,7 @@ fn denied(told: &Value) -> &str {
 }
 
 #[test]
-fn a_public_request_goes_on() {
+fn a_public_request_is_let_through() {
     let told = told(&["--path", "/health", "--header", "X_User-Id: 7", "--header", "Authorization: Basic eA=="]);
     assert_eq!(told["rule"], "rules[0]");
     assert_eq!(told["credential"]["found"], "not looked at");
@@ -86,7 +86,7 @@ fn a_public_request_goes_on() {
 }
 
 #[test]
-fn each_rule_says_what_it_looked_at() {
+fn each_rule_shows_which_condition_failed() {
     let told = told(&["--path", "/webhooks/a", "--method", "POST", "--host", "www.example.com"]);
     let conditions = &told["rules"][1]["conditions"];
     let holds: Vec<_> = conditions.as_array().unwrap().iter().map(|one| (&one["field"], &one["holds"])).collect();
@@ -114,7 +114,7 @@ fn ambiguous_requests_show_their_readings() {
 }
 
 #[test]
-fn a_jwt_is_verified_with_the_key_that_is_given() {
+fn a_jwt_is_verified_with_the_given_key() {
     let token = jwt(json!({}));
     let good = told(&["--path", "/a", "--token", &token, "--key", "KEY"]);
     assert_eq!(good["decision"]["forward"]["set"][0], json!(["x-user-id", "17"]));
@@ -128,7 +128,7 @@ fn a_jwt_is_verified_with_the_key_that_is_given() {
 }
 
 #[test]
-fn each_field_of_require_is_told() {
+fn each_field_of_require_is_explained() {
     let denied_here = told(&["--path", "/admin", "--token", &jwt(json!({})), "--key", "KEY"]);
     let expected = json!([{"field": "token_types: [\"api_token\",\"technical\"]", "holds": "no"}]);
     assert_eq!(denied_here["require"], expected);
@@ -140,7 +140,7 @@ fn each_field_of_require_is_told() {
 }
 
 #[test]
-fn rules_of_every_kind_are_told() {
+fn each_kind_of_rule_is_explained() {
     let config = "
 auth_service: {cluster: auth}
 mode: shadow
@@ -182,7 +182,7 @@ rules:
 }
 
 #[test]
-fn credentials_from_other_places_are_told_and_taken_off() {
+fn credentials_in_other_places_are_explained_and_removed() {
     let config = "
 auth_service: {cluster: auth}
 credentials: {api_key_header: X-API-Key, cookie: session, websocket_protocol: true}
@@ -213,7 +213,7 @@ responses: {cors_origins: ['https://app.example']}
 }
 
 #[test]
-fn what_the_service_is_asked_is_told_and_its_answer_can_be_given() {
+fn the_callout_is_shown_and_an_answer_can_be_supplied() {
     let token = format!("17${}", "0".repeat(128));
     let asked = told(&["--token", &token]);
     let question = "GET /auth/verify?header_types=apikey&response_format=json_body with Authorization: APIKey …";
@@ -231,7 +231,7 @@ fn what_the_service_is_asked_is_told_and_its_answer_can_be_given() {
 }
 
 #[test]
-fn a_list_of_revoked_tokens_can_be_given() {
+fn a_list_of_revoked_tokens_can_be_supplied() {
     let list = File::new(r#"{"cursor": "1", "revoked": [{"jti": "5f0c", "exp": 4000000000}]}"#);
     let config = "auth_service: {cluster: auth}\nrevocation: {path: /list}\n";
     let token = jwt(json!({}));
@@ -242,7 +242,7 @@ fn a_list_of_revoked_tokens_can_be_given() {
 }
 
 #[test]
-fn people_get_lines_without_credentials() {
+fn readable_output_quotes_no_credential() {
     let token = jwt(json!({}));
     let (status, text) = output(CONFIG, &["--path", "/remote", "--token", &token, "--key", "KEY", "--answer", "403"]);
     assert_eq!(status, 0);
@@ -252,7 +252,7 @@ fn people_get_lines_without_credentials() {
 }
 
 #[test]
-fn what_cannot_be_used_is_told() {
+fn unusable_input_is_reported() {
     assert_eq!(output("auth_service: {cluster: auth}\nx: 1\n", &[]).0, 1);
     assert_eq!(output("kind: Service\n", &[]).0, 2);
     assert_eq!(output(CONFIG, &["--header", "x"]).0, 2);

@@ -57,7 +57,7 @@ fn a_good_service_passes() {
 }
 
 #[test]
-fn without_credentials_the_rest_is_tried() {
+fn without_credentials_the_other_checks_run() {
     let server = Server::start(|_, reply| reply);
     let (status, findings) = found_at(&format!("http://{}/", server.address), &[]);
     let skipped: Vec<_> = findings.iter().filter(|finding| finding["level"] == "skipped").collect();
@@ -66,7 +66,7 @@ fn without_credentials_the_rest_is_tried() {
 }
 
 #[test]
-fn credentials_that_were_given_are_neither_revoked_nor_deleted() {
+fn given_credentials_are_neither_revoked_nor_deleted() {
     let server = Server::start(|asked, reply| {
         assert!(!asked.is("POST") && !asked.is("DELETE"), "{asked:?}");
         reply
@@ -85,14 +85,14 @@ fn no_finding_quotes_a_credential() {
 }
 
 #[test]
-fn where_nothing_answers_one_finding_says_so() {
+fn an_unreachable_service_is_one_finding() {
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (status, findings) = found_at(&format!("http://{address}"), &[]);
     assert_eq!((status, findings.len()), (1, 1), "{findings:#?}");
 }
 
 #[test]
-fn what_is_no_address_is_a_matter_of_usage() {
+fn an_invalid_address_is_a_usage_error() {
     for url in ["127.0.0.1:9000", "https://auth.example.com", "http://user@host", "http://host/?x=1", "ftp://host", ""]
     {
         assert_eq!(run(["authgate", "service-check", url], &mut Vec::new(), false), 2, "{url}");
@@ -111,7 +111,7 @@ const VERIFY: &str = "GET /auth/verify";
 const LIST: &str = "GET /auth/blacklist";
 
 #[test]
-fn keys_that_the_filter_cannot_use_are_told_apart() {
+fn each_unusable_key_has_its_own_finding() {
     let gets = "503 public_key_unavailable";
     assert_differs(|asked, reply| at(KEY, asked, reply, |_| Reply::text(404, "")), KEY, "status 404", gets);
     assert_differs(
@@ -151,7 +151,7 @@ fn keys_that_the_filter_cannot_use_are_told_apart() {
 }
 
 #[test]
-fn verdicts_on_bad_credentials_are_told_apart() {
+fn each_wrong_verdict_on_a_bad_credential_has_its_own_finding() {
     let unknown = "json_body: an unknown API token";
     fn bad(status: u16) -> impl Fn(Reply) -> Reply {
         move |reply| if reply.status == 401 { Reply::text(status, "{}") } else { reply }
@@ -199,7 +199,7 @@ fn verdicts_on_bad_credentials_are_told_apart() {
 }
 
 #[test]
-fn identities_that_the_filter_cannot_use_are_told_apart() {
+fn each_unusable_identity_has_its_own_finding() {
     fn with(asked: &Asked, reply: Reply, changes: Value) -> Reply {
         if asked.is(VERIFY) && reply.status == 200 && asked.authorization.starts_with("APIKey") {
             identity(asked, &of_api_token(changes))
@@ -234,7 +234,7 @@ fn identities_that_the_filter_cannot_use_are_told_apart() {
 }
 
 #[test]
-fn formats_that_the_filter_cannot_read_are_told_apart() {
+fn each_unreadable_format_has_its_own_finding() {
     let gets = "answers 503 auth_service_unavailable";
     let always_json: server::Change = |asked, reply| {
         at(VERIFY, asked, reply, |r| if r.status == 200 { Reply::json(200, &of_api_token(json!({}))) } else { r })
@@ -277,7 +277,7 @@ fn formats_that_the_filter_cannot_read_are_told_apart() {
 }
 
 #[test]
-fn kinds_of_credentials_are_told_apart() {
+fn findings_name_the_kind_of_credential() {
     let no_lists: server::Change = |asked, reply| {
         if asked.is(VERIFY) && asked.has("apikey,jwt") { Reply::text(400, "") } else { reply }
     };
@@ -301,7 +301,7 @@ fn kinds_of_credentials_are_told_apart() {
 }
 
 #[test]
-fn lists_that_the_filter_cannot_read_are_told_apart() {
+fn each_unreadable_revocation_list_has_its_own_finding() {
     fn list(asked: &Asked, reply: Reply, change: fn(&mut Value)) -> Reply {
         at(LIST, asked, reply, |r| {
             if r.status != 200 {
@@ -348,7 +348,7 @@ fn lists_that_the_filter_cannot_read_are_told_apart() {
 }
 
 #[test]
-fn credentials_that_cannot_be_had_are_told() {
+fn credentials_that_cannot_be_obtained_are_reported() {
     const LOGIN: &str = "POST /auth/jwt/login";
     const TOKENS: &str = "POST /iam/tokens";
     assert_differs(

@@ -98,7 +98,7 @@ fn only_the_cluster_is_required() {
 }
 
 #[test]
-fn values_at_their_limits_are_taken() {
+fn values_at_their_limits_are_accepted() {
     for changes in [
         json!({"auth_service": {"cluster": "c", "timeout": "1ms", "retries": 0}}),
         json!({"auth_service": {"cluster": "c", "timeout": "60s", "retries": 3}}),
@@ -113,7 +113,7 @@ fn values_at_their_limits_are_taken() {
 }
 
 #[test]
-fn the_cluster_s_host_is_the_authority_where_none_is_written() {
+fn the_authority_defaults_to_the_clusters_host() {
     for (cluster, authority) in [
         ("auth_service", "auth_service"),
         ("auth.example.com:8443", "auth.example.com:8443"),
@@ -129,7 +129,7 @@ fn the_cluster_s_host_is_the_authority_where_none_is_written() {
 }
 
 #[test]
-fn an_identity_may_go_on_as_other_proxies_write_it() {
+fn identity_headers_may_have_the_names_of_other_proxies() {
     for name in ["User", "Email", "Groups", "Preferred-Username", "Access-Token", "Roles"] {
         let name = format!("X-Forwarded-{name}");
         let config = config(json!({"identity_headers": {&name: "email"}, "strip_headers": ["X-Forwarded-For", &name]}));
@@ -139,7 +139,7 @@ fn an_identity_may_go_on_as_other_proxies_write_it() {
 }
 
 #[test]
-fn a_twin_of_a_default_replaces_it() {
+fn another_spelling_of_a_default_header_replaces_it() {
     let config = config(json!({"identity_headers": {"x.user_id": "token_id", "X-CLIENT-ID": "client_id"}}));
     let names: Vec<&str> = config.identity_headers.iter().map(|header| header.name.as_ref()).collect();
     assert_eq!(names, ["x.user_id", "x-client-id", "x-user-email", "x-user-type", "x-is-admin"]);

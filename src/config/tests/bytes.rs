@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_json_field_that_stands_there_twice_is_refused() {
+fn a_repeated_json_field_is_refused() {
     for (text, path) in [
         (r#"{"auth_service": {"cluster": "a"}, "auth_service": {"cluster": "b"}}"#, "auth_service"),
         (r#"{"auth_service": {"cluster": "a", "cluster": "b"}}"#, "auth_service.cluster"),
@@ -24,7 +24,7 @@ fn a_json_field_that_stands_there_twice_is_refused() {
 }
 
 #[test]
-fn what_is_neither_json_nor_a_struct_is_refused() {
+fn bytes_that_are_neither_json_nor_a_struct_are_refused() {
     let good = r#"{"auth_service": {"cluster": "c"}}"#;
     assert!(Config::from_bytes(format!("\n {good} \n").as_bytes()).is_ok());
     for bytes in [

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn the_headers_of_an_answer_are_laid_over_the_defaults() {
+fn configured_answer_headers_override_the_defaults() {
     let names = json!({"user_id": "X-Platform-User-ID"});
     let config = config(json!({"api_token": {"answer_headers": names}}));
     let expected = AnswerHeaders { user_id: "X-Platform-User-ID".to_owned(), ..AnswerHeaders::default() };
@@ -11,7 +11,7 @@ fn the_headers_of_an_answer_are_laid_over_the_defaults() {
 }
 
 #[test]
-fn no_two_claims_are_read_from_one_header() {
+fn two_claims_from_one_header_are_refused() {
     assert_paths(&[
         (r#""api_token": {"answer_headers": {"client_id": "x-user-id"}}"#, "api_token.answer_headers.client_id"),
         (r#""api_token": {"answer_headers": {"user_id": ""}}"#, "api_token.answer_headers.user_id"),
@@ -23,7 +23,7 @@ fn no_two_claims_are_read_from_one_header() {
 }
 
 #[test]
-fn credentials_stand_in_authorization_alone_unless_other_places_are_named() {
+fn by_default_credentials_are_read_from_authorization_only() {
     let of = |credentials: Value| config(json!({"credentials": credentials})).credentials;
     assert_eq!(of(json!({})), Credentials::default());
     assert_eq!(of(json!({"api_key_header": null, "cookie": null})), Credentials::default());
@@ -32,7 +32,7 @@ fn credentials_stand_in_authorization_alone_unless_other_places_are_named() {
 }
 
 #[test]
-fn a_default_that_holds_credentials_is_not_copied_to_callouts() {
+fn a_header_with_credentials_is_not_copied_to_callouts_by_default() {
     let of = |credentials: Value| config(json!({"credentials": credentials})).auth_service.forward_headers;
     assert_eq!(of(json!({"api_key_header": "X-Request-Id"})), ["traceparent", "tracestate"]);
     assert_paths(&[(
@@ -42,7 +42,7 @@ fn a_default_that_holds_credentials_is_not_copied_to_callouts() {
 }
 
 #[test]
-fn a_header_for_credentials_means_nothing_else() {
+fn a_header_for_credentials_has_no_second_use() {
     for name in [
         "",
         "X API Key",
@@ -86,7 +86,7 @@ fn a_header_for_credentials_means_nothing_else() {
 }
 
 #[test]
-fn no_header_is_copied_to_callouts_that_means_something_else_there() {
+fn a_header_with_a_meaning_in_callouts_is_not_copied() {
     for name in [
         "",
         "a b",
@@ -122,7 +122,7 @@ fn no_header_is_copied_to_callouts_that_means_something_else_there() {
 }
 
 #[test]
-fn another_cluster_needs_an_authority_unless_its_name_is_one() {
+fn a_cluster_whose_name_is_no_host_needs_an_authority() {
     let of = |changes: Value| {
         let config = config(changes);
         let revocation = config.revocation.unwrap().host;
@@ -144,7 +144,7 @@ fn another_cluster_needs_an_authority_unless_its_name_is_one() {
 }
 
 #[test]
-fn what_the_filter_serves_has_paths_of_its_own_and_https_urls() {
+fn pages_of_the_filter_need_distinct_paths_and_https_urls() {
     assert_paths(&[
         (r#""status_paths": {"health": "health"}"#, "status_paths.health"),
         (r#""status_paths": {"health": "/health?x"}"#, "status_paths.health"),

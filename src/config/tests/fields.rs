@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_field_that_nobody_knows_is_named() {
+fn an_unknown_field_is_named() {
     assert_paths(&[
         (r#""x": 1"#, "x"),
         (r#""auth_service": {"cluster": "c", "clusters": []}"#, "auth_service.clusters"),
@@ -108,7 +108,7 @@ fn a_value_of_the_wrong_type_is_named() {
 
 /// In YAML, a key whose value was forgotten or commented out. It must not widen a rule or drop a requirement.
 #[test]
-fn a_value_that_is_missing_behind_its_key_is_named() {
+fn a_null_value_is_named() {
     assert_paths(&[
         (r#""auth_service": {"cluster": "c", "authority": null}"#, "auth_service.authority"),
         (r#""auth_service": {"cluster": "c", "scheme": null}"#, "auth_service.scheme"),
@@ -148,7 +148,7 @@ fn a_value_that_is_missing_behind_its_key_is_named() {
 }
 
 #[test]
-fn what_is_required_is_named_when_it_is_missing() {
+fn a_missing_required_field_is_named() {
     for (text, path) in [
         ("{}", "auth_service"),
         (r#"{"auth_service": {}}"#, "auth_service.cluster"),
@@ -164,7 +164,7 @@ fn what_is_required_is_named_when_it_is_missing() {
 }
 
 #[test]
-fn a_word_is_a_string_and_no_object_with_that_key() {
+fn a_word_is_a_string_and_not_an_object() {
     for (fields, path) in [
         (r#""api_token": {"response_format": {"json_body": null}}"#, "api_token.response_format"),
         (r#""api_token": {"header_types": [{"apikey": null}]}"#, "api_token.header_types[0]"),

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn each_says_what_to_write_instead() {
+fn each_message_says_what_is_expected() {
     for (changes, message) in [
         (
             r#""cache": {"ttl": 300}"#,
@@ -70,7 +70,7 @@ fn each_says_what_to_write_instead() {
 }
 
 #[test]
-fn what_is_no_json_is_told_with_its_place() {
+fn invalid_json_is_reported_with_line_and_column() {
     for (text, message) in [
         (
             "{\n  \"auth_service\": {cluster: 1}}",
@@ -83,7 +83,7 @@ fn what_is_no_json_is_told_with_its_place() {
 }
 
 #[test]
-fn everything_that_is_wrong_is_told_at_once() {
+fn all_errors_are_reported_at_once() {
     let text = r#"{
         "auth_service": {"timeout": 5, "retries": 9},
         "jwt": {"public_key": {"pem": ["x"]}},
@@ -126,7 +126,7 @@ fn everything_that_is_wrong_is_told_at_once() {
 }
 
 #[test]
-fn a_file_of_another_kind_is_not_told_in_full() {
+fn a_file_of_another_kind_is_not_quoted_in_full() {
     let entries: Vec<String> = (0..10_000).map(|number| format!("\"field{number}\": 1")).collect();
     let errors = Config::from_bytes(format!("{{{}}}", entries.join(",")).as_bytes()).unwrap_err();
     assert_eq!(errors.iter().count(), 100);

@@ -51,7 +51,7 @@ fn each_profile_is_a_set_of_defaults() {
 
 /// A new default that only some profiles are to have has to be listed above.
 #[test]
-fn profiles_differ_in_nothing_else() {
+fn profiles_differ_in_these_defaults_only() {
     let pinned = |profile| {
         config(json!({
             "profile": profile,
@@ -69,7 +69,7 @@ fn profiles_differ_in_nothing_else() {
 }
 
 #[test]
-fn a_field_overrides_its_profile_before_and_behind_it() {
+fn a_field_overrides_the_profile_in_any_order() {
     let fields = r#""auth_service": {"cluster": "c", "timeout": "2s"}, "jwt": {"public_key": {"ttl": "2h"}},
         "cache": {"ttl": "3s"}, "circuit_breaker": {"open_for": "4s"}, "revocation": {"path": "/r"}"#;
     for text in [format!(r#"{{"profile": "test", {fields}}}"#), format!(r#"{{{fields}, "profile": "test"}}"#)] {

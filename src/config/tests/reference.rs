@@ -28,7 +28,7 @@ fn written(value: &Value, path: &str, found: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn the_corpus_has_each_field() {
+fn the_corpus_contains_each_field() {
     let mut found = BTreeSet::new();
     written(&serde_json::from_str(EVERY_FIELD).unwrap(), "", &mut found);
     for (path, field) in fields() {
@@ -41,7 +41,7 @@ fn the_corpus_has_each_field() {
 }
 
 #[test]
-fn the_reference_has_each_default_and_range() {
+fn the_reference_documents_each_default_and_range() {
     for (path, field) in fields() {
         if matches!(&field.kind, Kind::Object(_) | Kind::List(Kind::Object(_))) {
             continue;

@@ -16,7 +16,7 @@ fn both(changes: Value) -> [Config; 2] {
 }
 
 #[test]
-fn the_cache_can_be_set_within_its_ranges() {
+fn cache_settings_within_their_ranges_are_accepted() {
     for (cache, expected) in [
         (
             json!({"max_entries": 1, "ttl": "1ms", "negative_ttl": "0s", "stale_ttl": "0s", "eviction": "lfu"}),
@@ -49,7 +49,7 @@ fn the_cache_can_be_set_within_its_ranges() {
 }
 
 #[test]
-fn a_ttl_of_zero_turns_the_cache_off_whatever_else_is_set() {
+fn a_ttl_of_zero_turns_the_cache_off() {
     for ttl in ["0s", "0ms", "0h", "0.0s"] {
         for config in both(json!({"cache": {"ttl": ttl, "negative_ttl": "10s", "stale_ttl": "1h"}})) {
             assert!(config.cache.is_off(), "{ttl}");
@@ -58,7 +58,7 @@ fn a_ttl_of_zero_turns_the_cache_off_whatever_else_is_set() {
 }
 
 #[test]
-fn the_breaker_can_be_set_within_its_ranges() {
+fn breaker_settings_within_their_ranges_are_accepted() {
     for (breaker, failures, open_for) in [
         (json!({"failures": 1, "open_for": "100ms"}), 1, Duration::from_millis(100)),
         (json!({"failures": 1000, "open_for": "1h"}), 1000, secs(HOUR)),
@@ -72,7 +72,7 @@ fn the_breaker_can_be_set_within_its_ranges() {
 }
 
 #[test]
-fn revocation_is_on_where_the_service_has_a_list() {
+fn a_revocation_path_turns_revocation_on() {
     for (revocation, poll_interval) in [
         (json!({"path": "/auth/blacklist"}), secs(30)),
         (json!({"path": "/auth/blacklist", "poll_interval": "1s"}), secs(1)),
@@ -94,7 +94,7 @@ fn revocation_is_on_where_the_service_has_a_list() {
 }
 
 #[test]
-fn the_throttle_is_on_where_a_number_of_attempts_is_set() {
+fn a_number_of_attempts_turns_the_throttle_on() {
     let (window, lockout) = (secs(60), secs(300));
     for (throttle, expected) in [
         (json!({"attempts": 5}), FailedAuthThrottle { attempts: 5, window, lockout }),
@@ -119,7 +119,7 @@ fn the_throttle_is_on_where_a_number_of_attempts_is_set() {
 }
 
 #[test]
-fn what_is_out_of_range_is_named() {
+fn a_value_out_of_range_is_named() {
     assert_paths(&[
         (r#""cache": {"max_entries": 0}"#, "cache.max_entries"),
         (r#""cache": {"max_entries": 1000001}"#, "cache.max_entries"),
@@ -149,7 +149,7 @@ fn what_is_out_of_range_is_named() {
 }
 
 #[test]
-fn the_path_of_the_list_is_one_that_can_be_asked_for() {
+fn the_revocation_path_is_a_valid_path() {
     assert_paths(&[
         (r#""revocation": {"path": ""}"#, "revocation.path"),
         (r#""revocation": {"path": "auth/blacklist"}"#, "revocation.path"),

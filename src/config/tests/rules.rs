@@ -88,7 +88,7 @@ fn a_mistake_in_what_a_rule_requires_is_named() {
 }
 
 #[test]
-fn what_a_rule_leaves_open_the_filter_says() {
+fn a_rule_inherits_the_filters_settings() {
     let config = config(json!({
         "mode": "shadow", "forward_credential": false, "jwt": {"verification": "remote"},
         "rules": [
@@ -103,7 +103,7 @@ fn what_a_rule_leaves_open_the_filter_says() {
 }
 
 #[test]
-fn a_number_of_a_struct_is_the_integer_that_it_was_written_as() {
+fn a_number_in_a_struct_is_read_as_an_integer() {
     let of = |ids: Value| config(json!({"rules": [{"match": {"path": "/a"}, "require": {"client_ids": ids}}]}));
     let access = |ids: Value| of(ids).rules[0].terms.access.clone();
     assert_eq!(access(json!([1.0, -2])), access(json!([-2, 1])));

@@ -55,7 +55,7 @@ fn with(path: &str, value: Value) -> Value {
 }
 
 #[test]
-fn defaults_and_examples_can_be_written() {
+fn defaults_and_examples_are_accepted() {
     for (path, field) in fields() {
         let example = field.example.map(|example| serde_json::from_str(example).expect(example));
         // Lists whose entries matter may not be empty where they are written.
@@ -68,7 +68,7 @@ fn defaults_and_examples_can_be_written() {
 }
 
 #[test]
-fn a_default_that_is_written_changes_nothing() {
+fn writing_a_default_changes_nothing() {
     let least = format!("{:?}", Config::from_bytes(br#"{"auth_service": {"cluster": "auth"}}"#).unwrap());
     for (path, field) in fields().iter().filter(|(path, _)| !path.starts_with("rules")) {
         if let Some(default) = defaults(field.given).into_iter().next() {

@@ -3,14 +3,14 @@
 use super::*;
 
 #[test]
-fn the_filter_verifies_where_nothing_else_is_said() {
+fn jwts_are_verified_locally_by_default() {
     let config = config(json!({"rules": [{"match": {"prefix": "/"}}]}));
     assert_eq!(config.jwt.verification, Verification::Local);
     assert_eq!(config.rules[0].terms.verification, Verification::Local);
 }
 
 #[test]
-fn a_rule_says_local_or_remote_beside_what_holds_for_all() {
+fn a_rule_overrides_local_or_remote() {
     for (word, verification) in [("local", Verification::Local), ("remote", Verification::Remote)] {
         let config = config(json!({
             "jwt": {"verification": word},
@@ -39,7 +39,7 @@ fn a_public_rule_verifies_nothing() {
 }
 
 #[test]
-fn an_answer_in_headers_says_too_little_of_a_jwt() {
+fn remote_verification_of_jwts_refuses_the_json_header_format() {
     assert_paths(&[
         (r#""jwt": {"verification": "remote"}, "api_token": {"response_format": "json_header"}"#, "jwt.verification"),
         (
@@ -57,7 +57,7 @@ fn an_answer_in_headers_says_too_little_of_a_jwt() {
 }
 
 #[test]
-fn every_other_answer_says_enough_and_local_verification_needs_none() {
+fn remote_verification_of_jwts_accepts_the_other_formats() {
     for format in ["json_body", "jwt_body", "jwt_header"] {
         config(json!({"jwt": {"verification": "remote"}, "api_token": {"response_format": format}}));
     }

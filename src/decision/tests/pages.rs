@@ -21,7 +21,7 @@ fn the_challenge_names_the_resource_s_metadata() {
 }
 
 #[test]
-fn a_browser_that_navigates_gets_a_page() {
+fn a_navigating_browser_gets_a_page() {
     let config = config(json!({"responses": {"sign_in_url": "https://app.example/login?a=1&b='2'"}}));
     let browser = Client { navigates: true, ..Client::default() };
     for (code, status, name) in CODES {
@@ -40,7 +40,7 @@ fn a_browser_that_navigates_gets_a_page() {
 }
 
 #[test]
-fn a_browser_navigates_where_it_asks_for_html_and_no_websocket() {
+fn a_request_for_html_that_is_no_websocket_is_navigation() {
     let config = config(json!({}));
     for (lines, navigates) in [
         (&[("accept", "text/html,application/xhtml+xml,*/*;q=0.8")][..], true),

@@ -99,7 +99,7 @@ fn a_websocket_client_offers_a_jwt_as_a_protocol() {
 }
 
 #[test]
-fn a_protocol_counts_only_for_a_websocket() {
+fn a_protocol_is_read_only_for_a_websocket() {
     let protocols = format!("chat, {}", protocol("a.b.c"));
     for upgrade in [&[][..], &[("upgrade", "h2c")], &[("upgrade", "websocket, x")], &[("upgrade", "")]] {
         let lines = [upgrade, &[("sec-websocket-protocol", protocols.as_str())]].concat();
@@ -135,7 +135,7 @@ fn two_credentials_in_any_two_places_are_refused() {
 }
 
 #[test]
-fn a_place_that_is_not_configured_holds_nothing() {
+fn a_place_that_is_not_configured_is_not_read() {
     let token = api_token("17", 128);
     let protocols = format!("chat, {}", protocol("a.b.c"));
     let lines = [
@@ -151,7 +151,7 @@ fn a_place_that_is_not_configured_holds_nothing() {
 }
 
 #[test]
-fn headers_with_credentials_are_stripped_in_all_other_spellings_and_from_trailers() {
+fn credential_headers_are_stripped_in_other_spellings_and_from_trailers() {
     let credentials = json!({"api_key_header": "X-API-Key", "cookie": "session", "websocket_protocol": true});
     let config = config(json!({"credentials": credentials}));
     let twins = ["x_api_key", "x.api-key", "sec_websocket_protocol"];
@@ -182,7 +182,7 @@ fn changes(lines: &Lines<'_>, credentials: &Value) -> Vec<(&'static str, Option<
 }
 
 #[test]
-fn the_token_among_the_protocols_goes_no_further() {
+fn the_token_is_removed_from_the_protocols() {
     let on = json!({"websocket_protocol": true});
     let token = protocol("a.b.c");
     let left = |protocols: &str| changes(&[("sec-websocket-protocol", protocols)], &on);
@@ -197,7 +197,7 @@ fn the_token_among_the_protocols_goes_no_further() {
 }
 
 #[test]
-fn a_connection_header_names_no_header_with_credentials() {
+fn a_connection_header_cannot_name_a_credential_header() {
     let credentials = json!({"api_key_header": "X-API-Key", "cookie": "session", "websocket_protocol": true});
     let named = "Upgrade, x-api-key, X_API_Key, Cookie, Sec-WebSocket-Protocol";
     assert_eq!(changes(&[("connection", named)], &credentials), [("connection", Some("Upgrade".to_owned()))]);
@@ -215,7 +215,7 @@ fn left(lines: &Lines<'_>) -> Vec<(String, Option<String>)> {
 }
 
 #[test]
-fn the_other_cookies_go_on_byte_for_byte() {
+fn the_other_cookies_are_forwarded_unchanged() {
     for (cookie, becomes) in [
         ("session=a.b.c", None),
         ("session=a.b.c; x=1", Some("x=1")),

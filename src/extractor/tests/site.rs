@@ -19,7 +19,7 @@ fn counts(lines: &[(&str, &str)]) -> bool {
 }
 
 #[test]
-fn a_safe_method_may_come_from_anywhere() {
+fn a_safe_method_is_allowed_from_any_site() {
     let elsewhere = [("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")];
     for method in ["GET", "HEAD", "OPTIONS", "get"] {
         assert!(counts(&[&[(":method", method)], &elsewhere[..]].concat()), "{method}");
@@ -32,7 +32,7 @@ fn a_safe_method_may_come_from_anywhere() {
 }
 
 #[test]
-fn an_upgrade_is_never_safe() {
+fn an_upgrade_needs_the_requests_own_origin() {
     for upgrade in [("upgrade", "websocket"), ("upgrade", "h2c"), ("upgrade", ""), (":protocol", "websocket")] {
         assert!(!counts(&[(":method", "GET"), upgrade]), "{upgrade:?}");
         assert!(counts(&[(":method", "GET"), upgrade, ("origin", "https://api.example.com")]), "{upgrade:?}");
@@ -40,7 +40,7 @@ fn an_upgrade_is_never_safe() {
 }
 
 #[test]
-fn the_browsers_own_word_decides_alone() {
+fn sec_fetch_site_decides_where_it_is_sent() {
     let own = ("origin", "https://api.example.com");
     for (site, may) in [
         ("same-origin", true),
@@ -59,7 +59,7 @@ fn the_browsers_own_word_decides_alone() {
 }
 
 #[test]
-fn else_the_origin_has_to_be_the_requests_own() {
+fn without_sec_fetch_site_the_origin_must_match() {
     for (origin, authority, may) in [
         ("https://api.example.com", "api.example.com", true),
         ("https://API.example.com", "api.Example.com", true),

@@ -26,7 +26,7 @@ fn answer_all(world: &mut World, answer: &Answer) {
 }
 
 #[test]
-fn callouts_beyond_the_clusters_limits_open_no_breaker_and_are_not_repeated() {
+fn an_overflow_of_the_cluster_is_not_retried_nor_counted_by_the_breaker() {
     let mut world = remote();
     for number in 0..20 {
         let stream = world.send(&api_token_of(number));
@@ -37,7 +37,7 @@ fn callouts_beyond_the_clusters_limits_open_no_breaker_and_are_not_repeated() {
 }
 
 #[test]
-fn what_cannot_be_sent_while_others_are_under_way_is_an_overflow_and_else_an_outage() {
+fn an_unsendable_callout_is_an_overflow_only_while_others_are_under_way() {
     let mut world = remote();
     let not_sent = Answer::Error(CalloutError::NotSent);
     world.send(&api_token());
@@ -60,7 +60,7 @@ fn what_cannot_be_sent_while_others_are_under_way_is_an_overflow_and_else_an_out
 }
 
 #[test]
-fn what_one_worker_cannot_send_while_another_asks_is_an_overflow() {
+fn an_unsendable_callout_is_an_overflow_while_another_worker_asks() {
     let mut world = World::with_workers(2, json!({"auth_service": {"cluster": "auth", "retries": 0}}));
     world.tick();
     world.settle();
@@ -76,7 +76,7 @@ fn what_one_worker_cannot_send_while_another_asks_is_an_overflow() {
 }
 
 #[test]
-fn an_overflow_or_an_odd_status_is_no_reason_to_trust_a_signature() {
+fn no_signature_stands_in_after_an_overflow_or_an_odd_status() {
     let statuses = [404, 410, 429, 500, 501, 505].map(|status| Answer::Body(status, String::new()));
     let broken = [OVERFLOW, Answer::Error(CalloutError::StreamReset), Answer::Error(CalloutError::NotHttp)];
     for odd in broken.into_iter().chain(statuses) {
@@ -96,7 +96,7 @@ fn an_overflow_or_an_odd_status_is_no_reason_to_trust_a_signature() {
 }
 
 #[test]
-fn an_overflow_ends_no_verdict_that_may_stand_in() {
+fn a_stale_verdict_is_served_after_an_overflow() {
     let mut world = remote();
     world.ask(&api_token());
     world.now = world.now.after(std::time::Duration::from_secs(400));
@@ -106,7 +106,7 @@ fn an_overflow_ends_no_verdict_that_may_stand_in() {
 }
 
 #[test]
-fn a_longer_life_in_the_answer_prolongs_no_jwt() {
+fn an_answer_cannot_extend_the_life_of_a_jwt() {
     let mut world = remote();
     let mut short = claims();
     short["exp"] = json!(super::world::BEGIN + 30);
@@ -118,7 +118,7 @@ fn a_longer_life_in_the_answer_prolongs_no_jwt() {
 }
 
 #[test]
-fn an_api_token_is_purged_by_its_number_also_where_the_answer_has_none() {
+fn a_purge_by_number_works_where_the_answer_has_no_number() {
     let mut world =
         World::new(json!({"api_token": {"response_format": "json_header"}, "revocation": {"path": "/auth/blacklist"}}));
     let ids = [("x-user-id", "1".to_owned()), ("x-client-id", "2".to_owned())];
@@ -134,7 +134,7 @@ fn an_api_token_is_purged_by_its_number_also_where_the_answer_has_none() {
 }
 
 #[test]
-fn a_locked_address_may_have_a_token_verified_again_that_was_good_lately() {
+fn a_locked_address_may_use_a_token_that_was_good_lately() {
     let mut world = World::new(json!({"failed_auth_throttle": {"attempts": 2}}));
     *world.process.address.borrow_mut() = Some("192.0.2.1:4711".to_owned());
     world.ask(&api_token());

@@ -7,7 +7,7 @@ use super::{Answer, Outcome, World, api_token, claims};
 use crate::introspection::CalloutError;
 
 #[test]
-fn the_service_says_whose_token_it_is() {
+fn the_services_answer_is_the_identity() {
     let mut world = World::new(json!({}));
     let stream = world.send(&api_token());
     assert_eq!(world.outcome(stream), None);
@@ -21,7 +21,7 @@ fn the_service_says_whose_token_it_is() {
 }
 
 #[test]
-fn an_explicit_refusal_is_a_verdict_and_is_not_asked_for_twice() {
+fn a_refusal_is_a_verdict_and_is_not_retried() {
     for (status, outcome) in
         [(401, Outcome::Denied(401, "token_rejected", None)), (403, Outcome::Denied(403, "forbidden_by_service", None))]
     {
@@ -33,7 +33,7 @@ fn an_explicit_refusal_is_a_verdict_and_is_not_asked_for_twice() {
 }
 
 #[test]
-fn everything_else_is_an_outage_that_is_retried_once() {
+fn any_other_answer_is_an_outage_and_is_retried_once() {
     let no_expiry = json!({"user_id": 1, "client_id": 2, "token_type": "api_token"});
     for fault in [
         Answer::Body(502, String::new()),
@@ -79,7 +79,7 @@ fn the_retry_can_bring_the_verdict() {
 }
 
 #[test]
-fn retries_can_be_turned_off_and_up() {
+fn the_number_of_retries_is_configurable() {
     for retries in [0, 3] {
         let mut world = World::new(json!({"auth_service": {"cluster": "auth", "retries": retries}}));
         world.verify = Answer::Body(500, String::new());
@@ -89,7 +89,7 @@ fn retries_can_be_turned_off_and_up() {
 }
 
 #[test]
-fn an_identity_that_the_service_confirms_is_checked_all_the_same() {
+fn a_confirmed_identity_still_passes_the_policy() {
     let mut world = World::new(json!({}));
     for (number, (field, value, code)) in (0..).zip([
         ("exp", json!(super::world::BEGIN - 1), "token_expired"),
@@ -124,7 +124,7 @@ fn an_identity_in_headers_needs_its_two_ids() {
 }
 
 #[test]
-fn other_credentials_are_asked_about_only_where_the_configuration_says_so() {
+fn other_schemes_are_asked_about_only_when_configured() {
     let basic = head(&[("authorization", "Basic dXNlcjpwYXNz")]);
     let mut world = World::new(json!({}));
     assert_eq!(world.ask(&basic), Outcome::Denied(401, "unsupported_scheme", None));

@@ -52,7 +52,7 @@ fn with(mut request: Vec<(String, Vec<u8>)>, headers: &[(&str, &str)]) -> Vec<(S
 }
 
 #[test]
-fn the_access_log_knows_of_every_request_how_it_ended_and_whose_it_is() {
+fn the_access_log_has_every_requests_outcome_and_identity() {
     let config = json!({
         "rules": [
             {"name": "open", "match": {"path": "/open"}, "public": true},
@@ -91,7 +91,7 @@ fn the_access_log_knows_of_every_request_how_it_ended_and_whose_it_is() {
 }
 
 #[test]
-fn a_request_that_waits_counts_as_cancelled_until_its_verdict_is_there() {
+fn a_waiting_request_is_logged_as_cancelled_until_its_verdict() {
     let mut world = with_key(1, json!({}));
     let stream = world.send(&api_token());
     assert_eq!(state(&world, stream), json!({"outcome": "cancelled", "source": "callout", "rule": "none"}));
@@ -123,7 +123,7 @@ fn a_denial_is_one_line_with_all_fields() {
 }
 
 #[test]
-fn a_request_that_waited_is_written_down_as_it_arrived() {
+fn a_request_that_waited_is_logged_as_it_arrived() {
     let mut world = with_key(1, json!({}));
     *world.process.address.borrow_mut() = Some("192.0.2.1:4711".to_owned());
     world.send(&with(api_token(), &[(":path", "/waits?q"), ("x-request-id", "r-2")]));
@@ -143,7 +143,7 @@ fn a_request_that_waited_is_written_down_as_it_arrived() {
 }
 
 #[test]
-fn the_configuration_says_which_requests_are_written_down() {
+fn the_configuration_decides_which_requests_are_logged() {
     for (audit, expected) in [
         (json!({"audit": "off"}), vec![]),
         (json!({}), vec!["deny", "error", "shadow_deny"]),
@@ -175,7 +175,7 @@ fn the_configuration_says_which_requests_are_written_down() {
 }
 
 #[test]
-fn credentials_of_other_schemes_leave_no_digest_and_no_line_holds_a_token() {
+fn no_line_holds_a_token_or_the_digest_of_another_scheme() {
     let mut world = with_key(1, json!({"audit": "all", "api_token": {"header_types": ["apikey", "other"]}}));
     let secret = "c2VjcmV0LWluLWEtdG9rZW4";
     world.verify = Answer::json(&confirmed(json!({})));
@@ -193,7 +193,7 @@ fn credentials_of_other_schemes_leave_no_digest_and_no_line_holds_a_token() {
 }
 
 #[test]
-fn a_flood_is_cut_to_a_hundred_lines_a_second_and_one_says_how_many_are_missing() {
+fn a_flood_writes_a_hundred_lines_a_second_and_the_number_of_dropped_ones() {
     let mut world = with_key(1, json!({}));
     lines(&world);
     for _ in 0..250 {

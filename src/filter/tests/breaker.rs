@@ -84,7 +84,7 @@ fn send_to_all(world: &mut World, number: usize) -> Vec<StreamId> {
 }
 
 #[test]
-fn failures_in_a_row_at_all_workers_together_open_it_and_then_nobody_asks() {
+fn failures_of_all_workers_open_the_breaker_and_stop_callouts() {
     let mut world = world(3);
     open(&mut world);
     assert_eq!(world.verifications, 3);
@@ -99,7 +99,7 @@ fn failures_in_a_row_at_all_workers_together_open_it_and_then_nobody_asks() {
 }
 
 #[test]
-fn a_retry_is_a_failure_too() {
+fn a_failed_retry_counts_as_a_failure() {
     let mut world = world_with(1, json!({"auth_service": {"cluster": "auth", "retries": 1}}));
     world.verify = DOWN;
     world.ask(&api_token_of(1));
@@ -108,7 +108,7 @@ fn a_retry_is_a_failure_too() {
 }
 
 #[test]
-fn no_question_is_asked_again_once_it_is_open() {
+fn no_question_is_retried_while_the_breaker_is_open() {
     let mut world = world_with(2, json!({"auth_service": {"cluster": "auth", "retries": 3}}));
     let first = world.send_to(0, &api_token_of(1));
     let call = world.pending.remove(0);
@@ -120,7 +120,7 @@ fn no_question_is_asked_again_once_it_is_open() {
 }
 
 #[test]
-fn whatever_the_service_answers_about_one_credential_is_no_failure_and_ends_the_row() {
+fn any_answer_about_a_credential_resets_the_count() {
     let no_claims = Answer::Body(200, "{}".to_owned());
     let statuses = [401, 403, 400, 404, 408, 429, 500, 501, 505, 599, 302, 204].map(status);
     for answer in [up(), no_claims, Answer::TooLarge].into_iter().chain(statuses) {
@@ -155,7 +155,7 @@ fn every_failure_of_the_service_counts() {
 }
 
 #[test]
-fn while_it_is_open_known_clients_are_served_at_once() {
+fn known_clients_are_served_at_once_while_it_is_open() {
     let jwt_settings = json!({"verification": "remote"});
     let mut world = world_with(2, json!({"jwt": jwt_settings}));
     world.ask(&api_token_of(1));
@@ -172,7 +172,7 @@ fn while_it_is_open_known_clients_are_served_at_once() {
 }
 
 #[test]
-fn answers_to_questions_from_before_it_opened_decide_nothing() {
+fn late_answers_do_not_close_an_open_breaker() {
     let mut world = world(2);
     let early = world.send_to(0, &api_token_of(1));
     let another = world.send_to(0, &api_token_of(2));
@@ -191,7 +191,7 @@ fn answers_to_questions_from_before_it_opened_decide_nothing() {
 }
 
 #[test]
-fn the_gauge_follows_it() {
+fn the_gauge_shows_the_breakers_state() {
     let mut world = world(2);
     let mut states = vec![world.process.gauge(Gauge::BreakerState)];
     open(&mut world);
@@ -210,7 +210,7 @@ fn the_gauge_follows_it() {
 }
 
 #[test]
-fn neither_the_key_nor_the_revocation_list_has_to_do_with_it() {
+fn key_fetches_and_polls_ignore_the_breaker() {
     let mut world = world_with(1, json!({"revocation": {"path": "/auth/blacklist"}}));
     (world.key_fault, world.feed) = (Some(DOWN), DOWN);
     for minute in 60..80 {
@@ -229,7 +229,7 @@ fn neither_the_key_nor_the_revocation_list_has_to_do_with_it() {
 }
 
 #[test]
-fn an_hours_step_of_the_clock_either_way_means_a_probe_and_no_longer_wait() {
+fn a_clock_step_of_an_hour_makes_a_probe_due() {
     for hour in [-3600, 3600] {
         let mut world = world_with(2, json!({"cache": {"ttl": "0s"}}));
         at(&mut world, 7200);
@@ -250,7 +250,7 @@ fn an_hours_step_of_the_clock_either_way_means_a_probe_and_no_longer_wait() {
 }
 
 #[test]
-fn it_needs_no_cache() {
+fn the_breaker_works_without_a_cache() {
     let mut world = world_with(2, json!({"cache": {"ttl": "0s"}}));
     open(&mut world);
     assert_eq!(world.ask(&api_token_of(1)), unavailable(60));

@@ -24,7 +24,7 @@ fn allowed(world: &World, source: Source) -> u64 {
 }
 
 #[test]
-fn a_hit_costs_no_callout_and_is_counted_as_one() {
+fn a_hit_is_counted_and_makes_no_callout() {
     let mut world = World::new(json!({}));
     assert_eq!(world.ask(&api_token()).code(), "");
     assert_eq!((events(&world, CacheEvent::Hit), events(&world, CacheEvent::Miss)), (0, 1));
@@ -37,7 +37,7 @@ fn a_hit_costs_no_callout_and_is_counted_as_one() {
 }
 
 #[test]
-fn an_entry_ends_at_its_ttl_however_often_it_is_used() {
+fn using_an_entry_does_not_extend_its_ttl() {
     let mut world = World::new(json!({"cache": {"ttl": "10s"}}));
     assert_eq!(world.ask(&api_token()).code(), "");
     for _ in 0..19 {
@@ -62,7 +62,7 @@ fn a_local_verdict_ends_at_its_ttl_too() {
 }
 
 #[test]
-fn an_entry_ends_with_its_identity() {
+fn an_entry_expires_with_its_identity() {
     let mut world = World::new(json!({}));
     world.verify = Answer::json(&confirmed(json!({"exp": BEGIN + 5})));
     assert_eq!(world.ask(&api_token()).code(), "");
@@ -82,7 +82,7 @@ fn an_entry_ends_with_its_identity() {
 }
 
 #[test]
-fn an_entry_says_who_it_is_and_not_where_he_may_go() {
+fn a_cached_identity_still_passes_each_rules_policy() {
     let mut world = World::new(json!({"rules": [
         {"match": {"path": "/people"}, "require": {"token_types": ["access"]}},
         {"match": {"path": "/machines"}, "require": {"token_types": ["api_token"]}},
@@ -100,7 +100,7 @@ fn an_entry_says_who_it_is_and_not_where_he_may_go() {
 }
 
 #[test]
-fn a_refusal_is_the_answer_for_negative_ttl_on_every_worker() {
+fn every_worker_reuses_a_refusal_for_negative_ttl() {
     for (refusal, reason) in [(no(), Code::TokenRejected), (Answer::Body(403, String::new()), Code::ForbiddenByService)]
     {
         let mut world = World::with_workers(2, json!({"cache": {"negative_ttl": "10s"}}));
@@ -120,7 +120,7 @@ fn a_refusal_is_the_answer_for_negative_ttl_on_every_worker() {
 }
 
 #[test]
-fn without_negative_ttl_every_refusal_is_the_services_own() {
+fn without_negative_ttl_every_request_asks_the_service() {
     let mut world = World::new(json!({"cache": {"negative_ttl": "0s"}}));
     world.verify = no();
     world.ask(&api_token());
@@ -129,7 +129,7 @@ fn without_negative_ttl_every_refusal_is_the_services_own() {
 }
 
 #[test]
-fn a_ttl_of_zero_turns_everything_off() {
+fn a_ttl_of_zero_turns_the_cache_off() {
     let mut world = with_key(2, json!({"cache": {"ttl": "0s"}}));
     for asked in 1..=3 {
         assert_eq!(code(&mut world, asked % 2, &api_token()), "");
@@ -170,7 +170,7 @@ fn a_local_verdict_ends_when_its_key_is_no_longer_accepted() {
 }
 
 #[test]
-fn verdicts_of_the_service_and_of_the_signature_do_not_stand_in_for_each_other() {
+fn local_and_remote_verdicts_are_cached_apart() {
     let mut world = with_key(
         1,
         json!({"rules": [{"match": {"prefix": "/remote"}, "verification": "remote"}, {"match": {"prefix": "/"}}]}),
@@ -193,7 +193,7 @@ fn verdicts_of_the_service_and_of_the_signature_do_not_stand_in_for_each_other()
 }
 
 #[test]
-fn the_service_refuses_a_jwt_where_it_is_asked_and_nowhere_else() {
+fn a_refused_jwt_is_refused_only_on_remote_rules() {
     let mut world = with_key(1, json!({"rules": [{"match": {"prefix": "/remote"}, "verification": "remote"}]}));
     let to = |path: &str| head(&[(":path", path), ("authorization", &format!("Bearer {}", jwt(0)))]);
     world.verify = no();
@@ -203,7 +203,7 @@ fn the_service_refuses_a_jwt_where_it_is_asked_and_nowhere_else() {
 }
 
 #[test]
-fn the_entries_are_bounded_and_the_gauges_say_what_is_there() {
+fn the_cache_is_bounded_and_the_gauges_show_its_size() {
     let mut world = World::with_workers(2, json!({"cache": {"max_entries": 10}}));
     for number in 0..100 {
         world.ask(&api_token_of(number));
@@ -223,7 +223,7 @@ fn the_entries_are_bounded_and_the_gauges_say_what_is_there() {
 }
 
 #[test]
-fn a_refusal_takes_its_entry_off_the_gauges() {
+fn a_refusal_removes_its_entry_from_the_gauges() {
     let mut world = World::new(json!({"cache": {"ttl": "10s"}}));
     world.ask(&api_token());
     world.pass(Duration::from_millis(9_500));
@@ -235,7 +235,7 @@ fn a_refusal_takes_its_entry_off_the_gauges() {
 }
 
 #[test]
-fn the_jwt_for_the_upstream_comes_from_the_cache_as_well() {
+fn a_cached_verdict_includes_the_jwt_for_the_upstream() {
     let forwarded = |world: &mut World, worker: usize, headers: &Headers| {
         let head = crate::extractor::RequestHead { headers: &headers, has_body: false };
         match world.workers[worker].on_request(1_000_000, &head, &Cx::new(world.now, &world.process)).step {
@@ -259,7 +259,7 @@ fn the_jwt_for_the_upstream_comes_from_the_cache_as_well() {
 }
 
 #[test]
-fn an_identity_without_an_expiry_is_good_for_its_ttl() {
+fn an_identity_without_an_expiry_is_cached_for_the_ttl() {
     let mut world =
         World::with_workers(2, json!({"api_token": {"response_format": "json_header"}, "cache": {"ttl": "10s"}}));
     world.verify = Answer::Headers(vec![("x-user-id", "1".to_owned()), ("x-client-id", "2".to_owned())]);

@@ -18,7 +18,7 @@ fn allowed(world: &World, source: Source) -> u64 {
 }
 
 #[test]
-fn what_a_worker_learnt_after_an_expiry_is_known_to_those_who_held_the_expired_entry() {
+fn a_newer_verdict_replaces_the_expired_entries_of_other_workers() {
     let mut world = World::with_workers(2, json!({}));
     world.verify = Answer::json(&confirmed(json!({"exp": BEGIN + 5})));
     world.ask(&api_token());
@@ -31,7 +31,7 @@ fn what_a_worker_learnt_after_an_expiry_is_known_to_those_who_held_the_expired_e
 }
 
 #[test]
-fn an_explicit_refusal_ends_the_verdict_in_every_worker_at_once() {
+fn a_refusal_ends_the_verdict_in_every_worker_at_once() {
     for (answer, refused) in [(no(), "token_rejected"), (Answer::Body(403, String::new()), "forbidden_by_service")] {
         let mut world = World::with_workers(3, json!({}));
         world.ask(&api_token());
@@ -60,7 +60,7 @@ fn an_explicit_refusal_ends_the_verdict_in_every_worker_at_once() {
 }
 
 #[test]
-fn a_refusal_empties_the_slot_that_a_worker_to_come_would_read() {
+fn a_refusal_clears_the_slot_for_later_workers() {
     let mut world = World::with_workers(2, json!({"cache": {"ttl": "10s"}}));
     world.ask(&api_token());
     world.pass(Duration::from_millis(9_500));
@@ -72,7 +72,7 @@ fn a_refusal_empties_the_slot_that_a_worker_to_come_would_read() {
 }
 
 #[test]
-fn a_token_that_one_worker_verified_is_known_to_the_others() {
+fn workers_share_the_verdict_on_a_token() {
     let mut world = World::with_workers(4, json!({}));
     let first = world.ask(&api_token());
     for worker in 0..4 {
@@ -86,7 +86,7 @@ fn a_token_that_one_worker_verified_is_known_to_the_others() {
 }
 
 #[test]
-fn a_jwt_that_a_worker_verified_by_its_signature_is_known_to_that_worker() {
+fn a_locally_verified_jwt_is_cached_in_its_worker_only() {
     let mut world = with_key(4, json!({}));
     for _ in 0..3 {
         for worker in 0..4 {
@@ -99,7 +99,7 @@ fn a_jwt_that_a_worker_verified_by_its_signature_is_known_to_that_worker() {
 }
 
 #[test]
-fn an_entry_of_another_worker_is_no_younger_for_being_read_later() {
+fn a_shared_entry_keeps_its_age() {
     let mut world = World::with_workers(2, json!({"cache": {"ttl": "10s"}}));
     world.ask(&api_token());
     world.pass(9 * SECOND);
@@ -110,7 +110,7 @@ fn an_entry_of_another_worker_is_no_younger_for_being_read_later() {
 }
 
 #[test]
-fn a_worker_that_lacks_the_new_key_yet_refuses_nobody_for_another_workers_verdict() {
+fn a_worker_without_the_new_key_accepts_the_verdict_of_another_worker() {
     let mut world = with_key(2, json!({}));
     world.live(10 * SECOND);
     world.serves = 1;
@@ -123,7 +123,7 @@ fn a_worker_that_lacks_the_new_key_yet_refuses_nobody_for_another_workers_verdic
 }
 
 #[test]
-fn an_answer_whose_question_began_before_a_refusal_does_not_bring_the_token_back() {
+fn a_late_answer_does_not_undo_a_refusal() {
     let mut world = with_key(3, json!({}));
     let early = world.send(&api_token());
     let late = world.pending[0].clone();
@@ -145,7 +145,7 @@ fn an_answer_whose_question_began_before_a_refusal_does_not_bring_the_token_back
 }
 
 #[test]
-fn an_answer_that_comes_late_takes_nobodys_newer_verdict_away() {
+fn a_late_answer_does_not_replace_a_newer_verdict() {
     let mut world = with_key(2, json!({}));
     world.send(&api_token());
     let late = world.pending[0].clone();
@@ -160,7 +160,7 @@ fn an_answer_that_comes_late_takes_nobodys_newer_verdict_away() {
 }
 
 #[test]
-fn slots_that_hold_anything_else_are_ignored() {
+fn unreadable_slots_are_ignored() {
     let mut world = World::new(json!({}));
     world.ask(&api_token());
     let (slot, record) = world.process.stored(".v.").remove(0);
@@ -193,7 +193,7 @@ fn slots_that_hold_anything_else_are_ignored() {
 }
 
 #[test]
-fn filters_of_other_settings_do_not_know_each_others_verdicts() {
+fn filters_with_different_settings_share_no_verdicts() {
     for (one, other) in [
         (json!({}), json!({"api_token": {"response_format": "json_header"}})),
         (json!({}), json!({"api_token": {"header_types": ["apikey", "other"]}})),
@@ -218,7 +218,7 @@ fn filters_of_other_settings_do_not_know_each_others_verdicts() {
 }
 
 #[test]
-fn the_shared_data_hold_no_piece_of_a_token() {
+fn shared_data_holds_no_part_of_a_token() {
     let credential = format!("9${}", "0123456789abcdefghijklmnopqrstuv".repeat(4));
     let basic = "Basic YWxhZGRpbjpvcGVuIHNlc2FtZSBhbmQgbW9yZQ==";
     for changes in [json!({}), json!({"forward_credential": "jwt", "api_token": {"response_format": "jwt_body"}})] {

@@ -53,7 +53,7 @@ fn soon(world: &mut World, worker: usize) -> &'static str {
 }
 
 #[test]
-fn an_entry_is_not_prolonged() {
+fn a_clock_step_does_not_extend_an_entry() {
     for step in STEPS {
         let mut world = with_key(2, json!({}));
         (0..2).for_each(|worker| assert_eq!(soon(&mut world, worker), ""));
@@ -72,7 +72,7 @@ fn an_entry_is_not_prolonged() {
 }
 
 #[test]
-fn an_entry_of_a_clock_that_was_set_back_is_gone_when_that_time_comes() {
+fn an_entry_from_the_future_is_dropped_after_a_clock_step() {
     let mut world = with_key(2, json!({}));
     (0..2).for_each(|worker| assert_eq!(soon(&mut world, worker), ""));
     world.step(-HOUR);
@@ -81,7 +81,7 @@ fn an_entry_of_a_clock_that_was_set_back_is_gone_when_that_time_comes() {
 }
 
 #[test]
-fn an_answer_to_a_question_from_before_the_clock_was_set_back_is_not_kept_for_the_time_to_come() {
+fn an_answer_that_spans_a_clock_step_is_not_cached_with_a_future_time() {
     for ahead in [10, 100, 200] {
         let mut world = with_key(2, json!({"cache": {"ttl": "300s"}}));
         let first = world.send(&api_token());
@@ -98,7 +98,7 @@ fn an_answer_to_a_question_from_before_the_clock_was_set_back_is_not_kept_for_th
 }
 
 #[test]
-fn a_negative_entry_is_not_prolonged() {
+fn a_clock_step_does_not_extend_a_refusal() {
     for step in STEPS {
         let mut world = with_key(2, json!({}));
         world.verify = no();
@@ -112,7 +112,7 @@ fn a_negative_entry_is_not_prolonged() {
 }
 
 #[test]
-fn a_refusal_holds_as_long_as_a_verdict_of_before_could() {
+fn a_refusal_outlives_every_older_verdict() {
     for step in STEPS {
         let mut world = with_key(2, json!({}));
         (0..2).for_each(|worker| assert_eq!(soon(&mut world, worker), ""));
@@ -129,7 +129,7 @@ fn a_refusal_holds_as_long_as_a_verdict_of_before_could() {
 }
 
 #[test]
-fn a_refusal_under_way_counts_whatever_the_clock_says() {
+fn a_refusal_under_way_counts_after_a_clock_step() {
     for step in STEPS {
         let mut world = with_key(3, json!({"cache": {"ttl": "100s"}}));
         (0..3).for_each(|worker| assert_eq!(soon(&mut world, worker), ""));
@@ -150,7 +150,7 @@ fn a_refusal_under_way_counts_whatever_the_clock_says() {
 }
 
 #[test]
-fn a_callout_under_way_answers_all_who_wait() {
+fn a_callout_under_way_answers_every_waiting_request() {
     for step in STEPS {
         for (answer, expected) in [(yes(), ""), (no(), "token_rejected"), (down(), "auth_service_unavailable")] {
             let mut world = with_key(4, json!({}));
@@ -170,7 +170,7 @@ fn a_callout_under_way_answers_all_who_wait() {
 }
 
 #[test]
-fn a_lease_of_a_worker_that_died_holds_nobody_longer() {
+fn a_clock_step_does_not_extend_a_dead_workers_lease() {
     for step in STEPS {
         let mut world = with_key(2, json!({}));
         world.send(&api_token());
@@ -184,7 +184,7 @@ fn a_lease_of_a_worker_that_died_holds_nobody_longer() {
 }
 
 #[test]
-fn a_lease_from_after_a_step_is_as_good_as_any() {
+fn a_lease_taken_after_a_clock_step_is_respected() {
     for step in STEPS {
         let mut world = with_key(2, json!({}));
         assert_eq!(soon(&mut world, 0), "");
@@ -197,7 +197,7 @@ fn a_lease_from_after_a_step_is_as_good_as_any() {
 }
 
 #[test]
-fn an_expiry_is_the_clocks_own() {
+fn expiry_follows_the_current_clock() {
     let mut confirmed = claims();
     (confirmed["exp"], confirmed["token_type"]) = (json!(BEGIN + 100), json!("api_token"));
     let mut world = with_key(2, json!({}));
@@ -214,7 +214,7 @@ fn an_expiry_is_the_clocks_own() {
 }
 
 #[test]
-fn a_verdict_stands_in_no_longer_than_it_may() {
+fn a_clock_step_does_not_extend_a_stale_verdict() {
     for step in STEPS {
         let mut world =
             with_key(2, json!({"cache": {"ttl": "10s", "stale_ttl": "30m"}, "circuit_breaker": {"failures": 1000}}));
@@ -231,7 +231,7 @@ fn a_verdict_stands_in_no_longer_than_it_may() {
 }
 
 #[test]
-fn refreshes_and_sweeps_go_on_after_a_step() {
+fn refreshes_and_sweeps_continue_after_a_clock_step() {
     for step in STEPS {
         let mut world = with_key(2, json!({"cache": {"ttl": "100s"}}));
         assert_eq!(soon(&mut world, 0), "");
@@ -251,7 +251,7 @@ fn refreshes_and_sweeps_go_on_after_a_step() {
 }
 
 #[test]
-fn whenever_the_clock_is_set_wrong_and_right_again_no_refused_token_gets_in_and_nobody_hangs() {
+fn a_temporary_clock_step_admits_no_refused_token_and_leaves_no_request_waiting() {
     for step in STEPS {
         for (wrong, refused, right) in [(20, 10, 40), (20, 30, 40), (20, 50, 40), (20, 20, 40), (20, 40, 40)] {
             let mut world = with_key(3, json!({"cache": {"ttl": "10s", "negative_ttl": "1s", "stale_ttl": "2h"}}));

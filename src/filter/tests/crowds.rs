@@ -12,7 +12,7 @@ use crate::limits::{MAX_CALLOUTS, MAX_WAITING};
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn those_who_wait_are_bounded() {
+fn waiting_requests_are_bounded() {
     let mut world = with_key(1, json!({}));
     let streams: Vec<_> = (0..MAX_WAITING).map(|_| world.send(&api_token())).collect();
     assert_eq!(ended(&world, &streams), 0);
@@ -28,7 +28,7 @@ fn those_who_wait_are_bounded() {
 }
 
 #[test]
-fn callouts_are_bounded_over_questions_of_other_workers_too() {
+fn callouts_for_questions_of_other_workers_are_bounded() {
     let mut world = with_key(2, json!({}));
     for number in 0..MAX_CALLOUTS {
         world.send_to(1 - number % 2, &api_token_of(number));
@@ -46,7 +46,7 @@ fn callouts_are_bounded_over_questions_of_other_workers_too() {
 }
 
 #[test]
-fn the_bytes_of_callouts_are_bounded() {
+fn callout_bytes_are_bounded() {
     let mut world = with_key(1, json!({"jwt": {"verification": "remote"}}));
     let large = |number: usize| {
         let mut claims = claims();
@@ -72,7 +72,7 @@ fn the_bytes_of_callouts_are_bounded() {
 }
 
 #[test]
-fn a_crowd_whose_answer_is_a_jwt_of_an_unknown_key_gets_in_when_the_key_comes() {
+fn waiting_requests_pass_once_the_key_of_the_answered_jwt_arrives() {
     let mut world = with_key(2, json!({"api_token": {"response_format": "jwt_body"}}));
     world.live(10 * SECOND);
     world.serves = 1;
@@ -88,7 +88,7 @@ fn a_crowd_whose_answer_is_a_jwt_of_an_unknown_key_gets_in_when_the_key_comes() 
 }
 
 #[test]
-fn a_crowd_whose_answer_is_a_jwt_of_a_stranger_gets_in_never() {
+fn waiting_requests_fail_when_no_key_fits_the_answered_jwt() {
     let mut world = with_key(1, json!({"api_token": {"response_format": "jwt_body"}}));
     world.live(10 * SECOND);
     world.verify = Answer::Body(200, jwt_of(2, &confirmed(json!({}))));
@@ -98,7 +98,7 @@ fn a_crowd_whose_answer_is_a_jwt_of_a_stranger_gets_in_never() {
 }
 
 #[test]
-fn an_answer_signed_by_a_stranger_lets_a_verdict_stand_in_also_where_keys_are_pinned() {
+fn a_stale_verdict_stands_in_for_a_forged_answer_with_pinned_keys() {
     let pem = super::world::KEYS[0];
     let mut world = World::new(json!({
         "api_token": {"response_format": "jwt_body"}, "jwt": {"public_key": {"pem": [pem]}}, "cache": {"ttl": "10s"},

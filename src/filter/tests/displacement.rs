@@ -11,7 +11,7 @@ use crate::cache::Kind;
 use crate::cache::refusals::ROWS;
 
 #[test]
-fn credentials_whose_digests_agree_displace_no_refusal() {
+fn colliding_digests_displace_no_refusal() {
     let cache = json!({"ttl": "10s", "stale_ttl": "60s", "negative_ttl": "2s"});
     let mut world = World::new(json!({"jwt": {"verification": "remote"}, "cache": cache}));
     world.tick();

@@ -19,7 +19,7 @@ fn large() -> Answer {
 }
 
 #[test]
-fn who_waits_at_another_worker_gets_the_retry_although_the_one_who_asked_first_left() {
+fn a_request_at_another_worker_gets_the_retry_after_the_first_client_left() {
     let mut world = with_key(2, json!({}));
     let left = world.send_to(0, &api_token());
     let waits = world.send_to(1, &api_token());
@@ -31,7 +31,7 @@ fn who_waits_at_another_worker_gets_the_retry_although_the_one_who_asked_first_l
 }
 
 #[test]
-fn one_failure_without_a_retry_lets_no_refused_jwt_in_by_its_signature() {
+fn a_failure_without_a_retry_admits_no_refused_jwt() {
     let mut world = with_key(2, json!({"jwt": {"verification": "remote"}}));
     let left = world.send_to(0, &bearer(&jwt(0)));
     let waits = world.send_to(1, &bearer(&jwt(0)));
@@ -44,7 +44,7 @@ fn one_failure_without_a_retry_lets_no_refused_jwt_in_by_its_signature() {
 }
 
 #[test]
-fn a_refresh_that_fails_once_costs_nobody_at_another_worker_its_retry() {
+fn a_failed_refresh_does_not_use_up_another_workers_retry() {
     let mut world = with_key(2, json!({"cache": {"ttl": "100s"}}));
     world.verify = large();
     assert_eq!(code(&mut world, 0, &api_token()), "");
@@ -88,25 +88,25 @@ fn starved(failures: u64, answer: &Answer, each: Duration, rounds: usize) -> (Du
 }
 
 #[test]
-fn a_known_client_is_served_within_the_answer_time_although_another_worker_keeps_asking_in_vain() {
+fn a_known_client_is_served_in_time_while_another_worker_fails() {
     let (waited, code) = starved(5, &down(), SECOND, 100);
     assert!(waited <= Duration::from_millis(2_100), "{code:?} after {waited:?}");
 }
 
 #[test]
-fn nobody_waits_for_ever_while_another_worker_keeps_asking_in_vain() {
+fn a_request_stops_waiting_while_another_worker_keeps_failing() {
     let (waited, code) = starved(1000, &down(), SECOND, 100);
     assert!(waited <= Duration::from_millis(2_100), "{code:?} after {waited:?}");
 }
 
 #[test]
-fn nobody_waits_for_ever_while_another_worker_keeps_asking_and_is_told_404() {
+fn a_request_stops_waiting_while_another_worker_keeps_getting_404() {
     let (waited, code) = starved(5, &Answer::Body(404, String::new()), SECOND / 10, 600);
     assert!(waited <= Duration::from_millis(5_500), "{code:?} after {waited:?}");
 }
 
 #[test]
-fn workers_that_ask_in_turn_answer_within_the_answer_time() {
+fn workers_that_ask_one_after_another_answer_in_time() {
     let mut world = with_key(8, json!({}));
     let began = world.now;
     let streams: Vec<_> = (0..8).map(|worker| world.send_to(worker, &api_token())).collect();

@@ -34,7 +34,7 @@ fn with_jti(jti: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn nobody_passes_on_a_signature_before_the_first_list_is_there() {
+fn no_local_jwt_passes_before_the_first_revocation_list() {
     let mut world = worlds(2);
     let (good, revoked) = (world.send_to(0, &with_jti("good")), world.send_to(1, &with_jti("gone")));
     answer_key(&mut world);
@@ -49,7 +49,7 @@ fn nobody_passes_on_a_signature_before_the_first_list_is_there() {
 }
 
 #[test]
-fn a_feed_that_fails_at_the_start_holds_up_nobody_for_long() {
+fn a_feed_that_fails_at_the_start_delays_requests_briefly() {
     let mut world = worlds(2);
     let stream = world.send_to(1, &with_jti("good"));
     answer_key(&mut world);
@@ -64,7 +64,7 @@ fn a_feed_that_fails_at_the_start_holds_up_nobody_for_long() {
 }
 
 #[test]
-fn a_feed_that_never_answers_holds_up_nobody_for_longer_than_a_callout() {
+fn a_silent_feed_delays_requests_for_one_callout_at_most() {
     let mut world = worlds(1);
     let stream = world.send(&with_jti("good"));
     answer_key(&mut world);

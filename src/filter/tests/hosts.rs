@@ -48,7 +48,7 @@ fn the_key_and_the_list_may_be_served_by_other_hosts() {
 }
 
 #[test]
-fn else_the_service_serves_them() {
+fn by_default_the_service_serves_the_key_and_the_list() {
     let mut world = World::new(json!({
         "auth_service": {"cluster": "auth", "authority": "auth.internal"},
         "jwt": {"public_key": {"cluster": null, "authority": null}},
@@ -61,7 +61,7 @@ fn else_the_service_serves_them() {
 }
 
 #[test]
-fn filters_that_have_keys_or_lists_of_different_hosts_share_neither() {
+fn filters_with_different_hosts_share_neither_keys_nor_lists() {
     let mut world = World::with_workers(2, json!({"revocation": {"path": "/auth/blacklist"}}));
     world.update(1, &elsewhere());
     world.tick();
@@ -99,7 +99,7 @@ fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_request_s_trace_goes_along_with_its_question() {
+fn the_callout_carries_the_requests_trace() {
     let lines = [("x-request-id", "r-1"), ("traceparent", "00-1-2-01"), ("tracestate", "a=1,b=2"), ("x-other", "1")];
     assert_eq!(copied(json!({}), &lines), pairs(&lines[..3]));
     assert_eq!(copied(json!({"auth_service": {"cluster": "auth", "forward_headers": []}}), &lines), []);
@@ -110,7 +110,7 @@ fn the_request_s_trace_goes_along_with_its_question() {
 }
 
 #[test]
-fn only_one_plain_value_is_copied() {
+fn only_a_single_plain_value_is_copied() {
     let long = "a".repeat(256);
     assert_eq!(copied(json!({}), &[("x-request-id", &long)]), pairs(&[("x-request-id", &long)]));
     let longer = "a".repeat(257);
@@ -121,7 +121,7 @@ fn only_one_plain_value_is_copied() {
 }
 
 #[test]
-fn what_is_copied_makes_no_other_verdict() {
+fn copied_headers_do_not_split_the_cache() {
     let mut world = World::new(json!({}));
     let with_id = |id: &str| {
         let mut headers = api_token_of(7);

@@ -19,7 +19,7 @@ fn settle(world: &mut World) {
 }
 
 #[test]
-fn while_two_replicas_serve_two_keys_no_token_of_either_is_refused() {
+fn tokens_of_two_replicas_with_different_keys_pass() {
     for (pause, grace) in [(1, "5s"), (400, "5s"), (1_300, "5s"), (6_000, "1m"), (61_000, "10m")] {
         let key = json!({"ttl": "60s", "min_refetch_interval": "1s", "grace": grace});
         let mut world = World::with_workers(3, json!({"jwt": {"public_key": key}, "cache": {"ttl": "0s"}}));
@@ -43,7 +43,7 @@ fn while_two_replicas_serve_two_keys_no_token_of_either_is_refused() {
 }
 
 #[test]
-fn a_worker_that_starts_after_a_rotation_accepts_the_key_before_too() {
+fn a_new_worker_accepts_the_replaced_key() {
     let mut world = World::new(json!({}));
     world.tick();
     world.settle();
@@ -59,7 +59,7 @@ fn a_worker_that_starts_after_a_rotation_accepts_the_key_before_too() {
 }
 
 #[test]
-fn with_a_longer_grace_the_old_key_is_good_for_as_long_and_a_cached_verdict_too() {
+fn a_longer_grace_keeps_the_old_key_and_its_cached_verdicts() {
     let mut world = World::with_workers(2, json!({"jwt": {"public_key": {"grace": "2m"}}}));
     world.tick();
     world.settle();
@@ -78,7 +78,7 @@ fn with_a_longer_grace_the_old_key_is_good_for_as_long_and_a_cached_verdict_too(
 }
 
 #[test]
-fn without_any_grace_a_replaced_key_and_what_is_cached_by_it_are_void_at_once() {
+fn without_grace_a_replaced_key_and_its_cached_verdicts_are_void() {
     let mut world = World::with_workers(2, json!({"jwt": {"public_key": {"grace": "0s"}}}));
     world.tick();
     world.settle();
@@ -96,7 +96,7 @@ fn without_any_grace_a_replaced_key_and_what_is_cached_by_it_are_void_at_once() 
 }
 
 #[test]
-fn a_worker_that_has_just_begun_knows_the_key_that_others_have_fetched() {
+fn a_new_worker_takes_over_the_fetched_key() {
     let mut world = World::new(json!({}));
     world.tick();
     world.settle();

@@ -11,7 +11,7 @@ use crate::introspection::CalloutError;
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn requests_before_the_first_key_wait_for_it_and_one_worker_asks() {
+fn requests_wait_for_the_first_key_and_one_worker_fetches_it() {
     let mut world = World::with_workers(3, json!({}));
     let streams: Vec<_> = (0..200).map(|number| world.send_to(number % 3, &bearer(&jwt(0)))).collect();
     assert!(streams.iter().all(|stream| world.outcome(*stream).is_none()));
@@ -35,7 +35,7 @@ fn the_first_tick_fetches_the_key_before_any_request() {
 }
 
 #[test]
-fn a_worker_that_starts_later_has_the_key_at_once() {
+fn a_later_worker_has_the_key_at_once() {
     let mut world = World::new(json!({}));
     world.tick();
     world.settle();
@@ -46,7 +46,7 @@ fn a_worker_that_starts_later_has_the_key_at_once() {
 }
 
 #[test]
-fn a_key_is_fetched_again_in_the_background_when_its_time_is_over() {
+fn an_expired_key_is_fetched_again_in_the_background() {
     let mut world = World::new(json!({"jwt": {"public_key": {"ttl": "60s"}}}));
     world.tick();
     world.settle();
@@ -74,7 +74,7 @@ fn a_rotated_key_is_fetched_while_the_request_waits() {
 }
 
 #[test]
-fn a_request_under_way_when_the_key_changed_is_not_refused_for_it() {
+fn a_request_that_spans_a_key_change_is_not_refused() {
     let mut world = World::new(json!({}));
     world.tick();
     world.settle();
@@ -88,7 +88,7 @@ fn a_request_under_way_when_the_key_changed_is_not_refused_for_it() {
 }
 
 #[test]
-fn a_second_rotation_within_the_interval_makes_the_request_wait_for_the_next_fetch() {
+fn a_second_rotation_within_the_interval_waits_for_the_next_fetch() {
     let mut world = World::new(json!({}));
     world.tick();
     world.settle();
@@ -106,7 +106,7 @@ fn a_second_rotation_within_the_interval_makes_the_request_wait_for_the_next_fet
 }
 
 #[test]
-fn forged_tokens_cost_one_fetch_an_interval_however_many_they_are() {
+fn many_forged_tokens_cause_one_fetch_per_interval() {
     let mut world = World::with_workers(2, json!({}));
     world.tick();
     world.settle();
@@ -125,7 +125,7 @@ fn forged_tokens_cost_one_fetch_an_interval_however_many_they_are() {
 }
 
 #[test]
-fn a_fetch_that_fails_keeps_the_old_key() {
+fn a_failed_fetch_keeps_the_old_key() {
     let mut world = World::new(json!({"jwt": {"public_key": {"ttl": "60s"}}}));
     world.tick();
     world.settle();
@@ -148,7 +148,7 @@ fn a_fetch_that_fails_keeps_the_old_key() {
 }
 
 #[test]
-fn without_any_key_a_jwt_gets_a_503_that_says_when_to_come_again() {
+fn without_a_key_a_jwt_gets_a_503_with_a_retry_after() {
     let mut world = World::new(json!({}));
     world.key_fault = Some(Answer::Error(CalloutError::NotSent));
     let outcome = world.ask(&bearer(&jwt(0)));
@@ -163,7 +163,7 @@ fn without_any_key_a_jwt_gets_a_503_that_says_when_to_come_again() {
 }
 
 #[test]
-fn a_signature_that_no_key_explains_is_an_outage_while_the_service_cannot_be_asked() {
+fn an_unknown_signature_is_an_outage_while_the_service_is_down() {
     let mut world = World::new(json!({}));
     world.tick();
     world.settle();
@@ -174,7 +174,7 @@ fn a_signature_that_no_key_explains_is_an_outage_while_the_service_cannot_be_ask
 }
 
 #[test]
-fn one_retry_can_save_the_fetch() {
+fn a_retry_can_complete_the_fetch() {
     let mut world = World::new(json!({}));
     let stream = world.send(&bearer(&jwt(0)));
     let first = world.pending[0].clone();
@@ -186,7 +186,7 @@ fn one_retry_can_save_the_fetch() {
 }
 
 #[test]
-fn a_worker_that_dies_while_it_fetches_leaves_the_others_waiting_for_its_lease_only() {
+fn another_worker_fetches_after_the_lease_of_a_dead_worker() {
     let mut world = World::with_workers(2, json!({}));
     world.workers[0].on_tick(&Cx::new(world.now, &world.process));
     world.workers.remove(0);
@@ -198,7 +198,7 @@ fn a_worker_that_dies_while_it_fetches_leaves_the_others_waiting_for_its_lease_o
 }
 
 #[test]
-fn a_wait_ends_even_if_no_answer_ever_comes() {
+fn a_request_stops_waiting_if_no_answer_comes() {
     let mut world = World::new(json!({}));
     let stream = world.send(&bearer(&jwt(0)));
     world.pass(60 * SECOND);
@@ -207,7 +207,7 @@ fn a_wait_ends_even_if_no_answer_ever_comes() {
 }
 
 #[test]
-fn a_token_that_expires_while_it_waits_is_expired() {
+fn a_token_that_expires_while_waiting_is_refused() {
     let mut world = World::new(json!({}));
     let mut short = claims();
     short["exp"] = json!(super::world::BEGIN + 2);
@@ -218,7 +218,7 @@ fn a_token_that_expires_while_it_waits_is_expired() {
 }
 
 #[test]
-fn a_clock_that_steps_either_way_by_an_hour_neither_refuses_nor_floods() {
+fn a_clock_step_of_an_hour_neither_refuses_tokens_nor_floods_the_service() {
     for step in [3600_i64, -3600] {
         let mut world = World::new(json!({"jwt": {"public_key": {"ttl": "24h"}}}));
         world.tick();
@@ -239,7 +239,7 @@ fn a_clock_that_steps_either_way_by_an_hour_neither_refuses_nor_floods() {
 }
 
 #[test]
-fn the_room_for_waiting_is_bounded_and_full_is_no_verdict() {
+fn a_full_waiting_room_gives_503() {
     let mut world = World::new(json!({}));
     for _ in 0..crate::limits::MAX_WAITING_FOR_KEY {
         world.send(&bearer(&jwt(0)));
@@ -262,7 +262,7 @@ fn the_room_for_waiting_is_bounded_and_full_is_no_verdict() {
 }
 
 #[test]
-fn a_crowd_is_settled_a_few_at_a_time_and_soon() {
+fn waiting_requests_resume_in_small_batches() {
     let mut world = World::new(json!({}));
     world.tick();
     world.live(6 * SECOND);
@@ -281,7 +281,7 @@ fn a_crowd_is_settled_a_few_at_a_time_and_soon() {
 }
 
 #[test]
-fn an_answer_that_outlived_its_lease_does_not_bring_an_older_key_back() {
+fn a_late_answer_does_not_restore_an_older_key() {
     let mut world = World::with_workers(2, json!({}));
     world.workers[0].on_tick(&Cx::new(world.now, &world.process));
     let stalled = world.workers[0].next_action();

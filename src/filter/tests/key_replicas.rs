@@ -55,7 +55,7 @@ impl Replicas {
 }
 
 #[test]
-fn while_three_replicas_change_their_key_one_by_one_no_token_of_either_key_is_refused() {
+fn tokens_of_both_keys_pass_while_three_replicas_rotate() {
     for (grace, pause) in [("5s", 100), ("5s", 2_600), ("5s", 7_000), ("0s", 7_000), ("1h", 7_000)] {
         for next in 0..3 {
             let key = json!({"jwt": {"public_key": {"grace": grace}}});
@@ -80,7 +80,7 @@ fn while_three_replicas_change_their_key_one_by_one_no_token_of_either_key_is_re
 }
 
 #[test]
-fn the_first_token_of_the_new_key_is_let_in_by_the_fetch_that_it_brings_about() {
+fn the_first_token_of_a_new_key_triggers_a_fetch_and_passes() {
     for next in 0..3 {
         let mut replicas = Replicas::new(1, json!({}));
         (replicas.keys, replicas.next) = ([1, 0, 0], next);
@@ -104,7 +104,7 @@ fn a_forged_token_is_refused_at_once_when_all_replicas_agree() {
 }
 
 #[test]
-fn a_fetch_that_brings_a_new_key_refuses_nobody_who_waits_for_yet_another() {
+fn a_fetched_key_does_not_refuse_tokens_of_a_third_key() {
     let mut replicas = Replicas::new(1, json!({}));
     replicas.keys = [1, 2, 0];
     replicas.next = 0;
@@ -116,7 +116,7 @@ fn a_fetch_that_brings_a_new_key_refuses_nobody_who_waits_for_yet_another() {
 }
 
 #[test]
-fn a_replica_that_fails_meanwhile_makes_nothing_of_the_search_but_an_outage() {
+fn a_failing_replica_turns_the_search_into_an_outage() {
     let mut replicas = Replicas::new(1, json!({"auth_service": {"cluster": "auth", "retries": 0}}));
     let stream = replicas.world.send(&bearer(&jwt(1)));
     let first = replicas.world.pending[0].clone();
@@ -128,7 +128,7 @@ fn a_replica_that_fails_meanwhile_makes_nothing_of_the_search_but_an_outage() {
 }
 
 #[test]
-fn nobody_asks_further_for_clients_that_have_left() {
+fn the_search_stops_when_its_clients_have_left() {
     let mut replicas = Replicas::new(1, json!({}));
     let before = replicas.world.key_fetches;
     let stream = replicas.world.send(&bearer(&jwt(2)));

@@ -49,7 +49,7 @@ fn live_with_feed(world: &mut World, time: Duration, full: Option<&Answer>, poll
 }
 
 #[test]
-fn a_refusal_of_a_verdict_that_only_another_worker_holds_is_not_displaced_by_garbage() {
+fn garbage_tokens_displace_no_refusal_of_another_workers_verdict() {
     let mut world = with_key(2, json!({}));
     world.verify = Answer::json(&confirmed(json!({"client_name": "x".repeat(5_000)})));
     assert_eq!(code(&mut world, 1, &api_token()), "");
@@ -65,7 +65,7 @@ fn a_refusal_of_a_verdict_that_only_another_worker_holds_is_not_displaced_by_gar
 }
 
 #[test]
-fn the_whole_list_is_read_after_a_clock_was_set_back_even_if_the_first_poll_fails() {
+fn the_whole_list_is_read_after_a_clock_step_and_a_failed_poll() {
     for fails in [false, true] {
         let mut world = World::new(json!({"revocation": {"path": FEED}}));
         let full = Answer::json(&json!({"cursor": "c", "revoked": [{"jti": "j", "exp": BEGIN + 3600}]}));
@@ -86,7 +86,7 @@ fn the_whole_list_is_read_after_a_clock_was_set_back_even_if_the_first_poll_fail
 }
 
 #[test]
-fn a_purge_voids_an_answer_whose_jwt_waits_for_a_key() {
+fn a_purge_voids_an_answered_jwt_that_waits_for_a_key() {
     let mut world = with_key(
         1,
         json!({"api_token": {"response_format": "jwt_body"}, "revocation": {"path": FEED, "poll_interval": "1s"}}),
@@ -107,7 +107,7 @@ fn a_purge_voids_an_answer_whose_jwt_waits_for_a_key() {
 }
 
 #[test]
-fn a_list_at_another_path_is_read_from_its_beginning() {
+fn a_list_at_another_path_is_read_from_the_start() {
     let mut world = World::new(json!({"revocation": {"path": "/auth/blacklist"}}));
     world.live(2 * SECOND);
     world.workers = vec![filter(json!({"revocation": {"path": "/auth/blacklist/v2"}}))];
@@ -140,17 +140,17 @@ fn a_retry_comes_last(answer: &Answer, code: &str, retry: &Answer, retry_code: &
 }
 
 #[test]
-fn a_401_counts_from_when_its_own_callout_was_sent() {
+fn a_401_dates_from_the_start_of_its_callout() {
     a_retry_comes_last(&Answer::json(&confirmed(json!({}))), "", &no(), "token_rejected");
 }
 
 #[test]
-fn a_200_counts_from_when_its_own_callout_was_sent() {
+fn a_200_dates_from_the_start_of_its_callout() {
     a_retry_comes_last(&no(), "token_rejected", &Answer::json(&confirmed(json!({}))), "");
 }
 
 #[test]
-fn a_200_that_comes_too_late_refuses_nobody_else() {
+fn a_late_200_does_not_extend_a_refusal() {
     let mut world = with_key(2, json!({"cache": {"negative_ttl": "2s"}}));
     let yes = world.verify.clone();
     let late = world.send(&api_token());
@@ -167,7 +167,7 @@ fn a_200_that_comes_too_late_refuses_nobody_else() {
 }
 
 #[test]
-fn the_first_list_is_awaited_by_cached_jwts_too_where_the_feed_is_new() {
+fn cached_jwts_wait_for_the_first_list_of_a_new_feed() {
     let mut world = with_key(1, json!({}));
     assert_eq!(code(&mut world, 0, &bearer(&jwt(0))), "");
     world.workers = vec![filter(json!({"revocation": {"path": FEED}}))];
@@ -176,7 +176,7 @@ fn the_first_list_is_awaited_by_cached_jwts_too_where_the_feed_is_new() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_lets_nobody_in_before_the_first_list() {
+fn a_clock_step_admits_no_jwt_before_the_first_list() {
     let mut world = World::new(json!({"revocation": {"path": FEED}}));
     world.tick();
     let stream = world.send(&bearer(&jwt(0)));
@@ -190,7 +190,7 @@ fn a_clock_that_is_set_back_lets_nobody_in_before_the_first_list() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_costs_no_jwt_of_a_new_key_its_verification() {
+fn a_jwt_of_a_new_key_is_verified_after_a_clock_step() {
     let mut world = with_key(1, json!({}));
     world.live(10 * SECOND);
     world.serves = 1;
@@ -201,7 +201,7 @@ fn a_clock_that_is_set_back_costs_no_jwt_of_a_new_key_its_verification() {
 }
 
 #[test]
-fn an_answer_in_a_jwt_from_before_a_purge_is_asked_for_again() {
+fn a_jwt_answer_from_before_a_purge_is_requested_again() {
     let mut world = with_key(
         1,
         json!({"api_token": {"response_format": "jwt_body"}, "revocation": {"path": FEED, "poll_interval": "1s"}}),
@@ -225,7 +225,7 @@ fn an_answer_in_a_jwt_from_before_a_purge_is_asked_for_again() {
 }
 
 #[test]
-fn who_waits_for_a_turn_to_be_let_in_heeds_a_refusal_that_comes_meanwhile() {
+fn a_queued_request_is_denied_by_a_refusal_that_arrives_meanwhile() {
     let mut world = with_key(2, json!({}));
     let yes = world.verify.clone();
     world.verify = Answer::Body(403, String::new());
@@ -247,7 +247,7 @@ fn who_waits_for_a_turn_to_be_let_in_heeds_a_refusal_that_comes_meanwhile() {
 }
 
 #[test]
-fn a_service_s_jwt_that_fits_no_key_is_no_reason_to_trust_the_clients_signature() {
+fn no_client_signature_stands_in_for_an_answered_jwt_that_fits_no_key() {
     for (key_fails, reason) in [(true, "public_key_unavailable"), (false, "auth_service_unavailable")] {
         let mut world =
             with_key(1, json!({"jwt": {"verification": "remote"}, "api_token": {"response_format": "jwt_body"}}));
@@ -262,7 +262,7 @@ fn a_service_s_jwt_that_fits_no_key_is_no_reason_to_trust_the_clients_signature(
 }
 
 #[test]
-fn a_jwt_that_the_service_has_refused_is_not_let_in_by_its_signature_for_an_answer_of_no_use() {
+fn an_unusable_answer_does_not_admit_a_refused_jwt() {
     let mut world = with_key(
         1,
         json!({"jwt": {"verification": "remote"}, "api_token": {"response_format": "jwt_body"},

@@ -11,7 +11,7 @@ use crate::code::Code;
 use crate::metrics::{Counter, Gauge, Histogram, Locked, Presented, Source};
 
 #[test]
-fn a_request_that_waits_is_measured_from_its_head_to_its_verdict() {
+fn the_duration_of_a_waiting_request_includes_its_wait() {
     let mut world = with_key(1, json!({"auth_service": {"cluster": "auth", "retries": 0}}));
     let recorded = |world: &super::World, source| {
         world.process.recorded.borrow().get(&Histogram::Duration { source }).cloned().unwrap_or_default()
@@ -32,7 +32,7 @@ fn a_request_that_waits_is_measured_from_its_head_to_its_verdict() {
 }
 
 #[test]
-fn a_denial_is_an_error_for_its_reason_and_a_request_that_goes_on_is_none() {
+fn only_denials_count_as_errors_with_their_reason() {
     let mut world = with_key(1, json!({"auth_service": {"cluster": "auth", "retries": 0}}));
     let errors = |world: &super::World, code| world.process.count_of(Counter::Error(code));
     world.ask(&bearer(&jwt(0)));
@@ -49,7 +49,7 @@ fn a_denial_is_an_error_for_its_reason_and_a_request_that_goes_on_is_none() {
 }
 
 #[test]
-fn the_key_ages_and_the_version_is_told_while_a_worker_runs() {
+fn gauges_show_the_age_of_the_key_and_the_version() {
     let mut world = with_key(1, json!({}));
     assert_eq!(world.process.gauge(Gauge::BuildInfo), Some(1));
     world.pass(Duration::from_secs(70));
@@ -59,7 +59,7 @@ fn the_key_ages_and_the_version_is_told_while_a_worker_runs() {
 }
 
 #[test]
-fn names_have_labels_without_dots() {
+fn label_values_contain_no_dots() {
     let version = env!("CARGO_PKG_VERSION").replace('.', "_");
     assert_eq!(Gauge::BuildInfo.to_string(), format!("auth_build_info.version={version}"));
     let duration = Histogram::Duration { source: Source::Jwt };
@@ -71,7 +71,7 @@ fn names_have_labels_without_dots() {
 }
 
 #[test]
-fn every_request_is_counted_once_by_what_it_presents() {
+fn every_request_is_counted_once_by_its_credential() {
     let config = json!({
         "rules": [{"match": {"path": "/public"}, "public": true}, {"match": {"path": "/shut"}, "deny": true}],
         "status_paths": {"health": "/health"},
@@ -102,7 +102,7 @@ fn every_request_is_counted_once_by_what_it_presents() {
 }
 
 #[test]
-fn a_signature_that_fits_a_known_key_is_a_hit_and_a_cached_verdict_or_a_new_key_is_none() {
+fn only_a_signature_verified_with_a_known_key_is_a_key_hit() {
     let mut world = with_key(1, json!({"jwt": {"public_key": {"min_refetch_interval": "1s"}}}));
     let hits = |world: &super::World| world.process.count_of(Counter::PublicKeyHit);
     world.ask(&bearer(&jwt(0)));
@@ -116,7 +116,7 @@ fn a_signature_that_fits_a_known_key_is_a_hit_and_a_cached_verdict_or_a_new_key_
 }
 
 #[test]
-fn a_lock_is_counted_once_where_it_begins() {
+fn a_lock_is_counted_once_when_it_begins() {
     let mut world = with_key(2, json!({"failed_auth_throttle": {"attempts": 2, "window": "60s", "lockout": "300s"}}));
     let locks = |world: &super::World| {
         [Locked::Address, Locked::Token].map(|locked| world.process.count_of(Counter::Lockout(locked)))

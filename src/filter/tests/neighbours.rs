@@ -35,7 +35,7 @@ fn purge(world: &mut World, users: &[i64]) {
 }
 
 #[test]
-fn other_times_of_the_cache_make_no_client_unknown_in_an_outage() {
+fn changed_cache_times_keep_known_clients_served_in_an_outage() {
     for after in [cached("20s", "1h"), cached("10s", "2h"), cached("5s", "30m")] {
         let mut world = side_by_side(&[cached("10s", "1h")]);
         assert_eq!(world.ask(&api_token()).code(), "");
@@ -48,7 +48,7 @@ fn other_times_of_the_cache_make_no_client_unknown_in_an_outage() {
 }
 
 #[test]
-fn verdicts_keep_their_age_and_are_judged_by_the_new_times() {
+fn changed_cache_times_apply_to_verdicts_of_any_age() {
     let mut world = side_by_side(&[cached("100s", "100s")]);
     world.ask(&api_token());
     world.pass(50 * SECOND);
@@ -65,7 +65,7 @@ fn verdicts_keep_their_age_and_are_judged_by_the_new_times() {
 }
 
 #[test]
-fn what_the_workers_know_otherwise_outlives_an_update_of_the_cache_s_times() {
+fn other_shared_state_survives_a_change_of_cache_times() {
     let with = |cache: Value| {
         json!({
             "cache": cache, "revocation": {"path": "/auth/blacklist"}, "circuit_breaker": {"failures": 1},
@@ -94,7 +94,7 @@ fn what_the_workers_know_otherwise_outlives_an_update_of_the_cache_s_times() {
 }
 
 #[test]
-fn what_may_be_forgotten_already_brings_no_verdict_back_when_the_times_are_raised() {
+fn longer_cache_times_restore_no_verdict_that_may_have_been_void() {
     let with = |ttl: &str, stale_ttl: &str| {
         let mut config = cached(ttl, stale_ttl);
         config["revocation"] = json!({"path": "/auth/blacklist"});
@@ -114,7 +114,7 @@ fn what_may_be_forgotten_already_brings_no_verdict_back_when_the_times_are_raise
 }
 
 #[test]
-fn what_was_refused_or_purged_stays_so_for_as_long_as_the_new_times_let_verdicts_live() {
+fn refusals_and_purges_hold_for_the_longer_cache_times() {
     let mut config = cached("60s", "60s");
     config["revocation"] = json!({"path": "/auth/blacklist"});
     let mut world = side_by_side(&[config.clone(), config.clone()]);
@@ -147,7 +147,7 @@ fn what_was_refused_or_purged_stays_so_for_as_long_as_the_new_times_let_verdicts
 }
 
 #[test]
-fn who_keeps_nothing_ends_its_neighbours_verdicts_all_the_same() {
+fn a_filter_without_a_cache_still_voids_its_neighbours_verdicts() {
     for refusal in [no(), Answer::Body(403, String::new())] {
         let mut world = side_by_side(&[cached("100s", "1h"), cached("0s", "1h")]);
         assert_eq!(code(&mut world, 0, &api_token()), "");
@@ -160,7 +160,7 @@ fn who_keeps_nothing_ends_its_neighbours_verdicts_all_the_same() {
 }
 
 #[test]
-fn who_keeps_less_sweeps_nothing_that_its_neighbours_use() {
+fn a_filter_with_shorter_times_sweeps_nothing_its_neighbours_use() {
     let mut world = side_by_side(&[cached("0s", "0s"), cached("1h", "1h")]);
     assert_eq!(code(&mut world, 1, &api_token()), "");
     world.tick_one(0);
@@ -171,7 +171,7 @@ fn who_keeps_less_sweeps_nothing_that_its_neighbours_use() {
 }
 
 #[test]
-fn a_verdict_by_a_key_that_the_neighbour_does_not_accept_is_none_of_its() {
+fn a_filter_ignores_verdicts_by_keys_it_does_not_accept() {
     let unpinned = json!({"api_token": {"response_format": "jwt_body"}});
     let pinned = json!({"api_token": {"response_format": "jwt_body"}, "jwt": {"public_key": {"pem": [KEYS[2]]}}});
     let mut world = side_by_side(&[unpinned, pinned]);
@@ -184,7 +184,7 @@ fn a_verdict_by_a_key_that_the_neighbour_does_not_accept_is_none_of_its() {
 }
 
 #[test]
-fn a_setting_that_decides_no_verdict_drops_none() {
+fn an_unrelated_setting_drops_no_verdicts() {
     let service = |timeout: &str| json!({"cluster": "auth", "timeout": timeout});
     for (before, after) in [
         (json!({"auth_service": service("1s")}), json!({"auth_service": service("2s")})),
@@ -203,7 +203,7 @@ fn a_setting_that_decides_no_verdict_drops_none() {
 }
 
 #[test]
-fn a_leeway_of_one_is_no_other_s() {
+fn the_leeway_of_one_filter_does_not_apply_to_another() {
     let with = |skew: &str| json!({"jwt": {"verification": "remote", "clock_skew": skew}});
     let mut world = side_by_side(&[with("5m"), with("0s")]);
     let mut early = claims();

@@ -54,7 +54,7 @@ fn some_odd(number: usize) -> Value {
 }
 
 #[test]
-fn a_poll_of_which_no_entry_can_be_read_fails_and_voids_all_verdicts_once() {
+fn a_poll_without_a_readable_entry_fails_and_voids_all_verdicts_once() {
     let mut world = world(&only_odd());
     let read = polls(&world, BlacklistPoll::Success);
     world.live(INTERVAL);
@@ -74,7 +74,7 @@ fn a_poll_of_which_no_entry_can_be_read_fails_and_voids_all_verdicts_once() {
 }
 
 #[test]
-fn of_a_poll_with_some_unreadable_entries_the_others_hold_and_it_counts_as_partial() {
+fn a_poll_with_some_unreadable_entries_is_partial_and_applies_the_others() {
     let mut world = world(&some_odd(0));
     let read = polls(&world, BlacklistPoll::Success);
     world.live(INTERVAL);
@@ -90,7 +90,7 @@ fn of_a_poll_with_some_unreadable_entries_the_others_hold_and_it_counts_as_parti
 }
 
 #[test]
-fn entries_that_differ_from_poll_to_poll_void_all_verdicts_once_a_minute_at_the_most() {
+fn unreadable_entries_void_all_verdicts_at_most_once_a_minute() {
     for is_all in [true, false] {
         let mut world = world(&json!({"revoked": []}));
         for number in 0..75 {
@@ -106,7 +106,7 @@ fn entries_that_differ_from_poll_to_poll_void_all_verdicts_once_a_minute_at_the_
 }
 
 #[test]
-fn an_entry_that_comes_soon_after_another_takes_effect_when_the_minute_is_over_without_being_repeated() {
+fn a_second_unreadable_entry_takes_effect_after_the_minute() {
     let odd = |number: usize| json!({"purge": [{"session": number}, {"user_id": 5}]});
     let mut world = world(&odd(0));
     world.live(INTERVAL);

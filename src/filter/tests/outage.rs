@@ -76,7 +76,7 @@ fn outages() -> Vec<Answer> {
 }
 
 #[test]
-fn whatever_is_no_verdict_is_retried_once_and_known_clients_are_served_stale() {
+fn a_failed_question_is_retried_once_and_known_clients_are_served_stale() {
     for outage in outages() {
         let mut world = world();
         let known = world.ask(&api_token());
@@ -90,7 +90,7 @@ fn whatever_is_no_verdict_is_retried_once_and_known_clients_are_served_stale() {
 }
 
 #[test]
-fn a_jwt_of_the_service_that_is_of_no_use_is_an_outage() {
+fn an_unusable_jwt_from_the_service_is_an_outage() {
     let mut expired = confirmed();
     expired["exp"] = json!(1);
     let pinned = json!({"public_key": {"pem": [KEYS[0]]}});
@@ -114,7 +114,7 @@ fn a_jwt_of_the_service_that_is_of_no_use_is_an_outage() {
 }
 
 #[test]
-fn a_verdict_of_one_worker_stands_in_at_another() {
+fn a_stale_verdict_of_one_worker_serves_another() {
     let mut world = world_with(2, json!({}));
     let known = world.ask_at(0, &api_token());
     at(&mut world, 11);
@@ -123,7 +123,7 @@ fn a_verdict_of_one_worker_stands_in_at_another() {
 }
 
 #[test]
-fn all_who_wait_for_one_answer_get_the_stale_one_and_each_is_counted_once() {
+fn each_waiting_request_is_served_stale_and_counted_once() {
     let mut world = world();
     world.ask(&api_token());
     at(&mut world, 11);
@@ -140,7 +140,7 @@ fn all_who_wait_for_one_answer_get_the_stale_one_and_each_is_counted_once() {
 }
 
 #[test]
-fn a_stale_verdict_ends_with_stale_ttl_and_its_use_prolongs_nothing() {
+fn using_a_stale_verdict_does_not_extend_its_stale_ttl() {
     let mut world = world();
     world.ask(&api_token());
     world.verify = DOWN;
@@ -172,7 +172,7 @@ fn no_stale_verdict_outlives_the_expiry_of_its_token() {
 }
 
 #[test]
-fn a_jwt_expires_in_an_outage_like_at_any_other_time() {
+fn a_jwt_expires_during_an_outage() {
     let mut world = remote_world(1);
     let mut short = claims();
     short["exp"] = json!(BEGIN + 30);
@@ -188,7 +188,7 @@ fn a_jwt_expires_in_an_outage_like_at_any_other_time() {
 }
 
 #[test]
-fn a_stale_identity_has_to_pass_the_policy_of_its_rule() {
+fn a_stale_identity_must_pass_the_rules_policy() {
     let rules = json!([{"match": {"prefix": "/users"}, "require": {"token_types": ["access"]}}]);
     let mut world = world_with(1, json!({"rules": rules}));
     let mut token = api_token();
@@ -202,7 +202,7 @@ fn a_stale_identity_has_to_pass_the_policy_of_its_rule() {
 }
 
 #[test]
-fn a_jwt_on_a_remote_route_is_first_served_stale_and_then_by_its_signature() {
+fn a_remote_jwt_is_served_stale_first_and_then_by_its_signature() {
     let mut world = remote_world(1);
     let known = bearer(&jwt(0));
     world.ask(&known);
@@ -218,7 +218,7 @@ fn a_jwt_on_a_remote_route_is_first_served_stale_and_then_by_its_signature() {
 }
 
 #[test]
-fn a_fallback_is_no_verdict_of_the_service() {
+fn a_verified_signature_is_not_cached_as_a_verdict_of_the_service() {
     let mut world = remote_world(2);
     world.verify = DOWN;
     let token = bearer(&jwt(0));
@@ -233,7 +233,7 @@ fn a_fallback_is_no_verdict_of_the_service() {
 }
 
 #[test]
-fn a_fallback_needs_a_signature_that_fits_and_a_key() {
+fn the_fallback_needs_a_valid_signature_and_a_key() {
     let mut world = remote_world(1);
     world.verify = DOWN;
     at(&mut world, 10);
@@ -250,7 +250,7 @@ fn a_fallback_needs_a_signature_that_fits_and_a_key() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_or_ahead_serves_nothing_stale_that_it_should_not() {
+fn a_clock_step_serves_no_verdict_beyond_its_stale_ttl() {
     for hour in [-3600, 3600] {
         let mut world = world();
         world.now = UnixTime::from_secs(BEGIN + 7200);

@@ -54,7 +54,7 @@ fn a_filter_is_ready_once_it_has_the_key_and_the_list() {
 }
 
 #[test]
-fn health_says_what_is_up() {
+fn the_health_page_shows_each_dependency() {
     let mut world = World::new(paths(json!({"revocation": {"path": "/auth/blacklist"}})));
     let at = |seconds: u64| crate::time::UnixTime::from_secs(BEGIN + seconds).rfc3339();
     assert_eq!(
@@ -83,7 +83,7 @@ fn health_says_what_is_up() {
 }
 
 #[test]
-fn an_outage_is_degraded_and_not_unhealthy() {
+fn the_health_page_says_degraded_in_an_outage() {
     let mut world = World::new(paths(json!({})));
     world.tick();
     world.settle();
@@ -108,7 +108,7 @@ fn an_outage_is_degraded_and_not_unhealthy() {
 }
 
 #[test]
-fn they_are_served_by_get_and_head_on_exactly_their_paths_before_any_rule() {
+fn pages_are_served_to_get_and_head_on_their_exact_paths_before_rules() {
     let rules = json!({"rules": [
         {"match": {"prefix": "/"}, "require": {"token_types": ["api_token"]}},
         {"match": {"regex": ".*x"}, "public": true},
@@ -142,7 +142,7 @@ fn they_are_served_by_get_and_head_on_exactly_their_paths_before_any_rule() {
 }
 
 #[test]
-fn metadata_of_the_resource_are_served_and_named_by_the_challenge() {
+fn resource_metadata_is_served_and_named_in_the_challenge() {
     for (resource, path) in [
         ("https://api.example.com", "/.well-known/oauth-protected-resource"),
         ("https://api.example.com/", "/.well-known/oauth-protected-resource"),

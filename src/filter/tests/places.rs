@@ -40,7 +40,7 @@ fn websocket(jwt: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn each_place_lets_in_and_gives_the_same_identity() {
+fn a_credential_in_any_place_gives_the_same_identity() {
     let mut world = world(json!({}));
     let by_header = world.ask(&bearer(&jwt(0)));
     assert!(matches!(by_header, Outcome::Forwarded(_)));
@@ -51,7 +51,7 @@ fn each_place_lets_in_and_gives_the_same_identity() {
 }
 
 #[test]
-fn the_service_is_asked_in_authorization_whatever_the_place() {
+fn callouts_carry_the_credential_in_authorization() {
     let mut world = world(json!({"jwt": {"verification": "remote"}}));
     let token = format!("APIKey 7${}", "a".repeat(128));
     let bearer = format!("Bearer {}", jwt(0));
@@ -71,7 +71,7 @@ fn the_service_is_asked_in_authorization_whatever_the_place() {
 }
 
 #[test]
-fn a_refusal_and_a_guess_hold_in_every_place() {
+fn refusals_and_failures_count_for_every_place() {
     let mut world = world(json!({"failed_auth_throttle": {"attempts": 2}}));
     *world.process.address.borrow_mut() = Some("192.0.2.1:4711".to_owned());
     world.verify = no();
@@ -83,7 +83,7 @@ fn a_refusal_and_a_guess_hold_in_every_place() {
 }
 
 #[test]
-fn a_request_of_another_site_is_no_failed_guess() {
+fn a_cross_site_request_is_not_counted_as_a_failure() {
     let mut world = world(json!({"failed_auth_throttle": {"attempts": 1}}));
     *world.process.address.borrow_mut() = Some("192.0.2.1:4711".to_owned());
     let session = format!("session={}", jwt(0));
@@ -115,7 +115,7 @@ fn left(world: &mut World, headers: &[(String, Vec<u8>)]) -> (Authorization, Vec
 }
 
 #[test]
-fn the_credential_goes_on_from_every_place_unless_it_is_to_be_removed() {
+fn the_credential_is_forwarded_from_every_place_unless_removed() {
     let mut keeping = world(json!({}));
     keeping.ask(&api_key(7));
     for headers in [api_key(7), cookie(&jwt(0))] {
@@ -135,7 +135,7 @@ fn the_credential_goes_on_from_every_place_unless_it_is_to_be_removed() {
 }
 
 #[test]
-fn a_jwt_from_another_place_goes_on_in_authorization_where_jwts_are_to() {
+fn a_jwt_from_another_place_is_forwarded_in_authorization() {
     let config = json!({"forward_credential": "jwt", "api_token": {"response_format": "jwt_body"}});
     let mut world = world(config);
     let replaced = Authorization::Replace(format!("Bearer {}", jwt(0)));
@@ -153,7 +153,7 @@ fn to(path: &str, mut headers: Vec<(String, Vec<u8>)>) -> Vec<(String, Vec<u8>)>
 }
 
 #[test]
-fn a_rule_says_what_becomes_of_the_credential_in_every_place() {
+fn a_rule_decides_on_forwarding_for_every_place() {
     let mut world = world(json!({
         "api_token": {"response_format": "jwt_body"},
         "rules": [
@@ -195,7 +195,7 @@ fn a_rule_says_what_becomes_of_the_credential_in_every_place() {
 }
 
 #[test]
-fn a_request_of_another_site_has_no_identity_in_shadow_mode_either() {
+fn shadow_mode_gives_a_cross_site_request_no_identity() {
     let mut world = world(json!({"mode": "shadow", "rules": [
         {"match": {"path": "/a"}, "require": {"is_admin": true}},
         {"match": {"path": "/optional"}, "optional": true},

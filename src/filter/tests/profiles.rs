@@ -162,7 +162,7 @@ fn the_key_is_fetched_again_after_the_profiles_ttl() {
 }
 
 #[test]
-fn in_test_every_request_is_asked_about_and_nothing_is_remembered() {
+fn the_test_profile_asks_for_every_request_and_caches_nothing() {
     let mut world = world("test");
     for (count, worker) in [(1, 0), (2, 0), (3, 1)] {
         assert_eq!(world.ask_at(worker, &api_token()).code(), "");
@@ -184,7 +184,7 @@ fn in_test_every_request_is_asked_about_and_nothing_is_remembered() {
 }
 
 #[test]
-fn in_test_a_signature_is_verified_each_time() {
+fn the_test_profile_verifies_every_signature() {
     let mut world = world("test");
     for _ in 0..3 {
         assert_eq!(world.ask(&bearer(&jwt(0))).code(), "");

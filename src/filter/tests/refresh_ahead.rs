@@ -33,7 +33,7 @@ fn served(world: &mut World, worker: usize) -> StreamId {
 }
 
 #[test]
-fn a_busy_client_never_waits() {
+fn an_active_client_never_waits_for_a_refresh() {
     for ttl in ["100s", "10s", "2s"] {
         let mut world = with_key(3, json!({"cache": {"ttl": ttl}}));
         world.verify = Answer::json(&confirmed(json!({"exp": BEGIN + 100_000})));
@@ -55,7 +55,7 @@ fn a_busy_client_never_waits() {
 }
 
 #[test]
-fn it_is_verified_again_once_over_all_workers_and_at_the_end_of_its_time() {
+fn all_workers_together_refresh_an_entry_once_before_it_expires() {
     let mut world = with_key(4, json!({}));
     world.ask(&api_token());
     (0..4).for_each(|worker| _ = served(&mut world, worker));
@@ -74,7 +74,7 @@ fn it_is_verified_again_once_over_all_workers_and_at_the_end_of_its_time() {
 }
 
 #[test]
-fn one_that_is_not_used_is_left_to_end() {
+fn an_unused_entry_is_not_refreshed() {
     let mut world = with_key(2, json!({}));
     world.ask(&api_token());
     served(&mut world, 1);
@@ -83,7 +83,7 @@ fn one_that_is_not_used_is_left_to_end() {
 }
 
 #[test]
-fn one_that_ends_by_its_expiry_is_not_asked_about_in_vain() {
+fn an_entry_that_expires_with_its_token_is_not_refreshed() {
     for (exp, verifications) in [(BEGIN + 95, 1), (BEGIN + 100, 1), (BEGIN + 101, 2)] {
         let mut world = with_key(1, json!({}));
         world.verify = Answer::json(&confirmed(json!({"exp": exp})));
@@ -95,7 +95,7 @@ fn one_that_ends_by_its_expiry_is_not_asked_about_in_vain() {
 }
 
 #[test]
-fn an_identity_that_changed_is_known_after_the_refresh() {
+fn a_refresh_brings_the_changed_identity() {
     let mut world = with_key(2, json!({}));
     world.ask(&api_token());
     served(&mut world, 1);
@@ -114,7 +114,7 @@ fn an_identity_that_changed_is_known_after_the_refresh() {
 }
 
 #[test]
-fn a_refresh_that_is_answered_401_ends_access_in_every_worker() {
+fn a_refresh_answered_401_ends_access_in_every_worker() {
     let mut world = with_key(3, json!({}));
     world.ask(&api_token());
     (0..3).for_each(|worker| _ = served(&mut world, worker));
@@ -130,7 +130,7 @@ fn a_refresh_that_is_answered_401_ends_access_in_every_worker() {
 }
 
 #[test]
-fn a_refresh_that_fails_keeps_the_entry_and_is_tried_once_a_second() {
+fn a_failed_refresh_keeps_the_entry_and_is_retried_each_second() {
     let mut world = with_key(1, json!({"circuit_breaker": {"failures": 1000}}));
     world.ask(&api_token());
     world.pass(90 * SECOND);
@@ -150,7 +150,7 @@ fn a_refresh_that_fails_keeps_the_entry_and_is_tried_once_a_second() {
 }
 
 #[test]
-fn a_refresh_that_fails_is_tried_once_a_second_over_all_workers() {
+fn all_workers_together_retry_a_failed_refresh_once_a_second() {
     let mut world = with_key(4, json!({"circuit_breaker": {"failures": 1000}}));
     world.ask(&api_token());
     (0..4).for_each(|worker| _ = served(&mut world, worker));
@@ -201,7 +201,7 @@ fn nothing_is_refreshed_while_the_breaker_is_open() {
 }
 
 #[test]
-fn a_refresh_is_the_probe_when_one_is_due_and_nobody_waits_for_it() {
+fn a_refresh_is_the_probe_when_one_is_due_and_delays_no_request() {
     let mut world = with_key(1, json!({"circuit_breaker": {"failures": 1, "open_for": "5s"}}));
     world.ask(&api_token());
     world.pass(90 * SECOND);
@@ -222,7 +222,7 @@ fn a_refresh_is_the_probe_when_one_is_due_and_nobody_waits_for_it() {
 }
 
 #[test]
-fn a_refresh_that_is_answered_with_a_jwt_of_a_new_key_fetches_that_key() {
+fn a_refresh_answered_with_a_jwt_of_a_new_key_fetches_that_key() {
     let mut world = with_key(1, json!({"api_token": {"response_format": "jwt_body"}}));
     let body = |key| Answer::Body(200, jwt_of(key, &confirmed(json!({}))));
     world.verify = body(0);

@@ -35,7 +35,7 @@ fn allowed(world: &World, source: Source) -> u64 {
 }
 
 #[test]
-fn a_rule_says_otherwise_than_the_rest_either_way() {
+fn a_rule_overrides_the_verification_mode_either_way() {
     for (default, rule) in [("local", "remote"), ("remote", "local")] {
         let rules = json!([{"match": {"path": "/special"}, "verification": rule}, {"match": {"path": "/plain"}}]);
         let mut world = world_with(1, json!({"jwt": {"verification": default}, "rules": rules}));
@@ -49,7 +49,7 @@ fn a_rule_says_otherwise_than_the_rest_either_way() {
 }
 
 #[test]
-fn the_question_is_the_jwt_as_it_came() {
+fn the_callout_carries_the_jwt_unchanged() {
     for (types, asked) in
         [(json!(["apikey"]), "apikey,jwt"), (json!(["jwt", "apikey"]), "jwt,apikey"), (json!(["other"]), "other,jwt")]
     {
@@ -63,7 +63,7 @@ fn the_question_is_the_jwt_as_it_came() {
 }
 
 #[test]
-fn what_cannot_be_valid_is_refused_without_a_question() {
+fn a_jwt_that_cannot_be_valid_is_refused_without_a_callout() {
     let rules = json!([{"match": {"path": "/access"}, "require": {"token_types": ["access"]}}]);
     let settings = json!({"verification": "remote", "issuers": ["us"], "audiences": ["here"]});
     let mut world = world_with(1, json!({"jwt": settings, "rules": rules}));
@@ -94,7 +94,7 @@ fn what_cannot_be_valid_is_refused_without_a_question() {
 }
 
 #[test]
-fn what_the_service_answers_is_the_identity_whatever_the_token_claims() {
+fn the_identity_comes_from_the_answer_and_not_from_the_token() {
     let mut world = world(1);
     world.verify = Answer::json(&with("user_id", json!(5)));
     let Outcome::Forwarded(headers) = world.ask(&bearer(&jwt_of(2, &with("is_admin", json!(true))))) else {
@@ -105,7 +105,7 @@ fn what_the_service_answers_is_the_identity_whatever_the_token_claims() {
 }
 
 #[test]
-fn the_types_that_are_good_for_access_are_those_of_a_jwt() {
+fn a_remote_jwt_must_have_an_accepted_token_type() {
     for (kind, code) in [
         ("access", ""),
         ("api_token", ""),
@@ -123,7 +123,7 @@ fn the_types_that_are_good_for_access_are_those_of_a_jwt() {
 }
 
 #[test]
-fn the_service_may_refuse_what_is_well_signed() {
+fn the_service_may_refuse_a_validly_signed_jwt() {
     for (status, code) in [(401, "token_rejected"), (403, "forbidden_by_service")] {
         let mut world = world(1);
         world.verify = Answer::Body(status, String::new());
@@ -133,7 +133,7 @@ fn the_service_may_refuse_what_is_well_signed() {
 }
 
 #[test]
-fn a_verdict_is_kept_for_all_workers() {
+fn workers_share_the_verdict_on_a_remote_jwt() {
     let mut world = world(2);
     for worker in [0, 0, 1, 1] {
         assert_eq!(world.ask_at(worker, &bearer(&jwt(0))).code(), "");
@@ -142,7 +142,7 @@ fn a_verdict_is_kept_for_all_workers() {
 }
 
 #[test]
-fn a_verdict_of_one_way_is_none_of_the_other() {
+fn local_and_remote_verdicts_are_kept_apart() {
     let rules = json!([{"match": {"path": "/remote"}, "verification": "remote"}]);
     let (token, config) = (jwt(0), json!({"rules": rules}));
     let mut world = world_with(2, config.clone());
@@ -175,7 +175,7 @@ fn a_jwt_in_the_answer_is_verified_with_the_key() {
 }
 
 #[test]
-fn the_expiry_of_the_token_holds_whatever_the_answer_says_of_it() {
+fn the_tokens_own_expiry_limits_the_verdict() {
     let token = bearer(&jwt_of(0, &with("exp", json!(BEGIN + 30))));
     let mut later = claims();
     later["exp"] = json!(BEGIN + 7200);
@@ -201,14 +201,14 @@ fn the_expiry_of_the_token_holds_whatever_the_answer_says_of_it() {
 }
 
 #[test]
-fn api_tokens_are_asked_about_in_the_same_way_as_ever() {
+fn remote_verification_does_not_change_api_tokens() {
     let mut world = world(1);
     world.send(&api_token_of(3));
     assert_eq!(world.pending[0].request.path, "/auth/verify?header_types=apikey&response_format=json_body");
 }
 
 #[test]
-fn what_the_service_refused_stays_out_whichever_filter_asked_until_it_confirms_it() {
+fn a_refused_jwt_is_denied_by_every_filter_until_it_is_confirmed() {
     let mut world = world(2);
     world.verify = Answer::Body(401, String::new());
     assert_eq!(world.ask(&bearer(&jwt(0))).code(), "token_rejected");
@@ -230,7 +230,7 @@ fn what_the_service_refused_stays_out_whichever_filter_asked_until_it_confirms_i
 }
 
 #[test]
-fn a_jwt_that_was_refused_before_its_key_was_known_stays_out() {
+fn a_jwt_refused_before_its_key_was_known_is_still_denied() {
     let mut world = world(2);
     // Another way of asking: the first filter's verdicts are none of its own.
     world.update(1, &json!({"jwt": {"verification": "remote"}, "api_token": {"header_types": ["jwt", "apikey"]}}));

@@ -16,7 +16,7 @@ fn with_key(overrides: serde_json::Value) -> World {
 }
 
 #[test]
-fn a_valid_jwt_goes_on_with_its_identity() {
+fn a_valid_jwt_is_forwarded_with_its_identity() {
     let mut world = with_key(json!({}));
     let expected = [
         ("x-client-id", "2"),
@@ -31,7 +31,7 @@ fn a_valid_jwt_goes_on_with_its_identity() {
 }
 
 #[test]
-fn no_credential_is_denied_where_no_rule_matches() {
+fn without_a_matching_rule_a_credential_is_required() {
     let mut world = with_key(json!({"rules": [{"match": {"path": "/health"}, "public": true}]}));
     assert_eq!(world.ask(&head(&[])), Outcome::Denied(401, "missing_credentials", None));
     assert_eq!(world.ask(&head(&[(":path", "/health?x=1")])), Outcome::Forwarded(vec![]));
@@ -39,7 +39,7 @@ fn no_credential_is_denied_where_no_rule_matches() {
 }
 
 #[test]
-fn a_public_rule_does_not_look_at_the_credential() {
+fn a_public_rule_ignores_the_credential() {
     let mut world = with_key(json!({"rules": [{"match": {"prefix": "/"}, "public": true}]}));
     assert_eq!(world.ask(&bearer("nonsense")), Outcome::Forwarded(vec![]));
     assert_eq!(world.ask(&api_token()), Outcome::Forwarded(vec![]));
@@ -47,7 +47,7 @@ fn a_public_rule_does_not_look_at_the_credential() {
 }
 
 #[test]
-fn identity_headers_are_stripped_whatever_the_step_is() {
+fn identity_headers_are_stripped_from_every_request() {
     let mut world = with_key(json!({
         "rules": [{"match": {"path": "/public"}, "public": true}],
         "identity_headers": {"X-User-Id": null, "X-Uid": "user_id"},
@@ -65,7 +65,7 @@ fn identity_headers_are_stripped_whatever_the_step_is() {
 }
 
 #[test]
-fn each_fault_of_a_jwt_has_its_code() {
+fn each_defect_of_a_jwt_has_its_code() {
     let mut world = with_key(json!({}));
     let with = |field: &str, value| {
         let mut claims = claims();
@@ -105,7 +105,7 @@ fn issuer_and_audience_are_checked_where_they_are_configured() {
 }
 
 #[test]
-fn a_rule_can_ask_for_a_type_of_token() {
+fn a_rule_can_require_a_token_type() {
     let mut world = with_key(json!({"rules": [
         {"match": {"prefix": "/webhooks"}, "require": {"token_types": ["api_token"]}},
     ]}));
@@ -120,7 +120,7 @@ fn a_rule_can_ask_for_a_type_of_token() {
 }
 
 #[test]
-fn a_grpc_client_is_denied_in_its_own_language() {
+fn a_grpc_client_gets_a_grpc_denial() {
     let mut world = with_key(json!({}));
     let headers = head(&[("content-type", "application/grpc")]);
     let reception = world.workers[0].on_request(
@@ -134,7 +134,7 @@ fn a_grpc_client_is_denied_in_its_own_language() {
 }
 
 #[test]
-fn pinned_keys_serve_an_offline_gateway() {
+fn pinned_keys_verify_without_the_service() {
     let pem = include_str!("../testdata/key2.pem");
     let mut world = with_key(json!({"jwt": {"public_key": {"pem": [pem]}}}));
     world.live(std::time::Duration::from_secs(7200));
@@ -147,7 +147,7 @@ fn pinned_keys_serve_an_offline_gateway() {
 }
 
 #[test]
-fn a_page_of_a_listed_origin_can_read_its_denial_and_send_a_preflight() {
+fn a_listed_origin_can_read_denials_and_send_preflights() {
     let mut world = with_key(json!({"responses": {"cors_origins": ["https://app.example.com"]}}));
     let preflight =
         |origin: &str| head(&[(":method", "OPTIONS"), ("origin", origin), ("access-control-request-method", "GET")]);

@@ -82,7 +82,7 @@ fn poll(world: &World) -> Pending {
 }
 
 #[test]
-fn a_revoked_token_is_refused_by_every_worker_cached_or_not_until_it_expires() {
+fn every_worker_refuses_a_revoked_token_until_it_expires() {
     let mut world = world(3);
     let token = bearer(&jwt(0));
     for worker in [0, 1] {
@@ -104,7 +104,7 @@ fn a_revoked_token_is_refused_by_every_worker_cached_or_not_until_it_expires() {
 }
 
 #[test]
-fn a_hit_asks_the_list_and_nothing_else() {
+fn a_cache_hit_checks_the_list_without_a_callout() {
     let mut world = world(1);
     world.ask(&api_token());
     publish(&mut world, &revoke_j());
@@ -115,7 +115,7 @@ fn a_hit_asks_the_list_and_nothing_else() {
 }
 
 #[test]
-fn a_user_who_signed_out_everywhere_loses_the_tokens_from_before() {
+fn signing_out_everywhere_revokes_the_users_earlier_tokens() {
     let mut world = world(2);
     let (old, new) = (token_of("exp", json!(BEGIN + 3599)), token_of("exp", json!(BEGIN + 3600)));
     let other = token_of("user_id", json!(2));
@@ -131,7 +131,7 @@ fn a_user_who_signed_out_everywhere_loses_the_tokens_from_before() {
 }
 
 #[test]
-fn what_is_revoked_is_not_served_stale() {
+fn a_revoked_token_is_not_served_stale() {
     let mut world =
         world_with(2, json!({"circuit_breaker": {"failures": 5}, "cache": {"ttl": "10s", "stale_ttl": "20m"}}));
     for worker in [0, 1] {
@@ -148,7 +148,7 @@ fn what_is_revoked_is_not_served_stale() {
 }
 
 #[test]
-fn what_is_revoked_is_not_let_in_by_its_signature_while_the_service_is_down() {
+fn no_signature_admits_a_revoked_jwt_in_an_outage() {
     let mut world = world_with(2, json!({"jwt": {"verification": "remote"}}));
     world.verify = DOWN;
     assert_eq!(world.ask(&bearer(&jwt(0))).code(), "");
@@ -159,7 +159,7 @@ fn what_is_revoked_is_not_let_in_by_its_signature_while_the_service_is_down() {
 }
 
 #[test]
-fn what_is_revoked_while_it_waits_is_refused() {
+fn a_token_revoked_while_its_request_waits_is_refused() {
     let mut world = World::new(json!({"revocation": {"path": "/auth/blacklist"}}));
     let for_key = world.send(&bearer(&jwt(0)));
     let for_answer = world.send(&api_token());
@@ -178,7 +178,7 @@ fn what_is_revoked_while_it_waits_is_refused() {
 }
 
 #[test]
-fn the_token_that_the_service_was_asked_about_is_revoked_by_its_own_name() {
+fn a_token_is_revoked_by_its_own_jti_and_not_the_answers() {
     let mut world = world_with(1, json!({"jwt": {"verification": "remote"}}));
     let mut nameless = claims();
     nameless.as_object_mut().unwrap().remove("jti");
@@ -211,7 +211,7 @@ fn a_purge_makes_every_worker_ask_again_at_once() {
 }
 
 #[test]
-fn a_purge_by_token_needs_no_help_of_the_answers_format() {
+fn a_purge_by_token_works_with_every_response_format() {
     let mut world = world_with(2, json!({"api_token": {"response_format": "json_header"}}));
     world.verify = Answer::Headers(vec![("x-user-id", "1".to_owned()), ("x-client-id", "2".to_owned())]);
     for worker in [0, 1] {
@@ -233,7 +233,7 @@ fn a_purge_leaves_others_alone() {
 }
 
 #[test]
-fn what_was_purged_does_not_stand_in_while_the_service_is_down() {
+fn a_purged_verdict_does_not_stand_in_during_an_outage() {
     let mut world = world(2);
     for worker in [0, 1] {
         world.ask_at(worker, &api_token());
@@ -248,7 +248,7 @@ fn what_was_purged_does_not_stand_in_while_the_service_is_down() {
 }
 
 #[test]
-fn what_was_purged_after_its_ttl_is_not_served_stale() {
+fn a_verdict_purged_after_its_ttl_is_not_served_stale() {
     for (failures, waits) in [(1000, true), (1, false)] {
         let mut world = world_with(2, json!({"circuit_breaker": {"failures": failures, "open_for": "1h"}}));
         for worker in [0, 1] {
@@ -269,7 +269,7 @@ fn what_was_purged_after_its_ttl_is_not_served_stale() {
 }
 
 #[test]
-fn the_metrics_tell_the_lists_size_and_what_it_said() {
+fn metrics_show_the_size_of_the_list_and_its_refusals() {
     let mut world = world(2);
     assert_eq!(world.process.gauge(Gauge::BlacklistSize), Some(0));
     let users = json!([{"user_id": 5, "exp_before": BEGIN + 3600}]);
@@ -284,7 +284,7 @@ fn the_metrics_tell_the_lists_size_and_what_it_said() {
 }
 
 #[test]
-fn no_hours_step_of_the_clock_makes_a_revoked_token_good() {
+fn a_clock_step_of_an_hour_admits_no_revoked_token() {
     let long = json!(BEGIN + 36_000);
     let mut world = world(2);
     at(&mut world, 7200);
@@ -308,7 +308,7 @@ fn no_hours_step_of_the_clock_makes_a_revoked_token_good() {
 }
 
 #[test]
-fn a_purge_of_an_hour_when_the_clock_was_fast_holds_when_it_is_right_again() {
+fn a_purge_made_with_a_fast_clock_holds_after_the_correction() {
     let mut world = world(2);
     let mut known = confirmed();
     known["exp"] = json!(BEGIN + 36_000);
@@ -326,7 +326,7 @@ fn a_purge_of_an_hour_when_the_clock_was_fast_holds_when_it_is_right_again() {
 }
 
 #[test]
-fn a_verdict_that_the_list_says_nothing_against_is_looked_for_in_it_again_when_it_changes_and_not_before() {
+fn a_cached_verdict_is_checked_again_only_when_the_list_changes() {
     let mut world = world(2);
     let reads = |world: &mut World, headers: &[(String, Vec<u8>)]| {
         let before = world.process.reads.get();

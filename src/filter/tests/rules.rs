@@ -186,7 +186,7 @@ fn run(world: &mut World, base: &Value, number: usize, row: &Value) -> Result<()
 }
 
 #[test]
-fn every_row_of_the_table_ends_as_it_says() {
+fn every_row_of_the_table_has_its_outcome() {
     let table: Value = serde_json::from_str(TABLE).unwrap();
     let mut wrong = Vec::new();
     let (mut rows, mut in_envoy) = (0, 0);
@@ -205,7 +205,7 @@ fn every_row_of_the_table_ends_as_it_says() {
 }
 
 #[test]
-fn an_identity_is_kept_with_the_claims_that_rules_look_at_and_no_others() {
+fn a_cached_identity_keeps_only_the_claims_that_rules_use() {
     let rules =
         json!([{"match": {"path": "/a"}, "require": {"claims": {"tenant": ["acme"], "address.country": ["DE"]}}}]);
     let mut world = World::with_workers(2, json!({"rules": rules}));
@@ -230,7 +230,7 @@ fn an_identity_is_kept_with_the_claims_that_rules_look_at_and_no_others() {
 }
 
 #[test]
-fn filters_whose_rules_look_at_other_claims_share_no_verdict() {
+fn filters_whose_rules_use_different_claims_share_no_verdicts() {
     let of = |claim: &str| json!({"rules": [{"match": {"path": "/a"}, "require": {"claims": {claim: ["x"]}}}]});
     for (other, verifications) in [
         (of("tenant"), 1),
@@ -249,7 +249,7 @@ fn filters_whose_rules_look_at_other_claims_share_no_verdict() {
 }
 
 #[test]
-fn technical_tokens_are_counted_as_deprecated_where_they_are_let_in() {
+fn accepted_technical_tokens_are_counted_as_deprecated() {
     let count = |accept: bool, mode: &str| {
         let mut world = World::new(json!({"mode": mode, "api_token": {"accept_technical": accept}}));
         let mut answer = super::claims();
@@ -266,7 +266,7 @@ fn technical_tokens_are_counted_as_deprecated_where_they_are_let_in() {
 /// Many clients at once, good and bad, with the service slow: in shadow mode verdicts are counted as they would be, no
 /// request is stopped, and none carries an identity that isn't its own.
 #[test]
-fn shadow_mode_under_load_counts_what_enforcing_denies_and_stops_nobody() {
+fn shadow_mode_counts_denials_and_lets_every_request_through() {
     let run = |mode: &str| {
         let rules = json!([
             {"match": {"prefix": "/admin"}, "require": {"is_admin": true}},

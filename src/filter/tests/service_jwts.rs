@@ -25,7 +25,7 @@ fn world() -> World {
 }
 
 #[test]
-fn it_is_verified_with_the_key_and_waits_for_the_first_one() {
+fn an_answered_jwt_is_verified_and_waits_for_the_first_key() {
     let mut world = world();
     world.verify = body(0);
     let stream = world.send(&api_token());
@@ -38,7 +38,7 @@ fn it_is_verified_with_the_key_and_waits_for_the_first_one() {
 }
 
 #[test]
-fn it_comes_in_a_header_where_the_format_says_so() {
+fn the_jwt_is_read_from_a_header_with_that_format() {
     let mut world = World::new(json!({"api_token": {"response_format": "jwt_header"}}));
     world.verify = Answer::Headers(vec![("authorization", format!("Bearer {}", jwt_of(0, &confirmed())))]);
     assert_eq!(world.ask(&api_token()).code(), "");
@@ -47,7 +47,7 @@ fn it_comes_in_a_header_where_the_format_says_so() {
 }
 
 #[test]
-fn one_that_cannot_be_used_is_an_outage_and_no_verdict() {
+fn an_unusable_answered_jwt_is_an_outage() {
     let mut world = world();
     world.verify = body(0);
     world.ask(&api_token());
@@ -69,7 +69,7 @@ fn one_that_cannot_be_used_is_an_outage_and_no_verdict() {
 }
 
 #[test]
-fn a_refresh_token_is_no_access_token_even_from_the_service() {
+fn an_answered_refresh_token_is_not_accepted() {
     let mut world = world();
     let mut refresh = confirmed();
     refresh["token_type"] = json!("refresh");
@@ -78,7 +78,7 @@ fn a_refresh_token_is_no_access_token_even_from_the_service() {
 }
 
 #[test]
-fn it_can_replace_the_credential_upstream() {
+fn the_answered_jwt_can_replace_the_credential_upstream() {
     let mut world = World::new(json!({"api_token": {"response_format": "jwt_body"}, "forward_credential": "jwt"}));
     world.tick();
     world.settle();

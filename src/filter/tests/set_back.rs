@@ -21,7 +21,7 @@ fn purge() -> Answer {
 }
 
 #[test]
-fn a_purge_of_a_time_to_come_makes_no_question_endless() {
+fn a_purge_with_a_future_time_causes_no_endless_retries() {
     let mut world = World::new(json!({"revocation": {"path": "/auth/blacklist"}}));
     world.feed = purge();
     world.tick();
@@ -37,7 +37,7 @@ fn a_purge_of_a_time_to_come_makes_no_question_endless() {
 }
 
 #[test]
-fn a_verdict_of_a_time_to_come_is_not_the_newest_when_that_time_is_there_and_a_refusal_is_newer() {
+fn a_verdict_with_a_future_time_does_not_override_a_refusal() {
     let mut world = World::with_workers(2, json!({}));
     world.live(2 * MINUTE);
     for worker in [0, 1] {
@@ -51,7 +51,7 @@ fn a_verdict_of_a_time_to_come_is_not_the_newest_when_that_time_is_there_and_a_r
 }
 
 #[test]
-fn a_verdict_of_a_time_to_come_is_not_the_newest_when_that_time_is_there_and_a_purge_is_newer() {
+fn a_verdict_with_a_future_time_does_not_override_a_purge() {
     let mut world = World::new(json!({"revocation": {"path": "/auth/blacklist"}}));
     world.live(2 * MINUTE);
     world.ask(&api_token());

@@ -32,7 +32,7 @@ fn leave(world: &mut World, streams: &[StreamId]) {
 }
 
 #[test]
-fn a_connection_that_resets_its_requests_puts_few_questions_and_none_that_waits_no_more() {
+fn a_connection_that_resets_its_requests_asks_few_questions() {
     let mut world = with_key(1, json!({}));
     for number in 0..1000 {
         let streams = send(&mut world, 1, number..number + 1);
@@ -48,7 +48,7 @@ fn a_connection_that_resets_its_requests_puts_few_questions_and_none_that_waits_
 }
 
 #[test]
-fn requests_that_are_reset_together_leave_no_more_questions_behind() {
+fn requests_reset_together_leave_few_questions_behind() {
     let mut world = with_key(1, json!({}));
     world.verify = no();
     for round in 0..10 {
@@ -61,7 +61,7 @@ fn requests_that_are_reset_together_leave_no_more_questions_behind() {
 }
 
 #[test]
-fn what_is_beyond_a_connections_share_waits_and_is_answered_in_order() {
+fn requests_beyond_the_share_wait_and_are_answered_in_order() {
     let mut world = with_key(1, json!({}));
     let streams = send(&mut world, 1, 0..30);
     assert_eq!((questions(&world).len(), ended(&world, &streams)), (FIRST_QUESTIONS, 0));
@@ -75,7 +75,7 @@ fn what_is_beyond_a_connections_share_waits_and_is_answered_in_order() {
 }
 
 #[test]
-fn a_connection_of_many_clients_whose_credentials_are_good_may_ask_more_and_more() {
+fn the_share_of_a_connection_grows_with_good_credentials() {
     let mut world = with_key(1, json!({}));
     let streams = send(&mut world, 1, 0..1000);
     let mut most = 0;
@@ -89,7 +89,7 @@ fn a_connection_of_many_clients_whose_credentials_are_good_may_ask_more_and_more
 }
 
 #[test]
-fn a_question_that_is_left_behind_costs_a_connection_what_it_has_earned() {
+fn an_abandoned_question_resets_the_share_of_its_connection() {
     let mut world = with_key(1, json!({}));
     send(&mut world, 1, 0..100);
     for _ in 0..3 {
@@ -106,7 +106,7 @@ fn a_question_that_is_left_behind_costs_a_connection_what_it_has_earned() {
 }
 
 #[test]
-fn who_waits_too_long_for_its_share_is_denied_or_served_what_was_good_lately() {
+fn a_request_that_waits_too_long_for_its_share_is_denied_or_served_stale() {
     let mut world = with_key(1, json!({}));
     by(&world, 2);
     assert_eq!(world.ask(&api_token_of(9)).code(), "");
@@ -122,7 +122,7 @@ fn who_waits_too_long_for_its_share_is_denied_or_served_what_was_good_lately() {
 }
 
 #[test]
-fn who_waits_for_its_share_joins_a_question_that_somebody_else_puts() {
+fn a_request_that_waits_for_its_share_joins_an_open_question() {
     let mut world = with_key(1, json!({}));
     send(&mut world, 1, 0..8);
     let queued = send(&mut world, 1, 50..51);
@@ -138,7 +138,7 @@ fn who_waits_for_its_share_joins_a_question_that_somebody_else_puts() {
 }
 
 #[test]
-fn questions_that_many_connections_leave_behind_are_bounded_together() {
+fn abandoned_questions_of_all_connections_are_bounded() {
     let mut world = with_key(1, json!({}));
     for connection in 0..1000 {
         let number = 100 * usize::try_from(connection).unwrap();
@@ -154,7 +154,7 @@ fn questions_that_many_connections_leave_behind_are_bounded_together() {
 }
 
 #[test]
-fn a_connection_has_a_part_of_the_room_for_waiting_requests() {
+fn a_connection_has_a_share_of_the_waiting_room() {
     let mut world = with_key(1, json!({}));
     by(&world, 1);
     let streams: Vec<_> = (0..MAX_WAITING).map(|_| world.send(&api_token_of(1))).collect();
@@ -165,7 +165,7 @@ fn a_connection_has_a_part_of_the_room_for_waiting_requests() {
 }
 
 #[test]
-fn a_connection_has_a_part_of_the_room_for_those_who_wait_for_a_key() {
+fn a_connection_has_a_share_of_the_room_for_key_waits() {
     let mut world = with_key(1, json!({}));
     world.live(Duration::from_secs(10));
     by(&world, 1);
@@ -185,7 +185,7 @@ fn a_connection_has_a_part_of_the_room_for_those_who_wait_for_a_key() {
 }
 
 #[test]
-fn nothing_is_kept_of_a_connection_without_requests() {
+fn a_connection_without_requests_is_forgotten() {
     let mut world = with_key(1, json!({}));
     for connection in 0..50 {
         let number = 100 * usize::try_from(connection).unwrap();
@@ -198,7 +198,7 @@ fn nothing_is_kept_of_a_connection_without_requests() {
 }
 
 #[test]
-fn every_byte_of_a_question_counts() {
+fn the_bytes_of_a_question_count_in_the_share() {
     let mut world = with_key(1, json!({"jwt": {"verification": "remote"}}));
     let large = |number: usize| {
         let mut claims = claims();
@@ -213,7 +213,7 @@ fn every_byte_of_a_question_counts() {
 }
 
 #[test]
-fn what_a_connection_has_waiting_leaves_room_for_the_questions_of_others() {
+fn waiting_requests_of_one_connection_leave_room_for_others() {
     let mut world = with_key(1, json!({"jwt": {"verification": "remote"}}));
     by(&world, 1);
     let large = |number: usize| {

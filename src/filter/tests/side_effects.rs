@@ -51,7 +51,7 @@ fn remote_world(workers: usize) -> World {
 }
 
 #[test]
-fn no_flood_of_forged_jwts_makes_a_refusal_forgotten() {
+fn a_flood_of_forged_jwts_displaces_no_refusal() {
     let mut world = remote_world(2);
     for worker in [0, 1] {
         assert_eq!(world.ask_at(worker, &api_token()).code(), "");
@@ -72,7 +72,7 @@ fn no_flood_of_forged_jwts_makes_a_refusal_forgotten() {
 }
 
 #[test]
-fn forged_jwts_of_long_ago_leave_room_for_the_refusal_of_a_bad_token() {
+fn expired_records_of_forged_jwts_make_room_for_a_refusal() {
     let mut world = remote_world(1);
     world.verify = no();
     let forged = forged_in_row(&world, refusal_row(&world, 7), BEGIN + 100_000_000, 4);
@@ -92,7 +92,7 @@ fn forged_jwts_of_long_ago_leave_room_for_the_refusal_of_a_bad_token() {
 }
 
 #[test]
-fn a_refusal_by_another_filter_while_a_fallback_waits_for_a_key_ends_it() {
+fn a_refusal_by_another_filter_ends_a_waiting_fallback() {
     let mut world = World::with_workers(2, json!({"jwt": {"verification": "remote"}}));
     let other = json!({"jwt": {"verification": "remote"}, "api_token": {"header_types": ["jwt", "apikey"]}});
     world.update(1, &other);
@@ -120,7 +120,7 @@ fn guess(number: usize, secret: char) -> Vec<(String, Vec<u8>)> {
 /// Others guess token 5, so that a request of token 5 by a shared address waits. That is nothing to the other clients of
 /// that address.
 #[test]
-fn who_waits_for_a_number_keeps_nobody_waiting_who_brings_another() {
+fn a_guess_of_one_number_does_not_delay_other_numbers() {
     let throttle = json!({"failed_auth_throttle": {"attempts": 3, "window": "60s", "lockout": "300s"}});
     let mut world = with_key(1, throttle);
     // Three guesses from elsewhere, which the service is slow to answer: as many as there are attempts.
@@ -158,7 +158,7 @@ fn who_waits_for_a_number_keeps_nobody_waiting_who_brings_another() {
 }
 
 #[test]
-fn an_answer_that_stalls_after_its_head_is_an_outage_though_the_host_s_timer_is_a_moment_early() {
+fn an_answer_that_stalls_is_an_outage_even_if_the_timer_is_early() {
     let mut world = World::new(json!({"auth_service": {"cluster": "auth", "retries": 0}}));
     world.tick();
     world.settle();

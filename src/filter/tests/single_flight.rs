@@ -43,7 +43,7 @@ fn different_tokens_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn whoever_leaves_the_others_are_answered() {
+fn the_other_requests_are_answered_when_one_leaves() {
     for leaves in [0, 5, 9] {
         let mut world = with_key(1, json!({}));
         let mut streams: Vec<_> = (0..10).map(|_| world.send(&api_token())).collect();
@@ -57,7 +57,7 @@ fn whoever_leaves_the_others_are_answered() {
 }
 
 #[test]
-fn who_asked_first_leaves_and_the_others_still_get_their_retry() {
+fn the_retry_happens_after_the_first_client_leaves() {
     let mut world = with_key(1, json!({}));
     let first = world.send(&api_token());
     let second = world.send(&api_token());
@@ -69,7 +69,7 @@ fn who_asked_first_leaves_and_the_others_still_get_their_retry() {
 }
 
 #[test]
-fn what_is_answered_when_everybody_has_left_is_kept() {
+fn an_answer_is_cached_after_every_client_has_left() {
     let mut world = with_key(2, json!({}));
     let streams: Vec<_> = (0..3).map(|_| world.send(&api_token())).collect();
     streams.iter().for_each(|stream| world.end(0, *stream));
@@ -84,7 +84,7 @@ fn what_is_answered_when_everybody_has_left_is_kept() {
 }
 
 #[test]
-fn a_newcomer_joins_a_question_that_everybody_has_left() {
+fn a_new_request_joins_an_abandoned_question() {
     let mut world = with_key(1, json!({}));
     let left = world.send(&api_token());
     world.end(0, left);
@@ -96,7 +96,7 @@ fn a_newcomer_joins_a_question_that_everybody_has_left() {
 }
 
 #[test]
-fn a_callout_that_fails_fails_for_all_after_one_retry_in_total() {
+fn a_failed_callout_is_retried_once_for_all_waiting_requests() {
     for workers in [1, 4] {
         let mut world = with_key(workers, json!({}));
         world.verify = down();
@@ -113,7 +113,7 @@ fn a_callout_that_fails_fails_for_all_after_one_retry_in_total() {
 }
 
 #[test]
-fn an_identity_that_expires_before_its_answer_comes_lets_nobody_in() {
+fn an_identity_that_expires_before_its_answer_is_denied() {
     let mut world = with_key(2, json!({}));
     world.verify = Answer::json(&confirmed(json!({"exp": BEGIN + 2})));
     let yes = world.verify.clone();
@@ -127,7 +127,7 @@ fn an_identity_that_expires_before_its_answer_comes_lets_nobody_in() {
 }
 
 #[test]
-fn an_identity_that_expires_while_its_requests_wait_for_their_turn_lets_no_more_in() {
+fn an_identity_that_expires_while_requests_are_queued_is_denied() {
     let mut world = with_key(1, json!({}));
     let yes = Answer::json(&confirmed(json!({"exp": BEGIN + 1})));
     let streams: Vec<_> = (0..100).map(|_| world.send(&api_token())).collect();
@@ -143,7 +143,7 @@ fn an_identity_that_expires_while_its_requests_wait_for_their_turn_lets_no_more_
 }
 
 #[test]
-fn who_held_an_expired_entry_waits_for_the_new_one() {
+fn requests_with_an_expired_entry_wait_for_the_new_verdict() {
     let mut world = with_key(2, json!({}));
     world.verify = Answer::json(&confirmed(json!({"exp": BEGIN + 5})));
     for worker in [0, 1] {
@@ -183,7 +183,7 @@ fn feed(world: &mut World, answer: &Value) {
 }
 
 #[test]
-fn a_token_that_is_revoked_while_its_requests_wait_is_refused() {
+fn a_token_revoked_while_its_requests_wait_is_refused() {
     let mut world = with_feed(2);
     let streams = [0, 1].map(|worker| world.send_to(worker, &api_token()));
     let yes = world.verify.clone();
@@ -197,7 +197,7 @@ fn a_token_that_is_revoked_while_its_requests_wait_is_refused() {
 }
 
 #[test]
-fn a_purge_voids_an_answer_whose_question_began_before_it_in_every_worker() {
+fn a_purge_voids_answers_to_earlier_questions_in_every_worker() {
     let mut world = with_feed(2);
     let first = world.send(&api_token());
     let question = questions(&world).remove(0);
@@ -216,7 +216,7 @@ fn a_purge_voids_an_answer_whose_question_began_before_it_in_every_worker() {
 }
 
 #[test]
-fn a_number_that_the_host_gives_to_another_stream_is_another_request() {
+fn a_reused_stream_number_is_a_new_request() {
     let mut world = with_key(1, json!({}));
     let yes = world.verify.clone();
     // To a question about the same token, to one about another, to none.
@@ -238,7 +238,7 @@ fn a_number_that_the_host_gives_to_another_stream_is_another_request() {
 }
 
 #[test]
-fn a_number_that_is_given_away_while_its_turn_is_still_to_come_takes_no_verdict_along() {
+fn a_reused_stream_number_does_not_inherit_a_queued_verdict() {
     let mut world = with_key(1, json!({}));
     let streams: Vec<_> = (0..100).map(|_| world.send(&api_token())).collect();
     let yes = world.verify.clone();
@@ -255,7 +255,7 @@ fn a_number_that_is_given_away_while_its_turn_is_still_to_come_takes_no_verdict_
 }
 
 #[test]
-fn those_who_wait_together_are_judged_by_their_own_rules() {
+fn requests_that_share_an_answer_are_judged_by_their_own_rules() {
     let mut world = with_key(
         1,
         json!({"rules": [
@@ -275,7 +275,7 @@ fn those_who_wait_together_are_judged_by_their_own_rules() {
 }
 
 #[test]
-fn without_a_cache_a_worker_still_asks_once() {
+fn without_a_cache_concurrent_requests_share_one_callout() {
     let mut world = with_key(2, json!({"cache": {"ttl": "0s"}}));
     let streams: Vec<_> = (0..100).map(|number| world.send_to(number % 2, &api_token())).collect();
     assert_eq!(world.verifications, 2);

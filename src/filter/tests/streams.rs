@@ -13,7 +13,7 @@ use crate::introspection::CalloutResponse;
 use crate::metrics::{Counter, Gauge, Outcome, Source};
 
 #[test]
-fn a_client_that_leaves_is_forgotten_and_its_answer_goes_nowhere() {
+fn the_answer_for_a_client_that_left_is_dropped() {
     let mut world = World::new(json!({}));
     let stream = world.send(&api_token());
     world.end(0, stream);
@@ -23,7 +23,7 @@ fn a_client_that_leaves_is_forgotten_and_its_answer_goes_nowhere() {
 }
 
 #[test]
-fn nobody_asks_again_for_a_client_that_left() {
+fn no_retry_is_made_for_a_client_that_left() {
     let mut world = World::new(json!({}));
     world.verify = Answer::Body(500, String::new());
     let stream = world.send(&api_token());
@@ -33,7 +33,7 @@ fn nobody_asks_again_for_a_client_that_left() {
 }
 
 #[test]
-fn a_client_that_leaves_while_the_key_is_fetched_does_not_take_the_fetch_along() {
+fn the_key_fetch_continues_when_its_client_leaves() {
     let mut world = World::new(json!({}));
     let left = world.send(&bearer(&jwt(0)));
     let stayed = world.send(&bearer(&jwt(0)));
@@ -44,7 +44,7 @@ fn a_client_that_leaves_while_the_key_is_fetched_does_not_take_the_fetch_along()
 }
 
 #[test]
-fn a_second_answer_and_one_that_nobody_asked_for_fall_on_the_floor() {
+fn repeated_and_unknown_answers_are_ignored() {
     let mut world = World::new(json!({}));
     let stream = world.send(&api_token());
     let call = world.pending[0].clone();
@@ -57,7 +57,7 @@ fn a_second_answer_and_one_that_nobody_asked_for_fall_on_the_floor() {
 }
 
 #[test]
-fn the_end_of_a_stream_that_never_waited_changes_nothing() {
+fn the_end_of_a_finished_stream_changes_nothing() {
     let mut world = World::new(json!({}));
     let waits = world.send(&api_token());
     world.end(0, waits + 1);
@@ -68,7 +68,7 @@ fn the_end_of_a_stream_that_never_waited_changes_nothing() {
 }
 
 #[test]
-fn the_room_of_clients_that_left_is_free_again() {
+fn clients_that_leave_free_their_room() {
     let mut world = World::new(json!({}));
     for _ in 0..3 {
         let streams: Vec<_> = (0..crate::limits::MAX_WAITING_FOR_KEY).map(|_| world.send(&bearer(&jwt(0)))).collect();
@@ -81,7 +81,7 @@ fn the_room_of_clients_that_left_is_free_again() {
 }
 
 #[test]
-fn ticks_come_fast_only_while_somebody_waits_for_a_key() {
+fn ticks_are_frequent_only_while_requests_wait_for_a_key() {
     let mut world = World::new(json!({}));
     assert_eq!(world.workers[0].tick_period(), Duration::from_secs(1));
     let stream = world.send(&bearer(&jwt(0)));
@@ -123,7 +123,7 @@ fn every_request_is_counted_exactly_once_and_gauges_return_to_zero() {
 }
 
 #[test]
-fn a_verdict_that_is_not_carried_out_yet_ends_with_its_stream() {
+fn a_pending_resolution_ends_with_its_stream() {
     let mut world = World::new(json!({}));
     let stream = world.send(&api_token());
     let call = world.pending.remove(0).call();
@@ -134,7 +134,7 @@ fn a_verdict_that_is_not_carried_out_yet_ends_with_its_stream() {
 }
 
 #[test]
-fn within_a_request_no_other_one_ends() {
+fn handling_a_request_resolves_no_other_request() {
     let mut world = World::new(json!({}));
     let [first, second, third] = [0, 1, 2].map(|number| world.send(&api_token_of(number)));
     let worker = &mut world.workers[0];
@@ -158,7 +158,7 @@ fn within_a_request_no_other_one_ends() {
 }
 
 #[test]
-fn callouts_are_bounded_even_if_their_clients_leave() {
+fn callouts_stay_bounded_when_their_clients_leave() {
     let mut world = World::new(json!({}));
     for number in 0..crate::limits::MAX_CALLOUTS {
         let stream = world.send(&api_token_of(number));

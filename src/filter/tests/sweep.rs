@@ -27,7 +27,7 @@ fn slots(world: &World) -> usize {
 }
 
 #[test]
-fn what_has_ended_is_dropped_within_five_minutes_on_both_levels() {
+fn expired_entries_are_dropped_within_five_minutes_on_both_levels() {
     let mut world = world(2, json!({"ttl": "10s", "stale_ttl": "0s"}));
     for number in 0..20 {
         world.ask(&api_token_of(number));
@@ -50,7 +50,7 @@ fn what_has_ended_is_dropped_within_five_minutes_on_both_levels() {
 }
 
 #[test]
-fn what_may_still_stand_in_stays() {
+fn entries_that_may_still_be_served_stale_stay() {
     let mut world = world(2, json!({"ttl": "10s", "stale_ttl": "1h"}));
     world.ask(&api_token());
     world.pass(1_000 * SECOND);
@@ -66,7 +66,7 @@ fn what_may_still_stand_in_stays() {
 }
 
 #[test]
-fn what_has_expired_goes_however_long_it_could_have_stood_in() {
+fn entries_of_expired_tokens_are_dropped_before_their_stale_ttl() {
     let mut world = world(1, json!({"ttl": "1h", "stale_ttl": "24h"}));
     let mut confirmed = claims();
     (confirmed["exp"], confirmed["token_type"]) = (json!(BEGIN + 5), json!("api_token"));
@@ -84,7 +84,7 @@ fn what_has_expired_goes_however_long_it_could_have_stood_in() {
 }
 
 #[test]
-fn refusals_go_when_no_older_verdict_can_be_left() {
+fn refusals_are_dropped_once_no_older_verdict_can_remain() {
     let mut world = world(1, json!({"ttl": "10s", "stale_ttl": "400s"}));
     world.verify = Answer::Body(401, String::new());
     for number in 0..5 {
@@ -99,7 +99,7 @@ fn refusals_go_when_no_older_verdict_can_be_left() {
 }
 
 #[test]
-fn one_worker_of_the_process_sweeps_the_shared_data_and_a_little_at_a_time() {
+fn one_worker_sweeps_the_shared_data_in_small_steps() {
     let mut world = world(4, json!({"ttl": "10s"}));
     world.pass(299 * SECOND);
     let (mut most, mut sweepers) = (0, [false; 4]);
@@ -124,7 +124,7 @@ fn one_worker_of_the_process_sweeps_the_shared_data_and_a_little_at_a_time() {
 }
 
 #[test]
-fn when_the_worker_that_sweeps_dies_another_sweeps_the_next_time() {
+fn another_worker_sweeps_after_the_sweeping_worker_died() {
     let mut world = world(2, json!({"ttl": "10s", "stale_ttl": "0s"}));
     world.ask(&api_token());
     world.pass(300 * SECOND);
@@ -137,7 +137,7 @@ fn when_the_worker_that_sweeps_dies_another_sweeps_the_next_time() {
 }
 
 #[test]
-fn a_sweep_under_way_delays_nobody() {
+fn a_sweep_delays_no_request() {
     let mut world = world(1, json!({"ttl": "10s"}));
     world.pass(300 * SECOND);
     assert!(world.workers[0].tick_period() <= SECOND / 100);
@@ -149,7 +149,7 @@ fn a_sweep_under_way_delays_nobody() {
 }
 
 #[test]
-fn the_revocation_list_is_swept_along() {
+fn the_sweep_includes_the_revocation_list() {
     let mut world = World::new(json!({"revocation": {"path": "/auth/blacklist", "poll_interval": "1h"}}));
     world.tick();
     let poll =

@@ -76,7 +76,7 @@ fn am_locked_out(world: &mut World) -> bool {
 }
 
 #[test]
-fn an_address_that_fails_too_often_is_told_so_by_every_worker_without_a_question() {
+fn every_worker_denies_a_locked_address_without_a_callout() {
     let mut world = world_with(3, json!({}));
     lock_me_out(&mut world, 10);
     accept(&mut world);
@@ -93,7 +93,7 @@ fn an_address_that_fails_too_often_is_told_so_by_every_worker_without_a_question
 }
 
 #[test]
-fn a_lock_of_one_address_is_none_of_another() {
+fn a_lock_applies_to_its_address_only() {
     let mut world = world();
     lock_me_out(&mut world, 10);
     accept(&mut world);
@@ -105,7 +105,7 @@ fn a_lock_of_one_address_is_none_of_another() {
 }
 
 #[test]
-fn no_header_of_the_client_is_its_address() {
+fn the_address_is_not_taken_from_client_headers() {
     let mut world = world();
     refuse(&mut world);
     for number in 0..5 {
@@ -129,7 +129,7 @@ fn valid_jwts_and_cached_tokens_of_a_locked_address_pass() {
 }
 
 #[test]
-fn what_fails_at_a_locked_address_gets_429_instead_of_401() {
+fn failures_of_a_locked_address_get_429_instead_of_401() {
     let mut world = world();
     lock_me_out(&mut world, 10);
     assert_eq!(world.ask(&bearer("a.b.c")), locked(300));
@@ -146,7 +146,7 @@ fn what_fails_at_a_locked_address_gets_429_instead_of_401() {
 }
 
 #[test]
-fn forged_jwts_lock_out_like_refused_tokens_do() {
+fn forged_jwts_count_like_refused_tokens() {
     let mut world = world_with(2, json!({}));
     at(&mut world, 10);
     let streams = [0, 1, 0].map(|worker| world.send_to(worker, &bearer(&jwt(2))));
@@ -158,7 +158,7 @@ fn forged_jwts_lock_out_like_refused_tokens_do() {
 }
 
 #[test]
-fn missing_credentials_and_tokens_that_are_or_were_good_are_no_guesses() {
+fn missing_and_formerly_good_credentials_do_not_count() {
     let mut world = world_with(1, json!({"revocation": {"path": "/auth/blacklist", "poll_interval": "1s"}}));
     world.feed = Answer::json(&json!({"cursor": "c", "revoked": [{"jti": "gone", "exp": BEGIN + 3600}]}));
     world.live(Duration::from_secs(1));
@@ -196,7 +196,7 @@ fn neither_outages_nor_a_forbidding_service_count() {
 }
 
 #[test]
-fn a_refusal_that_is_known_already_counts_as_one() {
+fn a_cached_refusal_counts_as_a_failure() {
     let mut world = world_with(2, json!({}));
     refuse(&mut world);
     for worker in [0, 1, 0] {
@@ -207,7 +207,7 @@ fn a_refusal_that_is_known_already_counts_as_one() {
 }
 
 #[test]
-fn failures_far_apart_lock_nobody_out() {
+fn failures_far_apart_do_not_lock() {
     let mut world = world();
     refuse(&mut world);
     for (number, seconds) in [(1, 0), (2, 30), (3, 61), (4, 90), (5, 122)] {
@@ -217,7 +217,7 @@ fn failures_far_apart_lock_nobody_out() {
 }
 
 #[test]
-fn who_guesses_my_tokens_secret_does_not_lock_me_out() {
+fn guesses_of_a_tokens_secret_do_not_lock_out_its_owner() {
     let mut world = world();
     let guess = |secret: char| head(&[("authorization", &format!("APIKey 5${}", secret.to_string().repeat(128)))]);
     refuse(&mut world);
@@ -234,7 +234,7 @@ fn who_guesses_my_tokens_secret_does_not_lock_me_out() {
 }
 
 #[test]
-fn who_failed_before_is_locked_out_of_a_locked_token_and_of_no_other() {
+fn an_address_with_failures_is_locked_out_of_a_locked_token_only() {
     let mut world = world();
     refuse(&mut world);
     world.ask(&api_token_of(1));
@@ -253,7 +253,7 @@ fn guess_of(secret: char) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn guesses_without_an_address_lock_nobody_out() {
+fn guesses_without_an_address_do_not_lock() {
     let mut world = world();
     *world.process.address.borrow_mut() = None;
     refuse(&mut world);
@@ -267,7 +267,7 @@ fn guesses_without_an_address_lock_nobody_out() {
 }
 
 #[test]
-fn a_lock_that_comes_while_a_request_waits_does_not_cost_it_its_verdict() {
+fn a_waiting_request_gets_its_verdict_despite_a_new_lock() {
     let mut world = world();
     let waits = world.send(&api_token_of(1));
     let call = world.pending.remove(0);
@@ -281,7 +281,7 @@ fn a_lock_that_comes_while_a_request_waits_does_not_cost_it_its_verdict() {
 }
 
 #[test]
-fn a_failure_counts_when_it_is_answered_although_its_client_left() {
+fn a_failure_counts_even_if_its_client_left() {
     let mut world = world_with(2, json!({}));
     refuse(&mut world);
     for number in 0..3 {
@@ -293,7 +293,7 @@ fn a_failure_counts_when_it_is_answered_although_its_client_left() {
 }
 
 #[test]
-fn a_known_client_of_a_locked_address_is_served_at_any_time() {
+fn known_clients_of_a_locked_address_are_served() {
     let mut world = world();
     accept(&mut world);
     assert_eq!(world.ask(&api_token_of(1)).code(), "");
@@ -306,7 +306,7 @@ fn a_known_client_of_a_locked_address_is_served_at_any_time() {
 }
 
 #[test]
-fn remote_jwts_of_a_locked_address_are_not_asked_about_unless_known() {
+fn a_locked_address_may_use_only_known_remote_jwts() {
     let mut world = world_with(1, json!({"jwt": {"verification": "remote"}}));
     assert_eq!(world.ask(&bearer(&jwt(0))).code(), "");
     lock_me_out(&mut world, 10);
@@ -319,7 +319,7 @@ fn remote_jwts_of_a_locked_address_are_not_asked_about_unless_known() {
 }
 
 #[test]
-fn a_grpc_client_is_told_resource_exhausted() {
+fn a_locked_grpc_client_gets_resource_exhausted() {
     let mut world = world();
     lock_me_out(&mut world, 10);
     let mut headers = api_token_of(20);
@@ -336,7 +336,7 @@ fn a_grpc_client_is_told_resource_exhausted() {
 }
 
 #[test]
-fn without_the_setting_nobody_is_locked_out() {
+fn without_the_throttle_nothing_is_locked() {
     let mut world = World::new(json!({}));
     from(&world, ME);
     refuse(&mut world);
@@ -346,7 +346,7 @@ fn without_the_setting_nobody_is_locked_out() {
 }
 
 #[test]
-fn an_hours_step_of_the_clock_either_way_unlocks_rather_than_locks_for_long() {
+fn a_clock_step_of_an_hour_ends_locks() {
     for hour in [-3600, 3600] {
         let mut world = world();
         at(&mut world, 7200);

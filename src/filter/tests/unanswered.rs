@@ -26,7 +26,7 @@ fn answers() -> Vec<Answer> {
 }
 
 #[test]
-fn one_clients_credentials_change_nothing_for_the_others() {
+fn credentials_without_a_verdict_do_not_affect_others() {
     for answer in answers() {
         let mut world = world(2, json!({}));
         world.verify = answer.clone();
@@ -42,7 +42,7 @@ fn one_clients_credentials_change_nothing_for_the_others() {
 }
 
 #[test]
-fn it_is_remembered_for_negative_ttl_or_a_second_by_every_worker() {
+fn every_worker_remembers_a_missing_verdict_for_negative_ttl_or_a_second() {
     for (cache, seconds) in [
         (json!({"negative_ttl": "10s"}), 10),
         (json!({"negative_ttl": "0s"}), 1),
@@ -67,7 +67,7 @@ fn it_is_remembered_for_negative_ttl_or_a_second_by_every_worker() {
 
 /// An answer that Envoy can't take may end its connection, and with it the answers about others (HTTP/2).
 #[test]
-fn of_answers_that_break_together_none_is_held_against_its_credential_for_long() {
+fn simultaneous_broken_answers_are_remembered_briefly() {
     for error in [CalloutError::NotHttp, CalloutError::Broken] {
         let mut world = world(1, json!({"negative_ttl": "10s"}));
         world.tick();
@@ -104,7 +104,7 @@ fn of_answers_that_break_together_none_is_held_against_its_credential_for_long()
 }
 
 #[test]
-fn a_known_client_is_served_stale_without_a_question_for_each_request() {
+fn a_known_client_is_served_stale_without_further_questions() {
     let mut world = world(2, json!({"ttl": "10s", "stale_ttl": "1h", "negative_ttl": "5s"}));
     world.ask(&api_token());
     world.pass(11 * SECOND);
@@ -116,7 +116,7 @@ fn a_known_client_is_served_stale_without_a_question_for_each_request() {
 }
 
 #[test]
-fn a_refresh_without_a_verdict_is_not_repeated_meanwhile() {
+fn a_refresh_without_a_verdict_is_not_repeated_at_once() {
     let mut world = world(2, json!({"ttl": "100s", "negative_ttl": "5s"}));
     world.ask(&api_token());
     world.pass(91 * SECOND);
@@ -133,7 +133,7 @@ fn a_refresh_without_a_verdict_is_not_repeated_meanwhile() {
 }
 
 #[test]
-fn a_probe_that_is_answered_at_all_closes_the_breaker() {
+fn any_answer_to_the_probe_closes_the_breaker() {
     let mut world = world(1, json!({}));
     world.verify = down();
     for number in 10..13 {
@@ -149,7 +149,7 @@ fn a_probe_that_is_answered_at_all_closes_the_breaker() {
 }
 
 #[test]
-fn a_probe_that_envoy_has_no_room_for_decides_nothing() {
+fn a_probe_that_overflows_the_cluster_decides_nothing() {
     let mut world = world(1, json!({}));
     world.verify = down();
     for number in 10..13 {
@@ -180,7 +180,7 @@ fn without_the_fallback_no_signature_stands_in() {
 }
 
 #[test]
-fn an_answer_that_breaks_off_is_about_its_credential_and_one_that_comes_too_late_about_the_service() {
+fn a_broken_answer_counts_for_the_credential_and_a_late_one_for_the_service() {
     for (waits, gauge) in [(Duration::from_millis(800), 0), (Duration::from_secs(1), 2)] {
         let mut world = World::new(json!({"auth_service": {"cluster": "auth", "retries": 0}}));
         world.tick();

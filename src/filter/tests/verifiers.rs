@@ -59,7 +59,7 @@ fn ask(world: &mut World, answer: &Value) -> Outcome {
 }
 
 #[test]
-fn an_active_token_is_let_in_and_kept_like_any_verdict() {
+fn an_active_token_is_accepted_and_cached() {
     let mut world = world();
     let mut confirmed = claims();
     confirmed["token_type"] = json!("api_token");

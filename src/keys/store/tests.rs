@@ -40,7 +40,7 @@ fn good(store: &KeyStore, now: UnixTime) -> Vec<usize> {
 }
 
 #[test]
-fn a_replaced_key_is_good_for_its_grace_and_for_every_worker_alike() {
+fn every_worker_accepts_a_replaced_key_for_its_grace() {
     let host = Process::default();
     let (mut one, mut other) = (store(), store());
     fetch(&mut one, 0, at(0), &host);
@@ -59,7 +59,7 @@ fn a_replaced_key_is_good_for_its_grace_and_for_every_worker_alike() {
 }
 
 #[test]
-fn the_grace_begins_when_the_new_key_has_come() {
+fn the_grace_begins_when_the_new_key_arrives() {
     let host = Process::default();
     let mut store = store();
     fetch(&mut store, 0, at(0), &host);
@@ -70,7 +70,7 @@ fn the_grace_begins_when_the_new_key_has_come() {
 }
 
 #[test]
-fn keys_that_replicas_serve_in_turn_stay_good_each() {
+fn keys_that_replicas_serve_alternately_stay_good() {
     let host = Process::default();
     let mut store = store();
     fetch(&mut store, 0, at(0), &host);
@@ -105,7 +105,7 @@ fn four_keys_are_kept_at_the_most() {
 }
 
 #[test]
-fn a_key_that_comes_again_counts_as_fetched_and_not_as_changed() {
+fn an_unchanged_key_counts_as_fetched_and_not_as_changed() {
     let host = Process::default();
     let mut store = store();
     fetch(&mut store, 0, at(0), &host);
@@ -118,7 +118,7 @@ fn a_key_that_comes_again_counts_as_fetched_and_not_as_changed() {
 }
 
 #[test]
-fn a_worker_that_hears_of_two_changes_at_once_has_both_keys() {
+fn a_worker_takes_over_two_changes_at_once() {
     let host = Process::default();
     let (mut one, mut other) = (store(), store());
     fetch(&mut one, 0, at(0), &host);
@@ -132,7 +132,7 @@ fn a_worker_that_hears_of_two_changes_at_once_has_both_keys() {
 }
 
 #[test]
-fn what_another_worker_wrote_meanwhile_is_not_lost() {
+fn a_concurrent_write_of_another_worker_is_kept() {
     let process = Process::default();
     let (mut one, mut other) = (store(), store());
     fetch(&mut one, 0, at(0), &process);
@@ -144,7 +144,7 @@ fn what_another_worker_wrote_meanwhile_is_not_lost() {
 }
 
 #[test]
-fn a_search_judges_for_a_minute_and_every_worker_knows_of_it() {
+fn every_worker_may_judge_signatures_for_a_minute_after_a_search() {
     let host = Process::default();
     let (mut one, mut other) = (store(), store());
     fetch(&mut one, 0, at(0), &host);
@@ -165,7 +165,7 @@ fn a_search_judges_for_a_minute_and_every_worker_knows_of_it() {
 }
 
 #[test]
-fn foreign_bytes_are_no_keys() {
+fn foreign_bytes_are_not_read_as_keys() {
     let host = Process::default();
     let mut store = store();
     fetch(&mut store, 0, at(0), &host);

@@ -88,7 +88,7 @@ fn strictest(rules: &Rules, target: Target<'_>) -> Mode {
 }
 
 #[test]
-fn the_index_finds_what_a_look_at_each_rule_finds() {
+fn the_index_agrees_with_a_linear_search() {
     let mut numbers = Numbers(4711);
     let mut seen = [0; 4];
     for _ in 0..300 {

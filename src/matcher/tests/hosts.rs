@@ -36,7 +36,7 @@ fn public(hosts: &[&str]) -> Value {
 }
 
 #[test]
-fn a_port_is_refused_rather_than_guessed_at_unless_any_port_is_covered() {
+fn a_port_is_ambiguous_unless_the_rule_covers_any_port() {
     for (hosts, authority, expected) in [
         (&["a.example"][..], "a.example:80", SEVERAL),
         (&["a.example"], "A.example:8443", SEVERAL),
@@ -59,7 +59,7 @@ fn a_port_is_refused_rather_than_guessed_at_unless_any_port_is_covered() {
 }
 
 #[test]
-fn a_final_dot_is_refused_rather_than_guessed_at() {
+fn a_final_dot_is_ambiguous() {
     for (hosts, authority, expected) in [
         (&["a.example"][..], "a.example.", SEVERAL),
         (&["a.example:*"], "a.example.", SEVERAL),
@@ -72,7 +72,7 @@ fn a_final_dot_is_refused_rather_than_guessed_at() {
 }
 
 #[test]
-fn an_ipv6_address_has_many_spellings() {
+fn spellings_of_an_ipv6_address_match() {
     for authority in ["[0:0:0:0:0:0:0:1]", "[::0001]", "[0::1]", "[::0.0.0.1]", "[0::1]:80"] {
         assert_eq!(ask(&public(&["[::1]"]), "/", "GET", authority), SEVERAL, "{authority}");
         assert_eq!(ask(&public(&["[::2]"]), "/", "GET", authority), Ok(None), "{authority}");
@@ -156,7 +156,7 @@ fn a_strict_rule_for_a_host_is_not_evaded() {
 }
 
 #[test]
-fn where_no_rule_looks_at_hosts_none_is_refused() {
+fn any_host_is_accepted_where_no_rule_has_hosts() {
     let rules = one(&json!({"prefix": "/"}));
     for authority in ["u@a.example", "a..b", "", "[x]", "a.example:80."] {
         assert_eq!(ask(&rules, "/", "GET", authority), Ok(Some(0)), "{authority:?}");
@@ -164,7 +164,7 @@ fn where_no_rule_looks_at_hosts_none_is_refused() {
 }
 
 #[test]
-fn rules_name_hosts_that_can_be_matched() {
+fn rules_with_unmatchable_hosts_are_refused() {
     for (host, problem) in [
         ("", "is no host name"),
         (".", "is no host name"),

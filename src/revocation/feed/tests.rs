@@ -44,7 +44,7 @@ fn an_answer_with_every_list_is_read() {
 }
 
 #[test]
-fn what_is_missing_is_empty_and_what_is_unknown_is_left_alone() {
+fn missing_lists_are_empty_and_unknown_fields_are_ignored() {
     let empty =
         Changes { cursor: "c".to_owned(), revoked: Vec::new(), users: Vec::new(), purge: Vec::new(), unreadable: None };
     for body in [
@@ -64,7 +64,7 @@ fn what_is_missing_is_empty_and_what_is_unknown_is_left_alone() {
 }
 
 #[test]
-fn only_400_speaks_of_the_cursor() {
+fn only_a_400_means_a_refused_cursor() {
     let body = r#"{"cursor": "c", "revoked": []}"#;
     assert_eq!(read(answer(400, body)), Err(FeedError::BadCursor));
     for status in [0, 204, 206, 301, 304, 401, 403, 404, 410, 500, 503, 504] {
@@ -78,7 +78,7 @@ fn only_400_speaks_of_the_cursor() {
 }
 
 #[test]
-fn what_is_no_feed_is_unreadable() {
+fn an_answer_that_is_not_a_feed_is_unreadable() {
     for body in [
         "",
         "null",
@@ -104,7 +104,7 @@ fn what_is_no_feed_is_unreadable() {
 }
 
 #[test]
-fn a_list_under_another_name_is_no_feed() {
+fn a_list_under_another_name_is_not_read() {
     for lists in [
         "",
         r#", "tokens": [{"jti": "a", "exp": 1}]"#,
@@ -122,7 +122,7 @@ fn a_list_under_another_name_is_no_feed() {
 }
 
 #[test]
-fn a_cursor_is_short_and_visible() {
+fn a_cursor_must_be_short_and_printable() {
     let longest = "x".repeat(MAX_CURSOR);
     for cursor in ["!", "~", "a+b/c=%&?#", &longest] {
         assert_eq!(read_json(&json!({"cursor": cursor, "revoked": []})).unwrap().cursor, cursor);
@@ -133,7 +133,7 @@ fn a_cursor_is_short_and_visible() {
 }
 
 #[test]
-fn an_unreadable_entry_stops_no_other() {
+fn an_unreadable_entry_does_not_stop_the_others() {
     use Oddity::{Missing, NamesNobody, NoObject, Type};
     let odd = [
         ("revoked", r#"{"jti": "x"}"#, Missing("exp")),
@@ -170,7 +170,7 @@ fn an_unreadable_entry_stops_no_other() {
 }
 
 #[test]
-fn an_answer_of_which_no_entry_can_be_read_says_nothing() {
+fn an_answer_without_a_readable_entry_is_refused() {
     let odd = json!({"token_jti": "secret", "exp": 5});
     for body in [
         json!({"cursor": "c", "revoked": [odd]}),
@@ -183,7 +183,7 @@ fn an_answer_of_which_no_entry_can_be_read_says_nothing() {
 }
 
 #[test]
-fn how_many_entries_cannot_be_read_is_told_and_why_the_first_without_what_it_says() {
+fn the_error_counts_unreadable_entries_and_quotes_none() {
     let body = json!({"cursor": "c", "revoked": [{"jti": "a", "exp": 1}, {"jti": "secret", "exp": "secret"}],
         "users": ["secret"], "purge": [{}]});
     assert_eq!(
@@ -198,14 +198,14 @@ fn how_many_entries_cannot_be_read_is_told_and_why_the_first_without_what_it_say
 }
 
 #[test]
-fn a_purge_of_more_than_one_is_one_of_each() {
+fn a_purge_of_several_subjects_is_split() {
     let changes = read_list("purge", r#"{"token_id": -3, "client_id": 4}"#);
     let purge = [Subject::User(1), Subject::Client(4), Subject::Token(-3), Subject::User(2)];
     assert_eq!((changes.purge.as_slice(), changes.unreadable), (&purge[..], None));
 }
 
 #[test]
-fn every_number_is_a_time() {
+fn any_number_is_accepted_as_a_time() {
     let late = MAX_TIME + 1;
     for (number, seconds) in [
         ("0", 0),
@@ -229,7 +229,7 @@ fn every_number_is_a_time() {
 }
 
 #[test]
-fn a_long_list_is_read_and_a_hundred_thousand_tokens_are_not_too_large() {
+fn a_list_of_a_hundred_thousand_tokens_is_read() {
     let list = |length| {
         let entry = format!(r#"{{"jti": "{}", "exp": 1800000000}}"#, "0".repeat(32));
         format!(r#"{{"cursor": "c", "revoked": [{}]}}"#, vec![entry; length].join(","))

@@ -70,7 +70,7 @@ fn of_tokens(revoked: Vec<RevokedToken>) -> Changes {
 }
 
 #[test]
-fn a_revoked_token_is_revoked_for_every_worker_and_no_other_token_is() {
+fn every_worker_sees_exactly_the_revoked_token() {
     let host = Process::default();
     assert!(!is_revoked(json!({"jti": "a"}), &host));
     let applied = apply(json!({"revoked": [{"jti": "a", "exp": secs(60)}]}), &Cx::new(at(0), &host));
@@ -81,7 +81,7 @@ fn a_revoked_token_is_revoked_for_every_worker_and_no_other_token_is() {
 }
 
 #[test]
-fn the_empty_name_is_a_name() {
+fn an_empty_jti_can_be_revoked() {
     let host = Process::default();
     apply(json!({"revoked": [{"jti": "", "exp": secs(60)}]}), &Cx::new(at(0), &host));
     assert!(is_revoked(json!({"jti": ""}), &host));
@@ -89,7 +89,7 @@ fn the_empty_name_is_a_name() {
 }
 
 #[test]
-fn a_token_in_the_list_twice_is_revoked_until_the_later_time() {
+fn a_token_listed_twice_is_revoked_until_the_later_time() {
     for times in [[30, 60], [60, 30]] {
         let host = Process::default();
         let entries = times.map(|exp| json!({"jti": "a", "exp": secs(exp)}));
@@ -103,7 +103,7 @@ fn a_token_in_the_list_twice_is_revoked_until_the_later_time() {
 }
 
 #[test]
-fn a_token_stays_revoked_for_as_long_as_any_clock_skew_lets_it_be_used() {
+fn a_token_stays_revoked_for_the_largest_clock_skew() {
     let host = Process::default();
     apply(json!({"revoked": [{"jti": "a", "exp": secs(60)}]}), &Cx::new(at(0), &host));
     let last = UnixTime::from_nanos(at(60).after(MAX_CLOCK_SKEW).as_nanos() - 1);
@@ -117,7 +117,7 @@ fn a_token_stays_revoked_for_as_long_as_any_clock_skew_lets_it_be_used() {
 }
 
 #[test]
-fn what_has_expired_is_not_put_on_the_list() {
+fn expired_tokens_are_not_listed() {
     let host = Process::default();
     let lists = json!({"revoked": [{"jti": "a", "exp": secs(-300)}, {"jti": "b", "exp": secs(-299)}]});
     assert_eq!(apply(lists, &Cx::new(at(0), &host)), Applied { revoked: 1, ..Applied::default() });
@@ -126,7 +126,7 @@ fn what_has_expired_is_not_put_on_the_list() {
 }
 
 #[test]
-fn no_time_is_too_late_to_be_kept() {
+fn the_latest_possible_time_is_kept() {
     let host = Process::default();
     apply(json!({"revoked": [{"jti": "a", "exp": u64::MAX}]}), &Cx::new(at(0), &host));
     apply(json!({"users": [{"user_id": 17, "exp_before": 1e300}]}), &Cx::new(at(0), &host));
@@ -136,7 +136,7 @@ fn no_time_is_too_late_to_be_kept() {
 }
 
 #[test]
-fn a_sign_out_revokes_what_expires_before_it_of_that_user_alone() {
+fn a_sign_out_revokes_that_users_tokens_expiring_before_it() {
     let host = Process::default();
     let applied = apply(json!({"users": [{"user_id": 17, "exp_before": secs(3600)}]}), &Cx::new(at(0), &host));
     assert_eq!(applied, Applied { users: 1, purged: 1, ..Applied::default() });
@@ -150,7 +150,7 @@ fn a_sign_out_revokes_what_expires_before_it_of_that_user_alone() {
 }
 
 #[test]
-fn an_identity_without_expiry_is_not_revoked_by_a_sign_out_but_forgotten() {
+fn a_sign_out_purges_identities_without_an_expiry() {
     let host = Process::default();
     apply(json!({"users": [{"user_id": 17, "exp_before": secs(3600)}]}), &Cx::new(at(0), &host));
     let kind = crate::claims::TokenType::ApiToken;
@@ -160,7 +160,7 @@ fn an_identity_without_expiry_is_not_revoked_by_a_sign_out_but_forgotten() {
 }
 
 #[test]
-fn an_earlier_sign_out_takes_nothing_back() {
+fn an_earlier_sign_out_does_not_replace_a_later_one() {
     let host = Process::default();
     apply(json!({"users": [{"user_id": 17, "exp_before": secs(3600)}]}), &Cx::new(at(0), &host));
     let applied = apply(json!({"users": [{"user_id": 17, "exp_before": secs(60)}]}), &Cx::new(at(1), &host));
@@ -170,7 +170,7 @@ fn an_earlier_sign_out_takes_nothing_back() {
 }
 
 #[test]
-fn a_purge_is_of_the_subject_it_names() {
+fn a_purge_applies_to_its_subject_only() {
     let (user, client, token) = (json!({"user_id": 5}), json!({"client_id": 5}), json!({"token_id": 5}));
     let none = json!({"user_id": 1, "client_id": 2, "token_id": 3});
     for purged in [&user, &client, &token] {
@@ -188,7 +188,7 @@ fn a_purge_is_of_the_subject_it_names() {
 }
 
 #[test]
-fn what_was_verified_up_to_the_purge_is_forgotten() {
+fn a_purge_voids_verdicts_up_to_its_time() {
     let host = Process::default();
     apply(json!({"purge": [{"user_id": 17}]}), &Cx::new(at(0), &host));
     assert!(is_purged(json!({}), at(-3600), &host));
@@ -199,7 +199,7 @@ fn what_was_verified_up_to_the_purge_is_forgotten() {
 }
 
 #[test]
-fn a_purge_is_kept_for_as_long_as_a_verdict_can_live() {
+fn a_purge_is_kept_while_an_older_verdict_may_live() {
     let host = Process::default();
     apply(json!({"purge": [{"user_id": 17}]}), &Cx::new(at(0), &host));
     sweep(&Cx::new(at(3899), &host));
@@ -209,7 +209,7 @@ fn a_purge_is_kept_for_as_long_as_a_verdict_can_live() {
 }
 
 #[test]
-fn a_purge_of_everybody_is_about_everybody() {
+fn a_purge_of_everybody_applies_to_every_subject() {
     let host = Process::default();
     let lists = json!({"revoked": [{"jti": "a", "exp": secs(9)}]});
     let all = Changes { purge: vec![Subject::All], ..changes(lists) };
@@ -220,7 +220,7 @@ fn a_purge_of_everybody_is_about_everybody() {
 }
 
 #[test]
-fn what_the_feed_said_stays_when_a_later_list_leaves_it_out() {
+fn entries_stay_when_a_later_poll_omits_them() {
     let host = Process::default();
     let lists = json!({"revoked": [{"jti": "a", "exp": secs(60)}], "users": [{"user_id": 17, "exp_before": secs(60)}],
         "purge": [{"client_id": 23}]});
@@ -233,7 +233,7 @@ fn what_the_feed_said_stays_when_a_later_list_leaves_it_out() {
 }
 
 #[test]
-fn a_clock_set_forward_for_a_moment_makes_no_token_good_and_one_set_back_neither() {
+fn a_clock_step_admits_no_revoked_token() {
     let host = Process::default();
     apply(json!({"revoked": [{"jti": "a", "exp": secs(600)}], "purge": [{"user_id": 17}]}), &Cx::new(at(0), &host));
     // An hour later by the clock nothing of it is swept by being asked for, or by what is added elsewhere.
@@ -306,7 +306,7 @@ fn a_full_list_of_a_hundred_thousand_writes_every_row_once() {
 }
 
 #[test]
-fn of_too_many_tokens_in_a_row_those_that_expire_first_are_dropped() {
+fn a_full_row_drops_the_tokens_that_expire_first() {
     let host = Process::default();
     let exp = |number: usize| secs(1000 + i64::try_from(number * 7 % (MAX_ROW + 3)).unwrap());
     let tokens = tokens_of_row(5, MAX_ROW + 3).enumerate();
@@ -325,7 +325,7 @@ fn of_too_many_tokens_in_a_row_those_that_expire_first_are_dropped() {
 }
 
 #[test]
-fn what_has_expired_makes_room_and_is_not_counted_as_dropped() {
+fn expired_entries_make_room_and_are_not_counted_as_dropped() {
     let host = Process::default();
     let of = |range: std::ops::Range<usize>, exp| {
         let tokens = tokens_of_row(5, range.end).skip(range.start);
@@ -337,7 +337,7 @@ fn what_has_expired_makes_room_and_is_not_counted_as_dropped() {
 }
 
 #[test]
-fn a_purge_that_does_not_fit_becomes_one_of_everybody() {
+fn a_purge_that_does_not_fit_becomes_a_purge_of_everybody() {
     let host = Process::default();
     let row = |id: i64, marks: &Table<Mark>| marks.row(&Subject::User(id).name(), &Process::default());
     let marks = worker().marks;
@@ -352,7 +352,7 @@ fn a_purge_that_does_not_fit_becomes_one_of_everybody() {
 }
 
 #[test]
-fn a_row_that_is_busy_fails_the_poll_and_keeps_no_other_row_from_being_written() {
+fn a_busy_row_fails_the_poll_but_the_others_are_written() {
     let token = RevokedToken { token: token_digest("a"), exp: secs(60) };
     let busy = format!("r.revoked.{:x}", worker().tokens.row(&token.token, &Process::default()));
     let (process, writes) = (Process::default(), Writes::default());
@@ -383,7 +383,7 @@ fn sweeping_writes_only_where_something_expired() {
 }
 
 #[test]
-fn numbers_spread_over_the_rows_however_they_are_given_out() {
+fn sequential_numbers_spread_over_the_rows() {
     let marks = worker().marks;
     for step in [1, 2, 100, 256, 1024, 65_536, 1 << 31, -1] {
         let mut rows = [0_u32; MARK_ROWS as usize];

@@ -54,7 +54,7 @@ fn overtaken(process: &Process, at: UnixTime) -> impl SharedData + Host {
 }
 
 #[test]
-fn of_two_workers_that_begin_at_once_one_polls() {
+fn one_of_two_simultaneous_workers_polls() {
     let process = Process::default();
     for now in [at(0), at(11)] {
         let host = overtaken(&process, now);
@@ -63,7 +63,7 @@ fn of_two_workers_that_begin_at_once_one_polls() {
 }
 
 #[test]
-fn an_answer_that_comes_while_another_worker_takes_over_changes_nothing() {
+fn an_answer_that_loses_to_another_worker_changes_nothing() {
     let process = Process::default();
     let late = worker().begin_poll(&Cx::new(at(0), &process)).unwrap();
     let host = overtaken(&process, at(11));
@@ -74,7 +74,7 @@ fn an_answer_that_comes_while_another_worker_takes_over_changes_nothing() {
 }
 
 #[test]
-fn a_worker_whose_clock_was_read_a_moment_before_is_no_second_one() {
+fn a_slightly_old_clock_reading_begins_no_second_poll() {
     let host = Process::default();
     let earlier = at(0);
     assert!(worker().begin_poll(&Cx::new(earlier.after(SIMULTANEOUS), &host)).is_some());
@@ -82,7 +82,7 @@ fn a_worker_whose_clock_was_read_a_moment_before_is_no_second_one() {
 }
 
 #[test]
-fn a_poll_goes_on_from_the_last_cursor_whoever_got_it() {
+fn a_poll_continues_from_the_last_cursor_of_any_worker() {
     let host = Process::default();
     assert_eq!(succeed(at(0), "a", &host).since, None);
     assert_eq!(succeed(at(30), "b", &host).since.as_deref(), Some("a"));
@@ -92,7 +92,7 @@ fn a_poll_goes_on_from_the_last_cursor_whoever_got_it() {
 }
 
 #[test]
-fn the_next_poll_begins_three_quarters_of_an_interval_after_the_last_one_began() {
+fn polls_begin_three_quarters_of_an_interval_apart() {
     for does_succeed in [true, false] {
         let host = Process::default();
         let poll = worker().begin_poll(&Cx::new(at(0), &host)).unwrap();
@@ -110,7 +110,7 @@ fn the_next_poll_begins_three_quarters_of_an_interval_after_the_last_one_began()
 }
 
 #[test]
-fn with_a_tick_every_quarter_no_interval_passes_without_a_poll() {
+fn ticks_every_quarter_give_a_poll_each_interval() {
     for offset in 0..10 {
         let host = Process::default();
         let (mut last, mut polls) = (None, 0);
@@ -127,7 +127,7 @@ fn with_a_tick_every_quarter_no_interval_passes_without_a_poll() {
 }
 
 #[test]
-fn a_poll_whose_worker_died_is_free_after_its_lease() {
+fn a_poll_of_a_dead_worker_is_free_after_its_lease() {
     let host = Process::default();
     worker().begin_poll(&Cx::new(at(0), &host)).unwrap();
     assert_eq!(worker().due_in(&Cx::new(at(10), &host)), Duration::from_secs(1));
@@ -152,7 +152,7 @@ fn a_late_answer_does_not_set_the_cursor_back() {
 }
 
 #[test]
-fn a_poll_ends_once() {
+fn a_second_end_of_a_poll_is_ignored() {
     let host = Process::default();
     let poll = succeed(at(0), "a", &host);
     worker().fail(poll.began, false, None, &host);
@@ -179,7 +179,7 @@ fn a_list_is_stale_until_a_poll_of_the_last_two_intervals_succeeds() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_stops_nothing_and_everything_is_asked_for_again() {
+fn a_clock_set_back_makes_the_next_poll_read_everything() {
     for is_in_flight in [true, false] {
         let host = Process::default();
         succeed(at(0), "a", &host);
@@ -200,7 +200,7 @@ fn a_clock_that_is_set_back_stops_nothing_and_everything_is_asked_for_again() {
 }
 
 #[test]
-fn a_clock_that_is_set_forward_only_brings_the_next_poll_forward() {
+fn a_clock_set_forward_makes_a_poll_due() {
     let host = Process::default();
     succeed(at(0), "a", &host);
     let now = at(1).after(HOUR);
@@ -211,7 +211,7 @@ fn a_clock_that_is_set_forward_only_brings_the_next_poll_forward() {
 }
 
 #[test]
-fn the_size_is_the_one_that_the_last_success_told() {
+fn the_size_is_that_of_the_last_successful_poll() {
     let host = Process::default();
     assert_eq!(worker().size(&host), 0);
     succeed(at(0), "a", &host);
@@ -222,7 +222,7 @@ fn the_size_is_the_one_that_the_last_success_told() {
 }
 
 #[test]
-fn a_record_of_a_strangers_is_none() {
+fn a_foreign_record_is_ignored() {
     for bytes in [&b""[..], b"\x00", b"\x03aaaaaaaabbbbbbbbcccccccc", b"\x02aaaaaaaabbbbbbbbcccccccc\xff"] {
         let host = Process::default();
         host.set_shared_data("poll", bytes, Write::Always).unwrap();
@@ -247,7 +247,7 @@ fn poll(seconds: i64, is_odd: bool, does_fail: bool, host: &Process) -> bool {
 }
 
 #[test]
-fn unreadable_entries_void_all_verdicts_once_a_minute_at_the_most_and_none_is_forgotten() {
+fn unreadable_entries_void_at_most_once_a_minute_and_are_not_lost() {
     for does_fail in [false, true] {
         let host = Process::default();
         for (seconds, is_odd, voids) in [
@@ -268,7 +268,7 @@ fn unreadable_entries_void_all_verdicts_once_a_minute_at_the_most_and_none_is_fo
 }
 
 #[test]
-fn a_clock_that_is_set_back_puts_no_void_off() {
+fn a_clock_set_back_does_not_delay_voiding() {
     let host = Process::default();
     assert!(poll(7200, true, false, &host));
     assert!(poll(0, true, false, &host));
@@ -276,7 +276,7 @@ fn a_clock_that_is_set_back_puts_no_void_off() {
 }
 
 #[test]
-fn a_list_with_unreadable_entries_is_there_and_goes_on_and_is_stale() {
+fn a_partial_list_is_used_and_counts_as_stale() {
     let host = Process::default();
     poll(0, true, false, &host);
     assert!(worker().has_list(&host) && worker().is_stale(&Cx::new(at(1), &host)));
@@ -288,7 +288,7 @@ fn a_list_with_unreadable_entries_is_there_and_goes_on_and_is_stale() {
 }
 
 #[test]
-fn a_poll_that_fails_forgets_neither_the_cursor_nor_what_is_owed() {
+fn a_failed_poll_keeps_the_cursor_and_the_owed_void() {
     let host = Process::default();
     poll(0, true, false, &host);
     poll(40, true, true, &host);

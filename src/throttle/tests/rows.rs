@@ -16,7 +16,7 @@ fn lengths(table: &Table<History>, host: &Process) -> Vec<usize> {
 }
 
 #[test]
-fn a_flood_of_addresses_fills_no_row_beyond_its_limit() {
+fn a_flood_of_addresses_keeps_rows_within_their_limit() {
     let (throttle, host) = (throttle(), Process::default());
     for number in 0..20_000u32 {
         let [high, low] = [number >> 8, number & 255];
@@ -48,7 +48,7 @@ fn a_full_row_displaces_the_window_that_ends_first() {
 }
 
 #[test]
-fn a_full_row_displaces_no_live_lock_while_there_is_anything_else() {
+fn a_full_row_displaces_locks_last() {
     let (throttle, host) = (throttle(), Process::default());
     let subjects: [_; 12] = neighbours();
     for subject in &subjects[..7] {
@@ -66,7 +66,7 @@ fn a_full_row_displaces_no_live_lock_while_there_is_anything_else() {
 }
 
 #[test]
-fn a_row_of_locks_alone_loses_the_one_that_ends_first() {
+fn a_row_of_locks_displaces_the_one_that_ends_first() {
     let (throttle, host) = (throttle(), Process::default());
     let subjects: [_; 9] = neighbours();
     for (order, subject) in [1, 2, 0, 3, 4, 5, 6, 7].into_iter().zip(&subjects) {
@@ -79,7 +79,7 @@ fn a_row_of_locks_alone_loses_the_one_that_ends_first() {
 }
 
 #[test]
-fn a_lock_that_is_over_is_displaced_before_a_window_that_is_not() {
+fn an_ended_lock_is_displaced_before_a_running_window() {
     let (throttle, host) = (throttle_of(3, LOCKOUT, WINDOW), Process::default());
     let subjects: [_; 9] = neighbours();
     for subject in &subjects[..7] {
@@ -95,7 +95,7 @@ fn a_lock_that_is_over_is_displaced_before_a_window_that_is_not() {
 }
 
 #[test]
-fn what_is_over_makes_room_first() {
+fn ended_records_are_displaced_first() {
     let (throttle, host) = (throttle(), Process::default());
     let subjects: [_; 9] = neighbours();
     for subject in &subjects[..8] {
@@ -106,7 +106,7 @@ fn what_is_over_makes_room_first() {
 }
 
 #[test]
-fn neighbours_that_two_workers_write_at_once_are_both_counted() {
+fn simultaneous_failures_in_one_row_both_count() {
     let (one, other, host) = (throttle(), throttle(), Process::default());
     let [left, right] = neighbours();
     fail(&one, 2, left, &Cx::new(start(), &host));
@@ -118,7 +118,7 @@ fn neighbours_that_two_workers_write_at_once_are_both_counted() {
 }
 
 #[test]
-fn a_row_that_is_always_being_written_costs_a_failure_and_no_more() {
+fn a_busy_row_loses_one_failure_only() {
     let (throttle, host) = (throttle(), Process::default());
     let key = format!("f.3.60000.300000.address.{:x}", throttle.addresses.row(&a().address, &host));
     let touch = || host.set_shared_data(&key, &[], Write::Always).unwrap();
@@ -130,7 +130,7 @@ fn a_row_that_is_always_being_written_costs_a_failure_and_no_more() {
 }
 
 #[test]
-fn an_unreadable_row_locks_nobody_and_is_written_over() {
+fn an_unreadable_row_locks_no_address_and_is_replaced() {
     let (throttle, host) = (throttle(), Process::default());
     let key = format!("f.3.60000.300000.address.{:x}", throttle.addresses.row(&a().address, &host));
     for bytes in [&b"x"[..], &[0xff; 56 * 20 + 7], &[0; 56 * 20]] {
@@ -165,7 +165,7 @@ fn a_flood_of_numbers_displaces_no_address() {
 }
 
 #[test]
-fn a_question_under_way_is_displaced_after_what_weighs_less() {
+fn an_open_question_is_displaced_after_lighter_records() {
     let (throttle, host) = (throttle(), Process::default());
     let subjects: [_; 10] = neighbours();
     begin(&throttle, 2, &subjects[0], &Cx::new(start(), &host));
@@ -185,7 +185,7 @@ fn numbers_of_a_row<const N: usize>() -> [String; N] {
 }
 
 #[test]
-fn a_question_that_may_not_be_put_yet_makes_no_failure_forgotten() {
+fn a_question_that_must_wait_displaces_no_failure() {
     let (throttle, host, cx_now) = (throttle(), Process::default(), start());
     let cx = Cx::new(cx_now, &host);
     let numbers: [String; 9] = numbers_of_a_row();
@@ -198,7 +198,7 @@ fn a_question_that_may_not_be_put_yet_makes_no_failure_forgotten() {
 }
 
 #[test]
-fn the_end_of_a_question_whose_number_was_displaced_displaces_no_other() {
+fn the_end_of_a_displaced_question_displaces_no_record() {
     let (throttle, host, cx_now) = (throttle(), Process::default(), start());
     let cx = Cx::new(cx_now, &host);
     let numbers: [String; 9] = numbers_of_a_row();

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn questions_under_way_count_like_failures_until_they_are_answered() {
+fn open_questions_count_as_failures_until_answered() {
     let (one, other, host) = (throttle(), throttle(), Process::default());
     one.fail(&a(), &Cx::new(start(), &host));
     let first = one.begin_guess(&a(), &Cx::new(start(), &host)).unwrap().unwrap();
@@ -23,7 +23,7 @@ fn questions_under_way_count_like_failures_until_they_are_answered() {
 }
 
 #[test]
-fn questions_of_a_worker_that_died_run_out_whatever_others_ask() {
+fn questions_of_a_dead_worker_expire_while_others_ask() {
     let (throttle, host) = (throttle(), Process::default());
     begin(&throttle, 3, &a(), &Cx::new(start(), &host));
     assert_eq!(throttle.begin_guess(&a(), &Cx::new(start().after(LONGEST - TICK), &host)), Err(Throttled::Busy));
@@ -37,7 +37,7 @@ fn questions_of_a_worker_that_died_run_out_whatever_others_ask() {
 }
 
 #[test]
-fn an_end_takes_no_other_question_away() {
+fn ending_a_question_removes_no_other() {
     let (throttle, host) = (throttle(), Process::default());
     let late = throttle.begin_guess(&a(), &Cx::new(start(), &host)).unwrap().unwrap();
     let later = start().after(LONGEST * 4);
@@ -47,7 +47,7 @@ fn an_end_takes_no_other_question_away() {
 }
 
 #[test]
-fn a_clock_that_steps_either_way_ends_questions_under_way() {
+fn a_clock_step_ends_open_questions() {
     for now in [earlier(HOUR), start().after(HOUR)] {
         let (throttle, host) = (throttle(), Process::default());
         begin(&throttle, 3, &a(), &Cx::new(start(), &host));
@@ -56,7 +56,7 @@ fn a_clock_that_steps_either_way_ends_questions_under_way() {
 }
 
 #[test]
-fn a_worker_whose_clock_is_a_moment_behind_takes_its_own_question_away() {
+fn a_worker_with_a_slightly_slow_clock_ends_its_own_question() {
     let (throttle, host) = (throttle_of(1, WINDOW, LOCKOUT), Process::default());
     // A span of 3 s begins with this second.
     let begin = UnixTime::from_secs(BEGIN - BEGIN % 3);
@@ -69,7 +69,7 @@ fn a_worker_whose_clock_is_a_moment_behind_takes_its_own_question_away() {
 }
 
 #[test]
-fn who_guesses_at_a_locked_number_gets_one_try_from_each_address_at_once_too() {
+fn simultaneous_guesses_at_a_locked_number_get_one_try_per_address() {
     let (throttle, host) = (throttle(), Process::default());
     lock_number(&throttle, "7", start(), &host);
     let guesser = of("192.0.2.1:1", "7");
@@ -81,7 +81,7 @@ fn who_guesses_at_a_locked_number_gets_one_try_from_each_address_at_once_too() {
 }
 
 #[test]
-fn filters_with_other_settings_neither_end_locks_nor_forget_guesses() {
+fn filters_with_other_settings_keep_locks_and_guesses() {
     let host = Process::default();
     let (strict, lax) = (throttle(), throttle_of(100, Duration::from_secs(1), Duration::from_secs(1)));
     fail(&strict, 3, a(), &Cx::new(start(), &host));
@@ -102,7 +102,7 @@ fn filters_with_other_settings_neither_end_locks_nor_forget_guesses() {
 }
 
 #[test]
-fn questions_of_a_worker_that_died_dont_count_again_after_a_pause() {
+fn questions_of_a_dead_worker_do_not_count_again_after_a_pause() {
     let (throttle, host) = (throttle(), Process::default());
     throttle.fail(&a(), &Cx::new(start(), &host));
     begin(&throttle, 2, &a(), &Cx::new(start(), &host));

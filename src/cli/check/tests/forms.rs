@@ -5,14 +5,14 @@ use super::{brief, found, printed};
 const BOOTSTRAP: &str = include_str!("../../../../envoy/envoy.yaml");
 
 #[test]
-fn the_shipped_configurations_are_fine() {
+fn the_shipped_configurations_have_no_findings() {
     assert_eq!(printed(BOOTSTRAP, &["--strict"], false), (0, "1 configuration: 0 errors, 0 warnings\n".to_owned()));
     let example = include_str!("../../../../examples/axum-service/config.json");
     assert_eq!(printed(example, &["--strict"], false), (0, "1 configuration: 0 errors, 0 warnings\n".to_owned()));
 }
 
 #[test]
-fn a_struct_in_a_bootstrap_has_the_lines_of_the_file() {
+fn findings_in_a_struct_have_the_lines_of_the_file() {
     let text = BOOTSTRAP.replace("ttl: 300s", "ttl: 300x");
     let line = 1 + text.lines().position(|line| line.contains("300x")).unwrap();
     assert_eq!(brief(&text), [(line as u64, "error".to_owned(), "cache.ttl".to_owned())]);
@@ -27,7 +27,7 @@ fn filter(configuration: &str) -> String {
 }
 
 #[test]
-fn json_in_a_string_value_has_the_lines_of_the_file() {
+fn findings_in_a_json_string_have_the_lines_of_the_file() {
     let block = "      '@type': type.googleapis.com/google.protobuf.StringValue\n      value: |\n        {\"auth_service\": \
                  {\"cluster\": \"c\"},\n         \"cache\": {\"ttl\": \"x\"}}\n";
     assert_eq!(brief(&filter(block)), [(12, "error".to_owned(), "cache.ttl".to_owned())]);
@@ -40,7 +40,7 @@ fn json_in_a_string_value_has_the_lines_of_the_file() {
 }
 
 #[test]
-fn a_filter_without_a_configuration_lacks_what_is_required() {
+fn a_filter_without_a_configuration_lacks_the_required_fields() {
     let (status, problems) = found(&filter("      {}\n"));
     assert_eq!((status, problems.len(), problems[0]["line"].as_u64()), (1, 1, Some(8)), "{problems:?}");
 }
@@ -67,7 +67,7 @@ fn several_filters_and_documents_are_checked() {
 }
 
 #[test]
-fn other_wasm_plugins_are_left_alone() {
+fn other_wasm_plugins_are_not_checked() {
     let other = filter("      '@type': type.googleapis.com/google.protobuf.Struct\n      value: {x: 1}\n")
         .replace("name: authgate", "name: other");
     let own = filter(

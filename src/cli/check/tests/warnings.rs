@@ -4,7 +4,7 @@ use super::brief;
 use crate::cli::check::warnings::Warning;
 
 #[test]
-fn the_documents_list_each_warning() {
+fn the_documentation_lists_each_warning() {
     let page = include_str!("../../../../docs/commands.md");
     let table = page.split("| warning | means |").nth(1).unwrap().split("\n\n").next().unwrap();
     let listed: Vec<_> = table.lines().filter_map(|row| row.strip_prefix("| `")?.split('`').next()).collect();
@@ -41,7 +41,7 @@ fn bootstrap(old: &str, new: &str) -> String {
 }
 
 #[test]
-fn rule_never_reached() {
+fn warns_of_a_rule_that_is_never_reached() {
     let name = "rule-never-reached";
     for (bad, good) in [
         ("{match: {prefix: /a}}, {match: {prefix: /a/b}}", "{match: {prefix: /a}}, {match: {prefix: /ab}}"),
@@ -63,7 +63,7 @@ fn rule_never_reached() {
 }
 
 #[test]
-fn public_covers_protected() {
+fn warns_of_a_public_rule_before_a_protected_one() {
     let name = "public-covers-protected";
     for (bad, good) in [
         (
@@ -92,7 +92,7 @@ fn public_covers_protected() {
 }
 
 #[test]
-fn public_everything() {
+fn warns_of_a_public_rule_for_everything() {
     let (bad, good) = ("{match: {prefix: /}, public: true}", "{match: {prefix: /a}}");
     assert_rules_warn("public-everything", "rules[0]", &format!("{bad}, {good}"), &format!("{good}, {bad}"));
     let methods = "{match: {prefix: /, methods: [OPTIONS]}, public: true}";
@@ -101,7 +101,7 @@ fn public_everything() {
 }
 
 #[test]
-fn pattern_in_prefix() {
+fn warns_of_a_pattern_in_a_prefix() {
     let name = "pattern-in-prefix";
     assert_rules_warn(name, "rules[0].match.prefix", "{match: {prefix: '/public/*'}}", "{match: {prefix: /public}}");
     assert_rules_warn(
@@ -113,7 +113,7 @@ fn pattern_in_prefix() {
 }
 
 #[test]
-fn host_without_strip() {
+fn warns_of_host_rules_without_stripping_the_port() {
     let rule = "- match: {path: /health}";
     let with = |hosts: &str| format!("- match: {{path: /health, hosts: [{hosts}]}}");
     let off = bootstrap("strip_any_host_port: true", "strip_any_host_port: false");
@@ -125,7 +125,7 @@ fn host_without_strip() {
 }
 
 #[test]
-fn failure_policy() {
+fn warns_of_the_failure_policy() {
     let name = "failure-policy";
     for policy in ["failure_policy: FAIL_CLOSED", "failure_policy: FAIL_OPEN", "fail_open: true"] {
         let bad = bootstrap("failure_policy: FAIL_RELOAD", policy);
@@ -143,7 +143,7 @@ fn failure_policy() {
 }
 
 #[test]
-fn idle_timeout() {
+fn warns_of_a_missing_idle_timeout() {
     let field = "stream_idle_timeout";
     for (old, new) in [
         ("                stream_idle_timeout: 30s\n", ""),
@@ -159,7 +159,7 @@ fn idle_timeout() {
 }
 
 #[test]
-fn throttle_address() {
+fn warns_of_a_throttle_on_a_shared_address() {
     let with = bootstrap("# failed_auth_throttle:", "failed_auth_throttle:");
     let off = |text: &str| text.replace("use_remote_address: true", "use_remote_address: false");
     assert_warns("throttle-address", "use_remote_address", &off(&with), &with);
@@ -167,7 +167,7 @@ fn throttle_address() {
 }
 
 #[test]
-fn vm_id() {
+fn warns_of_the_vm_id() {
     let name = "vm-id";
     assert_warns(name, "vm_config.vm_id", &bootstrap("vm_id: authgate", "vm_id: ''"), BOOTSTRAP);
     let other = |id: &str| {
@@ -190,13 +190,13 @@ fn vm_id() {
 }
 
 #[test]
-fn stats_tags() {
+fn warns_of_missing_stats_tags() {
     let tag = "    - {tag_name: source, regex: \"(\\\\.source=([^.]+))\"}\n";
     assert_warns("stats-tags", "stats_config.stats_tags", &bootstrap(tag, ""), BOOTSTRAP);
 }
 
 #[test]
-fn unknown_cluster() {
+fn warns_of_an_unknown_cluster() {
     let bad = bootstrap("cluster: auth_service\n", "cluster: auth\n");
     assert_warns("unknown-cluster", "auth_service.cluster", &bad, BOOTSTRAP);
     let dynamic = format!("dynamic_resources: {{cds_config: {{}}}}\n{bad}");
@@ -204,7 +204,7 @@ fn unknown_cluster() {
 }
 
 #[test]
-fn filter_disabled_on_route() {
+fn warns_of_a_route_that_disables_the_filter() {
     let name = "filter-disabled-on-route";
     let route = "- match: {prefix: \"/\"}\n";
     let over = |filter: &str| {
@@ -220,13 +220,13 @@ fn filter_disabled_on_route() {
 }
 
 #[test]
-fn stale_beyond_life() {
+fn warns_of_a_stale_ttl_beyond_the_tokens_life() {
     let with = |ttl: &str| format!("auth_service: {{cluster: c}}\ncache: {{stale_ttl: {ttl}}}\n");
     assert_warns("stale-beyond-life", "cache.stale_ttl", &with("61m"), &with("1h"));
 }
 
 #[test]
-fn no_jti() {
+fn warns_of_revocation_without_a_jti() {
     let bad = "auth_service: {cluster: c}\nrevocation: {path: /auth/blacklist}\n";
     for good in [bad.replace("/auth/blacklist", "null"), format!("{bad}jwt: {{required_claims: [jti]}}\n")] {
         assert_warns("no-jti", "revocation.path", bad, &good);

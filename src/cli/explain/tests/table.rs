@@ -105,7 +105,7 @@ fn compare(told: &Value, end: &str, credential: &Value) -> Result<(), String> {
 }
 
 #[test]
-fn each_row_of_the_table_is_told_as_it_ends() {
+fn each_row_of_the_table_is_explained_with_its_outcome() {
     let table: Value = serde_json::from_str(TABLE).unwrap();
     let (mut rows, mut wrong) = (0, Vec::new());
     for group in table["groups"].as_array().unwrap() {

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn there_is_one_probe_over_all_workers_and_the_others_are_told_when_to_come_again() {
+fn all_workers_send_one_probe_and_the_others_get_a_retry_after() {
     let mut world = world(3);
     open(&mut world);
     at(&mut world, 59);
@@ -18,7 +18,7 @@ fn there_is_one_probe_over_all_workers_and_the_others_are_told_when_to_come_agai
 }
 
 #[test]
-fn a_probe_that_is_answered_closes_it_for_all_workers_at_once() {
+fn an_answered_probe_closes_the_breaker_for_all_workers() {
     for answer in [up(), status(401), status(403), status(404)] {
         let mut world = world(3);
         open(&mut world);
@@ -35,7 +35,7 @@ fn a_probe_that_is_answered_closes_it_for_all_workers_at_once() {
 }
 
 #[test]
-fn a_probe_that_fails_opens_it_again_and_is_not_retried() {
+fn a_failed_probe_opens_the_breaker_again_and_is_not_retried() {
     let mut world = world_with(2, json!({"auth_service": {"cluster": "auth", "retries": 2}}));
     world.verify = DOWN;
     world.ask(&api_token_of(1));
@@ -54,7 +54,7 @@ fn a_probe_that_fails_opens_it_again_and_is_not_retried() {
 }
 
 #[test]
-fn who_has_something_stale_sends_the_probe_and_does_not_wait_for_it() {
+fn a_client_with_a_stale_verdict_probes_in_the_background() {
     let mut world = world(2);
     for worker in [0, 1] {
         world.ask_at(worker, &api_token_of(1));
@@ -77,7 +77,7 @@ fn who_has_something_stale_sends_the_probe_and_does_not_wait_for_it() {
 }
 
 #[test]
-fn a_refused_probe_in_the_background_ends_what_was_stale() {
+fn a_refused_background_probe_ends_the_stale_verdict() {
     let mut world = world(2);
     world.ask(&api_token_of(1));
     at(&mut world, 11);
@@ -91,7 +91,7 @@ fn a_refused_probe_in_the_background_ends_what_was_stale() {
 }
 
 #[test]
-fn a_hit_that_wants_a_refresh_can_be_the_probe() {
+fn a_refresh_can_be_the_probe() {
     let mut world = world_with(1, json!({"cache": {"ttl": "100s", "stale_ttl": "30m"}}));
     world.ask(&api_token_of(1));
     at(&mut world, 30);
@@ -105,7 +105,7 @@ fn a_hit_that_wants_a_refresh_can_be_the_probe() {
 }
 
 #[test]
-fn the_probe_counts_though_its_client_leaves() {
+fn the_probe_counts_even_if_its_client_leaves() {
     for (answer, code) in [(up(), ""), (DOWN, "auth_service_unavailable")] {
         let mut world = world(2);
         open(&mut world);
@@ -120,7 +120,7 @@ fn the_probe_counts_though_its_client_leaves() {
 }
 
 #[test]
-fn another_worker_probes_once_the_probes_worker_has_been_silent_for_too_long() {
+fn another_worker_probes_after_the_lease_of_a_silent_worker() {
     let mut world = world(3);
     open(&mut world);
     at(&mut world, 60);

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn an_explicit_refusal_ends_what_could_be_stale_in_every_worker() {
+fn a_refusal_ends_stale_verdicts_in_every_worker() {
     for (refusal, code) in [(401, "token_rejected"), (403, "forbidden_by_service")] {
         for refuses in [0, 1] {
             let mut world = world_with(2, json!({}));
@@ -25,7 +25,7 @@ fn an_explicit_refusal_ends_what_could_be_stale_in_every_worker() {
 }
 
 #[test]
-fn no_flood_of_garbage_tokens_makes_a_refusal_forgotten() {
+fn a_flood_of_garbage_tokens_displaces_no_refusal() {
     let mut world = world_with(2, json!({}));
     for worker in [0, 1] {
         world.ask_at(worker, &api_token());
@@ -49,7 +49,7 @@ fn no_flood_of_garbage_tokens_makes_a_refusal_forgotten() {
 }
 
 #[test]
-fn a_refusal_in_answer_to_a_refresh_ends_a_verdict_in_every_worker() {
+fn a_refused_refresh_ends_the_verdict_in_every_worker() {
     for (refusal, code) in [(401, "token_rejected"), (403, "forbidden_by_service")] {
         let mut world = world_with(2, json!({}));
         for worker in [0, 1] {
@@ -71,7 +71,7 @@ fn a_refusal_in_answer_to_a_refresh_ends_a_verdict_in_every_worker() {
 }
 
 #[test]
-fn a_refusal_while_another_worker_waits_in_vain_leaves_that_one_nothing_stale() {
+fn a_refusal_ends_the_stale_verdict_of_a_waiting_worker() {
     let mut world = world_with(2, json!({}));
     for worker in [0, 1] {
         world.ask_at(worker, &api_token());
@@ -90,7 +90,7 @@ fn a_refusal_while_another_worker_waits_in_vain_leaves_that_one_nothing_stale() 
 }
 
 #[test]
-fn a_token_that_the_service_accepts_again_can_be_stale_again() {
+fn a_token_that_is_accepted_again_can_be_served_stale_again() {
     let mut world = world_with(2, json!({}));
     world.ask(&api_token());
     at(&mut world, 11);
@@ -107,7 +107,7 @@ fn a_token_that_the_service_accepts_again_can_be_stale_again() {
 }
 
 #[test]
-fn a_jwt_that_the_service_refused_is_not_let_in_by_its_signature_until_it_expires() {
+fn no_signature_admits_a_refused_jwt_before_it_expires() {
     let mut other = claims();
     other["jti"] = json!("other");
     for cache in [json!({"ttl": "10s", "stale_ttl": "60s", "negative_ttl": "2s"}), json!({"ttl": "0s"})] {
@@ -132,7 +132,7 @@ fn a_jwt_that_the_service_refused_is_not_let_in_by_its_signature_until_it_expire
 }
 
 #[test]
-fn a_refusal_while_a_fallback_waits_for_a_key_ends_it() {
+fn a_refusal_ends_a_fallback_that_waits_for_a_key() {
     let mut world = World::with_workers(2, json!({"jwt": {"verification": "remote"}}));
     let token = bearer(&jwt(0));
     let waits = world.send_to(0, &token);
@@ -150,7 +150,7 @@ fn a_refusal_while_a_fallback_waits_for_a_key_ends_it() {
 }
 
 #[test]
-fn a_refusal_of_an_hour_when_the_clock_was_fast_holds_when_it_is_right_again() {
+fn a_refusal_made_with_a_fast_clock_holds_after_the_correction() {
     let mut world = remote_world(2);
     let token = bearer(&jwt_of(0, &{
         let mut long = claims();

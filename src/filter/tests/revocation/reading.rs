@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn one_worker_reads_the_list_at_once_and_then_at_least_once_an_interval() {
+fn one_worker_polls_at_start_and_at_least_once_an_interval() {
     let mut world = World::with_workers(4, json!({"revocation": {"path": "/auth/blacklist", "poll_interval": "8s"}}));
     world.tick();
     assert_eq!((world.polls, poll(&world).request.path), (1, "/auth/blacklist".to_owned()));
@@ -20,7 +20,7 @@ fn one_worker_reads_the_list_at_once_and_then_at_least_once_an_interval() {
 }
 
 #[test]
-fn a_list_that_cannot_be_read_stays_as_it_is_and_is_called_stale_after_two_intervals() {
+fn failed_polls_keep_the_list_and_mark_it_stale_after_two_intervals() {
     for fault in [DOWN, Answer::Body(503, String::new()), Answer::Body(200, "<html>".to_owned()), Answer::TooLarge] {
         let mut world = world(2);
         publish(&mut world, &revoke_j());
@@ -45,7 +45,7 @@ fn a_list_that_cannot_be_read_stays_as_it_is_and_is_called_stale_after_two_inter
 }
 
 #[test]
-fn an_answer_without_any_of_the_lists_is_a_failed_poll() {
+fn an_answer_without_a_list_is_a_failed_poll() {
     let mut world = World::new(json!({"revocation": {"path": "/auth/blacklist", "poll_interval": "8s"}}));
     world.feed = Answer::json(&json!({"cursor": "1", "tokens": [{"jti": "j", "exp": BEGIN + 3600}]}));
     world.live(INTERVAL);
@@ -58,7 +58,7 @@ fn an_answer_without_any_of_the_lists_is_a_failed_poll() {
 }
 
 #[test]
-fn a_poll_is_retried_like_any_callout_and_counted_once() {
+fn a_retried_poll_is_counted_once() {
     let mut world = World::new(json!({"revocation": {"path": "/auth/blacklist"}}));
     world.feed = DOWN;
     world.tick();
@@ -67,7 +67,7 @@ fn a_poll_is_retried_like_any_callout_and_counted_once() {
 }
 
 #[test]
-fn before_the_list_was_read_for_the_first_time_it_is_stale() {
+fn the_list_is_stale_before_its_first_poll() {
     let mut world = World::new(json!({"revocation": {"path": "/auth/blacklist"}}));
     world.feed = DOWN;
     world.tick();
@@ -78,7 +78,7 @@ fn before_the_list_was_read_for_the_first_time_it_is_stale() {
 }
 
 #[test]
-fn a_cursor_that_is_refused_means_the_whole_list_at_once() {
+fn a_refused_cursor_makes_the_next_poll_read_the_whole_list() {
     let mut world = world(1);
     publish(&mut world, &json!({"revoked": [{"jti": "another", "exp": BEGIN + 3600}]}));
     world.feed = Answer::Body(400, String::new());
@@ -100,7 +100,7 @@ fn a_cursor_that_is_refused_means_the_whole_list_at_once() {
 }
 
 #[test]
-fn another_worker_reads_the_list_once_the_poller_has_been_silent_for_too_long() {
+fn another_worker_polls_after_the_lease_of_a_silent_worker() {
     let mut world = World::with_workers(2, json!({"revocation": {"path": "/auth/blacklist"}}));
     world.tick();
     let lost = poll(&world);
@@ -117,7 +117,7 @@ fn another_worker_reads_the_list_once_the_poller_has_been_silent_for_too_long() 
 }
 
 #[test]
-fn a_worker_that_starts_later_knows_the_list_at_once() {
+fn a_later_worker_has_the_list_at_once() {
     let mut world = world(1);
     publish(&mut world, &revoke_j());
     world.workers.push(Filter::new(world.workers[0].config().clone()));
@@ -126,7 +126,7 @@ fn a_worker_that_starts_later_knows_the_list_at_once() {
 }
 
 #[test]
-fn the_list_is_asked_where_nothing_is_cached() {
+fn the_list_is_checked_without_a_cache() {
     let mut world = world_with(2, json!({"cache": {"ttl": "0s"}}));
     publish(&mut world, &revoke_j());
     for worker in [0, 1] {
@@ -153,7 +153,7 @@ fn only_the_list_may_be_large() {
 }
 
 #[test]
-fn after_an_hours_step_of_the_clock_either_way_the_list_is_read_on() {
+fn polls_continue_after_a_clock_step_of_an_hour() {
     for (hour, path) in [(-3600, "/auth/blacklist"), (3600, "/auth/blacklist?since=c")] {
         let mut world = world(2);
         at(&mut world, 7200);

@@ -17,7 +17,7 @@ fn four_workers_make_one_callout() {
 }
 
 #[test]
-fn when_the_worker_that_asks_dies_another_asks_after_its_lease() {
+fn another_worker_asks_after_the_lease_of_a_dead_worker() {
     let mut world = with_key(4, json!({}));
     world.send(&api_token());
     let streams: Vec<_> = (1..40).map(|number| world.send_to(1 + number % 3, &api_token())).collect();
@@ -30,7 +30,7 @@ fn when_the_worker_that_asks_dies_another_asks_after_its_lease() {
 }
 
 #[test]
-fn clients_of_the_dead_worker_need_not_be_there_for_the_others_to_go_on() {
+fn requests_continue_without_the_clients_of_a_dead_worker() {
     let mut world = with_key(2, json!({}));
     world.send(&api_token());
     let left = world.send_to(1, &api_token());
@@ -42,7 +42,7 @@ fn clients_of_the_dead_worker_need_not_be_there_for_the_others_to_go_on() {
 }
 
 #[test]
-fn two_workers_that_both_ask_do_no_harm() {
+fn two_workers_may_both_ask_without_harm() {
     for (first, second) in [("", ""), ("", "token_rejected"), ("token_rejected", ""), ("x", ""), ("", "x")] {
         let mut world = with_key(2, json!({}));
         let yes = world.verify.clone();
@@ -81,7 +81,7 @@ fn two_workers_that_both_ask_do_no_harm() {
 }
 
 #[test]
-fn a_full_row_of_leases_costs_callouts_and_nothing_else() {
+fn a_full_row_of_leases_only_causes_more_callouts() {
     let mut world = with_key(3, json!({}));
     let mut streams = vec![world.send(&api_token())];
     let (row, lease) = world.process.stored(".l.").remove(0);
@@ -97,7 +97,7 @@ fn a_full_row_of_leases_costs_callouts_and_nothing_else() {
 }
 
 #[test]
-fn what_cannot_be_shared_is_asked_for_by_each_worker_in_turn() {
+fn each_worker_asks_for_a_verdict_too_large_to_share() {
     // An identity that is larger than a slot.
     let mut world = with_key(4, json!({}));
     world.verify = Answer::json(&confirmed(json!({"client_name": "x".repeat(5_000)})));
@@ -112,7 +112,7 @@ fn what_cannot_be_shared_is_asked_for_by_each_worker_in_turn() {
 }
 
 #[test]
-fn what_is_no_verdict_answers_those_who_wait_at_other_workers_too() {
+fn an_outage_ends_the_wait_at_other_workers() {
     for (status, code, asked) in
         [(401, "token_rejected", 1), (403, "forbidden_by_service", 1), (500, "auth_service_unavailable", 2)]
     {

@@ -4,7 +4,7 @@ use super::super::support::confirmed;
 use super::*;
 
 #[test]
-fn guesses_at_once_put_no_more_questions_than_there_are_attempts() {
+fn simultaneous_guesses_ask_no_more_questions_than_attempts() {
     let mut world = world_with(2, json!({}));
     refuse(&mut world);
     let streams: Vec<_> = (0..40).map(|number| world.send_to(number % 2, &api_token_of(number))).collect();
@@ -18,7 +18,7 @@ fn guesses_at_once_put_no_more_questions_than_there_are_attempts() {
 }
 
 #[test]
-fn good_tokens_at_once_of_one_address_are_all_let_in() {
+fn simultaneous_good_tokens_of_one_address_all_pass() {
     let mut world = world_with(2, json!({}));
     let streams: Vec<_> = (0..40).map(|number| world.send_to(number % 2, &api_token_of(number))).collect();
     world.live(Duration::from_secs(1));
@@ -28,7 +28,7 @@ fn good_tokens_at_once_of_one_address_are_all_let_in() {
 }
 
 #[test]
-fn who_waits_for_its_turn_among_guesses_in_vain_is_told_to_come_back() {
+fn a_request_behind_failing_guesses_gets_a_retry_after() {
     let mut world = world();
     for number in 0..3 {
         world.send(&api_token_of(number));
@@ -42,7 +42,7 @@ fn who_waits_for_its_turn_among_guesses_in_vain_is_told_to_come_back() {
 }
 
 #[test]
-fn one_good_token_at_once_is_one_question() {
+fn simultaneous_requests_with_one_good_token_ask_once() {
     let mut world = world_with(1, json!({"failed_auth_throttle": {"attempts": 1}}));
     let streams: Vec<_> = (0..20).map(|_| world.send(&api_token_of(1))).collect();
     world.live(Duration::from_millis(100));
@@ -51,7 +51,7 @@ fn one_good_token_at_once_is_one_question() {
 }
 
 #[test]
-fn one_token_at_once_is_one_question_and_one_failure() {
+fn simultaneous_requests_with_one_bad_token_count_one_failure() {
     for is_left in [false, true] {
         let mut world = world_with(1, json!({"failed_auth_throttle": {"attempts": 2}}));
         refuse(&mut world);
@@ -68,7 +68,7 @@ fn one_token_at_once_is_one_question_and_one_failure() {
 }
 
 #[test]
-fn a_failure_that_several_addresses_wait_for_counts_once_for_each() {
+fn a_shared_failure_counts_once_for_each_address() {
     let mut world = world_with(1, json!({"failed_auth_throttle": {"attempts": 2}}));
     refuse(&mut world);
     let mut streams = Vec::new();
@@ -87,7 +87,7 @@ fn a_failure_that_several_addresses_wait_for_counts_once_for_each() {
 }
 
 #[test]
-fn one_token_at_all_workers_is_one_question_and_keeps_nobody_waiting() {
+fn one_token_at_all_workers_is_one_guess() {
     let mut world = world_with(5, json!({"failed_auth_throttle": {"attempts": 1}}));
     let first = world.send_to(0, &api_token_of(1));
     world.restart(0);
@@ -99,7 +99,7 @@ fn one_token_at_all_workers_is_one_question_and_keeps_nobody_waiting() {
 }
 
 #[test]
-fn questions_of_a_worker_that_died_keep_nobody_waiting_for_long() {
+fn guesses_of_a_dead_worker_expire() {
     let mut world = world_with(2, json!({}));
     for number in 0..3 {
         world.send_to(0, &api_token_of(number));
@@ -110,7 +110,7 @@ fn questions_of_a_worker_that_died_keep_nobody_waiting_for_long() {
 }
 
 #[test]
-fn a_question_that_no_callout_is_made_for_counts_no_longer() {
+fn a_question_without_a_callout_stops_counting() {
     let mut world = world_with(1, json!({"circuit_breaker": {"failures": 1}}));
     world.verify = Answer::Error(CalloutError::Reset);
     for number in 0..10 {
@@ -119,7 +119,7 @@ fn a_question_that_no_callout_is_made_for_counts_no_longer() {
 }
 
 #[test]
-fn what_was_good_lately_waits_for_no_guess() {
+fn a_recently_good_credential_does_not_wait_for_guesses() {
     let mut world = world();
     accept(&mut world);
     assert_eq!(world.ask(&api_token_of(7)).code(), "");
@@ -134,7 +134,7 @@ fn what_was_good_lately_waits_for_no_guess() {
 }
 
 #[test]
-fn a_good_credential_whose_claims_are_no_headers_is_no_failed_guess() {
+fn a_good_credential_with_unusable_claims_is_not_a_failure() {
     let mut world = world_with(1, json!({}));
     *world.process.address.borrow_mut() = Some(ME.to_owned());
     let mut odd = claims();

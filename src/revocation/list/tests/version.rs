@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 
 #[test]
-fn every_change_that_says_more_has_a_version_of_its_own() {
+fn each_change_of_the_list_has_a_new_version() {
     let host = Process::default();
     let mut known = vec![worker().version(&host)];
     for lists in [
