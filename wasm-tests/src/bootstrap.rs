@@ -282,7 +282,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn merging_replaces_lists_and_removes_by_null() {
+    fn merging_replaces_lists_and_null_removes() {
         let mut value = json!({"a": {"b": 1, "c": [1, 2]}, "d": 4});
         merge(&mut value, &json!({"a": {"c": [3], "e": {"f": null, "g": 5}}, "d": null}));
         assert_eq!(value, json!({"a": {"b": 1, "c": [3], "e": {"g": 5}}}));

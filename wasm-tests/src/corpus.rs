@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_corpus_is_as_large_as_it_should_be_and_every_case_has_a_reason_and_a_name_of_its_own() {
+    fn the_corpus_has_enough_cases_with_unique_names_and_reasons() {
         fn names<I>(kind: &str, cases: &[Case<I>]) -> Vec<String> {
             assert!(cases.iter().all(|case| !case.reason.is_empty()), "{kind}");
             cases.iter().map(|case| format!("{kind}: {}", case.name)).collect()
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn verdicts_are_what_the_reference_writes() {
+    fn verdicts_are_written_as_in_the_reference() {
         assert!(Verdict::Deny("token_malformed").is("401 token_malformed"));
         assert!(!Verdict::Deny("token_malformed").is("403 token_malformed"));
         assert!(!Verdict::Allow.is("200, but not the upstream's"));

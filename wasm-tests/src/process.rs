@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exit_is_noticed_and_told() -> Result<()> {
+    fn an_exit_is_noticed_and_reported() -> Result<()> {
         let process = Process::start(Path::new("/bin/sh"), |command| {
             command.args(["-c", "exit 3"]);
         })?;

@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_have_a_unit() {
+    fn a_duration_needs_a_unit() {
         assert_eq!([duration("14d"), duration("12h"), duration("30m")], [Ok(14 * DAY), Ok(12 * 3600), Ok(1800)]);
         for text in ["", "14", "d", "-1d", "0d", "1w", "99999999999d", "1 d", "д"] {
             assert!(duration(text).is_err(), "{text:?}");

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_kinds_carry_their_parameters_and_a_salt() {
+    fn both_hashes_contain_their_parameters_and_a_salt() {
         for (kind, prefix) in [
             (TokenHash::Argon2id, "$argon2id$v=19$m=65536,t=3,p=4$"),
             (TokenHash::Pbkdf2, "$pbkdf2-sha256$i=100000,l=32$"),

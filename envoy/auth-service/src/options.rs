@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn short_form() {
+    fn reads_the_short_form_of_a_fault() {
         let user: UserSpec = "alice:pa:ss,word".parse().unwrap();
         assert_eq!(user, UserSpec::new("alice", "pa:ss,word"));
         assert_eq!(user.email, "alice@example.com");
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn long_form() {
+    fn reads_the_long_form_of_a_fault() {
         let user: UserSpec =
             "name=bob,password=p=w,email=bob@x.org,type=sales,admin=true,client_name=Acme,client_id=7,groups=dev+qa,\
                               sso_entity=https://idp,federation_id=3,role=viewer,read_only=true"
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_forms() {
+    fn refuses_malformed_faults() {
         for (text, error) in [
             ("alice", UserSpecError::Form),
             (":secret", UserSpecError::Required("name")),

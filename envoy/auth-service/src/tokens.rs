@@ -296,14 +296,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_secret_makes_a_token_of_the_format() {
+    fn a_new_secret_makes_a_well_formed_token() {
         let secret = new_secret();
         assert_eq!(parse(&format!("24126${secret}")), Some((24126, secret.as_str())));
         assert_ne!(secret, new_secret());
     }
 
     #[test]
-    fn other_formats_are_no_tokens() {
+    fn a_token_of_another_format_is_refused() {
         let secret = "a".repeat(128);
         for token in [
             String::new(),
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_address_keeps_the_filters() {
+    fn the_address_of_a_page_keeps_the_filters() {
         assert_eq!(
             page_address("offset=2&name=a%20b&limit=2&expired=false", 2, 4),
             "/iam/tokens?limit=2&offset=4&name=a%20b&expired=false"

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_credential_goes_by_its_scheme_unless_others_are_wanted() {
+    fn the_scheme_decides_the_type_of_a_credential() {
         let api = |value: &str| Some(Credential::ApiToken(value.into()));
         let jwt = |value: &str| Some(Credential::Jwt(value.into()));
         for (authorization, list, expected) in [

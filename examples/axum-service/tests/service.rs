@@ -125,7 +125,7 @@ async fn denied(request: RequestBuilder) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn the_owner_of_a_credential_gets_through_as_himself() {
+async fn a_valid_credential_gives_its_owners_identity() {
     let world = World::start().await;
     let (jwt, token) = (world.jwt().await, world.api_token("any").await);
     for _ in 0..2 {
@@ -136,7 +136,7 @@ async fn the_owner_of_a_credential_gets_through_as_himself() {
 }
 
 #[tokio::test]
-async fn nobody_else_gets_through() {
+async fn an_invalid_credential_is_denied() {
     let world = World::start().await;
     let answer = world.get("/orders").send().await.unwrap();
     assert!(answer.headers()["www-authenticate"].to_str().unwrap().starts_with("Bearer realm="));
@@ -157,13 +157,13 @@ async fn nobody_else_gets_through() {
 }
 
 #[tokio::test]
-async fn a_public_path_is_served_to_nobody_in_particular() {
+async fn a_public_path_is_served_without_an_identity() {
     let world = World::start().await;
     assert_eq!(user(world.get("/public/page").header("x-user-id", "0")).await, "nobody");
 }
 
 #[tokio::test]
-async fn a_token_that_was_signed_out_is_refused() {
+async fn a_revoked_token_is_refused() {
     let world = World::start().await;
     let jwt = world.jwt().await;
     assert_eq!(user(world.get("/orders").bearer_auth(&jwt)).await, USER);
@@ -184,7 +184,7 @@ async fn a_token_that_was_signed_out_is_refused() {
 }
 
 #[tokio::test]
-async fn while_the_service_is_down_those_that_are_known_get_through() {
+async fn known_clients_pass_while_the_service_is_down() {
     let mut world = World::start().await;
     let (jwt, known, unseen) = (world.jwt().await, world.api_token("known").await, world.api_token("unseen").await);
     for _ in 0..2 {
@@ -201,7 +201,7 @@ async fn while_the_service_is_down_those_that_are_known_get_through() {
 }
 
 #[tokio::test]
-async fn the_service_is_asked_once_about_a_token_however_many_ask_with_it() {
+async fn concurrent_requests_with_one_token_make_one_callout() {
     let world = World::start().await;
     let token = world.api_token("popular").await;
     let requests: Vec<_> =
@@ -213,7 +213,7 @@ async fn the_service_is_asked_once_about_a_token_however_many_ask_with_it() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_holds_nothing() {
+async fn a_client_that_leaves_frees_its_resources() {
     let world = World::start().await;
     let token = world.api_token("slow").await;
     world.fault(json!({"on": "verify", "kind": "delay", "delay_ms": 600_000})).await;

@@ -9,7 +9,7 @@ use authgate_fuzz::{TARGETS, configuration, corpus, machine, mutation};
 const MUTATIONS: usize = 2_000;
 
 #[test]
-fn every_target_holds_on_its_corpus() {
+fn every_target_passes_on_its_corpus() {
     for target in TARGETS {
         let inputs = corpus::inputs(target.name);
         assert!(inputs.len() >= 8, "{} has only {} inputs", target.name, inputs.len());
@@ -21,7 +21,7 @@ fn every_target_holds_on_its_corpus() {
 }
 
 #[test]
-fn every_target_holds_on_mutations_of_its_corpus() {
+fn every_target_passes_on_mutations_of_its_corpus() {
     for target in TARGETS {
         let inputs: Vec<Vec<u8>> = corpus::inputs(target.name).into_iter().map(|(_, input)| input).collect();
         let mut mutator = mutation::Mutator::new(&inputs, mutation::SEED);
@@ -35,7 +35,7 @@ fn every_target_holds_on_mutations_of_its_corpus() {
 
 /// A script that gets nowhere breaks no promise.
 #[test]
-fn the_scripts_of_the_corpus_get_everywhere() {
+fn the_scripts_of_the_corpus_reach_every_outcome() {
     let ends: BTreeSet<String> = corpus::inputs("machine")
         .into_iter()
         .flat_map(|(_, input)| machine::outcomes(&input))
@@ -72,7 +72,7 @@ fn the_scripts_of_the_corpus_get_everywhere() {
 }
 
 #[test]
-fn no_configuration_is_taken_with_a_value_of_a_wrong_type() {
+fn a_configuration_with_a_value_of_the_wrong_type_is_refused() {
     let (_, full) = corpus::inputs("configuration")
         .into_iter()
         .find(|(name, _)| name == "every-field.json")

@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_order_of_the_values_does_not_count() {
+    fn the_order_of_the_values_does_not_matter() {
         let spread = Spread::of(&[5.0, 1.0, 4.0, 2.0, 3.0]);
         assert_eq!(spread, Spread { min: 1.0, quartile: 2.0, median: 3.0 });
         assert_eq!(Spread::of(&[7.0]), Spread { min: 7.0, quartile: 7.0, median: 7.0 });

@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn revoked_jwts_are_to_be_told_by_how_they_begin() -> Result<()> {
+    fn revoked_jwts_have_a_recognisable_beginning() -> Result<()> {
         let tokens = Tokens::in_folder(tempfile::tempdir()?.path().to_owned())?;
         let beginning = Tokens::revoked_jwt_beginning();
         assert!(tokens.sign("revoked", 7, &claims("access", 1)).starts_with(&beginning));
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_made_once() -> Result<()> {
+    fn lines_are_generated_once() -> Result<()> {
         let folder = tempfile::tempdir()?;
         let tokens = Tokens::in_folder(folder.path().to_owned())?;
         let first = tokens.signed("some", 5, |number| format!("a{number}"))?;

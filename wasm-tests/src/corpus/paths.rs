@@ -247,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_second_reader_sees_through_every_spelling_of_the_table() {
+    fn the_second_reader_resolves_every_spelling_of_the_table() {
         let covered = |path: &str| path == "/health" || path == "/public" || path.starts_with("/public/");
         assert_eq!(may_lead_to("/public/a%2Fb//c", covered), None);
         for group in [DOTS, ESCAPES, PARAMETERS, SLASHES, AUTHORITIES, LETTERS] {

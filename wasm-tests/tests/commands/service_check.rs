@@ -14,7 +14,7 @@ async fn check(url: String, options: &'static [&'static str]) -> (String, u8) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_local_service_passes() {
+async fn the_local_service_passes_the_check() {
     let user: UserSpec = "alice:secret".parse().unwrap();
     let options = Options {
         listen: ([127, 0, 0, 1], 0).into(),

@@ -62,6 +62,6 @@ fn two_hundred() -> Vec<u8> {
 
 /// As shipped: with a second priority, where nothing listens.
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hundred_headers_and_a_second_priority_that_is_down() {
+async fn two_hundred_headers_do_not_crash_envoy_with_a_dead_second_priority() {
     opens_no_breaker(two_hundred(), 60, false).await;
 }

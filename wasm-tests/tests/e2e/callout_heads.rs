@@ -33,7 +33,7 @@ async fn noting_service() -> (u16, Heads) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_callout_has_the_scheme_and_the_host_that_the_configuration_says() {
+async fn every_callout_has_the_configured_scheme_and_host() {
     for (scheme, cluster, authority) in [
         (None, "auth_service", "auth_service"),
         (Some("https"), "outbound|8080||auth.ns.svc.cluster.local", "auth.ns.svc.cluster.local"),

@@ -9,7 +9,7 @@ const WORKERS: u32 = 2;
 const REQUESTS: usize = 200;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn concurrent_jwts_wait_for_the_key_which_is_fetched_once_per_worker_at_most() {
+async fn concurrent_jwts_wait_for_one_fetch_of_the_key_per_worker() {
     // The key takes its time, so that the requests arrive before it.
     let slow = json!({"on": "public_key", "kind": "delay", "delay_ms": 3000});
     let stack = Stack::builder().concurrency(WORKERS).fault(slow).start().await.unwrap();

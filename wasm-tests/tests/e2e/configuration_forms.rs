@@ -12,11 +12,11 @@ async fn the_configuration_is_read(builder: Builder) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn as_a_struct() {
+async fn a_struct_is_accepted() {
     the_configuration_is_read(Stack::builder()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn as_text() {
+async fn json_in_a_string_is_accepted() {
     the_configuration_is_read(Stack::builder().config_as_text()).await;
 }

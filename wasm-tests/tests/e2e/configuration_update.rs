@@ -32,7 +32,7 @@ async fn updates(stack: &Stack) -> (u64, u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_request_is_lost_and_none_gets_through() {
+async fn an_update_loses_no_request_and_admits_none() {
     let (stack, mut discovery) = start().await;
     let jwt = stack.login().await.unwrap().access;
     let stack = Arc::new(stack);
@@ -85,7 +85,7 @@ async fn no_request_is_lost_and_none_gets_through() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bad_one_is_refused_whole_and_the_one_before_serves_on() {
+async fn a_bad_configuration_is_refused_and_the_old_one_stays() {
     let (stack, mut discovery) = start().await;
     let jwt = stack.login().await.unwrap().access;
     let config = &mut plugin(&mut discovery.listener)["configuration"]["value"];
@@ -103,7 +103,7 @@ async fn a_bad_one_is_refused_whole_and_the_one_before_serves_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_times_of_the_cache_forget_nothing_in_an_outage() {
+async fn changed_cache_times_keep_known_clients_served_in_an_outage() {
     let (mut stack, mut discovery) = start_with(json!({
         "auth_service": {"timeout": "20s", "retries": 0},
         "cache": {"ttl": "1s", "stale_ttl": "1h"},
@@ -146,7 +146,7 @@ async fn other_times_of_the_cache_forget_nothing_in_an_outage() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn that_the_seal_key_is_lost_again_is_a_warning_again() {
+async fn removing_the_seal_key_again_warns_again() {
     let (stack, mut discovery) = start().await;
     let warnings = |stack: &Stack| stack.envoy_log().matches("shared data are not sealed").count();
     let deadline = std::time::Instant::now() + Duration::from_secs(60);

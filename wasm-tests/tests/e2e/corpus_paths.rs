@@ -50,7 +50,7 @@ async fn get(address: SocketAddr, path: &'static [u8], jwt: Option<String>) -> a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_path_leads_to_its_rule() {
+async fn every_path_of_the_corpus_reaches_its_rule() {
     let builder = Stack::builder().config(corpus::config()).config(json!({"rules": paths::rules()}));
     let stack = builder.fault(corpus::trusted_key()).envoy(add_listeners).start().await.unwrap();
     let jwt = tokens::good();

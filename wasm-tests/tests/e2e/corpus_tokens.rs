@@ -28,7 +28,7 @@ fn add_jwt_authn(bootstrap: &mut Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_token_gets_its_verdict_and_jwt_authn_differs_where_the_list_says_so() {
+async fn every_token_gets_its_verdict_and_jwt_authn_differs_as_listed() {
     let builder = Stack::builder().config(corpus::config()).fault(corpus::trusted_key()).envoy(add_jwt_authn);
     let stack = builder.start().await.unwrap();
     let cases = tokens::all();

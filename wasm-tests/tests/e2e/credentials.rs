@@ -40,7 +40,7 @@ async fn an_api_token_needs_no_scheme_in_a_header_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cookie_counts_only_with_requests_that_no_other_site_can_have_made() {
+async fn a_cookie_counts_only_with_same_site_requests() {
     let stack = stack(json!({})).await;
     let jwt = stack.login().await.unwrap().access;
     let cookie = format!("theme=dark; session={jwt}; lang=en");
@@ -105,7 +105,7 @@ async fn two_credentials_in_any_two_places_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_credential_is_taken_off_and_other_cookies_stay() {
+async fn the_credential_is_removed_and_other_cookies_stay() {
     let stack = stack(json!({"forward_credential": false})).await;
     let jwt = stack.login().await.unwrap().access;
     let (_, token) = stack.api_token("any").await.unwrap();
@@ -125,7 +125,7 @@ async fn the_credential_is_taken_off_and_other_cookies_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cookies_jwt_goes_on_in_authorization_where_jwts_are_to() {
+async fn a_cookies_jwt_is_forwarded_in_authorization() {
     let stack = stack(json!({"forward_credential": "jwt", "api_token": {"response_format": "jwt_body"}})).await;
     let jwt = stack.login().await.unwrap().access;
     for _ in 0..2 {
@@ -141,7 +141,7 @@ fn protocol(jwt: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_websocket_brings_its_token_as_a_protocol_which_goes_no_further() {
+async fn the_token_of_a_websocket_protocol_is_not_forwarded() {
     let (port, mut told) = upgrading_upstream().await.unwrap();
     let builder =
         Stack::builder().config(json!({"credentials": {"websocket_protocol": true}})).envoy(move |bootstrap| {
@@ -186,7 +186,7 @@ async fn a_websocket_brings_its_token_as_a_protocol_which_goes_no_further() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cookies_over_several_lines_are_one_list() {
+async fn several_cookie_headers_are_one_list() {
     let stack = stack(json!({"forward_credential": false})).await;
     let jwt = stack.login().await.unwrap().access;
     for (path, lines, arrives) in [

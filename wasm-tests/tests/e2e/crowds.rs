@@ -33,7 +33,7 @@ async fn a_thousand_forged_tokens_are_each_denied() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_clients_without_a_key_are_each_told_so() {
+async fn a_thousand_clients_without_a_key_each_get_a_503() {
     let broken = json!({"on": "public_key", "kind": "status", "status": 500, "delay_ms": 2500});
     let stack = Stack::builder().fault(broken).start().await.unwrap();
     let jwt = stack.login().await.unwrap().access;

@@ -34,7 +34,7 @@ async fn be_served(mut connection: Connection, is_over: Arc<AtomicBool>) -> usiz
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_goes_on_is_not_held_for_the_denial_of_another() {
+async fn a_forwarded_request_does_not_wait_for_the_denial_of_another() {
     let config = json!({"auth_service": {"retries": 0}, "circuit_breaker": {"failures": 1000}});
     let stack = Stack::builder().without_auth_service().config(config).start().await.unwrap();
     let is_over = Arc::new(AtomicBool::new(false));

@@ -21,7 +21,7 @@ async fn ended(stack: &Stack, outcome: &str) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_of_them_leave_nothing_behind() {
+async fn ten_thousand_disconnects_leave_nothing_behind() {
     let stack = Stack::builder().config(json!({"auth_service": {"timeout": "30s"}})).start().await.unwrap();
     let jwt = stack.login().await.unwrap().access;
     assert_eq!(stack.get("/orders").bearer(&jwt).send().await.unwrap().status, 200);

@@ -24,7 +24,7 @@ async fn ask_until(client: &mut Connection, authorization: &str, status: u16, ne
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_refusal_ends_the_verdict_of_every_worker_like_the_first() {
+async fn a_second_refusal_also_ends_the_verdict_in_every_worker() {
     let config = json!({
         "auth_service": {"timeout": "20s"},
         "cache": {"ttl": "1s", "negative_ttl": "1s", "stale_ttl": "1h"},

@@ -132,7 +132,7 @@ async fn requests(stack: &Stack, token: &str) -> Vec<(Sent, u16)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_command_tells_what_envoy_does() {
+async fn explain_agrees_with_envoy() {
     let rules = json!([
         {"match": {"path": "/health", "methods": ["GET"]}, "public": true},
         {"match": {"prefix": "/public"}, "public": true},

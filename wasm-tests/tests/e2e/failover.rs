@@ -144,7 +144,7 @@ async fn no_client_notices_when_the_first_host_dies_under_load_and_comes_back() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_that_the_dying_host_had_are_answered_by_the_other() {
+async fn requests_of_a_dying_host_are_answered_by_the_other() {
     let mut stack = two_services().start().await.unwrap();
     let second = stack.second_address().unwrap();
     until_health(&stack, second, true).await;
@@ -166,7 +166,7 @@ async fn requests_that_the_dying_host_had_are_answered_by_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_whose_verdicts_fail_is_left_for_the_other_though_its_health_is_well() {
+async fn a_host_with_failing_verdicts_is_ejected_despite_good_health() {
     let builder = two_services().envoy(|bootstrap| {
         let outliers = &mut bootstrap["static_resources"]["clusters"][1]["outlier_detection"];
         outliers["base_ejection_time"] = json!("3600s");
@@ -199,7 +199,7 @@ async fn a_host_whose_verdicts_fail_is_left_for_the_other_though_its_health_is_w
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_whose_credentials_get_500s_takes_no_host_from_the_others() {
+async fn credentials_that_get_500s_eject_no_host() {
     let stack = two_services().start().await.unwrap();
     let second = stack.second_address().unwrap();
     until_health(&stack, second, true).await;
@@ -217,7 +217,7 @@ async fn a_client_whose_credentials_get_500s_takes_no_host_from_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_both_hosts_gone_clients_are_told_so_and_the_first_one_back_serves() {
+async fn clients_get_503_without_hosts_and_are_served_by_the_first_one_back() {
     let mut stack = two_services().start().await.unwrap();
     let (first, second) = (stack.service_address().unwrap(), stack.second_address().unwrap());
     until_health(&stack, second, true).await;
@@ -246,7 +246,7 @@ async fn with_both_hosts_gone_clients_are_told_so_and_the_first_one_back_serves(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_that_is_wrongly_taken_to_be_dead_still_serves_where_there_is_no_other() {
+async fn the_only_host_still_serves_when_it_is_taken_for_dead() {
     let builder = Stack::builder().config(ask_always()).fault(json!({"on": "health", "kind": "status"}));
     let stack = builder.start().await.unwrap();
     let (_, token) = stack.api_token("alone").await.unwrap();

@@ -288,7 +288,7 @@ async fn a_cached_token_takes_no_more_than_a_kilobyte() {
 /// `cargo test --release -p wasm-tests --test e2e -- --ignored --nocapture full_size`
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes, in a release build too"]
-async fn a_flood_at_its_full_size() {
+async fn memory_stays_flat_under_a_flood_of_full_size() {
     fill(10_000).await;
     flood(Scale { rounds: 100_000, garbage: 10, api_token_in: 2, known: 8, clients: 10_000 }).await;
 }

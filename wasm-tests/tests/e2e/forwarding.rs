@@ -19,7 +19,7 @@ async fn seen_by(builder: Builder) -> (Echo, Echo, String, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_credential_goes_on_unless_the_configuration_says_otherwise() {
+async fn the_credential_is_forwarded_by_default() {
     let (by_token, by_jwt, token, jwt) = seen(json!({})).await;
     assert_eq!(by_token.header("authorization"), Some(format!("APIKey {token}")));
     assert_eq!(by_jwt.header("authorization"), Some(format!("Bearer {jwt}")));
@@ -33,7 +33,7 @@ async fn the_credential_can_be_kept_from_the_upstream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_upstream_can_get_the_verified_jwt_whatever_the_client_sent() {
+async fn the_upstream_can_get_the_verified_jwt_for_any_credential() {
     for format in ["jwt_body", "jwt_header"] {
         let config = json!({"forward_credential": "jwt", "api_token": {"response_format": format}});
         let (by_token, by_jwt, _, jwt) = seen(config).await;
@@ -61,14 +61,14 @@ async fn identity_headers_can_be_renamed_removed_and_added() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_identity_in_response_headers_is_one_too() {
+async fn an_identity_in_response_headers_is_forwarded() {
     let (by_token, ..) = seen(json!({"api_token": {"response_format": "json_header"}})).await;
     assert_eq!(by_token.header("x-user-id").as_deref(), Some("1"));
     assert_eq!(by_token.header("x-is-admin").as_deref(), Some("true"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_names_of_those_response_headers_can_be_configured() {
+async fn the_names_of_the_response_headers_are_configurable() {
     let names = json!({"user_id": "X-Platform-User-ID", "client_id": "X-Platform-Client-ID"});
     let config = json!({"api_token": {"response_format": "json_header", "answer_headers": names}});
     let (by_token, ..) = seen(config).await;

@@ -63,7 +63,7 @@ async fn each_filter_has_series_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn filters_whose_names_give_one_label_are_warned_of_once() {
+async fn filters_that_share_a_label_are_warned_of_once() {
     let builder = Stack::builder().concurrency(2).envoy(|bootstrap| {
         let listener = &mut bootstrap["static_resources"]["listeners"][0];
         let mut second = connection_manager(listener)["http_filters"][0].clone();
@@ -80,7 +80,7 @@ async fn filters_whose_names_give_one_label_are_warned_of_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_trapped_vm_had_counted_is_gone_when_the_next_one_runs() {
+async fn the_counts_of_a_trapped_vm_are_removed() {
     let config = json!({"auth_service": {"timeout": "60s"}});
     let stack = Stack::builder().module("test_module.wasm").config(config).start().await.unwrap();
     let jwt = stack.login().await.unwrap().access;
@@ -96,7 +96,7 @@ async fn what_a_trapped_vm_had_counted_is_gone_when_the_next_one_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn callouts_under_way_when_the_configuration_is_replaced_are_subtracted() {
+async fn callouts_of_a_replaced_configuration_are_subtracted() {
     let builder = Stack::builder().drain_time(1).config(json!({"auth_service": {"timeout": "60s"}}));
     let (stack, mut discovery) = Discovery::start(builder).await.unwrap();
     let _waiting = hang(&stack, 7).await;

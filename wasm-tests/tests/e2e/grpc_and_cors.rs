@@ -37,7 +37,7 @@ fn grpc(answer: &Response) -> (u16, Option<String>, Option<String>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_grpc_client_gets_a_status_and_the_code_and_nothing_else() {
+async fn a_grpc_client_gets_only_a_status_and_the_code() {
     let mut stack = stack(json!({"rules": [{"match": {"prefix": "/public"}, "public": true}]})).await;
     let jwt = tokens::good();
     let unknown = format!("999$\u{61}{}", "a".repeat(127));
@@ -79,7 +79,7 @@ async fn a_grpc_client_gets_a_status_and_the_code_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_only_begins_like_grpc_is_an_ordinary_request() {
+async fn a_content_type_that_only_begins_like_grpc_is_ordinary() {
     let stack = stack(json!({})).await;
     for kind in [
         "application/grpc-web",
@@ -109,7 +109,7 @@ fn cors(answer: &Response) -> Vec<(String, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_a_listed_origin_may_read_a_denial_and_no_other_page() {
+async fn only_a_page_of_a_listed_origin_may_read_a_denial() {
     let stack = stack(json!({"responses": {"cors_origins": [ORIGIN, "https://other.example.com"]}})).await;
     let from = |origin: &str| stack.get("/orders").header("origin", origin);
     let denials: [(&str, Request); 3] = [

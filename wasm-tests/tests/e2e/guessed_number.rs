@@ -7,7 +7,7 @@ use wasm_tests::{Stack, connection_manager};
 const ATTEMPTS: usize = 5;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_address_gets_one_guess_of_a_number_that_is_guessed_at_once() {
+async fn each_address_gets_one_of_many_simultaneous_guesses() {
     let stack = Stack::builder()
         .config(json!({
             "auth_service": {"timeout": "20s"},

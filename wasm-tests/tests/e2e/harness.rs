@@ -16,7 +16,7 @@ async fn open_gateway() -> Stack {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_upstream_tells_all_that_it_got() {
+async fn the_upstream_reports_the_whole_request() {
     let stack = open_gateway().await;
     let answer = stack
         .post("/a%2Fb/..%2Fc?q=1")
@@ -39,7 +39,7 @@ async fn the_upstream_tells_all_that_it_got() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_are_sent_with_the_protocol_and_host_asked_for() {
+async fn requests_use_the_requested_protocol_and_host() {
     let stack = open_gateway().await;
     let first = stack.get("/").host("one.example").send().await.unwrap();
     assert_eq!(first.version, http::Version::HTTP_11);
@@ -104,7 +104,7 @@ async fn envoys_admin_page_and_log_can_be_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_auth_service_keeps_its_key_and_port_over_a_restart_and_rotates_when_told() {
+async fn the_auth_service_keeps_key_and_port_over_a_restart() {
     let mut stack = Stack::builder().without_filter().start().await.unwrap();
     let key = public_key(&stack).await;
     let address = stack.service_address().unwrap();

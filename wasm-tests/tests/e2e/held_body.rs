@@ -21,7 +21,7 @@ async fn in_parts(stack: &Stack, parts: &[&[u8]]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_a_body_that_comes_while_the_head_is_held() {
+async fn a_body_that_arrives_while_the_head_is_held_is_forwarded() {
     for stop_iteration in [false, true] {
         let builder = Stack::builder().envoy(move |bootstrap| {
             let plugin = plugin(&mut bootstrap["static_resources"]["listeners"][0]);

@@ -63,7 +63,7 @@ fn seen(answer: &RawAnswer) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_public_host_opens_no_other_virtual_host() {
+async fn a_public_host_does_not_open_other_virtual_hosts() {
     let (stack, [gateway, untouched]) =
         stack(json!([{"match": {"hosts": ["public.example.com"]}, "public": true}])).await;
     for (host, shipped, as_sent) in [
@@ -105,7 +105,7 @@ const SPELLINGS: [&str; 18] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_strict_host_is_not_to_be_had_under_another_spelling() {
+async fn another_spelling_does_not_evade_a_strict_host() {
     let rules = json!([
         {"match": {"hosts": ["admin.example.com"]}, "require": {"token_types": ["api_token"]}},
         {"match": {"prefix": "/"}, "public": true},
@@ -130,7 +130,7 @@ async fn a_strict_host_is_not_to_be_had_under_another_spelling() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn http_2_names_its_host_in_the_same_way() {
+async fn host_rules_apply_to_http_2() {
     let rules = json!([
         {"match": {"hosts": ["admin.example.com:*"]}, "require": {"token_types": ["api_token"]}},
         {"match": {"prefix": "/"}, "public": true},

@@ -49,11 +49,11 @@ async fn attack(headers: usize, length: usize) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ends_no_envoy_and_opens_no_breaker_by_a_header_of_70_kib() {
+async fn a_header_of_70_kib_neither_crashes_envoy_nor_opens_the_breaker() {
     assert_eq!(attack(1, 70 * 1024).await, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ends_no_envoy_and_opens_no_breaker_by_two_hundred_headers() {
+async fn two_hundred_headers_neither_crash_envoy_nor_open_the_breaker() {
     assert_eq!(attack(200, 10).await, 200);
 }

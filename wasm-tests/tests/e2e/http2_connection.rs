@@ -136,7 +136,7 @@ fn heads() -> [Vec<(&'static str, String)>; 3] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn that_one_answer_ends_shuts_nobody_out_for_longer_than_a_second() {
+async fn a_broken_connection_delays_clients_by_a_second_at_most() {
     for head in heads() {
         let (stack, answers) = attack(head.clone(), json!({})).await;
         for (number, answer) in answers.iter().enumerate() {
@@ -152,7 +152,7 @@ async fn that_one_answer_ends_shuts_nobody_out_for_longer_than_a_second() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_its_own_for_each_question_concerns_no_other() {
+async fn with_a_connection_per_callout_a_broken_one_affects_no_other() {
     for head in heads() {
         let (stack, answers) = attack(head.clone(), json!({"max_concurrent_streams": 1})).await;
         let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();

@@ -135,7 +135,7 @@ async fn gateway() -> (Stack, Arc<AtomicUsize>) {
 const TIMES: usize = 3;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn that_breaks_one_answer_is_up_for_the_others() {
+async fn a_service_that_breaks_one_answer_is_up_for_the_others() {
     let (stack, _) = gateway().await;
     for (place, conduct) in [
         Conduct::LargeHead,
@@ -157,7 +157,7 @@ async fn that_breaks_one_answer_is_up_for_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn that_loses_its_connections_or_takes_no_streams_is_down() {
+async fn a_service_that_loses_connections_or_refuses_streams_is_down() {
     for conduct in [Conduct::HangUp, Conduct::GoAway, Conduct::Reset(Reason::REFUSED_STREAM)] {
         let (stack, questions) = gateway().await;
         for number in 0..TIMES {

@@ -97,12 +97,12 @@ async fn only_the_verified_identity_arrives(config: Value, names: Names) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn under_the_default_names() {
+async fn clients_cannot_set_the_default_identity_headers() {
     only_the_verified_identity_arrives(json!({}), DEFAULT).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_removed_from_the_defaults_or_listed_reaches_no_upstream() {
+async fn removed_and_listed_headers_do_not_reach_the_upstream() {
     let builder = Stack::builder().config(corpus::config()).fault(corpus::trusted_key()).envoy(|bootstrap| {
         let config = &mut plugin(&mut bootstrap["static_resources"]["listeners"][0])["configuration"]["value"];
         config["identity_headers"] = json!({"X-Is-Admin": null, "X-Forwarded-User": "email"});
@@ -124,7 +124,7 @@ async fn what_is_removed_from_the_defaults_or_listed_reaches_no_upstream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upgrade_names_no_identity_header_that_the_next_server_would_drop() {
+async fn an_upgrade_cannot_name_an_identity_header_in_connection() {
     let (port, mut told) = upgrading_upstream().await.unwrap();
     let builder = Stack::builder().config(corpus::config()).fault(corpus::trusted_key()).envoy(move |bootstrap| {
         allow_websockets(bootstrap);
@@ -154,7 +154,7 @@ async fn an_upgrade_names_no_identity_header_that_the_next_server_would_drop() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn under_names_of_ones_own() {
+async fn clients_cannot_set_renamed_identity_headers() {
     let names = json!({
         "X-User-Id": null, "X-Client-Id": null, "X-User-Email": null, "X-Is-Admin": null,
         "Remote-User": "username", "x_auth_client": "client_id", "X-Groups": "user_groups", "X-Role": "role_params.role",
@@ -163,7 +163,7 @@ async fn under_names_of_ones_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_claim_that_the_token_lacks_leaves_no_header_of_the_clients() {
+async fn an_absent_claim_leaves_no_client_header() {
     let builder = Stack::builder().config(corpus::config()).fault(corpus::trusted_key());
     let stack = builder.start().await.unwrap();
     let mut claims = tokens::base();

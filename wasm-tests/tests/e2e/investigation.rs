@@ -67,7 +67,7 @@ fn check(line: &Value, (id, reason, rule, user, credential): &Denied) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_denials_finds_who_where_and_why() {
+async fn the_logs_show_who_was_denied_where_and_why() {
     let config = json!({
         "auth_service": {"retries": 0},
         "rules": [
@@ -147,7 +147,7 @@ async fn of_denials_finds_who_where_and_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_client_that_left_finds_that_it_did() {
+async fn the_logs_show_that_a_client_left() {
     let stack = builder().config(json!({"auth_service": {"timeout": "60s"}})).start().await.unwrap();
     stack.fault(json!({"on": "verify", "kind": "delay", "delay_ms": 60_000})).await.unwrap();
     let request = stack.get("/slow").api_key(&scripted::token(1000)).send();
@@ -159,7 +159,7 @@ async fn of_a_client_that_left_finds_that_it_did() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_flood_writes_a_hundred_lines_a_second_and_how_many_are_missing() {
+async fn a_flood_logs_a_hundred_lines_a_second_and_the_number_of_dropped_ones() {
     let stack = builder().start().await.unwrap();
     for _ in 0..500 {
         assert_eq!(stack.get("/flood").send().await.unwrap().status, 401);

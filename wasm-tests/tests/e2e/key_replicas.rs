@@ -78,7 +78,7 @@ async fn answer(stack: &Stack, jwt: &str) -> (u16, Option<String>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_three_replicas_change_their_key_one_by_one_no_valid_token_gets_a_401() {
+async fn no_valid_token_gets_a_401_while_three_replicas_rotate() {
     let folder = tempfile::tempdir().unwrap();
     let mut replicas = Replicas::start(folder.path()).await;
     let stack = replicas.gateway().await;

@@ -16,7 +16,7 @@ const CLIENTS: usize = 4;
 const ROTATIONS: usize = 3;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotation_costs_no_valid_token_a_401() {
+async fn no_valid_token_gets_a_401_during_a_rotation() {
     let interval = json!({"jwt": {"public_key": {"min_refetch_interval": "100ms", "grace": "100ms"}}});
     let stack = Stack::builder().concurrency(2).config(interval).start().await.unwrap();
     let first = stack.login().await.unwrap().access;

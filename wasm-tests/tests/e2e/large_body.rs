@@ -21,11 +21,11 @@ async fn arrives_unchanged(http2: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_http1() {
+async fn a_large_body_is_forwarded_over_http1() {
     arrives_unchanged(false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_http2() {
+async fn a_large_body_is_forwarded_over_http2() {
     arrives_unchanged(true).await;
 }

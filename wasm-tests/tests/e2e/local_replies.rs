@@ -113,7 +113,7 @@ async fn a_rest_client_of_the_transcoder_gets_the_http_status() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connect_client_of_the_bridge_gets_what_the_native_filter_gives() {
+async fn a_connect_client_gets_the_same_as_from_the_native_filter() {
     let stack = behind(vec![filter("connect_grpc_bridge", json!({}))]).await;
     for kind in ["application/json", "application/proto"] {
         let connect =
@@ -143,7 +143,7 @@ async fn a_grpc_web_client_gets_the_grpc_status() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_content_type_that_envoy_does_not_take_for_grpc_gets_the_http_status() {
+async fn an_unrecognised_grpc_content_type_gets_the_http_status() {
     let stack = behind(Vec::new()).await;
     for kind in [
         "application/grpc;charset=utf-8",

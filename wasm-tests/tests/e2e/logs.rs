@@ -23,7 +23,7 @@ async fn says(stack: &Stack, expected: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_service_that_refuses_connections_and_has_never_served_a_key() {
+async fn the_log_names_a_service_that_refuses_connections() {
     let stack = builder().without_auth_service().start().await.unwrap();
     says(
         &stack,
@@ -38,7 +38,7 @@ async fn of_a_service_that_refuses_connections_and_has_never_served_a_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_service_that_hangs_fails_and_hangs_up() {
+async fn the_log_names_a_service_that_hangs_fails_or_disconnects() {
     let stack = builder().start().await.unwrap();
     stack.fault(json!({"on": "verify", "kind": "delay", "delay_ms": 60_000})).await.unwrap();
     says(&stack, &["auth service (cluster auth_service): no answer within auth_service.timeout"]).await;
@@ -48,7 +48,7 @@ async fn of_a_service_that_hangs_fails_and_hangs_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_service_that_speaks_no_http() {
+async fn the_log_names_a_service_that_does_not_speak_http() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -76,7 +76,7 @@ async fn of_a_service_that_speaks_no_http() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_cluster_that_does_not_exist_or_has_no_host() {
+async fn the_log_names_a_cluster_that_is_missing_or_has_no_host() {
     let unknown = builder().config(json!({"auth_service": {"cluster": "nowhere"}})).start().await.unwrap();
     says(&unknown, &["auth service (cluster nowhere): Envoy has no such cluster"]).await;
     let empty = builder().envoy(|bootstrap| {
@@ -88,7 +88,7 @@ async fn of_a_cluster_that_does_not_exist_or_has_no_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_level_that_an_operator_sets_at_run_time_counts_and_tells_why_a_token_is_malformed() {
+async fn the_log_level_can_change_at_run_time() {
     let stack = Stack::builder().start().await.unwrap();
     let secret = "c2VjcmV0LWluLWEtdG9rZW4";
     let malformed = async || {
@@ -117,7 +117,7 @@ async fn the_level_that_an_operator_sets_at_run_time_counts_and_tells_why_a_toke
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn that_shared_data_are_not_sealed_is_a_warning_that_comes_once() {
+async fn unsealed_shared_data_is_warned_of_once() {
     let stack = Stack::builder().concurrency(2).start().await.unwrap();
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let log = stack.envoy_log();

@@ -7,7 +7,7 @@ use wasm_tests::{Stack, corpus::scripted};
 use crate::feed;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_the_cache_the_breaker_and_the_revocation_list() {
+async fn metrics_show_the_cache_the_breaker_and_the_revocation_list() {
     let config = json!({
         "auth_service": {"retries": 0, "timeout": "20s"},
         "circuit_breaker": {"failures": 2, "open_for": "1h"},
@@ -69,7 +69,7 @@ async fn of_the_cache_the_breaker_and_the_revocation_list() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_requests_that_share_an_answer_and_of_answers_that_are_old() {
+async fn metrics_show_shared_and_stale_answers() {
     let config = json!({"cache": {"ttl": "1s"}, "auth_service": {"retries": 0, "timeout": "20s"}});
     let stack = Stack::builder().config(config).start().await.unwrap();
     let events = async |event: &str| stack.metric("auth_cache_events_total", &[("event", event)]).await.unwrap();

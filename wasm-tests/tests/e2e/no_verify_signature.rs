@@ -36,7 +36,7 @@ const CAPABILITIES: [&str; 27] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn jwts_get_the_same_verdicts_from_the_module_itself() {
+async fn the_modules_own_verifier_gives_the_same_verdicts() {
     let also = ["proxy_set_shared_data", "proxy_set_tick_period_milliseconds", "random_get", "proc_exit"];
     let allowed: Map<String, Value> =
         CAPABILITIES.iter().chain(&also).map(|name| ((*name).to_owned(), json!({}))).collect();

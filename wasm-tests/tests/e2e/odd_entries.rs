@@ -30,7 +30,7 @@ async fn verifications(stack: &Stack) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_read_is_told_in_log_and_metrics_and_ends_no_cache() {
+async fn unreadable_entries_are_logged_and_counted_and_keep_the_cache() {
     let stack = Stack::builder().config(feed::config()).start().await.unwrap();
     let jwt = stack.login().await.unwrap().access;
     let claims = claims_of(&jwt).unwrap();

@@ -58,7 +58,7 @@ async fn ask(stack: &Stack, number: usize) -> Response {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn opens_no_breaker_for_the_others() {
+async fn a_failing_credential_does_not_open_the_breaker() {
     for format in ["json_body", "json_header", "jwt_body"] {
         let attacks: Vec<_> = attacks().into_iter().filter(|attack| attack.1 == format).collect();
         let mut script = BTreeMap::new();
@@ -85,7 +85,7 @@ async fn opens_no_breaker_for_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn is_not_asked_about_again_and_again_on_any_worker() {
+async fn a_failing_credential_is_not_asked_about_repeatedly() {
     for (status, code) in
         [(500, "auth_service_unavailable"), (404, "auth_service_unavailable"), (403, "forbidden_by_service")]
     {

@@ -54,7 +54,7 @@ fn add_cluster(bootstrap: &mut Value, name: &str, port: u16) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_key_and_the_list_come_from_where_the_configuration_says() {
+async fn the_key_and_the_list_come_from_the_configured_hosts() {
     let (port, heads) = noting_host().await;
     let config = json!({
         "jwt": {"public_key": {"cluster": "keys", "authority": "keys.internal"}},
@@ -76,7 +76,7 @@ async fn the_key_and_the_list_come_from_where_the_configuration_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_trace_of_a_request_goes_along_with_its_callout() {
+async fn a_callout_carries_the_requests_trace() {
     let (port, heads) = noting_host().await;
     let config = json!({
         "auth_service": {"cluster": "other", "forward_headers": ["x-request-id", "traceparent", "x-tenant"]},

@@ -327,7 +327,7 @@ async fn comes_back(stack: &Stack, lone: &Client) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_that_are_known_are_served_through_an_outage_and_nobody_else_is() {
+async fn only_known_clients_are_served_in_an_outage() {
     let shortened = json!({
         "auth_service": {"timeout": "2s", "retries": 1},
         "jwt": {"public_key": {"ttl": "3s"}},

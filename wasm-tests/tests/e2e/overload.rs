@@ -9,7 +9,7 @@ use wasm_tests::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_is_too_slow_is_asked_twice_and_then_given_up() {
+async fn a_slow_service_is_asked_twice() {
     let config = json!({"auth_service": {"timeout": "300ms", "retries": 1}});
     let stack = Stack::builder().config(config).start().await.unwrap();
     let (_, token) = stack.api_token("any").await.unwrap();
@@ -21,7 +21,7 @@ async fn a_service_that_is_too_slow_is_asked_twice_and_then_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_beyond_what_the_cluster_takes_are_denied_and_the_others_served() {
+async fn requests_beyond_the_clusters_limit_are_denied_and_the_others_served() {
     let full = json!([{"max_requests": 2, "max_pending_requests": 2, "max_connections": 2}]);
     let builder = Stack::builder().envoy(move |bootstrap| {
         bootstrap["static_resources"]["clusters"][1]["circuit_breakers"]["thresholds"] = full;
@@ -49,7 +49,7 @@ async fn requests_beyond_what_the_cluster_takes_are_denied_and_the_others_served
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_that_another_worker_fills_is_no_outage_to_one_that_asks_nothing() {
+async fn a_cluster_filled_by_another_worker_is_not_an_outage() {
     let config = json!({"auth_service": {"timeout": "60s"}, "circuit_breaker": {"failures": 3}});
     let builder = Stack::builder().concurrency(2).config(config).envoy(|bootstrap| {
         let cluster = bootstrap["static_resources"]["clusters"][1].as_object_mut().unwrap();

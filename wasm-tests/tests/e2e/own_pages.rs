@@ -17,7 +17,7 @@ fn config() -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn status_paths_tell_of_an_outage_and_need_no_credential() {
+async fn status_paths_show_an_outage_without_a_credential() {
     let mut stack = Stack::builder().config(config()).start().await.unwrap();
     let (_, token) = stack.api_token("any").await.unwrap();
     assert_eq!(stack.get("/orders").api_key(&token).send().await.unwrap().status, 200);
@@ -59,7 +59,7 @@ async fn a_gateway_without_a_key_is_not_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_denied_client_is_told_where_to_sign_in() {
+async fn a_denied_client_gets_the_address_of_the_resource_metadata() {
     let stack = Stack::builder().config(config()).start().await.unwrap();
     let url = "https://api.example.com/.well-known/oauth-protected-resource/v1";
     let denied = stack.get("/orders").send().await.unwrap();

@@ -123,7 +123,7 @@ fn documented() -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn finds_data_for_every_query_of_dashboard_and_rules() {
+async fn every_query_of_dashboard_and_rules_has_data() {
     let config = json!({
         "auth_service": {"retries": 0},
         "circuit_breaker": {"failures": 2, "open_for": "1s"},

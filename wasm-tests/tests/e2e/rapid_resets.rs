@@ -77,7 +77,7 @@ async fn wait_for_questions(stack: &Stack) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_that_are_reset_at_once_put_few_questions_and_cost_others_nothing() {
+async fn requests_reset_at_once_ask_few_questions_and_do_not_slow_others() {
     let stack = small_cluster().start().await.unwrap();
     let tokens = tokens(&stack, 2).await;
     stack.reset_counters().await.unwrap();
@@ -91,7 +91,7 @@ async fn requests_that_are_reset_at_once_put_few_questions_and_cost_others_nothi
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_requests_that_are_reset_together_put_few_questions() {
+async fn a_hundred_requests_reset_together_ask_few_questions() {
     let stack = small_cluster().start().await.unwrap();
     let tokens = tokens(&stack, 3).await;
     stack.reset_counters().await.unwrap();
@@ -108,7 +108,7 @@ async fn a_hundred_requests_that_are_reset_together_put_few_questions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_hashes_slowly_has_time_for_others() {
+async fn resets_leave_a_slow_service_time_for_other_clients() {
     let stack = patient().start().await.unwrap();
     let (id, _) = stack.api_token("the victim's").await.unwrap();
     let tokens = tokens(&stack, 3).await;
@@ -129,7 +129,7 @@ async fn a_service_that_hashes_slowly_has_time_for_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_of_many_clients_has_all_of_them_answered() {
+async fn every_client_of_a_shared_connection_is_answered() {
     let stack = small_cluster().start().await.unwrap();
     slow(&stack, 50).await;
     let mut proxy = stack.frames().await.unwrap();

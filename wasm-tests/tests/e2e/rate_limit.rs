@@ -23,7 +23,7 @@ async fn served(stack: &Stack, requests: usize, request: impl Fn(&Stack) -> Requ
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_client_has_a_hundred_requests_a_minute_whatever_it_claims() {
+async fn the_limit_is_per_client_and_not_per_claimed_identity() {
     let text = fs::read_to_string(workspace().join("envoy/rate-limit.yaml")).unwrap();
     let parts: Value = serde_norway::from_str(&text).unwrap();
     let stack = Stack::builder()

@@ -13,43 +13,43 @@ async fn refused(patch: Value, words: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_field() {
+async fn refuses_an_unknown_field() {
     refused(json!({"jwt": {"algorithm": "none"}}), &["jwt", "algorithm"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_type() {
+async fn refuses_a_value_of_the_wrong_type() {
     refused(json!({"auth_service": {"retries": "many"}}), &["auth_service.retries"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_empty_cluster() {
+async fn refuses_an_empty_cluster() {
     refused(json!({"auth_service": {"cluster": ""}}), &["auth_service.cluster"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_regular_expression_that_is_none() {
+async fn refuses_an_invalid_regular_expression() {
     let rules = json!([{"match": {"path": "/a"}, "public": true}, {"match": {"regex": "("}, "public": true}]);
     refused(json!({"rules": rules}), &["rules[1].match.regex"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_duration_that_is_none() {
+async fn refuses_an_invalid_duration() {
     refused(json!({"auth_service": {"timeout": "soon"}}), &["auth_service.timeout"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_eviction_that_is_none() {
+async fn refuses_an_unknown_eviction() {
     refused(json!({"cache": {"eviction": "fifo"}}), &["cache.eviction"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_poll_interval_that_would_wear_the_service_out() {
+async fn refuses_too_short_a_poll_interval() {
     let revocation = json!({"path": "/auth/blacklist", "poll_interval": "10ms"});
     refused(json!({"revocation": revocation}), &["revocation.poll_interval"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_breaker_that_no_failure_opens() {
+async fn refuses_a_breaker_that_never_opens() {
     refused(json!({"circuit_breaker": {"failures": 0}}), &["circuit_breaker.failures"]).await;
 }

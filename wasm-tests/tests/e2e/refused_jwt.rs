@@ -7,7 +7,7 @@ use serde_json::json;
 use wasm_tests::{Discovery, Stack, plugin};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_jwt_that_the_service_refused_stays_out_after_an_update_that_asks_otherwise() {
+async fn a_refused_jwt_is_still_denied_after_a_configuration_update() {
     let builder = Stack::builder().concurrency(2).drain_time(1).config(json!({
         "auth_service": {"timeout": "20s", "retries": 0},
         "rules": [{"match": {"prefix": "/remote"}, "verification": "remote"}],

@@ -35,7 +35,7 @@ async fn ask(stack: &Stack, path: &str, jwt: &str) -> Response {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_revoked_jwt_is_refused_where_the_service_is_asked() {
+async fn a_revoked_jwt_is_refused_on_remote_rules() {
     let stack = stack().await;
     let [good, revoked] = [stack.login().await.unwrap().access, stack.login().await.unwrap().access];
     log_out(&stack, &revoked).await;
@@ -57,7 +57,7 @@ async fn a_revoked_jwt_is_refused_where_the_service_is_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_is_down_is_stood_in_for_by_the_signature_but_not_after_its_refusal() {
+async fn the_signature_stands_in_during_an_outage_unless_refused_before() {
     let mut stack = stack().await;
     let [unknown, revoked] = [stack.login().await.unwrap().access, stack.login().await.unwrap().access];
     let forged = wasm_tests::credentials::forged(&unknown).unwrap();

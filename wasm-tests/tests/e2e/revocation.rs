@@ -129,7 +129,7 @@ async fn all_refused(stack: &Stack, all: &[Access], code: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_logout_ends_one_jwt_and_a_logout_everywhere_all_of_its_user() {
+async fn logout_revokes_one_jwt_and_logout_everywhere_all_of_the_user() {
     let stack = builder(&["ann", "bob"]).start().await.unwrap();
     let [left, stays] = [jwt(&stack, "ann").await, jwt(&stack, "ann").await];
     let [one, other] = [jwt(&stack, "bob").await, jwt(&stack, "bob").await];
@@ -195,7 +195,7 @@ async fn a_deleted_token_a_disabled_user_and_a_disabled_client_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_purged_verdict_is_asked_for_again_and_good_if_the_service_says_so() {
+async fn a_purged_verdict_is_requested_again() {
     let stack = builder(&["ann", "bob"]).start().await.unwrap();
     let purged = [Access::token(&api_token(&stack, "ann").await.1), Access::remote(&jwt(&stack, "ann").await)];
     let kept = [Access::token(&api_token(&stack, "bob").await.1), Access::remote(&jwt(&stack, "bob").await)];
@@ -220,7 +220,7 @@ async fn a_purged_verdict_is_asked_for_again_and_good_if_the_service_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_feed_that_fails_refuses_nobody_and_brings_what_was_missed_when_it_is_back() {
+async fn a_failing_feed_refuses_no_client_and_catches_up() {
     let stack = builder(&["ann"]).start().await.unwrap();
     let [left, stays] = [jwt(&stack, "ann").await, jwt(&stack, "ann").await];
     let all = [Access::local(&left), Access::remote(&left), Access::local(&stays), Access::remote(&stays)];
@@ -256,7 +256,7 @@ async fn a_feed_that_fails_refuses_nobody_and_brings_what_was_missed_when_it_is_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cursor_that_the_service_no_longer_knows_loses_nothing() {
+async fn a_forgotten_cursor_loses_no_entry() {
     let stack = builder(&["ann"]).start().await.unwrap();
     let left = jwt(&stack, "ann").await;
     let all = [Access::local(&left), Access::remote(&left)];

@@ -136,7 +136,7 @@ impl<'t> Row<'t> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_row_of_the_table_ends_as_it_says_and_is_counted_for_its_rule() {
+async fn every_row_of_the_table_has_its_outcome_and_is_counted() {
     let table: Value = serde_json::from_str(TABLE).unwrap();
     let signer = Signer::trusted();
     let mut wrong = Vec::new();

@@ -79,7 +79,7 @@ async fn gateway(config: serde_json::Value) -> Stack {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stale_verdict_goes_on_to_the_service_whose_answer_was_reset() {
+async fn a_stale_verdict_reaches_the_service_whose_answer_was_reset() {
     let mut config = corpus::config();
     config["auth_service"] = json!({"cluster": "auth_service", "timeout": "20s", "retries": 0});
     config["cache"] = json!({"ttl": "1s", "negative_ttl": "1s", "stale_ttl": "1h"});

@@ -23,7 +23,7 @@ async fn callouts(stack: &Stack) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_one_worker_has_verified_is_known_to_the_others_with_the_key() {
+async fn workers_with_the_key_share_verdicts() {
     let stack = patient().concurrency(2).environment(VARIABLE, &key(7)).start().await.unwrap();
     let (_, token) = stack.api_token("any").await.unwrap();
     // Each worker has an entry of its own when both know the token.
@@ -67,19 +67,19 @@ async fn questions(stack: &Stack, listeners: &[SocketAddr]) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_filter_of_the_same_vm_id_with_another_key_can_read_nothing() {
+async fn a_filter_with_another_key_can_read_nothing() {
     let (stack, listeners) = filters(vec![json!({VARIABLE: key(7)}), json!({VARIABLE: key(8)})]).await;
     assert_eq!(questions(&stack, &listeners).await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_filter_of_the_same_vm_id_without_the_key_can_read_nothing() {
+async fn a_filter_without_the_key_can_read_nothing() {
     let (stack, listeners) = filters(vec![json!({VARIABLE: key(7)}), json!({"OTHER": "1"})]).await;
     assert_eq!(questions(&stack, &listeners).await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn filters_of_the_same_vm_id_read_what_the_other_has_written_with_one_key_or_none() {
+async fn filters_with_equal_keys_or_none_share_data() {
     let one_key = filters(vec![json!({VARIABLE: key(7)}), json!({VARIABLE: key(7), "OTHER": "1"})]).await;
     assert_eq!(questions(&one_key.0, &one_key.1).await, 1);
     let none = filters(vec![json!({}), json!({"OTHER": "1"})]).await;
@@ -87,7 +87,7 @@ async fn filters_of_the_same_vm_id_read_what_the_other_has_written_with_one_key_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_of_the_wrong_form_is_refused_and_not_repeated() {
+async fn a_malformed_key_is_refused_and_not_quoted() {
     for value in ["canary-that-is-no-base64", &BASE64_STANDARD.encode("canary: 31 bytes are too few...")] {
         let started = Stack::builder().without_auth_service().environment(VARIABLE, value).start().await;
         let error = format!("{:#}", started.map(|_| ()).expect_err(value));

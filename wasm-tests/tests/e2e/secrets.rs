@@ -316,7 +316,7 @@ impl Record {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn are_in_no_log_metric_or_denial() {
+async fn no_log_metric_or_denial_contains_a_secret() {
     let config = json!({
         // It would stand between the filter and what it is to be answered.
         "circuit_breaker": {"failures": 1000},

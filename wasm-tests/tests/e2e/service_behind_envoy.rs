@@ -59,7 +59,7 @@ async fn code_of(stack: &Stack, number: usize) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn that_has_no_room_is_down_and_not_the_gateway() {
+async fn an_overflow_at_the_services_envoy_is_the_services_outage() {
     let service = Scripted::start(BTreeMap::from([(9, answers::good("json_body"))])).await.unwrap();
     let stack = gateway(service.address(), json!({"max_pending_requests": 0, "max_connections": 0})).await;
     for number in 0..TIMES {
@@ -74,7 +74,7 @@ async fn that_has_no_room_is_down_and_not_the_gateway() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn that_gets_no_http_for_one_credential_is_up_for_the_others() {
+async fn a_service_that_breaks_for_one_credential_is_up_for_the_others() {
     let mut script: BTreeMap<_, _> = (0..TIMES).map(|number| (number, Answer(b"\x00\x01\x02".to_vec()))).collect();
     script.insert(9, answers::good("json_body"));
     let service = Scripted::start(script).await.unwrap();
@@ -87,7 +87,7 @@ async fn that_gets_no_http_for_one_credential_is_up_for_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn that_writes_envoys_header_and_text_itself_has_answered() {
+async fn a_service_that_imitates_envoys_local_reply_has_answered() {
     let text = "upstream connect error or disconnect/reset before headers. reset reason: overflow";
     for headers in [&[][..], &[("x-envoy-upstream-service-time", &b"1"[..])]] {
         let answer = Answer::new(503, headers, text);

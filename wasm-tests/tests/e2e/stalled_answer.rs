@@ -11,7 +11,7 @@ use wasm_tests::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_stalls_after_the_head_is_down_each_time() {
+async fn a_service_that_stalls_after_the_head_counts_as_down() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let service = tokio::spawn(async move {

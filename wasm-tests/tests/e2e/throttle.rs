@@ -52,7 +52,7 @@ async fn callouts(stack: &Stack) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_that_fails_too_often_is_locked_whatever_it_claims_to_be() {
+async fn an_address_with_too_many_failures_is_locked_despite_its_headers() {
     let stack = behind_a_proxy().start().await.unwrap();
     for number in 0..ATTEMPTS {
         let answer = guess(&stack, number, &format!("198.51.100.{number}, 203.0.113.7")).await;
@@ -69,7 +69,7 @@ async fn an_address_that_fails_too_often_is_locked_whatever_it_claims_to_be() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_cannot_lock_another_out_by_its_address() {
+async fn a_client_cannot_lock_out_another_address() {
     let stack = behind_a_proxy().start().await.unwrap();
     for number in 0..2 * ATTEMPTS {
         guess(&stack, number, "192.0.2.5, 203.0.113.7").await;
@@ -84,7 +84,7 @@ async fn a_client_cannot_lock_another_out_by_its_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_shares_a_locked_address_gets_in_with_what_needs_no_guess() {
+async fn known_credentials_pass_from_a_locked_address() {
     let stack = behind_a_proxy().start().await.unwrap();
     let jwt = stack.login().await.unwrap().access;
     let (_, known) = stack.api_token("known").await.unwrap();
@@ -105,7 +105,7 @@ async fn whoever_shares_a_locked_address_gets_in_with_what_needs_no_guess() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_guessed_token_id_is_locked_for_those_who_guess_and_not_for_its_owner() {
+async fn a_guessed_token_is_locked_for_guessers_and_not_for_its_owner() {
     let stack = behind_a_proxy().start().await.unwrap();
     let (id, token) = stack.api_token("the owner's").await.unwrap();
     let guess = async |address: usize, secret: char| {
@@ -123,7 +123,7 @@ async fn a_guessed_token_id_is_locked_for_those_who_guess_and_not_for_its_owner(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn as_shipped_the_address_is_that_of_the_connection() {
+async fn the_shipped_configuration_uses_the_connections_address() {
     let stack = throttled().start().await.unwrap();
     for number in 0..ATTEMPTS {
         assert!(is_refused(&guess(&stack, number, &format!("198.51.100.{number}")).await));
@@ -133,7 +133,7 @@ async fn as_shipped_the_address_is_that_of_the_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_leaves_before_the_answer_is_counted() {
+async fn a_client_that_leaves_before_the_answer_is_counted() {
     let stack = throttled().start().await.unwrap();
     stack.reset_counters().await.unwrap();
     stack.fault(json!({"on": "verify", "kind": "delay", "delay_ms": 100})).await.unwrap();
@@ -154,7 +154,7 @@ async fn who_leaves_before_the_answer_is_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_token_at_once_is_one_failure() {
+async fn simultaneous_requests_with_one_token_count_one_failure() {
     let stack = throttled().start().await.unwrap();
     stack.reset_counters().await.unwrap();
     stack.fault(json!({"on": "verify", "kind": "delay", "delay_ms": 1000})).await.unwrap();
@@ -188,17 +188,17 @@ async fn at_once(workers: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn guesses_at_once_are_no_more_questions_than_attempts() {
+async fn simultaneous_guesses_ask_no_more_questions_than_attempts() {
     at_once(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn guesses_at_once_are_no_more_questions_than_attempts_over_all_workers() {
+async fn simultaneous_guesses_at_all_workers_ask_no_more_questions_than_attempts() {
     at_once(4).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn good_tokens_at_once_of_one_address_are_all_let_in() {
+async fn simultaneous_good_tokens_of_one_address_all_pass() {
     let stack = throttled().start().await.unwrap();
     let mut tokens = Vec::new();
     for number in 0..4 * ATTEMPTS {
@@ -240,7 +240,7 @@ fn chosen_numbers() -> impl Iterator<Item = u32> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_an_address_guesses_lock_nobody_out() {
+async fn guesses_without_an_address_do_not_lock() {
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("gateway.sock");
     let path = pipe.to_string_lossy().into_owned();

@@ -103,7 +103,7 @@ fn curl(stack: &Stack, folder: &TempDir, arguments: &[&str]) -> Result<(String, 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn is_spoken_to_clients_to_the_service_and_to_the_upstream() {
+async fn tls_works_to_clients_the_service_and_the_upstream() {
     let (stack, folder) = start("auth.example.com", "upstream.example.com").await;
     let jwt = format!("Authorization: Bearer {}", stack.login().await.unwrap().access);
     let (_, token) = stack.api_token("any").await.unwrap();
@@ -133,7 +133,7 @@ async fn is_spoken_to_clients_to_the_service_and_to_the_upstream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_or_upstream_with_anothers_certificate_is_not_spoken_to() {
+async fn a_service_or_upstream_with_a_wrong_certificate_is_refused() {
     let (stack, folder) = start("upstream.example.com", "auth.example.com").await;
     let (_, token) = stack.api_token("any").await.unwrap();
     let (got, body) =

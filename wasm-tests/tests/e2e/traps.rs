@@ -68,47 +68,47 @@ async fn serves_again_after_a_panic_in(callback: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn when_a_stream_is_made() {
+async fn recovers_from_a_trap_at_the_start_of_a_stream() {
     serves_again_after_a_panic_in("create_context").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn when_a_request_arrives() {
+async fn recovers_from_a_trap_in_a_request() {
     serves_again_after_a_panic_in("request_headers").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn when_a_body_arrives() {
+async fn recovers_from_a_trap_in_a_body() {
     serves_again_after_a_panic_in("request_body").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn when_trailers_arrive() {
+async fn recovers_from_a_trap_in_trailers() {
     serves_again_after_a_panic_in("request_trailers").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn when_actions_are_carried_out() {
+async fn recovers_from_a_trap_in_actions() {
     serves_again_after_a_panic_in("carry_out").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn when_the_service_answers() {
+async fn recovers_from_a_trap_in_an_answer() {
     serves_again_after_a_panic_in("call_response").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn when_a_stream_ends() {
+async fn recovers_from_a_trap_at_the_end_of_a_stream() {
     serves_again_after_a_panic_in("done").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn when_time_passes() {
+async fn recovers_from_a_trap_in_a_tick() {
     serves_again_after_a_panic_in("tick").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_that_waited_in_the_vm_are_answered_within_the_idle_timeout_and_none_passes() {
+async fn requests_that_waited_in_a_trapped_vm_end_within_the_idle_timeout() {
     let builder = builder().envoy(|bootstrap| {
         connection_manager(&mut bootstrap["static_resources"]["listeners"][0])["stream_idle_timeout"] = json!("3s");
     });

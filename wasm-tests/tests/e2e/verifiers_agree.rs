@@ -119,7 +119,7 @@ async fn ask(stack: &Stack, signer: &Signer, questions: &[Question]) -> Vec<Stri
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_every_token_of_the_corpus_and_on_ten_thousand_mutated_ones() {
+async fn both_verifiers_agree_on_the_corpus_and_ten_thousand_mutations() {
     let builder = Stack::builder()
         .concurrency(2)
         .without_auth_service()

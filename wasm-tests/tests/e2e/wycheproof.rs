@@ -14,7 +14,7 @@ fn base64_of(hex: &Value) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_verifiers_give_every_vector_its_verdict() {
+async fn both_verifiers_give_every_wycheproof_vector_its_verdict() {
     // The probe in the filter's place: vectors are no JWTs, so no request to the filter could carry them.
     let builder = Stack::builder().without_auth_service().module("test_module.wasm").environment("VERIFIER_PROBE", "1");
     let stack = builder.start().await.unwrap();

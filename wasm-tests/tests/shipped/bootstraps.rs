@@ -16,7 +16,7 @@ fn bootstraps() -> Vec<(String, Value)> {
 }
 
 #[test]
-fn the_filter_takes_every_configuration() {
+fn the_filter_accepts_every_configuration() {
     let mut found = 0;
     for file in yaml_below("envoy") {
         for config in documents(&file).iter().flat_map(plugin_configs) {
@@ -76,7 +76,7 @@ fn only_the_gateways_listener_counts_connections() {
 }
 
 #[test]
-fn every_listener_ends_streams_that_nobody_answers() {
+fn every_listener_has_an_idle_timeout() {
     for (file, mut bootstrap) in bootstraps() {
         assert_eq!(bootstrap["admin"]["address"]["socket_address"]["address"], "127.0.0.1", "{file}");
         for listener in bootstrap["static_resources"]["listeners"].as_array_mut().unwrap() {
@@ -87,7 +87,7 @@ fn every_listener_ends_streams_that_nobody_answers() {
 
 /// What is explained in `envoy/envoy.yaml` alone holds in the others too. They differ in what each of them says.
 #[test]
-fn the_others_are_like_the_first() {
+fn the_bootstraps_agree() {
     let first = comparable(document("envoy/envoy.yaml"));
     for (file, bootstrap) in bootstraps() {
         assert_eq!(comparable(bootstrap), first, "{file}");

@@ -61,7 +61,7 @@ fn errors(schemas: &[Schema], resource: &Value) -> Option<Vec<String>> {
 }
 
 #[test]
-fn are_valid() {
+fn custom_resources_are_valid() {
     let schemas = schemas();
     let mut kinds = Vec::new();
     for file in [yaml_below("envoy/istio"), yaml_below("envoy/envoy-gateway")].concat() {
@@ -98,7 +98,7 @@ fn a_misspelt_field_and_a_wrong_value_are_found() {
 
 /// The filter asks in the cluster that the resources beside it make.
 #[test]
-fn the_filter_names_the_cluster_that_they_make() {
+fn the_filter_names_the_generated_cluster() {
     let host = document("envoy/istio/service-entry.yaml")["spec"]["hosts"][0].as_str().unwrap().to_owned();
     for file in ["envoy/istio/wasmplugin.yaml", "envoy/istio/envoyfilter.yaml"] {
         for config in crate::files::plugin_configs(&document(file)) {

@@ -30,7 +30,7 @@ fn every_file_is_listed_and_every_generated_name_is_used() {
 }
 
 #[test]
-fn all_of_them_mean_the_same_pods() {
+fn all_files_select_the_same_pods() {
     let deployment = resource("deployment");
     let labels = &deployment["spec"]["template"]["metadata"]["labels"];
     assert_eq!(&deployment["spec"]["selector"]["matchLabels"], labels);
@@ -42,7 +42,7 @@ fn all_of_them_mean_the_same_pods() {
 }
 
 #[test]
-fn a_rollout_and_a_drain_leave_enough_of_them() {
+fn a_rollout_and_a_drain_leave_enough_pods() {
     let deployment = resource("deployment");
     assert_eq!(deployment["spec"]["strategy"]["rollingUpdate"], json!({"maxSurge": 1, "maxUnavailable": 0}));
     let scaler = resource("horizontal-pod-autoscaler");

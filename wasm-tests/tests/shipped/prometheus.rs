@@ -12,7 +12,7 @@ use wasm_tests::{prometheus::test_rules, workspace};
 use crate::files::document;
 
 #[test]
-fn the_cases_come_out_as_written() {
+fn every_case_of_the_rules_passes() {
     test_rules(&workspace().join("envoy/prometheus/tests.yaml")).unwrap_or_else(|error| panic!("{error:#}"));
 }
 

@@ -59,7 +59,7 @@ async fn requests_are_counted_even_when_they_meet_a_fault() {
 }
 
 #[tokio::test]
-async fn a_status_for_so_many_times() {
+async fn a_fault_answers_with_its_status_the_given_number_of_times() {
     let service = start_with_faults().await;
     service.fault(json!({"on": "health", "kind": "status", "times": 2, "headers": [["retry-after", "7"]]})).await;
     let response = service.send(service.get("/health")).await;
@@ -94,7 +94,7 @@ async fn a_fault_of_an_endpoint_comes_before_one_of_all() {
 }
 
 #[tokio::test]
-async fn connections_that_break() {
+async fn a_fault_breaks_the_connection() {
     let service = start_with_faults().await;
     let addr = service.server.addr();
     service.fault(json!({"on": "public_key", "kind": "reset"})).await;
@@ -114,7 +114,7 @@ async fn connections_that_break() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_nothing() {
+async fn a_fault_sends_an_unusable_body() {
     let service = start_with_faults().await;
     service.fault(json!({"on": "blacklist", "kind": "garbage"})).await;
     let body = service.send(service.get("/auth/blacklist")).await.bytes().await.unwrap();
@@ -127,7 +127,7 @@ async fn bodies_that_are_nothing() {
 }
 
 #[tokio::test]
-async fn raw_answers() {
+async fn a_fault_sends_raw_bytes() {
     let service = start_with_faults().await;
     let raw = |rest: Value| {
         let mut fault = json!({"on": "verify", "kind": "raw"});

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::{Service, answer, options, refusal, start, start_with};
 
 #[tokio::test]
-async fn health_and_what_is_not_there() {
+async fn health_answers_and_unknown_paths_get_404() {
     let service = start().await;
     assert_eq!(service.send(service.get("/health")).await.status(), 200);
     for path in ["/", "/auth", "/auth/verify/", "/iam/tokens/1/2"] {
@@ -28,7 +28,7 @@ async fn health_and_what_is_not_there() {
 }
 
 #[tokio::test]
-async fn a_file_keeps_everything_across_a_restart() {
+async fn a_database_file_survives_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("auth.db");
     let options = Options { db: file.to_str().unwrap().to_owned(), ..options() };
@@ -72,7 +72,7 @@ async fn public_key(service: &Service) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_services_on_one_database_are_one() {
+async fn two_services_share_one_database() {
     let directory = tempfile::tempdir().unwrap();
     let options = |number: i32| {
         let file = directory.path().join(format!("{number}.db"));
@@ -124,7 +124,7 @@ async fn stop_drops_connections_and_frees_the_port() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_none() {
+async fn an_unusable_database_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("auth.db");
     std::fs::write(

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::{answer, claims, refusal, start};
 
 #[tokio::test]
-async fn a_token_is_changed_and_its_verdicts_are_forgotten() {
+async fn changing_a_token_purges_its_verdicts() {
     let service = start().await;
     let (access, _) = service.login("alice").await;
     let token = service.create_token(&access, json!({"name": "a", "exp_date": "2999-01-01T00:00:00Z"})).await;
@@ -40,7 +40,7 @@ async fn a_token_is_changed_and_its_verdicts_are_forgotten() {
 }
 
 #[tokio::test]
-async fn a_new_password_signs_the_user_out_everywhere() {
+async fn a_new_password_revokes_the_users_tokens() {
     let service = start().await;
     let (access, refresh) = service.login("alice").await;
     let change = |old: &str, new: &str| {

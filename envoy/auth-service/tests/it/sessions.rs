@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{answer, claims, mint, now, refusal, rs256, start, start_with, start_with_faults};
 
 #[tokio::test]
-async fn login_answers_with_two_tokens() {
+async fn login_returns_two_tokens() {
     let service = start().await;
     let before = now();
     let (status, body) = answer(service.login_as("alice", "secret")).await;
@@ -51,7 +51,7 @@ async fn a_user_with_everything_has_all_the_claims() {
 }
 
 #[tokio::test]
-async fn login_refuses() {
+async fn login_refuses_bad_credentials() {
     let service = start().await;
     let wrong = (401, "Username or password is wrong".to_owned());
     assert_eq!(refusal(service.login_as("alice", "Secret")).await, wrong);
@@ -84,7 +84,7 @@ async fn refresh_keeps_the_refresh_token() {
 }
 
 #[tokio::test]
-async fn logout_revokes_the_token_and_nothing_else() {
+async fn logout_revokes_only_the_token() {
     let service = start().await;
     let (first, refresh) = service.login("alice").await;
     let (second, _) = service.login("alice").await;
@@ -109,7 +109,7 @@ async fn logout_revokes_the_token_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn logout_everywhere_revokes_what_was_issued_before_and_nothing_after() {
+async fn logout_everywhere_revokes_only_earlier_tokens() {
     let service = start().await;
     let (access, refresh) = service.login("alice").await;
     let (other, other_refresh) = service.login("alice").await;
@@ -138,7 +138,7 @@ async fn logout_everywhere_revokes_what_was_issued_before_and_nothing_after() {
 }
 
 #[tokio::test]
-async fn a_cursor_is_good_for_the_service_that_gave_it() {
+async fn a_cursor_of_another_service_is_refused() {
     let (service, another) = (start().await, start().await);
     let cursor = service.blacklist(None).await["cursor"].as_str().unwrap().to_owned();
     assert_eq!(service.blacklist(Some(&cursor)).await["cursor"], cursor.as_str());
@@ -161,7 +161,7 @@ async fn a_cursor_is_good_for_the_service_that_gave_it() {
 }
 
 #[tokio::test]
-async fn what_expired_leaves_the_feed_and_the_cursor_goes_on() {
+async fn expired_entries_leave_the_feed_and_the_cursor_continues() {
     let service = start_with_faults().await;
     let key = service.private_key().await;
     let exp = now() + 3;
@@ -224,7 +224,7 @@ async fn the_users_of_a_disabled_client_are_refused_and_the_client_is_purged() {
 }
 
 #[tokio::test]
-async fn lifetimes_are_options() {
+async fn lifetimes_are_configurable() {
     let service =
         start_with(auth_service::Options { access_ttl: 60, refresh_ttl: 120, ..crate::support::options() }).await;
     let (_, body): (_, Value) = answer(service.login_as("alice", "secret")).await;

@@ -18,7 +18,7 @@ async fn on_file() -> (tempfile::TempDir, String, Service) {
 }
 
 #[tokio::test]
-async fn readiness_looks_at_the_database_and_health_does_not() {
+async fn only_readiness_checks_the_database() {
     let (_directory, db, service) = on_file().await;
     assert_eq!(answer(service.get("/readiness")).await, (StatusCode::OK, json!({"status": "ready"})));
     Connection::open(db).unwrap().execute_batch("DROP TABLE meta").unwrap();

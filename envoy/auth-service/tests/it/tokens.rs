@@ -121,7 +121,7 @@ async fn an_expired_token_is_refused_and_an_expiry_limits_the_jwt() {
 }
 
 #[tokio::test]
-async fn pages() {
+async fn tokens_are_listed_in_pages() {
     let service = start().await;
     let (access, _) = service.login("alice").await;
     for i in 0..5 {
@@ -155,7 +155,7 @@ async fn pages() {
 }
 
 #[tokio::test]
-async fn filters_and_orders() {
+async fn tokens_are_filtered_and_ordered() {
     let directory = tempfile::tempdir().unwrap();
     let db = directory.path().join("auth.db").to_str().unwrap().to_owned();
     let service = start_with(Options { db: db.clone(), ..options() }).await;
@@ -199,7 +199,7 @@ async fn filters_and_orders() {
 }
 
 #[tokio::test]
-async fn users_see_their_own_tokens_and_administrators_all() {
+async fn users_see_their_own_tokens_and_administrators_see_all() {
     let service = start().await;
     let ((alice, _), (root, _)) = (service.login("alice").await, service.login("root").await);
     service.create_token(&alice, json!({"name": "of alice"})).await;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::{answer, claims, mint, now, options, refusal, rs256, start, start_with, start_with_faults};
 
 #[tokio::test]
-async fn an_api_token_in_all_four_formats() {
+async fn an_api_token_is_verified_in_all_four_formats() {
     let service = start().await;
     let (access, _) = service.login("root").await;
     let token = service.create_token(&access, json!({"name": "ci"})).await;
@@ -60,7 +60,7 @@ async fn an_api_token_in_all_four_formats() {
 }
 
 #[tokio::test]
-async fn a_jwt_in_all_four_formats() {
+async fn a_jwt_is_verified_in_all_four_formats() {
     let service = start().await;
     let (access, _) = service.login("alice").await;
     let authorization = format!("Bearer {access}");
@@ -75,7 +75,7 @@ async fn a_jwt_in_all_four_formats() {
 }
 
 #[tokio::test]
-async fn without_a_format_the_identity_comes_in_the_body_and_in_headers() {
+async fn without_a_format_body_and_headers_hold_the_identity() {
     let service = start().await;
     let (access, _) = service.login("alice").await;
     let authorization = format!("Bearer {access}");
@@ -89,7 +89,7 @@ async fn without_a_format_the_identity_comes_in_the_body_and_in_headers() {
 }
 
 #[tokio::test]
-async fn header_types_say_what_is_verified() {
+async fn header_types_select_the_credentials_to_verify() {
     let service = start().await;
     let (access, _) = service.login("alice").await;
     let token = service.create_token(&access, json!({"name": "ci"})).await;
@@ -116,7 +116,7 @@ async fn header_types_say_what_is_verified() {
 }
 
 #[tokio::test]
-async fn what_is_no_valid_credential_is_refused() {
+async fn an_invalid_credential_is_refused() {
     let service = start_with_faults().await;
     let (access, _) = service.login("alice").await;
     let token = service.create_token(&access, json!({"name": "ci"})).await;
@@ -191,7 +191,7 @@ async fn the_public_key_is_rsa_2048() {
 }
 
 #[tokio::test]
-async fn argon2id_and_pbkdf2_live_side_by_side() {
+async fn argon2id_and_pbkdf2_hashes_both_verify() {
     let directory = tempfile::tempdir().unwrap();
     let db = directory.path().join("auth.db").to_str().unwrap().to_owned();
     let service = start_with(Options { db: db.clone(), ..options() }).await;
@@ -212,7 +212,7 @@ async fn argon2id_and_pbkdf2_live_side_by_side() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn twenty_at_a_time() {
+async fn twenty_simultaneous_requests_are_answered() {
     let service = start().await;
     let (access, _) = service.login("alice").await;
     let token = service.create_token(&access, json!({"name": "ci"})).await;
