@@ -10,7 +10,7 @@ use crate::claims::TokenType;
 use crate::code::Code;
 use crate::config::Config;
 use crate::extractor::{self, RequestHead};
-use crate::metrics::{Outcome, Presented};
+use crate::metrics::{Outcome, Presented, Suspicion};
 use crate::report::Report;
 
 /// Which requests are written down.
@@ -115,6 +115,20 @@ pub fn line(report: &Report, origin: Option<&Origin>) -> String {
         of_origin(|origin| Some(&origin.path)),
         of_origin(|origin| origin.request_id.as_deref()),
         of_origin(|origin| origin.credential.as_deref()),
+    )
+}
+
+/// The line of something suspicious, about the request that showed it.
+pub fn suspicious(suspicion: Suspicion, report: &Report, origin: Option<&Origin>) -> String {
+    let Report { rule, who, .. } = report;
+    let of_origin = |text: fn(&Origin) -> Option<&str>| quoted(origin.and_then(text));
+    format!(
+        r#"{{"authgate": "audit", "suspicious": "{}", "rule": "{rule}", "user_id": {}, "client_id": {}, "address": {}, "request_id": {}}}"#,
+        suspicion.name(),
+        number(who.map(|who| who.user_id)),
+        number(who.map(|who| who.client_id)),
+        of_origin(|origin| origin.address.as_deref()),
+        of_origin(|origin| origin.request_id.as_deref()),
     )
 }
 

@@ -274,10 +274,10 @@ impl Filter {
             match next {
                 Ok(Next::Stage(stage)) => next = stage.advance(&mut facts, &mut self.parts, cx),
                 Ok(Next::Hold(wait)) => {
-                    facts.has_waited = true;
                     if let Some(head) = head {
-                        facts.origin = ending::origin(&facts, head, &self.parts, cx.host);
+                        ending::keep_for_later(&mut facts, head, &self.parts, cx.host);
                     }
+                    facts.has_waited = true;
                     let report = ending::report(&facts, Outcome::Cancelled, None, &self.parts);
                     self.parts.room.hold(Held { facts, wait }, &mut self.parts.shares);
                     return (None, report);

@@ -74,6 +74,7 @@ mod secret;
 #[cfg(target_arch = "wasm32")]
 mod shell;
 mod signature;
+mod suspicious;
 mod table;
 #[cfg(any(target_arch = "wasm32", test))]
 mod tally;

@@ -110,6 +110,25 @@ impl Locked {
     }
 }
 
+/// What is suspicious about a user or an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Suspicion {
+    /// A user's credentials come from many addresses.
+    ManyAddresses,
+    /// Many credentials of an address are refused.
+    RepeatedFailures,
+}
+
+impl Suspicion {
+    /// As labels and the audit have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ManyAddresses => "many_addresses",
+            Self::RepeatedFailures => "repeated_failures",
+        }
+    }
+}
+
 /// What happened in the verification cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CacheEvent {
@@ -211,6 +230,8 @@ pub enum Counter {
     PublicKeyHit,
     /// A lock of the throttle that began.
     Lockout(Locked),
+    /// Something suspicious that has begun.
+    Suspicious(Suspicion),
     /// An attempt to fetch the public key that came to its end.
     PublicKeyRefresh {
         /// Whether it brought one.
@@ -244,6 +265,9 @@ impl fmt::Display for Counter {
             }
             Self::PublicKeyHit => formatter.write_str("auth_public_key_cache_hits"),
             Self::Lockout(locked) => write!(formatter, "auth_throttle_lockouts_total.kind={}", locked.name()),
+            Self::Suspicious(suspicion) => {
+                write!(formatter, "auth_suspicious_activity_total.kind={}", suspicion.name())
+            }
             Self::DeprecatedToken => formatter.write_str("auth_deprecated_tokens_total"),
             Self::PublicKeyRefresh { success } => write!(
                 formatter,

@@ -34,7 +34,7 @@ const ROWS: u32 = 1024;
 const RECORDS_PER_ROW: usize = 8;
 
 /// The first 16 bytes of the SHA-256 of a subject's kind and value.
-type Hash = [u8; 16];
+pub type Hash = [u8; 16];
 
 /// The client that a failure counts for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +57,11 @@ impl Suspect {
             .filter(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
             .map(|number| hash("token", number.trim_start_matches('0').as_bytes()));
         Some(Self { address, number })
+    }
+
+    /// Its address.
+    pub const fn address(&self) -> Hash {
+        self.address
     }
 
     /// Whether both have the same address.

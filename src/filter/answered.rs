@@ -234,7 +234,7 @@ pub(super) fn settle<'r>(
             Ok(Stage::AwaitKey(Box::new(wait)).into())
         }
         Conclusion::Refused(code) => {
-            facts.suspect = facts.suspect.filter(|suspect| !answered.is_counted_for(*suspect));
+            facts.is_counted = facts.suspect.is_some_and(|suspect| answered.is_counted_for(suspect));
             Err((*code).into())
         }
         Conclusion::Unavailable(reason) => {

@@ -34,7 +34,9 @@ pub(super) fn facts(stream: StreamId, head: &RequestHead<'_>, parts: &Parts, now
         kind: Kind::Other,
         digest: None,
         source: Source::None,
+        suspicion: None,
         suspect: None,
+        is_counted: false,
         own_jwt: None,
         connection: None,
     }

@@ -12,10 +12,11 @@ use crate::config::ForwardCredential;
 use crate::decision::{self, Denial};
 use crate::extractor::RequestHead;
 use crate::host::{Cx, Host};
-use crate::metrics::{Counter, Histogram, Outcome};
+use crate::metrics::{Counter, Histogram, Outcome, Suspicion};
 use crate::policy::{Identity, Permit};
 use crate::report::Report;
 use crate::rule::Mode;
+use crate::throttle::Suspect;
 use crate::time::UnixTime;
 
 /// A request has ended, and is counted. `head`: the request's, while it arrives.
@@ -36,8 +37,7 @@ pub(super) fn end(
     let terms = config.rules.terms(facts.rule);
     let verdict = verdict.and_then(|permit| {
         let forward = decision::forward(&permit, facts.own_jwt.as_deref(), terms.forward_credential, config);
-        // A good credential is no guess, even if a claim of it can't be a header.
-        Ok((permit, forward.inspect_err(|_| facts.suspect = None)?))
+        Ok((permit, forward?))
     });
     match verdict {
         Ok((permit, forward)) => {
@@ -51,7 +51,7 @@ pub(super) fn end(
             (Resolution::Forward(forward), conclude(&facts, outcome, None, head, parts, cx))
         }
         Err(denial) => {
-            let denial = throttling::after_denial(denial, facts.suspect.as_ref(), parts, cx);
+            let denial = throttling::after_denial(denial, &mut facts, parts, cx);
             let code = denial.code;
             if facts.mode == Mode::Shadow {
                 let permit = Permit::in_shadow(accepted);
@@ -83,7 +83,10 @@ pub(super) fn conclude(
     let report = report(facts, outcome, reason, parts);
     count(facts, &report, cx.host);
     if parts.config.audit.wants(outcome) {
-        write_down(facts, &report, head, Some(cx.now), parts, cx.host);
+        write_down(facts, |origin| audit::line(&report, origin), head, Some(cx.now), parts, cx.host);
+    }
+    if let Some(suspicion) = facts.suspicion {
+        tell(suspicion, facts, &report, head, parts, cx);
     }
     report
 }
@@ -93,7 +96,7 @@ pub(super) fn cancel(facts: &Facts, parts: &mut Parts, host: &dyn Host) {
     let report = report(facts, Outcome::Cancelled, None, parts);
     count(facts, &report, host);
     if parts.config.audit.wants(Outcome::Cancelled) {
-        write_down(facts, &report, None, None, parts, host);
+        write_down(facts, |origin| audit::line(&report, origin), None, None, parts, host);
     }
 }
 
@@ -103,14 +106,14 @@ pub(super) fn report(facts: &Facts, outcome: Outcome, reason: Option<Code>, part
     Report { outcome, reason, source: facts.source, rule, who: facts.who }
 }
 
-/// What the audit says of a request's head, to be kept while it waits. `None`: it won't say anything.
+/// A request has to wait: what the host and its head say of it is kept, as far as it may be needed.
 #[inline(never)]
-pub(super) fn origin(facts: &Facts, head: &RequestHead<'_>, parts: &Parts, host: &dyn Host) -> Option<Box<Origin>> {
-    let is_on = parts.config.audit != Audit::Off;
-    is_on.then(|| {
-        let address = host.client_address();
-        Box::new(Origin::new(head, address.as_deref(), facts.presented, &parts.config))
-    })
+pub(super) fn keep_for_later(facts: &mut Facts, head: &RequestHead<'_>, parts: &Parts, host: &dyn Host) {
+    let address = host.client_address();
+    facts.suspect = facts.suspect.or_else(|| Suspect::new(address.as_deref()?, None));
+    if parts.config.audit != Audit::Off {
+        facts.origin = Some(Box::new(Origin::new(head, address.as_deref(), facts.presented, &parts.config)));
+    }
 }
 
 /// Counts a request: in all, for its credential, and for its rule.
@@ -121,10 +124,27 @@ fn count(facts: &Facts, report: &Report, host: &dyn Host) {
     host.count(Counter::Rule { rule: Arc::clone(rule), outcome });
 }
 
+/// Counts what a request shows to be suspicious, and writes it down unless the audit is off.
+#[inline(never)]
+fn tell(
+    suspicion: Suspicion,
+    facts: &Facts,
+    report: &Report,
+    head: Option<&RequestHead<'_>>,
+    parts: &mut Parts,
+    cx: &Cx<'_>,
+) {
+    cx.host.count(Counter::Suspicious(suspicion));
+    if parts.config.audit != Audit::Off {
+        let line = |origin: Option<&Origin>| audit::suspicious(suspicion, report, origin);
+        write_down(facts, line, head, Some(cx.now), parts, cx.host);
+    }
+}
+
 #[inline(never)]
 fn write_down(
     facts: &Facts,
-    report: &Report,
+    line: impl Fn(Option<&Origin>) -> String,
     head: Option<&RequestHead<'_>>,
     now: Option<UnixTime>,
     parts: &mut Parts,
@@ -132,8 +152,11 @@ fn write_down(
 ) {
     let mut journal = std::mem::take(&mut parts.journal);
     let line = || match (&facts.origin, head) {
-        (None, Some(head)) => audit::line(report, origin(facts, head, parts, host).as_deref()),
-        (known, _) => audit::line(report, known.as_deref()),
+        (None, Some(head)) => {
+            let address = host.client_address();
+            line(Some(&Origin::new(head, address.as_deref(), facts.presented, &parts.config)))
+        }
+        (known, _) => line(known.as_deref()),
     };
     journal.write(now, line, host);
     parts.journal = journal;

@@ -17,6 +17,7 @@ use crate::questions::shares::Shares;
 use crate::questions::{Asking, Call, Questions, Unavailable};
 use crate::revocation::Revocation;
 use crate::signature::Rs256;
+use crate::suspicious::Watch;
 use crate::throttle::Throttle;
 
 /// Everything that requests are decided with.
@@ -29,6 +30,7 @@ pub(super) struct Parts {
     pub(super) questions: Questions,
     pub(super) shares: Shares,
     pub(super) throttle: Option<Throttle>,
+    pub(super) watch: Watch,
     pub(super) verifier: Box<dyn Verifier>,
     pub(super) room: Room,
     pub(super) callouts: Callouts,
@@ -49,6 +51,7 @@ impl Parts {
                 let longest = config.auth_service.longest_callout();
                 Throttle::new(&format!("{prefix}t."), throttle.attempts, throttle.window, throttle.lockout, longest)
             }),
+            watch: Watch::new(&format!("{prefix}a.")),
             verifier,
             room: Room::default(),
             callouts: Callouts::default(),

@@ -34,7 +34,7 @@ use crate::credential::{Credential, Scheme};
 use crate::decision::{Client, Denial};
 use crate::extractor::RequestHead;
 use crate::host::{ConnectionId, Cx, StreamId};
-use crate::metrics::{Presented, Source};
+use crate::metrics::{Presented, Source, Suspicion};
 use crate::policy::{Accepted, Identity, Permit};
 use crate::questions::{Answered, Question};
 use crate::report::Who;
@@ -73,8 +73,11 @@ pub(super) struct Facts {
     pub(super) digest: Option<Digest>,
     /// Where its verdict comes from, so far.
     pub(super) source: Source,
-    /// Whose failure it counts as.
+    /// What was found to be suspicious by this request.
+    pub(super) suspicion: Option<Suspicion>,
+    /// Whose failure it counts as, once that is needed; and whether it was counted.
     pub(super) suspect: Option<Suspect>,
+    pub(super) is_counted: bool,
     /// The client's JWT, where it stood elsewhere than in `Authorization` and has to go on there.
     pub(super) own_jwt: Option<Box<str>>,
     /// The connection that it came by, once it may have to wait.

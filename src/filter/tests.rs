@@ -44,6 +44,7 @@ mod side_effects;
 mod single_flight;
 mod streams;
 mod support;
+mod suspicious;
 mod sweep;
 mod throttle;
 mod unanswered;

@@ -1,8 +1,9 @@
-//! Denials of clients that have failed too often.
+//! Denials of clients that have failed too often, and what is suspicious about clients.
 
 use std::time::Duration;
 
 use super::parts::Parts;
+use super::request::Facts;
 use crate::code::Code;
 use crate::decision::Denial;
 use crate::host::Cx;
@@ -10,22 +11,24 @@ use crate::throttle::Suspect;
 
 /// Counts a denial as a failure of its client, if it is one that counts. A client that is locked out gets
 /// `too_many_failures` instead of the denial.
-pub(super) fn after_denial(denial: Denial, suspect: Option<&Suspect>, parts: &Parts, cx: &Cx<'_>) -> Denial {
-    let (Some(throttle), Some(suspect)) = (&parts.throttle, suspect) else {
+pub(super) fn after_denial(denial: Denial, facts: &mut Facts, parts: &Parts, cx: &Cx<'_>) -> Denial {
+    // A client without a credential isn't guessing, nor is one whose credential is good, or was.
+    let is_refused = facts.who.is_none()
+        && matches!(
+            denial.code,
+            Code::MalformedCredentials
+                | Code::UnsupportedScheme
+                | Code::TokenMalformed
+                | Code::SignatureInvalid
+                | Code::TokenRejected
+        );
+    if is_refused || denial.code == Code::TooManyFailures {
+        facts.suspicion = suspect(facts, cx).and_then(|suspect| parts.watch.refused(&suspect.address(), cx));
+    }
+    let (true, Some(throttle), Some(suspect)) = (is_refused && !facts.is_counted, &parts.throttle, &facts.suspect)
+    else {
         return denial;
     };
-    // A client without a credential isn't guessing, nor is one whose credential is good, or was.
-    let is_guess = matches!(
-        denial.code,
-        Code::MalformedCredentials
-            | Code::UnsupportedScheme
-            | Code::TokenMalformed
-            | Code::SignatureInvalid
-            | Code::TokenRejected
-    );
-    if !is_guess {
-        return denial;
-    }
     match throttle.check(suspect, cx) {
         Some(remaining) => too_many_failures(remaining),
         None => {
@@ -33,6 +36,20 @@ pub(super) fn after_denial(denial: Denial, suspect: Option<&Suspect>, parts: &Pa
             denial
         }
     }
+}
+
+/// A credential has just been found good: from how many addresses do those of its user come?
+#[inline(never)]
+pub(super) fn after_verification(user_id: i64, facts: &mut Facts, parts: &Parts, cx: &Cx<'_>) {
+    facts.suspicion = suspect(facts, cx).and_then(|suspect| parts.watch.good(user_id, &suspect.address(), cx));
+}
+
+/// The client of a request. Of one that waits it is known since it arrived, or not at all.
+fn suspect(facts: &Facts, cx: &Cx<'_>) -> Option<Suspect> {
+    if facts.suspect.is_some() || facts.has_waited {
+        return facts.suspect;
+    }
+    Suspect::new(&cx.host.client_address()?, None)
 }
 
 pub(super) const fn too_many_failures(retry_after: Duration) -> Denial {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::key_wait::KeyWait;
 use super::parts::Parts;
 use super::request::{Facts, Next, Stage};
-use super::{asking, fallback};
+use super::{asking, fallback, throttling};
 use crate::cache::{Entry, Kind, Lookup};
 use crate::claims::TimeError;
 use crate::code::Code;
@@ -139,7 +139,8 @@ pub(super) fn admit<'r>(
     cx: &Cx<'_>,
 ) -> Result<Next<'r>, Denial> {
     let check = parts.revocation.as_ref().map(|revocation| revocation.check(identity.claims(), cx.shared));
-    admit_checked(identity, check, facts, parts, cx)
+    let is_new = facts.source != Source::Stale;
+    admit_checked(identity, check, is_new, facts, parts, cx)
 }
 
 /// The same for an entry of the cache, which stands as of this version of the revocation list: one that the list has
@@ -161,12 +162,14 @@ fn admit_entry<'r>(
         }
         check
     });
-    admit_checked(Rc::clone(&entry.identity), check, facts, parts, cx)
+    admit_checked(Rc::clone(&entry.identity), check, false, facts, parts, cx)
 }
 
+/// `is_new`: the verdict isn't one of the cache.
 fn admit_checked<'r>(
     identity: Rc<Identity>,
     check: Option<BlacklistCheck>,
+    is_new: bool,
     facts: &mut Facts,
     parts: &Parts,
     cx: &Cx<'_>,
@@ -178,6 +181,9 @@ fn admit_checked<'r>(
         if result == BlacklistCheck::Revoked {
             return Err(Code::TokenRevoked.into());
         }
+    }
+    if is_new {
+        throttling::after_verification(identity.claims().user_id(), facts, parts, cx);
     }
     let presenter = if facts.kind.is_jwt() { Presenter::Client } else { Presenter::Service };
     let accepted = policy::accept(identity, presenter, &parts.config)?;

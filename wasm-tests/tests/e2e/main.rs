@@ -69,6 +69,7 @@ mod secrets;
 mod service_behind_envoy;
 mod single_flight;
 mod stalled_answer;
+mod suspicious;
 mod throttle;
 mod tls;
 mod traps;

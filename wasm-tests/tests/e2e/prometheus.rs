@@ -93,8 +93,13 @@ async fn traffic(stack: &mut Stack) {
         }
     }
     // Last, as it locks the address.
-    while stack.metric("auth_throttle_lockouts_total", &[("kind", "address")]).await.unwrap() == 0 {
-        assert_eq!(ask(stack.get("/orders").bearer("malformed")).await, 401);
+    for (metric, label) in [
+        ("auth_throttle_lockouts_total", ("kind", "address")),
+        ("auth_suspicious_activity_total", ("kind", "repeated_failures")),
+    ] {
+        while stack.metric(metric, &[label]).await.unwrap() == 0 {
+            ask(stack.get("/orders").bearer("malformed")).await;
+        }
     }
 }
 

@@ -359,6 +359,7 @@ async fn no_log_metric_or_denial_contains_a_secret() {
         "the module logs at its most talkative:\n{log}"
     );
     assert!(log.contains(r#"{"authgate": "audit""#), "the audit is on:\n{log}");
+    assert!(log.contains(r#""suspicious": "repeated_failures""#), "the refusals were told:\n{log}");
     let access_log = stack.access_log();
     assert!(access_log.contains("signature_invalid"), "there is an access log:\n{access_log}");
     let mut written = vec![("the log", log), ("the access log", access_log)];
