@@ -2,8 +2,10 @@
 //!
 //! Envoy keeps a gauge as long as it runs, also when the VMs that moved it are gone. A VM that was replaced while
 //! callouts were under way never gets their answers, and a VM that trapped takes nothing back. So a VM writes its count
-//! to shared data before the gauge moves, and every [`LOOK_INTERVAL`] the gauge is set to the sum of all tallies. A VM that ends
-//! removes its tally. The tally of a VM that has been silent for a few ticks no longer counts, and its place is free.
+//! to shared data before the gauge moves: at once where a callout began or ended, since workers look at each other's;
+//! else at its next tick, since each new JWT moves the gauges of the cache. Every [`LOOK_INTERVAL`] the gauge is set to
+//! the sum of all tallies. A VM that ends removes its tally. The tally of a VM that has been silent for a few ticks no
+//! longer counts, and its place is free.
 
 use std::time::Duration;
 
@@ -17,6 +19,9 @@ pub const GAUGES: [Gauge; 3] = [Gauge::CalloutsInFlight, Gauge::CacheEntries, Ga
 
 /// One number for each of [`GAUGES`].
 pub type Levels = [i64; GAUGES.len()];
+
+/// The place among [`GAUGES`] of the one that can't wait for a tick.
+const URGENT: usize = 0;
 
 /// The most VMs of one filter that count at once.
 const MAX_VMS: u32 = 256;
@@ -87,7 +92,7 @@ impl Tally {
         }
     }
 
-    /// Counts up or down. The gauge moves with the next [`Self::flush`].
+    /// Counts up or down. The gauge moves with the next [`Self::flush`] or [`Self::tick`].
     pub fn count(&mut self, gauge: Gauge, by: i64) {
         if let Some(index) = GAUGES.iter().position(|tallied| *tallied == gauge)
             && let Some(level) = self.pending.get_mut(index)
@@ -103,15 +108,21 @@ impl Tally {
         level.and_then(|level| u64::try_from(level).ok()).unwrap_or_default()
     }
 
-    /// Writes what was counted since the last call. Returns by how much to move the gauges.
+    /// Writes what was counted since the last call, unless it can wait. Returns by how much to move the gauges.
     pub fn flush(&mut self, now: impl FnOnce() -> UnixTime, shared: &dyn SharedData) -> Option<Levels> {
-        let pending = std::mem::take(&mut self.pending);
-        if self.has_ended || pending == Levels::default() {
+        if self.has_ended || self.pending.get(URGENT) == Some(&0) {
             return None;
         }
-        self.levels.iter_mut().zip(pending).for_each(|(level, by)| *level = level.saturating_add(by));
+        let pending = self.settle();
         self.write(now(), shared);
         Some(pending)
+    }
+
+    /// Adds to the levels what was counted since the last call, and returns that.
+    fn settle(&mut self) -> Levels {
+        let pending = std::mem::take(&mut self.pending);
+        self.levels.iter_mut().zip(pending).for_each(|(level, by)| *level = level.saturating_add(by));
+        pending
     }
 
     /// Time has passed. Returns the values of the gauges, if it is time to look.
@@ -120,6 +131,7 @@ impl Tally {
             return None;
         }
         self.looked = Some(now);
+        self.settle();
         if let Some((place, claimed)) = self.place {
             let own = shared.shared_data(&self.name(place)).and_then(|value| Record::decode(&value.bytes));
             // Another VM found this one silent, and took its place.

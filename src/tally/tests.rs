@@ -43,6 +43,24 @@ fn the_gauges_are_the_sum_of_all_tallies() {
 }
 
 #[test]
+fn gauges_of_the_cache_wait_for_a_tick_or_a_callout() {
+    let host = Process::default();
+    let (mut one, mut other) = (vm(), vm());
+    one.count(Gauge::CacheEntries, 1);
+    one.count(Gauge::CacheBytes, 500);
+    assert_eq!(one.flush(|| panic!("nothing to write yet"), &host), None);
+    assert!(host.stored("gauges").is_empty());
+    assert_eq!(one.tick(at(0), &host), Some([0, 1, 500]));
+    assert_eq!(other.tick(at(0), &host), Some([0, 1, 500]));
+    one.count(Gauge::CacheEntries, 1);
+    one.count(Gauge::CalloutsInFlight, 1);
+    assert_eq!(one.flush(|| at(100), &host), Some([1, 1, 0]));
+    one.count(Gauge::CacheEntries, 1);
+    assert_eq!(one.tick(at(200), &host), None, "all tallies were looked at just now");
+    assert_eq!(one.tick(at(1000), &host), Some([1, 3, 500]));
+}
+
+#[test]
 fn changes_that_cancel_out_are_not_written() {
     let host = Process::default();
     let mut vm = vm();
