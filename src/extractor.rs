@@ -18,6 +18,9 @@ pub const AUTHORIZATION: &str = "authorization";
 /// The length of what follows the `$` of an API token.
 pub const SECRET: usize = 128;
 
+/// How many dots there are in a JWT, between its three segments.
+const DOTS_OF_JWT: usize = 2;
+
 /// Headers in order, wherever their texts are.
 pub trait HeaderList: fmt::Debug {
     /// Name and value of the header at this place; `None` behind the last.
@@ -144,7 +147,7 @@ pub fn extract<'r>(
     match (place, value) {
         (Place::Authorization, Cow::Borrowed(value)) => in_authorization(value, accepted),
         (Place::ApiKeyHeader, value) => {
-            let token = token(value)?;
+            let (token, _) = token(value)?;
             match token_id(token.as_bytes()) {
                 Some(number) if is_canonical(number) => Ok(Credential { form: Form::ApiToken, place, text: token }),
                 _ => Err(Code::TokenMalformed),
@@ -152,8 +155,8 @@ pub fn extract<'r>(
         }
         (Place::Cookie, _) if !site::may_use_cookie(head) => Err(Code::CrossSiteRequest),
         (_, value) => {
-            let token = token(value)?;
-            if looks_like_jwt(token.as_bytes()) {
+            let (token, dots) = token(value)?;
+            if dots == DOTS_OF_JWT {
                 Ok(Credential { form: Form::Jwt, place, text: token })
             } else {
                 Err(Code::TokenMalformed)
@@ -162,26 +165,28 @@ pub fn extract<'r>(
     }
 }
 
-/// Visible ASCII without commas: Envoy joins repeated headers with a comma.
-fn token(value: Cow<'_, [u8]>) -> Result<Cow<'_, str>, Code> {
+/// Visible ASCII without commas: Envoy joins repeated headers with a comma. And how many dots there are in it.
+fn token(value: Cow<'_, [u8]>) -> Result<(Cow<'_, str>, usize), Code> {
+    let dots = dots_of_token(&value);
     let text = match value {
         Cow::Borrowed(bytes) => str::from_utf8(bytes).ok().map(Cow::Borrowed),
         Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
     };
-    text.filter(|text| is_token_text(text.as_bytes())).ok_or(Code::MalformedCredentials)
+    text.zip(dots).ok_or(Code::MalformedCredentials)
 }
 
-fn is_token_text(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && ascii::is_visible_without_comma(bytes)
+/// How many dots there are, if this may be a token: visible ASCII without commas.
+fn dots_of_token(bytes: &[u8]) -> Option<usize> {
+    if bytes.is_empty() { None } else { ascii::dots_without_comma(bytes) }
 }
 
 fn in_authorization<'r>(value: &'r [u8], accepted: &ApiToken) -> Result<Credential<'r>, Code> {
-    let (scheme, token) = split(value).ok_or(Code::MalformedCredentials)?;
+    let (scheme, token, dots) = split(value).ok_or(Code::MalformedCredentials)?;
     let other = |code| {
         if accepted.accepts(HeaderType::Other) { credential(Form::Other, value) } else { Err(code) }
     };
     if scheme.eq_ignore_ascii_case(b"bearer") {
-        if looks_like_jwt(token) { credential(Form::Jwt, token) } else { other(Code::TokenMalformed) }
+        if dots == DOTS_OF_JWT { credential(Form::Jwt, token) } else { other(Code::TokenMalformed) }
     } else if scheme.eq_ignore_ascii_case(b"apikey") && accepted.accepts(HeaderType::Apikey) {
         match token_id(token) {
             Some(number) if is_canonical(number) => credential(Form::ApiToken, token),
@@ -209,16 +214,12 @@ pub fn forwarded(head: &RequestHead<'_>, names: &[String]) -> Vec<(String, Strin
 }
 
 /// `scheme SP token`: a scheme of letters, digits and `-`, one space, and visible ASCII without commas. Envoy joins
-/// repeated headers with a comma.
-fn split(value: &[u8]) -> Option<(&[u8], &[u8])> {
+/// repeated headers with a comma. And how many dots there are in the token.
+fn split(value: &[u8]) -> Option<(&[u8], &[u8], usize)> {
     let space = value.iter().position(|byte| *byte == b' ')?;
     let (scheme, token) = (value.get(..space)?, value.get(space + 1..)?);
     let is_scheme = !scheme.is_empty() && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
-    (is_scheme && is_token_text(token)).then_some((scheme, token))
-}
-
-fn looks_like_jwt(token: &[u8]) -> bool {
-    ascii::count(token, b'.') == 2
+    is_scheme.then(|| Some((scheme, token, dots_of_token(token)?))).flatten()
 }
 
 /// The credential, of bytes that [`split`] has found to be ASCII.

@@ -14,6 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use crate::ascii;
 use crate::claims::{self, ClaimName, Claims, ClaimsError, KeptClaims};
 use crate::host::Signatures;
 use crate::json::{self, JsonError};
@@ -95,15 +96,7 @@ impl<'t> UntrustedJwt<'t> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(ParseError::TooLong);
         }
-        let mut segments = token.split(|byte| *byte == b'.');
-        let (Some(header), Some(claims), Some(signature), None) =
-            (segments.next(), segments.next(), segments.next(), segments.next())
-        else {
-            return Err(ParseError::Segments);
-        };
-        if header.is_empty() || claims.is_empty() || signature.is_empty() {
-            return Err(ParseError::Segments);
-        }
+        let [header, claims, signature] = segments(token).ok_or(ParseError::Segments)?;
         let (algorithm, kid) = if header == USUAL_HEADER {
             (SigningAlgorithm::Rs256, None)
         } else {
@@ -179,6 +172,14 @@ impl VerifiedClaims {
     pub fn into_parts(self) -> (Box<Claims>, Vec<u8>) {
         (self.claims, self.token)
     }
+}
+
+/// Three segments between dots, none of them empty.
+fn segments(token: &[u8]) -> Option<[&[u8]; 3]> {
+    let (header, rest) = ascii::split_at_dot(token)?;
+    let (claims, signature) = ascii::split_at_dot(rest)?;
+    let is_whole = !header.is_empty() && !claims.is_empty() && !signature.is_empty();
+    (is_whole && ascii::split_at_dot(signature).is_none()).then_some([header, claims, signature])
 }
 
 fn decode(name: &'static str, segment: &[u8]) -> Result<Vec<u8>, ParseError> {

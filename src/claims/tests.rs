@@ -19,7 +19,7 @@ fn with_raw(name: &str, raw: &str) -> Result<Claims, ClaimsError> {
     Claims::from_json(format!("{text},\"{name}\":{raw}}}").as_bytes())
 }
 
-fn everything() -> Value {
+pub(super) fn everything() -> Value {
     claims(json!({
         "nbf": NOW, "iat": NOW - 10, "iss": "auth", "sub": "17", "aud": ["a", "b"], "token_id": 5,
         "issued_by": {"user_id": 7, "user_type": "system_admin"},
