@@ -25,8 +25,15 @@ pub struct Headers(Arc<str>);
 impl Headers {
     /// Names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        let mut lines = self.0.split_terminator('\n');
-        iter::from_fn(move || Some((lines.next()?, lines.next()?)))
+        let mut rest = &*self.0;
+        // Bytes are looked at one by one: the lines are short, and searching for a `char` is made for long texts.
+        let mut line = move || {
+            let end = rest.bytes().position(|byte| byte == b'\n')?;
+            let line = rest.get(..end)?;
+            rest = rest.get(end + 1..)?;
+            Some(line)
+        };
+        iter::from_fn(move || Some((line()?, line()?)))
     }
 
     /// Whether there are none.
@@ -38,7 +45,8 @@ impl Headers {
 impl<N: AsRef<str>, V: AsRef<str>> FromIterator<(N, V)> for Headers {
     /// A header whose name or value holds a newline is left out. No claim with one gets this far.
     fn from_iter<I: IntoIterator<Item = (N, V)>>(headers: I) -> Self {
-        let mut lines = String::new();
+        // As a rule they find room in this.
+        let mut lines = String::with_capacity(256);
         for (name, value) in headers {
             let (name, value) = (name.as_ref(), value.as_ref());
             if !name.contains('\n') && !value.contains('\n') {
