@@ -22,6 +22,12 @@ endif
 # Takes the exports out of the module that the filter has no use for.
 PRUNE = '$(CARGO_TARGET_DIR)/debug/prune'
 
+# Makes the module smaller, and cheaper to compile, than rustc leaves it: $(call optimise,from,to). What the module may use
+# of WebAssembly's extensions is what rustc uses by default.
+WASM_OPT ?= .tools/binaryen/usr/bin/wasm-opt
+optimise = $(WASM_OPT) -Oz --strip-producers --enable-bulk-memory --enable-multivalue --enable-mutable-globals \
+	--enable-nontrapping-float-to-int --enable-reference-types --enable-sign-ext '$(1)' -o '$(2)'
+
 # Where cargo builds. The module always ends up in target/.
 CARGO_TARGET_DIR ?= target
 # ENVOY=/path runs another Envoy than the one that is fetched.
@@ -58,13 +64,16 @@ GATEWAY = ENVOY="$$ENVOY_ABSOLUTE" '$(CARGO_TARGET_DIR)/debug/gateway'
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
-build: toolchain ## Build the module: target/authgate.wasm
+build: toolchain $(WASM_OPT) ## Build the module: target/authgate.wasm
 	@echo '==> building $(MODULE)'
 	@cargo build --profile wasm --target $(TARGET) --package authgate --lib
 	@echo '==> taking out the exports that it has no use for'
 	@cargo build --package prune
 	@mkdir -p target
-	@$(PRUNE) '$(CARGO_TARGET_DIR)/$(TARGET)/wasm/authgate.wasm' '$(MODULE).part'
+	@$(PRUNE) '$(CARGO_TARGET_DIR)/$(TARGET)/wasm/authgate.wasm' '$(MODULE).pruned'
+	@echo '==> optimising it as a whole'
+	@$(call optimise,$(MODULE).pruned,$(MODULE).part)
+	@rm '$(MODULE).pruned'
 	@if cmp -s '$(MODULE).part' '$(MODULE)'; then rm '$(MODULE).part'; else mv '$(MODULE).part' '$(MODULE)'; fi
 
 # With the profile of fuzzing, so that what runs at build time is built once for both; the optimiser of the real module's
@@ -155,6 +164,9 @@ done && rm *.deb
 @rm -rf '.tools/$(1)' && mv '.tools/$(1).part' '.tools/$(1)'
 endef
 
+$(WASM_OPT):
+	$(call from-debian,binaryen,binaryen)
+
 $(WRK):
 	$(call from-debian,wrk,wrk libluajit-5.1-2)
 
@@ -177,13 +189,14 @@ DIST_TARGET_DIR = $(abspath $(CARGO_TARGET_DIR))/dist-build
 DIST_FLAGS = --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo --remap-path-prefix=$(CURDIR)=authgate \
 	--remap-path-prefix=$(DIST_TARGET_DIR)=target
 
-dist: toolchain ## Write what is released to target/dist: module, images, SBOM, provenance
+dist: toolchain $(WASM_OPT) ## Write what is released to target/dist: module, images, SBOM, provenance
 	@echo '==> building the module for everybody'
 	@CARGO_TARGET_DIR='$(DIST_TARGET_DIR)' RUSTFLAGS="$(DIST_FLAGS)" cargo build --locked \
 		--profile wasm --target $(TARGET) --package authgate --lib
 	@cargo build --locked --package prune
-	@$(PRUNE) '$(DIST_TARGET_DIR)/$(TARGET)/wasm/authgate.wasm' '$(DIST_TARGET_DIR)/authgate.wasm'
-	@.ci/dist '$(DIST_TARGET_DIR)/authgate.wasm' target/dist
+	@$(PRUNE) '$(DIST_TARGET_DIR)/$(TARGET)/wasm/authgate.wasm' '$(DIST_TARGET_DIR)/pruned.wasm'
+	@$(call optimise,$(DIST_TARGET_DIR)/pruned.wasm,$(DIST_TARGET_DIR)/authgate.wasm)
+	@WASM_OPT='$(abspath $(WASM_OPT))' .ci/dist '$(DIST_TARGET_DIR)/authgate.wasm' target/dist
 
 dist-test: $(OCI)/bin/skopeo ## Release two clean checkouts, compare them, and read the images
 	@.ci/dist-test '$(abspath $(OCI))'
