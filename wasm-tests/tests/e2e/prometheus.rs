@@ -69,6 +69,7 @@ async fn traffic(stack: &mut Stack) {
         assert_eq!(ask(stack.get("/orders").api_key(&scripted::token(1000))).await, 401);
         assert_eq!(ask(stack.get("/orders")).await, 401);
     }
+    assert_eq!(ask(stack.get("/trial")).await, 200);
     let mut technical = credentials::claims();
     technical["token_type"] = json!("technical");
     let technical = stack.mint_claims(&technical).await.unwrap();
@@ -127,6 +128,16 @@ fn documented() -> BTreeSet<String> {
     names.map(|name| format!("auth_{}", name.trim_matches('`').trim_start_matches("auth_"))).collect()
 }
 
+#[test]
+fn shows_every_metric_on_the_dashboard() {
+    let wanted =
+        |query: &String| selectors(query).into_iter().map(|selector| selector.split('{').next().unwrap().to_owned());
+    let on_it: BTreeSet<_> = dashboard().iter().flat_map(wanted).collect();
+    let missing = |name: &String| !on_it.contains(name) && !on_it.contains(&format!("{name}_bucket"));
+    let missing: Vec<_> = documented().into_iter().filter(missing).collect();
+    assert!(missing.is_empty(), "no panel shows {missing:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_query_of_dashboard_and_rules_has_data() {
     let config = json!({
@@ -135,7 +146,10 @@ async fn every_query_of_dashboard_and_rules_has_data() {
         "cache": {"ttl": "2s", "max_entries": 1, "negative_ttl": "60s"},
         "jwt": {"public_key": {"ttl": "2s"}, "token_types": ["access", "api_token", "technical"]},
         "failed_auth_throttle": {"attempts": 20},
-        "rules": [{"match": {"prefix": "/remote"}, "verification": "remote"}],
+        "rules": [
+            {"match": {"prefix": "/remote"}, "verification": "remote"},
+            {"match": {"prefix": "/trial"}, "mode": "shadow"},
+        ],
     });
     let mut stack = Stack::builder()
         .config(config)
