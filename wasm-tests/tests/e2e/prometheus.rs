@@ -129,7 +129,7 @@ fn documented() -> BTreeSet<String> {
 }
 
 #[test]
-fn shows_every_metric_on_the_dashboard() {
+fn every_metric_is_on_the_dashboard() {
     let wanted =
         |query: &String| selectors(query).into_iter().map(|selector| selector.split('{').next().unwrap().to_owned());
     let on_it: BTreeSet<_> = dashboard().iter().flat_map(wanted).collect();
