@@ -1,12 +1,18 @@
-//! Half of the table of rules and requests, in Envoy: what becomes of each request, and what reaches the upstream.
-//! `src/filter/tests/rules.rs` has all of it natively.
+//! Half of the table of rules and requests, in Envoy: what becomes of each request, what reaches the upstream, and that
+//! `authgate explain` tells the same. `src/filter/tests/rules.rs` and `src/cli/explain/tests/table.rs` have all of it
+//! natively.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use http::Method;
 use serde_json::{Value, json};
 use wasm_tests::{
-    Stack,
+    Response, Stack, connection_manager,
     corpus::{
         self,
         answers::Answer,
@@ -49,10 +55,14 @@ fn patch(bootstrap: &mut Value, service: SocketAddr) {
     let port = "/static_resources/clusters/1/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address\
         /socket_address/port_value";
     *bootstrap.pointer_mut(port).unwrap() = json!(service.port());
+    // The access log is to name each row.
+    connection_manager(&mut bootstrap["static_resources"]["listeners"][0])["preserve_external_request_id"] =
+        json!(true);
 }
 
 /// One request and what has to become of it.
 struct Row<'t> {
+    number: usize,
     path: &'t str,
     kind: &'t str,
     authorization: Option<String>,
@@ -81,6 +91,7 @@ impl<'t> Row<'t> {
             _ => None,
         };
         Self {
+            number,
             path: row[0].as_str().unwrap(),
             kind,
             authorization,
@@ -90,18 +101,90 @@ impl<'t> Row<'t> {
         }
     }
 
-    /// Sends it, with identity headers of its own, and says what is wrong with what became of it.
-    async fn run(&self, stack: &Stack) -> Result<(), String> {
-        let is_preflight = self.kind == "preflight";
-        let method = if is_preflight { Method::OPTIONS } else { Method::GET };
-        let mut request = stack.request(method, self.path).header("x-user-id", "0").header("x_is_admin", "true");
-        if let Some(value) = &self.authorization {
-            request = request.header("authorization", value);
+    fn method(&self) -> Method {
+        if self.kind == "preflight" { Method::OPTIONS } else { Method::GET }
+    }
+
+    /// With identity headers of its own.
+    fn headers(&self) -> Vec<(&'static str, &str)> {
+        let mut headers = vec![("x-user-id", "0"), ("x_is_admin", "true")];
+        headers.extend(self.authorization.iter().map(|value| ("authorization", value.as_str())));
+        if self.kind == "preflight" {
+            headers.extend([("origin", "https://app.example"), ("access-control-request-method", "GET")]);
         }
-        if is_preflight {
-            request = request.header("origin", "https://app.example").header("access-control-request-method", "GET");
+        headers
+    }
+
+    async fn send(&self, stack: &Stack) -> Result<Response, String> {
+        let request = stack.request(self.method(), self.path).header("x-request-id", self.number.to_string());
+        let request = self.headers().into_iter().fold(request, |request, (name, value)| request.header(name, value));
+        request.send().await.map_err(|error| format!("{error:#}"))
+    }
+
+    /// What `authgate explain` tells of it. Where it asks for the service's answer, it gets the one that the service gives.
+    fn told(&self, stack: &Stack) -> Value {
+        let file = |name: &str| stack.folder().join(name).to_str().unwrap().to_owned();
+        fs::write(file("claims.json"), self.claims.to_string()).unwrap();
+        let status = if self.kind == "api" { "200" } else { "503" };
+        let mut arguments: Vec<String> = vec!["authgate".into(), "explain".into(), file("bootstrap.json")];
+        for (option, value) in [
+            ("--format", "json"),
+            ("--key", &file("key.pem")),
+            ("--method", self.method().as_str()),
+            ("--path", self.path),
+            ("--answer", status),
+            ("--answer-body", &file("claims.json")),
+        ] {
+            arguments.extend([option.to_owned(), value.to_owned()]);
         }
-        let answer = request.send().await.map_err(|error| format!("{error:#}"))?;
+        for (name, value) in self.headers() {
+            arguments.extend(["--header".to_owned(), format!("{name}: {value}")]);
+        }
+        let mut out = Vec::new();
+        let status = authgate::cli::run(arguments, &mut out, false);
+        assert_eq!(status, 0, "{}", String::from_utf8_lossy(&out));
+        serde_json::from_slice(&out).unwrap()
+    }
+
+    /// What is wrong with what is told. `logged`: the request's line of the access log.
+    fn compare(&self, told: &Value, answer: &Response, logged: &Value) -> Result<(), String> {
+        let decision = &told["decision"];
+        for field in ["outcome", "reason"] {
+            let name = |value: &Value| value.as_str().filter(|name| *name != "none").map(str::to_owned);
+            if name(&decision[field]) != name(&logged[field]) {
+                return Err(format!("{field}: told {decision}, logged {logged}"));
+            }
+        }
+        let code = decision["deny"]["code"].as_str().map(str::to_owned);
+        if code.is_some() || answer.code().is_some() {
+            return if code == answer.code() {
+                Ok(())
+            } else {
+                Err(format!("told {decision}, not {:?}", answer.code()))
+            };
+        }
+        let echo = answer.upstream().map_err(|error| format!("{error:#}"))?;
+        let set = decision["forward"]["set"].as_array().ok_or_else(|| decision.to_string())?;
+        let sent = self.authorization.as_deref();
+        let authorization = match decision["forward"]["authorization"].as_str() {
+            Some("as it came") => sent,
+            _ => None,
+        };
+        let told = set.iter().map(|pair| (pair[0].as_str().unwrap().to_lowercase(), pair[1].as_str().unwrap()));
+        let told: BTreeMap<_, _> = told.chain(authorization.map(|value| ("authorization".to_owned(), value))).collect();
+        let names = IDENTITY.iter().map(|(name, _)| *name).chain(["authorization"]);
+        let names: BTreeSet<_> = names.chain(told.keys().map(String::as_str)).collect();
+        for name in names {
+            let expected: Vec<&str> = told.get(name).copied().into_iter().collect();
+            if echo.all(name) != expected {
+                return Err(format!("{name}: told {expected:?}, not {:?}", echo.all(name)));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wrong with what became of it.
+    fn check(&self, answer: &Response) -> Result<(), String> {
         let goes_on = matches!(self.end, "allow" | "public") || self.end.starts_with("shadow ");
         if !goes_on {
             let is_right = answer.status == corpus::status(self.end) && answer.code().as_deref() == Some(self.end);
@@ -139,7 +222,7 @@ impl<'t> Row<'t> {
 async fn every_row_of_the_table_has_its_outcome_and_is_counted() {
     let table: Value = serde_json::from_str(TABLE).unwrap();
     let signer = Signer::trusted();
-    let mut wrong = Vec::new();
+    let (mut wrong, mut compared) = (Vec::new(), 0);
     let groups = table["groups"].as_array().unwrap().iter().filter(|group| group["envoy"] == json!(true));
     for group in groups {
         let rows = group["rows"].as_array().unwrap().iter().enumerate();
@@ -154,11 +237,20 @@ async fn every_row_of_the_table_has_its_outcome_and_is_counted() {
             Stack::builder().config(corpus::config()).config(json!({"rules": []})).config(group["config"].clone());
         let builder = builder.without_auth_service().envoy(move |bootstrap| patch(bootstrap, address));
         let stack = builder.start().await.unwrap();
+        fs::write(stack.folder().join("key.pem"), signer.public_pem()).unwrap();
+        let mut answers = Vec::new();
         for row in &rows {
-            if let Err(problem) = row.run(&stack).await {
+            answers.push(row.send(&stack).await.unwrap());
+        }
+        let log = access_log(&stack, rows.len()).await;
+        for (row, answer) in rows.iter().zip(&answers) {
+            let logged = log.iter().find(|line| line["request_id"] == row.number.to_string());
+            let told = row.compare(&row.told(&stack), answer, logged.unwrap_or(&Value::Null));
+            for problem in [row.check(answer), told].into_iter().filter_map(Result::err) {
                 wrong.push(format!("{}: {} {} {}: {problem}", group["about"], row.path, row.kind, row.end));
             }
         }
+        compared += rows.len();
         let counted = counted_by_rule(&stack).await;
         if counted.values().sum::<u64>() != rows.len() as u64 {
             wrong.push(format!("{}: {} requests are counted as {counted:?}", group["about"], rows.len()));
@@ -168,7 +260,23 @@ async fn every_row_of_the_table_has_its_outcome_and_is_counted() {
             assert_eq!(counted.get(r#"rule="none",outcome="allow""#), Some(&1), "{counted:?}");
         }
     }
+    assert!(compared >= 150, "{compared}");
     assert!(wrong.is_empty(), "{} rows:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// The access log, once it has so many lines.
+async fn access_log(stack: &Stack, expected: usize) -> Vec<Value> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let log = stack.access_log();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line.get(line.find('{')?..)?).ok());
+        let lines: Vec<_> = lines.filter(|line| line.get("outcome").is_some()).collect();
+        if lines.len() >= expected {
+            return lines;
+        }
+        assert!(Instant::now() < deadline, "{} of {expected} lines: {log}", lines.len());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// How many requests are counted for each rule and outcome.
