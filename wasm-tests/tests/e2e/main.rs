@@ -67,6 +67,7 @@ mod same_cluster;
 mod seal;
 mod secrets;
 mod service_behind_envoy;
+mod shadow_load;
 mod single_flight;
 mod stalled_answer;
 mod suspicious;

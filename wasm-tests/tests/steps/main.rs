@@ -90,31 +90,45 @@ fn start(settings: &Value) -> Result<Host> {
 }
 
 /// What each kind of request takes once everything is warm.
-fn measure() -> Result<Vec<(&'static str, Steps)>> {
+fn measure() -> Result<Vec<(String, Steps)>> {
     let mut found = Vec::new();
     let mut host = start(&json!({}))?;
-    let mut warm = |host: &mut Host, name, request: &dyn Fn(&mut Host, usize) -> Result<Steps>| -> Result<()> {
+    let mut warm = |host: &mut Host, name: String, request: &dyn Fn(&mut Host, usize) -> Result<Steps>| -> Result<()> {
         for number in 0..3 {
             request(host, number)?;
         }
         found.push((name, request(host, 3)?));
         Ok(())
     };
-    warm(&mut host, "public", &|host, _| send(host, "/public/a", ""))?;
+    warm(&mut host, "public".to_owned(), &|host, _| send(host, "/public/a", ""))?;
     let token = jwt(1, false);
-    warm(&mut host, "repeated JWT", &|host, _| send(host, "/", &token))?;
+    warm(&mut host, "repeated JWT".to_owned(), &|host, _| send(host, "/", &token))?;
     let large = jwt(2, true);
-    warm(&mut host, "repeated JWT of 7 KB", &|host, _| send(host, "/", &large))?;
-    warm(&mut host, "new JWT", &|host, number| send(host, "/", &jwt(100 + number, false)))?;
-    warm(&mut host, "cached API token", &|host, _| send(host, "/", &api_token(1)))?;
-    warm(&mut host, "new API token", &|host, number| send(host, "/", &api_token(100 + number)))?;
+    warm(&mut host, "repeated JWT of 7 KB".to_owned(), &|host, _| send(host, "/", &large))?;
+    warm(&mut host, "new JWT".to_owned(), &|host, number| send(host, "/", &jwt(100 + number, false)))?;
+    warm(&mut host, "cached API token".to_owned(), &|host, _| send(host, "/", &api_token(1)))?;
+    warm(&mut host, "new API token".to_owned(), &|host, number| send(host, "/", &api_token(100 + number)))?;
     let mut host = start(&json!({"revocation": {"path": "/auth/blacklist"}}))?;
-    warm(&mut host, "repeated JWT, with a revocation list", &|host, _| send(host, "/", &token))?;
-    warm(&mut host, "cached API token, with a revocation list", &|host, _| send(host, "/", &api_token(1)))?;
+    warm(&mut host, "repeated JWT, with a revocation list".to_owned(), &|host, _| send(host, "/", &token))?;
+    warm(&mut host, "cached API token, with a revocation list".to_owned(), &|host, _| send(host, "/", &api_token(1)))?;
     let throttle = json!({"failed_auth_throttle": {"attempts": 20, "window": "60s", "lockout": "300s"}});
     let mut host = start(&throttle)?;
-    warm(&mut host, "cached API token, with a throttle", &|host, _| send(host, "/", &api_token(1)))?;
+    warm(&mut host, "cached API token, with a throttle".to_owned(), &|host, _| send(host, "/", &api_token(1)))?;
+    for count in [1, 1000] {
+        let mut host = start(&json!({"rules": rules(count)}))?;
+        for (kind, path) in [("a plain path", "/0/orders/17"), ("an escaped path", "/0/orders/a%20b%2Fc")] {
+            let name = if count == 1 { format!("{kind} under 1 rule") } else { format!("{kind} under 1,000 rules") };
+            warm(&mut host, name, &|host, _| send(host, path, ""))?;
+        }
+    }
     Ok(found)
+}
+
+/// So many public rules, paths and prefixes in turn. The last one is that of `/0`.
+fn rules(count: usize) -> Vec<Value> {
+    let kinds = ["prefix", "path"].into_iter().cycle();
+    let rules = (0..count).rev().zip(kinds.skip(count % 2 + 1));
+    rules.map(|(number, kind)| json!({"match": {kind: format!("/{number}")}, "public": true})).collect()
 }
 
 /// `budget.json`: what the module and each kind of request may take.
@@ -129,7 +143,7 @@ fn taken(with_margin: bool) -> Result<Value> {
         println!("{name}: {steps:?}");
         let Steps { instructions, callbacks, host_calls } = steps;
         let steps = json!({"instructions": more(instructions), "callbacks": callbacks, "host_calls": host_calls});
-        (name.to_owned(), steps)
+        (name, steps)
     });
     let requests: serde_json::Map<_, _> = requests.collect();
     Ok(json!({"module_bytes": more(fs::metadata(module())?.len()), "requests": requests}))
