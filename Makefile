@@ -182,23 +182,27 @@ prometheus: $(PROMETHEUS)/prometheus ## Fetch Prometheus (into .tools/)
 $(PROMETHEUS)/prometheus:
 	$(call from-debian,prometheus,prometheus)
 
-# No path of this machine gets into the module, so that every checkout gives the same bytes. In a folder of its own: other
-# flags build everything anew.
+# No path of this machine gets into what is released, so that every checkout gives the same bytes. In a folder of its own:
+# other flags build everything anew.
 DIST_TARGET_DIR = $(abspath $(CARGO_TARGET_DIR))/dist-build
 # Of several that fit, rustc takes the last.
 DIST_FLAGS = --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo --remap-path-prefix=$(CURDIR)=authgate \
 	--remap-path-prefix=$(DIST_TARGET_DIR)=target
+DIST_CARGO = CARGO_TARGET_DIR='$(DIST_TARGET_DIR)' RUSTFLAGS="$(DIST_FLAGS)" cargo build --locked --package authgate
 
-dist: toolchain $(WASM_OPT) ## Write what is released to target/dist: module, images, SBOM, provenance
+dist: toolchain $(WASM_OPT) ## Write what is released to target/dist: module, images, program, schema, SBOMs, provenance
 	@echo '==> building the module for everybody'
-	@CARGO_TARGET_DIR='$(DIST_TARGET_DIR)' RUSTFLAGS="$(DIST_FLAGS)" cargo build --locked \
-		--profile wasm --target $(TARGET) --package authgate --lib
+	@$(DIST_CARGO) --profile wasm --target $(TARGET) --lib
 	@cargo build --locked --package prune
 	@$(PRUNE) '$(DIST_TARGET_DIR)/$(TARGET)/wasm/authgate.wasm' '$(DIST_TARGET_DIR)/pruned.wasm'
 	@$(call optimise,$(DIST_TARGET_DIR)/pruned.wasm,$(DIST_TARGET_DIR)/authgate.wasm)
-	@WASM_OPT='$(abspath $(WASM_OPT))' .ci/dist '$(DIST_TARGET_DIR)/authgate.wasm' target/dist
+	@echo '==> building the program'
+	@triple=$$(rustc --version --verbose | sed -n 's/^host: //p') && \
+		$(DIST_CARGO) --profile program --target "$$triple" --no-default-features --features cli --bin authgate && \
+		WASM_OPT='$(abspath $(WASM_OPT))' .ci/dist '$(DIST_TARGET_DIR)/authgate.wasm' \
+			"$(DIST_TARGET_DIR)/$$triple/program/authgate" "$$triple" target/dist
 
-dist-test: $(OCI)/bin/skopeo ## Release two clean checkouts, compare them, and read the images
+dist-test: $(OCI)/bin/skopeo ## Release two clean checkouts, compare them, and read what is in them
 	@.ci/dist-test '$(abspath $(OCI))'
 
 # The service and the upstream of docker-compose.yaml.
