@@ -2,10 +2,10 @@
 //!
 //! Envoy keeps a gauge as long as it runs, also when the VMs that moved it are gone. A VM that was replaced while
 //! callouts were under way never gets their answers, and a VM that trapped takes nothing back. So a VM writes its count
-//! to shared data before the gauge moves: at once where a callout began or ended, since workers look at each other's;
-//! else at its next tick, since each new JWT moves the gauges of the cache. Every [`LOOK_INTERVAL`] the gauge is set to
-//! the sum of all tallies. A VM that ends removes its tally. The tally of a VM that has been silent for a few ticks no
-//! longer counts, and its place is free.
+//! to shared data before the gauge moves, and at its ticks, every [`LOOK_INTERVAL`] at the most, the gauge is set to the
+//! sum of all tallies. Between ticks it writes only that callouts are under way where none were: then no gauge of 0 hides
+//! a callout, and no other VM takes the service for down because nobody seems to be asking it. A VM that ends removes
+//! its tally. The tally of a VM that has been silent for a few ticks no longer counts, and its place is free.
 
 use std::time::Duration;
 
@@ -19,9 +19,6 @@ pub const GAUGES: [Gauge; 3] = [Gauge::CalloutsInFlight, Gauge::CacheEntries, Ga
 
 /// One number for each of [`GAUGES`].
 pub type Levels = [i64; GAUGES.len()];
-
-/// The place among [`GAUGES`] of the one that can't wait for a tick.
-const URGENT: usize = 0;
 
 /// The most VMs of one filter that count at once.
 const MAX_VMS: u32 = 256;
@@ -92,7 +89,7 @@ impl Tally {
         }
     }
 
-    /// Counts up or down. The gauge moves with the next [`Self::flush`] or [`Self::tick`].
+    /// Counts up or down. The gauge moves with the next [`Self::tick`], or [`Self::flush`].
     pub fn count(&mut self, gauge: Gauge, by: i64) {
         if let Some(index) = GAUGES.iter().position(|tallied| *tallied == gauge)
             && let Some(level) = self.pending.get_mut(index)
@@ -108,9 +105,11 @@ impl Tally {
         level.and_then(|level| u64::try_from(level).ok()).unwrap_or_default()
     }
 
-    /// Writes what was counted since the last call, unless it can wait. Returns by how much to move the gauges.
+    /// An event has ended. Where callouts are under way now and none were as far as others know, writes what was counted
+    /// since, and returns by how much to move the gauges.
     pub fn flush(&mut self, now: impl FnOnce() -> UnixTime, shared: &dyn SharedData) -> Option<Levels> {
-        if self.has_ended || self.pending.get(URGENT) == Some(&0) {
+        let ([known, ..], [more, ..]) = (self.levels, self.pending);
+        if self.has_ended || known > 0 || known.saturating_add(more) <= 0 {
             return None;
         }
         let pending = self.settle();
@@ -118,7 +117,7 @@ impl Tally {
         Some(pending)
     }
 
-    /// Adds to the levels what was counted since the last call, and returns that.
+    /// Adds what was counted to the levels that are written.
     fn settle(&mut self) -> Levels {
         let pending = std::mem::take(&mut self.pending);
         self.levels.iter_mut().zip(pending).for_each(|(level, by)| *level = level.saturating_add(by));

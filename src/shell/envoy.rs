@@ -84,8 +84,7 @@ impl EnvoyHost {
         }
     }
 
-    /// To be called at the end of every event: moves the gauges by what was counted in it, unless that can wait for a tick.
-    /// If the VM traps before, nothing is counted.
+    /// To be called at the end of every event: moves the gauges at once where they mustn't wait for the next tick.
     pub fn flush_gauges(&self) {
         let moved = self.tally.borrow_mut().flush(Self::now, self);
         for (gauge, by) in GAUGES.into_iter().zip(moved.unwrap_or_default()).filter(|(_, by)| *by != 0) {

@@ -14,7 +14,8 @@ fn vm() -> Tally {
 /// Counts callouts, and writes that down.
 fn count(vm: &mut Tally, callouts: i64, now: UnixTime, host: &Process) {
     vm.count(Gauge::CalloutsInFlight, callouts);
-    assert_eq!(vm.flush(|| now, host), Some([callouts, 0, 0]));
+    assert_eq!(vm.settle(), [callouts, 0, 0]);
+    vm.write(now, host);
 }
 
 fn ticks<const N: usize>(vms: &mut [&mut Tally; N], now: UnixTime, host: &Process) -> [Option<i64>; N] {
@@ -58,6 +59,27 @@ fn gauges_of_the_cache_wait_for_a_tick_or_a_callout() {
     one.count(Gauge::CacheEntries, 1);
     assert_eq!(one.tick(at(200), &host), None, "all tallies were looked at just now");
     assert_eq!(one.tick(at(1000), &host), Some([1, 3, 500]));
+}
+
+#[test]
+fn only_that_callouts_are_under_way_again_is_written_before_the_next_tick() {
+    let host = Process::default();
+    let (mut one, mut other) = (vm(), vm());
+    let never = || panic!("nothing to write yet");
+    one.count(Gauge::CacheEntries, 1);
+    assert_eq!(one.flush(never, &host), None);
+    one.count(Gauge::CalloutsInFlight, 1);
+    assert_eq!(one.flush(|| at(0), &host), Some([1, 1, 0]));
+    assert_eq!(other.level(Gauge::CalloutsInFlight, at(0), &host), 1);
+    for by in [1, -1, -1] {
+        one.count(Gauge::CalloutsInFlight, by);
+        assert_eq!(one.flush(never, &host), None);
+    }
+    assert_eq!(one.level(Gauge::CalloutsInFlight, at(10), &host), 0, "it knows better itself");
+    assert_eq!(one.tick(at(1000), &host), Some([0, 1, 0]));
+    assert_eq!(other.level(Gauge::CalloutsInFlight, at(1000), &host), 0);
+    one.count(Gauge::CalloutsInFlight, 1);
+    assert_eq!(one.flush(|| at(1001), &host), Some([1, 0, 0]));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What the cache, the breaker and the revocation list tell in `/stats/prometheus`, under the names of docs/reference.md#metrics.
 
+use std::time::Duration;
+
 use http::Method;
 use serde_json::json;
 use wasm_tests::{Stack, corpus::scripted};
@@ -23,7 +25,13 @@ async fn metrics_show_the_cache_the_breaker_and_the_revocation_list() {
         assert_eq!(stack.get("/orders").api_key(&token).send().await.unwrap().status, 200);
     }
     assert_eq!((events("miss").await, events("hit").await), (1, 2));
-    assert_eq!(value("auth_cache_entries", &[]).await, 1);
+    // A gauge follows at the next tick.
+    let ticked = async {
+        while value("auth_cache_entries", &[]).await != 1 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), ticked).await.unwrap();
     let bytes = value("auth_cache_bytes", &[]).await;
     assert!((200..4096).contains(&bytes), "{bytes} bytes of one entry");
     // There is room for one.
