@@ -40,15 +40,22 @@ pub struct Report {
 
 impl Report {
     /// Hands over what the access log is to know: names of filter state, without the `wasm.` that Envoy puts before
-    /// them, and values. What is absent is left out.
-    pub fn each(&self, mut set: impl FnMut(&'static str, &str)) {
-        set("authgate.outcome", self.outcome.name());
-        if let Some(reason) = self.reason {
+    /// them, and values. What is absent is left out, and so is what it knows already, by the report that it was `told`.
+    pub fn each(&self, told: Option<&Self>, mut set: impl FnMut(&'static str, &str)) {
+        let is_new = |is_same: fn(&Self, &Self) -> bool| !told.is_some_and(|told| is_same(self, told));
+        if is_new(|one, other| one.outcome == other.outcome) {
+            set("authgate.outcome", self.outcome.name());
+        }
+        if let Some(reason) = self.reason.filter(|_| is_new(|one, other| one.reason == other.reason)) {
             set("authgate.reason", reason.name());
         }
-        set("authgate.source", self.source.name());
-        set("authgate.rule", &self.rule);
-        if let Some(Who { user_id, client_id, .. }) = self.who {
+        if is_new(|one, other| one.source == other.source) {
+            set("authgate.source", self.source.name());
+        }
+        if is_new(|one, other| one.rule == other.rule) {
+            set("authgate.rule", &self.rule);
+        }
+        if let Some(Who { user_id, client_id, .. }) = self.who.filter(|_| is_new(|one, other| one.who == other.who)) {
             decimal(user_id, |text| set("authgate.user_id", text));
             decimal(client_id, |text| set("authgate.client_id", text));
         }
@@ -76,6 +83,25 @@ fn decimal(number: i64, then: impl FnOnce(&str)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_told_is_not_told_again() {
+        let told = |report: &Report, before: Option<&Report>| {
+            let mut told = Vec::new();
+            report.each(before, |name, value| told.push(format!("{}={value}", name.trim_start_matches("authgate."))));
+            told.join(" ")
+        };
+        let (outcome, source, rule) = (Outcome::Cancelled, Source::Callout, Arc::from("orders"));
+        let held = Report { outcome, reason: None, source, rule, who: None };
+        assert_eq!(told(&held, None), "outcome=cancelled source=callout rule=orders");
+        assert_eq!(told(&held, Some(&held)), "");
+        let who = Who { user_id: 7, client_id: 70, token_type: TokenType::ApiToken };
+        let allowed = Report { outcome: Outcome::Allow, who: Some(who), ..held.clone() };
+        assert_eq!(told(&allowed, Some(&held)), "outcome=allow user_id=7 client_id=70");
+        let denied =
+            Report { outcome: Outcome::Deny, reason: Some(Code::TokenRejected), source: Source::Cache, ..held.clone() };
+        assert_eq!(told(&denied, Some(&held)), "outcome=deny reason=token_rejected source=cache");
+    }
 
     #[test]
     fn numbers_are_formatted_as_by_the_standard_library() {

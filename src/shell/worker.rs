@@ -25,6 +25,14 @@ use crate::seal::{Seal, Sealed};
 /// them exhaust the VM's stack; broken answers of one moment may leave more.
 const MOST_RESOLVED: usize = 3 * AT_ONCE;
 
+/// A stream that is held.
+struct Held {
+    /// Set when it may go on.
+    passed: Rc<Cell<bool>>,
+    /// What the access log was told of it.
+    told: Report,
+}
+
 /// One filter configuration in one worker.
 pub(super) struct Worker {
     root_id: u32,
@@ -37,8 +45,10 @@ pub(super) struct Worker {
     /// callback, Envoy takes this one for denied and holds it, whatever the callback returns.
     receiving: Cell<Option<StreamId>>,
     early: RefCell<Option<(Resolution, Report)>>,
-    /// Streams that are held, each with the flag that lets it go on.
-    held: RefCell<HashMap<StreamId, Rc<Cell<bool>>>>,
+    /// Streams that are held.
+    held: RefCell<HashMap<StreamId, Held>>,
+    /// The context that host calls are about.
+    context: Cell<u32>,
     tick_period: Cell<Duration>,
     /// Whether [`Self::carry_out`] runs in the callback of a callout, whose connection may be in the middle of reading a
     /// frame. Envoy 1.40 crashes when another request is sent on it from there after a reset, so callouts wait for a tick.
@@ -60,6 +70,7 @@ impl Worker {
             receiving: Cell::new(None),
             early: RefCell::new(None),
             held: RefCell::default(),
+            context: Cell::new(root_id),
             tick_period: Cell::new(Duration::ZERO),
             is_answering: Cell::new(false),
             postponed: RefCell::default(),
@@ -80,6 +91,7 @@ impl Worker {
                 Denial::from(Code::Internal).response(&Client::default(), Look::plain("authgate")),
             ));
         };
+        self.context.set(stream);
         injection::arm(&headers);
         injection::point("request_headers");
         let head = RequestHead { headers: &headers, has_body };
@@ -88,15 +100,16 @@ impl Worker {
             remove_header(name);
         }
         reception.changes.iter().for_each(change);
-        tell(&reception.report);
+        tell(&reception.report, None);
         match reception.step {
             Step::Wait => match self.carry_out_for(stream) {
                 Some((resolution, report)) => {
-                    tell(&report);
+                    tell(&report, Some(&reception.report));
                     Step::Resolve(resolution)
                 }
                 None => {
-                    self.held.borrow_mut().insert(stream, Rc::clone(passed));
+                    let held = Held { passed: Rc::clone(passed), told: reception.report };
+                    self.held.borrow_mut().insert(stream, held);
                     Step::Wait
                 }
             },
@@ -104,6 +117,7 @@ impl Worker {
                 // A verdict of the cache may have to be refreshed.
                 if self.filter.borrow().has_actions() {
                     self.carry_out_for(stream);
+                    self.become_context(stream);
                 }
                 self.host.inner().flush_gauges();
                 step
@@ -139,6 +153,7 @@ impl Worker {
     /// Called with the root as the host's current context.
     pub(super) fn on_tick(&self) {
         injection::point("tick");
+        self.context.set(self.root_id);
         if !self.has_ticked.replace(true) {
             self.host.inner().report_seal(self.is_sealed);
             self.host.inner().report_label();
@@ -152,6 +167,7 @@ impl Worker {
     /// host's current context.
     pub(super) fn on_answer(&self, token: u32, read: impl FnOnce(usize) -> Result<CalloutResponse, CalloutError>) {
         injection::point("call_response");
+        self.context.set(self.root_id);
         let call = self.callouts.borrow_mut().remove(&token);
         if let Some(call) = call {
             let answer = read(self.filter.borrow().body_limit(call));
@@ -159,7 +175,6 @@ impl Worker {
             self.filter.borrow_mut().on_answer(call, answer, &self.cx());
             if has_failed {
                 // Nothing is carried out before the next tick: what goes on may go to the service's own cluster, and by this connection.
-                become_context(self.root_id);
                 self.adjust_tick();
                 self.host.inner().flush_gauges();
                 return;
@@ -176,14 +191,16 @@ impl Worker {
         self.receiving.set(Some(stream));
         raw::enter_root(self.root_id);
         self.receiving.set(None);
-        become_context(stream);
-        self.early.borrow_mut().take()
+        let early = self.early.borrow_mut().take();
+        if early.is_some() {
+            self.become_context(stream);
+        }
+        early
     }
 
     /// Carries out what is pending. The SDK's active context has to be the root.
     pub(super) fn carry_out(&self) {
         injection::point("carry_out");
-        become_context(self.root_id);
         while !self.is_answering.get()
             && let Some((call, request)) = self.next_postponed()
         {
@@ -205,14 +222,13 @@ impl Worker {
                 Action::Resolve { stream, resolution, report } => {
                     let held = self.held.borrow_mut().remove(&stream);
                     // A stream that the host no longer knows has no client to answer.
-                    if let Some(passed) = held
-                        && become_context(stream)
+                    if let Some(Held { passed, told }) = held
+                        && self.become_context(stream)
                     {
                         passed.set(matches!(resolution, Resolution::Forward(_)));
-                        tell(&report);
+                        tell(&report, Some(&told));
                         self.apply(resolution);
                     }
-                    become_context(self.root_id);
                 }
             }
         }
@@ -232,7 +248,9 @@ impl Worker {
         self.postponed.borrow_mut().pop_front()
     }
 
+    /// Callouts are the root's.
     fn dispatch(&self, call: CallId, request: &CalloutRequest) {
+        self.become_context(self.root_id);
         let sent = {
             let filter = self.filter.borrow();
             let service = &filter.config().auth_service;
@@ -296,20 +314,32 @@ impl Worker {
     fn adjust_tick(&self) {
         let is_urgent = !self.postponed.borrow().is_empty() || self.filter.borrow().has_actions();
         let period = if is_urgent { Duration::from_millis(1) } else { self.filter.borrow().tick_period() };
-        if self.tick_period.replace(period) != period && hostcalls::set_tick_period(period).is_err() {
-            log::error!("the host sets no timer");
+        if self.tick_period.replace(period) != period {
+            // Timers are the root's.
+            self.become_context(self.root_id);
+            if hostcalls::set_tick_period(period).is_err() {
+                log::error!("the host sets no timer");
+            }
         }
+    }
+
+    /// Makes `context` the one that host calls are about, unless it is. False: the host doesn't know it any more.
+    fn become_context(&self, context: u32) -> bool {
+        if self.context.get() == context {
+            return true;
+        }
+        let is_known = hostcalls::set_effective_context(context).is_ok();
+        if is_known {
+            self.context.set(context);
+        }
+        is_known
     }
 }
 
-/// Makes `context` the one that host calls are about. False: the host doesn't know it any more.
-fn become_context(context: u32) -> bool {
-    hostcalls::set_effective_context(context).is_ok()
-}
-
-/// Tells the access log of the stream that is the host's effective context what is known of it.
-fn tell(report: &Report) {
-    report.each(|name, value| {
+/// Tells the access log of the stream that is the host's effective context what is known of it. `told`: what it was told
+/// before.
+fn tell(report: &Report, told: Option<&Report>) {
+    report.each(told, |name, value| {
         if !raw::set_filter_state(name, value) {
             log::error!("the filter state {name} could not be set");
         }

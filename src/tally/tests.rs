@@ -64,7 +64,7 @@ fn gauges_of_the_cache_wait_for_a_tick_or_a_callout() {
 #[test]
 fn only_that_callouts_are_under_way_again_is_written_before_the_next_tick() {
     let host = Process::default();
-    let (mut one, mut other) = (vm(), vm());
+    let (mut one, other) = (vm(), vm());
     let never = || panic!("nothing to write yet");
     one.count(Gauge::CacheEntries, 1);
     assert_eq!(one.flush(never, &host), None);

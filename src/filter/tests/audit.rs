@@ -26,7 +26,7 @@ fn line(world: &World) -> Value {
 /// What the access log knows of a request, names without `authgate.`.
 fn state(world: &World, stream: StreamId) -> Value {
     let mut state = json!({});
-    world.reports[&stream].each(|name, value| {
+    world.reports[&stream].each(None, |name, value| {
         let name = name.strip_prefix("authgate.").unwrap();
         assert_eq!(state[name], Value::Null, "{name} twice");
         state[name] = json!(value);
