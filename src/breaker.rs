@@ -96,6 +96,15 @@ pub struct Snapshot {
     pub has_failed: bool,
     /// Whether the next [`Breaker::admit`] wins the probe.
     pub is_probe_due: bool,
+    /// The ticket of every call while it is closed.
+    closed: Option<Ticket>,
+}
+
+impl Snapshot {
+    /// Whether no call may be sent now.
+    pub fn rejects(&self) -> bool {
+        self.state != State::Closed && !self.is_probe_due
+    }
 }
 
 /// What the workers know beside the probe.
@@ -155,6 +164,11 @@ impl Breaker {
         Self { probe: Turn::new(name, probe_lease), failures: failures.into(), open_for, probe_lease }
     }
 
+    /// Asks whether a call may be sent, by a look in the same event. Only what isn't closed is looked at again.
+    pub fn admit_by(&self, look: &Snapshot, cx: &Cx<'_>) -> Admission {
+        look.closed.map_or_else(|| self.admit(cx), Admission::Closed)
+    }
+
     /// Asks whether a call may be sent. Only winning the probe writes to the shared data.
     pub fn admit(&self, cx: &Cx<'_>) -> Admission {
         let mut found = None;
@@ -180,10 +194,12 @@ impl Breaker {
     /// How the breaker stands; changes nothing.
     pub fn peek(&self, cx: &Cx<'_>) -> Snapshot {
         let (last, calls) = self.probe.read(cx.shared);
+        let admission = self.without_probe(last, calls, cx.now);
         Snapshot {
             state: calls.state(last),
             has_failed: calls.failures > 0,
-            is_probe_due: self.without_probe(last, calls, cx.now).is_none(),
+            is_probe_due: admission.is_none(),
+            closed: if let Some(Admission::Closed(ticket)) = admission { Some(ticket) } else { None },
         }
     }
 

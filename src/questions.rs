@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::breaker::{self, Admission, Breaker};
+use crate::breaker::{self, Admission, Breaker, Snapshot};
 use crate::cache::Digest;
 use crate::config::Config;
 use crate::host::{ConnectionId, Cx, StreamId};
@@ -66,6 +66,8 @@ pub struct Asking {
     pub waiters: Vec<StreamId>,
     /// Whether to ask although another worker does.
     pub is_alone: bool,
+    /// How the breaker stands in this event.
+    pub breaker: Snapshot,
 }
 
 /// A question without an answer yet.
@@ -248,13 +250,13 @@ impl Questions {
     /// # Errors
     /// The service can't be asked.
     pub fn open(&mut self, asking: Asking, shares: &mut Shares, cx: &Cx<'_>) -> Result<Option<Call>, Unavailable> {
-        let Asking { question, asker, waiters, is_alone } = asking;
+        let Asking { question, asker, waiters, is_alone, breaker } = asking;
         if self.open.len() >= MAX_CALLOUTS || self.bytes.get() + question.bytes() > MAX_CALLOUT_BYTES {
             return Err(Unavailable::Overload);
         }
         let digest = question.digest;
         // A verdict of another worker comes by way of the cache.
-        let has_lease = !is_alone && self.shares_verdicts && self.breaker.rejects(cx).is_none();
+        let has_lease = !is_alone && self.shares_verdicts && !breaker.rejects();
         let open = Open {
             question,
             asker,
@@ -269,7 +271,7 @@ impl Questions {
             self.insert(Open { is_elsewhere: true, ..open }, shares);
             return Ok(None);
         }
-        let (admitted, retries) = match self.breaker.admit(cx) {
+        let (admitted, retries) = match self.breaker.admit_by(&breaker, cx) {
             Admission::Closed(ticket) => (ticket, open.retries),
             // A probe is one callout: its failure says enough.
             Admission::Probe(ticket) => {

@@ -209,7 +209,8 @@ fn ask_here(open: Open, is_alone: bool, parts: &mut Parts, cx: &Cx<'_>) {
         return;
     }
     let (question, waiters) = (Rc::clone(&open.question), open.waiters.clone());
-    let asking = Asking { question, asker: open.asker, waiters, is_alone };
+    let breaker = parts.questions.breaker().peek(cx);
+    let asking = Asking { question, asker: open.asker, waiters, is_alone, breaker };
     if let Err(reason) = parts.open_question(asking, cx) {
         let sent = open.began;
         announce(open, Conclusion::Unavailable(reason), sent, parts, cx);

@@ -8,7 +8,7 @@ use super::parts::Parts;
 use super::request::{Facts, Next, Stage, Wait};
 use super::room;
 use super::throttling::too_many_failures;
-use crate::breaker::State;
+use crate::breaker::{Snapshot, State};
 use crate::cache::{Digest, Kind, Lookup};
 use crate::claims::OwnClaims;
 use crate::config::Config;
@@ -118,7 +118,7 @@ pub(super) fn ask<'r>(
         && let Some(identity) = fallback::stale(facts, parts, cx)
     {
         if breaker.is_probe_due {
-            refresh(&question, parts, cx);
+            refresh(&question, breaker, parts, cx);
         }
         return Ok(Stage::Admit(identity).into());
     }
@@ -130,7 +130,7 @@ pub(super) fn ask<'r>(
         return Ok(wait_for_share(question, facts, parts, cx));
     }
     match begin_guess(&question, facts, parts, cx) {
-        Ok(guess) => open(question, guess, facts, parts, cx),
+        Ok(guess) => open(question, guess, breaker, facts, parts, cx),
         Err(Throttled::Busy) => Ok(wait_for_share(question, facts, parts, cx)),
         Err(Throttled::Locked(remaining)) => Err(too_many_failures(remaining)),
     }
@@ -140,12 +140,14 @@ pub(super) fn ask<'r>(
 fn open<'r>(
     question: Rc<Question>,
     guess: Option<Guess>,
+    breaker: Snapshot,
     facts: &Facts,
     parts: &mut Parts,
     cx: &Cx<'_>,
 ) -> Result<Next<'r>, Denial> {
     let asker = Asker { connection: facts.connection, guess };
-    let asking = Asking { question: Rc::clone(&question), asker, waiters: vec![facts.stream], is_alone: false };
+    let waiters = vec![facts.stream];
+    let asking = Asking { question: Rc::clone(&question), asker, waiters, is_alone: false, breaker };
     match parts.open_question(asking, cx) {
         Ok(()) => Ok(Next::Hold(Wait::Answer(question.digest))),
         Err(reason) => {
@@ -228,10 +230,10 @@ pub(super) fn reconsider<'r>(
 }
 
 /// Asks again about a credential whose verdict ends soon. No request waits for it.
-pub(super) fn refresh(question: &Rc<Question>, parts: &mut Parts, cx: &Cx<'_>) {
+pub(super) fn refresh(question: &Rc<Question>, breaker: Snapshot, parts: &mut Parts, cx: &Cx<'_>) {
     if parts.callouts.has_room_to_refresh() && parts.questions.may_refresh(&question.digest, cx) {
         let question = Rc::clone(question);
-        let asking = Asking { question, asker: Asker::default(), waiters: Vec::new(), is_alone: false };
+        let asking = Asking { question, asker: Asker::default(), waiters: Vec::new(), is_alone: false, breaker };
         // Should the service be down, whatever is known stays.
         let _ = parts.open_question(asking, cx);
     }

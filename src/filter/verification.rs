@@ -43,7 +43,7 @@ pub(super) fn recall<'r>(
                 let admitted = admit_entry(&entry, version, facts, parts, cx)?;
                 if facts.kind != Kind::LocalJwt && parts.cache.wants_refresh(&digest, &entry, cx) {
                     let question = asking::question(credential, head, &digest, facts.kind, &parts.config);
-                    asking::refresh(&question, parts, cx);
+                    asking::refresh(&question, parts.questions.breaker().peek(cx), parts, cx);
                 }
                 return Ok(admitted);
             }
