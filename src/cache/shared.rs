@@ -1,7 +1,8 @@
 //! The shared level: a fixed number of slots in the process's shared data, each with one entry.
 //!
-//! A keyed hash of the credential's digest picks two slots, and the record in a slot holds the whole digest. Where
-//! neither slot is free, the entry that was verified earlier is overwritten.
+//! A keyed hash of the credential's digest picks two slots, and the record in a slot holds the whole digest. An entry
+//! goes into the first that is free. Where neither is, the entry that was verified earlier is overwritten. So the second slot
+//! has nothing as long as the first has never been written: the host forgets no key.
 
 use std::rc::Rc;
 
@@ -38,28 +39,30 @@ impl Slots {
 
     /// The entry of this credential: the newer one, if two workers have written it at once.
     pub(super) fn read(&self, digest: &Digest, shared: &dyn SharedData) -> Option<Entry> {
-        let values = slots(digest, shared).into_iter().filter_map(|slot| shared.shared_data(&self.name(slot)));
+        let values = slots(digest, shared).into_iter().map_while(|slot| shared.shared_data(&self.name(slot)));
         let its = values.filter(|value| head(&value.bytes).is_some_and(|(found, _)| found == *digest));
         its.filter_map(|value| decode(&value.bytes)).map(|(_, entry)| entry).max_by_key(|entry| entry.verified)
     }
 
     /// Whether any worker has, or may have, an entry of this credential.
     pub(super) fn knows(&self, digest: &Digest, shared: &dyn SharedData) -> bool {
-        let mut values = slots(digest, shared).into_iter().filter_map(|slot| shared.shared_data(&self.name(slot)));
+        let mut values = slots(digest, shared).into_iter().map_while(|slot| shared.shared_data(&self.name(slot)));
         values.any(|value| head(&value.bytes).is_some_and(|(found, _)| found == *digest))
     }
 
-    /// Writes an entry's record where its credential has one already, else where there is room, else over the older of
-    /// two others.
+    /// Writes an entry's record into the first slot that is free or has one of its credential, else over the older of two
+    /// others. What the second slot may still have of the credential then is older.
     pub(super) fn write(&self, digest: &Digest, record: &[u8], shared: &dyn SharedData) {
         // The head alone still says that a worker has an entry, so that a refusal of it isn't displaced.
         let record = if record.len() > MAX_BYTES { record.get(..HEAD).unwrap_or_default() } else { record };
-        let worth = |slot: &u32| match shared.shared_data(&self.name(*slot)).and_then(|value| head(&value.bytes)) {
-            Some((found, _)) if found == *digest => (0, UnixTime::default()),
-            None => (1, UnixTime::default()),
-            Some((_, verified)) => (2, verified),
+        // When another credential's entry in a slot was verified.
+        let taken = |slot: u32| {
+            let stored = shared.shared_data(&self.name(slot)).and_then(|value| head(&value.bytes));
+            stored.filter(|(found, _)| found != digest).map(|(_, verified)| verified)
         };
-        let slot = slots(digest, shared).into_iter().min_by_key(worth).unwrap_or_default();
+        let [first, second] = slots(digest, shared);
+        let is_second = taken(first).is_some_and(|other| taken(second).is_none_or(|older| older < other));
+        let slot = if is_second { second } else { first };
         if shared.set_shared_data(&self.name(slot), record, Write::Always).is_err() {
             log::debug!("a verdict could not be shared");
         }
