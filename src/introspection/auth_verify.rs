@@ -8,8 +8,11 @@ use crate::credential::{Credential, Form};
 /// `/auth/verify` of the authentication service.
 #[derive(Debug, Clone)]
 pub struct AuthVerify {
+    /// Where a JWT is asked about: rules ask for that, whatever `header_types` says of credentials that aren't verified
+    /// locally.
+    path_for_jwts: String,
+    /// Where any other credential is.
     path: String,
-    header_types: Vec<HeaderType>,
     format: ResponseFormat,
     required: Vec<ClaimName>,
     kept: KeptClaims,
@@ -19,9 +22,14 @@ pub struct AuthVerify {
 impl AuthVerify {
     /// The service as it is configured.
     pub fn new(config: &Config) -> Self {
+        let mut kinds: Vec<&str> = config.api_token.header_types.iter().map(|kind| kind.name()).collect();
+        let path = path_of(config, &kinds);
+        if !kinds.contains(&HeaderType::Jwt.name()) {
+            kinds.push(HeaderType::Jwt.name());
+        }
         Self {
-            path: config.auth_service.verify_path.clone(),
-            header_types: config.api_token.header_types.clone(),
+            path_for_jwts: path_of(config, &kinds),
+            path,
             format: config.api_token.response_format,
             required: config.jwt.required_claims.clone(),
             kept: config.kept_claims.clone(),
@@ -33,26 +41,15 @@ impl AuthVerify {
 impl Verifier for AuthVerify {
     /// A JWT is asked about as it came.
     fn question(&self, credential: &Credential<'_>) -> CalloutRequest {
-        let mut kinds: Vec<&str> = self.header_types.iter().map(|kind| kind.name()).collect();
-        let jwt = HeaderType::Jwt.name();
-        if credential.form == Form::Jwt && !kinds.contains(&jwt) {
-            // The rules ask for it, whatever `header_types` says of credentials that aren't verified locally.
-            kinds.push(jwt);
-        }
-        let (path, kinds, format) = (&self.path, kinds.join(","), self.format.name());
-        let separator = if path.contains('?') { '&' } else { '?' };
-        let text = &credential.text;
-        let authorization = match credential.form {
-            Form::Jwt => format!("Bearer {text}"),
-            Form::ApiToken => format!("APIKey {text}"),
-            Form::Other => text.clone().into_owned(),
+        let text = &*credential.text;
+        let (path, authorization) = match credential.form {
+            Form::Jwt => (&self.path_for_jwts, ["Bearer ", text].concat()),
+            Form::ApiToken => (&self.path, ["APIKey ", text].concat()),
+            Form::Other => (&self.path, text.to_owned()),
         };
         CalloutRequest {
             headers: vec![("authorization", authorization)],
-            ..CalloutRequest::get(
-                Destination::AuthService,
-                format!("{path}{separator}header_types={kinds}&response_format={format}"),
-            )
+            ..CalloutRequest::get(Destination::AuthService, path.clone())
         }
     }
 
@@ -67,6 +64,13 @@ impl Verifier for AuthVerify {
         }
         Ok(verdict)
     }
+}
+
+/// The path with its query, for credentials of these types.
+fn path_of(config: &Config, kinds: &[&str]) -> String {
+    let (path, format) = (&config.auth_service.verify_path, config.api_token.response_format.name());
+    let separator = if path.contains('?') { '&' } else { '?' };
+    format!("{path}{separator}header_types={}&response_format={format}", kinds.join(","))
 }
 
 /// Reads an answer of `/auth/verify`.
