@@ -154,8 +154,9 @@ impl Filter {
         match self.parts.callouts.end(call, cx) {
             None => log::warn!("an answer came to a callout that is not under way"),
             Some(Purpose::Verify(call)) => {
-                answered::on_answer(call, answer, &mut self.parts, cx);
+                let answered = answered::on_answer(call, answer, &mut self.parts, cx);
                 self.resume_answered(cx);
+                answered.inspect(|answered| answered.age());
             }
             Some(Purpose::Key(fetch)) => {
                 match self.parts.keys.on_answer(fetch, answer, self.parts.room.waits_for_key(), cx) {

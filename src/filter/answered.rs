@@ -28,8 +28,13 @@ enum Answer {
     Refused(Code),
 }
 
-/// The service has answered a question, or can't.
-pub(super) fn on_answer(call: Call, answer: Result<CalloutResponse, CalloutError>, parts: &mut Parts, cx: &Cx<'_>) {
+/// The service has answered a question, or can't. Returns what came of it, unless it is asked again.
+pub(super) fn on_answer(
+    call: Call,
+    answer: Result<CalloutResponse, CalloutError>,
+    parts: &mut Parts,
+    cx: &Cx<'_>,
+) -> Option<Rc<Answered>> {
     let answer = answer.map_err(|error| late(error, &call, parts, cx));
     let answer = judge(answer, parts, cx);
     parts.questions.report(&call, answer.as_ref().err().map(Outage::scope), cx);
@@ -40,11 +45,9 @@ pub(super) fn on_answer(call: Call, answer: Result<CalloutResponse, CalloutError
             if parts.questions.take_retry(&call, outage.scope(), cx) {
                 log::debug!("auth service (cluster {}), trying again: {outage}", parts.config.auth_service.cluster);
                 parts.put(call, cx);
-                return;
+                return None;
             }
-            if parts.questions.get(&digest).is_none() {
-                return;
-            }
+            parts.questions.get(&digest)?;
             parts.log_outage(&outage, cx);
             Some(Conclusion::Unavailable(match outage.scope() {
                 Scope::Service => Unavailable::Down { retry_after: None },
@@ -60,9 +63,7 @@ pub(super) fn on_answer(call: Call, answer: Result<CalloutResponse, CalloutError
             }))
         }
     };
-    if let Some(conclusion) = conclusion {
-        finish(&digest, conclusion, parts, cx);
-    }
+    finish(&digest, conclusion?, parts, cx)
 }
 
 /// An answer that broke off when its time was over came too late.
@@ -141,9 +142,9 @@ fn conclusion(digest: &Digest, answer: Answer, parts: &mut Parts, cx: &Cx<'_>) -
 }
 
 /// Ends a question that this worker has asked.
-fn finish(digest: &Digest, conclusion: Conclusion, parts: &mut Parts, cx: &Cx<'_>) {
+fn finish(digest: &Digest, conclusion: Conclusion, parts: &mut Parts, cx: &Cx<'_>) -> Option<Rc<Answered>> {
     let is_down = matches!(conclusion, Conclusion::Unavailable(Unavailable::Down { .. }));
-    let Some(open) = parts.questions.close(digest, is_down, &mut parts.shares, cx) else { return };
+    let open = parts.questions.close(digest, is_down, &mut parts.shares, cx)?;
     if open.waiters.is_empty() && matches!(conclusion, Conclusion::Jwt { .. }) {
         // No request waits for the key; but the next one will need it.
         parts.fetch_key(Reason::SignatureFailed, cx);
@@ -152,16 +153,19 @@ fn finish(digest: &Digest, conclusion: Conclusion, parts: &mut Parts, cx: &Cx<'_
         parts.shares.earn(open.asker.connection);
     }
     let sent = open.sent;
-    announce(open, conclusion, sent, parts, cx);
+    let answered = announce(open, conclusion, sent, parts, cx);
+    answered.come();
+    Some(answered)
 }
 
 /// Settles the guess that a question was, and lets everybody's turn come.
-fn announce(open: Open, conclusion: Conclusion, sent: UnixTime, parts: &mut Parts, cx: &Cx<'_>) {
+fn announce(open: Open, conclusion: Conclusion, sent: UnixTime, parts: &mut Parts, cx: &Cx<'_>) -> Rc<Answered> {
     let is_failure = conclusion.is_failure();
     asking::end_guess(open.asker.guess, is_failure, parts, cx);
     let counted = open.asker.guess.filter(|_| is_failure).map(|guess| guess.suspect());
-    let answered = Answered::new(open.question, sent, conclusion, counted);
-    parts.room.answer(&open.waiters, answered);
+    let answered = Rc::new(Answered::new(open.question, sent, conclusion, counted));
+    parts.room.answer(&open.waiters, &answered);
+    answered
 }
 
 /// Looks after the questions that other workers ask.
@@ -196,7 +200,7 @@ pub(super) fn settle_elsewhere(parts: &mut Parts, cx: &Cx<'_>) {
         };
         let Some(open) = parts.questions.take_elsewhere(&digest, &mut parts.shares) else { continue };
         match conclusion {
-            Some(conclusion) => announce(open, conclusion, sent, parts, cx),
+            Some(conclusion) => drop(announce(open, conclusion, sent, parts, cx)),
             None => ask_here(open, is_alone, parts, cx),
         }
     }
@@ -225,11 +229,16 @@ pub(super) fn settle<'r>(
     cx: &Cx<'_>,
 ) -> Result<Next<'r>, Denial> {
     match &answered.conclusion {
-        Conclusion::Identity(identity) => Ok(if is_void(identity.claims(), answered, facts, parts, cx) {
-            Stage::Ask(Rc::clone(&answered.question)).into()
-        } else {
-            Stage::Admit(Rc::clone(identity)).into()
-        }),
+        // In the event that brought it, the cache has kept it, and found no refusal.
+        Conclusion::Identity(identity) => Ok(
+            if is_purged(identity.claims(), answered, parts, cx)
+                || !answered.is_news() && is_refused(answered, facts, parts, cx)
+            {
+                Stage::Ask(Rc::clone(&answered.question)).into()
+            } else {
+                Stage::Admit(Rc::clone(identity)).into()
+            },
+        ),
         Conclusion::Jwt { token, .. } => {
             let wait = KeyWait::of_service(Rc::clone(token), Rc::clone(answered), cx.now);
             Ok(Stage::AwaitKey(Box::new(wait)).into())
@@ -256,16 +265,18 @@ pub(super) fn settle_jwt<'r>(
     if answered.question.kind == Kind::RemoteJwt {
         parts.cache.confirm_jwt(answered.question.credential.bytes(), answered.sent, cx);
     }
-    if is_void(identity.claims(), answered, facts, parts, cx) {
+    if is_purged(identity.claims(), answered, parts, cx) || is_refused(answered, facts, parts, cx) {
         return Stage::Ask(Rc::clone(&answered.question)).into();
     }
     Stage::Keep { identity: Box::new(identity), since: answered.sent, stands_in: false }.into()
 }
 
-/// Whether the answer was purged, or the credential refused, while the request waited for its turn or for a key: it is
-/// asked about again.
-fn is_void(claims: &Claims, answered: &Answered, facts: &Facts, parts: &Parts, cx: &Cx<'_>) -> bool {
-    let is_purged =
-        || parts.revocation.as_ref().is_some_and(|revocation| revocation.is_purged_since(claims, answered.sent, cx));
-    is_purged() || parts.cache.is_refused_since(&answered.question.digest, facts.kind, answered.sent, cx)
+/// Whether the answer was purged while the request waited for its turn or for a key: then the service is asked again.
+fn is_purged(claims: &Claims, answered: &Answered, parts: &Parts, cx: &Cx<'_>) -> bool {
+    parts.revocation.as_ref().is_some_and(|revocation| revocation.is_purged_since(claims, answered.sent, cx))
+}
+
+/// The same for a refusal of the credential.
+fn is_refused(answered: &Answered, facts: &Facts, parts: &Parts, cx: &Cx<'_>) -> bool {
+    parts.cache.is_refused_since(&answered.question.digest, facts.kind, answered.sent, cx)
 }

@@ -112,12 +112,11 @@ impl Room {
     }
 
     /// A question is answered: those of its `waiters` that still wait for it are queued, each for its turn.
-    pub(super) fn answer(&mut self, waiters: &[StreamId], answered: Answered) {
-        let answered = Rc::new(answered);
+    pub(super) fn answer(&mut self, waiters: &[StreamId], answered: &Rc<Answered>) {
         for stream in waiters {
             let Some(held) = self.held.get_mut(stream) else { continue };
             if matches!(&held.wait, Wait::Answer(digest) if *digest == answered.question.digest) {
-                held.wait = Wait::Answered(Rc::clone(&answered));
+                held.wait = Wait::Answered(Rc::clone(answered));
                 self.answered.push_back(*stream);
             }
         }

@@ -74,6 +74,8 @@ pub struct Answered {
     pub sent: UnixTime,
     /// The answer.
     pub conclusion: Conclusion,
+    /// Whether the event that brought it is still under way.
+    is_news: Cell<bool>,
     /// Whose failure it was counted as already: once for each address, however many of its requests wait.
     counted: RefCell<Vec<Suspect>>,
 }
@@ -81,7 +83,23 @@ pub struct Answered {
 impl Answered {
     /// - `counted`: whose failure it was counted as already, if it is one.
     pub fn new(question: Rc<Question>, sent: UnixTime, conclusion: Conclusion, counted: Option<Suspect>) -> Self {
-        Self { question, sent, conclusion, counted: RefCell::new(counted.into_iter().collect()) }
+        let counted = RefCell::new(counted.into_iter().collect());
+        Self { question, sent, conclusion, is_news: Cell::new(false), counted }
+    }
+
+    /// It has come in this event.
+    pub fn come(&self) {
+        self.is_news.set(true);
+    }
+
+    /// The event that has brought it is over.
+    pub fn age(&self) {
+        self.is_news.set(false);
+    }
+
+    /// Whether the event that has brought it is still under way.
+    pub const fn is_news(&self) -> bool {
+        self.is_news.get()
     }
 
     /// Whether the failure that this is was counted for the suspect's address before; from now on it was.
