@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::host::{SharedData, SharedValue, Write};
 use crate::metrics::Gauge;
-use crate::table::{Reader, write_time, write_u64};
+use crate::table::{self, Reader, write_time, write_u64};
 use crate::time::UnixTime;
 
 /// The gauges that all VMs move.
@@ -202,7 +202,7 @@ impl Tally {
     }
 
     fn name(&self, place: u32) -> String {
-        format!("{}{place:x}", self.prefix)
+        table::key(&self.prefix, place)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::claims::Claims;
 use crate::host::{SharedData, Write};
 use crate::policy::{Identity, VerifiedBy};
 use crate::public_key::KeyId;
-use crate::table::{Reader, write_time};
+use crate::table::{self, Reader, write_time};
 use crate::time::UnixTime;
 
 /// How many slots there are: a power of two.
@@ -97,7 +97,7 @@ impl Slots {
     }
 
     fn name(&self, slot: u32) -> String {
-        format!("{}{slot:x}", self.prefix)
+        table::key(&self.prefix, slot)
     }
 }
 
