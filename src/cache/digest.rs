@@ -1,6 +1,7 @@
 //! The digest by which the caches know a credential. It covers the credential, how it is verified, and whatever else
 //! decides the verdict.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::hash::{BuildHasher as _, Hash, Hasher, RandomState};
 
@@ -26,31 +27,66 @@ impl Hash for Digest {
     }
 }
 
+/// How many digests are remembered: a power of two.
+const REMEMBERED: usize = 512;
+
 /// Makes the digests of one filter in one worker.
-#[derive(Debug)]
 pub(super) struct Digests {
     scope: Sha256,
     secret: WorkerSecret,
+    /// The last digests by SHA-256, each in the place that its credential's hash under the secret says, behind that hash.
+    remembered: RefCell<Vec<Option<(Hash128, Digest)>>>,
 }
 
 impl Digests {
     pub(super) fn new(config: &Config) -> Self {
-        Self { scope: scope(config), secret: WorkerSecret::random() }
+        Self { scope: scope(config), secret: WorkerSecret::random(), remembered: RefCell::default() }
     }
 
     /// What the caches know a credential by.
     pub(super) fn of(&self, kind: Kind, credential: &[u8]) -> Digest {
+        let hash = self.secret.hash(kind, credential);
         if !kind.is_shared() {
-            return self.secret.digest(credential);
+            let mut digest = [0; 32];
+            digest.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
+            return Digest(digest);
         }
+        let mut remembered = self.remembered.borrow_mut();
+        if remembered.is_empty() {
+            remembered.resize(REMEMBERED, None);
+        }
+        let [low, high, ..] = hash;
+        let place = remembered.get_mut(usize::from(u16::from_le_bytes([low, high])) % REMEMBERED);
+        match place {
+            Some(Some((known, digest))) if *known == hash => *digest,
+            place => {
+                let digest = self.sha256(kind, credential);
+                place.into_iter().for_each(|place| *place = Some((hash, digest)));
+                digest
+            }
+        }
+    }
+
+    pub(super) fn sha256(&self, kind: Kind, credential: &[u8]) -> Digest {
         Digest(self.scope.clone().chain_update([kind.tag()]).chain_update(credential).finalize().into())
     }
 }
 
-/// The secret by which one worker knows the JWTs that it has verified itself. No other worker has to know these: to verify
-/// a signature takes the host little longer than to share the verdict.
+impl fmt::Debug for Digests {
+    /// Without the hashes.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Digests").field("secret", &self.secret).finish_non_exhaustive()
+    }
+}
+
+/// A keyed hash.
+type Hash128 = [u8; 16];
+
+/// The secret by which one worker knows the JWTs that it has verified itself, and the credentials whose SHA-256 it has
+/// computed. No other worker has to know these JWTs: to verify a signature takes the host little longer than to share the
+/// verdict.
 ///
-/// A JWT that is taken for another would have the other's identity. So the hash is SipHash-2-4 with 128 bits, which is a
+/// A credential that is taken for another would have the other's identity. So the hash is SipHash-2-4 with 128 bits, which is a
 /// pseudorandom function: who doesn't know its key can neither choose two texts with one hash, nor one with the hash of
 /// another's JWT. The key is random for each filter in each worker, never leaves its memory, and no answer tells a hash.
 /// What is left is to guess: for each text that is tried, n in 2^128 for n entries that are kept. SHA-256 would take ten
@@ -64,13 +100,11 @@ impl WorkerSecret {
         Self(SipHasher24::new_with_keys(random(), random()))
     }
 
-    fn digest(&self, token: &[u8]) -> Digest {
+    fn hash(&self, kind: Kind, credential: &[u8]) -> Hash128 {
         let mut hasher = self.0;
-        hasher.write(token);
-        let mut digest = [0; 32];
-        let hash = hasher.finish128().as_bytes();
-        digest.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
-        Digest(digest)
+        hasher.write(credential);
+        hasher.write(&[kind.tag()]);
+        hasher.finish128().as_bytes()
     }
 }
 
