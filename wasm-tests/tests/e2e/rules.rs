@@ -244,7 +244,7 @@ async fn every_row_of_the_table_has_its_outcome_and_is_counted() {
         }
         let log = access_log(&stack, rows.len()).await;
         for (row, answer) in rows.iter().zip(&answers) {
-            let logged = log.iter().find(|line| line["request_id"] == row.number.to_string());
+            let logged = log.iter().find(|line| line["request_id"].as_str() == Some(&row.number.to_string()));
             let told = row.compare(&row.told(&stack), answer, logged.unwrap_or(&Value::Null));
             for problem in [row.check(answer), told].into_iter().filter_map(Result::err) {
                 wrong.push(format!("{}: {} {} {}: {problem}", group["about"], row.path, row.kind, row.end));
