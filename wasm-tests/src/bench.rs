@@ -2,17 +2,23 @@
 
 mod config;
 mod cpu;
+mod growth;
 mod load;
+mod machine;
 mod mix;
-mod report;
+mod plot;
+mod publish;
+mod results;
 mod start;
 mod stats;
+mod tables;
 mod tokens;
 
 use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use anyhow::{Context, Result};
@@ -20,33 +26,36 @@ use serde_json::{Value, json};
 
 use self::{
     config::{Listener, Services},
-    cpu::{Contender, Cost, NO_FILTER, Traffic},
+    cpu::{Contender, Cost, Gateway, NO_FILTER, Traffic},
+    growth::Sizes,
+    machine::Machine,
     mix::{Chain, Mix},
-    report::Results,
+    results::{Measured, Results},
     start::Start,
     stats::Spread,
     tokens::Tokens,
 };
 use crate::{LogLevel, bootstrap, envoy::Envoy, workspace};
 
-/// How long a run takes, and how much its figures are worth.
+/// How long a run takes, and how much its figures are worth. With no rounds, the one that else only warms up counts.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
-    /// Turns of each contender for its CPU per request.
-    pub rounds: usize,
-    /// Starts of Envoy with each module.
-    pub starts: usize,
-    /// Turns of each chain of filters under the mix.
-    pub mix_rounds: usize,
-    /// The length of such a turn.
-    pub mix_seconds: u32,
+    rounds: usize,
+    starts: usize,
+    mix_rounds: usize,
+    /// The length of a turn under the mix.
+    mix_seconds: u32,
+    growth_rounds: usize,
+    sizes: Sizes,
 }
 
 impl Effort {
-    /// A run of a minute: shows that all of it works, and large differences.
-    pub const QUICK: Self = Self { rounds: 1, starts: 1, mix_rounds: 1, mix_seconds: 1 };
-    /// A run for figures, of twelve minutes.
-    pub const FULL: Self = Self { rounds: 20, starts: 7, mix_rounds: 3, mix_seconds: 10 };
+    /// A run of a minute or two: shows that all of it works, and large differences.
+    pub const QUICK: Self =
+        Self { rounds: 0, starts: 1, mix_rounds: 1, mix_seconds: 1, growth_rounds: 0, sizes: Sizes::QUICK };
+    /// A run for figures, of fourteen minutes.
+    pub const FULL: Self =
+        Self { rounds: 13, starts: 7, mix_rounds: 3, mix_seconds: 7, growth_rounds: 3, sizes: Sizes::FULL };
 }
 
 /// Measures all there is, prints it, and writes it to `target/bench/`.
@@ -56,16 +65,32 @@ impl Effort {
 pub async fn run(effort: Effort) -> Result<()> {
     let bench = Bench::new()?;
     let module = bootstrap::module(None)?;
-    eprintln!("==> CPU per request");
+    let machine = Machine::of(&bench.services(&[]).await?).await?;
+    let begin = Instant::now();
+    let step = |what| eprintln!("==> {what} ({} s so far)", begin.elapsed().as_secs());
+    step("1 of 4: CPU per request");
     let costs = bench.costs(&module, effort.rounds).await?;
-    eprintln!("==> start");
+    step("2 of 4: start");
     let starts = bench.starts(&module, effort.starts).await?;
-    eprintln!("==> mix");
+    step("3 of 4: mix");
     let mix = bench.mix(&module, effort.mix_rounds, effort.mix_seconds).await?;
-    let results = Results::new(costs, starts, mix, fs::metadata(&module)?.len());
+    step("4 of 4: cost as the work grows");
+    let (growth, memory) = growth::measure(&bench, &module, effort.sizes, effort.growth_rounds).await?;
+    step("done");
+    let module_bytes = fs::metadata(&module)?.len();
+    let results = Results::of(Measured { machine, costs, starts, mix, growth, memory, module_bytes });
     results.write(&bench.output)?;
-    println!("{}\nwritten to {}", results.markdown(), bench.output.display());
+    println!("{}\nwritten to {}", tables::all(&results), bench.output.display());
     Ok(())
+}
+
+/// Puts the tables of the last run into docs/performance.md and docs/operating.md.
+///
+/// # Errors
+/// When there was no run, or a document has no place for them.
+pub fn publish() -> Result<()> {
+    let documents = ["docs/performance.md", "docs/operating.md"].map(|path| workspace().join(path));
+    publish::publish(&output().join("results.md"), &documents.each_ref().map(PathBuf::as_path))
 }
 
 /// Compares what two builds of the module add to a request, and prints it.
@@ -88,9 +113,9 @@ pub async fn compare(before: &Path, after: &Path, rounds: usize) -> Result<()> {
         listeners.push(Listener::new(name, vec![config::authgate(name, &module, &json!({}))?]));
     }
     let costs = Bench::new()?.costs_of(listeners, &contenders, rounds).await?;
-    println!("{}", report::costs(&costs));
+    println!("{}", tables::costs(&costs));
     for traffic in traffics {
-        let added = |name| report::added(&costs, name, traffic).context("a contender without a result");
+        let added = |name| results::added(&costs, name, traffic).context("a contender without a result");
         let ratio = added("after")?.with(added("before")?, |after, before| after / before);
         let Spread { min, quartile, median } = ratio;
         println!("{traffic}: added after / before: {quartile:.2} (of minima {min:.2}, of medians {median:.2})");
@@ -107,7 +132,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Result<Self> {
-        let output = workspace().join("target/bench");
+        let output = output();
         Ok(Self { tokens: Tokens::in_folder(output.join("credentials"))?, output, folder: tempfile::tempdir()? })
     }
 
@@ -148,27 +173,24 @@ impl Bench {
     }
 
     async fn costs_of(&self, listeners: Vec<Listener>, contenders: &[Contender], rounds: usize) -> Result<Vec<Cost>> {
-        let behind = self.services().await?;
-        let services = services_of(&behind, "auth").await?;
-        let gateway = gateway(self.folder.path(), listeners, services, 1).await?;
+        let behind = self.services(&[]).await?;
+        let gateway = self.gateway(&behind, listeners, 1).await?;
         cpu::measure(&gateway, &self.tokens, contenders, rounds).await
     }
 
     async fn starts(&self, module: &Path, times: usize) -> Result<Vec<Start>> {
-        let behind = self.services().await?;
-        let services = services_of(&behind, "auth").await?;
+        let behind = self.services(&[]).await?;
         let listeners = [
             Listener::new(NO_FILTER, vec![]),
             other("noop", "noop.wasm", "")?,
             other("noop_pruned", "noop_pruned.wasm", "")?,
             Listener::new("authgate", vec![config::authgate("authgate", module, &json!({}))?]),
         ];
-        start::measure(self.folder.path(), &listeners, services, times).await
+        start::measure(self, &listeners, &behind, times).await
     }
 
     async fn mix(&self, module: &Path, rounds: usize, seconds: u32) -> Result<Vec<Mix>> {
-        let behind = self.services().await?;
-        let services = services_of(&behind, "slow_auth").await?;
+        let behind = self.services(&[]).await?;
         let settings: Value = json!({"revocation": {"path": "/auth/blacklist"}});
         let native = || vec![config::jwt_authn(&config::a_jwt_or_none(), false), config::ext_authz()];
         let listeners = vec![
@@ -181,18 +203,37 @@ impl Bench {
         let chains = [
             chain(NO_FILTER),
             chain("authgate"),
-            Chain { name: "authgate_without_forged_jwts", listener: "authgate", forged: false },
             chain("native"),
             chain("native_without_revoked_jwts"),
+            Chain { name: "authgate_without_forged_jwts", listener: "authgate", forged: false },
+            Chain { name: "native_without_forged_jwts", listener: "native", forged: false },
         ];
-        let gateway = gateway(self.folder.path(), listeners, services, 2).await?;
-        mix::measure(&gateway, &self.tokens, &chains, rounds, seconds).await
+        let services = services_of(&behind, "slow_auth").await?;
+        let gateway = self.start(&config::gateway(listeners, services), 2).await?;
+        mix::measure(&Gateway::new(gateway)?, &self.tokens, &chains, rounds, seconds).await
     }
 
-    /// Starts the upstream and the auth services.
-    async fn services(&self) -> Result<Envoy> {
-        start_envoy(&self.folder.path().join("services"), &config::services(), 1).await
+    /// Starts the upstream and the auth services, which have revocation lists of these lengths.
+    async fn services(&self, lists: &[usize]) -> Result<Envoy> {
+        self.start(&config::services(lists), 1).await
     }
+
+    /// Starts a gateway with these listeners before those services.
+    async fn gateway(&self, behind: &Envoy, listeners: Vec<Listener>, workers: u32) -> Result<Gateway> {
+        let services = services_of(behind, "auth").await?;
+        Gateway::new(self.start(&config::gateway(listeners, services), workers).await?)
+    }
+
+    async fn start(&self, bootstrap: &crate::Bootstrap, workers: u32) -> Result<Envoy> {
+        // Of its own, so that nobody takes another Envoy's address for this one's.
+        let folder = tempfile::tempdir_in(&self.folder)?.keep();
+        Envoy::start(&folder, bootstrap, (workers, 1), LogLevel::Warning, None).await
+    }
+}
+
+/// Where results are.
+fn output() -> PathBuf {
+    workspace().join("target/bench")
 }
 
 /// A filter that authgate is compared with: a module that `make bench` builds.
@@ -203,16 +244,4 @@ fn other(name: &str, module: &str, configuration: &str) -> Result<Listener> {
 async fn services_of(envoy: &Envoy, auth: &str) -> Result<Services> {
     let at = async |name| -> Result<SocketAddr> { envoy.named_listener(name).await };
     Ok(Services { upstream: at("upstream").await?, auth: at(auth).await? })
-}
-
-/// Starts a gateway with these listeners.
-async fn gateway(folder: &Path, listeners: Vec<Listener>, services: Services, workers: u32) -> Result<Envoy> {
-    start_envoy(&folder.join("gateway"), &config::gateway(listeners, services), workers).await
-}
-
-async fn start_envoy(folder: &Path, bootstrap: &crate::Bootstrap, workers: u32) -> Result<Envoy> {
-    // Envoy's address must not be that of the last one here.
-    let _ = fs::remove_dir_all(folder);
-    fs::create_dir_all(folder)?;
-    Envoy::start(folder, bootstrap, (workers, 1), LogLevel::Warning, None).await
 }

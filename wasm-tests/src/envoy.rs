@@ -24,7 +24,7 @@ use crate::{
 const FETCHED: &str = ".tools/envoy-1.40.0/envoy";
 /// How long Envoy may take until it serves; it compiles the module first.
 const START_LIMIT: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(20);
+const POLL: Duration = Duration::from_millis(5);
 /// Lines of Envoy's log that an error shows.
 const TAIL: usize = 40;
 

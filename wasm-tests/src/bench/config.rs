@@ -55,11 +55,12 @@ pub(crate) fn gateway(listeners: Vec<Listener>, services: Services) -> Bootstrap
     bootstrap(&json!(listeners), &json!(clusters))
 }
 
-/// The services: an upstream, an auth service that answers at once, and one that takes 20 ms.
-pub(crate) fn services() -> Bootstrap {
+/// The services: an upstream, an auth service that answers at once, and one that takes 20 ms. They also have revocation
+/// lists of these lengths.
+pub(crate) fn services(lists: &[usize]) -> Bootstrap {
     let answer = |status: u16, body: &str| json!({"status": status, "body": {"inline_string": body}});
     let always = |status, body: &str| json!({"match": {"prefix": "/"}, "direct_response": answer(status, body)});
-    let routes = auth_routes();
+    let routes = auth_routes(lists);
     let delay = json!({
         "name": "envoy.filters.http.fault",
         "typed_config": {
@@ -76,20 +77,33 @@ pub(crate) fn services() -> Bootstrap {
 }
 
 /// What the auth service answers: it refuses credentials by how they begin, and vouches for the rest.
-fn auth_routes() -> Value {
+fn auth_routes(lists: &[usize]) -> Value {
     let direct = |matching: Value, status: u16, body: &Value| json!({"match": matching, "direct_response": {"status": status, "body": {"inline_string": body.to_string()}}});
     let refused = |beginning: &str| {
         let header = json!({"name": "authorization", "string_match": {"prefix": beginning}});
         direct(json!({"prefix": "/auth/verify", "headers": [header]}), 401, &json!({"error": "Invalid token"}))
     };
     let identity = super::tokens::claims("api_token", 1);
-    json!([
+    let mut routes = Vec::new();
+    for count in lists {
+        // Nothing has changed since the first answer.
+        let since = json!({"path": list_path(*count), "query_parameters": [{"name": "since", "present_match": true}]});
+        routes.push(direct(since, 200, &Tokens::list_of(0)));
+        routes.push(direct(json!({"path": list_path(*count)}), 200, &Tokens::list_of(*count)));
+    }
+    routes.extend([
         direct(json!({"path": "/iam/public-key"}), 200, &json!({"public_key": Signer::trusted().public_pem()})),
         direct(json!({"path": "/auth/blacklist"}), 200, &Tokens::revocation_list()),
         refused(REVOKED_API_TOKEN),
         refused(&Tokens::revoked_jwt_beginning()),
         direct(json!({"prefix": "/auth/verify"}), 200, &identity),
-    ])
+    ]);
+    json!(routes)
+}
+
+/// Where the auth service has the list of this length.
+pub(crate) fn list_path(count: usize) -> String {
+    format!("/auth/blacklist/{count}")
 }
 
 /// authgate as `envoy/envoy.yaml` ships it, with this module in a VM of its own.
@@ -189,7 +203,7 @@ fn listener(name: &str, filters: Vec<Value>, routes: &Value) -> Value {
         "@type": format!("{TYPE}.network.http_connection_manager.v3.HttpConnectionManager"),
         "stat_prefix": name,
         "route_config": {
-            "max_direct_response_body_size_bytes": 1 << 20,
+            "max_direct_response_body_size_bytes": 8 << 20,
             "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}],
         },
         "http_filters": filters,

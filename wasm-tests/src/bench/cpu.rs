@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
 use super::{
-    load::{Load, Mode},
+    load::{Load, Mode, Summary},
     stats::Spread,
     tokens::Tokens,
 };
@@ -110,17 +110,65 @@ struct Samples {
     latencies: Vec<[f64; 3]>,
 }
 
-/// Measures all contenders in so many rounds, after one that doesn't count.
+/// An Envoy whose listeners are loaded in turns.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    pub(crate) envoy: Envoy,
+    workers: Vec<PathBuf>,
+}
+
+/// What came of one turn.
+#[derive(Clone, Debug)]
+pub(crate) struct Turn {
+    /// Microseconds of the workers per request.
+    pub(crate) cpu_us: f64,
+    pub(crate) summary: Summary,
+}
+
+impl Gateway {
+    /// This Envoy, which has started.
+    ///
+    /// # Errors
+    /// When it has no worker.
+    pub(crate) fn new(envoy: Envoy) -> Result<Self> {
+        let workers = threads(envoy.id(), WORKER)?;
+        Ok(Self { envoy, workers })
+    }
+
+    /// Loads a listener.
+    ///
+    /// # Errors
+    /// When the run fails, or no request is answered.
+    pub(crate) async fn turn(&self, listener: &str, load: &Load<'_>) -> Result<Turn> {
+        let at = self.envoy.named_listener(listener).await?;
+        let before = cpu_ns(&self.workers)?;
+        let summary = load.run(at)?;
+        let used = cpu_ns(&self.workers)?.saturating_sub(before);
+        ensure!(summary.requests > 0, "{listener}: no answer: {summary:?}");
+        Ok(Turn { cpu_us: used as f64 / 1e3 / summary.requests as f64, summary })
+    }
+
+    /// The same with requests that all have to be let in.
+    ///
+    /// # Errors
+    /// When one isn't, too.
+    pub(crate) async fn turn_of_good_requests(&self, listener: &str, load: &Load<'_>) -> Result<Turn> {
+        let turn = self.turn(listener, load).await?;
+        ensure!(turn.summary.refused == 0 && turn.summary.broken == 0, "{listener}: requests failed: {turn:?}");
+        Ok(turn)
+    }
+}
+
+/// Measures all contenders in so many rounds, after one that doesn't count where there are others.
 ///
 /// # Errors
 /// When a run fails, or a request of it is answered with an error.
 pub(crate) async fn measure(
-    envoy: &Envoy,
+    gateway: &Gateway,
     tokens: &Tokens,
     contenders: &[Contender],
     rounds: usize,
 ) -> Result<Vec<Cost>> {
-    let workers = threads(envoy.id(), WORKER)?;
     let mut baselines: Vec<Traffic> = contenders.iter().map(|one| one.traffic.baseline()).collect();
     baselines.sort();
     baselines.dedup();
@@ -136,11 +184,11 @@ pub(crate) async fn measure(
     for round in 0..=rounds {
         eprintln!("  round {round} of {rounds}");
         for contender in &order {
-            let (cpu_us, latencies) = run(envoy, &workers, tokens, *contender, round).await?;
-            if round > 0 {
+            let Turn { cpu_us, summary } = run(gateway, tokens, *contender, round).await?;
+            if round > 0 || rounds == 0 {
                 let samples = samples.entry(*contender).or_default();
                 samples.cpu_us.push(cpu_us);
-                samples.latencies.push(latencies);
+                samples.latencies.push([summary.p50_ms, summary.p95_ms, summary.p99_ms]);
             }
         }
         // Nobody always comes after the same one.
@@ -169,14 +217,7 @@ fn cost(contender: Contender, samples: &Samples, baseline: Spread) -> Cost {
     }
 }
 
-/// One run: microseconds of the worker per request, and the percentiles of the latency in milliseconds.
-async fn run(
-    envoy: &Envoy,
-    workers: &[PathBuf],
-    tokens: &Tokens,
-    contender: Contender,
-    round: usize,
-) -> Result<(f64, [f64; 3])> {
+async fn run(gateway: &Gateway, tokens: &Tokens, contender: Contender, round: usize) -> Result<Turn> {
     let (credentials, mode) = match contender.traffic {
         Traffic::Public => (tokens.none()?, Mode::Cycle),
         Traffic::Jwt => (tokens.jwt()?, Mode::Cycle),
@@ -192,16 +233,7 @@ async fn run(
         connections: CONNECTIONS,
         seconds: SECONDS,
     };
-    let listener = envoy.named_listener(contender.listener).await?;
-    let before = cpu_ns(workers)?;
-    let summary = load.run(listener)?;
-    let used = cpu_ns(workers)?.saturating_sub(before);
-    ensure!(
-        summary.requests > 0 && summary.refused == 0 && summary.broken == 0,
-        "{}: requests failed: {summary:?}",
-        contender.name
-    );
-    Ok((used as f64 / 1e3 / summary.requests as f64, [summary.p50_ms, summary.p95_ms, summary.p99_ms]))
+    gateway.turn_of_good_requests(contender.listener, &load).await
 }
 
 /// The folders in /proc of the process's threads whose names begin like this.

@@ -1,12 +1,12 @@
 //! A load like that of a gateway in use: many clients, some far more often than others, and some that are refused. Two
 //! workers, and an auth service that takes 20 ms.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use serde::Serialize;
 
 use super::{
-    cpu,
-    load::{Load, Mode, Summary},
+    cpu::{Gateway, Turn},
+    load::{Load, Mode},
     stats::Spread,
     tokens::Tokens,
 };
@@ -43,18 +43,17 @@ pub(crate) struct Mix {
     pub(crate) callouts: f64,
 }
 
-/// Loads them in turns, after a turn that doesn't count.
+/// Loads them in turns, after a turn that doesn't count where there are others.
 ///
 /// # Errors
 /// When a run fails.
 pub(crate) async fn measure(
-    envoy: &Envoy,
+    gateway: &Gateway,
     tokens: &Tokens,
     chains: &[Chain],
     rounds: usize,
     seconds: u32,
 ) -> Result<Vec<Mix>> {
-    let workers = cpu::threads(envoy.id(), cpu::WORKER)?;
     let mut runs: Vec<Vec<Mix>> = chains.iter().map(|_| Vec::new()).collect();
     for round in 0..=rounds {
         eprintln!("  round {round} of {rounds}");
@@ -62,20 +61,18 @@ pub(crate) async fn measure(
             let credentials = tokens.mix(*forged)?;
             let load =
                 Load { path: "/", credentials: &credentials, mode: Mode::Count, connections: CONNECTIONS, seconds };
-            let listener = envoy.named_listener(listener).await?;
-            let (asked_before, cpu_before) = (callouts(envoy).await?, cpu::cpu_ns(&workers)?);
-            let summary = load.run(listener)?;
-            let (asked, cpu_ns) = (callouts(envoy).await? - asked_before, cpu::cpu_ns(&workers)? - cpu_before);
-            ensure!(summary.requests > 0, "{name}: no answer: {summary:?}");
-            if round > 0 {
-                runs.push(mix(name, &summary, asked, cpu_ns));
+            let asked_before = callouts(&gateway.envoy).await?;
+            let turn = gateway.turn(listener, &load).await?;
+            let asked = callouts(&gateway.envoy).await? - asked_before;
+            if round > 0 || rounds == 0 {
+                runs.push(mix(name, &turn, asked));
             }
         }
     }
     Ok(runs.iter().map(|runs| middle(runs)).collect())
 }
 
-fn mix(name: &str, summary: &Summary, callouts: u64, cpu_ns: u64) -> Mix {
+fn mix(name: &str, Turn { cpu_us, summary }: &Turn, callouts: u64) -> Mix {
     let all = summary.requests as f64;
     let with = |status: &str| summary.statuses.get(status).copied().unwrap_or_default() as f64;
     let unexpected: u64 =
@@ -86,7 +83,7 @@ fn mix(name: &str, summary: &Summary, callouts: u64, cpu_ns: u64) -> Mix {
         p50_ms: summary.p50_ms,
         p95_ms: summary.p95_ms,
         p99_ms: summary.p99_ms,
-        cpu_us: cpu_ns as f64 / 1e3 / all,
+        cpu_us: *cpu_us,
         refused: with("401") / all,
         errors: (unexpected + summary.broken) as f64 / all,
         callouts: callouts as f64 / all,

@@ -1,15 +1,17 @@
 //! What a module costs at the start of Envoy: it is compiled on the main thread, there and at each update.
 
-use std::{fs, path::Path, time::Instant};
+use std::{fs, time::Instant};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::{
-    config::{Listener, Services},
-    cpu,
+    Bench,
+    config::Listener,
+    cpu::{self, Gateway},
     stats::Spread,
 };
+use crate::envoy::Envoy;
 
 /// What starting Envoy with one worker took.
 #[derive(Clone, Debug, Serialize)]
@@ -27,17 +29,13 @@ pub(crate) struct Start {
 ///
 /// # Errors
 /// When it doesn't start.
-pub(crate) async fn measure(
-    folder: &Path,
-    listeners: &[Listener],
-    services: Services,
-    times: usize,
-) -> Result<Vec<Start>> {
+pub(crate) async fn measure(bench: &Bench, listeners: &[Listener], behind: &Envoy, times: usize) -> Result<Vec<Start>> {
     let mut samples = vec![[const { Vec::new() }; 3]; listeners.len()];
-    for _ in 0..times {
+    for time in 1..=times {
+        eprintln!("  start {time} of {times}");
         for (listener, samples) in listeners.iter().zip(&mut samples) {
             let begin = Instant::now();
-            let envoy = super::gateway(folder, vec![listener.clone()], services, 1).await?;
+            let Gateway { envoy, .. } = bench.gateway(behind, vec![listener.clone()], 1).await?;
             samples[0].push(begin.elapsed().as_secs_f64());
             samples[1].push(cpu::cpu_ns(&cpu::threads(envoy.id(), "")?)? as f64 / 1e9);
             samples[2].push(memory_mib(envoy.id())?);
@@ -52,7 +50,11 @@ pub(crate) async fn measure(
     Ok(listeners.iter().zip(&samples).map(start).collect())
 }
 
-fn memory_mib(process: u32) -> Result<f64> {
+/// MiB of memory that the process has.
+///
+/// # Errors
+/// When it has ended, or the system isn't Linux.
+pub(crate) fn memory_mib(process: u32) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     let kib: f64 = resident.trim().trim_end_matches(" kB").parse().context("a VmRSS that can't be read")?;

@@ -58,6 +58,27 @@ impl Tokens {
         self.write("large_jwt", &[self.sign("client", 1, &claims)])
     }
 
+    /// One JWT of about this size, with little but its permissions, in bytes.
+    pub(crate) fn sized_jwt(&self, bytes: usize) -> Result<PathBuf> {
+        let sized = |permissions: usize| {
+            let mut claims = json!({"exp": EXP, "user_id": 1, "client_id": 2, "token_type": "access"});
+            if permissions > 0 {
+                claims["permissions"] = (0..permissions).map(|number| format!("resource-{number:08}:read")).collect();
+            }
+            self.sign("sized", bytes, &claims)
+        };
+        let (none, twenty) = (sized(0).len(), sized(20).len());
+        let permissions = 20 * bytes.saturating_sub(none) / (twenty - none);
+        self.write(&format!("jwt_{bytes}"), &[sized(permissions)])
+    }
+
+    /// The first so many API tokens, in an order of no meaning, so that neighbours in the file are none in a cache.
+    pub(crate) fn many_api_tokens(&self, count: usize) -> Result<PathBuf> {
+        let mut tokens: Vec<String> = (0..count).map(|number| api_token(1_000_000 + number)).collect();
+        fastrand::Rng::with_seed(1).shuffle(&mut tokens);
+        self.write(&format!("api_tokens_{count}"), &tokens)
+    }
+
     /// JWTs that no other round has.
     pub(crate) fn new_jwts(&self, round: usize, count: usize) -> Result<PathBuf> {
         let first = first_of(round);
@@ -114,8 +135,12 @@ impl Tokens {
 
     /// What the auth service publishes of the revoked JWTs.
     pub(crate) fn revocation_list() -> Value {
-        let revoked: Vec<Value> = (0..BAD).map(|number| json!({"jti": jti("revoked", number), "exp": EXP})).collect();
-        json!({"cursor": "1", "revoked": revoked, "users": [], "purge": []})
+        list((0..BAD).map(|number| jti("revoked", number)))
+    }
+
+    /// A list of so many ids, which no JWT here has.
+    pub(crate) fn list_of(count: usize) -> Value {
+        list((0..count).map(|number| format!("r{number}")))
     }
 
     /// Lines that take long to make: those of the last run, if they would be the same.
@@ -177,6 +202,11 @@ fn cumulative_shares() -> Vec<f64> {
         })
         .collect();
     sums.iter().map(|sum| sum / all).collect()
+}
+
+fn list(ids: impl Iterator<Item = String>) -> Value {
+    let revoked: Vec<Value> = ids.map(|jti| json!({"jti": jti, "exp": EXP})).collect();
+    json!({"cursor": "1", "revoked": revoked, "users": [], "purge": []})
 }
 
 /// The number of a round's first new token: no token of the mix has it, nor one of another round.

@@ -9,7 +9,7 @@ use wasm_tests::bench::{self, Effort};
 #[derive(Debug, Parser)]
 #[command(name = "bench", version)]
 struct Arguments {
-    /// Only show that everything works, in a minute
+    /// Only show that everything works, in two minutes
     #[arg(long)]
     quick: bool,
     #[command(subcommand)]
@@ -28,6 +28,8 @@ enum Command {
         #[arg(long, default_value_t = 12)]
         rounds: usize,
     },
+    /// Put the tables of the last run into docs/performance.md and docs/operating.md
+    Publish,
 }
 
 #[tokio::main]
@@ -35,6 +37,7 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Some(Command::Compare { before, after, rounds }) => bench::compare(&before, &after, rounds).await,
+        Some(Command::Publish) => bench::publish(),
         None => bench::run(if arguments.quick { Effort::QUICK } else { Effort::FULL }).await,
     };
     match done {

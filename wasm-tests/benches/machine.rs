@@ -1,0 +1,142 @@
+//! The steps of the decision machine, natively: `cargo bench -p wasm-tests`. For what they cost in Envoy, see
+//! docs/performance.md; here a change of one step shows that a whole request would hide.
+
+use std::hint::black_box;
+
+use authgate::{
+    CalloutResponse, Filter, PublicKey, RequestHead, Step,
+    config::{AnswerHeaders, Config, ResponseFormat},
+    host::Cx,
+    internals::{
+        Target, UntrustedJwt, extract, headers_to_strip, read, verify_in_module,
+        world::{Answer, World, bearer, claims, head, jwt_of},
+    },
+};
+use divan::{Bencher, counter::ItemsCount};
+use serde_json::{Value, json};
+use wasm_tests::corpus::keys::Signer;
+
+fn main() {
+    divan::main();
+}
+
+/// The claims of a JWT with so many permissions: 185 make it 7 KB long.
+fn with_permissions(count: usize) -> Value {
+    let mut claims = claims();
+    claims["permissions"] = (0..count).map(|number| format!("resource-{number:08}:read")).collect();
+    claims
+}
+
+#[divan::bench(args = [0, 185])]
+fn parse_jwt(bencher: Bencher, permissions: usize) {
+    let jwt = jwt_of(0, &with_permissions(permissions));
+    bencher.bench(|| UntrustedJwt::parse(black_box(jwt.as_bytes())).is_ok());
+}
+
+/// In the module; Envoy's own cryptography, which the filter uses where it can, is faster.
+#[divan::bench]
+fn verify_signature(bencher: Bencher) {
+    let signer = Signer::trusted();
+    let key = PublicKey::from_pem(&signer.public_pem()).expect("the corpus has a good key");
+    let message = jwt_of(0, &claims());
+    let signature = signer.sign(message.as_bytes());
+    assert!(verify_in_module(&key, &signature, message.as_bytes()));
+    bencher.bench(|| verify_in_module(&key, black_box(&signature), message.as_bytes()));
+}
+
+/// A request from its head to its permit. What the fake host does is in it.
+fn forwarded(bencher: Bencher, world: &mut World, headers: &[(String, Vec<u8>)]) {
+    world.tick();
+    world.settle();
+    world.ask(headers);
+    let (now, process) = (world.now, &world.process);
+    let filter: &mut Filter = &mut world.workers[0];
+    let mut stream = 1_000_000;
+    bencher.bench_local(|| {
+        stream += 1;
+        let head = RequestHead { headers: &headers, has_body: false };
+        let passed = matches!(filter.on_request(stream, &head, &Cx::new(now, process)).step, Step::Resolve(_));
+        filter.on_end(stream, process);
+        assert!(passed, "the request waits");
+    });
+}
+
+#[divan::bench(args = [0, 185])]
+fn cached_jwt(bencher: Bencher, permissions: usize) {
+    let headers = bearer(&jwt_of(0, &with_permissions(permissions)));
+    forwarded(bencher, &mut World::new(json!({})), &headers);
+}
+
+#[divan::bench]
+fn public_rule(bencher: Bencher) {
+    let rules = json!({"rules": [{"match": {"prefix": "/"}, "public": true}]});
+    forwarded(bencher, &mut World::new(rules), &head(&[]));
+}
+
+fn config(overrides: &Value) -> Config {
+    let mut config = json!({"auth_service": {"cluster": "auth"}});
+    for (name, value) in overrides.as_object().into_iter().flatten() {
+        config[name] = value.clone();
+    }
+    Config::from_bytes(config.to_string().as_bytes()).expect("a good configuration")
+}
+
+fn find_rule(bencher: Bencher, count: usize, end: &str) {
+    let rules: Value = (0..count).map(|number| json!({"match": {"prefix": format!("/area-{number:04}")}})).collect();
+    let config = config(&json!({"rules": rules}));
+    let path = format!("/area-{:04}/{end}", count - 1);
+    let target = Target { path: path.as_bytes(), method: b"GET", authority: b"gateway.example" };
+    assert!(config.rules.find(target).is_ok());
+    bencher.bench(|| config.rules.find(black_box(target)).is_ok());
+}
+
+#[divan::bench(args = [1, 10, 100, 1000])]
+fn rule_of_a_plain_path(bencher: Bencher, rules: usize) {
+    find_rule(bencher, rules, "items");
+}
+
+#[divan::bench(args = [1, 10, 100, 1000])]
+fn rule_of_an_escaped_path(bencher: Bencher, rules: usize) {
+    find_rule(bencher, rules, "it%65ms");
+}
+
+/// What may not come from a client, and the credential.
+#[divan::bench(args = [10, 50])]
+fn headers(bencher: Bencher, others: usize) {
+    let config = config(&json!({}));
+    let mut headers = bearer(&jwt_of(0, &claims()));
+    headers.extend((0..others).map(|number| (format!("x-header-{number}"), b"value".to_vec())));
+    let headers = headers.as_slice();
+    bencher.bench(|| {
+        let head = RequestHead { headers: black_box(&headers), has_body: false };
+        let strip = headers_to_strip(&head, &config.stripped_headers).len();
+        (strip, extract(&head, &config.api_token, &config.credentials).is_ok())
+    });
+}
+
+#[divan::bench]
+fn answer_of_the_service(bencher: Bencher) {
+    let mut identity = claims();
+    identity["token_type"] = json!("api_token");
+    let answer = CalloutResponse { status: 200, headers: Vec::new(), body: Some(identity.to_string().into_bytes()) };
+    assert!(read(&answer, ResponseFormat::JsonBody, &AnswerHeaders::default()).is_ok());
+    bencher.bench(|| read(black_box(&answer), ResponseFormat::JsonBody, &AnswerHeaders::default()).is_ok());
+}
+
+/// From the answer to the shared data, per id.
+#[divan::bench(args = [100, 10_000])]
+fn revocation_list(bencher: Bencher, ids: usize) {
+    let exp = claims()["exp"].clone();
+    let revoked: Value = (0..ids).map(|number| json!({"jti": format!("revoked-{number}"), "exp": exp})).collect();
+    let feed = Answer::json(&json!({"cursor": "c", "revoked": revoked}));
+    let asked = || {
+        let mut world = World::new(json!({"revocation": {"path": "/auth/blacklist"}}));
+        world.tick();
+        let poll = world.pending.iter().find(|pending| pending.is_poll()).cloned().expect("a poll");
+        (world, poll)
+    };
+    bencher.counter(ItemsCount::new(ids)).with_inputs(asked).bench_local_values(|(mut world, poll)| {
+        world.answer(&poll, &feed);
+        world
+    });
+}

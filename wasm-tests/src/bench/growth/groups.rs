@@ -1,0 +1,239 @@
+//! What grows: each group has an Envoy, with a listener for each size.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Case, Growth, cost};
+use crate::bench::{
+    Bench, NO_FILTER,
+    config::{self, Listener},
+    cpu::Gateway,
+    load::{Load, Mode},
+    start,
+};
+
+/// Which sizes are measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    pub(crate) cached: &'static [usize],
+    pub(crate) rules: &'static [usize],
+    pub(crate) revoked: &'static [usize],
+    pub(crate) jwt_kb: &'static [f64],
+    /// From how many cached API tokens on memory is compared, up to the most that are cached.
+    pub(crate) memory_from: usize,
+}
+
+impl Sizes {
+    pub(crate) const QUICK: Self =
+        Self { cached: &[100, 3000], rules: &[1, 1000], revoked: &[0, 1000], jwt_kb: &[0.5, 14.0], memory_from: 1000 };
+    pub(crate) const FULL: Self = Self {
+        cached: &[100, 1000, 10_000, 100_000],
+        rules: &[1, 10, 100, 1000],
+        revoked: &[0, 100, 1000, 10_000, 100_000],
+        jwt_kb: &[0.5, 1.0, 2.0, 4.0, 8.0, 14.0],
+        memory_from: 20_000,
+    };
+}
+
+/// Memory of Envoy with so many cached tokens, with one worker.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Memory {
+    pub(crate) tokens: [usize; 2],
+    pub(crate) mib: [f64; 2],
+}
+
+impl Memory {
+    /// What one token more takes.
+    pub(crate) fn bytes_per_token(&self) -> f64 {
+        let ([few, many], [before, after]) = (self.tokens, self.mib);
+        (after - before) * 1024.0 * 1024.0 / (many - few) as f64
+    }
+}
+
+/// Few connections are enough for one worker.
+const CONNECTIONS: u32 = 8;
+/// The kernel spreads connections over workers unevenly, so several workers need more.
+const CONNECTIONS_OF_SEVERAL: u32 = 64;
+/// So that nothing expires, or is asked about again, while it is measured.
+const LONG: &str = "2h";
+
+/// Measures each group in so many rounds after one that doesn't count.
+///
+/// # Errors
+/// When Envoy or a run fails.
+pub(crate) async fn measure(
+    bench: &Bench,
+    module: &Path,
+    sizes: Sizes,
+    rounds: usize,
+) -> Result<(Vec<Growth>, Memory)> {
+    let (cached, memory) = cached_tokens(bench, module, sizes, rounds).await?;
+    let groups = vec![
+        cached,
+        rules(bench, module, sizes.rules, rounds).await?,
+        revoked_ids(bench, module, sizes.revoked, rounds).await?,
+        token_size(bench, module, sizes.jwt_kb, rounds).await?,
+        workers(bench, module, rounds).await?,
+    ];
+    Ok((groups, memory))
+}
+
+async fn cached_tokens(bench: &Bench, module: &Path, sizes: Sizes, rounds: usize) -> Result<(Growth, Memory)> {
+    eprintln!("  cached tokens");
+    let settings = json!({"cache": {"max_entries": 200_000, "ttl": LONG}});
+    let behind = bench.services(&[]).await?;
+    let gateway = bench.gateway(&behind, listeners(module, sizes.cached, |_| settings.clone())?, 1).await?;
+    let (few, many) = (sizes.memory_from, sizes.cached.iter().copied().max().unwrap_or_default());
+    fill(bench, &gateway, &name(&many), few).await?;
+    let before = start::memory_mib(gateway.envoy.id())?;
+    fill(bench, &gateway, &name(&many), many).await?;
+    let memory = Memory { tokens: [few, many], mib: [before, start::memory_mib(gateway.envoy.id())?] };
+    let mut cases = Vec::new();
+    for size in sizes.cached {
+        fill(bench, &gateway, &name(size), *size).await?;
+        cases.push(Case {
+            series: "one of so many API tokens",
+            size: *size as f64,
+            gateway: &gateway,
+            listener: name(size),
+            path: "/".to_owned(),
+            credentials: bench.tokens.many_api_tokens(*size)?,
+            connections: CONNECTIONS,
+        });
+    }
+    let points = cost(&cases, rounds).await?;
+    Ok((Growth { group: "cached_tokens", title: "Cached tokens", unit: "tokens in the cache", points }, memory))
+}
+
+/// Has a filter learn of the first so many API tokens.
+async fn fill(bench: &Bench, gateway: &Gateway, listener: &str, count: usize) -> Result<()> {
+    let credentials = &bench.tokens.many_api_tokens(count)?;
+    // wrk runs for as long as it was told to, whenever the file ends. A run that was too short is made again, and gets
+    // further, for what is cached takes less time.
+    let seconds = u32::try_from(count / 2500)? + 1;
+    let load = Load { path: "/", credentials, mode: Mode::Once, connections: CONNECTIONS, seconds };
+    for _ in 0..10 {
+        let turn = gateway.turn_of_good_requests(listener, &load).await?;
+        if turn.summary.requests >= count as u64 {
+            return Ok(());
+        }
+    }
+    bail!("{listener}: {count} API tokens take too long");
+}
+
+async fn rules(bench: &Bench, module: &Path, sizes: &[usize], rounds: usize) -> Result<Growth> {
+    eprintln!("  rules");
+    let behind = bench.services(&[]).await?;
+    let gateway = bench.gateway(&behind, listeners(module, sizes, |size| json!({"rules": rules_of(size)}))?, 1).await?;
+    let mut cases = Vec::new();
+    for size in sizes {
+        for (series, end) in [("plain path", "items"), ("escaped path", "it%65ms")] {
+            cases.push(Case {
+                series,
+                size: *size as f64,
+                gateway: &gateway,
+                listener: name(size),
+                path: format!("/area-{:04}/{end}", size - 1),
+                credentials: bench.tokens.none()?,
+                connections: CONNECTIONS,
+            });
+        }
+    }
+    let points = cost(&cases, rounds).await?;
+    Ok(Growth { group: "rules", title: "Rules, of which the last one matches", unit: "rules", points })
+}
+
+/// So many rules. Requests come under the last one, which is public, so that the search for it is all that is seen.
+fn rules_of(count: usize) -> Value {
+    let rule = |number: usize| {
+        let mut rule = json!({"match": {"prefix": format!("/area-{number:04}")}});
+        if number + 1 == count {
+            rule["public"] = json!(true);
+        }
+        rule
+    };
+    (0..count).map(rule).collect()
+}
+
+async fn revoked_ids(bench: &Bench, module: &Path, sizes: &[usize], rounds: usize) -> Result<Growth> {
+    eprintln!("  revoked ids");
+    let behind = bench.services(sizes).await?;
+    let settings = |size| json!({"revocation": {"path": config::list_path(size)}});
+    let gateway = bench.gateway(&behind, listeners(module, sizes, settings)?, 1).await?;
+    let mut cases = Vec::new();
+    for size in sizes {
+        cases.push(Case {
+            series: "one JWT",
+            size: *size as f64,
+            gateway: &gateway,
+            listener: name(size),
+            path: "/".to_owned(),
+            credentials: bench.tokens.jwt()?,
+            connections: CONNECTIONS,
+        });
+    }
+    let points = cost(&cases, rounds).await?;
+    Ok(Growth { group: "revoked_ids", title: "Revoked ids", unit: "ids on the list", points })
+}
+
+async fn token_size(bench: &Bench, module: &Path, sizes: &[f64], rounds: usize) -> Result<Growth> {
+    eprintln!("  size of the token");
+    let behind = bench.services(&[]).await?;
+    let gateway = bench.gateway(&behind, listeners(module, &[0], |_| json!({}))?, 1).await?;
+    let mut cases = Vec::new();
+    for kb in sizes {
+        cases.push(Case {
+            series: "one JWT",
+            size: *kb,
+            gateway: &gateway,
+            listener: name(&0),
+            path: "/".to_owned(),
+            credentials: bench.tokens.sized_jwt((kb * 1000.0) as usize)?,
+            connections: CONNECTIONS,
+        });
+    }
+    let points = cost(&cases, rounds).await?;
+    Ok(Growth { group: "token_size", title: "Size of a repeated JWT, KB", unit: "KB", points })
+}
+
+async fn workers(bench: &Bench, module: &Path, rounds: usize) -> Result<Growth> {
+    eprintln!("  workers");
+    let behind = bench.services(&[]).await?;
+    let mut gateways = Vec::new();
+    for count in [1, 2] {
+        gateways.push((count, bench.gateway(&behind, listeners(module, &[0], |_| json!({}))?, count).await?));
+    }
+    let mut cases = Vec::new();
+    for (count, gateway) in &gateways {
+        for (series, credentials) in [("one JWT", bench.tokens.jwt()?), ("one API token", bench.tokens.api_token()?)] {
+            cases.push(Case {
+                series,
+                size: f64::from(*count),
+                gateway,
+                listener: name(&0),
+                path: "/".to_owned(),
+                credentials,
+                connections: CONNECTIONS_OF_SEVERAL,
+            });
+        }
+    }
+    let points = cost(&cases, rounds).await?;
+    Ok(Growth { group: "workers", title: "Workers", unit: "workers", points })
+}
+
+/// The listener without a filter, and one with authgate for each size.
+fn listeners(module: &Path, sizes: &[usize], settings: impl Fn(usize) -> Value) -> Result<Vec<Listener>> {
+    let mut listeners = vec![Listener::new(NO_FILTER, vec![])];
+    for size in sizes {
+        let name = name(size);
+        listeners.push(Listener::new(&name, vec![config::authgate(&name, module, &settings(*size))?]));
+    }
+    Ok(listeners)
+}
+
+fn name(size: &usize) -> String {
+    format!("authgate_{size}")
+}

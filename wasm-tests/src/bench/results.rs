@@ -1,0 +1,204 @@
+//! What a run found: the figures that are compared from run to run, and with the project's goals.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use super::{
+    cpu::{Cost, NO_FILTER, Traffic},
+    growth::{Growth, Memory},
+    machine::Machine,
+    mix::Mix,
+    plot,
+    start::Start,
+    stats::Spread,
+    tables,
+};
+
+/// All that a run measured.
+#[derive(Debug, Serialize)]
+pub(crate) struct Results {
+    pub(crate) machine: Machine,
+    /// The figures by their names.
+    pub(crate) ratios: BTreeMap<&'static str, f64>,
+    /// The same of a filter that only calls the host, where there is such a figure.
+    pub(crate) floors: BTreeMap<&'static str, f64>,
+    pub(crate) costs: Vec<Cost>,
+    pub(crate) starts: Vec<Start>,
+    pub(crate) mix: Vec<Mix>,
+    pub(crate) growth: Vec<Growth>,
+    pub(crate) memory: Memory,
+}
+
+/// What was measured, before it is compared.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    pub(crate) machine: Machine,
+    pub(crate) costs: Vec<Cost>,
+    pub(crate) starts: Vec<Start>,
+    pub(crate) mix: Vec<Mix>,
+    pub(crate) growth: Vec<Growth>,
+    pub(crate) memory: Memory,
+    pub(crate) module_bytes: u64,
+}
+
+/// What a figure should be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Goal {
+    AtMost(f64),
+    AtLeast(f64),
+    /// It is only shown.
+    None,
+}
+
+/// A figure's name, what it says, and its goal.
+pub(crate) const FIGURES: [(&str, &str, Goal); 15] = [
+    ("public_vs_noop", "public rule / no-op filter", Goal::AtMost(1.3)),
+    ("jwt_repeat_vs_jwt_authn", "repeated JWT / `jwt_authn`", Goal::AtMost(0.25)),
+    ("jwt_repeat_vs_jwt_authn_cached", "repeated JWT / `jwt_authn` with its cache", Goal::AtMost(1.5)),
+    ("jwt_first_vs_jwt_authn", "new JWT / `jwt_authn`", Goal::AtMost(0.8)),
+    ("api_warm_vs_ext_authz", "cached API token / `ext_authz`", Goal::AtMost(0.2)),
+    ("api_cold_vs_ext_authz", "new API token / `ext_authz`", Goal::AtMost(1.4)),
+    ("jwt_large_extra_us", "7 KB JWT over a small one, both repeated, µs", Goal::AtMost(10.0)),
+    ("start_vs_noop", "start over no filter / no-op filter, wall", Goal::AtMost(4.0)),
+    ("start_cpu_vs_noop", "the same, CPU", Goal::AtMost(4.0)),
+    ("memory_over_noop_mib", "memory over the no-op filter, MiB", Goal::AtMost(12.0)),
+    ("bytes_per_cached_token", "memory per cached token, bytes", Goal::AtMost(700.0)),
+    ("module_bytes", "module, bytes", Goal::AtMost(400_000.0)),
+    ("mix_throughput_vs_native", "mix, throughput / native chain", Goal::AtLeast(4.0)),
+    ("mix_throughput_vs_native_without_forged_jwts", "the same, without forged JWTs", Goal::None),
+    ("mix_cpu_vs_native", "mix, CPU over no filter / native chain", Goal::None),
+];
+
+impl Results {
+    /// Ratios and differences of what was measured. They are made of lower quartiles, which noise moves less than it moves
+    /// a minimum.
+    pub(crate) fn of(measured: Measured) -> Self {
+        let Measured { machine, costs, starts, mix, growth, memory, module_bytes } = measured;
+        let mut figures = cost_figures(&costs, "authgate", "authgate");
+        figures.extend(start_figures(&starts));
+        figures.extend(mix_figures(&mix));
+        figures.push(("bytes_per_cached_token", Some(memory.bytes_per_token())));
+        figures.push(("module_bytes", Some(module_bytes as f64)));
+        let known = |figures: Vec<(&'static str, Option<f64>)>| {
+            figures.into_iter().filter_map(|(name, figure)| Some((name, figure?))).collect()
+        };
+        let floors = known(cost_figures(&costs, "floor", "callout"));
+        Self { machine, ratios: known(figures), floors, costs, starts, mix, growth, memory }
+    }
+
+    /// Writes `results.json`, `results.md` and the plots.
+    ///
+    /// # Errors
+    /// When they can't be written.
+    pub(crate) fn write(&self, folder: &Path) -> Result<()> {
+        fs::create_dir_all(folder)?;
+        let write = |name: &str, text: String| {
+            let path = folder.join(name);
+            fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+        };
+        write("results.json", serde_json::to_string_pretty(self)? + "\n")?;
+        write("results.md", tables::all(self))?;
+        plot::all(self, folder)
+    }
+}
+
+/// Figures of CPU per request, of this filter; a new API token is that of `asking`.
+fn cost_figures(costs: &[Cost], name: &str, asking: &str) -> Vec<(&'static str, Option<f64>)> {
+    let cost = |name: &str, traffic| added(costs, name, traffic).map(|spread| spread.quartile);
+    let own = |traffic| cost(name, traffic);
+    let ext_authz = cost("ext_authz", Traffic::ApiToken);
+    vec![
+        ("public_vs_noop", ratio(own(Traffic::Public), cost("noop", Traffic::Public))),
+        ("jwt_repeat_vs_jwt_authn", ratio(own(Traffic::Jwt), cost("jwt_authn", Traffic::Jwt))),
+        ("jwt_repeat_vs_jwt_authn_cached", ratio(own(Traffic::Jwt), cost("jwt_authn_cached", Traffic::Jwt))),
+        ("jwt_first_vs_jwt_authn", ratio(own(Traffic::NewJwts), cost("jwt_authn", Traffic::NewJwts))),
+        ("api_warm_vs_ext_authz", ratio(own(Traffic::ApiToken), ext_authz)),
+        ("api_cold_vs_ext_authz", ratio(cost(asking, Traffic::NewApiTokens), ext_authz)),
+        ("jwt_large_extra_us", difference(own(Traffic::LargeJwt), own(Traffic::Jwt))),
+    ]
+}
+
+fn start_figures(starts: &[Start]) -> Vec<(&'static str, Option<f64>)> {
+    let start = |name| starts.iter().find(|one| one.name == name);
+    let over = |of: fn(&Start) -> Spread, name| Some(of(start(name)?).quartile - of(start(NO_FILTER)?).quartile);
+    vec![
+        ("start_vs_noop", ratio(over(|one| one.wall_s, "authgate"), over(|one| one.wall_s, "noop"))),
+        ("start_cpu_vs_noop", ratio(over(|one| one.cpu_s, "authgate"), over(|one| one.cpu_s, "noop"))),
+        (
+            "memory_over_noop_mib",
+            difference(over(|one| one.memory_mib, "authgate"), over(|one| one.memory_mib, "noop")),
+        ),
+    ]
+}
+
+fn mix_figures(mix: &[Mix]) -> Vec<(&'static str, Option<f64>)> {
+    let of = |name, what: fn(&Mix) -> f64| mix.iter().find(|one| one.name == name).map(what);
+    let throughput = |name| of(name, |one| one.requests_per_s);
+    let added_cpu = |name| difference(of(name, |one| one.cpu_us), of(NO_FILTER, |one| one.cpu_us));
+    vec![
+        ("mix_throughput_vs_native", ratio(throughput("authgate"), throughput("native"))),
+        (
+            "mix_throughput_vs_native_without_forged_jwts",
+            ratio(throughput("authgate_without_forged_jwts"), throughput("native_without_forged_jwts")),
+        ),
+        ("mix_cpu_vs_native", ratio(added_cpu("authgate"), added_cpu("native"))),
+    ]
+}
+
+fn ratio(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    Some(a? / b?)
+}
+
+fn difference(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    Some(a? - b?)
+}
+
+/// What a contender adds to a request.
+pub(crate) fn added(costs: &[Cost], name: &str, traffic: Traffic) -> Option<Spread> {
+    costs.iter().find(|cost| cost.name == name && cost.traffic == traffic).map(|cost| cost.added_us)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cost(name: &str, traffic: Traffic, us: f64) -> Cost {
+        let added_us = Spread { min: us, quartile: us, median: us };
+        Cost { name: name.to_owned(), traffic, added_us, p50_ms: 1.0, p95_ms: 2.0, p99_ms: 3.0, total_us: added_us }
+    }
+
+    #[test]
+    fn figures_are_by_their_names_and_each_has_a_goal_or_is_only_shown() {
+        let costs = vec![
+            cost("noop", Traffic::Public, 10.0),
+            cost("floor", Traffic::Public, 12.0),
+            cost("authgate", Traffic::Public, 15.0),
+            cost("ext_authz", Traffic::ApiToken, 50.0),
+            cost("callout", Traffic::NewApiTokens, 60.0),
+            cost("authgate", Traffic::NewApiTokens, 100.0),
+        ];
+        let machine = Machine { envoy: String::new(), cpu: String::new(), cores: 2, load_average: 0.0 };
+        let memory = Memory { tokens: [1000, 2000], mib: [10.0, 11.0] };
+        let results = Results::of(Measured {
+            machine,
+            costs,
+            starts: vec![],
+            mix: vec![],
+            growth: vec![],
+            memory,
+            module_bytes: 7,
+        });
+        let expected = [
+            ("api_cold_vs_ext_authz", 2.0),
+            ("bytes_per_cached_token", 1048.576),
+            ("module_bytes", 7.0),
+            ("public_vs_noop", 1.5),
+        ];
+        assert_eq!(results.ratios, BTreeMap::from(expected));
+        assert_eq!(results.floors, BTreeMap::from([("api_cold_vs_ext_authz", 1.2), ("public_vs_noop", 1.2)]));
+        let has_goal = |name| FIGURES.iter().any(|(known, ..)| known == name);
+        assert!(results.ratios.keys().all(has_goal));
+    }
+}
