@@ -145,6 +145,7 @@ async fn every_kind(record: &mut Record, stack: &Stack, listener: SocketAddr, ap
             .header("content-type", "application/grpc")
             .api_key(&format!("78${}", "canarysecret0000".repeat(8))),
         get("/orders").header("origin", "https://app.example.com").bearer(&altered),
+        get("/orders").header("accept", "text/html").bearer(&altered),
     ];
     for header in [
         json!({"typ": "JWT", "alg": record.secret("canary-alg")}),
@@ -203,6 +204,9 @@ fn answers_with_canaries() -> Vec<Value> {
     ]);
     all
 }
+
+/// What the filter tells of the service, by now in an outage.
+const STATUS: [&str; 2] = ["/-/health", "/-/ready"];
 
 /// What has to have become of some request, or else there was nothing to write about.
 const VERDICTS: [&str; 14] = [
@@ -323,7 +327,11 @@ async fn no_log_metric_or_denial_contains_a_secret() {
         "revocation": {"path": "/auth/blacklist", "poll_interval": "1s"},
         "jwt": {"public_key": {"min_refetch_interval": "100ms"}},
         "audit": "all",
-        "responses": {"cors_origins": ["https://app.example.com"]},
+        "status_paths": {"health": STATUS[0], "readiness": STATUS[1]},
+        "responses": {
+            "cors_origins": ["https://app.example.com"],
+            "sign_in_url": "https://app.example.com/login",
+        },
         "rules": [
             {"match": {"prefix": "/public"}, "public": true},
             {"match": {"prefix": "/webhooks"}, "require": {"token_types": ["api_token"]}},
@@ -366,6 +374,12 @@ async fn no_log_metric_or_denial_contains_a_secret() {
     for page in ["/stats", "/stats/prometheus", "/stats?format=json", "/clusters", "/listeners"] {
         written.push((page, stack.admin(page).await.unwrap().text()));
     }
+    for page in STATUS {
+        let answer = stack.get(page).header("authorization", format!("APIKey {api}")).send().await.unwrap();
+        assert!(answer.text().contains("status"), "{page}: {}", answer.text());
+        written.push((page, format!("{:?} {}", answer.headers, answer.text())));
+    }
+    assert!(record.denials.iter().any(|denial| denial.contains("https://app.example.com/login")), "no page was shown");
     written.extend(record.denials.iter().map(|denial| ("a denial", denial.clone())));
     let found = record.found_in(&written);
     assert!(found.is_empty(), "{}", found.join("\n"));
