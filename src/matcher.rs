@@ -3,6 +3,7 @@
 mod dfa;
 mod host;
 mod index;
+mod nfa;
 mod regex;
 
 use std::borrow::Cow;

@@ -1,11 +1,9 @@
 //! A regex as a table, where that has a sensible size: each byte of a path costs one look into the table.
 
 use hashbrown::HashMap;
-use regex_automata::nfa::thompson::{NFA, State};
-use regex_automata::util::look::Look;
-use regex_automata::util::primitives::StateID;
+use regex_syntax::hir::Look;
 
-use super::regex::step;
+use super::nfa::{Nfa, State, StateId};
 use crate::order;
 use crate::path::{Ambiguous, Budget};
 
@@ -33,21 +31,26 @@ pub struct Dfa {
 
 impl Dfa {
     /// `None` if the table would be too large, or if a step depends on more than the byte itself.
-    pub(super) fn new(nfa: &NFA) -> Option<Self> {
+    pub(super) fn new(nfa: &Nfa) -> Option<Self> {
+        // A column for all bytes between which no range begins or ends, and one of them for each column.
         let mut columns = [0; 256];
         let mut samples: Vec<u8> = Vec::new();
-        for (byte, column) in (0..=u8::MAX).zip(&mut columns) {
-            *column = nfa.byte_classes().get(byte);
-            if usize::from(*column) == samples.len() {
+        let mut begins = [false; 256];
+        for begin in nfa.ranges().flat_map(|(from, to)| [Some(from), to.checked_add(1)]).flatten() {
+            begins.get_mut(usize::from(begin)).into_iter().for_each(|begins| *begins = true);
+        }
+        for ((byte, begins), column) in (0..=u8::MAX).zip(begins).zip(&mut columns) {
+            if byte == 0 || begins {
                 samples.push(byte);
             }
+            *column = u8::try_from(samples.len() - 1).unwrap_or_default();
         }
         let width = samples.len();
         let mut builder = Builder { nfa, width, states: Vec::new(), numbers: HashMap::new(), visits: 0 };
         // The first row leads nowhere.
         builder.number(Vec::new(), false)?;
         let mut table = vec![0; width];
-        let start = builder.enter(vec![nfa.start_anchored()], true)?;
+        let start = builder.enter(vec![nfa.start()], true)?;
         let mut index = 1;
         while let Some((state, _)) = builder.states.get(index).cloned() {
             for sample in &samples {
@@ -78,17 +81,17 @@ impl Dfa {
 
 /// Turns sets of the NFA's states into states of a table.
 struct Builder<'n> {
-    nfa: &'n NFA,
+    nfa: &'n Nfa,
     width: usize,
     /// The states that look at the next byte, and whether the path may end there.
-    states: Vec<(Vec<StateID>, bool)>,
-    numbers: HashMap<(Vec<StateID>, bool), u16>,
+    states: Vec<(Vec<StateId>, bool)>,
+    numbers: HashMap<(Vec<StateId>, bool), u16>,
     visits: usize,
 }
 
 impl Builder<'_> {
     /// The row of a state.
-    fn number(&mut self, state: Vec<StateID>, ends: bool) -> Option<u16> {
+    fn number(&mut self, state: Vec<StateId>, ends: bool) -> Option<u16> {
         if let Some(number) = self.numbers.get(&(state.clone(), ends)) {
             return Some(*number);
         }
@@ -99,22 +102,22 @@ impl Builder<'_> {
         Some(number)
     }
 
-    fn step(&mut self, state: &[StateID], byte: u8) -> Option<u16> {
+    fn step(&mut self, state: &[StateId], byte: u8) -> Option<u16> {
         self.visits += state.len();
-        let next = state.iter().filter_map(|state| step(self.nfa.state(*state), byte)).collect();
+        let next = state.iter().filter_map(|state| self.nfa.state(*state)?.step(byte)).collect();
         self.enter(next, false)
     }
 
     /// The row of all that these states lead to without a byte.
-    fn enter(&mut self, states: Vec<StateID>, is_start: bool) -> Option<u16> {
+    fn enter(&mut self, states: Vec<StateId>, is_start: bool) -> Option<u16> {
         let (reached, ends) = self.reach(states.clone(), is_start, false)?;
         // What only the end of the path leads to looks at no byte.
         let ends = ends || self.reach(states, is_start, true)?.1;
         self.number(reached, ends)
     }
 
-    fn reach(&mut self, mut pending: Vec<StateID>, is_start: bool, is_end: bool) -> Option<(Vec<StateID>, bool)> {
-        let mut seen: Vec<StateID> = Vec::new();
+    fn reach(&mut self, mut pending: Vec<StateId>, is_start: bool, is_end: bool) -> Option<(Vec<StateId>, bool)> {
+        let mut seen: Vec<StateId> = Vec::new();
         let mut ends = false;
         while let Some(id) = pending.pop() {
             self.visits += 1 + seen.len() / 8;
@@ -125,20 +128,16 @@ impl Builder<'_> {
                 continue;
             }
             seen.push(id);
-            match self.nfa.state(id) {
-                State::ByteRange { .. } | State::Sparse(_) | State::Dense(_) | State::Fail => {}
-                State::Look { look: Look::Start, next } => pending.extend(is_start.then_some(*next)),
-                State::Look { look: Look::End, next } => pending.extend(is_end.then_some(*next)),
-                State::Look { .. } => return None,
-                State::Union { alternates } => pending.extend_from_slice(alternates),
-                State::BinaryUnion { alt1, alt2 } => pending.extend([*alt1, *alt2]),
-                State::Capture { next, .. } => pending.push(*next),
-                State::Match { .. } => ends = true,
+            match self.nfa.state(id)? {
+                State::Bytes(..) => {}
+                State::Look(Look::Start, next) => pending.extend(is_start.then_some(*next)),
+                State::Look(Look::End, next) => pending.extend(is_end.then_some(*next)),
+                State::Look(..) => return None,
+                State::Union(states) => pending.extend_from_slice(states),
+                State::Match => ends = true,
             }
         }
-        let is_byte =
-            |id: &StateID| matches!(self.nfa.state(*id), State::ByteRange { .. } | State::Sparse(_) | State::Dense(_));
-        seen.retain(is_byte);
+        seen.retain(|id| matches!(self.nfa.state(*id), Some(State::Bytes(..))));
         order::sort_by_key(&mut seen, |id| *id);
         Some((seen, ends))
     }

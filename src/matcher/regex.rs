@@ -4,15 +4,11 @@
 //! configuration is read ([`Dfa`]). For the others, all states of the NFA are stepped through at once, and each visit
 //! to a state is a step of the budget.
 
-use regex_automata::nfa::thompson::{NFA, State, WhichCaptures};
-use regex_automata::util::primitives::StateID;
-use regex_automata::util::syntax;
+use regex_syntax::ParserBuilder;
 
 use super::dfa::Dfa;
+use super::nfa::{Nfa, State, StateId, looks};
 use crate::path::{Ambiguous, Budget};
-
-/// The largest compiled form of a rule's regex, in bytes.
-const MAX_BYTES: usize = 512 * 1024;
 
 /// A regex on bytes that has to match the whole path.
 #[derive(Debug, Clone)]
@@ -20,7 +16,7 @@ pub enum Regex {
     /// One look at each byte.
     Table(Box<Dfa>),
     /// Several visits to states at each byte.
-    Automaton(NFA),
+    Automaton(Nfa),
 }
 
 /// The states that the search on one path is in. Kept between searches, to reuse the memory.
@@ -30,15 +26,14 @@ pub(super) struct Threads {
     visited: Vec<usize>,
     round: usize,
     /// States that look at the byte that is next.
-    now: Vec<StateID>,
-    next: Vec<StateID>,
-    pending: Vec<StateID>,
+    now: Vec<StateId>,
+    next: Vec<StateId>,
+    pending: Vec<StateId>,
 }
 
 impl Regex {
     pub(super) fn new(regex: &str) -> Result<Self, String> {
-        let syntax = syntax::Config::new().unicode(false).utf8(false);
-        let parsed = syntax::parse_with(regex, &syntax).map_err(|error| {
+        let parsed = ParserBuilder::new().unicode(false).utf8(false).build().parse(regex).map_err(|error| {
             // Behind several lines with the regex and a mark below its fault.
             let error = error.to_string();
             let fault = error.rsplit("error: ").next().unwrap_or_default();
@@ -48,8 +43,7 @@ impl Regex {
             // The tables for it aren't in the module, and without them it would panic.
             return Err(r"a word boundary of Unicode is not supported: write (?-u:\b) in place of (?u:\b)".to_owned());
         }
-        let config = NFA::config().utf8(false).which_captures(WhichCaptures::None).nfa_size_limit(Some(MAX_BYTES));
-        let nfa = NFA::compiler().configure(config).build_from_hir(&parsed).map_err(|error| error.to_string())?;
+        let nfa = Nfa::new(&parsed).ok_or("its compiled form is larger than 512 KiB")?;
         Ok(Dfa::new(&nfa).map_or(Self::Automaton(nfa), |table| Self::Table(Box::new(table))))
     }
 
@@ -62,26 +56,16 @@ impl Regex {
     }
 }
 
-/// Where a state leads with a byte.
-pub(super) fn step(state: &State, byte: u8) -> Option<StateID> {
-    match state {
-        State::ByteRange { trans } => trans.matches_byte(byte).then_some(trans.next),
-        State::Sparse(transitions) => transitions.matches_byte(byte),
-        State::Dense(transitions) => transitions.matches_byte(byte),
-        _ => None,
-    }
-}
-
 impl Threads {
-    fn search(&mut self, nfa: &NFA, path: &[u8], budget: &mut Budget) -> Result<bool, Ambiguous> {
-        let states = nfa.states().len();
+    fn search(&mut self, nfa: &Nfa, path: &[u8], budget: &mut Budget) -> Result<bool, Ambiguous> {
+        let states = nfa.len();
         if let Some(more) = states.checked_sub(self.visited.len()) {
             budget.spend(more / 16)?;
             self.visited.resize(states, 0);
         }
         self.next.clear();
         self.round += 1;
-        let mut is_match = self.enter(nfa, nfa.start_anchored(), Position { path, at: 0 }, budget)?;
+        let mut is_match = self.enter(nfa, nfa.start(), Position { path, at: 0 }, budget)?;
         for (at, byte) in path.iter().enumerate() {
             std::mem::swap(&mut self.now, &mut self.next);
             if self.now.is_empty() {
@@ -91,11 +75,13 @@ impl Threads {
             self.round += 1;
             is_match = false;
             for index in 0..self.now.len() {
-                let Some(state) = self.now.get(index).map(|state| nfa.state(*state)) else { break };
-                if let State::Sparse(transitions) = state {
-                    budget.spend(transitions.transitions.len())?;
+                let Some(state) = self.now.get(index).and_then(|state| nfa.state(*state)) else { break };
+                if let State::Bytes(ranges, _) = state
+                    && ranges.len() > 1
+                {
+                    budget.spend(ranges.len())?;
                 }
-                if let Some(next) = step(state, *byte) {
+                if let Some(next) = state.step(*byte) {
                     is_match |= self.enter(nfa, next, Position { path, at: at + 1 }, budget)?;
                 }
             }
@@ -106,8 +92,8 @@ impl Threads {
     /// Enters a state and all that it leads to without a byte; says whether the end is among them.
     fn enter(
         &mut self,
-        nfa: &NFA,
-        state: StateID,
+        nfa: &Nfa,
+        state: StateId,
         position: Position<'_>,
         budget: &mut Budget,
     ) -> Result<bool, Ambiguous> {
@@ -115,22 +101,20 @@ impl Threads {
         self.pending.push(state);
         while let Some(state) = self.pending.pop() {
             budget.spend(1)?;
-            match self.visited.get_mut(state.as_usize()) {
+            match self.visited.get_mut(state as usize) {
                 Some(round) if *round != self.round => *round = self.round,
                 _ => continue,
             }
             match nfa.state(state) {
-                State::ByteRange { .. } | State::Sparse(_) | State::Dense(_) => self.next.push(state),
-                State::Look { look, next } => {
-                    if nfa.look_matcher().matches(*look, position.path, position.at) {
+                Some(State::Bytes(..)) => self.next.push(state),
+                Some(State::Look(look, next)) => {
+                    if looks(*look, position.path, position.at) {
                         self.pending.push(*next);
                     }
                 }
-                State::Union { alternates } => self.pending.extend_from_slice(alternates),
-                State::BinaryUnion { alt1, alt2 } => self.pending.extend([*alt1, *alt2]),
-                State::Capture { next, .. } => self.pending.push(*next),
-                State::Fail => {}
-                State::Match { .. } => is_match = true,
+                Some(State::Union(states)) => self.pending.extend_from_slice(states),
+                Some(State::Match) => is_match = true,
+                None => {}
             }
         }
         Ok(is_match)
@@ -146,6 +130,8 @@ struct Position<'p> {
 
 #[cfg(test)]
 mod tests {
+    use regex_automata::nfa::thompson::{NFA, pikevm::PikeVM};
+
     use super::*;
 
     #[test]
@@ -162,7 +148,7 @@ mod tests {
 
     /// Each byte of a path out of a small alphabet, so that every path of up to four bytes is tried.
     fn paths() -> Vec<Vec<u8>> {
-        let alphabet = b"/ab1.\n\xff";
+        let alphabet = b"/ab1.\r\n\xff";
         let mut paths = vec![Vec::new()];
         let mut from = 0;
         for _ in 0..4 {
@@ -205,15 +191,55 @@ mod tests {
             "(a|b)*?1",
         ] {
             let Regex::Table(_) = Regex::new(regex).unwrap() else { panic!("{regex} has no table") };
-            let syntax = syntax::Config::new().unicode(false).utf8(false);
-            let nfa = NFA::compiler()
-                .configure(NFA::config().utf8(false).which_captures(WhichCaptures::None))
-                .build_from_hir(&syntax::parse_with(regex, &syntax).unwrap())
-                .unwrap();
+            let parsed = ParserBuilder::new().unicode(false).utf8(false).build().parse(regex).unwrap();
+            let nfa = Nfa::new(&parsed).unwrap();
             let (table, automaton) = (Regex::new(regex).unwrap(), Regex::Automaton(nfa));
             for path in &paths {
                 let by = |regex: &Regex| regex.matches(path, &mut Threads::default(), &mut Budget::default()).unwrap();
                 assert_eq!(by(&table), by(&automaton), "{regex} {}", path.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn matches_are_those_of_another_engine() {
+        let paths = paths();
+        for regex in [
+            "/[^ab]*",
+            "(?i)/A[^B]?",
+            "(/a|/b|1){2,}",
+            "(a+)+b?",
+            "(/|ab){1,2}?",
+            "(a?)*",
+            "((a*)+){2}",
+            "a{0}b",
+            "[[:alpha:]&&[^a]]+",
+            r"(?-u)/[\x80-\xff]",
+            "(?u)./.",
+            "(?u)[^/]+",
+            r"/\ba\B.",
+            r".\b/.*",
+            r"\b{start}a.*",
+            r".*a\b{end}",
+            r"\b{start-half}.*",
+            r"\b{end-half}.a",
+            "(?m)^a$.*",
+            "(?ms)^.*$.^b$",
+            "(?mR)a$.*",
+            "(?s).*(?mR:^)/",
+            r"\A/.*\z",
+            r"[^\x00-\xff]|a",
+            "|a",
+        ] {
+            let whole = format!(r"\A(?:{regex})\z");
+            let syntax = regex_automata::util::syntax::Config::new().unicode(false).utf8(false);
+            let config = NFA::config().utf8(false);
+            let other = PikeVM::builder().syntax(syntax).thompson(config).build(&whole).unwrap();
+            let regex = Regex::new(regex).unwrap();
+            for path in &paths {
+                let found = regex.matches(path, &mut Threads::default(), &mut Budget::default()).unwrap();
+                let expected = other.is_match(&mut other.create_cache(), path.as_slice());
+                assert_eq!(found, expected, "{whole} {}", path.escape_ascii());
             }
         }
     }

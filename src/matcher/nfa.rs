@@ -1,0 +1,174 @@
+//! A regex as states that lead to one another, built from what `regex-syntax` has read.
+
+use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};
+use regex_syntax::utf8::Utf8Sequences;
+
+/// The largest compiled form of a rule's regex, in bytes.
+const MAX_BYTES: usize = 512 * 1024;
+
+/// The index of a state.
+pub(super) type StateId = u32;
+
+/// Bytes from the first to the second.
+type Range = (u8, u8);
+
+/// One state.
+#[derive(Debug, Clone)]
+pub(super) enum State {
+    /// The end: all of the regex has matched.
+    Match,
+    /// A byte out of the ranges leads on; without ranges none does.
+    Bytes(Box<[Range]>, StateId),
+    /// What is around this place leads on, or not.
+    Look(Look, StateId),
+    /// Leads to each of them.
+    Union(Vec<StateId>),
+}
+
+/// The states of one regex.
+#[derive(Debug, Clone)]
+pub struct Nfa {
+    states: Vec<State>,
+    start: StateId,
+    bytes: usize,
+    /// How many pieces were compiled. Also a piece without a state counts, so that all the work is bounded.
+    pieces: usize,
+}
+
+impl State {
+    /// Where it leads with a byte.
+    pub(super) fn step(&self, byte: u8) -> Option<StateId> {
+        let Self::Bytes(ranges, next) = self else { return None };
+        ranges.iter().any(|(from, to)| (*from..=*to).contains(&byte)).then_some(*next)
+    }
+}
+
+impl Nfa {
+    /// `None`, if it is larger than [`MAX_BYTES`].
+    pub(super) fn new(regex: &Hir) -> Option<Self> {
+        let mut nfa = Self { states: Vec::new(), start: 0, bytes: 0, pieces: 0 };
+        let end = nfa.push(State::Match)?;
+        nfa.start = nfa.compile(regex, end)?;
+        Some(nfa)
+    }
+
+    pub(super) fn start(&self) -> StateId {
+        self.start
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.states.len()
+    }
+
+    pub(super) fn state(&self, id: StateId) -> Option<&State> {
+        self.states.get(id as usize)
+    }
+
+    /// Every range of bytes that a state looks for.
+    pub(super) fn ranges(&self) -> impl Iterator<Item = Range> {
+        let of = |state| if let &State::Bytes(ref ranges, _) = state { &ranges[..] } else { &[] };
+        self.states.iter().flat_map(of).copied()
+    }
+
+    fn push(&mut self, state: State) -> Option<StateId> {
+        self.bytes += size_of::<State>()
+            + match &state {
+                State::Bytes(ranges, _) => size_of_val(&**ranges),
+                State::Union(states) => size_of_val(&**states),
+                State::Match | State::Look(..) => 0,
+            };
+        let id = u32::try_from(self.states.len()).ok()?;
+        self.states.push(state);
+        (self.bytes <= MAX_BYTES).then_some(id)
+    }
+
+    /// Compiles a piece that leads to `next`, and returns where it begins.
+    fn compile(&mut self, regex: &Hir, next: StateId) -> Option<StateId> {
+        self.pieces += 1;
+        if self.pieces > MAX_BYTES {
+            return None;
+        }
+        match regex.kind() {
+            HirKind::Empty => Some(next),
+            HirKind::Literal(literal) => {
+                literal.0.iter().rev().try_fold(next, |next, byte| self.bytes([(*byte, *byte)], next))
+            }
+            HirKind::Class(Class::Bytes(class)) => {
+                self.bytes(class.iter().map(|range| (range.start(), range.end())), next)
+            }
+            HirKind::Class(Class::Unicode(class)) => {
+                let mut forms = Vec::new();
+                for form in class.iter().flat_map(|range| Utf8Sequences::new(range.start(), range.end())) {
+                    let byte =
+                        |next, range: &regex_syntax::utf8::Utf8Range| self.bytes([(range.start, range.end)], next);
+                    forms.push(form.as_slice().iter().rev().try_fold(next, byte)?);
+                }
+                self.push(State::Union(forms))
+            }
+            HirKind::Look(look) => self.push(State::Look(*look, next)),
+            HirKind::Repetition(repetition) => self.repeat(repetition, next),
+            HirKind::Capture(capture) => self.compile(&capture.sub, next),
+            HirKind::Concat(parts) => parts.iter().rev().try_fold(next, |next, part| self.compile(part, next)),
+            HirKind::Alternation(parts) => {
+                let parts = parts.iter().map(|part| self.compile(part, next)).collect::<Option<_>>()?;
+                self.push(State::Union(parts))
+            }
+        }
+    }
+
+    fn bytes(&mut self, ranges: impl IntoIterator<Item = Range>, next: StateId) -> Option<StateId> {
+        self.push(State::Bytes(ranges.into_iter().collect(), next))
+    }
+
+    /// Once more or less often, greedy or not: all of the path has to match, so that makes no difference.
+    fn repeat(&mut self, repetition: &Repetition, next: StateId) -> Option<StateId> {
+        let (piece, mut min) = (&*repetition.sub, repetition.min);
+        let mut begin = next;
+        if let Some(max) = repetition.max {
+            for _ in min..max {
+                let once_more = self.compile(piece, begin)?;
+                begin = self.push(State::Union(vec![once_more, next]))?;
+            }
+        } else {
+            let end = self.push(State::Union(vec![next]))?;
+            let again = self.compile(piece, end)?;
+            if let Some(State::Union(states)) = self.states.get_mut(end as usize) {
+                states.push(again);
+            }
+            begin = if min > 0 { again } else { end };
+            min = min.saturating_sub(1);
+        }
+        (0..min).try_fold(begin, |next, _| self.compile(piece, next))
+    }
+}
+
+/// Whether what is around a place of the path is what `look` asks for.
+pub(super) fn looks(look: Look, path: &[u8], at: usize) -> bool {
+    let before = at.checked_sub(1).and_then(|before| path.get(before).copied());
+    let after = path.get(at).copied();
+    let is_word = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let (word_before, word_after) = (is_word(before), is_word(after));
+    match look {
+        Look::Start => before.is_none(),
+        Look::End => after.is_none(),
+        Look::StartLF => matches!(before, None | Some(b'\n')),
+        Look::EndLF => matches!(after, None | Some(b'\n')),
+        // Between the two bytes of a line's end, there is no line's beginning or end.
+        Look::StartCRLF => matches!(before, None | Some(b'\n')) || before == Some(b'\r') && after != Some(b'\n'),
+        Look::EndCRLF => matches!(after, None | Some(b'\r')) || after == Some(b'\n') && before != Some(b'\r'),
+        Look::WordAscii => word_before != word_after,
+        Look::WordAsciiNegate => word_before == word_after,
+        Look::WordStartAscii => !word_before && word_after,
+        Look::WordEndAscii => word_before && !word_after,
+        Look::WordStartHalfAscii => !word_before,
+        Look::WordEndHalfAscii => !word_after,
+        // Refused when the regex is read.
+        Look::WordUnicode
+        | Look::WordUnicodeNegate
+        | Look::WordStartUnicode
+        | Look::WordEndUnicode
+        | Look::WordStartHalfUnicode
+        | Look::WordEndHalfUnicode => false,
+    }
+}
