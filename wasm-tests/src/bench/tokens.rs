@@ -72,11 +72,11 @@ impl Tokens {
         self.write(&format!("jwt_{bytes}"), &[sized(permissions)])
     }
 
-    /// The first so many API tokens, in an order of no meaning, so that neighbours in the file are none in a cache.
-    pub(crate) fn many_api_tokens(&self, count: usize) -> Result<PathBuf> {
-        let mut tokens: Vec<String> = (0..count).map(|number| api_token(1_000_000 + number)).collect();
+    /// The API tokens of these numbers, in an order of no meaning, so that neighbours in the file are none in a cache.
+    pub(crate) fn some_api_tokens(&self, from: usize, to: usize) -> Result<PathBuf> {
+        let mut tokens: Vec<String> = (from..to).map(|number| api_token(1_000_000 + number)).collect();
         fastrand::Rng::with_seed(1).shuffle(&mut tokens);
-        self.write(&format!("api_tokens_{count}"), &tokens)
+        self.write(&format!("api_tokens_{from}_{to}"), &tokens)
     }
 
     /// JWTs that no other round has.
