@@ -8,8 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::claims::TokenType;
 use crate::code::Code;
-use crate::config::Config;
-use crate::extractor::{self, RequestHead};
+use crate::extractor::RequestHead;
 use crate::metrics::{Outcome, Presented, Suspicion};
 use crate::report::Report;
 
@@ -61,9 +60,10 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// Without the credential.
+    ///
     /// - `address`: of the client, with its port, which is left out.
-    /// - `presented`: as what the credential was looked at.
-    pub fn new(head: &RequestHead<'_>, address: Option<&str>, presented: Presented, config: &Config) -> Self {
+    pub fn new(head: &RequestHead<'_>, address: Option<&str>) -> Self {
         let path = head.value(":path");
         let end = path.iter().position(|byte| b"?#".contains(byte)).unwrap_or(path.len());
         let address = address.map(|address| {
@@ -75,8 +75,18 @@ impl Origin {
             method: escape(head.value(":method")),
             path: escape(path.get(..end).unwrap_or_default()),
             request_id: head.values("x-request-id").next().map(escape),
-            credential: credential(head, presented, config),
+            credential: None,
         }
+    }
+
+    /// Adds the first 8 hex digits of the credential's SHA-256, if it was looked at as a JWT or an API token.
+    #[must_use]
+    pub fn naming(self, credential: &[u8], presented: Presented) -> Self {
+        if !matches!(presented, Presented::Jwt | Presented::Apikey) {
+            return self;
+        }
+        let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(credential));
+        Self { credential: Some(format!("{a:02x}{b:02x}{c:02x}{d:02x}")), ..self }
     }
 
     /// What it takes up beside itself.
@@ -85,16 +95,6 @@ impl Origin {
         let optional = optional.iter().map(|text| text.as_ref().map_or(0, String::capacity));
         self.method.capacity() + self.path.capacity() + optional.sum::<usize>()
     }
-}
-
-/// The first 8 hex digits of the SHA-256 of a JWT or an API token; `None`: it is neither.
-fn credential(head: &RequestHead<'_>, presented: Presented, config: &Config) -> Option<String> {
-    if !matches!(presented, Presented::Jwt | Presented::Apikey) {
-        return None;
-    }
-    let credential = extractor::extract(head, &config.api_token, &config.credentials).ok()?;
-    let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(credential.bytes()));
-    Some(format!("{a:02x}{b:02x}{c:02x}{d:02x}"))
 }
 
 /// The line of a request.

@@ -30,6 +30,7 @@ pub(super) fn facts(stream: StreamId, head: &RequestHead<'_>, parts: &Parts, now
         scheme: None,
         who: None,
         origin: None,
+        asked: None,
         accepted: None,
         kind: Kind::Other,
         digest: None,

@@ -39,6 +39,11 @@ impl ShareWait {
         self.question.bytes()
     }
 
+    /// Its question.
+    pub(super) fn question(&self) -> Rc<Question> {
+        Rc::clone(&self.question)
+    }
+
     fn new(question: Rc<Question>, since: UnixTime) -> Self {
         Self { question, since, has_share: true, is_busy: false }
     }

@@ -1,16 +1,17 @@
 //! How a request ends: it is counted, reported and written down, and what becomes of it is made of its verdict.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::parts::Parts;
-use super::request::Facts;
+use super::request::{Facts, Wait};
 use super::{Resolution, throttling};
 use crate::audit::{self, Audit, Origin};
 use crate::claims::TokenType;
 use crate::code::Code;
 use crate::config::ForwardCredential;
 use crate::decision::{self, Denial};
-use crate::extractor::RequestHead;
+use crate::extractor::{self, RequestHead};
 use crate::host::{Cx, Host};
 use crate::metrics::{Counter, Histogram, Outcome, Suspicion};
 use crate::policy::{Identity, Permit};
@@ -108,11 +109,30 @@ pub(super) fn report(facts: &Facts, outcome: Outcome, reason: Option<Code>, part
 
 /// A request has to wait: what the host and its head say of it is kept, as far as it may be needed.
 #[inline(never)]
-pub(super) fn keep_for_later(facts: &mut Facts, head: &RequestHead<'_>, parts: &Parts, host: &dyn Host) {
+pub(super) fn keep_for_later(facts: &mut Facts, head: &RequestHead<'_>, wait: &Wait, parts: &Parts, host: &dyn Host) {
     let address = host.client_address();
     facts.suspect = facts.suspect.or_else(|| Suspect::new(address.as_deref()?, None));
     if parts.config.audit != Audit::Off {
-        facts.origin = Some(Box::new(Origin::new(head, address.as_deref(), facts.presented, &parts.config)));
+        facts.asked = match wait {
+            Wait::Share(wait) => Some(wait.question()),
+            Wait::Answer(digest) => parts.questions.get(digest).map(|open| Rc::clone(&open.question)),
+            Wait::Answered(answered) => Some(Rc::clone(&answered.question)),
+            Wait::Key(_) => None,
+        };
+        let address = address.as_deref();
+        // To hash a credential takes long, and the question has it, should the request be denied.
+        let origin =
+            if facts.asked.is_some() { Origin::new(head, address) } else { origin(head, address, facts, parts) };
+        facts.origin = Some(Box::new(origin));
+    }
+}
+
+/// What the audit says of a request's head.
+fn origin(head: &RequestHead<'_>, address: Option<&str>, facts: &Facts, parts: &Parts) -> Origin {
+    let origin = Origin::new(head, address);
+    match extractor::extract(head, &parts.config.api_token, &parts.config.credentials) {
+        Ok(credential) => origin.naming(credential.bytes(), facts.presented),
+        Err(_) => origin,
     }
 }
 
@@ -151,12 +171,15 @@ fn write_down(
     host: &dyn Host,
 ) {
     let mut journal = std::mem::take(&mut parts.journal);
-    let line = || match (&facts.origin, head) {
-        (None, Some(head)) => {
+    let line = || match (&facts.origin, &facts.asked, head) {
+        (None, _, Some(head)) => {
             let address = host.client_address();
-            line(Some(&Origin::new(head, address.as_deref(), facts.presented, &parts.config)))
+            line(Some(&origin(head, address.as_deref(), facts, parts)))
         }
-        (known, _) => line(known.as_deref()),
+        (Some(known), Some(asked), _) => {
+            line(Some(&Origin::clone(known).naming(asked.credential.bytes(), facts.presented)))
+        }
+        (known, ..) => line(known.as_deref()),
     };
     journal.write(now, line, host);
     parts.journal = journal;

@@ -64,8 +64,9 @@ pub(super) struct Facts {
     pub(super) scheme: Option<Scheme>,
     /// Who sent it, once that is verified.
     pub(super) who: Option<Who>,
-    /// What the audit says of its head, once it has had to wait.
+    /// What the audit says of its head, once it has had to wait; and of its credential, which this question is about.
     pub(super) origin: Option<Box<Origin>>,
+    pub(super) asked: Option<Rc<Question>>,
     /// In shadow mode: who it turned out to be, whatever the rule says of that.
     pub(super) accepted: Option<Accepted>,
     /// What its credential is, and what the caches know it by; `None`: no verdict on it may be kept.
