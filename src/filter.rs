@@ -43,12 +43,12 @@ use crate::metrics::{Gauge, Outcome};
 use crate::questions::LOOKS;
 use crate::report::Report;
 use crate::revocation::Revocation;
-use crate::throttle::Suspect;
 use callouts::Purpose;
 use parts::Parts;
 use request::{Facts, Next, Stage, Wait};
 use room::{Held, KeyNews};
 use sweep::Sweep;
+use throttling::BusySuspects;
 
 /// A callout, by a number that is used once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -331,26 +331,19 @@ impl Filter {
     /// Looks again at requests that wait for their share: at [`LOOKS`] of them at the most, of which [`AT_ONCE`] go on.
     fn resume_for_share(&mut self, cx: &Cx<'_>) {
         let mut gone_on = 0;
-        // Suspects that may not ask now, since too many of their guesses are under way. Beside each: whether that is so
-        // for its whole address, or for its number alone. So the throttle is asked once for each, not for each request.
-        let mut busy: Vec<(Suspect, bool)> = Vec::new();
-        let is_busy = |busy: &[(Suspect, bool)], suspect: &Suspect| {
-            let holds =
-                |known: &Suspect, for_address| known == suspect || for_address && known.is_of_one_address(suspect);
-            busy.iter().any(|(known, for_address)| holds(known, *for_address))
-        };
+        let mut busy = BusySuspects::default();
         for _ in 0..self.parts.room.count_for_share().min(LOOKS) {
             let Parts { room, shares, .. } = &mut self.parts;
             let Some((facts, mut wait)) = room.next_for_share(shares) else { return };
             let (stream, suspect) = (facts.stream, facts.suspect);
-            wait.is_busy = suspect.is_some_and(|suspect| is_busy(&busy, &suspect));
+            wait.is_busy = suspect.is_some_and(|suspect| busy.contains(&suspect));
             wait.has_share = shares.may_ask(facts.connection, wait.question_bytes());
             let may_ask = wait.has_share && !wait.is_busy;
             self.resume(facts, Stage::Reconsider(wait), cx);
             if !self.parts.room.waits_for_share(stream) {
                 gone_on += 1;
-            } else if may_ask && let (Some(suspect), Some(throttle)) = (suspect, &self.parts.throttle) {
-                busy.push((suspect, throttle.is_address_full(&suspect, cx)));
+            } else if may_ask && let Some(suspect) = suspect {
+                busy.add(suspect, &self.parts, cx);
             }
             if gone_on >= AT_ONCE {
                 return;

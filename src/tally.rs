@@ -31,7 +31,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(400);
 
 /// What one VM has counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Record {
+struct Counted {
     /// When the VM took this place: by this it recognises its own record.
     claimed: UnixTime,
     /// When it last wrote the record.
@@ -39,7 +39,7 @@ struct Record {
     levels: Levels,
 }
 
-impl Record {
+impl Counted {
     fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(16 + 8 * GAUGES.len());
         write_time(&mut bytes, self.claimed);
@@ -132,7 +132,7 @@ impl Tally {
         self.looked = Some(now);
         self.settle();
         if let Some((place, claimed)) = self.place {
-            let own = shared.shared_data(&self.name(place)).and_then(|value| Record::decode(&value.bytes));
+            let own = shared.shared_data(&self.name(place)).and_then(|value| Counted::decode(&value.bytes));
             // Another VM found this one silent, and took its place.
             if own.is_some_and(|own| own.claimed != claimed) {
                 self.place = None;
@@ -163,7 +163,7 @@ impl Tally {
         match self.place {
             None => self.claim(now, shared),
             Some((place, claimed)) => {
-                let record = Record { claimed, seen: now, levels: self.levels }.encode();
+                let record = Counted { claimed, seen: now, levels: self.levels }.encode();
                 // If another VM took the place in between, it takes another one at its next tick.
                 let written = shared.set_shared_data(&self.name(place), &record, Write::Always);
                 debug_assert_eq!(written, Ok(()), "an unconditional write has nothing to conflict with");
@@ -173,12 +173,12 @@ impl Tally {
 
     /// Takes the first place that is free.
     fn claim(&mut self, now: UnixTime, shared: &dyn SharedData) {
-        let record = Record { claimed: now, seen: now, levels: self.levels }.encode();
+        let record = Counted { claimed: now, seen: now, levels: self.levels }.encode();
         for place in 0..MAX_VMS {
             let name = self.name(place);
             let write = match shared.shared_data(&name) {
                 None => Write::IfAbsent,
-                Some(SharedValue { bytes, .. }) if Record::decode(&bytes).is_some_and(|taken| taken.is_alive(now)) => {
+                Some(SharedValue { bytes, .. }) if Counted::decode(&bytes).is_some_and(|taken| taken.is_alive(now)) => {
                     continue;
                 }
                 Some(SharedValue { cas, .. }) => Write::IfVersion(cas),
@@ -194,7 +194,7 @@ impl Tally {
         let mut sum = Levels::default();
         // Places are taken in order, so there is none after a key that doesn't exist.
         for SharedValue { bytes, .. } in (0..MAX_VMS).map_while(|place| shared.shared_data(&self.name(place))) {
-            if let Some(record) = Record::decode(&bytes).filter(|record| record.is_alive(now)) {
+            if let Some(record) = Counted::decode(&bytes).filter(|record| record.is_alive(now)) {
                 sum.iter_mut().zip(record.levels).for_each(|(sum, level)| *sum = sum.saturating_add(level));
             }
         }

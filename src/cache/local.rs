@@ -52,9 +52,9 @@ enum Store<V> {
 }
 
 #[derive(Debug, Clone)]
-struct Entry<V> {
+struct Weighed<V> {
     value: V,
-    /// With [`Policy::overhead`].
+    /// What it weighs, with [`Policy::overhead`].
     bytes: usize,
 }
 
@@ -100,7 +100,7 @@ impl<V: Clone> LocalCache<V> {
             self.remove(&digest);
             return 0;
         }
-        let entry = Entry { value, bytes };
+        let entry = Weighed { value, bytes };
         match &mut self.store {
             Store::Lru(store) => store.insert(digest, entry),
             Store::Lfu(store) => store.insert(digest, entry),
@@ -185,11 +185,11 @@ impl<V: Clone> Segmented<V> {
         Some(value)
     }
 
-    fn peek(&self, digest: &Digest) -> Option<&Entry<V>> {
+    fn peek(&self, digest: &Digest) -> Option<&Weighed<V>> {
         self.protected.entries.get(digest).or_else(|| self.probation.entries.get(digest))
     }
 
-    fn insert(&mut self, digest: Digest, entry: Entry<V>) -> usize {
+    fn insert(&mut self, digest: Digest, entry: Weighed<V>) -> usize {
         if self.protected.entries.contains_key(&digest) {
             self.protected.insert(digest, entry);
             self.demote();
@@ -218,7 +218,7 @@ impl<V: Clone> Segmented<V> {
 /// Entries by their last use, the oldest first.
 #[derive(Debug)]
 struct Segment<V> {
-    entries: LinkedHashMap<Digest, Entry<V>, RandomState>,
+    entries: LinkedHashMap<Digest, Weighed<V>, RandomState>,
     bytes: usize,
 }
 
@@ -227,18 +227,18 @@ impl<V> Segment<V> {
         Self { entries: LinkedHashMap::with_hasher(RandomState::new()), bytes: 0 }
     }
 
-    fn insert(&mut self, digest: Digest, entry: Entry<V>) {
+    fn insert(&mut self, digest: Digest, entry: Weighed<V>) {
         self.bytes += entry.bytes;
         self.bytes -= self.entries.insert(digest, entry).map_or(0, |replaced| replaced.bytes);
     }
 
-    fn remove(&mut self, digest: &Digest) -> Option<Entry<V>> {
+    fn remove(&mut self, digest: &Digest) -> Option<Weighed<V>> {
         let entry = self.entries.remove(digest)?;
         self.bytes -= entry.bytes;
         Some(entry)
     }
 
-    fn pop(&mut self) -> Option<(Digest, Entry<V>)> {
+    fn pop(&mut self) -> Option<(Digest, Weighed<V>)> {
         let (digest, entry) = self.entries.pop_front()?;
         self.bytes -= entry.bytes;
         Some((digest, entry))
@@ -258,7 +258,7 @@ impl<V> Segment<V> {
 /// The store of `quick_cache`, which bounds one sum of weights.
 #[derive(Debug)]
 struct Frequent<V> {
-    cache: Cache<Digest, Entry<V>, Share, RandomState, CountEvictions>,
+    cache: Cache<Digest, Weighed<V>, Share, RandomState, CountEvictions>,
     bytes: usize,
 }
 
@@ -269,7 +269,7 @@ impl<V> Frequent<V> {
         Self { cache: Cache::with(max_entries, whole, share, RandomState::new(), CountEvictions), bytes: 0 }
     }
 
-    fn insert(&mut self, digest: Digest, entry: Entry<V>) -> usize {
+    fn insert(&mut self, digest: Digest, entry: Weighed<V>) -> usize {
         let mut evicted = Evicted::default();
         let replaces = self.cache.contains_key(&digest);
         self.bytes += entry.bytes;
@@ -278,7 +278,7 @@ impl<V> Frequent<V> {
         evicted.entries - usize::from(replaces)
     }
 
-    fn remove(&mut self, digest: &Digest) -> Option<Entry<V>> {
+    fn remove(&mut self, digest: &Digest) -> Option<Weighed<V>> {
         let (_, entry) = self.cache.remove(digest)?;
         self.bytes -= entry.bytes;
         Some(entry)
@@ -307,9 +307,9 @@ struct Share {
     max_bytes: u64,
 }
 
-impl<V> Weighter<Digest, Entry<V>> for Share {
+impl<V> Weighter<Digest, Weighed<V>> for Share {
     /// In parts of `max_entries * max_bytes`.
-    fn weight(&self, _: &Digest, entry: &Entry<V>) -> u64 {
+    fn weight(&self, _: &Digest, entry: &Weighed<V>) -> u64 {
         self.max_bytes.max(entry.bytes as u64 * self.max_entries)
     }
 }
@@ -324,10 +324,10 @@ struct Evicted {
     bytes: usize,
 }
 
-impl<V> Lifecycle<Digest, Entry<V>> for CountEvictions {
+impl<V> Lifecycle<Digest, Weighed<V>> for CountEvictions {
     type RequestState = Evicted;
 
-    fn on_evict(&self, evicted: &mut Evicted, _: Digest, entry: Entry<V>) {
+    fn on_evict(&self, evicted: &mut Evicted, _: Digest, entry: Weighed<V>) {
         evicted.entries += 1;
         evicted.bytes += entry.bytes;
     }

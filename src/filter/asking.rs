@@ -88,6 +88,7 @@ pub(super) fn prepare<'r>(
     parts: &mut Parts,
     cx: &Cx<'_>,
 ) -> Result<Next<'r>, Denial> {
+    // `arrive` leaves it out where no verdict is kept, but questions are known by it all the same.
     let digest = facts.digest.unwrap_or_else(|| parts.cache.digest(facts.kind, credential.bytes()));
     let lockout = parts.throttle.as_ref().zip(facts.suspect.as_ref());
     if let Some(remaining) = lockout.and_then(|(throttle, suspect)| throttle.check(suspect, cx))

@@ -50,4 +50,4 @@ mod throttle;
 mod unanswered;
 mod verifiers;
 
-use super::world::{self, Answer, Outcome, World, api_token, bearer, claims, jwt, jwt_of};
+use super::world::{self, Answer, Ending, World, api_token, bearer, claims, jwt, jwt_of};

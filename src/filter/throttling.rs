@@ -55,3 +55,30 @@ fn suspect(facts: &Facts, cx: &Cx<'_>) -> Option<Suspect> {
 pub(super) const fn too_many_failures(retry_after: Duration) -> Denial {
     Denial { code: Code::TooManyFailures, retry_after: Some(retry_after) }
 }
+
+/// Suspects that may not ask now, since too many of their guesses are under way. Whoever looks at many requests asks
+/// the throttle once for each suspect, not for each request.
+#[derive(Debug, Default)]
+pub(super) struct BusySuspects(Vec<BusySuspect>);
+
+#[derive(Debug)]
+struct BusySuspect {
+    suspect: Suspect,
+    /// Whether no client of its address may ask; else none with its number.
+    is_address_full: bool,
+}
+
+impl BusySuspects {
+    pub(super) fn contains(&self, suspect: &Suspect) -> bool {
+        let holds = |known: &BusySuspect| {
+            known.suspect == *suspect || known.is_address_full && known.suspect.is_of_one_address(suspect)
+        };
+        self.0.iter().any(holds)
+    }
+
+    pub(super) fn add(&mut self, suspect: Suspect, parts: &Parts, cx: &Cx<'_>) {
+        if let Some(throttle) = &parts.throttle {
+            self.0.push(BusySuspect { suspect, is_address_full: throttle.is_address_full(&suspect, cx) });
+        }
+    }
+}

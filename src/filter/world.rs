@@ -88,7 +88,7 @@ pub fn head(headers: &[(&str, &str)]) -> Vec<(String, Vec<u8>)> {
 
 /// How a request ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Ending {
     /// With these headers set, sorted.
     Forwarded(Vec<(String, String)>),
     /// By the filter itself, with this status and body.
@@ -97,7 +97,7 @@ pub enum Outcome {
     Denied(u16, &'static str, Option<String>),
 }
 
-impl Outcome {
+impl Ending {
     /// The code of a denial; empty for a request that went on.
     pub fn code(&self) -> &'static str {
         match self {
@@ -173,7 +173,7 @@ pub struct World {
     pub verifications: usize,
     /// How often the revocation list was asked for.
     pub polls: usize,
-    outcomes: BTreeMap<StreamId, Outcome>,
+    endings: BTreeMap<StreamId, Ending>,
     /// What became of `Authorization` of requests that went on.
     pub authorizations: BTreeMap<StreamId, Authorization>,
     /// What the access log knows of each request.
@@ -204,7 +204,7 @@ impl World {
             key_fetches: 0,
             verifications: 0,
             polls: 0,
-            outcomes: BTreeMap::new(),
+            endings: BTreeMap::new(),
             authorizations: BTreeMap::new(),
             reports: BTreeMap::new(),
             next_stream: 1,
@@ -239,7 +239,7 @@ impl World {
 
     /// A request arrives at a worker, under a number that another stream may have had.
     pub fn send_as(&mut self, worker: usize, stream: StreamId, headers: &[(String, Vec<u8>)]) {
-        self.outcomes.remove(&stream);
+        self.endings.remove(&stream);
         let head = RequestHead { headers: &headers, has_body: false };
         self.process.requests.set(self.process.requests.get() + 1);
         let reception = self.workers[worker].on_request(stream, &head, &Cx::new(self.now, &self.process));
@@ -251,20 +251,20 @@ impl World {
     }
 
     /// A request arrives, and everything that it waits for comes.
-    pub fn ask(&mut self, headers: &[(String, Vec<u8>)]) -> Outcome {
+    pub fn ask(&mut self, headers: &[(String, Vec<u8>)]) -> Ending {
         self.ask_at(0, headers)
     }
 
     /// The same at another worker.
-    pub fn ask_at(&mut self, worker: usize, headers: &[(String, Vec<u8>)]) -> Outcome {
+    pub fn ask_at(&mut self, worker: usize, headers: &[(String, Vec<u8>)]) -> Ending {
         let stream = self.send_to(worker, headers);
         self.settle();
-        self.outcome(stream).expect("the request is still waiting")
+        self.ending(stream).expect("the request is still waiting")
     }
 
     /// How a request ended; `None`: it waits, or its client left.
-    pub fn outcome(&self, stream: StreamId) -> Option<Outcome> {
-        self.outcomes.get(&stream).cloned()
+    pub fn ending(&self, stream: StreamId) -> Option<Ending> {
+        self.endings.get(&stream).cloned()
     }
 
     /// The service answers the oldest callout.
@@ -383,7 +383,7 @@ impl World {
         if let Resolution::Forward(forward) = &resolution {
             self.authorizations.insert(stream, forward.authorization.clone());
         }
-        let before = self.outcomes.insert(stream, Outcome::of(resolution));
+        let before = self.endings.insert(stream, Ending::of(resolution));
         assert_eq!(before, None, "stream {stream} ended twice");
     }
 }

@@ -31,7 +31,7 @@ fn an_overflow_of_the_cluster_is_not_retried_nor_counted_by_the_breaker() {
     for number in 0..20 {
         let stream = world.send(&api_token_of(number));
         answer_all(&mut world, &OVERFLOW);
-        assert_eq!(world.outcome(stream).unwrap().code(), "auth_service_unavailable");
+        assert_eq!(world.ending(stream).unwrap().code(), "auth_service_unavailable");
     }
     assert_eq!((world.verifications, world.process.gauge(Gauge::BreakerState)), (20, Some(0)));
 }
@@ -45,7 +45,7 @@ fn an_unsendable_callout_is_an_overflow_only_while_others_are_under_way() {
         let stream = world.send(&api_token_of(number));
         let refused = world.pending.pop().unwrap();
         world.answer(&refused, &not_sent);
-        assert_eq!(world.outcome(stream).unwrap().code(), "auth_service_unavailable");
+        assert_eq!(world.ending(stream).unwrap().code(), "auth_service_unavailable");
     }
     world.tick();
     assert_eq!(world.process.gauge(Gauge::BreakerState), Some(0));
@@ -69,7 +69,7 @@ fn an_unsendable_callout_is_an_overflow_while_another_worker_asks() {
         let stream = world.send_to(1, &api_token_of(number));
         let refused = world.pending.pop().unwrap();
         world.answer(&refused, &Answer::Error(CalloutError::NotSent));
-        assert_eq!(world.outcome(stream).unwrap().code(), "auth_service_unavailable");
+        assert_eq!(world.ending(stream).unwrap().code(), "auth_service_unavailable");
     }
     world.tick();
     assert_eq!(world.process.gauge(Gauge::BreakerState), Some(0));
@@ -83,7 +83,7 @@ fn no_signature_stands_in_after_an_overflow_or_an_odd_status() {
         let mut world = remote();
         let stream = world.send(&bearer(&jwt(0)));
         answer_all(&mut world, &odd);
-        assert_eq!(world.outcome(stream).unwrap().code(), "auth_service_unavailable", "{odd:?}");
+        assert_eq!(world.ending(stream).unwrap().code(), "auth_service_unavailable", "{odd:?}");
     }
     for status in [502, 503, 504] {
         let mut world = remote();
@@ -102,7 +102,7 @@ fn a_stale_verdict_is_served_after_an_overflow() {
     world.now = world.now.after(std::time::Duration::from_secs(400));
     let stream = world.send(&api_token());
     answer_all(&mut world, &OVERFLOW);
-    assert_eq!(world.outcome(stream).unwrap().code(), "");
+    assert_eq!(world.ending(stream).unwrap().code(), "");
 }
 
 #[test]

@@ -3,19 +3,19 @@
 use serde_json::json;
 
 use super::world::{api_token_of, head};
-use super::{Answer, Outcome, World, api_token, claims};
+use super::{Answer, Ending, World, api_token, claims};
 use crate::introspection::CalloutError;
 
 #[test]
 fn the_services_answer_is_the_identity() {
     let mut world = World::new(json!({}));
     let stream = world.send(&api_token());
-    assert_eq!(world.outcome(stream), None);
+    assert_eq!(world.ending(stream), None);
     let asked = &world.pending[0].request;
     assert_eq!(asked.path, "/auth/verify?header_types=apikey&response_format=json_body");
     assert_eq!(asked.authorization(), Some(&*format!("APIKey 7${}", "a".repeat(128))));
     world.settle();
-    let Some(Outcome::Forwarded(headers)) = world.outcome(stream) else { panic!("denied") };
+    let Some(Ending::Forwarded(headers)) = world.ending(stream) else { panic!("denied") };
     assert!(headers.contains(&("x-user-id".to_owned(), "1".to_owned())));
     assert_eq!((world.verifications, world.key_fetches), (1, 0));
 }
@@ -23,7 +23,7 @@ fn the_services_answer_is_the_identity() {
 #[test]
 fn a_refusal_is_a_verdict_and_is_not_retried() {
     for (status, outcome) in
-        [(401, Outcome::Denied(401, "token_rejected", None)), (403, Outcome::Denied(403, "forbidden_by_service", None))]
+        [(401, Ending::Denied(401, "token_rejected", None)), (403, Ending::Denied(403, "forbidden_by_service", None))]
     {
         let mut world = World::new(json!({}));
         world.verify = Answer::Body(status, r#"{"error": "Invalid token", "details": "gone"}"#.to_owned());
@@ -63,8 +63,8 @@ fn any_other_answer_is_an_outage_and_is_retried_once() {
     }
 }
 
-fn unavailable_for(seconds: u32) -> Outcome {
-    Outcome::Denied(503, "auth_service_unavailable", Some(seconds.to_string()))
+fn unavailable_for(seconds: u32) -> Ending {
+    Ending::Denied(503, "auth_service_unavailable", Some(seconds.to_string()))
 }
 
 #[test]
@@ -73,9 +73,9 @@ fn the_retry_can_bring_the_verdict() {
     let stream = world.send(&api_token());
     let first = world.pending[0].clone();
     world.answer(&first, &Answer::Error(CalloutError::Reset));
-    assert_eq!((world.outcome(stream), world.verifications), (None, 2));
+    assert_eq!((world.ending(stream), world.verifications), (None, 2));
     world.settle();
-    assert_eq!(world.outcome(stream).unwrap().code(), "");
+    assert_eq!(world.ending(stream).unwrap().code(), "");
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn an_identity_in_headers_needs_its_two_ids() {
     world.verify = answer("1");
     let expected = [("x-client-id", "2"), ("x-is-admin", "true"), ("x-user-id", "1")];
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-    assert_eq!(world.ask(&api_token()), Outcome::Forwarded(expected));
+    assert_eq!(world.ask(&api_token()), Ending::Forwarded(expected));
     world.verify = answer("one");
     assert_eq!(world.ask(&api_token_of(8)).code(), "auth_service_unavailable");
 }
@@ -127,7 +127,7 @@ fn an_identity_in_headers_needs_its_two_ids() {
 fn other_schemes_are_asked_about_only_when_configured() {
     let basic = head(&[("authorization", "Basic dXNlcjpwYXNz")]);
     let mut world = World::new(json!({}));
-    assert_eq!(world.ask(&basic), Outcome::Denied(401, "unsupported_scheme", None));
+    assert_eq!(world.ask(&basic), Ending::Denied(401, "unsupported_scheme", None));
     assert_eq!(world.verifications, 0);
     let mut world = World::new(json!({"api_token": {"header_types": ["apikey", "other"]}}));
     world.send(&basic);

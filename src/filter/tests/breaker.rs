@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::world::{BEGIN, api_token_of};
-use super::{Answer, Outcome, World, bearer, claims, jwt};
+use super::{Answer, Ending, World, bearer, claims, jwt};
 use crate::host::StreamId;
 use crate::introspection::CalloutError;
-use crate::metrics::{Counter, Gauge, Outcome as End, Source};
+use crate::metrics::{Counter, Gauge, Outcome, Source};
 use crate::time::UnixTime;
 
 const DOWN: Answer = Answer::Error(CalloutError::Reset);
@@ -50,12 +50,12 @@ fn at(world: &mut World, seconds: u64) {
     world.tick();
 }
 
-fn unavailable(retry_after: u64) -> Outcome {
-    Outcome::Denied(503, "auth_service_unavailable", Some(retry_after.to_string()))
+fn unavailable(retry_after: u64) -> Ending {
+    Ending::Denied(503, "auth_service_unavailable", Some(retry_after.to_string()))
 }
 
 fn allowed(world: &World, source: Source) -> u64 {
-    world.process.count_of(Counter::Request { outcome: End::Allow, source, reason: None })
+    world.process.count_of(Counter::Request { outcome: Outcome::Allow, source, reason: None })
 }
 
 /// Fails three callouts about unknown tokens, by the workers in turn.
@@ -116,7 +116,7 @@ fn no_question_is_retried_while_the_breaker_is_open() {
     world.ask_at(1, &api_token_of(2));
     assert_eq!(world.verifications, 1 + 3);
     world.answer(&call, &DOWN);
-    assert_eq!((world.outcome(first), world.verifications), (Some(unavailable(60)), 4));
+    assert_eq!((world.ending(first), world.verifications), (Some(unavailable(60)), 4));
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn known_clients_are_served_at_once_while_it_is_open() {
     for worker in [0, 1] {
         for headers in [api_token_of(1), bearer(&jwt(0))] {
             let stream = world.send_to(worker, &headers);
-            assert_eq!(world.outcome(stream).unwrap().code(), "");
+            assert_eq!(world.ending(stream).unwrap().code(), "");
         }
     }
     assert_eq!((allowed(&world, Source::Stale), allowed(&world, Source::Fallback)), (2, 2));
@@ -179,12 +179,12 @@ fn late_answers_do_not_close_an_open_breaker() {
     let (call, failing) = (world.pending.remove(0), world.pending.remove(0));
     open(&mut world);
     world.answer(&call, &up());
-    assert_eq!(world.outcome(early).unwrap().code(), "", "a verdict all the same");
+    assert_eq!(world.ending(early).unwrap().code(), "", "a verdict all the same");
     assert_eq!(world.ask_at(1, &api_token_of(3)), unavailable(60), "it stays open");
     at(&mut world, 60);
     world.send_to(1, &api_token_of(4));
     world.answer(&failing, &DOWN);
-    assert_eq!(world.outcome(another), Some(unavailable(2)));
+    assert_eq!(world.ending(another), Some(unavailable(2)));
     world.verify = up();
     world.settle();
     assert_eq!(world.ask(&api_token_of(5)).code(), "", "nor does it fail the probe");
@@ -238,7 +238,7 @@ fn a_clock_step_of_an_hour_makes_a_probe_due() {
         at(&mut world, 7201_u64.checked_add_signed(hour).unwrap());
         let streams = send_to_all(&mut world, 0);
         assert_eq!(asked(&world), [0], "{hour}");
-        assert_eq!(world.outcome(streams[1]), Some(unavailable(2)));
+        assert_eq!(world.ending(streams[1]), Some(unavailable(2)));
         at(&mut world, 7201);
         assert_eq!(asked(&world), [0], "{hour}");
         world.send_to(1, &api_token_of(5));

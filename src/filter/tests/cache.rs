@@ -30,7 +30,7 @@ fn a_hit_is_counted_and_makes_no_callout() {
     assert_eq!((events(&world, CacheEvent::Hit), events(&world, CacheEvent::Miss)), (0, 1));
     let first = world.send(&api_token());
     let again = world.send(&api_token());
-    assert!(world.outcome(first).is_some() && world.outcome(first) == world.outcome(again));
+    assert!(world.ending(first).is_some() && world.ending(first) == world.ending(again));
     assert_eq!((world.verifications, world.pending.len()), (1, 0));
     assert_eq!((events(&world, CacheEvent::Hit), events(&world, CacheEvent::Miss)), (2, 1));
     assert_eq!((allowed(&world, Source::Callout), allowed(&world, Source::Cache)), (1, 2));

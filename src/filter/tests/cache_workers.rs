@@ -77,7 +77,7 @@ fn workers_share_the_verdict_on_a_token() {
     let first = world.ask(&api_token());
     for worker in 0..4 {
         let stream = world.send_to(worker, &api_token());
-        assert_eq!(world.outcome(stream), Some(first.clone()), "worker {worker}");
+        assert_eq!(world.ending(stream), Some(first.clone()), "worker {worker}");
     }
     assert_eq!(world.verifications, 1);
     world.restart(2);
@@ -115,7 +115,7 @@ fn a_worker_without_the_new_key_accepts_the_verdict_of_another_worker() {
     world.live(10 * SECOND);
     world.serves = 1;
     let first = world.send(&bearer(&jwt(1)));
-    while world.outcome(first).is_none() {
+    while world.ending(first).is_none() {
         world.answer_next();
     }
     assert_eq!(at_once(&mut world, 1, &bearer(&jwt(1))), "");
@@ -131,10 +131,10 @@ fn a_late_answer_does_not_undo_a_refusal() {
     let later = world.send_to(1, &api_token());
     let second = world.pending[1].clone();
     world.answer(&second, &no());
-    assert_eq!(world.outcome(later).unwrap().code(), "token_rejected");
+    assert_eq!(world.ending(later).unwrap().code(), "token_rejected");
     let yes = world.verify.clone();
     world.answer(&late, &yes);
-    assert_ne!(world.outcome(early).unwrap().code(), "");
+    assert_ne!(world.ending(early).unwrap().code(), "");
     world.verify = no();
     for seconds in [0, 11] {
         world.live(seconds * SECOND);

@@ -32,7 +32,7 @@ fn yes() -> Answer {
 }
 
 fn code(world: &World, stream: StreamId) -> &'static str {
-    world.outcome(stream).map_or("waits", |outcome| outcome.code())
+    world.ending(stream).map_or("waits", |outcome| outcome.code())
 }
 
 /// The code of a request that is answered at once.
@@ -45,7 +45,7 @@ fn at_once(world: &mut World, worker: usize) -> &'static str {
 fn soon(world: &mut World, worker: usize) -> &'static str {
     let stream = world.send_to(worker, &api_token());
     for _ in 0..10 {
-        if world.outcome(stream).is_none() {
+        if world.ending(stream).is_none() {
             world.live(SECOND / 50);
         }
     }

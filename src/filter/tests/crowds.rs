@@ -17,10 +17,10 @@ fn waiting_requests_are_bounded() {
     let streams: Vec<_> = (0..MAX_WAITING).map(|_| world.send(&api_token())).collect();
     assert_eq!(ended(&world, &streams), 0);
     let one_more = world.send(&api_token());
-    assert_eq!(world.outcome(one_more).unwrap().code(), "auth_service_unavailable");
+    assert_eq!(world.ending(one_more).unwrap().code(), "auth_service_unavailable");
     world.end(0, streams[7]);
     let instead = world.send(&api_token());
-    assert_eq!(world.outcome(instead), None, "there is room again");
+    assert_eq!(world.ending(instead), None, "there is room again");
     assert_eq!(world.verifications, 1);
     world.settle();
     world.pass(SECOND);
@@ -39,9 +39,9 @@ fn callouts_for_questions_of_other_workers_are_bounded() {
     for worker in [0, 1] {
         assert!(world.workers[worker].callouts_in_flight() < MAX_CALLOUTS * 11 / 20);
         let stream = world.send_to(worker, &api_token_of(MAX_CALLOUTS));
-        assert_eq!(world.outcome(stream).unwrap().code(), "auth_service_unavailable");
+        assert_eq!(world.ending(stream).unwrap().code(), "auth_service_unavailable");
         let stream = world.send_to(worker, &api_token_of(5));
-        assert_eq!(world.outcome(stream), None, "who joins needs no callout");
+        assert_eq!(world.ending(stream), None, "who joins needs no callout");
     }
 }
 
@@ -65,10 +65,10 @@ fn callout_bytes_are_bounded() {
     assert!(ended(&world, &streams) > 0);
     // Clients can fill the room: that is no reason to take a JWT at its signature.
     let one_more = world.send(&large(5000));
-    assert_eq!((world.outcome(one_more).unwrap().code(), world.verifications), ("auth_service_unavailable", fit));
+    assert_eq!((world.ending(one_more).unwrap().code(), world.verifications), ("auth_service_unavailable", fit));
     world.settle();
     let next = world.send(&large(5001));
-    assert_eq!(world.outcome(next), None);
+    assert_eq!(world.ending(next), None);
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn waiting_requests_pass_once_the_key_of_the_answered_jwt_arrives() {
     assert_eq!(world.key_fetches, 2);
     assert!(world.verifications <= 2, "{} callouts of 2 workers", world.verifications);
     let stream = world.send(&api_token());
-    assert_eq!(world.outcome(stream).unwrap().code(), "");
+    assert_eq!(world.ending(stream).unwrap().code(), "");
 }
 
 #[test]

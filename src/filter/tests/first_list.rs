@@ -39,12 +39,12 @@ fn no_local_jwt_passes_before_the_first_revocation_list() {
     let (good, revoked) = (world.send_to(0, &with_jti("good")), world.send_to(1, &with_jti("gone")));
     answer_key(&mut world);
     world.pass(Duration::from_millis(100));
-    assert_eq!((world.outcome(good), world.outcome(revoked)), (None, None));
+    assert_eq!((world.ending(good), world.ending(revoked)), (None, None));
     let exp = super::world::BEGIN + 3600;
     answer_list(&mut world, &Answer::json(&json!({"cursor": "1", "revoked": [{"jti": "gone", "exp": exp}]})));
     world.pass(Duration::from_millis(100));
-    assert_eq!(world.outcome(good).unwrap().code(), "");
-    assert_eq!(world.outcome(revoked).unwrap().code(), "token_revoked");
+    assert_eq!(world.ending(good).unwrap().code(), "");
+    assert_eq!(world.ending(revoked).unwrap().code(), "token_revoked");
     assert_eq!(world.workers.iter().map(Filter::waiting).sum::<usize>(), 0);
 }
 
@@ -54,13 +54,13 @@ fn a_feed_that_fails_at_the_start_delays_requests_briefly() {
     let stream = world.send_to(1, &with_jti("good"));
     answer_key(&mut world);
     for _ in 0..2 {
-        assert_eq!(world.outcome(stream), None);
+        assert_eq!(world.ending(stream), None);
         answer_list(&mut world, &Answer::Error(CalloutError::Reset));
     }
     world.pass(Duration::from_millis(50));
-    assert_eq!(world.outcome(stream).unwrap().code(), "");
+    assert_eq!(world.ending(stream).unwrap().code(), "");
     let next = world.send_to(0, &with_jti("good"));
-    assert_eq!(world.outcome(next).unwrap().code(), "", "at once");
+    assert_eq!(world.ending(next).unwrap().code(), "", "at once");
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_silent_feed_delays_requests_for_one_callout_at_most() {
     let stream = world.send(&with_jti("good"));
     answer_key(&mut world);
     world.pass(Duration::from_millis(2900));
-    assert_eq!(world.outcome(stream), None);
+    assert_eq!(world.ending(stream), None);
     world.pass(Duration::from_millis(200));
-    assert_eq!(world.outcome(stream).unwrap().code(), "");
+    assert_eq!(world.ending(stream).unwrap().code(), "");
 }

@@ -31,11 +31,11 @@ fn tokens_of_two_replicas_with_different_keys_pass() {
             claims["exp"] = json!(BEGIN + 100_000);
             claims["jti"] = json!(number.to_string());
             let stream = world.send_to(number % 3, &bearer(&jwt_of(number / 2 % 2, &claims)));
-            while world.outcome(stream).is_none() {
+            while world.ending(stream).is_none() {
                 settle(&mut world);
                 world.pass(Duration::from_millis(20));
             }
-            assert_eq!(world.outcome(stream).unwrap().code(), "", "token {number}, one each {pause} ms");
+            assert_eq!(world.ending(stream).unwrap().code(), "", "token {number}, one each {pause} ms");
             world.pass(Duration::from_millis(pause));
             settle(&mut world);
         }
@@ -54,7 +54,7 @@ fn a_new_worker_accepts_the_replaced_key() {
     let mut other = claims();
     other["jti"] = json!("not cached");
     let stream = world.send_to(1, &bearer(&jwt_of(0, &other)));
-    assert_eq!(world.outcome(stream).unwrap().code(), "");
+    assert_eq!(world.ending(stream).unwrap().code(), "");
     assert_eq!(world.key_fetches, 2);
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Answer, Outcome, World, bearer, claims, jwt, jwt_of};
+use super::{Answer, Ending, World, bearer, claims, jwt, jwt_of};
 use crate::host::Cx;
 use crate::introspection::CalloutError;
 
@@ -14,10 +14,10 @@ const SECOND: Duration = Duration::from_secs(1);
 fn requests_wait_for_the_first_key_and_one_worker_fetches_it() {
     let mut world = World::with_workers(3, json!({}));
     let streams: Vec<_> = (0..200).map(|number| world.send_to(number % 3, &bearer(&jwt(0)))).collect();
-    assert!(streams.iter().all(|stream| world.outcome(*stream).is_none()));
+    assert!(streams.iter().all(|stream| world.ending(*stream).is_none()));
     world.live(SECOND);
     for stream in streams {
-        assert_eq!(world.outcome(stream).unwrap().code(), "");
+        assert_eq!(world.ending(stream).unwrap().code(), "");
     }
     assert_eq!(world.key_fetches, 1);
 }
@@ -30,7 +30,7 @@ fn the_first_tick_fetches_the_key_before_any_request() {
     world.settle();
     world.tick();
     let stream = world.send_to(1, &bearer(&jwt(0)));
-    assert_eq!(world.outcome(stream).unwrap().code(), "", "the other worker has it too");
+    assert_eq!(world.ending(stream).unwrap().code(), "", "the other worker has it too");
     assert_eq!(world.key_fetches, 1);
 }
 
@@ -41,7 +41,7 @@ fn a_later_worker_has_the_key_at_once() {
     world.settle();
     world.workers.push(crate::filter::Filter::new(world.workers[0].config().clone()));
     let stream = world.send_to(1, &bearer(&jwt(0)));
-    assert_eq!(world.outcome(stream).unwrap().code(), "");
+    assert_eq!(world.ending(stream).unwrap().code(), "");
     assert_eq!(world.key_fetches, 1);
 }
 
@@ -56,7 +56,7 @@ fn an_expired_key_is_fetched_again_in_the_background() {
     world.live(3 * SECOND);
     assert_eq!(world.key_fetches, 2);
     let stream = world.send(&bearer(&jwt(1)));
-    assert_eq!(world.outcome(stream).unwrap().code(), "", "without waiting");
+    assert_eq!(world.ending(stream).unwrap().code(), "", "without waiting");
 }
 
 #[test]
@@ -67,9 +67,9 @@ fn a_rotated_key_is_fetched_while_the_request_waits() {
     world.live(10 * SECOND);
     world.serves = 1;
     let stream = world.send(&bearer(&jwt(1)));
-    assert_eq!(world.outcome(stream), None);
+    assert_eq!(world.ending(stream), None);
     world.settle();
-    assert_eq!(world.outcome(stream).unwrap().code(), "");
+    assert_eq!(world.ending(stream).unwrap().code(), "");
     assert_eq!(world.key_fetches, 2);
 }
 
@@ -82,7 +82,7 @@ fn a_request_that_spans_a_key_change_is_not_refused() {
     world.serves = 1;
     world.ask(&bearer(&jwt(1)));
     let stream = world.send(&bearer(&jwt(0)));
-    assert_eq!(world.outcome(stream).unwrap().code(), "", "sent before the rotation, arrived after it");
+    assert_eq!(world.ending(stream).unwrap().code(), "", "sent before the rotation, arrived after it");
     world.live(6 * SECOND);
     assert_eq!(world.ask(&bearer(&jwt(0))).code(), "signature_invalid");
 }
@@ -99,9 +99,9 @@ fn a_second_rotation_within_the_interval_waits_for_the_next_fetch() {
     world.serves = 2;
     let stream = world.send(&bearer(&jwt(2)));
     world.live(3 * SECOND);
-    assert_eq!((world.outcome(stream), world.key_fetches), (None, 2), "the interval is 5 s");
+    assert_eq!((world.ending(stream), world.key_fetches), (None, 2), "the interval is 5 s");
     world.live(2 * SECOND);
-    assert_eq!(world.outcome(stream).unwrap().code(), "");
+    assert_eq!(world.ending(stream).unwrap().code(), "");
     assert_eq!(world.key_fetches, 3);
 }
 
@@ -118,7 +118,7 @@ fn many_forged_tokens_cause_one_fetch_per_interval() {
     }
     world.live(6 * SECOND);
     for stream in streams {
-        assert_eq!(world.outcome(stream), Some(Outcome::Denied(401, "signature_invalid", None)));
+        assert_eq!(world.ending(stream), Some(Ending::Denied(401, "signature_invalid", None)));
     }
     // Only the first of them is a search, which asks three times.
     assert!(world.key_fetches <= 1 + 4 + 2, "{} questions in 18 s", world.key_fetches);
@@ -152,14 +152,14 @@ fn without_a_key_a_jwt_gets_a_503_with_a_retry_after() {
     let mut world = World::new(json!({}));
     world.key_fault = Some(Answer::Error(CalloutError::NotSent));
     let outcome = world.ask(&bearer(&jwt(0)));
-    assert_eq!(outcome, Outcome::Denied(503, "public_key_unavailable", Some("1".to_owned())));
+    assert_eq!(outcome, Ending::Denied(503, "public_key_unavailable", Some("1".to_owned())));
     assert_eq!(world.key_fetches, 2, "one retry");
 
     world.pass(Duration::from_millis(1));
     let stream = world.send(&bearer(&jwt(0)));
     world.key_fault = None;
     world.live(2 * SECOND);
-    assert_eq!(world.outcome(stream).unwrap().code(), "", "the next attempt is soon");
+    assert_eq!(world.ending(stream).unwrap().code(), "", "the next attempt is soon");
 }
 
 #[test]
@@ -179,9 +179,9 @@ fn a_retry_can_complete_the_fetch() {
     let stream = world.send(&bearer(&jwt(0)));
     let first = world.pending[0].clone();
     world.answer(&first, &Answer::Error(CalloutError::Reset));
-    assert_eq!(world.outcome(stream), None);
+    assert_eq!(world.ending(stream), None);
     world.settle();
-    assert_eq!(world.outcome(stream).unwrap().code(), "");
+    assert_eq!(world.ending(stream).unwrap().code(), "");
     assert_eq!(world.key_fetches, 2);
 }
 
@@ -192,9 +192,9 @@ fn another_worker_fetches_after_the_lease_of_a_dead_worker() {
     world.workers.remove(0);
     let stream = world.send(&bearer(&jwt(0)));
     world.live(4 * SECOND);
-    assert_eq!((world.outcome(stream), world.key_fetches), (None, 0));
+    assert_eq!((world.ending(stream), world.key_fetches), (None, 0));
     world.live(2 * SECOND);
-    assert_eq!(world.outcome(stream).unwrap().code(), "", "four timeouts of 1 s and 1 s of slack are over");
+    assert_eq!(world.ending(stream).unwrap().code(), "", "four timeouts of 1 s and 1 s of slack are over");
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn a_request_stops_waiting_if_no_answer_comes() {
     let mut world = World::new(json!({}));
     let stream = world.send(&bearer(&jwt(0)));
     world.pass(60 * SECOND);
-    assert_eq!(world.outcome(stream).unwrap().code(), "public_key_unavailable");
+    assert_eq!(world.ending(stream).unwrap().code(), "public_key_unavailable");
     assert_eq!(world.workers[0].waiting(), 0);
 }
 
@@ -214,7 +214,7 @@ fn a_token_that_expires_while_waiting_is_refused() {
     let stream = world.send(&bearer(&jwt_of(0, &short)));
     world.pass(Duration::from_millis(2500));
     world.settle();
-    assert_eq!(world.outcome(stream).unwrap().code(), "token_expired");
+    assert_eq!(world.ending(stream).unwrap().code(), "token_expired");
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn a_clock_step_of_an_hour_neither_refuses_tokens_nor_floods_the_service() {
         world.serves = 1;
         let stream = world.send(&bearer(&jwt_of(1, &long)));
         world.live(6 * SECOND);
-        assert_eq!(world.outcome(stream).unwrap().code(), "", "rotation after a step of {step} s");
+        assert_eq!(world.ending(stream).unwrap().code(), "", "rotation after a step of {step} s");
         assert!(world.key_fetches <= 4, "{} fetches after a step of {step} s", world.key_fetches);
     }
 }
@@ -245,7 +245,7 @@ fn a_full_waiting_room_gives_503() {
         world.send(&bearer(&jwt(0)));
     }
     let outcome = world.send(&bearer(&jwt(0)));
-    assert_eq!(world.outcome(outcome).unwrap().code(), "public_key_unavailable");
+    assert_eq!(world.ending(outcome).unwrap().code(), "public_key_unavailable");
     world.live(SECOND);
     assert_eq!(world.workers[0].waiting(), 0);
     assert_eq!(world.ask(&bearer(&jwt(0))).code(), "");
@@ -256,7 +256,7 @@ fn a_full_waiting_room_gives_503() {
     let token = bearer(&jwt_of(0, &large));
     let denied = (0..2000).filter(|_| {
         let stream = world.send(&token);
-        world.outcome(stream).is_some()
+        world.ending(stream).is_some()
     });
     assert!(denied.count() > 500, "bounded in bytes, too");
 }
@@ -267,7 +267,7 @@ fn waiting_requests_resume_in_small_batches() {
     world.tick();
     world.live(6 * SECOND);
     let streams: Vec<_> = (0..1000).map(|_| world.send(&bearer(&jwt(1)))).collect();
-    let ended = |world: &World| streams.iter().filter(|stream| world.outcome(**stream).is_some()).count();
+    let ended = |world: &World| streams.iter().filter(|stream| world.ending(**stream).is_some()).count();
     world.settle();
     let mut before = ended(&world);
     assert_eq!(before, 32);
@@ -289,12 +289,12 @@ fn a_late_answer_does_not_restore_an_older_key() {
     world.serves = 1;
     let stream = world.send_to(1, &bearer(&jwt(1)));
     world.live(6 * SECOND);
-    assert_eq!(world.outcome(stream).unwrap().code(), "");
+    assert_eq!(world.ending(stream).unwrap().code(), "");
     let Some(crate::filter::Action::Callout { call, .. }) = stalled else { panic!("nothing was asked") };
     world.answer_key_late(0, call, 0);
     world.live(SECOND);
     for worker in [0, 1] {
         let stream = world.send_to(worker, &bearer(&jwt(1)));
-        assert_eq!(world.outcome(stream).unwrap().code(), "", "worker {worker}, without waiting");
+        assert_eq!(world.ending(stream).unwrap().code(), "", "worker {worker}, without waiting");
     }
 }

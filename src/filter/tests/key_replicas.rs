@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::world::{BEGIN, KEYS};
-use super::{Answer, Outcome, World, bearer, claims, jwt, jwt_of};
+use super::{Answer, Ending, World, bearer, claims, jwt, jwt_of};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -47,10 +47,10 @@ impl Replicas {
         claims["jti"] = json!(format!("{}", self.world.now.as_nanos()));
         let stream = self.world.send_to(worker, &bearer(&jwt_of(key, &claims)));
         self.settle();
-        while self.world.outcome(stream).is_none() {
+        while self.world.ending(stream).is_none() {
             self.live(Duration::from_millis(20));
         }
-        self.world.outcome(stream).unwrap().code()
+        self.world.ending(stream).unwrap().code()
     }
 }
 
@@ -87,7 +87,7 @@ fn the_first_token_of_a_new_key_triggers_a_fetch_and_passes() {
         let before = replicas.world.key_fetches;
         let stream = replicas.world.send(&bearer(&jwt(1)));
         replicas.settle();
-        assert_eq!(replicas.world.outcome(stream).unwrap().code(), "");
+        assert_eq!(replicas.world.ending(stream).unwrap().code(), "");
         // It asks no further once a new key has come.
         assert_eq!(replicas.world.key_fetches - before, (3 - next) % 3 + 1);
     }
@@ -99,7 +99,7 @@ fn a_forged_token_is_refused_at_once_when_all_replicas_agree() {
     let before = replicas.world.key_fetches;
     let stream = replicas.world.send(&bearer(&jwt(2)));
     replicas.settle();
-    assert_eq!(replicas.world.outcome(stream), Some(Outcome::Denied(401, "signature_invalid", None)));
+    assert_eq!(replicas.world.ending(stream), Some(Ending::Denied(401, "signature_invalid", None)));
     assert_eq!(replicas.world.key_fetches - before, 3);
 }
 
@@ -110,9 +110,9 @@ fn a_fetched_key_does_not_refuse_tokens_of_a_third_key() {
     replicas.next = 0;
     let streams = [1, 2].map(|key| replicas.world.send(&bearer(&jwt(key))));
     replicas.settle();
-    assert_eq!(streams.map(|stream| replicas.world.outcome(stream).is_some()), [true, false]);
+    assert_eq!(streams.map(|stream| replicas.world.ending(stream).is_some()), [true, false]);
     replicas.live(6 * SECOND);
-    assert_eq!(streams.map(|stream| replicas.world.outcome(stream).unwrap().code()), ["", ""]);
+    assert_eq!(streams.map(|stream| replicas.world.ending(stream).unwrap().code()), ["", ""]);
 }
 
 #[test]
@@ -123,8 +123,8 @@ fn a_failing_replica_turns_the_search_into_an_outage() {
     replicas.world.answer(&first, &Answer::json(&json!({"public_key": KEYS[0]})));
     let second = replicas.world.pending[0].clone();
     replicas.world.answer(&second, &Answer::Body(503, String::new()));
-    let outcome = replicas.world.outcome(stream);
-    assert_eq!(outcome, Some(Outcome::Denied(503, "public_key_unavailable", Some("5".to_owned()))));
+    let outcome = replicas.world.ending(stream);
+    assert_eq!(outcome, Some(Ending::Denied(503, "public_key_unavailable", Some("5".to_owned()))));
 }
 
 #[test]

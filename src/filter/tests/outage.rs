@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::support::refusal_row;
 use super::world::{BEGIN, KEYS, api_token_of, head};
-use super::{Answer, Outcome, World, api_token, bearer, claims, jwt, jwt_of};
+use super::{Answer, Ending, World, api_token, bearer, claims, jwt, jwt_of};
 use crate::introspection::CalloutError;
-use crate::metrics::{CacheEvent, Counter, Outcome as End, Source};
+use crate::metrics::{CacheEvent, Counter, Outcome, Source};
 use crate::time::UnixTime;
 
 const DOWN: Answer = Answer::Error(CalloutError::Reset);
@@ -53,11 +53,11 @@ fn at(world: &mut World, seconds: u64) {
 }
 
 fn allowed(world: &World, source: Source) -> u64 {
-    world.process.count_of(Counter::Request { outcome: End::Allow, source, reason: None })
+    world.process.count_of(Counter::Request { outcome: Outcome::Allow, source, reason: None })
 }
 
-fn unavailable() -> Outcome {
-    Outcome::Denied(503, "auth_service_unavailable", Some("1".to_owned()))
+fn unavailable() -> Ending {
+    Ending::Denied(503, "auth_service_unavailable", Some("1".to_owned()))
 }
 
 fn outages() -> Vec<Answer> {
@@ -106,8 +106,8 @@ fn an_unusable_jwt_from_the_service_is_an_outage() {
             let unknown = world.send(&api_token_of(8));
             world.settle();
             world.live(Duration::from_secs(13));
-            assert_eq!(world.outcome(stream), Some(known), "{unusable}");
-            assert_eq!(world.outcome(unknown).unwrap().code(), "auth_service_unavailable", "{unusable}");
+            assert_eq!(world.ending(stream), Some(known), "{unusable}");
+            assert_eq!(world.ending(unknown).unwrap().code(), "auth_service_unavailable", "{unusable}");
             assert_eq!(allowed(&world, Source::Stale), 1, "{unusable}");
         }
     }
@@ -132,9 +132,9 @@ fn each_waiting_request_is_served_stale_and_counted_once() {
     world.end(0, streams[7]);
     world.settle();
     world.live(Duration::from_millis(200));
-    let served = streams.iter().filter(|stream| world.outcome(**stream).is_some()).count();
+    let served = streams.iter().filter(|stream| world.ending(**stream).is_some()).count();
     assert_eq!((served, world.verifications, allowed(&world, Source::Stale)), (99, 3, 99));
-    let cancelled = Counter::Request { outcome: End::Cancelled, source: Source::Callout, reason: None };
+    let cancelled = Counter::Request { outcome: Outcome::Cancelled, source: Source::Callout, reason: None };
     assert_eq!(world.process.count_of(cancelled), 1);
     assert_eq!(world.process.counted_requests(), world.process.requests.get());
 }
@@ -165,7 +165,7 @@ fn no_stale_verdict_outlives_the_expiry_of_its_token() {
     let stream = world.send(&api_token());
     world.now = UnixTime::from_secs(BEGIN + 30);
     world.settle();
-    assert_eq!(world.outcome(stream), Some(unavailable()), "it expired while the service was asked");
+    assert_eq!(world.ending(stream), Some(unavailable()), "it expired while the service was asked");
     assert_eq!(world.ask(&api_token()), unavailable(), "whether it was prolonged only the service knows");
     world.verify = Answer::json(&confirmed());
     assert_eq!(world.ask(&api_token()).code(), "");
@@ -183,7 +183,7 @@ fn a_jwt_expires_during_an_outage() {
     let stream = world.send(&token);
     world.now = UnixTime::from_secs(BEGIN + 30);
     world.settle();
-    assert_eq!(world.outcome(stream).unwrap().code(), "token_expired");
+    assert_eq!(world.ending(stream).unwrap().code(), "token_expired");
     assert_eq!(world.ask(&token).code(), "token_expired");
 }
 
@@ -239,14 +239,14 @@ fn the_fallback_needs_a_valid_signature_and_a_key() {
     at(&mut world, 10);
     let forged = world.send(&bearer(&jwt(2)));
     world.settle();
-    assert_eq!(world.outcome(forged).unwrap().code(), "signature_invalid");
+    assert_eq!(world.ending(forged).unwrap().code(), "signature_invalid");
     assert_eq!(world.ask(&head(&[("authorization", "Bearer a.b.c")])).code(), "token_malformed");
 
     let mut world = World::new(json!({"jwt": {"verification": "remote"}}));
     (world.verify, world.key_fault) = (DOWN, Some(DOWN));
     let stream = world.send(&bearer(&jwt(0)));
     world.settle();
-    assert_eq!(world.outcome(stream).unwrap().code(), "public_key_unavailable");
+    assert_eq!(world.ending(stream).unwrap().code(), "public_key_unavailable");
 }
 
 #[test]

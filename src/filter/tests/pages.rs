@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::support::down;
 use super::world::{BEGIN, head};
-use super::{Answer, Outcome, World, api_token, bearer, jwt};
+use super::{Answer, Ending, World, api_token, bearer, jwt};
 
 fn paths(changes: Value) -> Value {
     let mut config = json!({
@@ -20,7 +20,7 @@ fn paths(changes: Value) -> Value {
 
 fn get(world: &mut World, path: &str) -> (u16, String) {
     match world.ask(&head(&[(":path", path)])) {
-        Outcome::Served(status, body) => (status, body),
+        Ending::Served(status, body) => (status, body),
         other => panic!("{path}: {other:?}"),
     }
 }
@@ -119,7 +119,7 @@ fn pages_are_served_to_get_and_head_on_their_exact_paths_before_rules() {
     for path in ["/-/auth/ready", "/-/auth/ready?x=%zz", "/-/auth/ready?"] {
         for method in ["GET", "HEAD", "get"] {
             let outcome = world.ask(&head(&[(":path", path), (":method", method), ("authorization", "x")]));
-            assert!(matches!(outcome, Outcome::Served(200, _)), "{method} {path}: {outcome:?}");
+            assert!(matches!(outcome, Ending::Served(200, _)), "{method} {path}: {outcome:?}");
         }
     }
     for (method, path) in [
@@ -136,9 +136,9 @@ fn pages_are_served_to_get_and_head_on_their_exact_paths_before_rules() {
         ("GET", ""),
     ] {
         let outcome = world.ask(&head(&[(":path", path), (":method", method)]));
-        assert!(matches!(outcome, Outcome::Denied(..)), "{method} {path}: {outcome:?}");
+        assert!(matches!(outcome, Ending::Denied(..)), "{method} {path}: {outcome:?}");
     }
-    assert!(matches!(World::new(json!({})).ask(&head(&[(":path", "/-/auth/ready")])), Outcome::Denied(..)), "off");
+    assert!(matches!(World::new(json!({})).ask(&head(&[(":path", "/-/auth/ready")])), Ending::Denied(..)), "off");
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn resource_metadata_is_served_and_named_in_the_challenge() {
         assert_eq!((status, serde_json::from_str::<Value>(&body).unwrap()), (200, metadata));
         let url = &world.workers[0].config().resource_metadata.as_ref().unwrap().url;
         assert!(url.starts_with(resource.trim_end_matches("/v1/a").trim_end_matches('/')) && url.ends_with(path));
-        assert!(matches!(world.ask(&head(&[(":path", path), (":method", "POST")])), Outcome::Denied(..)));
+        assert!(matches!(world.ask(&head(&[(":path", path), (":method", "POST")])), Ending::Denied(..)));
     }
     let mut world = World::new(json!({"responses": {"resource_metadata": {"resource": "https://a.example"}}}));
     let (_, body) = get(&mut world, "/.well-known/oauth-protected-resource");

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::support::{code, no, with_key};
 use super::world::{api_token_of, head};
-use super::{Outcome, World, bearer, jwt};
+use super::{Ending, World, bearer, jwt};
 use crate::decision::{Authorization, Forward};
 use crate::extractor::RequestHead;
 use crate::filter::{Resolution, Step};
@@ -43,7 +43,7 @@ fn websocket(jwt: &str) -> Vec<(String, Vec<u8>)> {
 fn a_credential_in_any_place_gives_the_same_identity() {
     let mut world = world(json!({}));
     let by_header = world.ask(&bearer(&jwt(0)));
-    assert!(matches!(by_header, Outcome::Forwarded(_)));
+    assert!(matches!(by_header, Ending::Forwarded(_)));
     for headers in [cookie(&jwt(0)), websocket(&jwt(0)), api_key(7)] {
         assert_eq!(world.ask(&headers), by_header);
     }
@@ -89,7 +89,7 @@ fn a_cross_site_request_is_not_counted_as_a_failure() {
     let session = format!("session={}", jwt(0));
     let post = |site: &str| head(&[(":method", "POST"), ("cookie", &session), ("sec-fetch-site", site)]);
     for _ in 0..3 {
-        assert_eq!(world.ask(&post("cross-site")), Outcome::Denied(403, "cross_site_request", None));
+        assert_eq!(world.ask(&post("cross-site")), Ending::Denied(403, "cross_site_request", None));
     }
     assert_eq!(world.ask(&post("same-origin")).code(), "");
 }
@@ -223,7 +223,7 @@ fn shadow_mode_gives_a_cross_site_request_no_identity() {
             let mut headers = vec![(":method", method), (":path", path), (":scheme", "http"), ("cookie", &session)];
             headers.extend(&lines);
             let outcome = world.ask(&head(&headers));
-            let Outcome::Forwarded(set) = outcome else { panic!("{method} {lines:?}: {outcome:?}") };
+            let Ending::Forwarded(set) = outcome else { panic!("{method} {lines:?}: {outcome:?}") };
             assert_eq!(!set.is_empty(), is_own && path != "/public", "{method} {path} {lines:?}");
         }
     }

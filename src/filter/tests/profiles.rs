@@ -7,7 +7,7 @@ use serde_json::json;
 use super::world::{BEGIN, api_token_of};
 use super::{Answer, World, api_token, bearer, claims, jwt, jwt_of};
 use crate::introspection::CalloutError;
-use crate::metrics::{Counter, Outcome as End, Source};
+use crate::metrics::{Counter, Outcome, Source};
 use crate::time::UnixTime;
 
 const DOWN: Answer = Answer::Error(CalloutError::Reset);
@@ -39,7 +39,7 @@ fn at(world: &mut World, millis: u64) {
 }
 
 fn allowed(world: &World, source: Source) -> u64 {
-    world.process.count_of(Counter::Request { outcome: End::Allow, source, reason: None })
+    world.process.count_of(Counter::Request { outcome: Outcome::Allow, source, reason: None })
 }
 
 /// The time in ms after which one second more would make a difference.
@@ -196,7 +196,7 @@ fn the_test_profile_verifies_every_signature() {
     at(&mut world, 67_000);
     let stream = world.send(&bearer(&jwt(0)));
     world.live(Duration::from_secs(3));
-    assert_eq!(world.outcome(stream).unwrap().code(), "signature_invalid", "a key that is gone is gone");
+    assert_eq!(world.ending(stream).unwrap().code(), "signature_invalid", "a key that is gone is gone");
     let mut expired = claims();
     expired["exp"] = json!(BEGIN);
     assert_eq!(world.ask(&bearer(&jwt_of(1, &expired))).code(), "token_expired");

@@ -27,7 +27,7 @@ fn with_key(workers: usize, changes: Value) -> World {
 /// A client that must not wait.
 fn served(world: &mut World, worker: usize) -> StreamId {
     let stream = world.send_to(worker, &api_token());
-    let code = world.outcome(stream).map(|outcome| outcome.code());
+    let code = world.ending(stream).map(|outcome| outcome.code());
     assert_eq!(code, Some(""), "worker {worker}, {} s after the beginning", world.now.as_secs() - BEGIN);
     stream
 }
@@ -104,7 +104,7 @@ fn a_refresh_brings_the_changed_identity() {
     served(&mut world, 0);
     world.settle();
     let stream = served(&mut world, 0);
-    let user = |world: &World, stream| format!("{:?}", world.outcome(stream)).contains("4711");
+    let user = |world: &World, stream| format!("{:?}", world.ending(stream)).contains("4711");
     assert!(user(&world, stream));
     // The other one learns it when it would refresh its own.
     served(&mut world, 1);
@@ -124,7 +124,7 @@ fn a_refresh_answered_401_ends_access_in_every_worker() {
     world.settle();
     for worker in 0..3 {
         let stream = world.send_to(worker, &api_token());
-        assert_eq!(world.outcome(stream).unwrap().code(), "token_rejected", "worker {worker}");
+        assert_eq!(world.ending(stream).unwrap().code(), "token_rejected", "worker {worker}");
     }
     assert_eq!(world.verifications, 2);
 }
@@ -173,15 +173,15 @@ fn a_refresh_can_still_succeed_at_the_last_moment() {
     let refresh = world.pending[0].clone();
     world.pass(2 * SECOND);
     let stream = world.send(&api_token());
-    assert_eq!((world.outcome(stream), world.verifications), (None, 2), "who comes too late joins it");
+    assert_eq!((world.ending(stream), world.verifications), (None, 2), "who comes too late joins it");
     let yes = world.verify.clone();
     world.answer(&refresh, &yes);
-    assert_eq!(world.outcome(stream).unwrap().code(), "");
+    assert_eq!(world.ending(stream).unwrap().code(), "");
     world.pass(97 * SECOND);
     served(&mut world, 0);
     world.pass(SECOND);
     let late = world.send(&api_token());
-    assert_eq!(world.outcome(late), None, "its time is counted from when the question was asked");
+    assert_eq!(world.ending(late), None, "its time is counted from when the question was asked");
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::world::{BEGIN, api_token_of, head};
-use super::{Answer, Outcome, World, bearer, claims, jwt, jwt_of};
+use super::{Answer, Ending, World, bearer, claims, jwt, jwt_of};
 use crate::introspection::CalloutError;
-use crate::metrics::{Counter, Outcome as End, Source};
+use crate::metrics::{Counter, Outcome, Source};
 use crate::time::UnixTime;
 
 fn world_with(workers: usize, config: Value) -> World {
@@ -31,7 +31,7 @@ fn to(path: &str, token: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 fn allowed(world: &World, source: Source) -> u64 {
-    world.process.count_of(Counter::Request { outcome: End::Allow, source, reason: None })
+    world.process.count_of(Counter::Request { outcome: Outcome::Allow, source, reason: None })
 }
 
 #[test]
@@ -86,8 +86,11 @@ fn a_jwt_that_cannot_be_valid_is_refused_without_a_callout() {
         assert_eq!(world.ask(&to("/access", &token)).code(), code);
     }
     assert_eq!(world.verifications, 0);
-    let expired =
-        Counter::Request { outcome: End::Deny, source: Source::None, reason: Some(crate::code::Code::TokenExpired) };
+    let expired = Counter::Request {
+        outcome: Outcome::Deny,
+        source: Source::None,
+        reason: Some(crate::code::Code::TokenExpired),
+    };
     assert_eq!(world.process.count_of(expired), 1, "nor is it counted as one");
     assert_eq!(world.ask(&to("/access", &of("jti", json!("good")))).code(), "");
     assert_eq!(world.verifications, 1);
@@ -97,7 +100,7 @@ fn a_jwt_that_cannot_be_valid_is_refused_without_a_callout() {
 fn the_identity_comes_from_the_answer_and_not_from_the_token() {
     let mut world = world(1);
     world.verify = Answer::json(&with("user_id", json!(5)));
-    let Outcome::Forwarded(headers) = world.ask(&bearer(&jwt_of(2, &with("is_admin", json!(true))))) else {
+    let Ending::Forwarded(headers) = world.ask(&bearer(&jwt_of(2, &with("is_admin", json!(true))))) else {
         panic!("denied")
     };
     assert!(headers.contains(&("x-user-id".to_owned(), "5".to_owned())));
@@ -159,7 +162,7 @@ fn local_and_remote_verdicts_are_kept_apart() {
     world.live(std::time::Duration::from_secs(10));
     let stream = world.send(&to("/", &forged));
     world.live(std::time::Duration::from_secs(6));
-    assert_eq!(world.outcome(stream).unwrap().code(), "signature_invalid");
+    assert_eq!(world.ending(stream).unwrap().code(), "signature_invalid");
 }
 
 #[test]
@@ -167,7 +170,7 @@ fn a_jwt_in_the_answer_is_verified_with_the_key() {
     let settings = json!({"jwt": {"verification": "remote"}, "api_token": {"response_format": "jwt_body"}});
     let mut world = world_with(1, settings);
     world.verify = Answer::Body(200, jwt_of(0, &with("user_id", json!(5))));
-    let Outcome::Forwarded(headers) = world.ask(&bearer(&jwt(0))) else { panic!("denied") };
+    let Ending::Forwarded(headers) = world.ask(&bearer(&jwt(0))) else { panic!("denied") };
     assert!(headers.contains(&("x-user-id".to_owned(), "5".to_owned())));
     assert_eq!(allowed(&world, Source::Callout), 1);
     world.verify = Answer::Body(200, jwt_of(0, &with("token_type", json!("refresh"))));

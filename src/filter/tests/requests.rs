@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::world::head;
-use super::{Outcome, World, api_token, bearer, claims, jwt, jwt_of};
+use super::{Ending, World, api_token, bearer, claims, jwt, jwt_of};
 use crate::extractor::RequestHead;
 use crate::filter::{Resolution, Step};
 use crate::host::Cx;
@@ -26,23 +26,23 @@ fn a_valid_jwt_is_forwarded_with_its_identity() {
         ("x-user-type", "common"),
     ];
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-    assert_eq!(world.ask(&bearer(&jwt(0))), Outcome::Forwarded(expected));
+    assert_eq!(world.ask(&bearer(&jwt(0))), Ending::Forwarded(expected));
     assert_eq!(world.verifications, 0, "nobody was asked");
 }
 
 #[test]
 fn without_a_matching_rule_a_credential_is_required() {
     let mut world = with_key(json!({"rules": [{"match": {"path": "/health"}, "public": true}]}));
-    assert_eq!(world.ask(&head(&[])), Outcome::Denied(401, "missing_credentials", None));
-    assert_eq!(world.ask(&head(&[(":path", "/health?x=1")])), Outcome::Forwarded(vec![]));
+    assert_eq!(world.ask(&head(&[])), Ending::Denied(401, "missing_credentials", None));
+    assert_eq!(world.ask(&head(&[(":path", "/health?x=1")])), Ending::Forwarded(vec![]));
     assert_eq!(world.ask(&head(&[(":path", "/x/../health")])).code(), "ambiguous_path");
 }
 
 #[test]
 fn a_public_rule_ignores_the_credential() {
     let mut world = with_key(json!({"rules": [{"match": {"prefix": "/"}, "public": true}]}));
-    assert_eq!(world.ask(&bearer("nonsense")), Outcome::Forwarded(vec![]));
-    assert_eq!(world.ask(&api_token()), Outcome::Forwarded(vec![]));
+    assert_eq!(world.ask(&bearer("nonsense")), Ending::Forwarded(vec![]));
+    assert_eq!(world.ask(&api_token()), Ending::Forwarded(vec![]));
     assert_eq!(world.verifications, 0);
 }
 
@@ -83,7 +83,7 @@ fn each_defect_of_a_jwt_has_its_code() {
         ("a.b.c".to_owned(), "token_malformed"),
         ("a.b".to_owned(), "token_malformed"),
     ] {
-        assert_eq!(world.ask(&bearer(&token)), Outcome::Denied(401, code, None), "{code}");
+        assert_eq!(world.ask(&bearer(&token)), Ending::Denied(401, code, None), "{code}");
     }
 }
 
@@ -98,7 +98,7 @@ fn issuer_and_audience_are_checked_where_they_are_configured() {
     };
     assert_eq!(world.ask(&bearer(&with(json!("us"), json!("here")))).code(), "");
     assert_eq!(world.ask(&bearer(&with(json!("us"), json!(["x", "there"])))).code(), "");
-    let refused = Outcome::Denied(403, "claims_not_sufficient", None);
+    let refused = Ending::Denied(403, "claims_not_sufficient", None);
     assert_eq!(world.ask(&bearer(&with(json!("them"), json!("here")))), refused);
     assert_eq!(world.ask(&bearer(&with(json!("us"), json!("elsewhere")))), refused);
     assert_eq!(world.ask(&bearer(&jwt(0))), refused);
@@ -114,7 +114,7 @@ fn a_rule_can_require_a_token_type() {
         headers.extend(credential.into_iter().filter(|(name, _)| name == "authorization"));
         headers
     };
-    assert_eq!(world.ask(&on_webhooks(bearer(&jwt(0)))), Outcome::Denied(403, "claims_not_sufficient", None));
+    assert_eq!(world.ask(&on_webhooks(bearer(&jwt(0)))), Ending::Denied(403, "claims_not_sufficient", None));
     assert_eq!(world.ask(&on_webhooks(api_token())).code(), "");
     assert_eq!(world.ask(&bearer(&jwt(0))).code(), "", "elsewhere it is good");
 }
@@ -138,7 +138,7 @@ fn pinned_keys_verify_without_the_service() {
     let pem = include_str!("../testdata/key2.pem");
     let mut world = with_key(json!({"jwt": {"public_key": {"pem": [pem]}}}));
     world.live(std::time::Duration::from_secs(7200));
-    assert_eq!(world.ask(&bearer(&jwt(0))), Outcome::Denied(401, "token_expired", None));
+    assert_eq!(world.ask(&bearer(&jwt(0))), Ending::Denied(401, "token_expired", None));
     let mut claims = claims();
     claims["exp"] = json!(super::world::BEGIN + 9000);
     assert_eq!(world.ask(&bearer(&jwt_of(1, &claims))).code(), "");
@@ -151,7 +151,7 @@ fn a_listed_origin_can_read_denials_and_send_preflights() {
     let mut world = with_key(json!({"responses": {"cors_origins": ["https://app.example.com"]}}));
     let preflight =
         |origin: &str| head(&[(":method", "OPTIONS"), ("origin", origin), ("access-control-request-method", "GET")]);
-    assert_eq!(world.ask(&preflight("https://app.example.com")), Outcome::Forwarded(vec![]));
+    assert_eq!(world.ask(&preflight("https://app.example.com")), Ending::Forwarded(vec![]));
     assert_eq!(world.ask(&preflight("https://evil.example.com")).code(), "missing_credentials");
     let not_preflight = head(&[(":method", "OPTIONS"), ("origin", "https://app.example.com")]);
     assert_eq!(world.ask(&not_preflight).code(), "missing_credentials");

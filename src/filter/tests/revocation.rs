@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::world::{BEGIN, Pending, api_token_of, head};
-use super::{Answer, Outcome, World, api_token, bearer, claims, jwt, jwt_of};
+use super::{Answer, Ending, World, api_token, bearer, claims, jwt, jwt_of};
 use crate::filter::Filter;
 use crate::introspection::{CalloutError, MAX_BODY};
-use crate::metrics::{BlacklistCheck, BlacklistPoll, Counter, Gauge, Outcome as End, Source};
+use crate::metrics::{BlacklistCheck, BlacklistPoll, Counter, Gauge, Outcome, Source};
 use crate::revocation::feed::MAX_FEED_BODY;
 use crate::time::UnixTime;
 
@@ -93,7 +93,7 @@ fn every_worker_refuses_a_revoked_token_until_it_expires() {
     for seconds in [9, 90, 1000, 3599] {
         at(&mut world, seconds);
         for worker in [0, 1, 2] {
-            assert_eq!(world.ask_at(worker, &token), Outcome::Denied(401, "token_revoked", None));
+            assert_eq!(world.ask_at(worker, &token), Ending::Denied(401, "token_revoked", None));
             assert_eq!(world.ask_at(worker, &api_token()).code(), "token_revoked");
             assert_eq!(world.ask_at(worker, &token_of("jti", json!("other"))).code(), "");
         }
@@ -109,8 +109,11 @@ fn a_cache_hit_checks_the_list_without_a_callout() {
     world.ask(&api_token());
     publish(&mut world, &revoke_j());
     assert_eq!(world.ask(&api_token()).code(), "token_revoked");
-    let from_cache =
-        Counter::Request { outcome: End::Deny, source: Source::Cache, reason: Some(crate::code::Code::TokenRevoked) };
+    let from_cache = Counter::Request {
+        outcome: Outcome::Deny,
+        source: Source::Cache,
+        reason: Some(crate::code::Code::TokenRevoked),
+    };
     assert_eq!((world.verifications, world.process.count_of(from_cache)), (1, 1));
 }
 
@@ -169,10 +172,10 @@ fn a_token_revoked_while_its_request_waits_is_refused() {
     let mut list = revoke_j();
     list["cursor"] = json!("c");
     world.answer(&poll, &Answer::json(&list));
-    assert_eq!((world.outcome(for_key), world.outcome(for_answer)), (None, None));
+    assert_eq!((world.ending(for_key), world.ending(for_answer)), (None, None));
     world.settle();
     for stream in [for_key, for_answer] {
-        assert_eq!(world.outcome(stream).unwrap().code(), "token_revoked");
+        assert_eq!(world.ending(stream).unwrap().code(), "token_revoked");
     }
     assert_eq!(checks(&world, BlacklistCheck::Revoked), 2);
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::super::world::{head, jwt_of};
 use super::support::with_key;
-use super::{Answer, Outcome, World, api_token, bearer, jwt};
+use super::{Answer, Ending, World, api_token, bearer, jwt};
 use crate::decision::Authorization;
 use crate::metrics::Counter;
 
@@ -139,19 +139,19 @@ fn run(world: &mut World, base: &Value, number: usize, row: &Value) -> Result<()
     let before = world.process.counted.borrow().clone();
     let stream = world.send(&head(&all));
     for _ in 0..1_000 {
-        if world.outcome(stream).is_none() {
+        if world.ending(stream).is_none() {
             world.live(Duration::from_millis(20));
         }
     }
-    let outcome = world.outcome(stream).ok_or("waits for ever")?;
+    let outcome = world.ending(stream).ok_or("waits for ever")?;
     let (expected, is_shadow) = (end.strip_prefix("shadow "), end.starts_with("shadow "));
     let code = expected.unwrap_or(end).split(' ').next().unwrap();
     let goes_on = is_shadow || matches!(end, "allow" | "public");
     let has_identity = end == "allow" || end.ends_with(" with identity");
     let wanted = if has_identity { identity(&claims) } else { Vec::new() };
     match &outcome {
-        Outcome::Forwarded(set) if goes_on && *set == wanted => {}
-        Outcome::Denied(_, denied, _) if !goes_on && *denied == code => {}
+        Ending::Forwarded(set) if goes_on && *set == wanted => {}
+        Ending::Denied(_, denied, _) if !goes_on && *denied == code => {}
         outcome => return Err(format!("{outcome:?}")),
     }
     let kept = match row[3].as_str() {
@@ -294,10 +294,8 @@ fn shadow_mode_counts_denials_and_lets_every_request_through() {
             }
         }
         world.live(Duration::from_secs(30));
-        let ends: Vec<_> = streams
-            .iter()
-            .map(|(stream, is_jwt, number)| (world.outcome(*stream).unwrap(), *is_jwt, *number))
-            .collect();
+        let ends: Vec<_> =
+            streams.iter().map(|(stream, is_jwt, number)| (world.ending(*stream).unwrap(), *is_jwt, *number)).collect();
         let counted = world.process.counted.borrow();
         let denied = counted.iter().filter_map(|(counter, times)| match counter {
             Counter::Request { reason: Some(code), .. } => Some((code.name(), *times)),
@@ -314,13 +312,13 @@ fn shadow_mode_counts_denials_and_lets_every_request_through() {
     assert_eq!(denied, would_be);
     assert!(denied.len() >= 4, "{denied:?}");
     for ((enforced, ..), (shadowed, is_jwt, number)) in enforced.iter().zip(&shadowed) {
-        let Outcome::Forwarded(set) = shadowed else { panic!("stopped: {shadowed:?}") };
+        let Ending::Forwarded(set) = shadowed else { panic!("stopped: {shadowed:?}") };
         let user = set.iter().find(|(name, _)| name == "x-user-id").map(|(_, value)| value.clone());
         match enforced {
-            Outcome::Forwarded(_) => assert_eq!(enforced, shadowed),
-            Outcome::Denied(_, "claims_not_sufficient", _) => assert!(user.is_some()),
-            Outcome::Denied(..) => assert_eq!(*set, Vec::new()),
-            Outcome::Served(..) => panic!("nothing is served"),
+            Ending::Forwarded(_) => assert_eq!(enforced, shadowed),
+            Ending::Denied(_, "claims_not_sufficient", _) => assert!(user.is_some()),
+            Ending::Denied(..) => assert_eq!(*set, Vec::new()),
+            Ending::Served(..) => panic!("nothing is served"),
         }
         assert!(!is_jwt || user.is_none_or(|user| user == number.to_string()));
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::world::api_token_of;
-use super::{Answer, Outcome, World, api_token, claims, jwt_of};
+use super::{Answer, Ending, World, api_token, claims, jwt_of};
 use crate::decision::Authorization;
 use crate::filter::{Action, Resolution};
 use crate::host::Cx;
@@ -30,9 +30,9 @@ fn an_answered_jwt_is_verified_and_waits_for_the_first_key() {
     world.verify = body(0);
     let stream = world.send(&api_token());
     world.answer_next();
-    assert_eq!((world.outcome(stream), world.key_fetches), (None, 1));
+    assert_eq!((world.ending(stream), world.key_fetches), (None, 1));
     world.settle();
-    assert!(matches!(world.outcome(stream), Some(Outcome::Forwarded(_))));
+    assert!(matches!(world.ending(stream), Some(Ending::Forwarded(_))));
     assert_eq!(world.ask(&api_token()).code(), "", "with the key at hand");
     assert_eq!(world.key_fetches, 1);
 }
@@ -65,7 +65,7 @@ fn an_unusable_answered_jwt_is_an_outage() {
     world.verify = body(2);
     let stream = world.send(&api_token_of(20));
     world.live(Duration::from_secs(6));
-    assert_eq!(world.outcome(stream).unwrap().code(), "auth_service_unavailable", "signed by somebody else");
+    assert_eq!(world.ending(stream).unwrap().code(), "auth_service_unavailable", "signed by somebody else");
 }
 
 #[test]

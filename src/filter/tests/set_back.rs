@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Answer, Outcome, World, api_token};
+use super::{Answer, Ending, World, api_token};
 use crate::time::UnixTime;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -32,7 +32,7 @@ fn a_purge_with_a_future_time_causes_no_endless_retries() {
     let stream = world.send(&api_token());
     world.now = world.now.after(Duration::from_millis(5));
     world.answer_next();
-    assert!(matches!(world.outcome(stream), Some(Outcome::Forwarded(_))), "{:?}", world.outcome(stream));
+    assert!(matches!(world.ending(stream), Some(Ending::Forwarded(_))), "{:?}", world.ending(stream));
     assert_eq!(world.verifications, 1);
 }
 

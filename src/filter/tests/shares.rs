@@ -43,7 +43,7 @@ fn a_connection_that_resets_its_requests_asks_few_questions() {
     let other = send(&mut world, 2, 5000..5001);
     assert_eq!(questions(&world).len(), FIRST_QUESTIONS + 1);
     world.settle();
-    assert_eq!(world.outcome(other[0]).unwrap().code(), "");
+    assert_eq!(world.ending(other[0]).unwrap().code(), "");
     assert_eq!(world.verifications, FIRST_QUESTIONS + 1);
 }
 
@@ -71,7 +71,7 @@ fn requests_beyond_the_share_wait_and_are_answered_in_order() {
     assert_eq!((questions(&world).len(), ended(&world, &streams[..8])), (FIRST_QUESTIONS, 8));
     world.live(Duration::from_millis(200));
     assert_eq!(ended(&world, &streams), 30);
-    assert!(streams.iter().all(|stream| world.outcome(*stream).unwrap().code() == "token_rejected"));
+    assert!(streams.iter().all(|stream| world.ending(*stream).unwrap().code() == "token_rejected"));
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn the_share_of_a_connection_grows_with_good_credentials() {
         world.pass(TICK);
     }
     assert_eq!((most, ended(&world, &streams)), (MOST_QUESTIONS, 1000));
-    assert!(streams.iter().all(|stream| world.outcome(*stream).unwrap().code().is_empty()));
+    assert!(streams.iter().all(|stream| world.ending(*stream).unwrap().code().is_empty()));
 }
 
 #[test]
@@ -116,8 +116,8 @@ fn a_request_that_waits_too_long_for_its_share_is_denied_or_served_stale() {
     let unknown = send(&mut world, 1, 200..201);
     let known = send(&mut world, 1, 9..10);
     world.pass(Duration::from_millis(3_100));
-    assert_eq!(world.outcome(unknown[0]).unwrap().code(), "auth_service_unavailable");
-    assert_eq!(world.outcome(known[0]).unwrap().code(), "");
+    assert_eq!(world.ending(unknown[0]).unwrap().code(), "auth_service_unavailable");
+    assert_eq!(world.ending(known[0]).unwrap().code(), "");
     assert_eq!(ended(&world, &streams), 0);
 }
 
@@ -130,10 +130,10 @@ fn a_request_that_waits_for_its_share_joins_an_open_question() {
     assert_eq!(questions(&world).len(), 9);
     let question = questions(&world).pop().unwrap();
     world.answer(&question, &yes());
-    assert_eq!(world.outcome(other[0]).unwrap().code(), "");
+    assert_eq!(world.ending(other[0]).unwrap().code(), "");
     world.answer(&questions(&world)[0].clone(), &yes());
     world.pass(TICK);
-    assert_eq!(world.outcome(queued[0]).unwrap().code(), "");
+    assert_eq!(world.ending(queued[0]).unwrap().code(), "");
     assert_eq!(world.verifications, 9);
 }
 
@@ -150,7 +150,7 @@ fn abandoned_questions_of_all_connections_are_bounded() {
     let other = send(&mut world, 5000, 500_000..500_001);
     assert_eq!(questions(&world).len(), left + 1);
     world.settle();
-    assert_eq!(world.outcome(other[0]).unwrap().code(), "");
+    assert_eq!(world.ending(other[0]).unwrap().code(), "");
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn a_connection_has_a_share_of_the_waiting_room() {
     assert_eq!(world.workers[0].waiting(), MAX_WAITING / 4);
     assert_eq!(ended(&world, &streams), MAX_WAITING * 3 / 4);
     let other = send(&mut world, 2, 2..3);
-    assert_eq!(world.outcome(other[0]), None);
+    assert_eq!(world.ending(other[0]), None);
 }
 
 #[test]
@@ -178,10 +178,10 @@ fn a_connection_has_a_share_of_the_room_for_key_waits() {
     let streams: Vec<_> = (0..2000).map(|number| world.send(&large(number))).collect();
     let waiting = world.workers[0].waiting();
     assert!((100..400).contains(&waiting), "{waiting}");
-    assert_eq!(world.outcome(streams[1999]).unwrap().code(), "public_key_unavailable");
+    assert_eq!(world.ending(streams[1999]).unwrap().code(), "public_key_unavailable");
     by(&world, 2);
     let other = world.send(&bearer(&jwt(1)));
-    assert_eq!(world.outcome(other), None);
+    assert_eq!(world.ending(other), None);
 }
 
 #[test]
@@ -224,8 +224,8 @@ fn waiting_requests_of_one_connection_leave_room_for_others() {
     };
     let streams: Vec<_> = (0..2000).map(|number| world.send(&large(number))).collect();
     assert_eq!(questions(&world).len(), FIRST_QUESTIONS);
-    assert_eq!(world.outcome(streams[1999]).unwrap().code(), "auth_service_unavailable");
+    assert_eq!(world.ending(streams[1999]).unwrap().code(), "auth_service_unavailable");
     by(&world, 2);
     let other = world.send(&large(3000));
-    assert_eq!((world.outcome(other), questions(&world).len()), (None, FIRST_QUESTIONS + 1));
+    assert_eq!((world.ending(other), questions(&world).len()), (None, FIRST_QUESTIONS + 1));
 }

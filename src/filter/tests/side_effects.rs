@@ -101,10 +101,10 @@ fn a_refusal_by_another_filter_ends_a_waiting_fallback() {
     for _ in 0..2 {
         answer_question(&mut world, &down());
     }
-    assert_eq!(world.outcome(waits), None, "it waits for the first key");
+    assert_eq!(world.ending(waits), None, "it waits for the first key");
     let refused = world.send_to(1, &token);
     answer_question(&mut world, &no());
-    assert_eq!(world.outcome(refused).unwrap().code(), "token_rejected");
+    assert_eq!(world.ending(refused).unwrap().code(), "token_rejected");
     world.settle();
     assert_eq!(code_of(&world, waits), "auth_service_unavailable");
 }

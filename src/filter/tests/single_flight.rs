@@ -37,9 +37,9 @@ fn different_tokens_do_not_wait_for_each_other() {
     let second = questions(&world).remove(1);
     let yes = world.verify.clone();
     world.answer(&second, &yes);
-    assert_eq!((world.outcome(streams[0]), world.outcome(streams[1]).unwrap().code()), (None, ""));
+    assert_eq!((world.ending(streams[0]), world.ending(streams[1]).unwrap().code()), (None, ""));
     answer_question(&mut world, &no());
-    assert_eq!(world.outcome(streams[0]).unwrap().code(), "token_rejected");
+    assert_eq!(world.ending(streams[0]).unwrap().code(), "token_rejected");
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn the_other_requests_are_answered_when_one_leaves() {
         let left = streams.remove(leaves);
         world.end(0, left);
         world.settle();
-        assert_eq!(world.outcome(left), None);
+        assert_eq!(world.ending(left), None);
         all_end(&mut world, &streams, "");
         assert_eq!(world.verifications, 1, "number {leaves} left");
     }
@@ -63,9 +63,9 @@ fn the_retry_happens_after_the_first_client_leaves() {
     let second = world.send(&api_token());
     world.end(0, first);
     answer_question(&mut world, &down());
-    assert_eq!((world.outcome(second), world.verifications), (None, 2));
+    assert_eq!((world.ending(second), world.verifications), (None, 2));
     world.settle();
-    assert_eq!(world.outcome(second).unwrap().code(), "");
+    assert_eq!(world.ending(second).unwrap().code(), "");
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn an_answer_is_cached_after_every_client_has_left() {
     world.settle();
     for worker in [0, 1] {
         let stream = world.send_to(worker, &api_token());
-        assert_eq!(world.outcome(stream).unwrap().code(), "", "worker {worker}");
+        assert_eq!(world.ending(stream).unwrap().code(), "", "worker {worker}");
     }
     assert_eq!(world.verifications, 1);
     assert_eq!(world.process.counted_requests(), world.process.requests.get());
@@ -92,7 +92,7 @@ fn a_new_request_joins_an_abandoned_question() {
     assert_eq!(world.verifications, 1);
     answer_question(&mut world, &down());
     world.settle();
-    assert_eq!((world.outcome(newcomer).unwrap().code(), world.verifications), ("", 2));
+    assert_eq!((world.ending(newcomer).unwrap().code(), world.verifications), ("", 2));
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_failed_callout_is_retried_once_for_all_waiting_requests() {
         world.verify = Answer::json(&confirmed(json!({})));
         let last = world.send_to(workers - 1, &api_token());
         world.live(MOMENT);
-        assert_eq!(world.outcome(last).unwrap().code(), "");
+        assert_eq!(world.ending(last).unwrap().code(), "");
     }
 }
 
@@ -122,7 +122,7 @@ fn an_identity_that_expires_before_its_answer_is_denied() {
     answer_question(&mut world, &yes);
     world.live(SECOND);
     for stream in streams {
-        assert_eq!(world.outcome(stream).unwrap().code(), "token_expired");
+        assert_eq!(world.ending(stream).unwrap().code(), "token_expired");
     }
 }
 
@@ -136,7 +136,7 @@ fn an_identity_that_expires_while_requests_are_queued_is_denied() {
     answer_question(&mut world, &yes);
     assert_eq!(ended(&world, &streams), 32);
     world.pass(MOMENT);
-    let code = |stream: &StreamId| world.outcome(*stream).unwrap().code();
+    let code = |stream: &StreamId| world.ending(*stream).unwrap().code();
     let let_in = streams.iter().filter(|stream| code(stream).is_empty()).count();
     let expired = streams.iter().filter(|stream| code(stream) == "token_expired").count();
     assert_eq!((let_in, expired), (32, 68));
@@ -192,7 +192,7 @@ fn a_token_revoked_while_its_requests_wait_is_refused() {
     world.answer(&question, &yes);
     world.live(SECOND);
     for stream in streams {
-        assert_eq!(world.outcome(stream).unwrap().code(), "token_revoked");
+        assert_eq!(world.ending(stream).unwrap().code(), "token_revoked");
     }
 }
 
@@ -211,7 +211,7 @@ fn a_purge_voids_answers_to_earlier_questions_in_every_worker() {
     world.live(SECOND);
     assert_eq!(asked, 1);
     for stream in [first, second] {
-        assert_eq!(world.outcome(stream).unwrap().code(), "token_rejected");
+        assert_eq!(world.ending(stream).unwrap().code(), "token_rejected");
     }
 }
 
@@ -226,11 +226,11 @@ fn a_reused_stream_number_is_a_new_request() {
         world.send_as(0, others[1], &request);
         let questions = questions(&world);
         world.answer(&questions[0], &no());
-        let code = world.outcome(others[1]).map(|outcome| outcome.code());
+        let code = world.ending(others[1]).map(|outcome| outcome.code());
         assert_eq!(code, [Some("token_rejected"), None, Some("")][number]);
         if number == 1 {
             world.answer(&questions[1], &yes);
-            assert_eq!(world.outcome(others[1]).unwrap().code(), "");
+            assert_eq!(world.ending(others[1]).unwrap().code(), "");
         }
         assert_eq!(world.workers[0].waiting(), 0);
         world.pass(11 * SECOND);
@@ -243,14 +243,14 @@ fn a_reused_stream_number_does_not_inherit_a_queued_verdict() {
     let streams: Vec<_> = (0..100).map(|_| world.send(&api_token())).collect();
     let yes = world.verify.clone();
     answer_question(&mut world, &yes);
-    let waits = streams.iter().copied().find(|stream| world.outcome(*stream).is_none()).unwrap();
+    let waits = streams.iter().copied().find(|stream| world.ending(*stream).is_none()).unwrap();
     world.end(0, waits);
     world.send_as(0, waits, &api_token_of(1));
     let rest: Vec<_> = streams.iter().copied().filter(|stream| *stream != waits).collect();
     world.pass(SECOND / 10);
-    assert_eq!((ended(&world, &rest), world.outcome(waits)), (99, None));
+    assert_eq!((ended(&world, &rest), world.ending(waits)), (99, None));
     answer_question(&mut world, &no());
-    assert_eq!(world.outcome(waits).unwrap().code(), "token_rejected");
+    assert_eq!(world.ending(waits).unwrap().code(), "token_rejected");
     assert_eq!(world.process.counted_requests(), world.process.requests.get());
 }
 
@@ -269,7 +269,7 @@ fn requests_that_share_an_answer_are_judged_by_their_own_rules() {
     };
     let streams = ["/people", "/", "/people", "/"].map(|path| world.send(&to(path)));
     world.settle();
-    let codes = streams.map(|stream| world.outcome(stream).unwrap().code());
+    let codes = streams.map(|stream| world.ending(stream).unwrap().code());
     assert_eq!(codes, ["claims_not_sufficient", "", "claims_not_sufficient", ""]);
     assert_eq!(world.verifications, 1);
 }

@@ -19,7 +19,7 @@ fn the_answer_for_a_client_that_left_is_dropped() {
     world.end(0, stream);
     assert_eq!((world.workers[0].waiting(), world.workers[0].callouts_in_flight()), (0, 1));
     world.settle();
-    assert_eq!((world.outcome(stream), world.workers[0].callouts_in_flight()), (None, 0));
+    assert_eq!((world.ending(stream), world.workers[0].callouts_in_flight()), (None, 0));
 }
 
 #[test]
@@ -39,8 +39,8 @@ fn the_key_fetch_continues_when_its_client_leaves() {
     let stayed = world.send(&bearer(&jwt(0)));
     world.end(0, left);
     world.settle();
-    assert_eq!(world.outcome(left), None);
-    assert_eq!(world.outcome(stayed).unwrap().code(), "");
+    assert_eq!(world.ending(left), None);
+    assert_eq!(world.ending(stayed).unwrap().code(), "");
 }
 
 #[test]
@@ -49,10 +49,10 @@ fn repeated_and_unknown_answers_are_ignored() {
     let stream = world.send(&api_token());
     let call = world.pending[0].clone();
     world.settle();
-    let outcome = world.outcome(stream);
+    let outcome = world.ending(stream);
     world.answer(&call, &Answer::Body(401, String::new()));
     world.answer(&call, &Answer::Body(500, String::new()));
-    assert_eq!(world.outcome(stream), outcome);
+    assert_eq!(world.ending(stream), outcome);
     assert_eq!(world.workers[0].callouts_in_flight(), 0);
 }
 
@@ -62,7 +62,7 @@ fn the_end_of_a_finished_stream_changes_nothing() {
     let waits = world.send(&api_token());
     world.end(0, waits + 1);
     world.settle();
-    assert_eq!(world.outcome(waits).unwrap().code(), "");
+    assert_eq!(world.ending(waits).unwrap().code(), "");
     world.end(0, waits);
     assert_eq!(world.workers[0].waiting(), 0);
 }
@@ -72,7 +72,7 @@ fn clients_that_leave_free_their_room() {
     let mut world = World::new(json!({}));
     for _ in 0..3 {
         let streams: Vec<_> = (0..crate::limits::MAX_WAITING_FOR_KEY).map(|_| world.send(&bearer(&jwt(0)))).collect();
-        assert!(streams.iter().all(|stream| world.outcome(*stream).is_none()));
+        assert!(streams.iter().all(|stream| world.ending(*stream).is_none()));
         for stream in streams {
             world.end(0, stream);
         }
@@ -165,7 +165,7 @@ fn callouts_stay_bounded_when_their_clients_leave() {
         world.end(0, stream);
     }
     let one_more = world.send(&api_token_of(crate::limits::MAX_CALLOUTS));
-    assert_eq!(world.outcome(one_more).unwrap().code(), "auth_service_unavailable");
+    assert_eq!(world.ending(one_more).unwrap().code(), "auth_service_unavailable");
     world.settle();
     assert_eq!(world.ask(&api_token()).code(), "");
 }

@@ -46,14 +46,14 @@ pub(super) fn at_once(world: &mut World, worker: usize, headers: &Headers) -> &'
 
 /// The code of a request; empty: it went on; "waits": it has no answer yet.
 pub(super) fn code_of(world: &World, stream: StreamId) -> &'static str {
-    world.outcome(stream).map_or("waits", |outcome| outcome.code())
+    world.ending(stream).map_or("waits", |outcome| outcome.code())
 }
 
 /// The code of a request while the service answers.
 pub(super) fn code(world: &mut World, worker: usize, headers: &Headers) -> &'static str {
     let stream = world.send_to(worker, headers);
     for _ in 0..500 {
-        match world.outcome(stream) {
+        match world.ending(stream) {
             Some(outcome) => return outcome.code(),
             None => world.live(Duration::from_millis(20)),
         }
@@ -73,7 +73,7 @@ pub(super) fn answer_question(world: &mut World, answer: &Answer) {
 
 /// How many of the streams have ended.
 pub(super) fn ended(world: &World, streams: &[StreamId]) -> usize {
-    streams.iter().filter(|stream| world.outcome(**stream).is_some()).count()
+    streams.iter().filter(|stream| world.ending(**stream).is_some()).count()
 }
 
 /// Every tick as it comes, until all have ended: with this code, and not too many in one event.
@@ -93,7 +93,7 @@ pub(super) fn all_end(world: &mut World, streams: &[StreamId], code: &str) {
         }
     }
     for stream in streams {
-        assert_eq!(world.outcome(*stream).map(|outcome| outcome.code()), Some(code), "stream {stream}");
+        assert_eq!(world.ending(*stream).map(|outcome| outcome.code()), Some(code), "stream {stream}");
     }
     assert!(world.workers.iter().all(|worker| worker.waiting() == 0));
 }

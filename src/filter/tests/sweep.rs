@@ -59,7 +59,7 @@ fn entries_that_may_still_be_served_stale_stay() {
     for worker in [0, 1] {
         let stream = world.send_to(worker, &api_token());
         world.live(SECOND);
-        assert_eq!(world.outcome(stream).unwrap().code(), "", "worker {worker}");
+        assert_eq!(world.ending(stream).unwrap().code(), "", "worker {worker}");
     }
     world.pass(3_000 * SECOND);
     assert_eq!((entries(&world), slots(&world)), (0, 0), "its hour is over");
@@ -80,7 +80,7 @@ fn entries_of_expired_tokens_are_dropped_before_their_stale_ttl() {
     world.pass(302 * SECOND);
     assert_eq!((entries(&world), slots(&world)), (1, 1));
     let stream = world.send(&api_token_of(2));
-    assert_eq!(world.outcome(stream).unwrap().code(), "");
+    assert_eq!(world.ending(stream).unwrap().code(), "");
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_sweep_delays_no_request() {
     assert!(world.workers[0].tick_period() <= SECOND / 100);
     world.ask(&api_token());
     let stream = world.send(&api_token());
-    assert_eq!(world.outcome(stream).unwrap().code(), "");
+    assert_eq!(world.ending(stream).unwrap().code(), "");
     world.pass(SECOND);
     assert_eq!((entries(&world), slots(&world)), (1, 1), "what is new stays");
 }

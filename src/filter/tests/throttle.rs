@@ -7,18 +7,18 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::world::{BEGIN, api_token_of, head};
-use super::{Answer, Outcome, World, bearer, claims, jwt, jwt_of};
+use super::{Answer, Ending, World, bearer, claims, jwt, jwt_of};
 use crate::code::{Code, GrpcStatus};
 use crate::extractor::RequestHead;
 use crate::filter::{Resolution, Step};
 use crate::host::Cx;
 use crate::introspection::CalloutError;
-use crate::metrics::{Counter, Outcome as End, Source};
+use crate::metrics::{Counter, Outcome, Source};
 use crate::time::UnixTime;
 
 const ME: &str = "192.0.2.1:4711";
 const THEM: &str = "198.51.100.9:80";
-const REJECTED: Outcome = Outcome::Denied(401, "token_rejected", None);
+const REJECTED: Ending = Ending::Denied(401, "token_rejected", None);
 
 /// Three failures within 60 s lock out for 300 s. Refusals are kept for 10 s.
 fn world_with(workers: usize, changes: Value) -> World {
@@ -65,8 +65,8 @@ fn lock_me_out(world: &mut World, number: usize) {
     }
 }
 
-fn locked(seconds: u64) -> Outcome {
-    Outcome::Denied(429, "too_many_failures", Some(seconds.to_string()))
+fn locked(seconds: u64) -> Ending {
+    Ending::Denied(429, "too_many_failures", Some(seconds.to_string()))
 }
 
 /// Whether [`ME`] is locked out, as a token that the service would accept finds out.
@@ -135,10 +135,10 @@ fn failures_of_a_locked_address_get_429_instead_of_401() {
     assert_eq!(world.ask(&bearer("a.b.c")), locked(300));
     let forged = world.send(&bearer(&jwt(2)));
     world.live(Duration::from_secs(6));
-    assert_eq!(world.outcome(forged).unwrap().code(), "too_many_failures");
+    assert_eq!(world.ending(forged).unwrap().code(), "too_many_failures");
     assert_eq!(world.ask(&head(&[("authorization", "Basic abc")])).code(), "too_many_failures");
     let denied = |reason| {
-        let counter = |source| Counter::Request { outcome: End::Deny, source, reason: Some(reason) };
+        let counter = |source| Counter::Request { outcome: Outcome::Deny, source, reason: Some(reason) };
         [Source::Jwt, Source::None].map(|source| world.process.count_of(counter(source))).iter().sum::<u64>()
     };
     assert_eq!((denied(Code::TooManyFailures), denied(Code::SignatureInvalid)), (3, 0));
@@ -152,7 +152,7 @@ fn forged_jwts_count_like_refused_tokens() {
     let streams = [0, 1, 0].map(|worker| world.send_to(worker, &bearer(&jwt(2))));
     world.live(Duration::from_secs(6));
     for stream in streams {
-        assert_eq!(world.outcome(stream).unwrap().code(), "signature_invalid");
+        assert_eq!(world.ending(stream).unwrap().code(), "signature_invalid");
     }
     assert!(am_locked_out(&mut world));
 }
@@ -277,7 +277,7 @@ fn a_waiting_request_gets_its_verdict_despite_a_new_lock() {
     assert_eq!(world.ask(&bearer("a.b.c")), locked(300));
     let good = world.verify.clone();
     world.answer(&call, &good);
-    assert_eq!(world.outcome(waits).unwrap().code(), "");
+    assert_eq!(world.ending(waits).unwrap().code(), "");
 }
 
 #[test]

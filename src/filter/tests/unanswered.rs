@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::support::{at_once, confirmed, down, with_key};
 use super::world::api_token_of;
-use super::{Answer, Outcome, World, api_token, bearer, jwt};
+use super::{Answer, Ending, World, api_token, bearer, jwt};
 use crate::introspection::CalloutError;
 use crate::metrics::{CacheEvent, Counter, Gauge};
 
@@ -55,7 +55,7 @@ fn every_worker_remembers_a_missing_verdict_for_negative_ttl_or_a_second() {
         world.verify = Answer::json(&confirmed(json!({})));
         world.pass(seconds * SECOND - SECOND / 2);
         for worker in [0, 1] {
-            let outcome = Outcome::Denied(503, "auth_service_unavailable", Some("1".to_owned()));
+            let outcome = Ending::Denied(503, "auth_service_unavailable", Some("1".to_owned()));
             assert_eq!(world.ask_at(worker, &api_token()), outcome, "{cache}");
         }
         assert_eq!((world.verifications, world.process.count_of(Counter::Cache(CacheEvent::Negative))), (2, 2));
@@ -80,8 +80,8 @@ fn simultaneous_broken_answers_are_remembered_briefly() {
             }
         }
         for stream in streams {
-            let denied = Outcome::Denied(503, "auth_service_unavailable", Some("1".to_owned()));
-            assert_eq!(world.outcome(stream), Some(denied), "{error:?}");
+            let denied = Ending::Denied(503, "auth_service_unavailable", Some("1".to_owned()));
+            assert_eq!(world.ending(stream), Some(denied), "{error:?}");
         }
         world.tick();
         assert_eq!((world.ask(&tokens[0]).code(), world.verifications), ("auth_service_unavailable", 6));
@@ -190,7 +190,7 @@ fn a_broken_answer_counts_for_the_credential_and_a_late_one_for_the_service() {
             let Some(asked) = world.pending.pop() else { continue };
             world.now = world.now.after(waits);
             world.answer(&asked, &Answer::Error(CalloutError::Broken));
-            assert_eq!(world.outcome(stream).unwrap().code(), "auth_service_unavailable");
+            assert_eq!(world.ending(stream).unwrap().code(), "auth_service_unavailable");
         }
         world.tick();
         assert_eq!(world.process.gauge(Gauge::BreakerState), Some(gauge), "after {waits:?}");

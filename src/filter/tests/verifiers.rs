@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Answer, Outcome, World, api_token, claims};
+use super::{Answer, Ending, World, api_token, claims};
 use crate::claims::Claims;
 use crate::credential::Credential;
 use crate::filter::Filter;
@@ -49,13 +49,13 @@ fn world() -> World {
 }
 
 /// How a request with the API token ends, whose question is answered like this.
-fn ask(world: &mut World, answer: &Value) -> Outcome {
+fn ask(world: &mut World, answer: &Value) -> Ending {
     let stream = world.send(&api_token());
     let pending = world.pending.iter().find(|pending| pending.request.path == "/introspect").cloned().unwrap();
     assert_eq!(pending.request.method, "POST");
     assert_eq!(pending.request.body.as_deref(), Some(format!("token=7%24{}", "a".repeat(128)).as_bytes()));
     world.answer(&pending, &Answer::json(answer));
-    world.outcome(stream).unwrap()
+    world.ending(stream).unwrap()
 }
 
 #[test]

@@ -12,9 +12,9 @@ fn all_workers_send_one_probe_and_the_others_get_a_retry_after() {
     at(&mut world, 60);
     let streams = send_to_all(&mut world, 0);
     assert_eq!(asked(&world), [0]);
-    assert_eq!(world.outcome(streams[0]), None, "it is the probe's");
-    assert_eq!(world.outcome(streams[1]), Some(unavailable(2)), "when the probe counts as lost");
-    assert_eq!(world.outcome(streams[2]), Some(unavailable(2)));
+    assert_eq!(world.ending(streams[0]), None, "it is the probe's");
+    assert_eq!(world.ending(streams[1]), Some(unavailable(2)), "when the probe counts as lost");
+    assert_eq!(world.ending(streams[2]), Some(unavailable(2)));
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn a_client_with_a_stale_verdict_probes_in_the_background() {
     at(&mut world, 71);
     for worker in [1, 0, 1] {
         let stream = world.send_to(worker, &api_token_of(1));
-        assert_eq!(world.outcome(stream).map(|outcome| outcome.code()), Some(""), "nor does anybody while it is out");
+        assert_eq!(world.ending(stream).map(|outcome| outcome.code()), Some(""), "nor does anybody while it is out");
     }
     assert_eq!(asked(&world), [1]);
     world.verify = up();
@@ -72,7 +72,7 @@ fn a_client_with_a_stale_verdict_probes_in_the_background() {
     assert_eq!(world.ask_at(0, &api_token_of(2)).code(), "", "it is closed");
     assert_eq!((allowed(&world, Source::Stale), world.verifications), (3, 1 + 3 + 1 + 1));
     let stream = world.send_to(0, &api_token_of(1));
-    assert_eq!(world.outcome(stream).unwrap().code(), "");
+    assert_eq!(world.ending(stream).unwrap().code(), "");
     assert_eq!(allowed(&world, Source::Cache), 1 + 1, "the probe's answer was kept");
 }
 
@@ -98,7 +98,7 @@ fn a_refresh_can_be_the_probe() {
     open(&mut world);
     at(&mut world, 95);
     let stream = world.send(&api_token_of(1));
-    assert_eq!((world.outcome(stream).unwrap().code(), asked(&world)), ("", vec![0]));
+    assert_eq!((world.ending(stream).unwrap().code(), asked(&world)), ("", vec![0]));
     world.verify = up();
     world.settle();
     assert_eq!(world.ask(&api_token_of(2)).code(), "");
@@ -132,9 +132,9 @@ fn another_worker_probes_after_the_lease_of_a_silent_worker() {
     let streams = [1, 2].map(|worker| world.send_to(worker, &api_token_of(worker)));
     assert_eq!(asked(&world), [1]);
     world.answer(&lost, &DOWN);
-    assert_eq!(world.outcome(streams[0]), None, "the lost one decides nothing any more");
+    assert_eq!(world.ending(streams[0]), None, "the lost one decides nothing any more");
     world.verify = up();
     world.settle();
-    assert_eq!(world.outcome(streams[0]).unwrap().code(), "");
+    assert_eq!(world.ending(streams[0]).unwrap().code(), "");
     assert_eq!(world.ask_at(2, &api_token_of(9)).code(), "");
 }

@@ -86,7 +86,7 @@ fn a_refusal_ends_the_stale_verdict_of_a_waiting_worker() {
     world.verify = DOWN;
     world.answer(&slow_call, &DOWN);
     world.settle();
-    assert_eq!(world.outcome(slow), Some(unavailable()));
+    assert_eq!(world.ending(slow), Some(unavailable()));
 }
 
 #[test]
@@ -140,13 +140,13 @@ fn a_refusal_ends_a_fallback_that_waits_for_a_key() {
         let asked = world.pending.iter().find(|pending| pending.request.authorization().is_some()).unwrap().clone();
         world.answer(&asked, &DOWN);
     }
-    assert_eq!(world.outcome(waits), None, "it waits for the first key");
+    assert_eq!(world.ending(waits), None, "it waits for the first key");
     let refused = world.send_to(1, &token);
     let asked = world.pending.iter().find(|pending| pending.request.authorization().is_some()).unwrap().clone();
     world.answer(&asked, &status(401));
-    assert_eq!(world.outcome(refused).unwrap().code(), "token_rejected");
+    assert_eq!(world.ending(refused).unwrap().code(), "token_rejected");
     world.settle();
-    assert_eq!(world.outcome(waits), Some(unavailable()));
+    assert_eq!(world.ending(waits), Some(unavailable()));
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn the_list_is_stale_before_its_first_poll() {
     world.tick();
     let stream = world.send(&bearer(&jwt(0)));
     world.live(Duration::from_millis(40));
-    assert_eq!(world.outcome(stream).unwrap().code(), "");
+    assert_eq!(world.ending(stream).unwrap().code(), "");
     assert_eq!(checks(&world, BlacklistCheck::Stale), 1);
 }
 

@@ -62,7 +62,7 @@ fn two_workers_may_both_ask_without_harm() {
         }
         world.verify = yes;
         world.live(SECOND);
-        let codes = [one, other].map(|stream| world.outcome(stream).unwrap().code());
+        let codes = [one, other].map(|stream| world.ending(stream).unwrap().code());
         let expected = match (first, second) {
             ("" | "x", "" | "x") => ["", ""],
             (_, "token_rejected") => ["", "token_rejected"],
@@ -72,7 +72,7 @@ fn two_workers_may_both_ask_without_harm() {
         // What the later question brought holds.
         for worker in [0, 1] {
             let stream = world.send_to(worker, &api_token());
-            let code = world.outcome(stream).unwrap().code();
+            let code = world.ending(stream).unwrap().code();
             assert_eq!(code, if second == "token_rejected" { second } else { "" }, "{first:?} and {second:?}");
         }
         assert!(world.workers.iter().all(|worker| worker.waiting() == 0 && worker.callouts_in_flight() == 0));

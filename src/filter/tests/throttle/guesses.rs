@@ -11,7 +11,7 @@ fn simultaneous_guesses_ask_no_more_questions_than_attempts() {
     world.pass(Duration::from_millis(500));
     assert_eq!(world.verifications, 3);
     world.live(Duration::from_millis(200));
-    let codes: Vec<_> = streams.iter().map(|stream| world.outcome(*stream).unwrap().code()).collect();
+    let codes: Vec<_> = streams.iter().map(|stream| world.ending(*stream).unwrap().code()).collect();
     assert_eq!(codes.iter().filter(|code| **code == "token_rejected").count(), 3);
     assert_eq!(codes.iter().filter(|code| **code == "too_many_failures").count(), 37);
     assert_eq!(world.verifications, 3);
@@ -23,7 +23,7 @@ fn simultaneous_good_tokens_of_one_address_all_pass() {
     let streams: Vec<_> = (0..40).map(|number| world.send_to(number % 2, &api_token_of(number))).collect();
     world.live(Duration::from_secs(1));
     for stream in streams {
-        assert_eq!(world.outcome(stream).unwrap().code(), "");
+        assert_eq!(world.ending(stream).unwrap().code(), "");
     }
 }
 
@@ -35,9 +35,9 @@ fn a_request_behind_failing_guesses_gets_a_retry_after() {
     }
     let waits = world.send(&api_token_of(3));
     world.pass(Duration::from_millis(2_900));
-    assert_eq!(world.outcome(waits), None);
+    assert_eq!(world.ending(waits), None);
     world.pass(Duration::from_millis(200));
-    assert_eq!(world.outcome(waits), Some(locked(1)));
+    assert_eq!(world.ending(waits), Some(locked(1)));
     assert_eq!((world.verifications, world.workers[0].waiting()), (3, 3));
 }
 
@@ -46,7 +46,7 @@ fn simultaneous_requests_with_one_good_token_ask_once() {
     let mut world = world_with(1, json!({"failed_auth_throttle": {"attempts": 1}}));
     let streams: Vec<_> = (0..20).map(|_| world.send(&api_token_of(1))).collect();
     world.live(Duration::from_millis(100));
-    assert!(streams.iter().all(|stream| world.outcome(*stream).unwrap().code().is_empty()));
+    assert!(streams.iter().all(|stream| world.ending(*stream).unwrap().code().is_empty()));
     assert_eq!(world.verifications, 1);
 }
 
@@ -60,7 +60,7 @@ fn simultaneous_requests_with_one_bad_token_count_one_failure() {
             world.end(0, streams[0]);
         }
         world.live(Duration::from_millis(100));
-        assert!(streams[1..].iter().all(|stream| world.outcome(*stream) == Some(REJECTED)));
+        assert!(streams[1..].iter().all(|stream| world.ending(*stream) == Some(REJECTED)));
         assert_eq!(world.verifications, 1);
         assert_eq!(world.ask(&api_token_of(2)), REJECTED, "it was one failure of two");
         assert_eq!(world.ask(&api_token_of(3)), locked(300));
@@ -77,7 +77,7 @@ fn a_shared_failure_counts_once_for_each_address() {
         streams.push(world.send(&api_token_of(1)));
     }
     world.live(Duration::from_millis(100));
-    assert!(streams.iter().all(|stream| world.outcome(*stream) == Some(REJECTED)));
+    assert!(streams.iter().all(|stream| world.ending(*stream) == Some(REJECTED)));
     assert_eq!(world.verifications, 1);
     for (address, number) in [(ME, 10), (THEM, 20)] {
         from(&world, address);
@@ -93,8 +93,8 @@ fn one_token_at_all_workers_is_one_guess() {
     world.restart(0);
     let streams: Vec<_> = (0..5).map(|worker| world.send_to(worker, &api_token_of(1))).collect();
     world.live(Duration::from_secs(4));
-    assert_eq!(world.outcome(first), None, "its worker died");
-    assert!(streams.iter().all(|stream| world.outcome(*stream).unwrap().code().is_empty()));
+    assert_eq!(world.ending(first), None, "its worker died");
+    assert!(streams.iter().all(|stream| world.ending(*stream).unwrap().code().is_empty()));
     assert_eq!(world.verifications, 2);
 }
 
@@ -130,7 +130,7 @@ fn a_recently_good_credential_does_not_wait_for_guesses() {
     let known = world.send(&api_token_of(7));
     assert_eq!(world.verifications, 5);
     world.settle();
-    assert_eq!(world.outcome(known).unwrap().code(), "");
+    assert_eq!(world.ending(known).unwrap().code(), "");
 }
 
 #[test]
