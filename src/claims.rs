@@ -308,7 +308,8 @@ impl Claims {
     /// The claims that an answer in headers carries (docs/reference.md#verify, `json_header`).
     pub(crate) fn from_answer_headers(
         token_type: TokenType,
-        (user_id, client_id): (i64, i64),
+        user_id: i64,
+        client_id: i64,
         email: Option<Box<str>>,
         user_type: Option<Box<str>>,
         is_admin: Option<bool>,

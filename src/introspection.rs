@@ -293,12 +293,11 @@ pub enum Verdict {
 ///
 /// # Errors
 /// [`Outage`] if it holds no text under `public_key`.
-pub fn read_public_key(answer: Result<CalloutResponse, CalloutError>) -> Result<String, Outage> {
+pub fn read_public_key(answer: &CalloutResponse) -> Result<String, Outage> {
     #[derive(serde::Deserialize)]
     struct Body {
         public_key: String,
     }
-    let answer = answer?;
     if answer.status != 200 {
         return Err(Outage::Status(answer.status));
     }

@@ -4,7 +4,7 @@ mod store;
 
 use crate::config::{AuthService, Config};
 use crate::host::Cx;
-use crate::introspection::{self, CalloutError, CalloutRequest, CalloutResponse, Destination};
+use crate::introspection::{self, CalloutError, CalloutRequest, CalloutResponse, Destination, Outage};
 use crate::metrics::{Counter, Gauge};
 use crate::public_key::{KeyId, PublicKey};
 use crate::time::UnixTime;
@@ -108,7 +108,9 @@ impl Keys {
         is_awaited: bool,
         cx: &Cx<'_>,
     ) -> Option<Fetch> {
-        let key = introspection::read_public_key(answer)
+        let key = answer
+            .map_err(Outage::from)
+            .and_then(|answer| introspection::read_public_key(&answer))
             .map_err(|outage| outage.to_string())
             .and_then(|pem| PublicKey::from_pem(&pem).map_err(|error| format!("its key is refused: {error}")));
         match key {

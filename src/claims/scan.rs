@@ -38,7 +38,7 @@ struct Found {
 
 impl Default for Found {
     fn default() -> Self {
-        let claims = Claims::from_answer_headers(TokenType::Unknown, (0, 0), None, None, None);
+        let claims = Claims::from_answer_headers(TokenType::Unknown, 0, 0, None, None, None);
         Self { user_id: None, client_id: None, token_type: None, claims }
     }
 }

@@ -318,7 +318,7 @@ fn a_record_returns_every_claim() {
         let parsed = parse(&claims).unwrap();
         assert_eq!(Claims::recall(&parsed.record()), Some(parsed), "{claims}");
     }
-    let headers = Claims::from_answer_headers(TokenType::Technical, (i64::MIN, i64::MAX), None, None, None);
+    let headers = Claims::from_answer_headers(TokenType::Technical, i64::MIN, i64::MAX, None, None, None);
     assert_eq!(Claims::recall(&headers.record()), Some(headers));
 }
 

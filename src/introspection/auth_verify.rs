@@ -123,7 +123,7 @@ fn from_headers(answer: &CalloutResponse, names: &AnswerHeaders) -> Result<Claim
         let value = text(answer, name, &missing(name))?.filter(|value| !value.starts_with('+'));
         value.and_then(|value| value.parse::<i64>().ok()).ok_or_else(|| missing(name))
     };
-    let ids = (integer(&names.user_id)?, integer(&names.client_id)?);
+    let (user_id, client_id) = (integer(&names.user_id)?, integer(&names.client_id)?);
     let optional = |name: &str| Ok::<_, Outage>(text(answer, name, &missing(name))?.map(Box::from));
     let (email, user_type) = (optional(&names.email)?, optional(&names.user_type)?);
     let is_admin = match text(answer, &names.is_admin, &missing(&names.is_admin))? {
@@ -132,7 +132,7 @@ fn from_headers(answer: &CalloutResponse, names: &AnswerHeaders) -> Result<Claim
         Some(value) if value.eq_ignore_ascii_case("false") => Some(false),
         Some(_) => return Err(missing(&names.is_admin)),
     };
-    Ok(Claims::from_answer_headers(TokenType::ApiToken, ids, email, user_type, is_admin))
+    Ok(Claims::from_answer_headers(TokenType::ApiToken, user_id, client_id, email, user_type, is_admin))
 }
 
 /// The header's value, if it is there. Two values are an error, and so is one that isn't text.

@@ -227,7 +227,7 @@ impl Bench {
     async fn start(&self, bootstrap: &crate::Bootstrap, workers: u32) -> Result<Envoy> {
         // Of its own, so that nobody takes another Envoy's address for this one's.
         let folder = tempfile::tempdir_in(&self.folder)?.keep();
-        Envoy::start(&folder, bootstrap, (workers, 1), LogLevel::Warning, None).await
+        Envoy::start(&folder, bootstrap, workers, 1, LogLevel::Warning, None).await
     }
 }
 

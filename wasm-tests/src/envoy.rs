@@ -71,7 +71,8 @@ impl Envoy {
     pub(crate) async fn start(
         folder: &Path,
         bootstrap: &Bootstrap,
-        (concurrency, drain_time): (u32, u32),
+        concurrency: u32,
+        drain_time: u32,
         level: LogLevel,
         components: Option<&'static str>,
     ) -> Result<Self> {

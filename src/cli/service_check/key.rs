@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::findings::Findings;
-use crate::introspection::{CalloutError, CalloutRequest, Destination, MAX_BODY, read_public_key};
+use crate::introspection::{CalloutError, CalloutRequest, Destination, MAX_BODY, Outage, read_public_key};
 use crate::public_key::PublicKey;
 
 /// Whether anything answers at all.
@@ -23,7 +23,8 @@ pub fn check(context: &Context<'_>, findings: &mut Findings) -> Option<PublicKey
     let path = &context.options.public_key_path;
     let case = format!("GET {path}");
     let answer = context.service.send(&CalloutRequest::get(Destination::PublicKey, path.clone()), MAX_BODY);
-    let key = read_public_key(answer).map_err(|outage| outage.to_string());
+    let key = answer.map_err(Outage::from).and_then(|answer| read_public_key(&answer));
+    let key = key.map_err(|outage| outage.to_string());
     let key = key.and_then(|pem| PublicKey::from_pem(&pem).map_err(|error| format!("its key is {error}")));
     match key {
         Ok(key) => {

@@ -154,7 +154,7 @@ fn a_sign_out_purges_identities_without_an_expiry() {
     let host = Process::default();
     apply(json!({"users": [{"user_id": 17, "exp_before": secs(3600)}]}), &Cx::new(at(0), &host));
     let kind = crate::claims::TokenType::ApiToken;
-    let identity = Claims::from_answer_headers(kind, (17, 23), None, None, None);
+    let identity = Claims::from_answer_headers(kind, 17, 23, None, None, None);
     assert!(!worker().is_revoked(&identity, &host));
     assert!(worker().is_purged(&identity, at(0), &host));
 }

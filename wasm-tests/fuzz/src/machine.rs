@@ -68,7 +68,7 @@ fn play(script: &Script, is_traced: bool) -> Outcomes {
         machine.trace(format_args!("{event:?}"));
         match event {
             Event::Request { worker, presented, place, is_grpc, is_preflight, address } => {
-                machine.request(*worker, presented, *place, (*is_grpc, *is_preflight), *address);
+                machine.request(*worker, presented, *place, *is_grpc, *is_preflight, *address);
             }
             Event::Answer { which, reply } => machine.answer(usize::from(*which), reply),
             Event::AnswerAgain { worker, which } => machine.answer_again(usize::from(*worker), usize::from(*which)),

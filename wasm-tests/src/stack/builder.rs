@@ -279,7 +279,7 @@ impl Builder {
             service.fault(fault).await?;
         }
         let envoy =
-            Envoy::start(folder.path(), &bootstrap, (self.concurrency, self.drain_time), self.level, self.components)
+            Envoy::start(folder.path(), &bootstrap, self.concurrency, self.drain_time, self.level, self.components)
                 .await?;
         Ok(Stack { envoy, upstream, service, second, client, private_key: OnceLock::new(), folder })
     }

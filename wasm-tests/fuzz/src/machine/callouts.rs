@@ -76,8 +76,9 @@ impl Machine {
     fn verdict(&mut self, worker: usize, question: Question, reply: &Reply) -> Answer {
         let Question { credential, asked, epoch, asker, .. } = question;
         let client = FIRST_ANSWER + self.vouchings.len();
-        let about = (&self.credentials[credential], Self::user(credential), client);
-        let (answer, meaning) = credentials::verify_answer(reply, self.setup, about, self.serves, self.now);
+        let (about, user) = (&self.credentials[credential], Self::user(credential));
+        let (answer, meaning) =
+            credentials::verify_answer(reply, self.setup, about, user, client, self.serves, self.now);
         let delivered = self.moment();
         // What can't be sent while others are under way is too much, and says nothing about the service.
         let is_overflow = matches!(reply, Reply::NotSent) && self.host.callouts_in_flight() > 1;

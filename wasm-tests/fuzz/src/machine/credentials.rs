@@ -62,6 +62,21 @@ pub(super) struct Vouched {
 }
 
 impl Vouched {
+    /// What an answer in headers vouches for.
+    fn in_headers(user: usize, kind: &'static str) -> Self {
+        Self {
+            user,
+            jti: None,
+            key: None,
+            exp: None,
+            nbf: None,
+            kind,
+            is_void: false,
+            is_unspeakable: false,
+            jwt: None,
+        }
+    }
+
     pub(super) fn has_expired(&self, now: UnixTime, setup: Setup) -> bool {
         self.exp.is_some_and(|exp| now.as_secs() >= exp + setup.skew().as_secs())
     }
@@ -191,7 +206,9 @@ pub(super) fn key_answer(reply: &Reply, serves: usize) -> (Answer, bool) {
 pub(super) fn verify_answer(
     reply: &Reply,
     setup: Setup,
-    (credential, user, client): (&Credential, usize, usize),
+    credential: &Credential,
+    user: usize,
+    client: usize,
     serves: usize,
     now: UnixTime,
 ) -> (Answer, Meaning) {
@@ -221,18 +238,7 @@ pub(super) fn verify_answer(
             if flaw != Flaw::Incomplete {
                 headers.push(("x-client-id", client.to_string()));
             }
-            let vouched = Vouched {
-                user,
-                jti: None,
-                key: None,
-                exp: None,
-                nbf: None,
-                kind,
-                is_void: false,
-                is_unspeakable: false,
-                jwt: None,
-            };
-            (response(status, headers, ""), vouched, flaw != Flaw::Incomplete)
+            (response(status, headers, ""), Vouched::in_headers(user, kind), flaw != Flaw::Incomplete)
         }
         format => {
             let vouched = sign(claims, key, flaw);

@@ -44,7 +44,8 @@ impl Machine {
         worker: u8,
         presented: &Presented,
         place: Place,
-        (is_grpc, is_preflight): (bool, bool),
+        is_grpc: bool,
+        is_preflight: bool,
         address: u8,
     ) {
         let worker = usize::from(worker) % self.workers.len();
