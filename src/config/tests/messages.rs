@@ -2,69 +2,69 @@
 
 use super::*;
 
+/// What is put in place of a field, and the message about it.
+const MESSAGES: &[(&str, &str)] = &[
+    (r#""cache": {"ttl": 300}"#, r#"cache.ttl: is 300, but must be a duration, a string with a unit: write "300s""#),
+    (
+        r#""cache": {"ttl": 0.5}"#,
+        r#"cache.ttl: is a number, but must be a duration, a string with a unit: write "1.5s""#,
+    ),
+    (
+        r#""cache": {"ttl": "300"}"#,
+        r#"cache.ttl: is "300", but a duration is a number with a unit (ms, s, m or h): write "300s""#,
+    ),
+    (
+        r#""cache": {"ttl": "soon"}"#,
+        r#"cache.ttl: is "soon", but a duration is a number with a unit (ms, s, m or h): write "1s""#,
+    ),
+    (r#""cache": {"ttl": "25h"}"#, r#"cache.ttl: is "25h", but must be from 0s to 24h"#),
+    (r#""cache": {"eviction": "fifo"}"#, r#"cache.eviction: is "fifo", but must be lru or lfu"#),
+    (r#""cache": {"eviction": 1}"#, "cache.eviction: is 1, but must be lru or lfu"),
+    (r#""cache": {"max_entries": 0}"#, "cache.max_entries: is 0, but must be a whole number from 1 to 1000000"),
+    (
+        r#""cache": {"max_entries": "10"}"#,
+        r#"cache.max_entries: is "10", but must be a whole number from 1 to 1000000, without quotes"#,
+    ),
+    (
+        r#""cache": {"max_entries": 0.5}"#,
+        "cache.max_entries: is a number, but must be a whole number from 1 to 1000000",
+    ),
+    (r#""auth_service": {"cluster": 1}"#, r#"auth_service.cluster: is 1, but must be a string: write "1""#),
+    (
+        r#""auth_service": {"cluster": "c", "authority": "http://a"}"#,
+        r#"auth_service.authority: is "http://a", but must be a host's name or address, with or without a port"#,
+    ),
+    (r#""auth_service": "c""#, r#"auth_service: is "c", but must be an object"#),
+    (r#""jwt": null"#, "jwt: is null: write its fields below it, or leave it out"),
+    (r#""jwt": {"issuers": "iam"}"#, r#"jwt.issuers: is "iam", but must be a list: write ["iam"]"#),
+    (r#""rules": null"#, "rules: is null: write a value, or leave the field out"),
+    (
+        r#""rules": [{"match": {"path": "/a"}, "public": "true"}]"#,
+        r#"rules[0].public: is "true", but must be true or false, without quotes"#,
+    ),
+    (r#""forward_credential": "yes""#, r#"forward_credential: is "yes", but must be true, false or "jwt""#),
+    (
+        r#""jwt": {"token_types": ["access", "refresh"]}"#,
+        r#"jwt.token_types[1]: is "refresh", but must be access or api_token or technical"#,
+    ),
+    (
+        r#""rules": [{"match": {"regex": "/c("}}]"#,
+        r#"rules[0].match.regex: "/c(" is no regular expression: unclosed group"#,
+    ),
+    (r#""jwt": {"token_type": []}"#, "jwt.token_type: is no field; did you mean token_types?"),
+    (r#""rule": []"#, "rule: is no field; did you mean rules?"),
+    (r#""Cache": {}"#, "Cache: is no field; did you mean cache?"),
+    (r#""cahce": {}"#, "cahce: is no field; did you mean cache?"),
+    (r#""failedAuthThrottle": {}"#, "failedAuthThrottle: is no field; did you mean failed_auth_throttle?"),
+    (
+        r#""revocation": {"interval": "1s"}"#,
+        "revocation.interval: is no field; the fields here are path, poll_interval, cluster, authority",
+    ),
+];
+
 #[test]
 fn each_message_says_what_is_expected() {
-    for (changes, message) in [
-        (
-            r#""cache": {"ttl": 300}"#,
-            r#"cache.ttl: is 300, but must be a duration, a string with a unit: write "300s""#,
-        ),
-        (
-            r#""cache": {"ttl": 0.5}"#,
-            r#"cache.ttl: is a number, but must be a duration, a string with a unit: write "1.5s""#,
-        ),
-        (
-            r#""cache": {"ttl": "300"}"#,
-            r#"cache.ttl: is "300", but a duration is a number with a unit (ms, s, m or h): write "300s""#,
-        ),
-        (
-            r#""cache": {"ttl": "soon"}"#,
-            r#"cache.ttl: is "soon", but a duration is a number with a unit (ms, s, m or h): write "1s""#,
-        ),
-        (r#""cache": {"ttl": "25h"}"#, r#"cache.ttl: is "25h", but must be from 0s to 24h"#),
-        (r#""cache": {"eviction": "fifo"}"#, r#"cache.eviction: is "fifo", but must be lru or lfu"#),
-        (r#""cache": {"eviction": 1}"#, "cache.eviction: is 1, but must be lru or lfu"),
-        (r#""cache": {"max_entries": 0}"#, "cache.max_entries: is 0, but must be a whole number from 1 to 1000000"),
-        (
-            r#""cache": {"max_entries": "10"}"#,
-            r#"cache.max_entries: is "10", but must be a whole number from 1 to 1000000, without quotes"#,
-        ),
-        (
-            r#""cache": {"max_entries": 0.5}"#,
-            "cache.max_entries: is a number, but must be a whole number from 1 to 1000000",
-        ),
-        (r#""auth_service": {"cluster": 1}"#, r#"auth_service.cluster: is 1, but must be a string: write "1""#),
-        (
-            r#""auth_service": {"cluster": "c", "authority": "http://a"}"#,
-            r#"auth_service.authority: is "http://a", but must be a host's name or address, with or without a port"#,
-        ),
-        (r#""auth_service": "c""#, r#"auth_service: is "c", but must be an object"#),
-        (r#""jwt": null"#, "jwt: is null: write its fields below it, or leave it out"),
-        (r#""jwt": {"issuers": "iam"}"#, r#"jwt.issuers: is "iam", but must be a list: write ["iam"]"#),
-        (r#""rules": null"#, "rules: is null: write a value, or leave the field out"),
-        (
-            r#""rules": [{"match": {"path": "/a"}, "public": "true"}]"#,
-            r#"rules[0].public: is "true", but must be true or false, without quotes"#,
-        ),
-        (r#""forward_credential": "yes""#, r#"forward_credential: is "yes", but must be true, false or "jwt""#),
-        (
-            r#""jwt": {"token_types": ["access", "refresh"]}"#,
-            r#"jwt.token_types[1]: is "refresh", but must be access or api_token or technical"#,
-        ),
-        (
-            r#""rules": [{"match": {"regex": "/c("}}]"#,
-            r#"rules[0].match.regex: "/c(" is no regular expression: unclosed group"#,
-        ),
-        (r#""jwt": {"token_type": []}"#, "jwt.token_type: is no field; did you mean token_types?"),
-        (r#""rule": []"#, "rule: is no field; did you mean rules?"),
-        (r#""Cache": {}"#, "Cache: is no field; did you mean cache?"),
-        (r#""cahce": {}"#, "cahce: is no field; did you mean cache?"),
-        (r#""failedAuthThrottle": {}"#, "failedAuthThrottle: is no field; did you mean failed_auth_throttle?"),
-        (
-            r#""revocation": {"interval": "1s"}"#,
-            "revocation.interval: is no field; the fields here are path, poll_interval, cluster, authority",
-        ),
-    ] {
+    for &(changes, message) in MESSAGES {
         assert_eq!(refused(changes).to_string(), message);
     }
 }

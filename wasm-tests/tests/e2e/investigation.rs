@@ -69,9 +69,9 @@ fn check(line: &Value, (id, reason, rule, user, credential): &Denied) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_logs_show_who_was_denied_where_and_why() {
-    let config = json!({
+/// A rule for each way in which a request can end.
+fn rules() -> Value {
+    json!({
         "auth_service": {"retries": 0},
         "rules": [
             {"name": "open", "match": {"prefix": "/open"}, "public": true},
@@ -79,8 +79,27 @@ async fn the_logs_show_who_was_denied_where_and_why() {
             {"name": "shut", "match": {"prefix": "/shut"}, "deny": true},
             {"name": "trial", "match": {"prefix": "/trial"}, "mode": "shadow", "require": {"is_admin": true}},
         ],
-    });
-    let mut stack = builder().config(config).start().await.unwrap();
+    })
+}
+
+/// The line of a request.
+fn find(lines: &[Value], id: &str) -> Value {
+    lines.iter().find(|line| line["request_id"] == id).unwrap().clone()
+}
+
+/// Looks for a denial in both logs.
+fn check_denied(denied: &Denied, log: &[Value], audit: &[Value]) {
+    let (id, reason, rule, user, _) = denied;
+    check(&find(audit, id), denied);
+    let line = find(log, id);
+    assert_eq!((&line["reason"], &line["rule"]), (&json!(reason), &json!(rule)), "{line}");
+    assert_eq!(line["details"], format!("authgate_{reason}"), "{line}");
+    assert_eq!(line["user_id"], json!(user.map(|user| user.to_string())), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_logs_show_who_was_denied_where_and_why() {
+    let mut stack = builder().config(rules()).start().await.unwrap();
     let mut own = claims();
     own["is_admin"] = json!(false);
     let user = own["user_id"].as_i64().unwrap();
@@ -118,19 +137,10 @@ async fn the_logs_show_who_was_denied_where_and_why() {
         ("odd", "ambiguous_path", "none", None, None),
         ("outage", "auth_service_unavailable", "none", None, Some(digest(&scripted::token(1001)))),
     ];
-    let log = access_log(&stack, 13).await;
-    let audit = audit(&stack);
+    let (log, audit) = (access_log(&stack, 13).await, audit(&stack));
     assert_eq!(log.len(), 13, "{log:?}");
     assert_eq!(audit.len(), expected.len() + 1, "{audit:?}");
-    let find = |lines: &[Value], id: &str| lines.iter().find(|line| line["request_id"] == id).unwrap().clone();
-    for denied in &expected {
-        let (id, reason, rule, user, _) = denied;
-        check(&find(&audit, id), denied);
-        let line = find(&log, id);
-        assert_eq!((&line["reason"], &line["rule"]), (&json!(reason), &json!(rule)), "{line}");
-        assert_eq!(line["details"], format!("authgate_{reason}"), "{line}");
-        assert_eq!(line["user_id"], json!(user.map(|user| user.to_string())), "{line}");
-    }
+    expected.iter().for_each(|denied| check_denied(denied, &log, &audit));
     let trial = find(&audit, "trial");
     assert_eq!((&trial["outcome"], &trial["user_id"]), (&json!("shadow_deny"), &json!(user)), "{trial}");
     for (id, outcome, source, user) in [

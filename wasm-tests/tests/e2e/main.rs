@@ -47,6 +47,7 @@ mod manifests;
 mod methods_and_tunnels;
 mod metrics;
 mod no_verify_signature;
+mod noting;
 mod odd_entries;
 mod one_credential;
 mod operators_day;

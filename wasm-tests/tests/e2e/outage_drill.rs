@@ -326,6 +326,17 @@ async fn comes_back(stack: &Stack, lone: &Client) {
     assert_eq!(verifications(stack).await, 1, "callouts until the breaker closed");
 }
 
+/// A JWT shows by itself whose it is: the gateway needn't have seen it before.
+async fn newcomers_pass(stack: &Stack, local: String, remote: String) {
+    let fallback = allowed(stack, "fallback").await;
+    for (path, jwt, user) in [(LOCAL, local, 2001), (REMOTE, remote, 2002)] {
+        let client = Client::known("a JWT not seen before", path, jwt, user);
+        let answer = client.ask(stack).await;
+        assert_eq!(client.problem(&answer), None);
+    }
+    assert_eq!(allowed(stack, "fallback").await, fallback + 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn only_known_clients_are_served_in_an_outage() {
     let shortened = json!({
@@ -360,7 +371,7 @@ async fn only_known_clients_are_served_in_an_outage() {
     stack.stop_auth().await;
     while_gone(&stack, [&crowd, &strange_crowd], states).await;
 
-    // What the answers to those rest on who need the service otherwise.
+    // On what the answers rest to those clients that need the service otherwise: on stale verdicts.
     let need_it = usize::try_from(LOCAL_JWTS).unwrap()..;
     let closed_gate = gate.write().await;
     let (stale, answered) = (allowed(&stack, "stale").await, crowd.answered(need_it.clone()));
@@ -368,15 +379,7 @@ async fn only_known_clients_are_served_in_an_outage() {
     crowd.goes_on("long after the service went").await;
     let closed_gate = gate.write().await;
     assert_eq!(allowed(&stack, "stale").await - stale, crowd.answered(need_it) - answered);
-    // A JWT shows by itself whose it is: the gateway needn't have seen it before.
-    let fallback = allowed(&stack, "fallback").await;
-    let newcomers = [(LOCAL, newcomer, 2001), (REMOTE, remote_newcomer, 2002)];
-    for (path, jwt, user) in newcomers {
-        let client = Client::known("a JWT not seen before", path, jwt, user);
-        let answer = client.ask(&stack).await;
-        assert_eq!(client.problem(&answer), None);
-    }
-    assert_eq!(allowed(&stack, "fallback").await, fallback + 1);
+    newcomers_pass(&stack, newcomer, remote_newcomer).await;
     until("the last probe ends", async || stack.metric("auth_callouts_in_flight", &[]).await.unwrap() == 0).await;
     until("the breaker is open", async || breaker(&stack).await == OPEN).await;
 

@@ -116,7 +116,7 @@ async fn header_types_select_the_credentials_to_verify() {
 }
 
 #[tokio::test]
-async fn an_invalid_credential_is_refused() {
+async fn an_invalid_api_token_is_refused() {
     let service = start_with_faults().await;
     let (access, _) = service.login("alice").await;
     let token = service.create_token(&access, json!({"name": "ci"})).await;
@@ -133,7 +133,16 @@ async fn an_invalid_credential_is_refused() {
             (401, details.to_owned())
         );
     }
+    assert_eq!(refusal(service.get("/auth/verify")).await, (401, "Authorization is missing".to_owned()));
+    let twice = service.verify_jwt(&access).header("authorization", format!("Bearer {access}"));
+    assert_eq!(refusal(twice).await, (401, "Authorization is given more than once".to_owned()));
+    assert_eq!(service.send(service.get("/auth/verify")).await.headers()["www-authenticate"], "Bearer");
+}
 
+#[tokio::test]
+async fn an_invalid_jwt_is_refused() {
+    let service = start_with_faults().await;
+    let (access, _) = service.login("alice").await;
     let good = claims(&access);
     let key = service.private_key().await;
     let with = |name: &str, value: Value| {
@@ -172,11 +181,6 @@ async fn an_invalid_credential_is_refused() {
         &json!({"exp": now() + 60, "user_id": 7, "client_id": 8, "token_type": "access", "iss": "x"}),
     );
     assert_eq!(answer(service.verify_jwt(&odd)).await, (StatusCode::OK, claims(&odd)));
-
-    assert_eq!(refusal(service.get("/auth/verify")).await, (401, "Authorization is missing".to_owned()));
-    let twice = service.verify_jwt(&access).header("authorization", format!("Bearer {access}"));
-    assert_eq!(refusal(twice).await, (401, "Authorization is given more than once".to_owned()));
-    assert_eq!(service.send(service.get("/auth/verify")).await.headers()["www-authenticate"], "Bearer");
 }
 
 #[tokio::test]
