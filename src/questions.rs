@@ -188,8 +188,8 @@ impl Questions {
     }
 
     /// The same for an answer that broke. Over HTTP/2, one that Envoy can't take may end its connection, and with it all
-    /// answers that were to come by it. So where several broke at once, nobody can tell whose fault that was, and none of
-    /// the credentials is held to it for longer than [`LEAST_UNANSWERED`].
+    /// answers that were to come by it. So where several broke at once, it can't be told which credential caused that, and
+    /// none of them is refused for it for longer than [`LEAST_UNANSWERED`].
     pub fn remember_broken(&mut self, digest: &Digest, cx: &Cx<'_>) -> Duration {
         if self.broken.is_empty() {
             self.unanswered.add(digest, cx);

@@ -107,8 +107,8 @@ impl Revocation {
         if self.is_stale { BlacklistCheck::Stale } else { BlacklistCheck::Clear }
     }
 
-    /// The version of the list, to be read before the list itself: what it says against nobody at a version, it doesn't
-    /// at that version.
+    /// The version of the list, to be read before the list itself. An identity that isn't on the list stays off it while
+    /// the version is the same.
     pub fn version(&self, shared: &dyn SharedData) -> Version {
         self.list.version(shared)
     }

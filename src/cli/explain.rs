@@ -203,7 +203,7 @@ impl Service {
     }
 }
 
-/// Stands in for an answer that nobody has given.
+/// Stands in for an answer that the user hasn't given.
 pub(super) const NO_ANSWER: Answer = Err(CalloutError::NotConnected);
 
 #[cfg(test)]

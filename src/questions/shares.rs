@@ -1,11 +1,10 @@
-//! What each connection takes up of the room for all: so that no client fills it for the others.
+//! How much of the common room each connection takes up, so that no client leaves none for the others.
 //!
 //! A client that resets its requests as soon as they are sent leaves their questions behind, and a service that hashes
 //! slowly is busy with them. So a connection begins with [`FIRST_QUESTIONS`] at a time, and may have one more with each
 //! that is answered with an identity while a request waits for it, up to [`MOST_QUESTIONS`]: enough for a proxy with
-//! many clients. With the first question that is left behind it begins anew, and so does a connection of which nothing
-//! waits or is asked. Requests beyond its share wait, in one
-//! queue for all.
+//! many clients. A connection that leaves a question behind is back at [`FIRST_QUESTIONS`], and so is one without requests
+//! that wait. Requests beyond its share wait, in one queue for all connections.
 
 use std::collections::BTreeMap;
 

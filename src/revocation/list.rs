@@ -132,7 +132,7 @@ trait Listed: Record + Copy + PartialEq {
     #[must_use]
     fn merge(self, other: Self) -> Self;
 
-    /// From when on nobody needs it.
+    /// When it may be dropped.
     fn end(&self, life: Duration) -> UnixTime;
 }
 
@@ -260,7 +260,7 @@ impl List {
     }
 
     /// To be called behind every change that says more than before. The host counts the versions of all keys together: one
-    /// comes again after 2^32 writes, when nobody remembers it.
+    /// comes again after 2^32 writes, when no worker has it any more.
     fn change_version(&self, shared: &dyn SharedData) {
         let written = shared.set_shared_data(&self.version, &[], Write::Always);
         debug_assert_eq!(written, Ok(()), "an unconditional write has nothing to conflict with");

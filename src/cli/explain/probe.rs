@@ -42,7 +42,7 @@ struct Tried {
     counted: Vec<String>,
     /// What the filter asked the service about the credential.
     question: Option<CalloutRequest>,
-    /// What it asked for, and nobody has said what comes.
+    /// What it asked for, where the user has given no answer.
     missing: Option<Destination>,
 }
 

@@ -165,7 +165,7 @@ impl<'c> Asking<'c> {
         }
     }
 
-    /// What is wrong with claims that can be read, and let nobody in.
+    /// Why the filter would refuse these claims, which it can read.
     fn complaint(&self, claims: &Claims, answer: &Answer) -> String {
         if let Err(error) = claims.check_time(now(), Duration::ZERO) {
             return format!("its claims say that it is {error}");

@@ -1,4 +1,4 @@
-//! The circuit breaker: when the service is left alone, and by which probe it is found again.
+//! The circuit breaker: when it opens, and what closes it.
 
 mod probe;
 

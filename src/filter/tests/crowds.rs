@@ -1,4 +1,4 @@
-//! Many who wait for the service at once: how many there may be, and what a JWT in its answer means for all of them.
+//! Many requests that wait for the service at once: how many may wait, and what a JWT in the answer means for them.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Who waits for a question of another worker's is served as if its own had asked.
+//! A request that waits for another worker's question is served as if its own worker had asked.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A process that has just begun doesn't know yet who was revoked.
+//! A new process has no revocation list yet: what requests wait for.
 
 use std::time::Duration;
 

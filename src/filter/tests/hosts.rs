@@ -1,4 +1,4 @@
-//! Where callouts go, and what goes along from the request that asks.
+//! Which host a callout goes to, and which headers of the request it carries.
 
 use serde_json::{Value, json};
 

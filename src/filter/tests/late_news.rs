@@ -1,4 +1,4 @@
-//! What comes too late, or from before something else, decides nothing.
+//! Answers, refusals and purges that arrive late or out of order.
 
 use std::time::Duration;
 

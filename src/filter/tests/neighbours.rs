@@ -1,4 +1,4 @@
-//! Filters of one `vm_id`, one after the other or side by side: what they know from each other, and what they don't.
+//! Filters of one `vm_id`, at once or one after the other: what they share, and what they don't.
 
 use std::time::Duration;
 

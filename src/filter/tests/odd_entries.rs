@@ -1,4 +1,4 @@
-//! Entries of the revocation list that nobody can read.
+//! Entries of the revocation list that can't be read.
 
 use std::time::Duration;
 

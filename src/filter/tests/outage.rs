@@ -1,4 +1,4 @@
-//! When the service gives no verdict: what an outage is, what stands in for a while, and for whom nothing does.
+//! When the service gives no verdict: what counts as an outage, and what stands in.
 
 mod refusals;
 

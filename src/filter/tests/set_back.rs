@@ -1,5 +1,5 @@
-//! A clock that is set back by less than a verdict lives: what was verified before seems to come from the future, and
-//! would seem the newest once that is there.
+//! A clock that is set back by less than a verdict lives: earlier verdicts have times in the future, and must not count as
+//! the newest when that time comes.
 
 use std::time::Duration;
 

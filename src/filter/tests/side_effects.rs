@@ -1,4 +1,4 @@
-//! What displaces, outlives or delays something else, which it must not.
+//! Things that must not displace, outlive or delay others.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Single-flight: one callout for all who wait with the same credential, whoever leaves and whatever comes of it.
+//! Single-flight: one callout for all requests that wait with the same credential.
 
 mod workers;
 

@@ -1,4 +1,4 @@
-//! One terminal action a stream, whatever the order of answers, departures and time.
+//! Each stream ends by one action, in whatever order answers, departures and ticks come.
 
 use std::time::Duration;
 

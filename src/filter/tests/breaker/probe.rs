@@ -1,4 +1,4 @@
-//! The one question that decides whether it closes.
+//! The probe that decides whether the breaker closes.
 
 use super::*;
 
