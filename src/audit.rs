@@ -9,42 +9,8 @@ use sha2::{Digest as _, Sha256};
 use crate::claims::TokenType;
 use crate::code::Code;
 use crate::extractor::RequestHead;
-use crate::metrics::{Outcome, Presented, Suspicion};
+use crate::metrics::{Presented, Suspicion};
 use crate::report::Report;
-
-/// Which requests are written down.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub enum Audit {
-    /// None.
-    Off,
-    /// Those that are denied, and those that only shadow mode lets go on.
-    #[default]
-    Denials,
-    /// All of them.
-    All,
-}
-
-impl Audit {
-    pub(crate) const ALL: [Self; 3] = [Self::Off, Self::Denials, Self::All];
-
-    /// As it is written.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Denials => "denials",
-            Self::All => "all",
-        }
-    }
-
-    /// Whether a request that ended like this is written down.
-    pub const fn wants(self, outcome: Outcome) -> bool {
-        match self {
-            Self::Off => false,
-            Self::Denials => matches!(outcome, Outcome::Deny | Outcome::Error | Outcome::ShadowDeny),
-            Self::All => true,
-        }
-    }
-}
 
 /// The longest text of a line, in bytes, escapes included.
 const MAX_TEXT: usize = 256;
@@ -199,15 +165,6 @@ mod tests {
             let escaped = escape(text.repeat(300).as_bytes());
             assert_eq!(escaped.len(), length, "{text:?}");
             assert!(serde_json::from_str::<String>(&format!("\"{escaped}\"")).is_ok(), "{escaped}");
-        }
-    }
-
-    #[test]
-    fn the_mode_and_the_outcome_decide_what_is_written() {
-        use Outcome::{Allow, Cancelled, Deny, Error, Public, ShadowDeny};
-        for outcome in [Allow, Public, Cancelled, Deny, Error, ShadowDeny] {
-            assert!(Audit::All.wants(outcome) && !Audit::Off.wants(outcome));
-            assert_eq!(Audit::Denials.wants(outcome), matches!(outcome, Deny | Error | ShadowDeny), "{outcome:?}");
         }
     }
 }

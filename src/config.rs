@@ -38,12 +38,12 @@ pub use pages::{ResourceMetadata, StatusPaths};
 pub use profile::Profile;
 pub use service::{AnswerHeaders, ServiceHost};
 
-use crate::audit::Audit;
 use crate::claims::{ClaimName, KeptClaims, TokenType};
-use crate::introspection::Destination;
+pub use crate::matcher::Rule;
 use crate::matcher::Rules;
 use crate::public_key::PublicKey;
-pub use crate::rule::{Access, Mode, Rule, Terms, Verification};
+use crate::report::Audit;
+pub use crate::rule::{Access, ForwardCredential, Mode, Terms, Verification};
 
 /// The largest configuration that is read, in bytes.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -333,29 +333,7 @@ pub struct FailedAuthThrottle {
     pub lockout: Duration,
 }
 
-/// What becomes of the client's `Authorization` upstream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ForwardCredential {
-    /// It goes on as it came.
-    Keep,
-    /// It is removed.
-    Remove,
-    /// It is replaced by the JWT that was verified, and removed where none was.
-    VerifiedJwt,
-}
-
 impl Config {
-    /// Cluster and `:authority` of a callout.
-    pub fn host(&self, to: Destination) -> (&str, &str) {
-        let service = (self.auth_service.cluster.as_str(), self.auth_service.authority.as_str());
-        let host = match to {
-            Destination::AuthService => None,
-            Destination::PublicKey => Some(&self.jwt.public_key.host),
-            Destination::Revocation => self.revocation.as_ref().map(|revocation| &revocation.host),
-        };
-        host.map_or(service, |host| (&host.cluster, &host.authority))
-    }
-
     /// Parses the bytes of Envoy's `configuration`: JSON text, or a serialised `google.protobuf.Struct`.
     ///
     /// # Errors

@@ -3,6 +3,15 @@
 use std::borrow::Cow;
 use std::fmt;
 
+/// The header that holds the credential, where the configuration names no other place.
+pub const AUTHORIZATION: &str = "authorization";
+
+/// The header with cookies (RFC 6265 section 5.4).
+pub const COOKIE: &str = "cookie";
+
+/// The header with the protocols that a WebSocket client offers (RFC 6455 section 11.3.4).
+pub const PROTOCOLS: &str = "sec-websocket-protocol";
+
 /// The one credential of a request.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential<'r> {

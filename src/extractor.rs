@@ -9,11 +9,8 @@ use std::{fmt, iter};
 use crate::ascii;
 use crate::code::Code;
 use crate::config::{ApiToken, Credentials, HeaderType, StrippedHeaders, is_token};
-use crate::credential::{Credential, Form, Place};
-pub use places::{COOKIE, PROTOCOLS, taken_off};
-
-/// The header that holds the credential, where the configuration names no other place.
-pub const AUTHORIZATION: &str = "authorization";
+use crate::credential::{Credential, Form, PROTOCOLS, Place};
+pub use places::taken_off;
 
 /// The length of what follows the `$` of an API token.
 pub const SECRET: usize = 128;

@@ -9,6 +9,7 @@ mod auth_verify;
 use std::fmt;
 
 use crate::claims::{ClaimName, Claims, ClaimsError};
+use crate::config::Config;
 use crate::credential::Credential;
 use crate::json::{self, JsonError};
 pub use auth_verify::AuthVerify;
@@ -38,7 +39,7 @@ pub struct CalloutRequest {
     pub body: Option<Vec<u8>>,
 }
 
-/// Who a callout goes to. Only [`Config::host`](crate::config::Config::host) knows where that is.
+/// Who a callout goes to. Only [`Config::host`] knows where that is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Destination {
     /// Who verifies credentials.
@@ -47,6 +48,19 @@ pub enum Destination {
     PublicKey,
     /// Who serves the revocation list.
     Revocation,
+}
+
+impl Config {
+    /// Cluster and `:authority` of a callout.
+    pub fn host(&self, to: Destination) -> (&str, &str) {
+        let service = (self.auth_service.cluster.as_str(), self.auth_service.authority.as_str());
+        let host = match to {
+            Destination::AuthService => None,
+            Destination::PublicKey => Some(&self.jwt.public_key.host),
+            Destination::Revocation => self.revocation.as_ref().map(|revocation| &revocation.host),
+        };
+        host.map_or(service, |host| (&host.cluster, &host.authority))
+    }
 }
 
 impl CalloutRequest {

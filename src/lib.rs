@@ -84,7 +84,6 @@ mod throttle;
 mod time;
 mod turn;
 
-pub use audit::Audit;
 pub use claims::{ClaimPath, Claims, ClaimsError, NotAHeaderValue, TimeError, TokenType};
 pub use code::{Code, GrpcStatus};
 pub use credential::{Credential, Form, Place, Scheme};
@@ -97,7 +96,7 @@ pub use introspection::{
 pub use json::JsonError;
 pub use policy::Headers;
 pub use public_key::{KeyError, KeyId, PublicKey};
-pub use report::{Report, Who};
+pub use report::{Audit, Report, Who};
 pub use time::UnixTime;
 
 /// What tests in other crates look into beyond that.

@@ -15,7 +15,18 @@ use self::host::HostMatch;
 use self::index::Index;
 use self::regex::{Regex, Threads};
 use crate::path::{self, Ambiguous, Budget};
-use crate::rule::{Mode, Rule, Terms};
+use crate::rule::{Mode, Terms};
+
+/// One entry of `rules`.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// Its name in logs and metrics, unique among all rules.
+    pub name: Arc<str>,
+    /// The requests that it decides on.
+    pub matcher: Matcher,
+    /// What becomes of them.
+    pub terms: Terms,
+}
 
 /// What the rules are matched on.
 #[derive(Debug, Clone, Copy)]

@@ -6,6 +6,40 @@ use crate::claims::{Claims, TokenType};
 use crate::code::Code;
 use crate::metrics::{Outcome, Source};
 
+/// Which requests the audit writes down.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Audit {
+    /// None.
+    Off,
+    /// Those that are denied, and those that only shadow mode lets go on.
+    #[default]
+    Denials,
+    /// All of them.
+    All,
+}
+
+impl Audit {
+    pub(crate) const ALL: [Self; 3] = [Self::Off, Self::Denials, Self::All];
+
+    /// As it is written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Denials => "denials",
+            Self::All => "all",
+        }
+    }
+
+    /// Whether a request that ended like this is written down.
+    pub const fn wants(self, outcome: Outcome) -> bool {
+        match self {
+            Self::Off => false,
+            Self::Denials => matches!(outcome, Outcome::Deny | Outcome::Error | Outcome::ShadowDeny),
+            Self::All => true,
+        }
+    }
+}
+
 /// Whom a request came from, once that is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Who {
@@ -85,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_told_is_not_told_again() {
+    fn a_report_tells_only_what_has_changed() {
         let told = |report: &Report, before: Option<&Report>| {
             let mut told = Vec::new();
             report.each(before, |name, value| told.push(format!("{}={value}", name.trim_start_matches("authgate."))));
@@ -101,6 +135,15 @@ mod tests {
         let denied =
             Report { outcome: Outcome::Deny, reason: Some(Code::TokenRejected), source: Source::Cache, ..held.clone() };
         assert_eq!(told(&denied, Some(&held)), "outcome=deny reason=token_rejected source=cache");
+    }
+
+    #[test]
+    fn the_mode_and_the_outcome_decide_what_is_written() {
+        use Outcome::{Allow, Cancelled, Deny, Error, Public, ShadowDeny};
+        for outcome in [Allow, Public, Cancelled, Deny, Error, ShadowDeny] {
+            assert!(Audit::All.wants(outcome) && !Audit::Off.wants(outcome));
+            assert_eq!(Audit::Denials.wants(outcome), matches!(outcome, Deny | Error | ShadowDeny), "{outcome:?}");
+        }
     }
 
     #[test]

@@ -11,9 +11,8 @@ mod poller;
 
 use std::time::Duration;
 
-use crate::cache;
 use crate::claims::Claims;
-use crate::config::{self, Config};
+use crate::config::{self, AuthService};
 use crate::host::{Cx, SharedData};
 use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse, Destination};
 use crate::metrics::{BlacklistCheck, BlacklistPoll, Counter, Gauge};
@@ -64,20 +63,17 @@ pub struct Revocation {
 }
 
 impl Revocation {
-    /// `None`: the service has no feed. Filters that read the list at one host share it.
-    pub fn new(config: &Config) -> Option<Self> {
-        let settings = config.revocation.clone()?;
-        let prefix = cache::prefix_at(&settings.host, &config.auth_service);
-        let service = &config.auth_service;
+    /// The list under the names of shared data that begin with `prefix`. Filters that read the list at one host share it.
+    pub fn new(settings: config::Revocation, service: &AuthService, prefix: &str) -> Self {
         let name = format!("{prefix}feed.{}", short_digest(settings.path.as_bytes()));
-        Some(Self {
+        Self {
             list: List::new(&format!("{prefix}r.")),
             is_stale: true,
             has_begun: false,
             poller: Poller::new(name, settings.poll_interval, service.longest_callout()),
             settings,
             retries: service.retries,
-        })
+        }
     }
 
     /// Whether the first list is still to come.

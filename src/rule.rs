@@ -1,21 +1,6 @@
-//! One entry of `rules`, and what it says of the requests that it decides on.
+//! What an entry of `rules` says of the requests that it decides on.
 
-use std::sync::Arc;
-
-use crate::config::ForwardCredential;
-use crate::matcher::Matcher;
 use crate::require::Require;
-
-/// One entry of `rules`.
-#[derive(Debug, Clone)]
-pub struct Rule {
-    /// Its name in logs and metrics, unique among all rules.
-    pub name: Arc<str>,
-    /// The requests that it decides on.
-    pub matcher: Matcher,
-    /// What becomes of them.
-    pub terms: Terms,
-}
 
 /// What a rule says of its requests: everything but its name and what it matches. What the rule itself leaves open is
 /// filled in from the filter's own settings. Rules of equal terms ask for the same.
@@ -95,4 +80,15 @@ impl Mode {
             Self::Shadow => "shadow",
         }
     }
+}
+
+/// What becomes of the client's `Authorization` upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardCredential {
+    /// It goes on as it came.
+    Keep,
+    /// It is removed.
+    Remove,
+    /// It is replaced by the JWT that was verified, and removed where none was.
+    VerifiedJwt,
 }

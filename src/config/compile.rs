@@ -14,9 +14,9 @@ use super::{
     ResourceMetadata, ResponseFormat, Revocation, Rule, Scheme, ServiceHost, StatusPaths, StrippedHeaders, Terms,
     Verification, headers, is_token, rules, value,
 };
-use crate::audit::Audit;
 use crate::claims::TokenType;
 use crate::public_key::PublicKey;
+use crate::report::Audit;
 use crate::require::Require;
 
 /// Compiles what [`super::check`] has looked at. `None`, if something of it can't be used; the errors say what.

@@ -1,6 +1,6 @@
 //! Where a credential may stand.
 
-use crate::extractor::{COOKIE, PROTOCOLS};
+use crate::credential::{COOKIE, PROTOCOLS};
 
 /// `credentials`: the places where a credential may stand, beside `Authorization`.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 use super::Credentials;
 use super::error::ConfigErrors;
 use crate::claims::ClaimPath;
-use crate::extractor::{AUTHORIZATION, PROTOCOLS};
+use crate::credential::{AUTHORIZATION, PROTOCOLS};
 
 const DEFAULTS: [(&str, &str); 5] = [
     ("X-User-Id", "user_id"),

@@ -11,9 +11,9 @@ use super::value::whole;
 use super::{ApiToken, ForwardCredential};
 use crate::claims::{Claim, ClaimName, ClaimPath, KeptClaims, Scalar};
 use crate::credential::Scheme;
-use crate::matcher::{Matcher, PathMatch, Rules};
+use crate::matcher::{Matcher, PathMatch, Rule, Rules};
 use crate::require::{Needs, OneOf, Require};
-use crate::rule::{Access, Mode, Rule, Terms, Verification};
+use crate::rule::{Access, Mode, Terms, Verification};
 
 /// The rules, and the claims that they look at beside those that the filter knows. `filter` is what holds where a rule
 /// says nothing.

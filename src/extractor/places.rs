@@ -5,16 +5,10 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::{AUTHORIZATION, Change, HeaderList, RequestHead};
+use super::{Change, HeaderList, RequestHead};
 use crate::code::Code;
 use crate::config::Credentials;
-use crate::credential::Place;
-
-/// The header with cookies (RFC 6265 section 5.4).
-pub const COOKIE: &str = "cookie";
-
-/// The header with the protocols that a WebSocket client offers (RFC 6455 section 11.3.4).
-pub const PROTOCOLS: &str = "sec-websocket-protocol";
+use crate::credential::{AUTHORIZATION, COOKIE, PROTOCOLS, Place};
 
 /// How a protocol begins that holds a token: the token follows in base64url without padding, as Kubernetes has it.
 const TOKEN_PROTOCOL: &[u8] = b"base64url.bearer.authorization.k8s.io.";

@@ -44,7 +44,10 @@ impl Parts {
         Self {
             keys: Keys::new(&config),
             cache: VerificationCache::new(&config, &prefix),
-            revocation: Revocation::new(&config),
+            revocation: config.revocation.clone().map(|list| {
+                let prefix = cache::prefix_at(&list.host, &config.auth_service);
+                Revocation::new(list, &config.auth_service, &prefix)
+            }),
             questions: Questions::new(&config, &prefix),
             shares: Shares::default(),
             throttle: config.failed_auth_throttle.map(|throttle| {

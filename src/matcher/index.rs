@@ -8,8 +8,7 @@ use std::fmt;
 
 use hashbrown::HashMap;
 
-use super::PathMatch;
-use crate::rule::Rule;
+use super::{PathMatch, Rule};
 
 /// Rules by their places in the list.
 #[derive(Clone, Default)]
