@@ -67,8 +67,8 @@ impl Nfa {
 
     /// Every range of bytes that a state looks for.
     pub(super) fn ranges(&self) -> impl Iterator<Item = Range> {
-        let of = |state| if let &State::Bytes(ref ranges, _) = state { &ranges[..] } else { &[] };
-        self.states.iter().flat_map(of).copied()
+        let states = self.states.iter();
+        states.flat_map(|state| if let State::Bytes(ranges, _) = state { &ranges[..] } else { &[] }).copied()
     }
 
     fn push(&mut self, state: State) -> Option<StateId> {

@@ -107,14 +107,10 @@ impl Threads {
             }
             match nfa.state(state) {
                 Some(State::Bytes(..)) => self.next.push(state),
-                Some(State::Look(look, next)) => {
-                    if looks(*look, position.path, position.at) {
-                        self.pending.push(*next);
-                    }
-                }
+                Some(State::Look(look, next)) if looks(*look, position.path, position.at) => self.pending.push(*next),
+                Some(State::Look(..)) | None => {}
                 Some(State::Union(states)) => self.pending.extend_from_slice(states),
                 Some(State::Match) => is_match = true,
-                None => {}
             }
         }
         Ok(is_match)
