@@ -138,10 +138,10 @@ test: test-module envoy prometheus ## Run every test
 	@echo '==> testing'
 	@ENVOY="$$ENVOY_ABSOLUTE" PROMETHEUS="$$PROMETHEUS_ABSOLUTE" cargo test --workspace
 
-# The demo over HTTP/1 and HTTP/2, the corpora, the manifests, both ways to verify a signature, and the configuration's
-# forms. Of the whole workspace, as in `make test`, or crates would be built anew with other features.
+# The demo over HTTP/1 and HTTP/2, the corpora, the manifests, both ways to verify a signature, the configuration's forms,
+# access log and audit. Of the whole workspace, as in `make test`, or crates would be built anew with other features.
 VERSIONS = $(OTHER_ENVOY_VERSIONS) $(ENVOY_VERSION)
-SCENARIOS = demo_rows corpus_ manifests verifiers_agree no_verify_signature configuration_forms
+SCENARIOS = demo_rows corpus_ manifests verifiers_agree no_verify_signature configuration_forms investigation
 
 test-versions: test-module $(VERSIONS:%=.tools/envoy-%/envoy) ## Run the demo and the corpora in each version of Envoy (VERSIONS, SCENARIOS)
 	@for version in $(VERSIONS); do \

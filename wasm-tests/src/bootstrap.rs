@@ -13,6 +13,9 @@ use crate::workspace;
 /// The first HTTP filter of the first listener, which is authgate.
 const FILTERS: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters";
 
+/// The port of a service that a stack doesn't start: it is reserved, and nothing listens there.
+pub(crate) const NOBODY: u16 = 1;
+
 /// The connection manager of a listener, as [`crate::Builder::envoy`] hands listeners over inside the bootstrap.
 ///
 /// # Panics
@@ -193,17 +196,23 @@ impl Bootstrap {
         Ok(())
     }
 
-    /// Takes out what an Envoy of this version doesn't know yet (docs/deploying.md#versions-of-envoy).
+    /// Takes out what an Envoy of this version doesn't know yet, and the hosts that callouts would meet without it although
+    /// nothing listens there (docs/deploying.md#versions-of-envoy).
     #[must_use]
     pub(crate) fn fit(mut self, version: (u32, u32)) -> Self {
+        const OPTIONS: &str =
+            "/typed_extension_protocol_options/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+        const ADDRESS: &str = "/lb_endpoints/0/endpoint/address/socket_address/port_value";
         if version < (1, 37) {
             let clusters = self.0.pointer_mut("/static_resources/clusters").and_then(Value::as_array_mut);
             for cluster in clusters.into_iter().flatten() {
-                let options = cluster.pointer_mut(
-                    "/typed_extension_protocol_options/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                );
-                if let Some(options) = options.and_then(Value::as_object_mut) {
-                    options.remove("retry_policy");
+                let Some(options) = cluster.pointer_mut(OPTIONS).and_then(Value::as_object_mut) else { continue };
+                if options.remove("retry_policy").is_none() {
+                    continue;
+                }
+                let endpoints = cluster.pointer_mut("/load_assignment/endpoints").and_then(Value::as_array_mut);
+                if let Some(endpoints) = endpoints.filter(|endpoints| endpoints.len() > 1) {
+                    endpoints.retain(|endpoint| endpoint.pointer(ADDRESS) != Some(&NOBODY.into()));
                 }
             }
         }
@@ -333,6 +342,12 @@ mod tests {
         let has_policy = |mut bootstrap: Bootstrap| bootstrap.value().to_string().contains("retry_policy");
         assert!(has_policy(Bootstrap::shipped()?.fit((1, 37))));
         assert!(!has_policy(Bootstrap::shipped()?.fit((1, 36))));
+        let hosts = |version| -> Result<usize> {
+            let mut bootstrap = Bootstrap::shipped()?;
+            bootstrap.set_second_port("auth_service", NOBODY)?;
+            Ok(bootstrap.fit(version).value().to_string().matches("lb_endpoints").count())
+        };
+        assert_eq!((hosts((1, 37))?, hosts((1, 36))?), (3, 2));
         Ok(())
     }
 

@@ -247,8 +247,8 @@ impl Builder {
             _ => None,
         };
         let upstream = Upstream::start(self.ports.upstream).await?;
-        // Port 1 is reserved, and nothing listens there.
-        let port = |service: &Option<Service>| service.as_ref().map_or(1, |service| service.address().port());
+        let port =
+            |service: &Option<Service>| service.as_ref().map_or(bootstrap::NOBODY, |service| service.address().port());
 
         let mut bootstrap = Bootstrap::read(&workspace().join(self.bootstrap))?;
         bootstrap.set_listener_port(self.ports.gateway)?;
