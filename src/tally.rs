@@ -4,8 +4,9 @@
 //! callouts were under way never gets their answers, and a VM that trapped takes nothing back. So a VM writes its count
 //! to shared data before the gauge moves, and at its ticks, every [`LOOK_INTERVAL`] at the most, the gauge is set to the
 //! sum of all tallies. Between ticks it writes only that callouts are under way where none were: then no gauge of 0 hides
-//! a callout, and no other VM takes the service for down because nobody seems to be asking it. A VM that ends removes
-//! its tally. The tally of a VM that has been silent for a few ticks no longer counts, and its place is free.
+//! a callout, and no other VM takes the service for down because nobody seems to be asking it. And that there are none any
+//! more, but that as seldom as it looks: a tick that sends a callout itself would never see it. A VM that ends removes its
+//! tally. The tally of a VM that has been silent for a few ticks no longer counts, and its place is free.
 
 use std::time::Duration;
 
@@ -73,6 +74,8 @@ pub struct Tally {
     /// This VM's place, and when it was taken.
     place: Option<(u32, UnixTime)>,
     looked: Option<UnixTime>,
+    /// When [`Self::flush`] last wrote that no callout is under way.
+    rested: Option<UnixTime>,
     has_ended: bool,
 }
 
@@ -85,6 +88,7 @@ impl Tally {
             pending: Levels::default(),
             place: None,
             looked: None,
+            rested: None,
             has_ended: false,
         }
     }
@@ -105,15 +109,20 @@ impl Tally {
         level.and_then(|level| u64::try_from(level).ok()).unwrap_or_default()
     }
 
-    /// An event has ended. Where callouts are under way now and none were as far as others know, writes what was counted
-    /// since, and returns by how much to move the gauges.
-    pub fn flush(&mut self, now: impl FnOnce() -> UnixTime, shared: &dyn SharedData) -> Option<Levels> {
+    /// An event has ended. Where others are mistaken whether callouts are under way, writes what was counted since, and
+    /// returns by how much to move the gauges.
+    pub fn flush(&mut self, now: UnixTime, shared: &dyn SharedData) -> Option<Levels> {
         let ([known, ..], [more, ..]) = (self.levels, self.pending);
-        if self.has_ended || known > 0 || known.saturating_add(more) <= 0 {
+        let is_busy = known.saturating_add(more) > 0;
+        let is_early = || !is_busy && self.rested.is_some_and(|rested| !now.has_passed(LOOK_INTERVAL, rested));
+        if self.has_ended || is_busy == (known > 0) || is_early() {
             return None;
         }
+        if !is_busy {
+            self.rested = Some(now);
+        }
         let pending = self.settle();
-        self.write(now(), shared);
+        self.write(now, shared);
         Some(pending)
     }
 

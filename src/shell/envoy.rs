@@ -85,8 +85,8 @@ impl EnvoyHost {
     }
 
     /// To be called at the end of every event: moves the gauges at once where they mustn't wait for the next tick.
-    pub fn flush_gauges(&self) {
-        let moved = self.tally.borrow_mut().flush(Self::now, self);
+    pub fn flush_gauges(&self, now: UnixTime) {
+        let moved = self.tally.borrow_mut().flush(now, self);
         for (gauge, by) in GAUGES.into_iter().zip(moved.unwrap_or_default()).filter(|(_, by)| *by != 0) {
             if let Some(id) = self.define(&self.gauges, MetricType::Gauge, &gauge)
                 && hostcalls::increment_metric(id, by).is_err()

@@ -21,6 +21,7 @@ use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
 use crate::limits::AT_ONCE;
 use crate::report::Report;
 use crate::seal::{Seal, Sealed};
+use crate::time::UnixTime;
 
 /// The most requests that are ended in one callback: [`AT_ONCE`] of each kind that the filter takes on in a tick. More of
 /// them exhaust the VM's stack; broken answers of one moment may leave more.
@@ -50,6 +51,8 @@ pub(super) struct Worker {
     held: RefCell<HashMap<StreamId, Held>>,
     /// The context that host calls are about.
     context: Cell<u32>,
+    /// The time of the last event that had one.
+    latest: Cell<UnixTime>,
     tick_period: Cell<Duration>,
     /// Whether [`Self::carry_out`] runs in the callback of a callout, whose connection may be in the middle of reading a
     /// frame. Envoy 1.40 crashes when another request is sent on it from there after a reset, so callouts wait for a tick.
@@ -72,6 +75,7 @@ impl Worker {
             early: RefCell::new(None),
             held: RefCell::default(),
             context: Cell::new(root_id),
+            latest: Cell::default(),
             tick_period: Cell::new(Duration::ZERO),
             is_answering: Cell::new(false),
             postponed: RefCell::default(),
@@ -79,7 +83,9 @@ impl Worker {
     }
 
     fn cx(&self) -> Cx<'_> {
-        Cx { now: EnvoyHost::now(), shared: &self.host, host: self.host.inner() }
+        let now = EnvoyHost::now();
+        self.latest.set(now);
+        Cx { now, shared: &self.host, host: self.host.inner() }
     }
 
     /// A request has arrived. Called with the stream as the host's current context. `passed` is set should the
@@ -120,7 +126,7 @@ impl Worker {
                     self.carry_out_for(stream);
                     self.become_context(stream);
                 }
-                self.host.inner().flush_gauges();
+                self.host.inner().flush_gauges(self.latest.get());
                 step
             }
         }
@@ -142,7 +148,7 @@ impl Worker {
         injection::point("done");
         self.held.borrow_mut().remove(&stream);
         self.filter.borrow_mut().on_end(stream, self.host.inner());
-        self.host.inner().flush_gauges();
+        self.host.inner().flush_gauges(self.latest.get());
     }
 
     /// The root has come to its end.
@@ -177,7 +183,7 @@ impl Worker {
             if has_failed {
                 // Nothing is carried out before the next tick: what goes on may go to the service's own cluster, and by this connection.
                 self.adjust_tick();
-                self.host.inner().flush_gauges();
+                self.host.inner().flush_gauges(self.latest.get());
                 return;
             }
             self.is_answering.set(true);
@@ -234,7 +240,7 @@ impl Worker {
             }
         }
         self.adjust_tick();
-        self.host.inner().flush_gauges();
+        self.host.inner().flush_gauges(self.latest.get());
     }
 
     fn next_action(&self) -> Option<Action> {

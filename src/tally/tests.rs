@@ -29,7 +29,7 @@ fn the_gauges_are_the_sum_of_all_tallies() {
     for (gauge, by) in [(Gauge::CalloutsInFlight, 2), (Gauge::CacheEntries, 3), (Gauge::CacheBytes, 500)] {
         one.count(gauge, by);
     }
-    assert_eq!(one.flush(|| at(0), &host), Some([2, 3, 500]));
+    assert_eq!(one.flush(at(0), &host), Some([2, 3, 500]));
     count(&mut other, 5, at(0), &host);
     count(&mut third, 100, at(0), &host);
     assert_eq!(other.tick(at(0), &host), Some([7, 3, 500]));
@@ -49,13 +49,13 @@ fn gauges_of_the_cache_wait_for_a_tick_or_a_callout() {
     let (mut one, mut other) = (vm(), vm());
     one.count(Gauge::CacheEntries, 1);
     one.count(Gauge::CacheBytes, 500);
-    assert_eq!(one.flush(|| panic!("nothing to write yet"), &host), None);
+    assert_eq!(one.flush(at(0), &host), None);
     assert!(host.stored("gauges").is_empty());
     assert_eq!(one.tick(at(0), &host), Some([0, 1, 500]));
     assert_eq!(other.tick(at(0), &host), Some([0, 1, 500]));
     one.count(Gauge::CacheEntries, 1);
     one.count(Gauge::CalloutsInFlight, 1);
-    assert_eq!(one.flush(|| at(100), &host), Some([1, 1, 0]));
+    assert_eq!(one.flush(at(100), &host), Some([1, 1, 0]));
     one.count(Gauge::CacheEntries, 1);
     assert_eq!(one.tick(at(200), &host), None, "all tallies were looked at just now");
     assert_eq!(one.tick(at(1000), &host), Some([1, 3, 500]));
@@ -65,21 +65,41 @@ fn gauges_of_the_cache_wait_for_a_tick_or_a_callout() {
 fn only_that_callouts_are_under_way_again_is_written_before_the_next_tick() {
     let host = Process::default();
     let (mut one, other) = (vm(), vm());
-    let never = || panic!("nothing to write yet");
     one.count(Gauge::CacheEntries, 1);
-    assert_eq!(one.flush(never, &host), None);
+    assert_eq!(one.flush(at(0), &host), None);
     one.count(Gauge::CalloutsInFlight, 1);
-    assert_eq!(one.flush(|| at(0), &host), Some([1, 1, 0]));
+    assert_eq!(one.flush(at(0), &host), Some([1, 1, 0]));
     assert_eq!(other.level(Gauge::CalloutsInFlight, at(0), &host), 1);
-    for by in [1, -1, -1] {
+    for by in [1, -1] {
         one.count(Gauge::CalloutsInFlight, by);
-        assert_eq!(one.flush(never, &host), None);
+        assert_eq!(one.flush(at(1), &host), None);
     }
-    assert_eq!(one.level(Gauge::CalloutsInFlight, at(10), &host), 0, "it knows better itself");
-    assert_eq!(one.tick(at(1000), &host), Some([0, 1, 0]));
-    assert_eq!(other.level(Gauge::CalloutsInFlight, at(1000), &host), 0);
-    one.count(Gauge::CalloutsInFlight, 1);
-    assert_eq!(one.flush(|| at(1001), &host), Some([1, 0, 0]));
+    assert_eq!(one.tick(at(1000), &host), Some([1, 1, 0]));
+}
+
+#[test]
+fn the_end_of_the_last_callout_is_written_now_and_then() {
+    let host = Process::default();
+    let mut vm = vm();
+    let mut flush = |by, now| {
+        vm.count(Gauge::CalloutsInFlight, by);
+        vm.flush(now, &host)
+    };
+    for second in 0..3 {
+        // As of a tick that polls.
+        let begin = 1000 * second;
+        assert_eq!(flush(1, at(begin)), Some([1, 0, 0]));
+        assert_eq!(flush(-1, at(begin + 1)), Some([-1, 0, 0]));
+        // Many requests, one after the other.
+        assert_eq!(flush(1, at(begin + 2)), Some([1, 0, 0]));
+        assert_eq!((flush(-1, at(begin + 3)), flush(1, at(begin + 4)), flush(-1, at(begin + 400))), (None, None, None));
+        assert_eq!((flush(1, at(begin + 401)), flush(-1, at(begin + 402))), (None, Some([-1, 0, 0])));
+    }
+    vm.count(Gauge::CalloutsInFlight, 1);
+    assert_eq!(vm.flush(at(3000), &host), Some([1, 0, 0]));
+    vm.count(Gauge::CalloutsInFlight, -1);
+    assert_eq!(vm.level(Gauge::CalloutsInFlight, at(3000), &host), 0, "it knows better itself");
+    assert_eq!(vm.tick(at(4000), &host), Some([0, 0, 0]));
 }
 
 #[test]
@@ -89,7 +109,7 @@ fn changes_that_cancel_out_are_not_written() {
     vm.count(Gauge::CalloutsInFlight, 1);
     vm.count(Gauge::CalloutsInFlight, -1);
     vm.count(Gauge::BreakerState, 2);
-    assert_eq!(vm.flush(|| panic!("nothing to write"), &host), None);
+    assert_eq!(vm.flush(at(0), &host), None);
     assert_eq!(vm.tick(at(0), &host), Some([0, 0, 0]));
     assert_eq!(vm.tick(at(100), &host), None, "all tallies were looked at just now");
     assert!(host.stored("gauges").is_empty());
@@ -103,7 +123,7 @@ fn a_vm_that_ends_removes_its_tally() {
     count(&mut other, 5, at(0), &host);
     assert_eq!(one.end(at(10), &host), [5, 0, 0]);
     one.count(Gauge::CalloutsInFlight, -4);
-    assert_eq!((one.flush(|| at(20), &host), one.tick(at(2000), &host)), (None, None));
+    assert_eq!((one.flush(at(20), &host), one.tick(at(2000), &host)), (None, None));
     assert_eq!(other.tick(at(2000), &host), Some([5, 0, 0]));
     let mut next = vm();
     count(&mut next, 1, at(2000), &host);
