@@ -1,6 +1,6 @@
 //! Reads the usual claim set in one pass, for every new JWT needs it.
 //!
-//! [`read`] gives nothing away of [`json`](crate::json): what it isn't sure of it leaves to [`json::parse`], which says
+//! [`read`] gives nothing away of [`crate::json`]: what it isn't sure of it leaves to [`crate::json::parse`], which says
 //! what is wrong, or understands what is unusual: escapes, fractions, many keys, large numbers. Where it reads a claim
 //! set, that one reads the same.
 
