@@ -4,14 +4,25 @@ use super::{Answer, Case, DOWN, Input, UNREADABLE, Verdict, case, identity};
 
 /// Connections that break, and messages that are none.
 pub(super) fn cases() -> Vec<Case<Input>> {
+    let table = [connections_that_break(), bad_messages()].concat();
+    table.into_iter().map(|(name, answer, expected)| case("json_body", name, answer, expected, UNREADABLE)).collect()
+}
+
+/// What an answer is, the answer, and what comes of it.
+type Row = (&'static str, Answer, Verdict);
+
+fn raw(text: impl Into<Vec<u8>>) -> Answer {
+    Answer(text.into())
+}
+
+fn connections_that_break() -> Vec<Row> {
     let body = identity().to_string();
     let length = body.len();
-    let raw = |text: String| Answer(text.into_bytes());
-    let table = [
+    vec![
         ("closed at once", Answer(Vec::new()), DOWN),
         ("garbage", Answer(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc".to_vec()), DOWN),
-        ("a status line alone", raw("HTTP/1.1 200 OK\r\n".into()), DOWN),
-        ("half a head", raw("HTTP/1.1 200 OK\r\nContent-Le".into()), DOWN),
+        ("a status line alone", raw("HTTP/1.1 200 OK\r\n"), DOWN),
+        ("half a head", raw("HTTP/1.1 200 OK\r\nContent-Le"), DOWN),
         (
             "a body that breaks off",
             raw(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", length + 1)),
@@ -32,6 +43,13 @@ pub(super) fn cases() -> Vec<Case<Input>> {
             raw(format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{length:x}\r\n{body}\r\n0\r\n\r\n")),
             Verdict::Allow,
         ),
+    ]
+}
+
+fn bad_messages() -> Vec<Row> {
+    let body = identity().to_string();
+    let length = body.len();
+    vec![
         (
             "two lengths",
             raw(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nContent-Length: 1\r\n\r\n{body}")),
@@ -60,10 +78,9 @@ pub(super) fn cases() -> Vec<Case<Input>> {
             )),
             Verdict::Allow,
         ),
-        ("204", raw("HTTP/1.1 204 No Content\r\n\r\n".into()), DOWN),
-        ("304", raw("HTTP/1.1 304 Not Modified\r\n\r\n".into()), DOWN),
-        ("101", raw("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n".into()), DOWN),
-        ("a redirect", raw("HTTP/1.1 302 Found\r\nLocation: /auth/verify\r\nContent-Length: 0\r\n\r\n".into()), DOWN),
-    ];
-    table.into_iter().map(|(name, answer, expected)| case("json_body", name, answer, expected, UNREADABLE)).collect()
+        ("204", raw("HTTP/1.1 204 No Content\r\n\r\n"), DOWN),
+        ("304", raw("HTTP/1.1 304 Not Modified\r\n\r\n"), DOWN),
+        ("101", raw("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"), DOWN),
+        ("a redirect", raw("HTTP/1.1 302 Found\r\nLocation: /auth/verify\r\nContent-Length: 0\r\n\r\n"), DOWN),
+    ]
 }

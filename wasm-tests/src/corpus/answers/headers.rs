@@ -4,15 +4,20 @@ use super::{Answer, Case, DOWN, IDENTITY, Input, UNREADABLE, Verdict, case, iden
 
 /// Identities in headers.
 pub(super) fn cases() -> Vec<Case<Input>> {
+    [numbers(), doubles(), optional_claims(), elsewhere()].concat()
+}
+
+/// A good answer with these values of one header.
+fn replaced(name: &str, values: &[&[u8]]) -> Answer {
+    let mut headers: Vec<(&str, &[u8])> = IDENTITY.into_iter().filter(|(known, _)| *known != name).collect();
+    let known = IDENTITY.iter().find(|(known, _)| *known == name).map_or("", |(known, _)| *known);
+    headers.extend(values.iter().map(|value| (known, *value)));
+    Answer::new(200, &headers, "")
+}
+
+/// Ids that are missing, or no integers.
+fn numbers() -> Vec<Case<Input>> {
     let mut cases = Vec::new();
-    let replaced =
-        |name: &str, values: &[&[u8]]| {
-            let mut headers: Vec<(&str, &[u8])> = IDENTITY.into_iter().filter(|(known, _)| *known != name).collect();
-            headers.extend(values.iter().map(|value| {
-                (IDENTITY.iter().find(|(known, _)| *known == name).map_or("", |(known, _)| *known), *value)
-            }));
-            Answer::new(200, &headers, "")
-        };
     let numbers: [&[u8]; 17] = [
         b"",
         b"x",
@@ -50,6 +55,12 @@ pub(super) fn cases() -> Vec<Case<Input>> {
             ));
         }
     }
+    cases
+}
+
+/// Headers that are there twice, or under another name too.
+fn doubles() -> Vec<Case<Input>> {
+    let mut cases = Vec::new();
     for (name, value) in IDENTITY {
         cases.push(case(
             "json_header",
@@ -70,6 +81,12 @@ pub(super) fn cases() -> Vec<Case<Input>> {
             "docs/reference.md#verify names X-User-Id, not X_User_Id",
         ));
     }
+    cases
+}
+
+/// Claims that may be missing.
+fn optional_claims() -> Vec<Case<Input>> {
+    let mut cases = Vec::new();
     for name in ["X-User-Email", "X-User-Type", "X-Is-Admin"] {
         cases.push(case(
             "json_header",
@@ -95,26 +112,17 @@ pub(super) fn cases() -> Vec<Case<Input>> {
         Verdict::Allow,
         "a boolean as Python writes it",
     ));
-    cases.push(case(
-        "json_header",
-        "an identity in the body alone",
-        Answer::new(200, &[], identity().to_string()),
-        DOWN,
-        UNREADABLE,
-    ));
-    cases.push(case(
-        "json_header",
-        "garbage in the body",
-        Answer::new(200, &IDENTITY, b"\xff{"),
-        Verdict::Allow,
-        "the identity is in the headers",
-    ));
-    cases.push(case(
-        "json_body",
-        "an identity in the headers alone",
-        Answer::new(200, &IDENTITY, ""),
-        DOWN,
-        UNREADABLE,
-    ));
     cases
+}
+
+/// An identity in the wrong place.
+fn elsewhere() -> Vec<Case<Input>> {
+    let in_the_body = Answer::new(200, &[], identity().to_string());
+    let beside_garbage = Answer::new(200, &IDENTITY, b"\xff{");
+    let in_the_headers = Answer::new(200, &IDENTITY, "");
+    vec![
+        case("json_header", "an identity in the body alone", in_the_body, DOWN, UNREADABLE),
+        case("json_header", "garbage in the body", beside_garbage, Verdict::Allow, "the identity is in the headers"),
+        case("json_body", "an identity in the headers alone", in_the_headers, DOWN, UNREADABLE),
+    ]
 }

@@ -1,24 +1,33 @@
 //! Claims as JSON in the body, and bodies that are none.
 
+use serde_json::Value;
+
 use super::{Answer, Case, DOWN, Input, MAX_BODY, UNREADABLE, Verdict, case, identity, jwt, values_alone};
 
 /// Both.
 pub(super) fn cases() -> Vec<Case<Input>> {
-    [claims(), bodies()].concat()
+    [required_claims(), types_of_claims(), values_of_claims(), bodies()].concat()
 }
 
-/// Claims in a JSON body.
-fn claims() -> Vec<Case<Input>> {
+fn with_body(name: String, body: String, expected: Verdict, reason: &'static str) -> Case<Input> {
+    case("json_body", name, Answer::new(200, &[], body), expected, reason)
+}
+
+fn without(claim: &str) -> Value {
+    let mut claims = identity();
+    claims.as_object_mut().map(|claims| claims.remove(claim));
+    claims
+}
+
+/// The claims but the one that is left out, with this member in front.
+fn text_with(member: &str, left_out: &str) -> String {
+    format!("{{{member},{}", &without(left_out).to_string()[1..])
+}
+
+/// Claims that have to be there, missing or twice.
+fn required_claims() -> Vec<Case<Input>> {
     let mut cases = Vec::new();
-    let mut push = |name: String, body: String, expected, reason| {
-        cases.push(case("json_body", name, Answer::new(200, &[], body), expected, reason))
-    };
-    let without = |claim: &str| {
-        let mut claims = identity();
-        claims.as_object_mut().map(|claims| claims.remove(claim));
-        claims
-    };
-    let text_with = |member: &str, left_out: &str| format!("{{{member},{}", &without(left_out).to_string()[1..]);
+    let mut push = |name, body, expected, reason| cases.push(with_body(name, body, expected, reason));
     for claim in ["exp", "user_id", "client_id", "token_type"] {
         push(
             format!("no {claim}"),
@@ -46,7 +55,12 @@ fn claims() -> Vec<Case<Input>> {
             "docs/reference.md#credentials: unreadable, for readers differ",
         );
     }
-    for (claim, value) in [
+    cases
+}
+
+/// Claims of other types than their own.
+fn types_of_claims() -> Vec<Case<Input>> {
+    let values = [
         ("exp", "\"4102444800\""),
         ("exp", "4102444800.5"),
         ("exp", "4102444800.0"),
@@ -68,14 +82,18 @@ fn claims() -> Vec<Case<Input>> {
         ("user_groups", "\"x\""),
         ("token_type", "7"),
         ("role_params", "[]x"),
-    ] {
-        push(
-            format!("{claim}: {value}"),
-            text_with(&format!(r#""{claim}":{value}"#), claim),
-            DOWN,
-            "docs/reference.md#verify: each claim has one type",
-        );
-    }
+    ];
+    let of = |(claim, value)| {
+        let body = text_with(&format!(r#""{claim}":{value}"#), claim);
+        with_body(format!("{claim}: {value}"), body, DOWN, "docs/reference.md#verify: each claim has one type")
+    };
+    values.map(of).into()
+}
+
+/// Claims whose values decide.
+fn values_of_claims() -> Vec<Case<Input>> {
+    let mut cases = Vec::new();
+    let mut push = |name, body, expected, reason| cases.push(with_body(name, body, expected, reason));
     for (member, name, expected, reason) in [
         (
             r#""exp":1600000000"#,
