@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -255,6 +256,13 @@ async fn fill(tokens: u64) {
         }
     }
     let after = (stack.memory().unwrap(), heap(&stack).await);
+    // A gauge follows at the next tick.
+    let ticked = async {
+        while stack.metric("auth_cache_entries", &[]).await.unwrap() < tokens {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), ticked).await.expect("all tokens are cached");
     let metrics = stack.metrics().await.unwrap();
     let value = |name: &str| metrics.value(name, &[]).unwrap();
     let (entries, bytes) = (value("auth_cache_entries"), value("auth_cache_bytes"));
