@@ -62,6 +62,10 @@ async fn metrics_show_the_cache_the_breaker_and_the_revocation_list() {
     }
     assert_eq!(value("auth_breaker_state", &[]).await, 2);
 
+    types_are_told(&stack).await;
+}
+
+async fn types_are_told(stack: &Stack) {
     let page = stack.admin("/stats/prometheus").await.unwrap().text();
     for (name, kind) in [
         ("auth_cache_events_total", "counter"),

@@ -319,9 +319,9 @@ impl Record {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_log_metric_or_denial_contains_a_secret() {
-    let config = json!({
+/// Everything that writes something down is on.
+fn config() -> Value {
+    json!({
         // It would stand between the filter and what it is to be answered.
         "circuit_breaker": {"failures": 1000},
         "revocation": {"path": "/auth/blacklist", "poll_interval": "1s"},
@@ -336,8 +336,12 @@ async fn no_log_metric_or_denial_contains_a_secret() {
             {"match": {"prefix": "/public"}, "public": true},
             {"match": {"prefix": "/webhooks"}, "require": {"token_types": ["api_token"]}},
         ],
-    });
-    let builder = Stack::builder().config(config).component_log_level("wasm:trace,main:warn");
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_log_metric_or_denial_contains_a_secret() {
+    let builder = Stack::builder().config(config()).component_log_level("wasm:trace,main:warn");
     let mut stack = builder.envoy(add_listeners).start().await.unwrap();
     let listeners = stack.listeners().await.unwrap();
     let mut record = Record::default();

@@ -7,6 +7,23 @@ use crate::corpus::keys::encode;
 
 /// JWTs, in the body and in `Authorization`.
 pub(super) fn cases() -> Vec<Case<Input>> {
+    let mut cases = Vec::new();
+    for (name, jwt, expected) in tokens() {
+        cases.push(case("jwt_body", name, Answer::new(200, &[], &jwt), expected, VERIFIED));
+        let header = format!("Bearer {jwt}");
+        cases.push(case(
+            "jwt_header",
+            name,
+            Answer::new(200, &[("Authorization", header.as_bytes())], ""),
+            expected,
+            VERIFIED,
+        ));
+    }
+    [cases, bodies(), headers()].concat()
+}
+
+/// Tokens that an answer may carry, in either place.
+fn tokens() -> Vec<(&'static str, String, Verdict)> {
     let (signer, foreign) = (Signer::trusted(), Signer::foreign());
     let with = |claim: &str, value: Value| {
         let mut claims = identity();
@@ -16,7 +33,7 @@ pub(super) fn cases() -> Vec<Case<Input>> {
     let token = jwt();
     let text = token.rsplit_once('.').map_or("", |(text, _)| text).to_owned();
     let of = |header: &str| signer.jwt(header, identity().to_string());
-    let table = vec![
+    vec![
         ("signed by another key", foreign.claims(identity().to_string()), DOWN),
         ("without a signature", format!("{text}."), DOWN),
         ("with a signature of zeros", format!("{text}.{}", encode(vec![0; 256])), DOWN),
@@ -47,31 +64,29 @@ pub(super) fn cases() -> Vec<Case<Input>> {
         ),
         ("an email with CR LF", signer.claims(with("email", json!("a\r\nb"))), Verdict::Deny("token_malformed")),
         ("a user's access token", signer.claims(with("token_type", json!("access"))), Verdict::Allow),
-    ];
-    let mut cases = Vec::new();
-    for (name, jwt, expected) in table {
-        cases.push(case("jwt_body", name, Answer::new(200, &[], &jwt), expected, VERIFIED));
-        let header = format!("Bearer {jwt}");
-        cases.push(case(
-            "jwt_header",
-            name,
-            Answer::new(200, &[("Authorization", header.as_bytes())], ""),
-            expected,
-            VERIFIED,
-        ));
-    }
-    let bearer = format!("Bearer {token}");
-    for (name, body) in [
+    ]
+}
+
+/// Bodies that aren't a JWT alone.
+fn bodies() -> Vec<Case<Input>> {
+    let token = jwt();
+    let bodies = [
         ("an empty body", Vec::new()),
         ("a space", b" ".to_vec()),
         ("JSON", identity().to_string().into()),
         ("a JWT in JSON", format!(r#"{{"token":"{token}"}}"#).into()),
-        ("a scheme before it", bearer.clone().into()),
+        ("a scheme before it", format!("Bearer {token}").into()),
         ("bytes that are not UTF-8", b"\xff.\xff.\xff".to_vec()),
         ("a megabyte", vec![b'A'; 1 << 20]),
-    ] {
-        cases.push(case("jwt_body", name, Answer::new(200, &[], body), DOWN, UNREADABLE));
-    }
+    ];
+    bodies.map(|(name, body)| case("jwt_body", name, Answer::new(200, &[], body), DOWN, UNREADABLE)).into()
+}
+
+/// `Authorization` that isn't one JWT.
+fn headers() -> Vec<Case<Input>> {
+    let token = jwt();
+    let bearer = format!("Bearer {token}");
+    let mut cases = Vec::new();
     let values: [(&str, Vec<Vec<u8>>); 9] = [
         ("no Authorization", vec![]),
         ("an empty Authorization", vec![Vec::new()]),

@@ -24,31 +24,34 @@ pub(super) fn cases(signer: &Signer) -> Vec<Token> {
 }
 
 fn good(signer: &Signer) -> Vec<Token> {
+    let mut cases: Vec<_> = good_claims()
+        .into_iter()
+        .map(|(name, claims, why)| case(name, signer.claims(claims.to_string()), Verdict::Allow, why))
+        .collect();
+    let spaced = serde_json::to_string_pretty(&base()).unwrap_or_default();
+    cases.push(case(
+        "whitespace in the claims",
+        signer.claims(format!("\r\n\t {spaced} ")),
+        Verdict::Allow,
+        "RFC 8259 section 2",
+    ));
+    let escaped = base().to_string().replace("\"exp\"", r#""\u0065\u0078\u0070""#);
+    cases.push(case("an escaped name", signer.claims(escaped), Verdict::Allow, "RFC 8259 section 8.3: the same name"));
+    cases
+}
+
+/// Claims, what they are called, and why they are good.
+fn good_claims() -> Vec<(&'static str, Value, &'static str)> {
     let least = json!({"exp": FUTURE, "user_id": 7, "client_id": 70, "token_type": "access"});
     let issued_later = with("issued_by", &json!({"user_id": null, "user_type": null, "more": 1}));
     let mut values = vec![
         ("the required claims alone", least, REQUIRED),
         ("a claim of one's own", with("https://example.com/x", &json!({"a": [1, {"b": null}]})), UNKNOWN),
         ("a name of another case", with("EXP", &json!(1)), UNKNOWN),
-        (
-            "sub, iat and kid",
-            {
-                let mut all = base();
-                all["sub"] = json!("7");
-                all["iat"] = json!(PAST);
-                all["kid"] = json!("1");
-                all
-            },
-            UNKNOWN,
-        ),
+        ("sub, iat and kid", with_all(&[("sub", json!("7")), ("iat", json!(PAST)), ("kid", json!("1"))]), UNKNOWN),
         (
             "iss and aud",
-            {
-                let mut all = base();
-                all["iss"] = json!("x");
-                all["aud"] = json!("y");
-                all
-            },
+            with_all(&[("iss", json!("x")), ("aud", json!("y"))]),
             "docs/reference.md#claims: checked when configured",
         ),
         ("aud as a list", with("aud", &json!(["x", "y"])), "RFC 7519 section 4.1.3"),
@@ -79,20 +82,14 @@ fn good(signer: &Signer) -> Vec<Token> {
         let name = ["", "one group", "two groups", "three groups", "four groups"][count];
         (name, with("user_groups", &json!(vec!["Users"; count])), TYPES)
     }));
-    let mut cases: Vec<_> = values
-        .into_iter()
-        .map(|(name, claims, why)| case(name, signer.claims(claims.to_string()), Verdict::Allow, why))
-        .collect();
-    let spaced = serde_json::to_string_pretty(&base()).unwrap_or_default();
-    cases.push(case(
-        "whitespace in the claims",
-        signer.claims(format!("\r\n\t {spaced} ")),
-        Verdict::Allow,
-        "RFC 8259 section 2",
-    ));
-    let escaped = base().to_string().replace("\"exp\"", r#""\u0065\u0078\u0070""#);
-    cases.push(case("an escaped name", signer.claims(escaped), Verdict::Allow, "RFC 8259 section 8.3: the same name"));
-    cases
+    values
+}
+
+/// The usual claims, with these.
+fn with_all(members: &[(&str, Value)]) -> Value {
+    let mut all = base();
+    members.iter().for_each(|(claim, value)| all[*claim] = value.clone());
+    all
 }
 
 fn nested(depth: usize) -> Value {
@@ -175,6 +172,12 @@ fn types(signer: &Signer) -> Vec<Token> {
             cases.push(case(format!("{claim}: {value}"), signer.claims(claims), MALFORMED, TYPES));
         }
     }
+    [cases, absent(signer), types_within(signer)].concat()
+}
+
+/// Claims that are missing or null.
+fn absent(signer: &Signer) -> Vec<Token> {
+    let mut cases = Vec::new();
     for claim in ["user_id", "client_id", "token_type"] {
         cases.push(case(format!("no {claim}"), signer.claims(without(claim).to_string()), MALFORMED, REQUIRED));
         cases.push(case(
@@ -192,6 +195,12 @@ fn types(signer: &Signer) -> Vec<Token> {
             "docs/reference.md#claims: not required; null says that there is none",
         ));
     }
+    cases
+}
+
+/// Members of claims that are objects, with values of other types than their own.
+fn types_within(signer: &Signer) -> Vec<Token> {
+    let mut cases = Vec::new();
     for (claim, value) in
         [("read_only", "\"no\""), ("role", "7"), ("federations", "[\"1\"]"), ("resellers_wl", "7"), ("alias", "true")]
     {

@@ -13,8 +13,21 @@ const SIZE: &str = "issue: refused over the documented size before any work is d
 
 pub(super) fn cases(signer: &Signer) -> Vec<Token> {
     let token = good();
-    let mut cases = vec![
-        case("the base", token.clone(), Verdict::Allow, "docs/reference.md#claims: all claims, the usual header"),
+    [
+        whole(&token),
+        spelled(&token),
+        bad_credentials(&token),
+        segment_cases(&token),
+        alphabet_cases(signer),
+        size_cases(signer),
+    ]
+    .concat()
+}
+
+/// Other numbers of segments.
+fn whole(token: &str) -> Vec<Token> {
+    vec![
+        case("the base", token, Verdict::Allow, "docs/reference.md#claims: all claims, the usual header"),
         case("one letter", "x", MALFORMED, COMPACT),
         case("a word", "undefined", MALFORMED, "what a client sends that has no token"),
         case("a UUID", "00000000-0000-4000-8000-000000000001", MALFORMED, COMPACT),
@@ -39,12 +52,13 @@ pub(super) fn cases(signer: &Signer) -> Vec<Token> {
             MALFORMED,
             "RFC 7516: five segments, and not a JWS",
         ),
-        case(
-            "JSON serialisation",
-            json_serialisation(&token),
-            MALFORMED,
-            "RFC 7515 section 7.2 is not the compact one",
-        ),
+        case("JSON serialisation", json_serialisation(token), MALFORMED, "RFC 7515 section 7.2 is not the compact one"),
+    ]
+}
+
+/// The token in other spellings, or with something around it.
+fn spelled(token: &str) -> Vec<Token> {
+    vec![
         case("quoted", format!("\"{token}\""), MALFORMED, BASE64),
         case("in angle brackets", format!("<{token}>"), MALFORMED, BASE64),
         case("a semicolon behind it", format!("{token};"), MALFORMED, BASE64),
@@ -61,7 +75,13 @@ pub(super) fn cases(signer: &Signer) -> Vec<Token> {
         case("reversed", token.bytes().rev().collect::<Vec<_>>(), MALFORMED, COMPACT),
         case("upper case", token.to_uppercase(), MALFORMED, "base64url is case-sensitive"),
         case("lower case", token.to_lowercase(), MALFORMED, "base64url is case-sensitive"),
-        case("base64url of the whole token", encode(&token), MALFORMED, COMPACT),
+        case("base64url of the whole token", encode(token), MALFORMED, COMPACT),
+    ]
+}
+
+/// What isn't one token behind its scheme.
+fn bad_credentials(token: &str) -> Vec<Token> {
+    vec![
         case(
             "a fullwidth dot",
             token.replacen('.', "\u{ff0e}", 1),
@@ -98,11 +118,7 @@ pub(super) fn cases(signer: &Signer) -> Vec<Token> {
             Verdict::Deny("malformed_credentials"),
             "docs/reference.md#credentials: a comma-joined pair is refused",
         ),
-    ];
-    cases.extend(segment_cases(&token));
-    cases.extend(alphabet_cases(signer));
-    cases.extend(size_cases(signer));
-    cases
+    ]
 }
 
 fn json_serialisation(token: &str) -> String {
@@ -152,7 +168,12 @@ fn segment_cases(token: &str) -> Vec<Token> {
             case(format!("~ in the {name}"), replaced(index, &format!("~{}", &segment[1..])), MALFORMED, BASE64),
         ]);
     }
-    cases.extend([
+    [cases, swapped(&parts), pad_bits(&parts)].concat()
+}
+
+/// Segments in each other's places.
+fn swapped(parts: &[&str]) -> Vec<Token> {
+    vec![
         case(
             "header and claims swapped",
             format!("{}.{}.{}", parts[1], parts[0], parts[2]),
@@ -171,14 +192,20 @@ fn segment_cases(token: &str) -> Vec<Token> {
             MALFORMED,
             "a header is no signature",
         ),
-    ]);
+    ]
+}
+
+/// The signature with other pad bits.
+fn pad_bits(parts: &[&str]) -> Vec<Token> {
+    let mut cases = Vec::new();
     // 256 bytes leave four pad bits in the last character.
     let signature = parts[2];
     let last = ALPHABET.iter().position(|letter| signature.ends_with(char::from(*letter))).unwrap_or_default();
     for bits in 1..16 {
         let letter = char::from(ALPHABET[last & 0x30 | bits]);
         let spelled = format!("{}{letter}", &signature[..signature.len() - 1]);
-        cases.push(case(format!("pad bits {bits:04b} in the signature"), replaced(2, &spelled), MALFORMED, CANONICAL));
+        let token = [parts[0], parts[1], &spelled].join(".");
+        cases.push(case(format!("pad bits {bits:04b} in the signature"), token, MALFORMED, CANONICAL));
     }
     cases
 }
