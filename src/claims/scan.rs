@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_more_less_or_other_is_read_as_strictly() {
+    fn reads_every_changed_byte_as_the_parser_does() {
         let text = everything().to_string().replacen(',', " ,\n\t", 1).into_bytes();
         for at in 0..text.len() {
             let (before, after) = text.split_at(at);
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unusual_is_left_to_the_parser() {
+    fn leaves_unusual_claim_sets_to_the_parser() {
         let with = |extra: &str| everything().to_string().replacen('{', &format!("{{{extra},"), 1);
         for extra in [
             r#""a":1,"a":2"#,

@@ -78,7 +78,7 @@ fn refusals_are_counted_over_any_minute() {
 }
 
 #[test]
-fn it_is_told_once_and_again_after_as_long() {
+fn tells_once_and_again_when_the_window_is_over() {
     let process = Process::default();
     let told = |from: u64, to: u64| (from..to).filter(|second| refused(1, second * 1000, &process)).count();
     assert_eq!(told(0, 20), 1);
@@ -93,7 +93,7 @@ fn it_is_told_once_and_again_after_as_long() {
 }
 
 #[test]
-fn what_is_told_costs_one_read_and_no_write() {
+fn an_event_after_it_was_told_costs_one_read_and_no_write() {
     let process = Process::default();
     (0..20).for_each(|number| _ = refused(1, number, &process));
     let stored = process.stored("a.");
@@ -115,7 +115,7 @@ fn an_address_that_was_noted_within_a_second_is_not_written_again() {
 }
 
 #[test]
-fn a_clock_that_was_set_back_ends_what_is_to_come() {
+fn records_of_the_future_end_when_the_clock_is_set_back() {
     let process = Process::default();
     (0..20).for_each(|number| _ = refused(1, 500_000 + number, &process));
     for number in 0..19 {
@@ -140,7 +140,7 @@ fn a_flood_takes_no_more_room_than_its_bound() {
 }
 
 #[test]
-fn a_flood_displaces_neither_what_was_told_nor_what_is_close() {
+fn a_flood_displaces_no_told_record_and_none_near_its_limit() {
     let process = Process::default();
     (0..19).for_each(|_| assert!(!refused(1, 0, &process)));
     (0..20).for_each(|_| _ = refused(2, 0, &process));

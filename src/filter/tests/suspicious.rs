@@ -44,7 +44,7 @@ fn confirm(world: &mut World) {
 }
 
 #[test]
-fn a_user_of_six_addresses_is_told_once_by_whatever_worker_and_credential() {
+fn a_user_of_six_addresses_is_told_once_for_all_workers_and_credentials() {
     let mut world = world(json!({}));
     for number in 0..5 {
         from(&world, number);
@@ -80,7 +80,7 @@ fn a_request_that_the_cache_answers_is_not_looked_at() {
 }
 
 #[test]
-fn a_user_whom_the_rule_denies_counts_and_one_whose_token_is_over_does_not() {
+fn denied_users_count_and_expired_tokens_do_not() {
     let rules = json!([{"match": {"prefix": "/"}, "require": {"is_admin": true}}]);
     let mut world = world(json!({"rules": rules}));
     let mut expired = claims();
@@ -127,7 +127,7 @@ fn a_client_that_is_locked_out_goes_on_to_fail() {
 }
 
 #[test]
-fn what_shadow_mode_lets_go_on_counts_too() {
+fn refusals_in_shadow_mode_count() {
     let mut world = world(json!({"mode": "shadow"}));
     from(&world, 1);
     (0..20).for_each(|_| assert_eq!(world.ask(&bearer("malformed")).code(), ""));
@@ -135,7 +135,7 @@ fn what_shadow_mode_lets_go_on_counts_too() {
 }
 
 #[test]
-fn whoever_presents_nothing_or_a_good_credential_fails_in_nothing() {
+fn missing_and_good_credentials_are_no_failures() {
     let rules = json!([{"match": {"prefix": "/"}, "require": {"is_admin": true}}]);
     let mut world = world(json!({"rules": rules, "identity_headers": {"X-User-Type": "user_type"}}));
     from(&world, 1);
@@ -160,7 +160,7 @@ fn nothing_is_told_without_an_address() {
 }
 
 #[test]
-fn the_audit_that_is_off_says_nothing_and_the_count_stays() {
+fn counts_without_a_line_where_the_audit_is_off() {
     let mut world = world(json!({"audit": "off"}));
     from(&world, 1);
     (0..20).for_each(|_| drop(world.ask(&bearer("malformed"))));
