@@ -232,6 +232,11 @@ impl Filter {
         self.parts.callouts.next_action()
     }
 
+    /// The same, where no callout can be sent: those stay for [`Self::next_action`].
+    pub fn next_resolution(&mut self) -> Option<Action> {
+        self.parts.callouts.next_resolution()
+    }
+
     /// The same, where only this request's own wait can be ended: the ends of others stay for [`Self::next_action`].
     pub fn next_action_within(&mut self, stream: StreamId) -> Option<Action> {
         self.parts.callouts.next_action_within(stream)

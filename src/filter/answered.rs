@@ -13,7 +13,7 @@ use crate::claims::Claims;
 use crate::code::Code;
 use crate::decision::Denial;
 use crate::host::Cx;
-use crate::introspection::{CalloutError, CalloutResponse, Outage, Scope, Verdict};
+use crate::introspection::{CalloutError, CalloutResponse, Destination, Outage, Scope, Verdict};
 use crate::jwt::UntrustedJwt;
 use crate::keys::Reason;
 use crate::policy::Identity;
@@ -82,9 +82,8 @@ fn late(error: CalloutError, call: &Call, parts: &Parts, cx: &Cx<'_>) -> Callout
 fn judge(answer: Result<CalloutResponse, CalloutError>, parts: &Parts, cx: &Cx<'_>) -> Result<Answer, Outage> {
     let verdict = answer.map_err(Outage::from).and_then(|answer| parts.verifier.verdict(answer));
     let token = match verdict {
-        // Envoy says no more of what it refuses at once; while others are under way there are hosts, and no room. The
-        // cluster's limits are those of all workers.
-        Err(Outage::Callout(CalloutError::NotSent)) if cx.host.callouts_in_flight() > 0 => {
+        // Envoy says no more of what it refuses at once; while others are under way there are hosts, and no room.
+        Err(Outage::Callout(CalloutError::NotSent)) if is_service_asked(parts, cx) => {
             return Err(CalloutError::Overflow.into());
         }
         Err(outage) => return Err(outage),
@@ -103,6 +102,17 @@ fn judge(answer: Result<CalloutResponse, CalloutError>, parts: &Parts, cx: &Cx<'
         Ok(identity) => Answer::Identity(identity),
         Err(_) => Answer::Jwt(token),
     })
+}
+
+/// Whether callouts to the service's cluster are under way, in any worker: the cluster's limits are those of all. What is
+/// still to be sent doesn't count, nor a fetch or poll at a cluster of its own, of which there may be one each.
+fn is_service_asked(parts: &Parts, cx: &Cx<'_>) -> bool {
+    let cluster_of = |destination| parts.config.host(destination).0;
+    let service = cluster_of(Destination::AuthService);
+    let others = [Destination::PublicKey, Destination::Revocation];
+    let elsewhere = others.into_iter().filter(|destination| cluster_of(*destination) != service).count();
+    let known = parts.callouts.unsent() + elsewhere;
+    cx.host.callouts_in_flight() > u64::try_from(known).unwrap_or(u64::MAX)
 }
 
 /// Whether the signature of a JWT is known to be good. Where no key is known yet, it is taken to be.

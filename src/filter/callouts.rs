@@ -60,6 +60,11 @@ impl Callouts {
         self.under_way.len()
     }
 
+    /// How many of these the shell has yet to send.
+    pub(super) fn unsent(&self) -> usize {
+        self.to_send.len()
+    }
+
     /// Whether there is room for another.
     pub(super) fn has_room(&self) -> bool {
         self.len() < MAX_CALLOUTS
@@ -82,7 +87,12 @@ impl Callouts {
 
     /// What the shell is to do next: callouts first.
     pub(super) fn next_action(&mut self) -> Option<Action> {
-        self.next_callout().or_else(|| self.resolved.pop_front().map(resolve))
+        self.next_callout().or_else(|| self.next_resolution())
+    }
+
+    /// The same, but for callouts.
+    pub(super) fn next_resolution(&mut self) -> Option<Action> {
+        self.resolved.pop_front().map(resolve)
     }
 
     /// The same, but for the ends of other requests than this one.

@@ -27,6 +27,7 @@ mod key_replicas;
 mod late_news;
 mod metrics;
 mod neighbours;
+mod no_host;
 mod odd_entries;
 mod outage;
 mod pages;

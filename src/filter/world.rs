@@ -17,7 +17,7 @@ use crate::decision::Authorization;
 use crate::extractor::RequestHead;
 use crate::filter::{Action, CallId, Filter, Resolution, Step, StreamId};
 use crate::host::Cx;
-use crate::introspection::CalloutRequest;
+use crate::introspection::{CalloutError, CalloutRequest, Destination};
 use crate::public_key::PublicKey;
 use crate::report::Report;
 use crate::time::UnixTime;
@@ -163,6 +163,8 @@ pub struct World {
     pub key_fault: Option<Answer>,
     /// What `/auth/verify` answers.
     pub verify: Answer,
+    /// Whether the host that is asked about credentials is gone: nothing can be sent to it.
+    pub is_host_gone: bool,
     /// What `/auth/blacklist` answers.
     pub feed: Answer,
     /// Callouts without an answer yet.
@@ -198,6 +200,7 @@ impl World {
             workers: (0..count).map(|_| Filter::new(config.clone())).collect(),
             serves: 0,
             key_fault: None,
+            is_host_gone: false,
             verify: Answer::json(&confirmed),
             feed: Answer::json(&json!({"cursor": "c", "revoked": []})),
             pending: Vec::new(),
@@ -359,6 +362,10 @@ impl World {
     fn collect(&mut self, worker: usize) {
         while let Some(action) = self.workers[worker].next_action() {
             match action {
+                Action::Callout { call, request } if self.is_host_gone && request.to == Destination::AuthService => {
+                    let not_sent = Err(CalloutError::NotSent);
+                    self.workers[worker].on_answer(call, not_sent, &Cx::new(self.now, &self.process));
+                }
                 Action::Callout { call, request } => {
                     let pending = Pending { worker, call, request };
                     let counter = if pending.is_poll() {

@@ -1,7 +1,6 @@
 //! What the root context and the streams of one worker share.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -57,7 +56,6 @@ pub(super) struct Worker {
     /// Whether [`Self::carry_out`] runs in the callback of a callout, whose connection may be in the middle of reading a
     /// frame. Envoy 1.40 crashes when another request is sent on it from there after a reset, so callouts wait for a tick.
     is_answering: Cell<bool>,
-    postponed: RefCell<VecDeque<(CallId, CalloutRequest)>>,
     has_ticked: Cell<bool>,
     is_sealed: bool,
 }
@@ -78,7 +76,6 @@ impl Worker {
             latest: Cell::default(),
             tick_period: Cell::new(Duration::ZERO),
             is_answering: Cell::new(false),
-            postponed: RefCell::default(),
         }
     }
 
@@ -208,20 +205,12 @@ impl Worker {
     /// Carries out what is pending. The SDK's active context has to be the root.
     pub(super) fn carry_out(&self) {
         injection::point("carry_out");
-        while !self.is_answering.get()
-            && let Some((call, request)) = self.next_postponed()
-        {
-            self.dispatch(call, &request);
-        }
         let mut resolved = 0;
         while resolved < MOST_RESOLVED
             && let Some(action) = self.next_action()
         {
             resolved += usize::from(matches!(action, Action::Resolve { .. }));
             match action {
-                Action::Callout { call, request } if self.is_answering.get() => {
-                    self.postponed.borrow_mut().push_back((call, request));
-                }
                 Action::Callout { call, request } => self.dispatch(call, &request),
                 Action::Resolve { stream, resolution, report } if self.receiving.get() == Some(stream) => {
                     *self.early.borrow_mut() = Some((resolution, report));
@@ -247,12 +236,9 @@ impl Worker {
         let mut filter = self.filter.borrow_mut();
         match self.receiving.get() {
             Some(stream) => filter.next_action_within(stream),
+            None if self.is_answering.get() => filter.next_resolution(),
             None => filter.next_action(),
         }
-    }
-
-    fn next_postponed(&self) -> Option<(CallId, CalloutRequest)> {
-        self.postponed.borrow_mut().pop_front()
     }
 
     /// Callouts are the root's.
@@ -319,7 +305,7 @@ impl Worker {
     }
 
     fn adjust_tick(&self) {
-        let is_urgent = !self.postponed.borrow().is_empty() || self.filter.borrow().has_actions();
+        let is_urgent = self.filter.borrow().has_actions();
         let period = if is_urgent { Duration::from_millis(1) } else { self.filter.borrow().tick_period() };
         if self.tick_period.replace(period) != period {
             // Timers are the root's.
