@@ -44,19 +44,21 @@ fn the_scripts_of_the_corpus_reach_every_outcome() {
     let request = |rest: &str| format!("validation_requests_total.{rest}");
     let allowed =
         ["jwt", "cache", "stale", "callout", "fallback"].map(|source| format!("outcome=allow.source={source}"));
-    for end in allowed.iter().map(String::as_str).chain(["outcome=public", "outcome=cancelled"]) {
+    for end in allowed.iter().map(String::as_str).chain(["outcome=public", "outcome=cancelled", "outcome=shadow_deny"])
+    {
         assert!(ends.iter().any(|known| known.starts_with(&request(end))), "{end} is missing: {ends:?}");
     }
-    let unreached = [
-        Code::Internal,
-        Code::AmbiguousHost,
-        Code::DeniedByRule,
-        Code::InsufficientUserAuthentication,
-        Code::CrossSiteRequest,
-    ];
+    let unreached = [Code::Internal, Code::AmbiguousHost, Code::InsufficientUserAuthentication, Code::CrossSiteRequest];
     for code in Code::ALL.iter().filter(|code| !unreached.contains(code)) {
         let reason = format!(".reason={}", code.name());
-        assert!(ends.iter().any(|known| known.ends_with(&reason)), "{reason} is missing: {ends:?}");
+        // In earnest, and in shadow mode.
+        for is_shadow in [false, true] {
+            let is_wanted = |known: &&String| known.contains("outcome=shadow_deny") == is_shadow;
+            assert!(
+                ends.iter().filter(is_wanted).any(|known| known.ends_with(&reason)),
+                "{reason} is missing, in shadow mode: {is_shadow}: {ends:?}"
+            );
+        }
     }
     for event in [
         "cache_events_total.event=hit",

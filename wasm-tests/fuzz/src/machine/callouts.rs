@@ -159,7 +159,7 @@ impl Machine {
         self.note_signatures();
         while let Some(action) = self.workers[worker].next_action() {
             match action {
-                Action::Resolve { stream, resolution, .. } => self.resolved(worker, stream, &resolution),
+                Action::Resolve { stream, resolution, report } => self.resolved(worker, stream, &resolution, &report),
                 Action::Callout { call, request } => {
                     self.trace(format_args!("    worker {worker} asks {call:?}: {request:?}"));
                     let errand = self.errand(worker, &request, cause, &mut again);
@@ -254,6 +254,7 @@ impl Machine {
             Cause::Request(stream) => {
                 let stream = &self.streams[stream as usize];
                 assert_eq!(stream.credential, Some(credential));
+                assert!(stream.is_looked_at(), "a question about what isn't looked at: {stream:?}");
                 if stream.state == State::Waiting {
                     self.check_guess(stream);
                 }

@@ -3,7 +3,7 @@
 use authgate::{Code, Response};
 
 use super::credentials::{Kind, SECRET};
-use super::forward::{is_accepted, is_known, is_without_service};
+use super::forward::{is_known, is_without_service};
 use super::script::Place;
 use super::state::{Refusal, Stream};
 use super::world::Machine;
@@ -11,6 +11,7 @@ use super::world::Machine;
 /// Checks a request that is refused.
 pub(super) fn check(machine: &Machine, stream: &Stream, response: &Response) {
     let code = response.code.name();
+    assert!(!machine.setup.is_shadow(stream.place), "denied in shadow mode: {code}");
     let status = match code {
         "missing_credentials"
         | "malformed_credentials"
@@ -22,7 +23,7 @@ pub(super) fn check(machine: &Machine, stream: &Stream, response: &Response) {
         | "token_type_not_accepted"
         | "token_revoked"
         | "token_rejected" => 401,
-        "claims_not_sufficient" | "forbidden_by_service" | "ambiguous_path" | "ambiguous_host" => 403,
+        "claims_not_sufficient" | "forbidden_by_service" | "denied_by_rule" | "ambiguous_path" => 403,
         "too_many_failures" => 429,
         "auth_service_unavailable" | "public_key_unavailable" => 503,
         other => panic!("denied for {other}"),
@@ -47,17 +48,27 @@ pub(super) fn check(machine: &Machine, stream: &Stream, response: &Response) {
             "{text}"
         );
     }
-    if stream.place == Place::Ambiguous {
-        assert_eq!(code, "ambiguous_path");
+    check_code(machine, stream, code);
+}
+
+/// Checks why a request is refused, or would be.
+pub(super) fn check_code(machine: &Machine, stream: &Stream, code: &str) {
+    if let Some(expected) = stream.place.closed_for() {
+        assert_eq!(code, expected);
         return;
     }
-    assert!(stream.place != Place::Public && !stream.is_preflight, "a public request is denied: {code}");
+    assert!(stream.is_looked_at(), "a public request is denied: {code}");
     assert!(is_justified(machine, stream, code), "{code} for {stream:?} at {:?}", machine.now);
 }
 
 /// Whether a credential that may be good was denied for a claim that can't be a header.
 pub(super) fn is_for_header(machine: &Machine, stream: &Stream, code: Code) -> bool {
     let Some(credential) = stream.credential.filter(|_| code == Code::TokenMalformed) else { return false };
+    is_unspeakable(machine, credential)
+}
+
+/// Whether anybody says something of a credential that can't be a header.
+pub(super) fn is_unspeakable(machine: &Machine, credential: usize) -> bool {
     let answers = machine.vouchings.iter().filter(|vouching| vouching.credential == credential);
     let own = machine.credentials[credential].own.as_ref();
     own.into_iter().chain(answers.map(|vouching| &vouching.what)).any(|what| what.is_unspeakable)
@@ -72,9 +83,9 @@ fn is_justified(machine: &Machine, stream: &Stream, code: &str) -> bool {
     let mut told = own.into_iter().chain(answers.map(|vouching| &vouching.what));
     let mut refusals = machine.refusals.iter().filter(|refusal| Some(refusal.credential) == stream.credential);
     match code {
-        "missing_credentials" => stream.authorization.is_none(),
+        "missing_credentials" => stream.is_bare && stream.place != Place::Optional,
         "malformed_credentials" | "unsupported_scheme" => {
-            credential.is_none_or(|credential| credential.kind == Kind::Other)
+            !stream.is_bare && credential.is_none_or(|credential| credential.kind == Kind::Other)
         }
         "token_malformed" => own.is_none() || told.any(|what| what.is_void),
         "signature_invalid" => {
@@ -86,9 +97,9 @@ fn is_justified(machine: &Machine, stream: &Stream, code: &str) -> bool {
         "token_expired" => told.any(|what| what.has_expired(machine.now, setup)),
         "token_not_yet_valid" => told.any(|what| what.is_early(machine.now, setup)),
         // Who somebody is comes first: a rule is asked about those alone whose tokens are good for access.
-        "token_type_not_accepted" => told.any(|what| !is_accepted(what.kind, Place::Private)),
+        "token_type_not_accepted" => told.any(|what| !Place::Private.accepts(what.kind)),
         "claims_not_sufficient" => {
-            told.any(|what| is_accepted(what.kind, Place::Private) && !is_accepted(what.kind, stream.place))
+            told.any(|what| Place::Private.accepts(what.kind) && !stream.place.accepts(what.kind))
         }
         "token_revoked" => told.any(|what| machine.feed.is_revoked(what, true)),
         "token_rejected" | "forbidden_by_service" => refusals.any(|refusal| {

@@ -13,12 +13,20 @@ use super::world::Machine;
 
 /// Checks a request that goes on.
 pub(super) fn check(machine: &Machine, stream: &Stream, forward: &Forward) -> Outcome {
-    assert_ne!(stream.place, Place::Ambiguous, "an ambiguous path is let through");
-    if stream.place == Place::Public || stream.is_preflight {
+    assert_eq!(stream.place.closed_for(), None, "let in where nobody is");
+    if !stream.is_looked_at() || (stream.place == Place::Optional && stream.is_bare) {
         assert!(forward.set.is_empty(), "an identity where none was looked for");
         authorization(machine, stream, forward, None);
         return Outcome::Public;
     }
+    let what = identity(machine, stream, forward);
+    assert!(stream.place.accepts(what.kind), "let in with a token of the type {}", what.kind);
+    authorization(machine, stream, forward, Some(what));
+    Outcome::Allow
+}
+
+/// Checks the identity that a request carries: who it is is beyond doubt. Returns what vouches for it.
+pub(super) fn identity<'m>(machine: &'m Machine, stream: &Stream, forward: &Forward) -> &'m Vouched {
     for (index, (name, value)) in forward.set.iter().enumerate() {
         assert!(forward.set.iter().take(index).all(|(earlier, _)| earlier != name), "{name} is set twice");
         assert!(value.bytes().all(|byte| byte >= b' ' && byte != 0x7f), "{name} would end early");
@@ -49,7 +57,7 @@ pub(super) fn check(machine: &Machine, stream: &Stream, forward: &Forward) -> Ou
         "let in after its own expiry: {own:?}"
     );
     assert!(!what.is_early(machine.now, machine.setup), "let in too early: {what:?}");
-    assert!(is_accepted(what.kind, stream.place), "let in with a token of the type {}", what.kind);
+    assert!(Place::Private.accepts(what.kind), "let in with a token of the type {}", what.kind);
     assert!(!machine.feed.is_revoked(what, false), "let in although revoked: {what:?}");
     if let Some(key) = what.key {
         let is_known = if machine.setup.is_pinned() { key == 0 } else { machine.delivered.contains(&key) };
@@ -61,8 +69,7 @@ pub(super) fn check(machine: &Machine, stream: &Stream, forward: &Forward) -> Ou
         let signed = what.jwt.as_deref().and_then(|jwt| jwt.rsplit_once('.')).map_or("", |(signed, _)| signed);
         assert!(machine.signed.contains(&(key, signed.as_bytes().to_vec())), "let in without a signature");
     }
-    authorization(machine, stream, forward, Some(what));
-    Outcome::Allow
+    what
 }
 
 /// By what the JWT says of itself: where that is asked for, or where the service is no help.
@@ -214,10 +221,6 @@ fn is_standing(machine: &Machine, stream: &Stream, vouching: &Vouching, life: Du
             let is_later = refusal.delivered.step > asked.step || refusal.asked.wall >= asked.wall;
             refusal.credential == *number && is_later
         })
-}
-
-pub(super) fn is_accepted(kind: &str, place: Place) -> bool {
-    kind == "api_token" || (kind == "access" && place != Place::Machines)
 }
 
 fn authorization(machine: &Machine, stream: &Stream, forward: &Forward, vouched: Option<&Vouched>) {

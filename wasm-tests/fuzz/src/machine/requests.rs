@@ -3,14 +3,14 @@
 use authgate::host::Cx;
 use authgate::host::StreamId;
 use authgate::metrics::Outcome;
-use authgate::{Code, RequestHead, Resolution, Step};
+use authgate::{Code, Report, RequestHead, Resolution, Step};
 
 use super::credentials::{Credential, Kind};
 use super::script::{Place, Presented};
 use super::setup::ORIGIN;
 use super::state::{Cause, State, Stream};
 use super::world::{JWTS, Machine};
-use super::{denial, forward, throttle};
+use super::{denial, forward, shadow, throttle};
 
 impl Machine {
     /// The number of a credential, which may be a new one.
@@ -50,7 +50,7 @@ impl Machine {
     ) {
         let worker = usize::from(worker) % self.workers.len();
         let (values, credential) = self.present(presented);
-        let mut headers = headers(place, is_grpc, is_preflight);
+        let (mut headers, is_bare) = (headers(place, is_grpc, is_preflight), values.is_empty());
         let authorization = match &values[..] {
             [value] => String::from_utf8(value.clone()).ok(),
             _ => None,
@@ -68,6 +68,7 @@ impl Machine {
             is_preflight,
             is_grpc,
             credential,
+            is_bare,
             authorization,
             address,
             state,
@@ -81,8 +82,9 @@ impl Machine {
         let reception = self.workers[worker].on_request(stream, &head, &Cx::new(self.now, &self.host));
         assert_eq!(reception.strip, ["x-user-id"], "what the client may not say of itself");
         self.note_signatures();
-        if let Step::Resolve(resolution) = reception.step {
-            self.resolved(worker, stream, &resolution);
+        match reception.step {
+            Step::Resolve(resolution) => self.resolved(worker, stream, &resolution, &reception.report),
+            Step::Wait => assert_eq!((reception.report.outcome, reception.report.reason), (Outcome::Cancelled, None)),
         }
         self.carry_out(worker, Cause::Request(stream), None);
         assert!(!is_known || self.streams[stream as usize].state != State::Waiting, "a hit has to wait");
@@ -106,12 +108,15 @@ impl Machine {
         assert_eq!(self.workers[worker].next_action(), None, "an end asks for nothing");
     }
 
-    pub(super) fn resolved(&mut self, worker: usize, number: StreamId, resolution: &Resolution) {
-        self.trace(format_args!("    stream {number} at {worker}: {resolution:?}"));
+    pub(super) fn resolved(&mut self, worker: usize, number: StreamId, resolution: &Resolution, report: &Report) {
+        self.trace(format_args!("    stream {number} at {worker}: {resolution:?}, {:?}", report.reason));
         let stream = &self.streams[number as usize];
         assert_eq!((stream.worker, stream.state), (worker, State::Waiting), "{number} is resolved: {resolution:?}");
         let counted = match resolution {
-            Resolution::Forward(forwarded) => (forward::check(self, stream, forwarded), None),
+            Resolution::Forward(forwarded) => match report.reason {
+                None => (forward::check(self, stream, forwarded), None),
+                Some(code) => (shadow::check(self, stream, code, forwarded), Some(code)),
+            },
             Resolution::Serve(page) => panic!("{page:?} although nothing is served"),
             Resolution::Deny(response) => {
                 denial::check(self, stream, response);
@@ -119,12 +124,12 @@ impl Machine {
                 (outcome, Some(response.code))
             }
         };
-        if let Resolution::Deny(response) = resolution {
-            if throttle::is_guess(response.code)
-                && !denial::is_for_header(self, &self.streams[number as usize], response.code)
-            {
-                self.guessed(number as usize, response.code);
-            } else if response.code == Code::TooManyFailures {
+        shadow::check_report(stream, report, counted);
+        // In shadow mode too.
+        if let Some(code) = report.reason {
+            if throttle::is_guess(code) && !denial::is_for_header(self, stream, code) {
+                self.guessed(number as usize, code);
+            } else if code == Code::TooManyFailures {
                 self.locked(number as usize);
             }
         }
@@ -137,17 +142,9 @@ impl Machine {
 
 /// What a request to a place has beside its credential.
 fn headers(place: Place, is_grpc: bool, is_preflight: bool) -> Vec<(String, Vec<u8>)> {
-    let path = match place {
-        Place::Private => "/private",
-        Place::Machines => "/machines/x",
-        Place::Public => "/public/x",
-        Place::Ambiguous => "/public/..%2fprivate",
-        Place::Remote => "/remote/x",
-        Place::Local => "/local/x",
-    };
     let method = if is_preflight { "OPTIONS" } else { "GET" };
     let mut headers = vec![
-        (":path".to_owned(), path.as_bytes().to_vec()),
+        (":path".to_owned(), place.path().as_bytes().to_vec()),
         (":method".to_owned(), method.as_bytes().to_vec()),
         (":authority".to_owned(), b"gateway.example".to_vec()),
         // What a client would like to be.

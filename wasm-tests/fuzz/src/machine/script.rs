@@ -171,11 +171,37 @@ pub enum Place {
     Remote,
     /// One that has them verified locally.
     Local,
+    /// One where no credential is needed, and one that is there must be good.
+    Optional,
+    /// Nobody is let in.
+    Denied,
+    /// Only API tokens; in shadow mode.
+    Trial,
+    /// Nobody is let in; in shadow mode.
+    DeniedTrial,
+    /// Only API tokens; enforced, whatever the filter does.
+    Strict,
+    /// Two of them, both in shadow mode.
+    AmbiguousTrial,
+    /// Two of them, one of which is in shadow mode.
+    HalfTrial,
 }
 
 impl<'a> Arbitrary<'a> for Place {
     fn arbitrary(bytes: &mut Unstructured<'a>) -> Result<Self> {
-        Ok(match bytes.arbitrary::<u8>()? % 16 {
+        let byte: u8 = bytes.arbitrary()?;
+        if byte / 16 % 4 == 3 {
+            return Ok(match byte % 16 {
+                0..=4 => Self::Optional,
+                5..=9 => Self::Trial,
+                10..=11 => Self::Strict,
+                12 => Self::Denied,
+                13 => Self::DeniedTrial,
+                14 => Self::AmbiguousTrial,
+                _ => Self::HalfTrial,
+            });
+        }
+        Ok(match byte % 16 {
             0..=4 => Self::Private,
             5..=6 => Self::Machines,
             7 => Self::Public,

@@ -32,6 +32,7 @@ pub struct Setup {
     falls_back: bool,
     feed: Choice<4>,
     has_throttle: Choice<4>,
+    is_shadow: bool,
 }
 
 impl<'a> Arbitrary<'a> for Setup {
@@ -41,6 +42,7 @@ impl<'a> Arbitrary<'a> for Setup {
         let (forward, workers, has_skew) = (bytes.arbitrary()?, bytes.arbitrary()?, bytes.arbitrary()?);
         let (is_pinned, is_remote, cache) = (bytes.arbitrary()?, bytes.arbitrary()?, bytes.arbitrary()?);
         let breaker: u8 = bytes.arbitrary()?;
+        let (feed, throttle): (_, u8) = (bytes.arbitrary()?, bytes.arbitrary()?);
         Ok(Self {
             format,
             retries,
@@ -54,8 +56,9 @@ impl<'a> Arbitrary<'a> for Setup {
             cache,
             breaker: Choice(breaker % 4),
             falls_back: breaker / 4 % 4 != 3,
-            feed: bytes.arbitrary()?,
-            has_throttle: bytes.arbitrary()?,
+            feed,
+            has_throttle: Choice(throttle % 4),
+            is_shadow: throttle / 4 % 4 == 3,
         })
     }
 }
@@ -130,6 +133,15 @@ impl Setup {
                 Place::Local => false,
                 _ => self.is_remote,
             }
+    }
+
+    /// Whether requests to a place are denied for trial alone.
+    pub const fn is_shadow(self, place: Place) -> bool {
+        match place {
+            Place::Trial | Place::DeniedTrial | Place::AmbiguousTrial => true,
+            Place::Strict => false,
+            _ => self.is_shadow,
+        }
     }
 
     /// `cache.ttl`, `negative_ttl` and `stale_ttl`.
@@ -255,12 +267,8 @@ impl Setup {
                 "eviction": if self.cache.0.is_multiple_of(2) { "lru" } else { "lfu" },
             },
             "circuit_breaker": {"failures": failures, "open_for": millis(open_for), "fallback": self.falls_back},
-            "rules": [
-                {"match": {"prefix": "/public"}, "public": true},
-                {"match": {"prefix": "/machines"}, "require": {"token_types": ["api_token"]}},
-                {"match": {"prefix": "/remote"}, "verification": word(self.is_remote(Place::Remote))},
-                {"match": {"prefix": "/local"}, "verification": "local"},
-            ],
+            "mode": if self.is_shadow { "shadow" } else { "enforce" },
+            "rules": rules(word(self.is_remote(Place::Remote))),
             "forward_credential": self.forward(),
             "responses": {"cors_origins": [ORIGIN]},
         });
@@ -274,4 +282,20 @@ impl Setup {
         }
         Config::from_bytes(json.to_string().as_bytes()).expect("a configuration")
     }
+}
+
+/// What the places ask for. `remote`: who verifies the JWTs of [`Place::Remote`].
+fn rules(remote: &str) -> serde_json::Value {
+    let machines = json!({"token_types": ["api_token"]});
+    json!([
+        {"name": "public", "match": {"prefix": "/public"}, "public": true},
+        {"name": "machines", "match": {"prefix": "/machines"}, "require": machines},
+        {"name": "remote", "match": {"prefix": "/remote"}, "verification": remote},
+        {"name": "local", "match": {"prefix": "/local"}, "verification": "local"},
+        {"name": "optional", "match": {"prefix": "/optional"}, "optional": true},
+        {"name": "denied", "match": {"prefix": "/denied"}, "deny": true},
+        {"name": "trial", "match": {"prefix": "/trial"}, "require": machines, "mode": "shadow"},
+        {"name": "denied_trial", "match": {"prefix": "/denied-trial"}, "deny": true, "mode": "shadow"},
+        {"name": "strict", "match": {"prefix": "/strict"}, "require": machines, "mode": "enforce"},
+    ])
 }

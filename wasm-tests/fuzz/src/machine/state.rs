@@ -41,6 +41,8 @@ pub(super) struct Stream {
     pub(super) is_grpc: bool,
     /// Which of the known credentials it presented, if that is what it presented.
     pub(super) credential: Option<usize>,
+    /// Whether it brings nothing that could be a credential.
+    pub(super) is_bare: bool,
     /// Its `Authorization`, if that is one.
     pub(super) authorization: Option<String>,
     pub(super) address: Option<&'static str>,
@@ -50,6 +52,13 @@ pub(super) struct Stream {
     pub(super) refused: Option<u64>,
     /// At which step it was resolved.
     pub(super) ended: Option<u64>,
+}
+
+impl Stream {
+    /// Whether its credential matters.
+    pub(super) fn is_looked_at(&self) -> bool {
+        self.place != Place::Public && self.place.closed_for().is_none() && !self.is_preflight
+    }
 }
 
 /// A question about a credential, and its repetitions.
