@@ -10,7 +10,7 @@ use authgate::{Action, CallId, CalloutRequest, CalloutResponse, Scope, UnixTime}
 use super::credentials::{self, Answer, FIRST_ANSWER, Meaning};
 use super::script::Reply;
 use super::state::{Cause, Errand, Pending, Question, Refusal, State, Stream, Vouching, has_passed};
-use super::world::Machine;
+use super::world::{AT_ONCE, Machine};
 
 impl Machine {
     pub(super) fn answer(&mut self, which: usize, reply: &Reply) {
@@ -52,6 +52,7 @@ impl Machine {
         let Pending { worker, call, errand, .. } = pending;
         self.trace(format_args!("    worker {worker} is answered {call:?}: {reply:?}"));
         let fetches = self.fetches();
+        self.crowded[worker] |= self.workers[worker].waiting() > AT_ONCE;
         self.workers[worker].on_answer(call, answer, &Cx::new(self.now, &self.host));
         self.answered.push((worker, call));
         if let Some((began, question)) = key {

@@ -218,7 +218,10 @@ impl Machine {
                 && vouching.delivered.step > stream.arrived.step
                 && !is_late(&vouching.delivered)
         });
-        let is_in_time = !self.is_steady_since(&stream.arrived) || !is_late(&stream.arrived) || is_asked_again;
+        // What came while it waited for its turn may have ended by then.
+        let is_its_turn = self.settled[stream.worker].as_ref().is_some_and(|settled| !is_late(settled));
+        let is_in_time =
+            !self.is_steady_since(&stream.arrived) || !is_late(&stream.arrived) || is_asked_again || is_its_turn;
         is_in_time && stream.address.is_some() && (self.throttle.is_some() || self.is_share_used_up(stream))
     }
 

@@ -22,7 +22,7 @@ use super::throttle::Throttle;
 use crate::oracle::host::Recorder;
 
 /// How many requests are ended in one go.
-const AT_ONCE: usize = 32;
+pub(super) const AT_ONCE: usize = 32;
 
 /// How many JWTs there are at a time.
 pub(super) const JWTS: usize = 6;
@@ -43,6 +43,10 @@ pub(super) struct Machine {
     pub(super) host: Recorder,
     pub(super) now: UnixTime,
     pub(super) workers: Vec<Filter>,
+    /// Whether more requests waited at each of them, since its last tick, than are ended in one go.
+    pub(super) crowded: Vec<bool>,
+    /// The last tick at which the turn of some may have come that others had kept waiting.
+    pub(super) settled: Vec<Option<Moment>>,
     /// When each of them began.
     pub(super) born: Vec<Moment>,
     pub(super) streams: Vec<Stream>,
@@ -121,6 +125,8 @@ impl Machine {
             host: Recorder::default(),
             now: UnixTime::from_secs(BEGIN),
             workers: (0..setup.workers()).map(|_| Filter::new(config.clone())).collect(),
+            crowded: vec![false; setup.workers()],
+            settled: vec![None; setup.workers()],
             born: Vec::new(),
             config,
             streams: Vec::new(),
@@ -197,7 +203,11 @@ impl Machine {
     pub(super) fn tick(&mut self, worker: usize) {
         let worker = worker % self.workers.len();
         let is_crowd = self.workers[worker].waiting() > AT_ONCE;
-        self.heard[worker] = self.moment().step;
+        let now = self.moment();
+        self.heard[worker] = now.step;
+        if std::mem::replace(&mut self.crowded[worker], is_crowd) || is_crowd {
+            self.settled[worker] = Some(now);
+        }
         self.is_ticking = true;
         self.workers[worker].on_tick(&Cx::new(self.now, &self.host));
         self.carry_out(worker, Cause::Tick, None);
