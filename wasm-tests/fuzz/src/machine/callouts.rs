@@ -9,8 +9,14 @@ use authgate::{Action, CallId, CalloutRequest, CalloutResponse, Scope, UnixTime}
 
 use super::credentials::{self, Answer, FIRST_ANSWER, Meaning};
 use super::script::Reply;
-use super::state::{Cause, Errand, Pending, Question, Refusal, State, Stream, Vouching, has_passed};
+use super::state::{Cause, Errand, Moment, Pending, Question, Refusal, State, Stream, Vouching, has_passed};
 use super::world::{AT_ONCE, Machine};
+
+/// How long before its time is over an answer that breaks off is too late.
+const SLACK: Duration = Duration::from_millis(100);
+
+/// For how long a credential without a verdict isn't asked about at least.
+const LEAST_UNANSWERED: Duration = Duration::from_secs(1);
 
 impl Machine {
     pub(super) fn answer(&mut self, which: usize, reply: &Reply) {
@@ -81,13 +87,7 @@ impl Machine {
         let (answer, meaning) =
             credentials::verify_answer(reply, self.setup, about, user, client, self.serves, self.now);
         let delivered = self.moment();
-        // What can't be sent while others are under way is too much, and says nothing about the service.
-        let is_overflow = matches!(reply, Reply::NotSent) && self.host.callouts_in_flight() > 1;
-        let outage = match &meaning {
-            Meaning::Nothing(_) if is_overflow => Some(Scope::Gateway),
-            Meaning::Nothing(scope) => Some(*scope),
-            _ => None,
-        };
+        let outage = self.outage(reply, &meaning, &asked);
         self.is_verdict = outage.is_none();
         match meaning {
             Meaning::Identity(what) => {
@@ -111,6 +111,10 @@ impl Machine {
             }
             Meaning::Nothing(_) => drop(self.outages.insert(credential, delivered.step)),
         }
+        if matches!(reply, Reply::BreaksOff | Reply::NotHttp) && outage == Some(Scope::Credential) {
+            self.broken.insert(credential);
+            self.broken_last = Some(delivered);
+        }
         self.unanswered_before = self.unanswered.get(&credential).copied();
         match outage {
             Some(Scope::Service) => drop(self.downs.insert(credential, delivered.step)),
@@ -122,6 +126,22 @@ impl Machine {
         }
         self.breaker.report(epoch, outage, self.now);
         answer
+    }
+
+    /// Whose outage the answer to a question is that was sent then.
+    fn outage(&self, reply: &Reply, meaning: &Meaning, asked: &Moment) -> Option<Scope> {
+        let Meaning::Nothing(scope) = meaning else { return None };
+        Some(match reply {
+            // What can't be sent while others are under way is too much, and says nothing about the service.
+            Reply::NotSent if self.host.callouts_in_flight() > 1 => Scope::Gateway,
+            // One that broke off when its time was over came too late.
+            Reply::BreaksOff
+                if self.now.since(asked.wall).is_none_or(|waited| waited + SLACK >= self.setup.timeout()) =>
+            {
+                Scope::Service
+            }
+            _ => *scope,
+        })
     }
 
     pub(super) fn answer_again(&mut self, worker: usize, which: usize) {
@@ -271,7 +291,7 @@ impl Machine {
         }
         // Whom a purge or a refusal has overtaken asks at once.
         assert!(
-            is_void || !self.is_unanswered(worker, credential),
+            is_void || !self.is_surely_unanswered(worker, credential),
             "asked again about what has no verdict: {credential}"
         );
         let (epoch, is_probe) = self.breaker.admit(self.now);
@@ -293,12 +313,36 @@ impl Machine {
         }
     }
 
-    /// Whether the service surely was asked lately about a credential, and answered without a verdict, as a worker has it.
+    /// Whether the service may have been asked lately about a credential, and answered without a verdict, as a worker has
+    /// it.
     pub(super) fn is_unanswered(&self, worker: usize, credential: usize) -> bool {
+        // Those of one moment may have broken each other, and are remembered from the last on.
+        let broken = self.broken_last.filter(|_| self.broken.contains(&credential));
+        let length = self.unanswered_length(worker);
+        self.has_been_unanswered(credential, length) || broken.is_some_and(|at| self.is_within(length, &at))
+    }
+
+    /// Whether it surely was.
+    fn is_surely_unanswered(&self, worker: usize, credential: usize) -> bool {
+        let length = self.unanswered_length(worker);
+        if self.broken.contains(&credential) {
+            // Workers of different settings don't agree on when that ends.
+            return !self.is_updated && self.has_been_unanswered(credential, LEAST_UNANSWERED);
+        }
+        self.has_been_unanswered(credential, length)
+    }
+
+    fn unanswered_length(&self, worker: usize) -> Duration {
         let (_, negative, _) = self.setups[worker].cache();
-        let length = negative.max(Duration::from_secs(1));
-        let answered = self.unanswered.get(&credential);
-        answered.is_some_and(|at| at.jumps == self.jumps && !has_passed(self.now, length, at.wall))
+        negative.max(LEAST_UNANSWERED)
+    }
+
+    fn has_been_unanswered(&self, credential: usize, length: Duration) -> bool {
+        self.unanswered.get(&credential).is_some_and(|at| self.is_within(length, at))
+    }
+
+    fn is_within(&self, length: Duration, at: &Moment) -> bool {
+        at.jumps == self.jumps && !has_passed(self.now, length, at.wall)
     }
 
     /// Between two fetches lies the configured interval, whichever workers begin them.

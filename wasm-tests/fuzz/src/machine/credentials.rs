@@ -217,7 +217,7 @@ pub(super) fn verify_answer(
         _ => (serves, Flaw::None),
     };
     let status = match reply {
-        Reply::Good { .. } => 200,
+        Reply::Good { .. } | Reply::Unread | Reply::Part => 200,
         Reply::Status(status) => *status,
         Reply::Crossed => return (response(200, Vec::new(), json!({"public_key": KEYS[0]}).to_string()), UNREADABLE),
         Reply::NotSent | Reply::Reset => return (fault(reply), Meaning::Nothing(Scope::Service)),
@@ -229,7 +229,7 @@ pub(super) fn verify_answer(
     if let Some(number) = credential.token_id {
         claims.json["token_id"] = json!(number);
     }
-    let (answer, vouched, is_readable) = match setup.format() {
+    let (mut answer, vouched, mut is_readable) = match setup.format() {
         "json_body" => {
             (response(status, Vec::new(), claims.json.to_string()), claims.vouched, flaw != Flaw::Incomplete)
         }
@@ -251,6 +251,8 @@ pub(super) fn verify_answer(
             (answer, vouched, is_in_time && flaw != Flaw::Incomplete)
         }
     };
+    // An answer in headers is read without its body.
+    is_readable &= !cut(reply, &mut answer) || setup.answers_in_headers();
     let meaning = match status {
         200 if is_readable => Meaning::Identity(vouched),
         401 | 403 => Meaning::Refused { is_401: status == 401 },
@@ -260,12 +262,26 @@ pub(super) fn verify_answer(
     (answer, meaning)
 }
 
+/// Whether nobody can read the body, or no more than its beginning.
+fn cut(reply: &Reply, answer: &mut Answer) -> bool {
+    match (reply, answer) {
+        (Reply::Unread, Ok(answer)) => answer.body = None,
+        (Reply::Part, Ok(answer)) => answer.body.iter_mut().for_each(|body| body.truncate(body.len() / 3)),
+        _ => return false,
+    }
+    true
+}
+
 /// An answer that is none.
 pub(super) fn fault(reply: &Reply) -> Answer {
     match reply {
         // What they begin with keeps them from being an answer after all.
         Reply::Bytes(bytes) => response(200, Vec::new(), [b"!", bytes.as_slice()].concat()),
-        Reply::TooLarge => Ok(CalloutResponse { status: 200, headers: Vec::new(), body: None }),
+        Reply::TooLarge | Reply::Unread => Ok(CalloutResponse { status: 200, headers: Vec::new(), body: None }),
+        Reply::Part => response(200, Vec::new(), "{\"public_key\": \"-----BEGIN"),
+        Reply::BreaksOff => Err(CalloutError::Broken),
+        Reply::NotHttp => Err(CalloutError::NotHttp),
+        Reply::StreamReset => Err(CalloutError::StreamReset),
         Reply::NotSent => Err(CalloutError::NotSent),
         _ => Err(CalloutError::Reset),
     }

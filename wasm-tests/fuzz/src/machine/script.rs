@@ -303,7 +303,7 @@ pub enum Reply {
     },
     /// With the answer to another question.
     Crossed,
-    /// With a status and a body that would be right with another.
+    /// With a status and a body that would be right with another. 0: with a head that has no status.
     Status(u16),
     /// With bytes.
     Bytes(Vec<u8>),
@@ -313,6 +313,16 @@ pub enum Reply {
     NotSent,
     /// The connection broke.
     Reset,
+    /// With the right head, after which it breaks off.
+    BreaksOff,
+    /// With a status line that is none.
+    NotHttp,
+    /// With the right head; then its stream was reset, and its connection lives on.
+    StreamReset,
+    /// With the right head, and a body that nobody could read.
+    Unread,
+    /// With the right head, and the beginning of the right body.
+    Part,
 }
 
 impl<'a> Arbitrary<'a> for Reply {
@@ -327,10 +337,17 @@ impl<'a> Arbitrary<'a> for Reply {
             12..=13 => Self::Status([500, 502, 503, 504, 400, 404, 408, 429][usize::from(byte / 32)]),
             14 => Self::Crossed,
             _ => match byte / 16 {
-                0..=3 => Self::Bytes(vec![byte]),
-                4..=7 => Self::TooLarge,
-                8..=11 => Self::NotSent,
-                _ => Self::Reset,
+                0..=1 => Self::Bytes(vec![byte]),
+                2 => Self::BreaksOff,
+                3 => Self::StreamReset,
+                4..=5 => Self::TooLarge,
+                6 => Self::NotHttp,
+                7 => Self::Status(0),
+                8..=9 => Self::NotSent,
+                10 => Self::Unread,
+                11 => Self::BreaksOff,
+                12..=13 => Self::Reset,
+                _ => Self::Part,
             },
         })
     }

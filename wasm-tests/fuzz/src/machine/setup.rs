@@ -95,6 +95,11 @@ impl Setup {
         self.format.0 >= 2
     }
 
+    /// Whether an answer about a credential is in its headers alone.
+    pub fn answers_in_headers(self) -> bool {
+        self.format().ends_with("_header")
+    }
+
     /// `auth_service.retries`.
     pub fn retries(self) -> u32 {
         self.retries.of(&[1, 0, 2])

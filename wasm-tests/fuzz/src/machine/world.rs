@@ -78,6 +78,11 @@ pub(super) struct Machine {
     pub(super) unanswered: HashMap<usize, Moment>,
     /// What that was, of the credential of the last answer, before this answer.
     pub(super) unanswered_before: Option<Moment>,
+    /// The credentials on which an answer ever broke, and when one did last.
+    pub(super) broken: HashSet<usize>,
+    pub(super) broken_last: Option<Moment>,
+    /// Whether a worker's configuration has changed.
+    pub(super) is_updated: bool,
     pub(super) throttle: Option<Throttle>,
     /// Questions of workers that died over them.
     pub(super) lost_leases: Vec<(usize, Moment)>,
@@ -148,6 +153,9 @@ impl Machine {
             downs: HashMap::new(),
             unanswered: HashMap::new(),
             unanswered_before: None,
+            broken: HashSet::new(),
+            broken_last: None,
+            is_updated: false,
             throttle: Throttle::new(setup),
             lost_leases: Vec::new(),
             elapsed: Duration::ZERO,
@@ -240,6 +248,7 @@ impl Machine {
     pub(super) fn update(&mut self, worker: usize, cache: u8) {
         let worker = worker % self.workers.len();
         let setup = self.setups[worker].with_cache(cache);
+        self.is_updated = true;
         let life = setup.memory();
         self.setups[worker] = setup;
         let (shortest, longest) = self.lives;
