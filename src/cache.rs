@@ -1,13 +1,13 @@
 //! The verification cache: what is known of a credential, so that it need not be verified again.
 //!
 //! Two levels: a store of this worker ([`local`]), and slots in the process's shared data, by which all workers know
-//! what the service has told one. A JWT that is verified here is known to the worker that has verified it. Refusals are kept apart ([`refusals`]), so that a flood of refused credentials
-//! displaces no verdict.
+//! what the service has told one. A JWT that is verified here is known to the worker that has verified it. Refusals are
+//! kept apart ([`refusals`]), so that a flood of refused credentials displaces no verdict.
 //!
-//! An entry holds an identity and when its verification began, never a rule's decision. It is good for
-//! `min(ttl, exp)`, counted from then and never prolonged by its use; for `stale_ttl` more it may stand in while the
-//! service is down. A clock that is set back ends entries that seem to come from the future. Credentials are kept as
-//! digests alone ([`Digest`]).
+//! An entry holds an identity with the claims that something needs ([`KeptClaims`]) and when its verification began,
+//! never a rule's decision. It is good for `min(ttl, exp)`, counted from then and never prolonged by its use; for
+//! `stale_ttl` more it may stand in while the service is down. A clock that is set back ends entries that seem to come
+//! from the future. Credentials are kept as digests alone ([`Digest`]).
 
 mod digest;
 mod entry;
@@ -20,6 +20,7 @@ mod validity;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::claims::KeptClaims;
 use crate::code::Code;
 use crate::config::{self, Config, Eviction};
 use crate::host::{Cx, SharedData};
@@ -65,6 +66,7 @@ pub struct VerificationCache {
     settings: config::Cache,
     clock_skew: Duration,
     keeps_text: bool,
+    kept_claims: KeptClaims,
     header_bytes: usize,
     digests: Digests,
     local: LocalCache<Rc<Entry>>,
@@ -92,6 +94,7 @@ impl VerificationCache {
             settings,
             clock_skew: config.jwt.clock_skew,
             keeps_text: config.forwards_jwt(),
+            kept_claims: config.kept_claims.clone(),
             header_bytes: header_bytes(config),
             digests: Digests::new(config),
             local: LocalCache::new(
@@ -266,7 +269,7 @@ impl VerificationCache {
         }
         // A client's own token isn't kept.
         let keeps_text = self.keeps_text && kind != Kind::LocalJwt;
-        let identity = Rc::new(if keeps_text { identity } else { identity.without_text() });
+        let identity = Rc::new(identity.reduced_to(&self.kept_claims, keeps_text));
         let is_newer = |known: &Rc<Entry>| known.verified > verified && !known.verified.is_to_come(cx.now);
         if self.is_off() || is_to_come || self.local.peek(digest).as_ref().is_some_and(is_newer) {
             return Ok(identity);

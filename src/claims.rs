@@ -134,7 +134,7 @@ pub struct Claims {
     is_admin: Option<bool>,
     client_name: Option<Box<str>>,
     federation_id: Option<i64>,
-    /// The claims of [`KeptClaims`], in their order.
+    /// Those of [`KeptClaims`] that the filter doesn't know, in their order.
     #[serde(skip)]
     kept: Box<[Option<Scalar>]>,
 }

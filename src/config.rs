@@ -75,7 +75,7 @@ pub struct Config {
     pub identity_headers: IdentityHeaders,
     /// What clients may not send.
     pub stripped_headers: StrippedHeaders,
-    /// Claims under names that the filter doesn't know, which the rules look at.
+    /// The claims that a verdict keeps: what headers, rules and the checks at each use look at.
     pub kept_claims: KeptClaims,
     /// Where the filter says how it is.
     pub status_paths: StatusPaths,

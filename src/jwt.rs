@@ -162,7 +162,7 @@ impl VerifiedClaims {
     /// The same with the claims that are to be kept beside those that the filter knows.
     #[must_use]
     pub fn keeping(mut self, kept: &KeptClaims) -> Self {
-        if !kept.is_empty() {
+        if kept.has_others() {
             self.claims.keep(kept, &claims_json(&self.token));
         }
         self

@@ -5,7 +5,7 @@ use std::iter;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::claims::{Claims, OwnClaims, TokenType};
+use crate::claims::{Claims, KeptClaims, OwnClaims, TokenType};
 use crate::code::Code;
 use crate::config::{Config, Jwt};
 use crate::credential::Scheme;
@@ -109,10 +109,12 @@ impl Identity {
         Self { verified_by: VerifiedBy::Service, ..self }
     }
 
-    /// The same without the JWT's text, which is kept only where it goes upstream.
+    /// What a verdict keeps of it: these claims, and with `with_text` the JWT's text, which is kept only where it goes
+    /// upstream.
     #[must_use]
-    pub fn without_text(self) -> Self {
-        Self { jwt: None, ..self }
+    pub fn reduced_to(mut self, kept: &KeptClaims, with_text: bool) -> Self {
+        self.claims.retain(kept);
+        Self { jwt: self.jwt.filter(|_| with_text), ..self }
     }
 
     /// Its parts, for the verification cache: claims, verifier, whether it came in a JWT, and that JWT.

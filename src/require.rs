@@ -1,6 +1,6 @@
 //! `require` (docs/reference.md#rules): what a rule asks of an identity, and of how its credential was presented.
 
-use crate::claims::{Claim, Claims, Scalar};
+use crate::claims::{Claim, ClaimPath, Claims, Scalar};
 use crate::credential::Scheme;
 use crate::order;
 
@@ -74,6 +74,12 @@ impl Require {
             needs
         };
         Self(OneOf::new(alternatives.into_iter().map(sorted)).0)
+    }
+
+    /// The claims that are looked at.
+    pub fn claims(&self) -> impl Iterator<Item = Claim> {
+        let sso = |needs: &Needs| needs.sso.map(|_| Claim::Known(ClaimPath::SsoEntity));
+        self.0.iter().flat_map(move |needs| needs.claims.iter().map(|(claim, _)| *claim).chain(sso(needs)))
     }
 
     /// Whether an identity with these claims, presented under this scheme, is let in.

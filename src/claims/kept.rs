@@ -1,4 +1,5 @@
-//! Claims under names that the filter doesn't know. It keeps those that the configuration names, and no others.
+//! Which claims a verdict keeps: those that something looks at once the credential is verified, and no others. Claims
+//! under names that the filter doesn't know are among them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +7,7 @@ use std::str::FromStr;
 use serde_json::Value;
 
 use super::values::Scalar;
-use super::{ClaimPath, Claims};
+use super::{ClaimPath, Claims, IssuedBy, RoleParams};
 use crate::json::MAX_DEPTH;
 use crate::order;
 
@@ -58,37 +59,65 @@ pub enum Claim {
     Kept(usize),
 }
 
-/// The claims that are kept beside those that the filter knows: sorted, each once.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct KeptClaims(Vec<ClaimName>);
+/// The claims that a verdict keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptClaims {
+    /// Those that the filter knows: a bit for each.
+    known: u32,
+    /// The others: sorted, each once.
+    others: Vec<ClaimName>,
+}
 
 impl KeptClaims {
-    /// Those of these names that the filter doesn't know anyway.
+    /// What is looked at whatever the configuration says: by the checks of time, the revocation list, the cache, the logs
+    /// and the check of the token's type.
+    const ALWAYS: [ClaimPath; 7] = [
+        ClaimPath::Exp,
+        ClaimPath::Nbf,
+        ClaimPath::Jti,
+        ClaimPath::UserId,
+        ClaimPath::ClientId,
+        ClaimPath::TokenId,
+        ClaimPath::TokenType,
+    ];
+
+    /// What is always kept, and those of these names that the filter doesn't know.
     pub fn new(names: impl IntoIterator<Item = ClaimName>) -> Self {
         let is_known = |name: &ClaimName| name.as_str().parse::<ClaimPath>().is_ok();
-        let mut names: Vec<_> = names.into_iter().filter(|name| !is_known(name)).collect();
-        order::sort(&mut names);
-        names.dedup();
-        Self(names)
+        let mut others: Vec<_> = names.into_iter().filter(|name| !is_known(name)).collect();
+        order::sort(&mut others);
+        others.dedup();
+        Self { known: 0, others }.with(Self::ALWAYS)
     }
 
-    /// The claim of this name, if the filter knows or keeps it.
+    /// The same, and these.
+    #[must_use]
+    pub fn with(self, known: impl IntoIterator<Item = ClaimPath>) -> Self {
+        Self { known: known.into_iter().fold(self.known, |all, path| all | bit(path)), ..self }
+    }
+
+    /// The claim of this name, if the filter knows it or it is one of those that are kept beside.
     pub fn claim(&self, name: &ClaimName) -> Option<Claim> {
         let known = name.as_str().parse().ok().map(Claim::Known);
-        known.or_else(|| self.0.binary_search(name).ok().map(Claim::Kept))
+        known.or_else(|| self.others.binary_search(name).ok().map(Claim::Kept))
     }
 
-    /// Whether there are none.
-    pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Whether there are any that the filter doesn't know.
+    pub const fn has_others(&self) -> bool {
+        !self.others.is_empty()
     }
 
-    /// Their names.
+    /// The names of all of them, always in the same order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(ClaimName::as_str)
+        let known = ClaimPath::NAMES.iter().filter(|(path, _)| self.keeps(*path)).map(|(_, name)| *name);
+        known.chain(self.others.iter().map(ClaimName::as_str))
     }
 
-    /// The values of these claims in a claim set; `None` for one that isn't there, is null, a list, an object or a number
+    const fn keeps(&self, path: ClaimPath) -> bool {
+        self.known & bit(path) != 0
+    }
+
+    /// The values of those that the filter doesn't know in a claim set; `None` for one that isn't there, is null, a list, an object or a number
     /// that is no integer.
     fn pick(&self, claims: &Value) -> Box<[Option<Scalar>]> {
         let scalar = |value: &Value| match value {
@@ -97,8 +126,12 @@ impl KeptClaims {
             Value::String(text) => Some(Scalar::Text(text.as_str().into())),
             Value::Null | Value::Array(_) | Value::Object(_) => None,
         };
-        self.0.iter().map(|name| name.find(claims).and_then(scalar)).collect()
+        self.others.iter().map(|name| name.find(claims).and_then(scalar)).collect()
     }
+}
+
+const fn bit(path: ClaimPath) -> u32 {
+    1 << path as u32
 }
 
 /// The first of these claims that isn't there, or is null. `json` has been parsed as [`Claims`].
@@ -111,10 +144,89 @@ pub fn missing<'n>(required: &'n [ClaimName], json: &[u8]) -> Option<&'n ClaimNa
 }
 
 impl Claims {
-    /// The same with the claims that are to be kept, out of the JSON that these were parsed from.
+    /// The same with the claims that are to be kept and that the filter doesn't know, out of the JSON that these were
+    /// parsed from.
     pub(crate) fn keep(&mut self, kept: &KeptClaims, json: &[u8]) {
-        if !kept.0.is_empty() {
+        if kept.has_others() {
             self.kept = kept.pick(&serde_json::from_slice(json).unwrap_or_default());
         }
+    }
+
+    /// Drops what isn't to be kept.
+    pub(crate) fn retain(&mut self, kept: &KeptClaims) {
+        fn drop_unless<T>(is_kept: bool, value: &mut Option<T>) {
+            if !is_kept {
+                *value = None;
+            }
+        }
+        let Self {
+            iat,
+            iss,
+            sub,
+            aud,
+            issued_by,
+            user_type,
+            user_groups,
+            role_params,
+            email,
+            username,
+            sso_entity,
+            is_admin,
+            client_name,
+            federation_id,
+            // Always kept.
+            exp: _,
+            nbf: _,
+            jti: _,
+            user_id: _,
+            client_id: _,
+            token_id: _,
+            token_type: _,
+            kept: _,
+        } = self;
+        drop_unless(kept.keeps(ClaimPath::Iat), iat);
+        drop_unless(kept.keeps(ClaimPath::Aud), aud);
+        drop_unless(kept.keeps(ClaimPath::IsAdmin), is_admin);
+        drop_unless(kept.keeps(ClaimPath::FederationId), federation_id);
+        drop_unless(kept.keeps(ClaimPath::UserGroups), user_groups);
+        drop_unless(kept.keeps(ClaimPath::SsoEntity), sso_entity);
+        for (path, text) in [
+            (ClaimPath::Iss, iss),
+            (ClaimPath::Sub, sub),
+            (ClaimPath::UserType, user_type),
+            (ClaimPath::Email, email),
+            (ClaimPath::Username, username),
+            (ClaimPath::ClientName, client_name),
+        ] {
+            drop_unless(kept.keeps(path), text);
+        }
+        *issued_by = issued_by.take().and_then(|issuer| issuer.retain(kept));
+        *role_params = role_params.take().and_then(|role| role.retain(kept));
+    }
+}
+
+impl IssuedBy {
+    /// What is to be kept of it.
+    fn retain(self, kept: &KeptClaims) -> Option<Self> {
+        let issuer = Self {
+            user_id: self.user_id.filter(|_| kept.keeps(ClaimPath::IssuedByUserId)),
+            user_type: self.user_type.filter(|_| kept.keeps(ClaimPath::IssuedByUserType)),
+        };
+        (issuer != Self::default()).then_some(issuer)
+    }
+}
+
+impl RoleParams {
+    /// What is to be kept of it.
+    fn retain(self, kept: &KeptClaims) -> Option<Self> {
+        let role = Self {
+            role: self.role.filter(|_| kept.keeps(ClaimPath::Role)),
+            read_only: self.read_only.filter(|_| kept.keeps(ClaimPath::RoleReadOnly)),
+            federations: self.federations.filter(|_| kept.keeps(ClaimPath::RoleFederations)),
+            alias: self.alias.filter(|_| kept.keeps(ClaimPath::RoleAlias)),
+            resellers_wl: self.resellers_wl.filter(|_| kept.keeps(ClaimPath::RoleResellersWl)),
+            resellers_bl: self.resellers_bl.filter(|_| kept.keeps(ClaimPath::RoleResellersBl)),
+        };
+        (role != Self::default()).then_some(role)
     }
 }

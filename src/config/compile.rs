@@ -14,7 +14,8 @@ use super::{
     ResourceMetadata, ResponseFormat, Revocation, Rule, Scheme, ServiceHost, StatusPaths, StrippedHeaders, Terms,
     Verification, headers, is_token, rules, value,
 };
-use crate::claims::TokenType;
+use crate::claims::{Claim, ClaimPath, TokenType};
+use crate::matcher::Rules;
 use crate::public_key::PublicKey;
 use crate::report::Audit;
 use crate::require::Require;
@@ -48,6 +49,7 @@ pub(super) fn compile(document: &Value, errors: &mut ConfigErrors) -> Option<Con
     let resource_metadata = resource_metadata(&responses);
 
     let (jwt, api_token, (rules, kept_claims), resource_metadata) = (jwt?, api_token?, rules?, resource_metadata?);
+    let known_needs = known_needs(&jwt, &identity_headers, &rules);
     if api_token.response_format == ResponseFormat::JsonHeader
         && let Some(path) = remote_verification(&jwt, &rules)
     {
@@ -64,7 +66,7 @@ pub(super) fn compile(document: &Value, errors: &mut ConfigErrors) -> Option<Con
         credentials,
         identity_headers,
         stripped_headers: stripped_headers?,
-        kept_claims,
+        kept_claims: kept_claims.with(known_needs),
         audit: root.word("audit", &Audit::ALL, Audit::name).unwrap_or_default(),
         status_paths: status_paths(&root.object("status_paths", STATUS_PATHS), resource_metadata.as_ref(), errors),
         resource_metadata,
@@ -74,6 +76,19 @@ pub(super) fn compile(document: &Value, errors: &mut ConfigErrors) -> Option<Con
         jwt,
         api_token,
     })
+}
+
+/// Which of the claims that the filter knows are looked at once a credential is verified, beside those that always are.
+fn known_needs(jwt: &Jwt, headers: &IdentityHeaders, rules: &Rules) -> Vec<ClaimPath> {
+    let mut needs: Vec<_> = headers.iter().map(|header| header.claim).collect();
+    let required = rules.all_terms().filter_map(|terms| terms.access.require()).flat_map(Require::claims);
+    needs.extend(required.filter_map(|claim| match claim {
+        Claim::Known(path) => Some(path),
+        Claim::Kept(_) => None,
+    }));
+    needs.extend((!jwt.issuers.is_empty()).then_some(ClaimPath::Iss));
+    needs.extend((!jwt.audiences.is_empty()).then_some(ClaimPath::Aud));
+    needs
 }
 
 /// The first field that asks for remote verification.

@@ -15,7 +15,7 @@ use crate::matcher::{Matcher, PathMatch, Rule, Rules};
 use crate::require::{Needs, OneOf, Require};
 use crate::rule::{Access, Mode, Terms, Verification};
 
-/// The rules, and the claims that they look at beside those that the filter knows. `filter` is what holds where a rule
+/// The rules, and of the claims to keep those that they look at and the filter doesn't know. `filter` is what holds where a rule
 /// says nothing.
 pub(super) fn rules(
     root: &Node<'_>,

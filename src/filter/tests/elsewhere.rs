@@ -15,7 +15,7 @@ fn failing() -> Answer {
 }
 
 fn large() -> Answer {
-    Answer::json(&confirmed(json!({"client_name": "x".repeat(5_000)})))
+    Answer::json(&confirmed(json!({"email": "x".repeat(5_000)})))
 }
 
 #[test]

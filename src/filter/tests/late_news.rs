@@ -51,7 +51,7 @@ fn live_with_feed(world: &mut World, time: Duration, full: Option<&Answer>, poll
 #[test]
 fn garbage_tokens_displace_no_refusal_of_another_workers_verdict() {
     let mut world = with_key(2, json!({}));
-    world.verify = Answer::json(&confirmed(json!({"client_name": "x".repeat(5_000)})));
+    world.verify = Answer::json(&confirmed(json!({"email": "x".repeat(5_000)})));
     assert_eq!(code(&mut world, 1, &api_token()), "");
     world.verify = no();
     assert_eq!(code(&mut world, 0, &api_token()), "token_rejected", "the first worker has to ask");

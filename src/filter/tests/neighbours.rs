@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::support::{code, confirmed, down, no};
-use super::world::{BEGIN, KEYS, api_token_of};
+use super::support::{Headers, code, confirmed, down, no};
+use super::world::{BEGIN, Ending, KEYS, api_token_of};
 use super::{Answer, World, api_token, bearer, claims, jwt, jwt_of};
 use crate::metrics::Gauge;
 
@@ -192,13 +192,54 @@ fn an_unrelated_setting_drops_no_verdicts() {
         (json!({}), json!({"jwt": {"public_key": {"pem": [KEYS[0]]}}})),
         (json!({}), json!({"cache": {"negative_ttl": "1m", "max_entries": 5, "eviction": "lfu"}})),
         (json!({}), json!({"circuit_breaker": {"failures": 1, "fallback": false}})),
-        (json!({}), json!({"identity_headers": {"X-Name": "username"}})),
+        (json!({}), json!({"identity_headers": {"X-Name": "user_id"}})),
+        (json!({}), json!({"rules": [{"match": {"prefix": "/"}, "require": {"user_types": ["common"]}}]})),
     ] {
         let mut world = side_by_side(&[before]);
         assert_eq!(code(&mut world, 0, &api_token()), "");
         world.update(0, &after);
         assert_eq!(code(&mut world, 0, &api_token()), "");
         assert_eq!(world.verifications, 1, "{after}");
+    }
+}
+
+/// The value of `x-name` that the upstream gets.
+fn name(world: &mut World, worker: usize, headers: &Headers) -> Option<String> {
+    let Ending::Forwarded(set) = world.ask_at(worker, headers) else { panic!("it is denied") };
+    set.into_iter().find(|(name, _)| name == "x-name").map(|(_, value)| value)
+}
+
+#[test]
+fn a_filter_uses_no_verdict_that_lacks_a_claim_it_needs() {
+    let header = json!({"identity_headers": {"X-Name": "username"}});
+    let rule = json!({"rules": [{"match": {"prefix": "/"}, "require": {"groups": ["ops"]}}]});
+    let mut world = side_by_side(&[json!({}), header.clone(), rule, header]);
+    world.verify = Answer::json(&confirmed(json!({"username": "ann", "user_groups": ["ops"]})));
+    for round in 0..2 {
+        assert_eq!(name(&mut world, 0, &api_token()), None);
+        assert_eq!(name(&mut world, 1, &api_token()).as_deref(), Some("ann"), "{round}");
+        assert_eq!(code(&mut world, 2, &api_token()), "", "{round}");
+        assert_eq!(name(&mut world, 3, &api_token()).as_deref(), Some("ann"), "{round}");
+        assert_eq!(world.verifications, 3, "those with the same needs share a verdict");
+    }
+}
+
+#[test]
+fn an_update_that_adds_a_header_or_a_rule_gets_the_claim() {
+    let claims_of = |token_type: &str| json!({"token_type": token_type, "username": "ann", "user_groups": ["ops"]});
+    let token = bearer(&jwt_of(0, &confirmed(claims_of("access"))));
+    for credential in [api_token(), token] {
+        let mut world = side_by_side(&[json!({})]);
+        world.verify = Answer::json(&confirmed(claims_of("api_token")));
+        assert_eq!(name(&mut world, 0, &credential), None);
+        world.update(0, &json!({"identity_headers": {"X-Name": "username"}}));
+        for _ in 0..2 {
+            assert_eq!(name(&mut world, 0, &credential).as_deref(), Some("ann"));
+        }
+        world.update(0, &json!({"rules": [{"match": {"prefix": "/"}, "require": {"groups": ["ops"]}}]}));
+        for _ in 0..2 {
+            assert_eq!(code(&mut world, 0, &credential), "");
+        }
     }
 }
 

@@ -100,7 +100,7 @@ fn a_full_row_of_leases_only_causes_more_callouts() {
 fn each_worker_asks_for_a_verdict_too_large_to_share() {
     // An identity that is larger than a slot.
     let mut world = with_key(4, json!({}));
-    world.verify = Answer::json(&confirmed(json!({"client_name": "x".repeat(5_000)})));
+    world.verify = Answer::json(&confirmed(json!({"email": "x".repeat(5_000)})));
     let streams: Vec<_> = (0..200).map(|number| world.send_to(number % 4, &api_token())).collect();
     for _ in 0..4 {
         world.pass(MOMENT);
