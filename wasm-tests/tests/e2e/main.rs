@@ -46,6 +46,7 @@ mod logs;
 mod manifests;
 mod methods_and_tunnels;
 mod metrics;
+mod no_host;
 mod no_verify_signature;
 mod noting;
 mod odd_entries;
