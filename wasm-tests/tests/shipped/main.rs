@@ -6,3 +6,4 @@ mod custom_resources;
 mod files;
 mod kubernetes;
 mod prometheus;
+mod strict;
