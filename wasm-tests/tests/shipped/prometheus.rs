@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use wasm_tests::{prometheus::test_rules, workspace};
 
 use crate::files::document;
@@ -34,4 +34,26 @@ fn every_alert_has_a_runbook_and_cases() {
     let files = fs::read_dir(workspace().join("docs/runbooks")).unwrap();
     let files: BTreeSet<_> = files.map(|file| file.unwrap().file_name()).collect();
     assert_eq!(pages, files);
+}
+
+/// What prometheus.yaml proposes for Kubernetes, in a comment, scrapes the port of the deployment that has the metrics.
+#[test]
+fn in_kubernetes_the_metrics_port_is_scraped() {
+    let text = fs::read_to_string(workspace().join("envoy/prometheus/prometheus.yaml")).unwrap();
+    let lines = text.lines().skip_while(|line| !line.contains("# kubernetes_sd_configs:"));
+    let lines: Vec<_> = lines.map_while(|line| line.trim_start().strip_prefix("# ")).collect();
+    let proposed: Value = serde_norway::from_str(&lines.join("\n")).unwrap();
+    let kept = |label: &str| {
+        let rules = proposed["relabel_configs"].as_array().unwrap().iter();
+        let mut rules = rules.filter(|rule| rule["source_labels"] == json!([format!("__meta_kubernetes_pod_{label}")]));
+        rules.next().unwrap()["regex"].clone()
+    };
+    let template = &document("envoy/kubernetes/deployment.yaml")["spec"]["template"];
+    assert_eq!(kept("label_app_kubernetes_io_name"), template["metadata"]["labels"]["app.kubernetes.io/name"]);
+    let ports = template["spec"]["containers"][0]["ports"].as_array().unwrap();
+    let port = ports.iter().find(|port| port["name"] == kept("container_port_name")).unwrap();
+    assert_eq!(
+        port["containerPort"].to_string(),
+        template["metadata"]["annotations"]["prometheus.io/port"].as_str().unwrap()
+    );
 }
