@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use crate::connection_manager;
 
-/// Applies the patches of an `EnvoyFilter` to a bootstrap whose first listener is the gateway's.
+/// Applies the patches of an `EnvoyFilter` to a bootstrap whose first listener is the gateway's. A listener that is added
+/// comes behind it, where no other patch meets it, as with Istio.
 ///
 /// # Errors
 /// At a kind of patch, or an operation, that the shipped manifest doesn't use.
@@ -21,6 +22,10 @@ pub fn apply(envoy_filter: &Value, bootstrap: &mut Value) -> Result<()> {
             (Some("HTTP_FILTER"), Some("INSERT_FIRST")) => {
                 let filters = &mut connection_manager(gateway(bootstrap)?)["http_filters"];
                 filters.as_array_mut().context("no list of HTTP filters")?.insert(0, value.clone());
+            }
+            (Some("LISTENER"), Some("ADD")) => {
+                let listeners = bootstrap.pointer_mut("/static_resources/listeners").and_then(Value::as_array_mut);
+                listeners.context("no list of listeners")?.push(value.clone());
             }
             (kind, operation) => bail!("a patch that isn't known here: {kind:?} {operation:?}"),
         }

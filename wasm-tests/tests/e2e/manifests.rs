@@ -46,6 +46,8 @@ async fn istios_envoy_filter_puts_authgate_into_a_gateway() {
             cluster["name"] = json!(CLUSTER);
             cluster["load_assignment"]["cluster_name"] = json!(CLUSTER);
             istio::apply(&filter, bootstrap).unwrap();
+            bootstrap["static_resources"]["listeners"][1]["address"]["socket_address"] =
+                json!({"address": "127.0.0.1", "port_value": 0});
             // Argon2 on a busy machine.
             let plugin = plugin(&mut bootstrap["static_resources"]["listeners"][0]);
             plugin["configuration"]["value"]["auth_service"]["timeout"] = json!("5s");
@@ -63,6 +65,10 @@ async fn istios_envoy_filter_puts_authgate_into_a_gateway() {
     {
         assert!(config.contains(expected), "{expected} isn't in the configuration");
     }
+    assert_eq!(readiness(&stack, "authgate-status").await, (200, None));
+    assert_eq!(health(&stack, "authgate-status").await["status"], "healthy");
+    assert_eq!(at(&stack, "authgate-status", "/orders").await.code().as_deref(), Some("denied_by_rule"));
+    assert_eq!(stack.get("/-/auth/ready").send().await.unwrap().status, 401, "nobody's business outside");
 }
 
 /// The containers' bootstrap on free ports of this machine. Two workers, so that probes may meet another one than requests.
@@ -89,14 +95,14 @@ async fn at(stack: &Stack, listener: &str, path: &str) -> Response {
 }
 
 /// What the readiness probe gets: the status and, where it isn't ready, the reason.
-async fn readiness(stack: &Stack) -> (u16, Option<String>) {
-    let answer = at(stack, "status", "/-/auth/ready").await;
+async fn readiness(stack: &Stack, listener: &str) -> (u16, Option<String>) {
+    let answer = at(stack, listener, "/-/auth/ready").await;
     (answer.status, answer.json().unwrap()["reason"].as_str().map(str::to_owned))
 }
 
 /// What the liveness probe gets, which is 200 whatever is down.
-async fn health(stack: &Stack) -> Value {
-    let answer = at(stack, "status", "/-/auth/health").await;
+async fn health(stack: &Stack, listener: &str) -> Value {
+    let answer = at(stack, listener, "/-/auth/health").await;
     assert_eq!(answer.status, 200);
     answer.json().unwrap()
 }
@@ -105,8 +111,8 @@ async fn health(stack: &Stack) -> Value {
 async fn the_bootstrap_of_the_containers_serves_and_shows_status_and_metrics_alone() {
     let stack = containers().start().await.unwrap();
     serves(&stack).await;
-    assert_eq!(readiness(&stack).await, (200, None));
-    assert_eq!(health(&stack).await["status"], "healthy");
+    assert_eq!(readiness(&stack, "status").await, (200, None));
+    assert_eq!(health(&stack, "status").await["status"], "healthy");
     let metrics = at(&stack, "metrics", "/stats/prometheus").await.text();
     assert!(metrics.contains("auth_validation_requests_total{"), "{metrics}");
     for path in ["/config_dump", "/quitquitquit", "/stats", "/-/auth/ready", "/"] {
@@ -126,8 +132,8 @@ async fn the_bootstrap_of_the_containers_serves_and_shows_status_and_metrics_alo
 async fn probes_wait_for_the_key_and_then_tell_of_an_outage_without_a_restart() {
     let no_key = json!({"on": "public_key", "kind": "status", "status": 503});
     let mut stack = containers().fault(no_key).start().await.unwrap();
-    assert_eq!(readiness(&stack).await, (503, Some("public_key_not_loaded".to_owned())));
-    let starting = health(&stack).await;
+    assert_eq!(readiness(&stack, "status").await, (503, Some("public_key_not_loaded".to_owned())));
+    let starting = health(&stack, "status").await;
     assert_eq!(
         (&starting["status"], &starting["checks"]["public_key_cache"]["status"]),
         (&json!("degraded"), &json!("empty"))
@@ -137,8 +143,8 @@ async fn probes_wait_for_the_key_and_then_tell_of_an_outage_without_a_restart() 
     // A request that waits for the key has it fetched.
     let jwt = stack.login().await.unwrap().access;
     while stack.get("/orders").bearer(&jwt).send().await.unwrap().status != 200 {}
-    assert_eq!(readiness(&stack).await, (200, None));
-    assert_eq!(health(&stack).await["status"], "healthy");
+    assert_eq!(readiness(&stack, "status").await, (200, None));
+    assert_eq!(health(&stack, "status").await["status"], "healthy");
 
     stack.stop_auth().await;
     for number in 0..5 {
@@ -146,10 +152,10 @@ async fn probes_wait_for_the_key_and_then_tell_of_an_outage_without_a_restart() 
         assert_eq!(unknown.status, 503);
     }
     for _ in 0..10 {
-        let said = health(&stack).await;
+        let said = health(&stack, "status").await;
         assert_eq!((&said["status"], &said["checks"]["breaker"]["state"]), (&json!("degraded"), &json!("open")));
         assert_eq!(said["checks"]["auth_service"], json!({"status": "down", "error": "circuit_breaker_open"}));
-        assert_eq!(readiness(&stack).await, (200, None));
+        assert_eq!(readiness(&stack, "status").await, (200, None));
     }
     assert_eq!(stack.get("/orders").bearer(&jwt).send().await.unwrap().status, 200);
 }

@@ -4,6 +4,7 @@
 mod bootstraps;
 mod custom_resources;
 mod files;
+mod istio;
 mod kubernetes;
 mod prometheus;
 mod strict;
