@@ -11,6 +11,8 @@ use wasm_tests::{
     Bootstrap, Builder, Ports, Response, Stack, connection_manager, corpus::scripted, istio, plugin, workspace,
 };
 
+use crate::investigation::access_log;
+
 /// What every way to deploy has to do: a good token passes with its identity, none is refused, a public path is open, and
 /// the metrics have their labels.
 async fn serves(stack: &Stack) {
@@ -38,7 +40,7 @@ async fn istios_envoy_filter_puts_authgate_into_a_gateway() {
             // As Istio's own gateway is: it has none of what the manifest brings.
             bootstrap.as_object_mut().unwrap().remove("stats_config");
             let manager = connection_manager(&mut bootstrap["static_resources"]["listeners"][0]);
-            for name in ["stream_idle_timeout", "request_headers_timeout", "strip_any_host_port"] {
+            for name in ["stream_idle_timeout", "request_headers_timeout", "strip_any_host_port", "access_log"] {
                 manager.as_object_mut().unwrap().remove(name).unwrap();
             }
             manager["normalize_path"] = json!(true);
@@ -65,6 +67,8 @@ async fn istios_envoy_filter_puts_authgate_into_a_gateway() {
     {
         assert!(config.contains(expected), "{expected} isn't in the configuration");
     }
+    let denied = |line: &Value| line["reason"] == "missing_credentials" && line["outcome"] == "deny";
+    assert!(access_log(&stack, 4).await.iter().any(denied), "{}", stack.access_log());
     assert_eq!(readiness(&stack, "authgate-status").await, (200, None));
     assert_eq!(health(&stack, "authgate-status").await["status"], "healthy");
     assert_eq!(at(&stack, "authgate-status", "/orders").await.code().as_deref(), Some("denied_by_rule"));
