@@ -7,6 +7,7 @@ mod broken_answers;
 mod callout_bytes;
 mod callout_heads;
 mod cold_start;
+mod confidential;
 mod configuration_forms;
 mod configuration_update;
 mod corpus_answers;
