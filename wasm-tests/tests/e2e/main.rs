@@ -6,6 +6,7 @@
 mod broken_answers;
 mod callout_bytes;
 mod callout_heads;
+mod callout_secrets;
 mod cold_start;
 mod confidential;
 mod configuration_forms;

@@ -20,6 +20,9 @@ pub struct Head {
     /// Over HTTP/2 alone; else empty, and in `headers` as `host`.
     pub authority: String,
     pub path: String,
+    /// Without its `?`; empty where there is none.
+    pub query: String,
+    /// Several of one name are joined by a comma.
     pub headers: BTreeMap<String, String>,
 }
 
@@ -45,10 +48,12 @@ pub async fn start(answer: fn(&str) -> Response) -> (u16, Heads) {
 fn head(request: &Request) -> Head {
     let uri = request.uri();
     let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let values = |name| request.headers().get_all(name).iter().map(text).collect::<Vec<_>>().join(", ");
     Head {
         scheme: uri.scheme_str().unwrap_or_default().to_owned(),
         authority: uri.authority().map(ToString::to_string).unwrap_or_default(),
         path: uri.path().to_owned(),
-        headers: request.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
+        query: uri.query().unwrap_or_default().to_owned(),
+        headers: request.headers().keys().map(|name| (name.to_string(), values(name))).collect(),
     }
 }

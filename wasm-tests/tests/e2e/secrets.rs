@@ -70,6 +70,10 @@ async fn every_kind(record: &mut Record, stack: &Stack, listener: SocketAddr, ap
             .api_key(&format!("78${}", "canarysecret0000".repeat(8))),
         get("/orders").header("origin", "https://app.example.com").bearer(&altered),
         get("/orders").header("accept", "text/html").bearer(&altered),
+        get("/orders")
+            .header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+            .header("tracestate", format!("vendor={}", record.secret("canary-of-a-trace")))
+            .api_key(&record.token(format!("79${}", "canarysecret0000".repeat(8)))),
     ];
     for header in [
         json!({"typ": "JWT", "alg": record.secret("canary-alg")}),
@@ -129,8 +133,12 @@ fn answers_with_canaries() -> Vec<Value> {
     all
 }
 
-/// What the filter tells of the service, by now in an outage.
-const STATUS: [&str; 2] = ["/-/health", "/-/ready"];
+/// What the filter serves itself, with a word that is there: of the service, by now in an outage, and of the resource.
+const PAGES: [(&str, &str); 3] = [
+    ("/-/health", "status"),
+    ("/-/ready", "status"),
+    ("/.well-known/oauth-protected-resource/v1", "https://auth.example.com"),
+];
 
 /// What has to have become of some request, or else there was nothing to write about.
 const VERDICTS: [&str; 14] = [
@@ -220,10 +228,11 @@ fn config() -> Value {
         "revocation": {"path": "/auth/blacklist", "poll_interval": "1s"},
         "jwt": {"public_key": {"min_refetch_interval": "100ms"}},
         "audit": "all",
-        "status_paths": {"health": STATUS[0], "readiness": STATUS[1]},
+        "status_paths": {"health": PAGES[0].0, "readiness": PAGES[1].0},
         "responses": {
             "cors_origins": ["https://app.example.com"],
             "sign_in_url": "https://app.example.com/login",
+            "resource_metadata": {"resource": "https://api.example.com/v1", "authorization_servers": [PAGES[2].1]},
         },
         "rules": [
             {"match": {"prefix": "/public"}, "public": true},
@@ -271,12 +280,14 @@ async fn no_log_metric_or_denial_contains_a_secret() {
     for page in ["/stats", "/stats/prometheus", "/stats?format=json", "/clusters", "/listeners"] {
         written.push((page, stack.admin(page).await.unwrap().text()));
     }
-    for page in STATUS {
-        let answer = stack.get(page).header("authorization", format!("APIKey {api}")).send().await.unwrap();
-        assert!(answer.text().contains("status"), "{page}: {}", answer.text());
+    for (page, word) in PAGES {
+        let answer = stack.get(&format!("{page}?access_token={api}")).api_key(&api).send().await.unwrap();
+        assert!(answer.text().contains(word), "{page}: {}", answer.text());
         written.push((page, format!("{:?} {}", answer.headers, answer.text())));
     }
-    assert!(record.denials.iter().any(|denial| denial.contains("https://app.example.com/login")), "no page was shown");
+    for link in ["https://app.example.com/login", "/.well-known/oauth-protected-resource/v1"] {
+        assert!(record.denials.iter().any(|denial| denial.contains(link)), "no denial names {link}");
+    }
     written.extend(record.denials.iter().map(|denial| ("a denial", denial.clone())));
     let found = record.found_in(&written);
     assert!(found.is_empty(), "{}", found.join("\n"));
