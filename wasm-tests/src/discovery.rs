@@ -55,10 +55,22 @@ impl Discovery {
     /// # Errors
     /// When the file cannot be written.
     pub fn publish(&self, version: &str) -> Result<()> {
+        self.publish_all(version, &[&self.listener])
+    }
+
+    /// Publishes these listeners in the place of those that were there, so that the others drain and end.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn publish_all(&self, version: &str, listeners: &[&Value]) -> Result<()> {
         let part = self.folder.path().join("part");
-        let mut listener = self.listener.clone();
-        listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
-        fs::write(&part, json!({"version_info": version, "resources": [listener]}).to_string())?;
+        let resources = listeners.iter().map(|listener| {
+            let mut resource = Value::clone(listener);
+            resource["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
+            resource
+        });
+        let resources: Vec<_> = resources.collect();
+        fs::write(&part, json!({"version_info": version, "resources": resources}).to_string())?;
         Ok(fs::rename(part, file(&self.folder))?)
     }
 }

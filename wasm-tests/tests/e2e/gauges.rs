@@ -6,7 +6,7 @@ use serde_json::json;
 use wasm_tests::{Discovery, Stack, connection_manager, corpus::scripted, plugin};
 
 /// Waits until a gauge of a filter is where it should be.
-async fn reaches(stack: &Stack, gauge: &str, filter: &str, expected: u64) {
+pub async fn reaches(stack: &Stack, gauge: &str, filter: &str, expected: u64) {
     let mut value = u64::MAX;
     for _ in 0..60 {
         value = stack.metric(gauge, &[("filter", filter)]).await.unwrap();

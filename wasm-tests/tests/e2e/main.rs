@@ -79,4 +79,5 @@ mod throttle;
 mod tls;
 mod traps;
 mod verifiers_agree;
+mod vm_end;
 mod wycheproof;
