@@ -359,7 +359,7 @@ impl Config {
 /// its better errors.
 fn read(bytes: &[u8]) -> Result<document::Value, ConfigErrors> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Err(ConfigErrors::one("auth_service.cluster", "is required, and the configuration is empty"));
+        return Err(ConfigErrors::one("auth_service.cluster", "is required, but the configuration is empty"));
     }
     if bytes.len() > MAX_BYTES {
         return Err(ConfigErrors::one("configuration", format!("is larger than {MAX_BYTES} bytes")));

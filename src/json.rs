@@ -51,8 +51,8 @@ fn begins_an_object(json: &[u8]) -> Result<(), JsonError> {
         [b'[', ..] => "`[`",
         [b'"', ..] => "a quotation mark",
         [byte, ..] if byte.is_ascii_alphanumeric() => "a letter or a digit",
-        [byte, ..] if byte.is_ascii_graphic() => "another sign",
-        _ => "a byte that is no visible ASCII",
+        [byte, ..] if byte.is_ascii_graphic() => "a punctuation mark",
+        _ => "a byte that isn't visible ASCII",
     };
     Err(JsonError(format!("it must be a JSON object; it begins with {begin}")))
 }
@@ -175,7 +175,7 @@ impl<'de> Visitor<'de> for Strict {
         let mut keys: Vec<Cow<'de, str>> = Vec::with_capacity(24);
         while let Some(key) = map.next_key_seed(Key)? {
             if keys.contains(&key) {
-                return Err(A::Error::custom("a key stands there twice"));
+                return Err(A::Error::custom("a key is given twice"));
             }
             if keys.len() == MAX_KEYS {
                 return Err(A::Error::custom(format!("more than {MAX_KEYS} keys in one object")));
@@ -228,7 +228,7 @@ mod tests {
             r#"{"":1,"":2}"#,
         ] {
             let error = check(json.as_bytes()).unwrap_err();
-            assert!(error.to_string().contains("a key stands there twice"), "{json}: {error}");
+            assert!(error.to_string().contains("a key is given twice"), "{json}: {error}");
         }
         assert_eq!(check(br#"{"x":{"a":1},"y":{"a":1},"A":0,"a":0}"#), Ok(()));
     }
@@ -260,8 +260,8 @@ mod tests {
             (b"\"s3cret\"", "it must be a JSON object; it begins with a quotation mark"),
             (b"eyJhbGciOiJSUzI1NiJ9.e30.", "it must be a JSON object; it begins with a letter or a digit"),
             (b"7$s3cret", "it must be a JSON object; it begins with a letter or a digit"),
-            (b"-----BEGIN PUBLIC KEY-----", "it must be a JSON object; it begins with another sign"),
-            (b"\xef\xbb\xbf{}", "it must be a JSON object; it begins with a byte that is no visible ASCII"),
+            (b"-----BEGIN PUBLIC KEY-----", "it must be a JSON object; it begins with a punctuation mark"),
+            (b"\xef\xbb\xbf{}", "it must be a JSON object; it begins with a byte that isn't visible ASCII"),
         ] {
             let error = parse::<serde_json::Value>(text).unwrap_err();
             assert_eq!(error.to_string(), told, "{}", text.escape_ascii());

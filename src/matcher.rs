@@ -49,7 +49,7 @@ pub enum Undecided {
     #[error("readings of the path lead to different rules")]
     DifferentPaths,
     /// `:authority` is neither `name[:digits]` nor an IP literal.
-    #[error("the authority is no host")]
+    #[error("the authority is not a valid host")]
     Host,
     /// One reading of the host leads to one rule, another to another.
     #[error("readings of the host lead to different rules")]
@@ -279,7 +279,10 @@ impl Matcher {
     pub fn new(path: PathMatch, methods: Vec<String>, hosts: Vec<String>) -> Result<Self, (String, String)> {
         for (index, method) in methods.iter().enumerate() {
             if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') {
-                return Err((format!("methods[{index}]"), format!("{method:?} is no method: they are in upper case")));
+                return Err((
+                    format!("methods[{index}]"),
+                    format!("{method:?} is not a method: methods are in upper case"),
+                ));
             }
         }
         let hosts = hosts
@@ -370,7 +373,7 @@ fn plain(path: &str) -> Result<Vec<u8>, String> {
         Err(format!("{path:?} must begin with /"))
     } else if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
         // A client has to escape these; then the path as sent and the decoded path lead to different rules.
-        Err(format!("{path:?} holds a space or a character beyond ASCII; a regex can cover its escaped forms"))
+        Err(format!("{path:?} contains a space or a non-ASCII character: match its escaped forms with regex"))
     } else if path::is_plain(path.as_bytes()) {
         Ok(path.as_bytes().to_vec())
     } else {

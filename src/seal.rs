@@ -21,12 +21,10 @@ const NONCE_BYTES: usize = 24;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SealKeyError {
     /// It isn't base64.
-    #[error("the seal key must be 32 bytes in standard base64, with padding, without whitespace: it is not base64")]
+    #[error("the seal key must be 32 bytes in standard base64, with padding, without whitespace: it is not in base64")]
     NotBase64,
     /// It is base64, of fewer or more bytes.
-    #[error(
-        "the seal key must be 32 bytes in standard base64, with padding, without whitespace: it has another length"
-    )]
+    #[error("the seal key must be 32 bytes in standard base64, with padding, without whitespace: its length is wrong")]
     Length,
 }
 

@@ -41,9 +41,9 @@ impl FromStr for ClaimName {
 
     fn from_str(path: &str) -> Result<Self, String> {
         if path.split('.').any(str::is_empty) {
-            Err("is no claim: write its name, or the names on the way to it with a dot between".to_owned())
+            Err("is not a claim's path: write its name, or the names that lead to it, separated by dots".to_owned())
         } else if path.split('.').count() > MAX_DEPTH || path.len() > MAX_NAME {
-            Err(format!("is no claim: a path has at most {MAX_DEPTH} names and {MAX_NAME} bytes"))
+            Err(format!("is not a claim's path: at most {MAX_DEPTH} names and {MAX_NAME} bytes are allowed"))
         } else {
             Ok(Self(path.into()))
         }

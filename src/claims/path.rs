@@ -116,7 +116,7 @@ impl fmt::Display for ClaimPath {
 
 /// No claim has this path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("is no claim that a header can carry; these are: {}", known_paths())]
+#[error("is not a claim that a header can hold; these are: {}", known_paths())]
 pub struct UnknownClaim;
 
 fn known_paths() -> String {

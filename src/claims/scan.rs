@@ -226,7 +226,7 @@ impl<'j> Scanner<'j> {
         }
     }
 
-    /// An object at this depth: `member` reads the value of each key. None of them stands there twice.
+    /// An object at this depth: `member` reads the value of each key. None of them is given twice.
     fn object(&mut self, depth: usize, member: &mut dyn FnMut(&mut Self, &'j str) -> Option<()>) -> Option<()> {
         self.take(b'{')?;
         if depth >= MAX_DEPTH {

@@ -176,7 +176,7 @@ fn a_repeated_key_is_refused() {
         let text = claims(json!({})).to_string();
         let text = format!("{},{extra}}}", &text.get(..text.len() - 1).unwrap());
         let error = Claims::from_json(text.as_bytes()).unwrap_err();
-        assert!(error.to_string().contains("stands there twice"), "{extra}: {error}");
+        assert!(error.to_string().contains("is given twice"), "{extra}: {error}");
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) fn check(value: &Value, fields: &'static [Field], errors: &mut Config
 }
 
 /// What a claim can be compared with.
-const COMPARABLE: &str = "a string, true, false, or an integer, at most 2^53 - 1 either way";
+const COMPARABLE: &str = "a string, true, false, or an integer from -(2^53 - 1) to 2^53 - 1";
 
 struct Checker<'e> {
     path: String,
@@ -50,7 +50,7 @@ impl Checker<'_> {
             (Kind::Claims, Value::Object(members)) => self.claims(members),
             (Kind::OrNull(_), Value::Null) | (Kind::Flag | Kind::FlagOr(_), Value::Flag(_)) => {}
             (Kind::OrNull(kind), _) => self.value(value, kind),
-            (_, Value::Null) => self.refuse("is null: write a value, or leave the field out"),
+            (_, Value::Null) => self.refuse("is null: write a value, or omit the field"),
             (Kind::Whole { least, most }, Value::Number(number)) => {
                 if number.fract() != 0.0 || !(f64::from(*least)..=f64::from(*most)).contains(number) {
                     self.refuse(format!("is {}, but must be {}", shown(value), expected(kind)));
@@ -99,7 +99,7 @@ impl Checker<'_> {
     fn distinct(&mut self, entries: &[Value]) {
         for (index, entry) in entries.iter().enumerate() {
             if entries.iter().take(index).any(|earlier| earlier == entry) {
-                self.below(&format!("[{index}]"), |at| at.refuse(format!("{} stands there twice", shown(entry))));
+                self.below(&format!("[{index}]"), |at| at.refuse(format!("{} is given twice", shown(entry))));
             }
         }
     }
@@ -121,7 +121,7 @@ impl Checker<'_> {
             let is_repeated = members.iter().take(index).any(|(earlier, _)| earlier == name);
             self.below(name, |at| match (name.parse::<ClaimName>(), value) {
                 (Err(problem), _) => at.refuse(problem),
-                _ if is_repeated => at.refuse("stands there twice"),
+                _ if is_repeated => at.refuse("is given twice"),
                 (Ok(name), Value::List(values)) => at.values(&name, values),
                 (Ok(_), value) => at.refuse(format!("is {}, but must be a list", shown(value))),
             });
@@ -160,7 +160,7 @@ impl Checker<'_> {
     fn object(&mut self, value: &Value, fields: &'static [Field]) {
         let Value::Object(members) = value else {
             return self.refuse(match value {
-                Value::Null => "is null: write its fields below it, or leave it out".to_owned(),
+                Value::Null => "is null: write its fields below it, or omit it".to_owned(),
                 _ => format!("is {}, but must be an object", shown(value)),
             });
         };
@@ -172,7 +172,7 @@ impl Checker<'_> {
             let is_repeated = || members.iter().take(index).any(|(earlier, _)| earlier == name);
             self.below(name, |at| match field {
                 None => at.refuse(unknown(name, fields)),
-                Some(_) if is_repeated() => at.refuse("stands there twice"),
+                Some(_) if is_repeated() => at.refuse("is given twice"),
                 Some(field) => at.value(value, &field.kind),
             });
         }
@@ -190,12 +190,12 @@ fn problem_of(form: Text, text: &str) -> Option<String> {
         return Some("must not be empty".to_owned());
     }
     let (is_good, must) = match form {
-        Text::Visible => (is_visible(text), "may only hold visible ASCII characters"),
-        Text::Authority => (is_authority(text), "must be a host's name or address, with or without a port"),
-        Text::ServicePath => (is_service_path(text), "must be visible ASCII, begin with / and hold no #"),
+        Text::Visible => (is_visible(text), "must be visible ASCII"),
+        Text::Authority => (is_authority(text), "must be a host name or an address, with or without a port"),
+        Text::ServicePath => (is_service_path(text), "must be visible ASCII, begin with / and contain no #"),
         Text::OwnPath => (
             is_service_path(text) && !text.contains('?'),
-            "must be visible ASCII, begin with / and hold neither ? nor #",
+            "must be visible ASCII, begin with / and contain neither ? nor #",
         ),
         Text::Url => (is_https_url(text), "must be an https URL without a fragment"),
         Text::Resource => {
@@ -206,9 +206,10 @@ fn problem_of(form: Text, text: &str) -> Option<String> {
         Text::Origin => {
             (is_origin(text), "must be an origin as a browser writes it, as in \"https://app.example.com\"")
         }
-        Text::RuleName => {
-            (is_rule_name(text), "must be a letter, then letters, digits, _ and -, at most 64 in all, and not none")
-        }
+        Text::RuleName => (
+            is_rule_name(text),
+            "must be a letter, then letters, digits, _ and -, at most 64 in all, and must not be none",
+        ),
         Text::ClaimName => return text.parse::<ClaimName>().err(),
         Text::CookieName => (headers::is_token(text.as_bytes()), "must be a cookie's name (RFC 6265 section 4.1.1)"),
         Text::Some
@@ -232,10 +233,10 @@ fn no_duration(text: &str) -> String {
 fn unknown(name: &str, fields: &[Field]) -> String {
     let near = fields.iter().find(|field| is_near(name, field.name));
     match near {
-        Some(field) => format!("is no field; did you mean {}?", field.name),
+        Some(field) => format!("is not a field; did you mean {}?", field.name),
         None => {
             let names: Vec<&str> = fields.iter().map(|field| field.name).collect();
-            format!("is no field; the fields here are {}", names.join(", "))
+            format!("is not a field; the fields here are {}", names.join(", "))
         }
     }
 }
@@ -273,7 +274,7 @@ fn expected(kind: &Kind) -> String {
         Kind::List(_) | Kind::Distinct(_) => "a list".to_owned(),
         Kind::Object(_) | Kind::Headers(_) | Kind::Claims => "an object".to_owned(),
         Kind::ObjectOrObjects(_) => "an object or a list of objects".to_owned(),
-        Kind::Integer => "an integer, at most 2^53 - 1 either way".to_owned(),
+        Kind::Integer => "an integer from -(2^53 - 1) to 2^53 - 1".to_owned(),
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) fn compile(document: &Value, errors: &mut ConfigErrors) -> Option<Con
         && let Some(path) = remote_verification(&jwt, &rules)
     {
         // `json_header` tells neither the type of a token nor when it expires.
-        errors.push(path, "remote contradicts api_token.response_format json_header");
+        errors.push(path, "remote can't be combined with api_token.response_format json_header");
     }
     Some(Config {
         auth_service: AuthService { forward_headers: forward_headers?, ..auth_service? },
@@ -122,7 +122,10 @@ fn host(node: &Node<'_>, cluster: &str, errors: &mut ConfigErrors) -> Option<Ser
         (None, Some(written)) if *written != Value::Null => return None,
         (None, _) => {
             let Some(host) = value::host_of_cluster(cluster) else {
-                errors.push(node.at("authority"), format!("is required: the cluster's name {cluster:?} is no host"));
+                errors.push(
+                    node.at("authority"),
+                    format!("is required: the cluster's name {cluster:?} is not a valid host"),
+                );
                 return None;
             };
             host
@@ -155,7 +158,7 @@ fn forward_headers(
         let is_stripped = stripped.covers(name.as_bytes());
         let problem = headers::problem_of_forwarded_header(&name, credentials)
             .or_else(|| is_stripped.then_some("is a header that no client may send"))
-            .or_else(|| names.contains(&name).then_some("stands there twice"));
+            .or_else(|| names.contains(&name).then_some("is given twice"));
         match problem {
             None => names.push(name),
             Some(_) if node.written(NAME).is_none() => {}
@@ -207,11 +210,11 @@ fn api_token(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<ApiToken> {
         && !api_token.accepts(HeaderType::Apikey)
         && !api_token.accepts(HeaderType::Other)
     {
-        errors.push(node.at("header_types"), "without apikey and other nothing is ever asked about");
+        errors.push(node.at("header_types"), "must contain apikey or other: the service is asked only about these");
     }
     if api_token.accepts(HeaderType::Other) && api_token.response_format == ResponseFormat::JsonHeader {
         // `json_header` doesn't tell the type of a token, and other credentials don't tell it either.
-        errors.push(node.at("header_types"), "other contradicts response_format json_header");
+        errors.push(node.at("header_types"), "other can't be combined with response_format json_header");
     }
     Some(api_token)
 }
@@ -231,7 +234,7 @@ fn answer_headers(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<AnswerHe
         }
         // Two claims in one header would be a mix-up.
         if headers.iter().take(index).any(|(_, earlier)| earlier.eq_ignore_ascii_case(name)) {
-            errors.push(node.at(claim), "is the header of another claim too");
+            errors.push(node.at(claim), "is already the header of another claim");
         }
     }
     Some(headers)
@@ -292,12 +295,12 @@ fn status_paths(node: &Node<'_>, metadata: Option<&ResourceMetadata>, errors: &m
     let path = |name| node.text(name).map(str::to_owned);
     for name in ["health", "readiness"] {
         if node.text(name).is_some_and(|path| metadata.is_some_and(|metadata| metadata.path == path)) {
-            errors.push(node.at(name), "is the path of the resource's metadata too");
+            errors.push(node.at(name), "is already the path of the resource metadata");
         }
     }
     let paths = StatusPaths { health: path("health"), readiness: path("readiness") };
     if paths.health.is_some() && paths.health == paths.readiness {
-        errors.push(node.at("readiness"), "is the path of health too");
+        errors.push(node.at("readiness"), "is already the path of health");
     }
     paths
 }

@@ -13,7 +13,7 @@ pub enum Value {
     Text(String),
     /// `[…]`.
     List(Vec<Value>),
-    /// `{…}` in the order in which it is written. A key that stands there twice is kept twice: who reads it refuses it.
+    /// `{…}` in the order in which it is written. A key that is given twice is kept twice: who reads it refuses it.
     Object(Vec<(String, Value)>),
 }
 
@@ -29,7 +29,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Value, String> {
     let mut reader = Reader { rest: text };
     let read = reader.value(0).and_then(|value| {
         reader.space();
-        if reader.rest.is_empty() { Ok(value) } else { Err("nothing may stand behind the configuration") }
+        if reader.rest.is_empty() { Ok(value) } else { Err("nothing may follow the configuration") }
     });
     read.map_err(|problem| {
         let before = text.get(..text.len() - reader.rest.len()).unwrap_or_default();
@@ -63,8 +63,8 @@ impl Reader<'_> {
             Some(_) if self.eat("true") => Ok(Value::Flag(true)),
             Some(_) if self.eat("false") => Ok(Value::Flag(false)),
             Some(_) if self.eat("null") => Ok(Value::Null),
-            Some(b'\'') => Err("strings stand in double quotes"),
-            Some(_) => Err("here must be {, [, a string in double quotes, a number, true, false or null"),
+            Some(b'\'') => Err("strings must be in double quotes"),
+            Some(_) => Err("expected {, [, a string in double quotes, a number, true, false or null"),
         }
     }
 
@@ -80,7 +80,7 @@ impl Reader<'_> {
             let key = match self.rest.bytes().next() {
                 None => return Err(ENDS),
                 Some(b'"') => self.string()?,
-                Some(_) => return Err("here must be a field's name in double quotes"),
+                Some(_) => return Err("expected a field's name in double quotes"),
             };
             self.space();
             if !self.eat(":") {
@@ -133,7 +133,7 @@ impl Reader<'_> {
                     return Ok(text);
                 }
                 Some('\\') => text.push(self.escape()?),
-                Some('\0'..='\x1f') => return Err("in a string, control characters are escaped, as in \\n"),
+                Some('\0'..='\x1f') => return Err("control characters in a string must be escaped, as in \\n"),
                 Some(letter) => {
                     self.skip(letter.len_utf8());
                     text.push(letter);
@@ -143,7 +143,7 @@ impl Reader<'_> {
     }
 
     fn escape(&mut self) -> Result<char, &'static str> {
-        const UNKNOWN: &str = "this is no escape of JSON";
+        const UNKNOWN: &str = "this is not a JSON escape";
         let mut letters = self.rest.chars().skip(1);
         let letter = match letters.next().ok_or(ENDS)? {
             letter @ ('"' | '\\' | '/') => letter,
@@ -192,7 +192,7 @@ impl Reader<'_> {
             if digits < DIGITS { digits = digits * 10 + digit } else { exponent = exponent.saturating_add(1) }
         });
         if whole == 0 || leading_zero && whole > 1 {
-            return Err("this is no number of JSON");
+            return Err("this is not a JSON number");
         }
         if self.eat(".") {
             let fraction = self.digits(|digit| {
@@ -313,16 +313,16 @@ mod tests {
     fn invalid_json_is_refused_at_the_first_wrong_character() {
         for (text, problem) in [
             ("{", "line 1, column 2: it ends too early"),
-            ("{\n \"a\": 'x'}", "line 2, column 7: strings stand in double quotes"),
-            ("{a: 1}", "line 1, column 2: here must be a field's name in double quotes"),
-            ("{\"a\": 1,}", "line 1, column 9: here must be a field's name in double quotes"),
+            ("{\n \"a\": 'x'}", "line 2, column 7: strings must be in double quotes"),
+            ("{a: 1}", "line 1, column 2: expected a field's name in double quotes"),
+            ("{\"a\": 1,}", "line 1, column 9: expected a field's name in double quotes"),
             ("{\"a\" 1}", "line 1, column 6: a colon is missing"),
             ("{\"é\": 1 \"b\": 2}", "line 1, column 9: a comma or } is missing"),
             ("[1 2]", "line 1, column 4: a comma or ] is missing"),
             ("[1,", "line 1, column 4: it ends too early"),
-            ("{} x", "line 1, column 4: nothing may stand behind the configuration"),
-            ("\"a\nb\"", "line 1, column 3: in a string, control characters are escaped, as in \\n"),
-            ("auth_service:\n", "line 1, column 1: here must be {, [, a string"),
+            ("{} x", "line 1, column 4: nothing may follow the configuration"),
+            ("\"a\nb\"", "line 1, column 3: control characters in a string must be escaped, as in \\n"),
+            ("auth_service:\n", "line 1, column 1: expected {, [, a string"),
         ] {
             let error = parse(text.as_bytes()).unwrap_err();
             assert!(error.contains(problem), "{text}: {error}");

@@ -96,7 +96,7 @@ impl IdentityHeaders {
             }
             match headers.iter_mut().find(|(known, _)| fold(known) == folded) {
                 Some(known) => *known = (name, claim),
-                None if claim.is_none() => errors.push(path, "null removes a default, and this header is none"),
+                None if claim.is_none() => errors.push(path, "null removes a default header, and this is not one"),
                 None => headers.push((name, claim)),
             }
             seen.push(folded);
@@ -190,11 +190,11 @@ impl StrippedHeaders {
 }
 
 pub(super) const TWICE: &str =
-    "is listed twice: letter case, and which byte is between letters and digits, make no difference";
+    "is listed twice: letter case and the bytes between letters and digits make no difference";
 
 pub(super) const NO_NAME: &str = "is not a header's name (RFC 9110 section 5.6.2)";
 
-const HOLDS_CREDENTIAL: &str = "is a header with credentials";
+const HOLDS_CREDENTIAL: &str = "is a header that holds credentials";
 
 /// What keeps a header of this name from holding credentials.
 pub(super) fn problem_of_credential_header(name: &str) -> Option<&'static str> {
@@ -202,7 +202,7 @@ pub(super) fn problem_of_credential_header(name: &str) -> Option<&'static str> {
     if !is_name(name) {
         Some(NO_NAME)
     } else if is_reserved(&folded) || NEVER_STRIPPED.contains(&folded.as_str()) || folded == PROTOCOLS {
-        Some("is a header with a meaning of its own")
+        Some("is a standard header, or Envoy's")
     } else if DEFAULTS.iter().any(|(default, _)| fold(default) == folded) {
         Some("is an identity header, which no client may send")
     } else {
@@ -221,7 +221,7 @@ pub(super) fn problem_of_forwarded_header(name: &str, credentials: &Credentials)
     if !is_name(name) {
         Some(NO_NAME)
     } else if is_never || folded.starts_with("x-envoy-") || folded.starts_with("sec-websocket-") {
-        Some("is a header that means nothing, or something else, in a callout")
+        Some("is a header whose value would be wrong in a callout")
     } else if credentials.headers().any(|credential| fold(credential) == folded) {
         Some(HOLDS_CREDENTIAL)
     } else {

@@ -32,7 +32,7 @@ pub(super) fn rules(
     for (index, node) in nodes().enumerate() {
         let name: Arc<str> = node.text("name").map_or_else(|| format!("rule_{index}").into(), Arc::from);
         if let Some(earlier) = names.insert(Arc::clone(&name), index) {
-            errors.push(node.at("name"), format!("{name:?} is the name of rules[{earlier}] already"));
+            errors.push(node.at("name"), format!("{name:?} is already the name of rules[{earlier}]"));
         }
         let rule = rule(&node, name, &filter, api_token, &kept, errors);
         rules = rules.zip(rule).map(|(mut rules, rule)| {
@@ -59,12 +59,12 @@ fn rule(
         mode: node.word("mode", &Mode::ALL, Mode::name).unwrap_or(filter.mode),
     };
     for (is_said, said, ignored, why) in [
-        (terms.access == Access::Public, "public", "verification", "no credential is looked at"),
-        (terms.access == Access::Deny, "deny", "verification", "no credential is looked at"),
-        (terms.access == Access::Deny, "deny", "forward_credential", "nothing goes on"),
+        (terms.access == Access::Public, "public", "verification", "no credential is verified"),
+        (terms.access == Access::Deny, "deny", "verification", "no credential is verified"),
+        (terms.access == Access::Deny, "deny", "forward_credential", "nothing is forwarded"),
     ] {
         if is_said && node.written(ignored).is_some() {
-            errors.push(node.at(ignored), format!("{said} and {ignored} contradict each other: {why}"));
+            errors.push(node.at(ignored), format!("{said} and {ignored} can't be combined: {why}"));
         }
     }
     Some(Rule { name, matcher: matcher?, terms })
@@ -85,7 +85,7 @@ fn access(node: &Node<'_>, kept: &KeptClaims, errors: &mut ConfigErrors) -> Opti
         said.push(("require", Access::Require(Require::new(needs.unwrap_or_default()))));
     }
     if let [(one, _), (other, _), ..] = &*said {
-        errors.push(node.path(), format!("{one} and {other} contradict each other"));
+        errors.push(node.path(), format!("{one} and {other} can't be combined"));
     }
     Some(said.into_iter().next().map_or(Access::Require(Require::default()), |(_, access)| access))
 }
@@ -184,7 +184,7 @@ fn matcher(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<Matcher> {
         }
     }
     if paths.len() > 1 {
-        errors.push(node.path(), "path, prefix and regex exclude each other");
+        errors.push(node.path(), "only one of path, prefix and regex is allowed");
     }
     Matcher::new(paths.pop().unwrap_or(PathMatch::Any), node.texts("methods")?, node.texts("hosts")?)
         .map_err(|(field, problem)| errors.push(node.at(&field), problem))

@@ -103,10 +103,10 @@ impl HostMatch {
         match readings(bare.as_bytes()).as_deref() {
             Some([_]) if !(is_wildcard && bare.starts_with('[')) => Ok(Self { name, is_wildcard, has_any_port }),
             Some([named, bare]) if named.without_port() == bare.text => {
-                Err(format!("{entry:?} names a port; \"{}:*\" covers any port and none", bare.text))
+                Err(format!("{entry:?} has a port: write \"{}:*\" for any port or none", bare.text))
             }
             Some([_, usual]) => Err(format!("{entry:?} has several spellings; write \"{}\"", usual.text)),
-            _ => Err(format!("{entry:?} is no host name; write it without scheme, port and final dot")),
+            _ => Err(format!("{entry:?} is not a host name: write it without scheme, port and final dot")),
         }
     }
 

@@ -37,11 +37,11 @@ impl Regex {
             // Behind several lines with the regex and a mark below its fault.
             let error = error.to_string();
             let fault = error.rsplit("error: ").next().unwrap_or_default();
-            format!("{regex:?} is no regular expression: {fault}")
+            format!("{regex:?} is not a valid regular expression: {fault}")
         })?;
         if parsed.properties().look_set().contains_word_unicode() {
             // The tables for it aren't in the module, and without them it would panic.
-            return Err(r"a word boundary of Unicode is not supported: write (?-u:\b) in place of (?u:\b)".to_owned());
+            return Err(r"Unicode word boundaries are not supported: write (?-u:\b) in place of (?u:\b)".to_owned());
         }
         let nfa = Nfa::new(&parsed).ok_or("its compiled form is larger than 512 KiB")?;
         Ok(Dfa::new(&nfa).map_or(Self::Automaton(nfa), |table| Self::Table(Box::new(table))))
@@ -135,7 +135,7 @@ mod tests {
         let refused = [r"(?u)/a\b.*", r"(?u:/a\B).*", r"/a(?u:\b{start}).*", r"(?u)/a\b{end-half}.*", r"/(?u)\b{end}"];
         for regex in refused {
             let error = Regex::new(regex).expect_err(regex);
-            assert!(error.contains("word boundary"), "{regex}: {error}");
+            assert!(error.contains("word boundaries"), "{regex}: {error}");
         }
         for regex in [r"/a\b.*", r"(?u)(?-u:/a\b).*", "(?u)/é.*"] {
             assert!(Regex::new(regex).is_ok(), "{regex}");

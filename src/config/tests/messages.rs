@@ -32,12 +32,12 @@ const MESSAGES: &[(&str, &str)] = &[
     (r#""auth_service": {"cluster": 1}"#, r#"auth_service.cluster: is 1, but must be a string: write "1""#),
     (
         r#""auth_service": {"cluster": "c", "authority": "http://a"}"#,
-        r#"auth_service.authority: is "http://a", but must be a host's name or address, with or without a port"#,
+        r#"auth_service.authority: is "http://a", but must be a host name or an address, with or without a port"#,
     ),
     (r#""auth_service": "c""#, r#"auth_service: is "c", but must be an object"#),
-    (r#""jwt": null"#, "jwt: is null: write its fields below it, or leave it out"),
+    (r#""jwt": null"#, "jwt: is null: write its fields below it, or omit it"),
     (r#""jwt": {"issuers": "iam"}"#, r#"jwt.issuers: is "iam", but must be a list: write ["iam"]"#),
-    (r#""rules": null"#, "rules: is null: write a value, or leave the field out"),
+    (r#""rules": null"#, "rules: is null: write a value, or omit the field"),
     (
         r#""rules": [{"match": {"path": "/a"}, "public": "true"}]"#,
         r#"rules[0].public: is "true", but must be true or false, without quotes"#,
@@ -49,16 +49,16 @@ const MESSAGES: &[(&str, &str)] = &[
     ),
     (
         r#""rules": [{"match": {"regex": "/c("}}]"#,
-        r#"rules[0].match.regex: "/c(" is no regular expression: unclosed group"#,
+        r#"rules[0].match.regex: "/c(" is not a valid regular expression: unclosed group"#,
     ),
-    (r#""jwt": {"token_type": []}"#, "jwt.token_type: is no field; did you mean token_types?"),
-    (r#""rule": []"#, "rule: is no field; did you mean rules?"),
-    (r#""Cache": {}"#, "Cache: is no field; did you mean cache?"),
-    (r#""cahce": {}"#, "cahce: is no field; did you mean cache?"),
-    (r#""failedAuthThrottle": {}"#, "failedAuthThrottle: is no field; did you mean failed_auth_throttle?"),
+    (r#""jwt": {"token_type": []}"#, "jwt.token_type: is not a field; did you mean token_types?"),
+    (r#""rule": []"#, "rule: is not a field; did you mean rules?"),
+    (r#""Cache": {}"#, "Cache: is not a field; did you mean cache?"),
+    (r#""cahce": {}"#, "cahce: is not a field; did you mean cache?"),
+    (r#""failedAuthThrottle": {}"#, "failedAuthThrottle: is not a field; did you mean failed_auth_throttle?"),
     (
         r#""revocation": {"interval": "1s"}"#,
-        "revocation.interval: is no field; the fields here are path, poll_interval, cluster, authority",
+        "revocation.interval: is not a field; the fields here are path, poll_interval, cluster, authority",
     ),
 ];
 
@@ -74,7 +74,7 @@ fn invalid_json_is_reported_with_line_and_column() {
     for (text, message) in [
         (
             "{\n  \"auth_service\": {cluster: 1}}",
-            "configuration: must be JSON (line 2, column 20: here must be a field's name in double quotes)",
+            "configuration: must be JSON (line 2, column 20: expected a field's name in double quotes)",
         ),
         ("[]", "configuration: is a list, but must be an object"),
     ] {
