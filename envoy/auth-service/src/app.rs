@@ -70,7 +70,7 @@ impl App {
     pub(crate) fn check_jwt(&self, jwt: &str, token_types: &[&str]) -> Result<Token, ApiError> {
         let token = jwt::read(jwt, &*self.key()?, now())?;
         if !token_types.contains(&token.token_type.as_str()) {
-            return Err(ApiError::Unauthorized("Token is of a type that is not accepted here"));
+            return Err(ApiError::Unauthorized("Tokens of this type are not accepted here"));
         }
         if self.store.is_revoked(&token)? {
             return Err(ApiError::Unauthorized("Token has been revoked"));
@@ -84,7 +84,7 @@ impl App {
     /// Whose JWT of this type the request carries.
     pub(crate) fn signed_in(&self, jwt: &str, token_type: &str) -> Result<User, ApiError> {
         let token = self.check_jwt(jwt, &[token_type])?;
-        self.store.user(token.user_id)?.ok_or(ApiError::Unauthorized("Token is of an unknown user"))
+        self.store.user(token.user_id)?.ok_or(ApiError::Unauthorized("Token belongs to an unknown user"))
     }
 }
 

@@ -17,9 +17,9 @@ const DAY: i64 = 86_400;
 /// What to do instead of serving.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Work with the API tokens in the database
+    /// Manage the API tokens in the database
     Tokens {
-        /// How they are printed
+        /// The output format
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
         /// What to do
@@ -33,7 +33,7 @@ pub enum Command {
 pub enum Format {
     /// Columns
     Table,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
 }
 
@@ -42,19 +42,19 @@ pub enum Format {
 pub enum Action {
     /// List the tokens that aren't deleted
     List,
-    /// Create a token and print it: its secret part is shown this once
+    /// Create a token and print it; its secret part is shown only now
     Create {
         /// The user's name or email
         #[arg(long)]
         user: String,
-        /// What the token is called
+        /// The token's name
         #[arg(long)]
         name: String,
-        /// When it expires, as an RFC 3339 date; never if absent
+        /// The expiry date in RFC 3339 format; without it the token never expires
         #[arg(long)]
         exp_date: Option<String>,
     },
-    /// Delete a token; gateways forget their verdicts on it at their next poll
+    /// Delete a token; gateways discard their verdicts on it at their next poll
     Revoke {
         /// The token's number
         id: i64,
@@ -81,7 +81,7 @@ fn duration(text: &str) -> Result<i64, String> {
         }
         None => None,
     };
-    seconds.filter(|seconds| *seconds > 0).ok_or_else(|| format!("{text:?} is no duration: write 14d, 12h or 30m"))
+    seconds.filter(|seconds| *seconds > 0).ok_or_else(|| format!("{text:?} is not a duration: write 14d, 12h or 30m"))
 }
 
 impl Command {

@@ -254,7 +254,7 @@ impl Fault {
 
     /// The given status, headers and body, with defaults for status and body.
     fn given(&self, status: u16, body: &str) -> Result<Response, ApiError> {
-        let refused = |what| ApiError::bad_request(format!("{what} is none that can be answered with"));
+        let refused = |what| ApiError::bad_request(format!("{what} is not valid in an answer"));
         let status = self.status.unwrap_or(status);
         if !(200..=999).contains(&status) {
             return Err(refused("status"));

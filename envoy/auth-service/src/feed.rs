@@ -85,7 +85,7 @@ impl Store {
             None => 0,
             Some(cursor) => place(cursor, &epoch)
                 .filter(|since| (0..=last).contains(since))
-                .ok_or_else(|| ApiError::bad_request("The cursor is none that this service has given out"))?,
+                .ok_or_else(|| ApiError::bad_request("The cursor was not issued by this service"))?,
         };
         let (mut revoked, mut users, mut purge) = (Vec::new(), Vec::new(), Vec::new());
         let mut select =

@@ -1,4 +1,4 @@
-//! The authentication service behind authgate, on SQLite: for local use and for tests.
+//! An authentication service for authgate on SQLite, for local use and tests.
 //!
 //! It verifies API tokens and JWTs, signs users in and out, keeps API tokens, and publishes its public key and what was revoked.
 //! With [`Options::faults`] it also breaks its answers on demand, so that tests can see what a gateway makes of that.

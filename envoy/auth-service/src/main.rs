@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 #[command(
     name = "auth-service",
     version,
-    about = "The authentication service behind authgate, on SQLite: for local use and for tests"
+    about = "An authentication service for authgate on SQLite, for local use and tests"
 )]
 struct Arguments {
     #[command(flatten)]

@@ -10,18 +10,18 @@ use clap::{Parser, ValueEnum, value_parser};
 #[command(
     name = "auth-service",
     version,
-    about = "The authentication service behind authgate, on SQLite: for local use and for tests"
+    about = "An authentication service for authgate on SQLite, for local use and tests"
 )]
 pub struct Options {
-    /// Address and port to listen on; port 0 takes a free one
+    /// Address and port to listen on; port 0 means any free port
     #[arg(long, value_name = "ADDR:PORT", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 9000)))]
     pub listen: SocketAddr,
 
-    /// SQLite database with users, tokens, revocations and the signing key: a file, made where there is none, or `:memory:`
+    /// SQLite database with users, tokens, revocations and the signing key: a file, created if missing, or `:memory:`
     #[arg(long, value_name = "PATH", default_value = ":memory:")]
     pub db: String,
 
-    /// A user to create unless one of this name exists; may be repeated
+    /// A user to create if there is none of this name; may be repeated
     ///
     /// Either `NAME:PASSWORD` or comma-separated fields that begin with `name=`:
     ///
@@ -45,7 +45,7 @@ pub struct Options {
     #[arg(long, value_name = "SECONDS", default_value_t = 86_400, value_parser = value_parser!(u32).range(1..))]
     pub refresh_ttl: u32,
 
-    /// Serve /faults, which breaks answers on demand and gives the private key away: for tests only
+    /// Serve /faults, which breaks answers on demand and reveals the private key: only for tests
     #[arg(long)]
     pub faults: bool,
 }
@@ -122,7 +122,7 @@ pub enum UserSpecError {
     #[error("unknown field `{0}`")]
     Unknown(String),
     /// A field's value doesn't fit.
-    #[error("`{0}` has a value that it can't have")]
+    #[error("`{0}` has an invalid value")]
     Value(String),
     /// A field occurs twice.
     #[error("`{0}` is given twice")]

@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS users (
     federation_id      INTEGER,
     disabled           INTEGER NOT NULL DEFAULT 0,
     exp_before         INTEGER NOT NULL DEFAULT 0, -- tokens that expire before this are signed out
-    refresh_exp_before INTEGER NOT NULL DEFAULT 0  -- likewise for refresh tokens, which live longer
+    refresh_exp_before INTEGER NOT NULL DEFAULT 0  -- the same for refresh tokens, which live longer
 );
 
 CREATE TABLE IF NOT EXISTS tokens (
@@ -48,6 +48,6 @@ CREATE TABLE IF NOT EXISTS feed (
     jti      TEXT,    -- of kind jti
     id       INTEGER, -- of the other kinds
     exp      INTEGER, -- the token's exp or the user's exp_before
-    forget   INTEGER NOT NULL -- when the entry is of no use any longer
+    forget   INTEGER NOT NULL -- when the entry can be deleted
 );
 CREATE INDEX IF NOT EXISTS feed_by_jti ON feed (jti);

@@ -72,7 +72,7 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::with_prefix("auth_service");
         let (requests, users, tokens) = (Family::default(), Gauge::default(), Gauge::default());
-        registry.register("requests", "Requests that were answered, by route and status", Family::clone(&requests));
+        registry.register("requests", "Answered requests by route and status", Family::clone(&requests));
         registry.register("users", "Users", Gauge::clone(&users));
         registry.register("api_tokens", "API tokens that are neither deleted nor expired", Gauge::clone(&tokens));
         Self { registry, requests, users, tokens }

@@ -166,7 +166,7 @@ fn order(ordering: Option<&str>) -> Result<&'static str, ApiError> {
         "-last_usage" => "t.last_usage DESC NULLS LAST, t.id DESC",
         _ => {
             return Err(ApiError::bad_request(
-                "ordering is id, created, exp_date or last_usage, with - before it to reverse it",
+                "ordering must be id, created, exp_date or last_usage, with - before it to reverse it",
             ));
         }
     })
@@ -196,7 +196,7 @@ pub(crate) async fn list(
         let user = app.signed_in(&jwt, "access")?;
         let (limit, offset) = (list.limit, list.offset);
         if !(1..=MAX_LIMIT).contains(&limit) || offset < 0 {
-            return Err(ApiError::bad_request("limit is 1 to 1000, and offset is not negative"));
+            return Err(ApiError::bad_request("limit must be 1 to 1000, and offset must not be negative"));
         }
         let order = order(list.ordering.as_deref())?;
         let filter = Filter {

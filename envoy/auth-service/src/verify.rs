@@ -60,7 +60,7 @@ impl HeaderTypes {
                 "other" => types.other = true,
                 _ => {
                     return Err(ApiError::bad_request(
-                        "header_types is a comma-separated list of apikey, jwt and other",
+                        "header_types must be a comma-separated list of apikey, jwt and other",
                     ));
                 }
             }
@@ -86,7 +86,7 @@ fn credential(authorization: &str, types: HeaderTypes) -> Result<Credential, Api
     } else if types.other {
         Ok(if value.contains('$') { Credential::ApiToken(value.to_owned()) } else { Credential::Jwt(value.to_owned()) })
     } else {
-        Err(ApiError::Unauthorized("Authorization is of a type that was not asked for"))
+        Err(ApiError::Unauthorized("Authorization has a type that header_types does not list"))
     }
 }
 

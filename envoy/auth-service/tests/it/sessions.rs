@@ -75,7 +75,7 @@ async fn refresh_keeps_the_refresh_token() {
         assert_ne!(claims(fresh)["jti"], claims(&access)["jti"]);
         assert_eq!(answer(service.verify_jwt(fresh)).await.0, 200);
     }
-    let type_refused = (401, "Token is of a type that is not accepted here".to_owned());
+    let type_refused = (401, "Tokens of this type are not accepted here".to_owned());
     assert_eq!(refusal(service.post("/auth/jwt/refresh").bearer_auth(&access)).await, type_refused);
     assert_eq!(refusal(service.verify_jwt(&refresh)).await, type_refused);
     assert_eq!(refusal(service.get("/iam/tokens").bearer_auth(&refresh)).await, type_refused);

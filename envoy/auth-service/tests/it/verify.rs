@@ -164,14 +164,14 @@ async fn an_invalid_jwt_is_refused() {
         (without("user_id"), "Token is malformed"),
         (without("client_id"), "Token is malformed"),
         (without("token_type"), "Token is malformed"),
-        (with("token_type", json!("password_reset")), "Token is of a type that is not accepted here"),
+        (with("token_type", json!("password_reset")), "Tokens of this type are not accepted here"),
         (mint(&foreign, &rs256(), &good), "Token has an invalid signature"),
         (format!("{message}."), "Token has an invalid signature"),
         (mint(&key, &json!({"typ": "JWT", "alg": "none"}), &good), "Token is not signed with RS256"),
         (mint(&key, &json!({"typ": "JWT", "alg": "HS256"}), &good), "Token is not signed with RS256"),
         (message.to_owned(), "Token is malformed"),
         ("a.b.c".to_owned(), "Token is malformed"),
-        (String::new(), "Authorization is of a type that was not asked for"),
+        (String::new(), "Authorization has a type that header_types does not list"),
     ] {
         assert_eq!(refusal(service.verify_jwt(&jwt)).await, (401, details.to_owned()), "{jwt}");
     }
