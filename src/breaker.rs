@@ -240,7 +240,7 @@ impl Breaker {
         let noted =
             self.probe.note(|calls: Calls| if calls.openings == openings { change(calls) } else { None }, shared);
         noted.unwrap_or_else(|busy| {
-            log::debug!("the outcome of a callout isn't counted: {busy}");
+            log::debug!("the outcome of a callout was not counted: {busy}");
             false
         })
     }

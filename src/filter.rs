@@ -152,7 +152,7 @@ impl Filter {
     /// The service has answered `call`, or can't.
     pub fn on_answer(&mut self, call: CallId, answer: Result<CalloutResponse, CalloutError>, cx: &Cx<'_>) {
         match self.parts.callouts.end(call, cx) {
-            None => log::warn!("an answer came to a callout that is not under way"),
+            None => log::warn!("got an answer to an unknown callout"),
             Some(Purpose::Verify(call)) => {
                 let answered = answered::on_answer(call, answer, &mut self.parts, cx);
                 self.resume_answered(cx);

@@ -113,7 +113,7 @@ pub enum CalloutError {
     #[error("Envoy has no such cluster")]
     NoCluster,
     /// Envoy refused to send it, and says no more of it.
-    #[error("the cluster has no healthy host, or takes no more requests")]
+    #[error("the cluster has no healthy host, or has reached its limits")]
     NotSent,
     /// Envoy found no host to send it to.
     #[error("the cluster has no healthy host")]
@@ -128,23 +128,23 @@ pub enum CalloutError {
     #[error("no answer within auth_service.timeout")]
     TimedOut,
     /// The connection broke before the answer was whole.
-    #[error("the connection broke before the answer was whole")]
+    #[error("the connection broke before the answer was complete")]
     Reset,
     /// The answer broke off after its head.
     #[error("its answer broke off")]
     Broken,
     /// The answer's stream was reset and its connection lives on (HTTP/2): by the service, or by Envoy for a head
     /// beyond its limits.
-    #[error("its answer was reset, or its head is beyond Envoy's limits")]
+    #[error("its answer was reset, or its head exceeds Envoy's limits")]
     StreamReset,
     /// Bytes that Envoy could make nothing of.
-    #[error("its answer is not HTTP, or its head is beyond Envoy's limits")]
+    #[error("its answer is not HTTP, or its head exceeds Envoy's limits")]
     NotHttp,
     /// Envoy has as many callouts under way as the cluster's `circuit_breakers` let it.
-    #[error("the cluster takes no more requests")]
+    #[error("the cluster has reached its limits")]
     Overflow,
     /// Envoy answered in its place, for another reason.
-    #[error("no host has answered: Envoy did, with status {0}")]
+    #[error("no host answered, so Envoy did, with status {0}")]
     ByEnvoy(u16),
 }
 

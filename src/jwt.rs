@@ -35,7 +35,7 @@ pub enum ParseError {
     #[error("longer than {MAX_TOKEN_BYTES} bytes")]
     TooLong,
     /// Not three segments, none of them empty.
-    #[error("not three segments between dots")]
+    #[error("not three segments separated by dots")]
     Segments,
     /// A segment is not base64url without padding in its one canonical form (RFC 7515 section 2).
     #[error("the {0} is not canonical base64url without padding")]
@@ -50,10 +50,10 @@ pub enum ParseError {
     #[error("header: `typ` is not JWT")]
     Type,
     /// `crit` asks for an extension (RFC 7515 section 4.1.11), and there is none that the filter understands.
-    #[error("header: `crit` asks for extensions, and none is known")]
+    #[error("header: `crit` requires extensions, and none is supported")]
     Critical,
     /// No key of 2048 to 4096 bits makes a signature of this length.
-    #[error("the signature is none of a key of 2048 to 4096 bits")]
+    #[error("the signature's length fits no key of 2048 to 4096 bits")]
     SignatureLength,
     /// The claims are not those of docs/reference.md#claims.
     #[error("claims: {0}")]

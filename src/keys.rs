@@ -112,7 +112,7 @@ impl Keys {
             .map_err(Outage::from)
             .and_then(|answer| introspection::read_public_key(&answer))
             .map_err(|outage| outage.to_string())
-            .and_then(|pem| PublicKey::from_pem(&pem).map_err(|error| format!("its key is refused: {error}")));
+            .and_then(|pem| PublicKey::from_pem(&pem).map_err(|error| format!("its key is invalid: {error}")));
         match key {
             Ok(key) => {
                 log::debug!("public key {} fetched", key.fingerprint());
@@ -130,7 +130,7 @@ impl Keys {
             }
             Err(problem) => {
                 cx.host.count(Counter::PublicKeyRefresh { success: false });
-                let known = if self.store.fetched_at().is_some() { "the old one stays" } else { "there is none yet" };
+                let known = if self.store.fetched_at().is_some() { "keeping the previous key" } else { "no key yet" };
                 let cluster = &self.cluster;
                 log::error!("public key not fetched (cluster {cluster}), {known}: {problem}");
                 self.store.fail(fetch.began, cx.shared);

@@ -166,7 +166,7 @@ impl Revocation {
                 }
             }
             Err(FeedError::BadCursor) if poll.since.is_some() => {
-                log::info!("revocation feed: the cursor is refused; reading the list from its beginning");
+                log::info!("revocation feed: the service refused the cursor; reading the whole list");
                 return Some(Poll { since: None, ..poll });
             }
             Err(error) if poll.retries > 0 => {
@@ -175,7 +175,7 @@ impl Revocation {
             }
             Err(error) => (error.to_string(), matches!(error, FeedError::Unreadable(_))),
         };
-        let known = if self.poller.has_list(cx.shared) { "the list stays as it is" } else { "there is no list yet" };
+        let known = if self.poller.has_list(cx.shared) { "keeping the list" } else { "no list yet" };
         log::error!("revocation feed not read (cluster {}), {known}: {problem}", self.settings.host.cluster);
         self.give_up(&poll, is_unreadable, life, cx);
         cx.host.count(Counter::BlacklistPoll(BlacklistPoll::Failure));
@@ -201,10 +201,13 @@ impl Revocation {
         }
         let applied = self.list.apply(&changes, life, cx)?;
         if let Some(unreadable) = &changes.unreadable {
-            log::error!("revocation feed: {unreadable}; the others hold, and {}", verified_anew(voided));
+            log::error!(
+                "revocation feed: {unreadable}; the readable entries take effect, and {}",
+                verified_anew(voided)
+            );
         }
         if applied.dropped > 0 {
-            log::error!("revocation list: {} entries found no room", applied.dropped);
+            log::error!("revocation list: there is no room for {} entries", applied.dropped);
         }
         let size = if applied != Applied::default() || poll.since.is_none() {
             let size = self.list.size(cx.shared);
@@ -232,8 +235,8 @@ impl Revocation {
 
 const fn verified_anew(voided: Option<UnixTime>) -> &'static str {
     if voided.is_some() {
-        "all cached verdicts are verified anew"
+        "all cached verdicts will be verified again now"
     } else {
-        "all cached verdicts will be verified anew within a minute or so"
+        "all cached verdicts will be verified again within about a minute"
     }
 }

@@ -87,7 +87,7 @@ fn note(table: &Table<Notes>, subject: Hash, what: Option<u64>, limit: Limit, cx
         (has_changed, is_crossed)
     });
     noted.unwrap_or_else(|busy| {
-        log::debug!("activity isn't noted: {busy}");
+        log::debug!("suspicious activity was not recorded: {busy}");
         false
     })
 }

@@ -175,7 +175,7 @@ impl Throttle {
             Ok(None) => {}
             Ok(Some(throttled)) => return Err(throttled),
             Err(busy) => {
-                log::debug!("a question isn't counted: {busy}");
+                log::debug!("a question was not counted: {busy}");
                 return Ok(None);
             }
         }
@@ -231,7 +231,7 @@ impl Throttle {
         });
         match changed {
             Ok(has_locked) => count_lock(has_locked, Locked::Token, cx),
-            Err(busy) => log::debug!("a question about a number isn't counted: {busy}"),
+            Err(busy) => log::debug!("a question about a number was not counted: {busy}"),
         }
     }
 
@@ -282,7 +282,7 @@ impl Throttle {
         });
         match ended {
             Ok(has_locked) => count_lock(has_locked, Locked::Address, cx),
-            Err(busy) => log::debug!("the end of a question isn't counted: {busy}"),
+            Err(busy) => log::debug!("the end of a question was not counted: {busy}"),
         }
     }
 
@@ -308,7 +308,7 @@ impl Throttle {
         });
         match counted {
             Ok(has_locked) => count_lock(has_locked, locked, cx),
-            Err(busy) => log::debug!("a failed authentication isn't counted: {busy}"),
+            Err(busy) => log::debug!("a failed authentication was not counted: {busy}"),
         }
     }
 

@@ -146,7 +146,7 @@ impl<P: Payload> Turn<P> {
         match ended {
             Ok(true) => return true,
             Ok(false) => log::debug!("another worker took the turn over: {}", self.name),
-            Err(busy) => log::debug!("the end of a turn isn't noted: {}: {busy}", self.name),
+            Err(busy) => log::debug!("the end of a turn was not recorded: {}: {busy}", self.name),
         }
         false
     }

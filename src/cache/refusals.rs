@@ -161,7 +161,7 @@ impl Refusals {
             (row.len() != before, ())
         });
         if swept.is_err() {
-            log::debug!("a row of refusals was too busy to be swept");
+            log::debug!("a row of refusals could not be swept: it is too busy");
         }
     }
 

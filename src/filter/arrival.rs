@@ -80,7 +80,7 @@ pub(super) fn arrive<'r>(
         facts.suspect = cx.host.client_address().and_then(|address| Suspect::new(&address, token_id));
     }
     if credential.as_ref().is_err_and(|code| *code == Code::TokenMalformed) {
-        parts.log_malformed(&"a JWT has three segments between dots, an API token is number$secret", cx);
+        parts.log_malformed(&"neither a JWT (three segments separated by dots) nor an API token (number$secret)", cx);
     }
     let credential = credential?;
     facts.scheme = credential.scheme();

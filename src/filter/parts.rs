@@ -114,7 +114,7 @@ impl Parts {
     pub(super) fn log_shadow(&mut self, rule: Option<usize>, code: Code, cx: &Cx<'_>) {
         if self.logs.shadow.takes(cx.now) {
             let name = self.config.rules.name(rule);
-            log::info!("shadow mode lets a request go on that would be denied: {} (rule {name})", code.name());
+            log::info!("shadow mode lets a request pass that would be denied: {} (rule {name})", code.name());
         }
     }
 

@@ -140,7 +140,7 @@ impl Leases {
             (true, ())
         });
         if changed.is_err() {
-            log::debug!("a lease could not be ended and runs out");
+            log::debug!("a lease could not be ended and will expire");
         }
     }
 

@@ -31,7 +31,7 @@ pub struct Changes {
 
 /// Entries that couldn't be read. Only the service knows whom they mean.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{count} of its entries can't be read, the first of them {list}[{index}]: {oddity}")]
+#[error("the first of {count} unreadable entries is {list}[{index}]: {oddity}")]
 pub struct Unreadable {
     /// How many they are.
     pub count: usize,
@@ -82,7 +82,7 @@ pub enum FeedError {
     #[error("its answer has none of the lists revoked, users and purge")]
     NoList,
     /// Entries, and none that can be read: they must not look like "nothing was revoked" either.
-    #[error("nothing on its lists can be read: {0}")]
+    #[error("none of its entries can be read: {0}")]
     Unreadable(Unreadable),
     /// The cursor isn't 1 to [`MAX_CURSOR`] visible ASCII characters.
     #[error("its cursor is unreadable")]

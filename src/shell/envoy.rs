@@ -171,7 +171,7 @@ impl SharedData for EnvoyHost {
         let create = || {
             let mut fresh = [0; 16];
             if getrandom::getrandom(&mut fresh).is_err() {
-                log::error!("the host gives no random numbers: clients can tell where their records are kept");
+                log::error!("the host provides no random numbers: clients can predict where their records are kept");
             }
             Secret::of_process(fresh, self)
         };

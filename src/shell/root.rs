@@ -103,7 +103,7 @@ fn seal() -> Result<Option<Seal>, String> {
         Err(VarError::NotUnicode(_)) => return Err("is not text".to_owned()),
     };
     let mut prefix = [0; 16];
-    getrandom::getrandom(&mut prefix).map_err(|error| format!("the host gives no random numbers: {error}"))?;
+    getrandom::getrandom(&mut prefix).map_err(|error| format!("the host provides no random numbers: {error}"))?;
     Seal::new(&key, prefix).map(Some).map_err(|error| error.to_string())
 }
 

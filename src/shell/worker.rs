@@ -311,7 +311,7 @@ impl Worker {
             // Timers are the root's.
             self.become_context(self.root_id);
             if hostcalls::set_tick_period(period).is_err() {
-                log::error!("the host sets no timer");
+                log::error!("the host could not set the timer");
             }
         }
     }

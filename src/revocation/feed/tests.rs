@@ -188,12 +188,12 @@ fn the_error_counts_unreadable_entries_and_quotes_none() {
         "users": ["secret"], "purge": [{}]});
     assert_eq!(
         read_json(&body).unwrap().unreadable.unwrap().to_string(),
-        "3 of its entries can't be read, the first of them revoked[1]: field `exp` has the wrong type"
+        "the first of 3 unreadable entries is revoked[1]: field `exp` has the wrong type"
     );
     assert_eq!(
         read_json(&json!({"cursor": "c", "revoked": [{"token_jti": "secret"}]})).unwrap_err().to_string(),
-        "nothing on its lists can be read: \
-         1 of its entries can't be read, the first of them revoked[0]: missing field `jti`"
+        "none of its entries can be read: \
+         the first of 1 unreadable entries is revoked[0]: missing field `jti`"
     );
 }
 

@@ -29,12 +29,12 @@ async fn the_log_names_a_service_that_refuses_connections() {
         &stack,
         &[
             "auth service (cluster auth_service): no connection: it was refused",
-            "public key not fetched (cluster auth_service), there is none yet: no connection: it was refused",
+            "public key not fetched (cluster auth_service), no key yet: no connection: it was refused",
         ],
     )
     .await;
     let log = stack.envoy_log();
-    assert!(!log.contains("the old one stays") && !log.contains("status 503"), "{log}");
+    assert!(!log.contains("keeping the previous key") && !log.contains("status 503"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,8 +66,8 @@ async fn the_log_names_a_service_that_does_not_speak_http() {
         &stack,
         &[
             "auth service (cluster auth_service): its answer is not HTTP",
-            "public key not fetched (cluster auth_service), there is none yet: its answer is not HTTP",
-            "revocation feed not read (cluster auth_service), there is no list yet: its answer is not HTTP",
+            "public key not fetched (cluster auth_service), no key yet: its answer is not HTTP",
+            "revocation feed not read (cluster auth_service), no list yet: its answer is not HTTP",
         ],
     )
     .await;

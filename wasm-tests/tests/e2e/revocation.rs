@@ -269,5 +269,5 @@ async fn a_forgotten_cursor_loses_no_entry() {
     log_out(&stack, &left, "").await;
     feed::is_read(&stack).await;
     all_refused(&stack, &all, "token_revoked").await;
-    assert!(stack.envoy_log().contains("the cursor is refused"), "{}", stack.envoy_log());
+    assert!(stack.envoy_log().contains("refused the cursor"), "{}", stack.envoy_log());
 }

@@ -68,9 +68,7 @@ async fn an_overflow_at_the_services_envoy_is_the_services_outage() {
     assert_eq!(stack.metric("auth_breaker_state", &[]).await.unwrap(), 2, "{}", stack.envoy_log());
     let log = stack.envoy_log();
     assert!(log.contains("auth service (cluster auth_service): it answered with status 503"), "{log}");
-    assert!(
-        log.contains("public key not fetched (cluster auth_service), there is none yet: it answered with status 503")
-    );
+    assert!(log.contains("public key not fetched (cluster auth_service), no key yet: it answered with status 503"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
