@@ -24,7 +24,7 @@ const WRONG: u8 = 1;
 const USAGE: u8 = 2;
 
 #[derive(Debug, Parser)]
-#[command(name = "authgate", version, about = "Checks what authgate is going to work with")]
+#[command(name = "authgate", version, about = "Checks configurations and authentication services for authgate")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

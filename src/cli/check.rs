@@ -15,16 +15,16 @@ use super::{FINE, Format, WRONG};
 use crate::config::{Config, ConfigError};
 use find::Plugin;
 
-/// Check a configuration: a file of its own, or inside an Envoy bootstrap or a Kubernetes resource
+/// Check a configuration in its own file, in an Envoy bootstrap or in a Kubernetes resource
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// YAML or JSON; - reads the standard input
+    /// YAML or JSON; - reads standard input
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// End with 1 where there are warnings, too
+    /// Exit with status 1 on warnings too
     #[arg(long)]
     strict: bool,
-    /// How to print what was found
+    /// The output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
@@ -116,7 +116,7 @@ fn check_file(file: &Path, report: &mut Report) -> Result<(), String> {
     };
     let plugins = find::find(&documents);
     if plugins.is_empty() {
-        return Err(format!("{name}: there is no configuration of authgate in it"));
+        return Err(format!("{name}: it contains no configuration of authgate"));
     }
     for plugin in &plugins {
         report.configurations += 1;

@@ -23,9 +23,9 @@ use probe::Probe;
 /// Print what the filter does with a request, step by step
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// The configuration: as for `authgate check`
+    /// The file with the configuration, as for `authgate check`
     file: PathBuf,
-    /// Which filter, by its name, where the file has several
+    /// The name of the filter, if the file has several
     #[arg(long)]
     filter: Option<String>,
     /// The request's method
@@ -34,7 +34,7 @@ pub struct Options {
     /// The request's path as it is sent, with its query
     #[arg(long, default_value = "/")]
     path: String,
-    /// The request's host, with its port where it has one
+    /// The request's host, with its port if it has one
     #[arg(long, default_value = "localhost")]
     host: String,
     /// The scheme that the client used
@@ -46,13 +46,13 @@ pub struct Options {
     /// The request has a body
     #[arg(long)]
     body: bool,
-    /// A JWT, an API token, or a whole value of Authorization
+    /// A JWT, an API token, or a complete value of Authorization
     #[arg(long, env = "AUTHGATE_TOKEN", hide_env_values = true)]
     token: Option<String>,
-    /// A file with the public key that the service would serve, in PEM
+    /// A file with the service's public key, in PEM
     #[arg(long)]
     key: Option<PathBuf>,
-    /// The status that the service answers a question with
+    /// The status of the service's answer about the credential
     #[arg(long, value_name = "STATUS", value_parser = clap::value_parser!(u16).range(100..=599))]
     answer: Option<u16>,
     /// A file with the body of that answer: claims in JSON, or a JWT
@@ -61,13 +61,13 @@ pub struct Options {
     /// A header of that answer
     #[arg(long = "answer-header", value_name = "NAME: VALUE")]
     answer_headers: Vec<String>,
-    /// A file with the revocation list that the service would serve; without, it is empty
+    /// A file with the service's revocation list; empty by default
     #[arg(long, value_name = "FILE")]
     revoked: Option<PathBuf>,
-    /// The time, in seconds since 1970; without, it is now
+    /// The time, in seconds since 1970; by default now
     #[arg(long, value_name = "SECONDS")]
     at: Option<u64>,
-    /// How to print it
+    /// The output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
@@ -124,9 +124,9 @@ fn choose<'p, 't>(plugins: &'p [Plugin<'t>], name: Option<&str>) -> Result<&'p P
         (Some(plugin), None) => Ok(plugin),
         (Some(_), Some(_)) => {
             let names: Vec<_> = plugins.iter().map(Plugin::name).collect();
-            Err(format!("it has several filters: say which with --filter (their names: {})", names.join(", ")))
+            Err(format!("it contains several filters: choose one with --filter (names: {})", names.join(", ")))
         }
-        (None, _) => Err("there is no such configuration of authgate in it".to_owned()),
+        (None, _) => Err("it contains no such configuration of authgate".to_owned()),
     }
 }
 
@@ -156,7 +156,8 @@ fn headers(options: &Options) -> Result<Vec<(String, Vec<u8>)>, String> {
 }
 
 fn split(header: &str) -> Result<(String, String), String> {
-    let (name, value) = header.split_once(':').ok_or_else(|| format!("{header:?} is no header: write Name: value"))?;
+    let (name, value) =
+        header.split_once(':').ok_or_else(|| format!("{header:?} is not a header: write Name: value"))?;
     Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
 }
 

@@ -27,42 +27,42 @@ use service::Service;
 use session::Credentials;
 use verify::{Asking, FORMATS, Sent};
 
-/// Try an authentication service, endpoint by endpoint, and say what differs from what authgate expects
+/// Test each endpoint of an authentication service, and report differences from what authgate expects
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Where the service answers: http://host:port, with its path where it has one
+    /// The service's URL: http://host:port, with its path if it has one
     url: String,
-    /// A user who may log in; an API token is created for the check, and deleted after it
+    /// A user who may log in; the check creates an API token and deletes it at the end
     #[arg(long, env = "AUTHGATE_USERNAME", requires = "password")]
     username: Option<String>,
     /// The user's password
     #[arg(long, env = "AUTHGATE_PASSWORD", hide_env_values = true, requires = "username")]
     password: Option<String>,
-    /// A good access token; it is not revoked
+    /// A valid access token; the check does not revoke it
     #[arg(long, env = "AUTHGATE_JWT", hide_env_values = true)]
     jwt: Option<String>,
-    /// A good API token; it is not deleted
+    /// A valid API token; the check does not delete it
     #[arg(long, env = "AUTHGATE_API_TOKEN", hide_env_values = true)]
     api_token: Option<String>,
-    /// As auth_service.verify_path
+    /// Like auth_service.verify_path
     #[arg(long, default_value = "/auth/verify")]
     verify_path: String,
-    /// As auth_service.public_key_path
+    /// Like auth_service.public_key_path
     #[arg(long, default_value = "/iam/public-key")]
     public_key_path: String,
-    /// As revocation.path
+    /// Like revocation.path
     #[arg(long, default_value = "/auth/blacklist")]
     revocation_path: String,
     /// The service has no revocation list
     #[arg(long)]
     no_revocation: bool,
-    /// As api_token.answer_headers: a name that it has, and the header, as in user_id=X-Platform-User-ID
+    /// Like api_token.answer_headers: a field and its header, as in user_id=X-Platform-User-ID
     #[arg(long = "answer-header", value_name = "NAME=HEADER")]
     answer_headers: Vec<String>,
-    /// How long each answer may take, in seconds
+    /// The timeout for each answer, in seconds
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
     timeout: u64,
-    /// How to print what was found
+    /// The output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
@@ -136,7 +136,7 @@ fn check_api_tokens(
         let asking = Asking::new(context, format, Form::ApiToken, key)?;
         let sent = |text, name| Sent { form: Form::ApiToken, text, name };
         if let Some(token) = &credentials.api_token {
-            let ids = asking.good(&sent(token, "a good API token"), findings);
+            let ids = asking.good(&sent(token, "a valid API token"), findings);
             check_same(context, format, known.or(ids), ids, findings);
             known = known.or(ids);
         }
@@ -147,7 +147,7 @@ fn check_api_tokens(
             }
             asking.none(findings);
             if let Some(token) = &credentials.api_token {
-                asking.unwanted(&sent(token, "a good API token with header_types=jwt"), findings);
+                asking.unwanted(&sent(token, "a valid API token with header_types=jwt"), findings);
             }
         }
     }
@@ -164,7 +164,7 @@ fn check_same(
 ) {
     if known != ids && ids.is_some() {
         let case = format!("GET {}, {}", context.options.verify_path, format.name());
-        findings.differs(case, "another user or client than in another format", "takes what it is told");
+        findings.differs(case, "another user or client than in another format", "uses each answer as it is");
     }
 }
 
@@ -183,7 +183,7 @@ fn check_jwts(
         let asking = Asking::new(context, format, Form::Jwt, key)?;
         let sent = |text, name| Sent { form: Form::Jwt, text, name };
         if let Some(jwt) = &credentials.jwt {
-            asking.good(&sent(jwt, "a good JWT"), findings);
+            asking.good(&sent(jwt, "a valid JWT"), findings);
         }
         asking.bad(&sent(&forged, "a JWT with a forged signature"), findings);
         if let (Some(refresh), ResponseFormat::JsonBody) = (&credentials.refresh, format) {

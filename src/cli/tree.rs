@@ -119,7 +119,7 @@ impl Builder {
             }
             Event::Alias(anchor) => {
                 let Some(node) = self.anchors.get(&anchor) else {
-                    return Err(SyntaxError { line, problem: "an alias of nothing".to_owned() });
+                    return Err(SyntaxError { line, problem: "an alias without an anchor".to_owned() });
                 };
                 let node = Node { line, ..node.clone() };
                 self.put(node, 0)
@@ -139,7 +139,7 @@ impl Builder {
     fn put(&mut self, node: Node, anchor: usize) -> Result<(), SyntaxError> {
         self.size += node.size;
         if self.size > MAX_NODES {
-            return Err(SyntaxError { line: node.line, problem: "the file holds too much".to_owned() });
+            return Err(SyntaxError { line: node.line, problem: "the file is too large".to_owned() });
         }
         if anchor > 0 {
             self.anchors.insert(anchor, node.clone());
@@ -240,7 +240,7 @@ impl Node {
         node.line
     }
 
-    /// As JSON, with every key that stands there twice.
+    /// As JSON, with every key that is given twice.
     pub fn to_json(&self) -> String {
         match &self.value {
             Value::Null => "null".to_owned(),
@@ -336,6 +336,6 @@ mod tests {
                     format!("{c}: &{c} [{}]\n", vec![format!("*{before}"); 10].join(","))
                 })
                 .collect::<String>();
-        assert!(parse(&bomb, 1).unwrap_err().problem.contains("too much"));
+        assert!(parse(&bomb, 1).unwrap_err().problem.contains("too large"));
     }
 }

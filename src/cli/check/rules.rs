@@ -131,7 +131,7 @@ pub fn check(tree: &Node, warnings: &mut Warnings<'_>) {
             // Said once, of that rule.
             if rule.index == before.index + 1 {
                 let field = format!("rules[{}]", before.index);
-                let problem = "everything is public, and the rules after this one never decide".to_owned();
+                let problem = "it makes everything public: the rules after it never decide".to_owned();
                 warnings.add(Warning::PublicEverything, &field, problem);
             }
             continue;
@@ -140,10 +140,10 @@ pub fn check(tree: &Node, warnings: &mut Warnings<'_>) {
             let field = format!("rules[{}]", rule.index);
             let share = if before.covers(rule) { "all" } else { "some" };
             let is = if before.is_public { "public" } else { "optional" };
-            let problem = format!("{}, which is {is} and comes before, lets {share} of it in", before.name());
+            let problem = format!("the earlier {is} rule {} lets in {share} of its requests", before.name());
             warnings.add(Warning::PublicCoversProtected, &field, problem);
         } else if let Some(before) = earlier.clone().find(|before| before.covers(rule)) {
-            let problem = format!("it never decides: {} covers all that it matches", before.name());
+            let problem = format!("it never decides: {} covers everything that it matches", before.name());
             warnings.add(Warning::RuleNeverReached, &format!("rules[{}]", rule.index), problem);
         }
     }
@@ -166,9 +166,9 @@ fn check_pattern(rule: &Rule<'_>, warnings: &mut Warnings<'_>) {
         if let Some(text) = rule.text(name)
             && let Some(letter) = ['*', '{', '('].into_iter().find(|letter| text.contains(*letter))
         {
-            let hint = if name == "prefix" { "a prefix covers all below it as it is" } else { "" };
+            let hint = if name == "prefix" { "a prefix already covers everything below it" } else { "" };
             let separator = if hint.is_empty() { "" } else { "; " };
-            let problem = format!("`{letter}` is a letter like any other here, not a pattern{separator}{hint}");
+            let problem = format!("`{letter}` has no special meaning here{separator}{hint}");
             warnings.add(Warning::PatternInPrefix, &format!("rules[{}].match.{name}", rule.index), problem);
         }
     }

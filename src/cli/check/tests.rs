@@ -68,8 +68,8 @@ fn findings_are_printed_as_readable_lines() {
     assert_eq!(status, 0);
     assert_eq!(
         text_found,
-        "FILE:3: warning[pattern-in-prefix]: rules[0].match.prefix: `*` is a letter like any other here, not a \
-         pattern; a prefix covers all below it as it is\n1 configuration: 0 errors, 1 warning\n"
+        "FILE:3: warning[pattern-in-prefix]: rules[0].match.prefix: `*` has no special meaning \
+         here; a prefix already covers everything below it\n1 configuration: 0 errors, 1 warning\n"
     );
     assert_eq!(printed(text, &["--strict"], false).0, 1);
     assert!(printed(text, &[], true).1.contains("\x1b[33mwarning[pattern-in-prefix]\x1b[0m"));

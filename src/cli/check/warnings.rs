@@ -150,7 +150,7 @@ fn check_failure_policy(plugin: &Plugin<'_>, warnings: &mut Warnings<'_>) {
         Wrapping::EnvoyExtensionPolicy => {
             if holder.is_on("fail_open") {
                 let line = holder.line_of("failOpen");
-                let problem = "after a trap requests pass without authentication: write false";
+                let problem = "after a trap requests pass without authentication: set it to false";
                 warnings.add_at(Warning::FailurePolicy, line, "failOpen", problem);
             }
             return;
@@ -160,7 +160,7 @@ fn check_failure_policy(plugin: &Plugin<'_>, warnings: &mut Warnings<'_>) {
     if policy != "FAIL_RELOAD" {
         let after = if is_open { "requests pass without authentication" } else { "the filter stays down" };
         let line = holder.get(field).map_or(holder.line, |node| node.line);
-        warnings.add_at(Warning::FailurePolicy, line, field, format!("after a trap {after}: write FAIL_RELOAD"));
+        warnings.add_at(Warning::FailurePolicy, line, field, format!("after a trap {after}: set FAIL_RELOAD"));
     }
 }
 
@@ -174,7 +174,7 @@ fn check_vm_id(plugin: &Plugin<'_>, warnings: &mut Warnings<'_>) {
             let line =
                 holder.at(&["vm_config", "vm_id"]).or_else(|| holder.get("vm_config")).map_or(holder.line, |n| n.line);
             if id.is_empty() {
-                let problem = "without an id of its own the filter shares its data with all that have none";
+                let problem = "without its own vm_id the filter shares its data with every plugin that has none";
                 return warnings.add_at(Warning::VmId, line, "vm_config.vm_id", problem);
             }
             let others = all_in(plugin.document);
@@ -184,7 +184,7 @@ fn check_vm_id(plugin: &Plugin<'_>, warnings: &mut Warnings<'_>) {
             };
             if let Some(other) = others.iter().find(is_other) {
                 let problem = format!(
-                    "the plugin {:?} in line {} is of other code and has the same id: it can read and change what is shared",
+                    "the plugin {:?} in line {} has other code and the same vm_id: it can read and change shared data",
                     other.name(),
                     other.holder.line
                 );
@@ -196,7 +196,7 @@ fn check_vm_id(plugin: &Plugin<'_>, warnings: &mut Warnings<'_>) {
             let has_key = holder.get(environment).is_some_and(|node| node.to_json().contains(KEY));
             if !has_key {
                 let problem =
-                    format!("this resource sets no id of its own: set {KEY}, or other plugins can read what is shared");
+                    format!("this resource can't set a vm_id: set {KEY}, or other plugins can read shared data");
                 warnings.add_at(Warning::VmId, holder.line, environment, problem);
             }
         }
@@ -205,7 +205,8 @@ fn check_vm_id(plugin: &Plugin<'_>, warnings: &mut Warnings<'_>) {
 
 fn check_disabled(plugin: &Plugin<'_>, warnings: &mut Warnings<'_>) {
     let Some(filter) = plugin.filter else { return };
-    let problem = "the filter is off here: no request is authenticated, and identity headers of clients go upstream";
+    let problem =
+        "the filter is off here: no request is authenticated, and clients' identity headers reach the upstream";
     if filter.is_on("disabled") {
         warnings.add_at(Warning::FilterDisabledOnRoute, filter.line_of("disabled"), "disabled", problem);
     }
@@ -267,11 +268,12 @@ fn check_manager(plugin: &Plugin<'_>, config: &Config, warnings: &mut Warnings<'
     let longest = config.auth_service.longest_callout() * 2;
     match manager.get(name).and_then(Node::text).and_then(duration) {
         None => {
-            let problem = "without it a request that was held in a VM that trapped hangs for minutes: write 30s";
+            let problem = "without it a request held in a VM that trapped hangs for minutes: set 30s";
             warnings.add_at(Warning::IdleTimeout, line_of(name), name, problem);
         }
         Some(timeout) if timeout < longest => {
-            let problem = format!("a request may wait for {} s, and ends before that", longest.as_secs_f64());
+            let problem =
+                format!("a request may wait up to {} s for its verdict, but ends earlier", longest.as_secs_f64());
             warnings.add_at(Warning::IdleTimeout, line_of(name), name, problem);
         }
         Some(_) => {}

@@ -189,7 +189,7 @@ impl Probe<'_> {
                 };
                 format!("{form} in {place}")
             }
-            Err(code) => format!("none that can be used ({})", code.name()),
+            Err(code) => format!("not usable ({})", code.name()),
         };
         Credential { found }
     }
@@ -256,10 +256,10 @@ impl Probe<'_> {
         };
         let ended = match (tried.missing, tried.decided) {
             (Some(Destination::AuthService), _) => Ended::Asks(
-                "the service decides: 401 becomes token_rejected, 403 forbidden_by_service; give --answer to go on"
+                "the service decides (401: token_rejected, 403: forbidden_by_service); give --answer to continue"
                     .to_owned(),
             ),
-            (Some(_), _) => Ended::Asks("the service's public key decides: give --key to go on".to_owned()),
+            (Some(_), _) => Ended::Asks("the service's public key decides; give --key to continue".to_owned()),
             (None, None) => Ended::Asks("the request waits".to_owned()),
             (None, Some(Decided { strip, changes, resolution })) => match resolution {
                 Resolution::Forward(forward) => Ended::Forward(self.upstream(strip, changes, &forward)),
@@ -295,7 +295,7 @@ impl Probe<'_> {
         });
         let authorization = match &forward.authorization {
             Authorization::Keep if self.head.value("authorization").is_empty() => "none",
-            Authorization::Keep => "as it came",
+            Authorization::Keep => "unchanged",
             Authorization::Remove => "removed",
             Authorization::Replace(_) => "the verified JWT",
         };
@@ -327,9 +327,9 @@ fn payload(jwt: &[u8]) -> Option<Value> {
 
 fn describe(undecided: Undecided) -> &'static str {
     match undecided {
-        Undecided::Path(_) => "the path can't be read with certainty",
+        Undecided::Path(_) => "the path can't be read unambiguously",
         Undecided::DifferentPaths => "readings of the path lead to different rules",
-        Undecided::Host => "the host is none",
+        Undecided::Host => "the host is not valid",
         Undecided::DifferentHosts => "readings of the host lead to different rules",
     }
 }

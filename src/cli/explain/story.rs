@@ -158,10 +158,9 @@ impl Decision {
         match &self.ended {
             Ended::Forward(upstream) => {
                 let text = match (self.outcome.as_deref(), &self.reason) {
-                    (Some("shadow_deny"), Some(code)) => {
-                        Colour::Yellow.paint(&format!("the request goes on, but for shadow mode: {code}"), has_colour)
-                    }
-                    _ => Colour::Green.paint("the request goes on", has_colour),
+                    (Some("shadow_deny"), Some(code)) => Colour::Yellow
+                        .paint(&format!("the request passes only because of shadow mode: {code}"), has_colour),
+                    _ => Colour::Green.paint("the request passes", has_colour),
                 };
                 line(out, "decision", &text)?;
                 for name in &upstream.stripped {
@@ -183,7 +182,7 @@ impl Decision {
                 }
             }
             Ended::Serve { status, body } => {
-                line(out, "decision", &Colour::Green.paint(&format!("{status} of the filter itself"), has_colour))?;
+                line(out, "decision", &Colour::Green.paint(&format!("{status} from the filter itself"), has_colour))?;
                 line(out, "", body)?;
             }
             Ended::Asks(what) => line(out, "decision", &Colour::Yellow.paint(what, has_colour))?,

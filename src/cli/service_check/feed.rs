@@ -9,7 +9,7 @@ use crate::revocation::{RevokedToken, Subject, token_digest};
 /// A cursor that no service has given out.
 const UNKNOWN_CURSOR: &str = "authgate-service-check";
 
-const LATE: &str = "goes on letting cached verdicts in until they expire";
+const LATE: &str = "keeps letting in cached verdicts until they expire";
 
 /// Reads the list and asks for what is new since: the cursor to go on from, if there is a list.
 pub fn check(context: &Context<'_>, path: &str, findings: &mut Findings) -> Option<String> {
@@ -18,7 +18,7 @@ pub fn check(context: &Context<'_>, path: &str, findings: &mut Findings) -> Opti
         Ok(list) => list,
         Err(error) => {
             let filter = match error {
-                FeedError::Status(404 | 405) => "with revocation.path it reads no list; without, nothing is asked for",
+                FeedError::Status(404 | 405) => "with revocation.path it can't read a list; without it, it doesn't ask",
                 _ => "every poll fails: nothing that is revoked takes effect before its verdict expires",
             };
             findings.differs(case, error.to_string(), filter);
@@ -34,7 +34,8 @@ pub fn check(context: &Context<'_>, path: &str, findings: &mut Findings) -> Opti
 fn report_list(case: &str, list: &Changes, findings: &mut Findings) {
     match &list.unreadable {
         Some(unreadable) => {
-            let filter = "the other entries hold; all cached verdicts are verified again, once a minute at most";
+            let filter =
+                "the other entries take effect; all cached verdicts are verified again, at most once per minute";
             findings.differs(case, unreadable.to_string(), filter);
         }
         None => {
@@ -49,7 +50,7 @@ fn check_increment(context: &Context<'_>, path: &str, list: &Changes, findings: 
     let length = |list: &Changes| list.revoked.len() + list.users.len() + list.purge.len();
     match poll(context, path, Some(&list.cursor)) {
         Ok(news) if length(&news) > 0 && length(&news) >= length(list) => {
-            findings.note(case, "the whole list again", "takes it, at the cost of the whole list each time");
+            findings.note(case, "the whole list again", "accepts it, but reads the whole list each time");
         }
         Ok(news) => findings.ok(case, format!("{} entries", length(&news))),
         Err(FeedError::BadCursor) => {
@@ -57,7 +58,7 @@ fn check_increment(context: &Context<'_>, path: &str, list: &Changes, findings: 
             findings.differs(case, "it refused the cursor that it had just given", filter);
         }
         Err(error) => {
-            findings.differs(case, error.to_string(), "reads the list once, and then every poll fails");
+            findings.differs(case, error.to_string(), "reads the list once; after that every poll fails");
         }
     }
 }
@@ -67,11 +68,11 @@ fn check_unknown_cursor(context: &Context<'_>, path: &str, findings: &mut Findin
     match poll(context, path, Some(UNKNOWN_CURSOR)) {
         Err(FeedError::BadCursor) => findings.ok(case, "400"),
         Ok(_) => {
-            let filter = "takes what it gets: it must be the whole list, or what was revoked before is missing";
+            let filter = "uses the answer: if it isn't the whole list, earlier revocations are missing";
             findings.note(case, "it answered instead of refusing it with 400", filter);
         }
         Err(error) => {
-            let filter = "doesn't begin anew: after the service has lost its cursors, every poll fails";
+            let filter = "doesn't start again: after the service has lost its cursors, every poll fails";
             findings.differs(case, error.to_string(), filter);
         }
     }

@@ -21,12 +21,12 @@ impl Service {
     /// # Errors
     /// A sentence that says why that is no address of a service.
     pub fn new(url: &str, timeout: Duration) -> Result<Self, String> {
-        let uri: Uri = url.parse().map_err(|_| format!("{url:?} is no URL: write http://host:port"))?;
+        let uri: Uri = url.parse().map_err(|_| format!("{url:?} is not a URL: write http://host:port"))?;
         match uri.scheme_str() {
             Some("http") => {}
             Some("https") => {
-                let hint = "ask where the service speaks plain HTTP, or through a proxy that speaks TLS to it";
-                return Err(format!("TLS isn't spoken here: {hint}"));
+                let hint = "use the service's plain HTTP address, or a proxy that speaks TLS to it";
+                return Err(format!("TLS is not supported: {hint}"));
             }
             _ => return Err(format!("{url:?} has no scheme: write http://host:port")),
         }

@@ -69,7 +69,7 @@ fn log_in(
     };
     let refresh = text(&answer, "refresh");
     match (&refresh, answer.get("expires_in").and_then(Value::as_u64)) {
-        (Some(_), Some(seconds)) => findings.ok(case, format!("tokens, good for {seconds} s")),
+        (Some(_), Some(seconds)) => findings.ok(case, format!("tokens, valid for {seconds} s")),
         (None, _) => findings.note(case, "its answer has no text under `refresh`", NEEDED_HERE),
         (_, None) => findings.note(case, "its answer has no number under `expires_in`", NEEDED_HERE),
     }
@@ -157,7 +157,7 @@ fn exchange(
     match answer {
         CalloutResponse { status: 200..=299, body: Some(body), .. } if body.is_empty() => Ok(Value::Null),
         CalloutResponse { status: 200..=299, body: Some(body), .. } => {
-            serde_json::from_slice(&body).map_err(|_| "its answer is no JSON".to_owned())
+            serde_json::from_slice(&body).map_err(|_| "its answer is not JSON".to_owned())
         }
         CalloutResponse { status: 200..=299, body: None, .. } => Err("its answer is too large".to_owned()),
         CalloutResponse { status, .. } => Err(format!("it answered with status {status}")),

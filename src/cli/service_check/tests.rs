@@ -144,7 +144,7 @@ fn each_unusable_key_has_its_own_finding() {
     assert_differs(other, "the access token", "isn't signed with the public key", "401 signature_invalid");
     assert_differs(
         other,
-        "jwt_body: a good API token",
+        "jwt_body: a valid API token",
         "isn't signed with the public key",
         "503 auth_service_unavailable",
     );
@@ -178,7 +178,7 @@ fn each_wrong_verdict_on_a_bad_credential_has_its_own_finding() {
     assert_differs(|asked, reply| at(VERIFY, asked, reply, bad(302)), unknown, "status 302", "answers 503");
     let lets_all_in: server::Change =
         |asked, reply| at(VERIFY, asked, reply, |_| identity(asked, &of_api_token(json!({}))));
-    assert_differs(lets_all_in, unknown, "200 instead of 401", "lets the request go on");
+    assert_differs(lets_all_in, unknown, "200 instead of 401", "lets the request pass");
     assert_differs(lets_all_in, "no credential", "200 instead of 401", "never asks without");
     let breaks: server::Change = |asked, reply| at(VERIFY, asked, reply, |reply| Reply { breaks: true, ..reply });
     assert_differs(breaks, unknown, "the connection broke", "opens the breaker: answers 503");
@@ -190,9 +190,9 @@ fn each_wrong_verdict_on_a_bad_credential_has_its_own_finding() {
         goes_by_numbers,
         "an API token with another's secret",
         "200 instead of 401",
-        "lets the request go on",
+        "lets the request pass",
     );
-    assert_differs(goes_by_numbers, "a deleted API token", "200 instead of 401", "lets the request go on");
+    assert_differs(goes_by_numbers, "a deleted API token", "200 instead of 401", "lets the request pass");
     let bare: server::Change =
         |asked, reply| at(VERIFY, asked, reply, |r| if r.status == 401 { Reply::text(401, "no") } else { r });
     assert_noted(bare, unknown, "its body isn't", "doesn't look at it");
@@ -207,7 +207,7 @@ fn each_unusable_identity_has_its_own_finding() {
             reply
         }
     }
-    let good = "json_body: a good API token";
+    let good = "json_body: a valid API token";
     let gets = "no verdict on this credential: answers 503 auth_service_unavailable";
     assert_differs(
         |asked, reply| with(asked, reply, json!({"client_id": null})),
@@ -239,9 +239,9 @@ fn each_unreadable_format_has_its_own_finding() {
     let always_json: server::Change = |asked, reply| {
         at(VERIFY, asked, reply, |r| if r.status == 200 { Reply::json(200, &of_api_token(json!({}))) } else { r })
     };
-    assert_differs(always_json, "json_header: a good API token", "lacks a readable X-User-Id", gets);
-    assert_differs(always_json, "jwt_body: a good API token", "its JWT is unusable", gets);
-    assert_differs(always_json, "jwt_header: a good API token", "lacks a readable JWT in Authorization", gets);
+    assert_differs(always_json, "json_header: a valid API token", "lacks a readable X-User-Id", gets);
+    assert_differs(always_json, "jwt_body: a valid API token", "its JWT is unusable", gets);
+    assert_differs(always_json, "jwt_header: a valid API token", "lacks a readable JWT in Authorization", gets);
     let platform: server::Change = |asked, reply| {
         at(VERIFY, asked, reply, |mut r| {
             for (name, _) in &mut r.headers {
@@ -254,7 +254,7 @@ fn each_unreadable_format_has_its_own_finding() {
             r
         })
     };
-    assert_differs(platform, "json_header: a good API token", "--answer-header", gets);
+    assert_differs(platform, "json_header: a valid API token", "--answer-header", gets);
     let server = Server::start(platform);
     let mut options = vec!["--username", "u", "--password", "p", "--answer-header", "user_id=X-Platform-User-ID"];
     options.extend(["--answer-header", "client_id=X-Platform-Client-ID"]);
@@ -266,14 +266,14 @@ fn each_unreadable_format_has_its_own_finding() {
                 if asked.has("jwt_body") { Reply { body: format!("\"{}\"", r.body), ..r } } else { r }
             })
         };
-    assert_differs(quoted, "jwt_body: a good API token", "its JWT is unusable", gets);
+    assert_differs(quoted, "jwt_body: a valid API token", "its JWT is unusable", gets);
     let others: server::Change = |asked, reply| {
         let changes = json!({"user_id": 99});
         at(VERIFY, asked, reply, |r| {
             if asked.has("jwt_header") && r.status == 200 { identity(asked, &of_api_token(changes)) } else { r }
         })
     };
-    assert_differs(others, "jwt_header", "another user", "takes what it is told");
+    assert_differs(others, "jwt_header", "another user", "uses each answer as it is");
 }
 
 #[test]
@@ -281,19 +281,19 @@ fn findings_name_the_kind_of_credential() {
     let no_lists: server::Change = |asked, reply| {
         if asked.is(VERIFY) && asked.has("apikey,jwt") { Reply::text(400, "") } else { reply }
     };
-    assert_differs(no_lists, "json_body: a good JWT", "status 400", "answers 503");
+    assert_differs(no_lists, "json_body: a valid JWT", "status 400", "answers 503");
     let takes_refresh: server::Change = |asked, reply| {
         let is_bearer = asked.authorization.starts_with("Bearer");
         at(VERIFY, asked, reply, |r| if is_bearer { identity(asked, &of_api_token(json!({}))) } else { r })
     };
     assert_differs(takes_refresh, "a refresh token", "200 instead of 401", "401 token_type_not_accepted");
-    assert_differs(takes_refresh, "a JWT with a forged signature", "200 instead of 401", "lets the request go on");
-    assert_differs(takes_refresh, "a JWT that was logged out", "200 instead of 401", "lets the request go on");
+    assert_differs(takes_refresh, "a JWT with a forged signature", "200 instead of 401", "lets the request pass");
+    assert_differs(takes_refresh, "a JWT that was logged out", "200 instead of 401", "lets the request pass");
     let takes_any: server::Change = |asked, reply| {
         let is_known = asked.authorization == format!("APIKey {}", api_token()) && asked.has("header_types=jwt&");
         at(VERIFY, asked, reply, |r| if is_known { identity(asked, &of_api_token(json!({}))) } else { r })
     };
-    assert_noted(takes_any, "header_types=jwt", "doesn't go by header_types", "asks only about the kinds");
+    assert_noted(takes_any, "header_types=jwt", "ignores header_types", "asks only about the kinds");
     let short: server::Change = |asked, reply| {
         at("POST /iam/tokens", asked, reply, |_| Reply::json(201, &json!({"id": 24126, "token": "24126$short"})))
     };
@@ -316,7 +316,7 @@ fn each_unreadable_revocation_list_has_its_own_finding() {
         |asked, reply| at(LIST, asked, reply, |_| Reply::text(404, "")),
         LIST,
         "status 404",
-        "reads no list",
+        "can't read a list",
     );
     let renamed: server::Change =
         |asked, reply| list(asked, reply, |list| *list = json!({"cursor": "c-1", "tokens": []}));
@@ -326,13 +326,13 @@ fn each_unreadable_revocation_list_has_its_own_finding() {
     let partial: server::Change = |asked, reply| {
         list(asked, reply, |list| list["revoked"] = json!([{"jti": "x"}, {"jti": "a", "exp": 4_000_000_000_u64}]))
     };
-    assert_differs(partial, LIST, "revoked[0]: missing field `exp`", "the other entries hold");
+    assert_differs(partial, LIST, "revoked[0]: missing field `exp`", "the other entries take effect");
     let forgets_cursors: server::Change =
         |asked, reply| if asked.is(LIST) && asked.has("since=") { Reply::text(400, "") } else { reply };
     assert_differs(forgets_cursors, "since=<cursor>", "refused the cursor", "reads the whole list each time");
     let fails_on_cursors: server::Change =
         |asked, reply| if asked.is(LIST) && asked.has("since=authgate") { Reply::text(500, "") } else { reply };
-    assert_differs(fails_on_cursors, "since=<unknown cursor>", "status 500", "doesn't begin anew");
+    assert_differs(fails_on_cursors, "since=<unknown cursor>", "status 500", "doesn't start again");
     let lists_nothing: server::Change = |asked, reply| list(asked, reply, |list| list["revoked"] = json!([]));
     assert_differs(lists_nothing, "after the logout", "not among what is new", "lets the token in until it expires");
     let ends_early: server::Change = |asked, reply| {
@@ -366,7 +366,7 @@ fn credentials_that_cannot_be_obtained_are_reported() {
     assert_differs(
         |asked, reply| at(TOKENS, asked, reply, |_| Reply::text(200, "<html>")),
         TOKENS,
-        "no JSON",
+        "not JSON",
         "this check needs it",
     );
     let no_jti: server::Change = |asked, reply| {

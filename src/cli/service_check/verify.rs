@@ -142,7 +142,7 @@ impl<'c> Asking<'c> {
             .send(&CalloutRequest { headers, ..CalloutRequest::get(Destination::AuthService, path) }, MAX_BODY);
         match self.verdict(&answer) {
             Ok(Verdict::Rejected) => report_body(&case, &answer, findings),
-            Ok(_) => findings.note(case, "it doesn't go by header_types", NEVER),
+            Ok(_) => findings.note(case, "it ignores header_types", NEVER),
             Err(outage) => findings.note(case, format!("{outage}, instead of 401"), NEVER),
         }
     }
@@ -183,9 +183,9 @@ impl<'c> Asking<'c> {
         let outcome = outcome(self.resolution(sent, answer));
         match self.verdict(answer) {
             Err(outage) if outage.scope() == Scope::Service => {
-                format!("takes it for an outage of the service, which opens the breaker: {outcome}")
+                format!("treats it as an outage of the service, which opens the breaker: {outcome}")
             }
-            Err(_) => format!("takes it for no verdict on this credential: {outcome}"),
+            Err(_) => format!("treats it as no verdict on this credential: {outcome}"),
             Ok(_) => outcome,
         }
     }
@@ -267,7 +267,7 @@ fn hint(outage: &Outage, answer: &Answer, format: ResponseFormat) -> &'static st
 /// What a client gets.
 fn outcome(resolution: Option<Resolution>) -> String {
     match resolution {
-        Some(Resolution::Forward(_)) => "lets the request go on".to_owned(),
+        Some(Resolution::Forward(_)) => "lets the request pass".to_owned(),
         Some(Resolution::Deny(response)) => {
             format!("answers {} {}", response.status, response.code.name())
         }

@@ -99,7 +99,7 @@ fn compare(told: &Value, end: &str, credential: &Value) -> Result<(), String> {
         Some("removed") => authorization == "removed",
         Some("replaced") => authorization == "the verified JWT",
         Some(_) => true,
-        None => authorization == "as it came" || authorization == "none",
+        None => authorization == "unchanged" || authorization == "none",
     };
     if is_counted && has_identity == is_set && is_credential { Ok(()) } else { Err(decision.to_string()) }
 }
