@@ -72,13 +72,13 @@ impl Code {
         match self {
             Self::MissingCredentials => (401, "missing_credentials", "The request has no credential."),
             Self::MalformedCredentials => {
-                (401, "malformed_credentials", "The request does not hold exactly one credential in its plain form.")
+                (401, "malformed_credentials", "The request does not contain exactly one well-formed credential.")
             }
             Self::UnsupportedScheme => {
                 (401, "unsupported_scheme", "The Authorization scheme is neither Bearer nor APIKey.")
             }
-            Self::TokenMalformed => (401, "token_malformed", "The token does not have the form of its kind."),
-            Self::SignatureInvalid => (401, "signature_invalid", "The token's signature is not valid."),
+            Self::TokenMalformed => (401, "token_malformed", "The token is malformed."),
+            Self::SignatureInvalid => (401, "signature_invalid", "The token's signature is invalid."),
             Self::TokenExpired => (401, "token_expired", "The token has expired."),
             Self::TokenNotYetValid => (401, "token_not_yet_valid", "The token is not valid yet."),
             Self::TokenTypeNotAccepted => {
@@ -87,10 +87,12 @@ impl Code {
             Self::TokenRevoked => (401, "token_revoked", "The token has been revoked."),
             Self::TokenRejected => (401, "token_rejected", "The authentication service does not accept the token."),
             Self::InsufficientUserAuthentication => {
-                (401, "insufficient_user_authentication", "Access here needs a sign-in by SSO.")
+                (401, "insufficient_user_authentication", "Access requires signing in by SSO.")
             }
-            Self::ClaimsNotSufficient => (403, "claims_not_sufficient", "The token does not grant access here."),
-            Self::DeniedByRule => (403, "denied_by_rule", "Nobody has access here."),
+            Self::ClaimsNotSufficient => {
+                (403, "claims_not_sufficient", "The token does not grant access to this resource.")
+            }
+            Self::DeniedByRule => (403, "denied_by_rule", "Access to this resource is denied for everyone."),
             Self::ForbiddenByService => {
                 (403, "forbidden_by_service", "The authentication service refuses access with this token.")
             }
@@ -98,13 +100,13 @@ impl Code {
                 (403, "ambiguous_path", "The path can be read in more than one way; send it in its plain form.")
             }
             Self::AmbiguousHost => {
-                (403, "ambiguous_host", "The host can be read in more than one way; send its name alone.")
+                (403, "ambiguous_host", "The host can be read in more than one way; send only its name.")
             }
             Self::CrossSiteRequest => {
                 (403, "cross_site_request", "A cookie is not accepted with a request that another site may have made.")
             }
             Self::TooManyFailures => {
-                (429, "too_many_failures", "Too many attempts with tokens that are not valid; try again later.")
+                (429, "too_many_failures", "Too many attempts with invalid tokens; try again later.")
             }
             Self::AuthServiceUnavailable => {
                 (503, "auth_service_unavailable", "The token cannot be verified at the moment.")
@@ -112,7 +114,7 @@ impl Code {
             Self::PublicKeyUnavailable => {
                 (503, "public_key_unavailable", "The token's signature cannot be verified at the moment.")
             }
-            Self::Internal => (500, "internal", "The gateway could not decide on the request."),
+            Self::Internal => (500, "internal", "The gateway failed to process the request."),
         }
     }
 
