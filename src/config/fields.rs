@@ -13,30 +13,30 @@ use crate::credential::Scheme as Presented;
 
 /// The whole configuration.
 pub static CONFIGURATION: &[Field] = &[
-    Field::new("profile", Kind::Word(PROFILES), Given::Text("production"), "the set of defaults"),
+    Field::new("profile", Kind::Word(PROFILES), Given::Text("production"), "which defaults apply"),
     Field::new(
         "mode",
         Kind::Word(MODES),
         Given::Text("enforce"),
-        "whether denials are carried out; shadow: each is counted and reported, and the request goes on",
+        "whether denials are carried out; shadow: they are counted and reported, and the requests pass",
     ),
-    Field::new("auth_service", Kind::Object(AUTH_SERVICE), Given::Required, "where the authentication service is"),
+    Field::new("auth_service", Kind::Object(AUTH_SERVICE), Given::Required, "how to reach the authentication service"),
     Field::new("jwt", Kind::Object(JWT), Given::Nothing, "how a JWT is verified"),
     Field::new("api_token", Kind::Object(API_TOKEN), Given::Nothing, "how an API token is verified"),
     Field::new(
         "credentials",
         Kind::Object(CREDENTIALS),
         Given::Nothing,
-        "where else than in Authorization a credential may stand; a request has one in all places together",
+        "further places for the credential, besides Authorization; a request has one credential in all places together",
     ),
     Field::new("cache", Kind::Object(CACHE), Given::Nothing, "how long the service's verdicts are kept"),
     Field::new(
         "circuit_breaker",
         Kind::Object(CIRCUIT_BREAKER),
         Given::Nothing,
-        "when the service isn't asked, because it is down",
+        "when the service counts as down and isn't asked",
     ),
-    Field::new("revocation", Kind::Object(REVOCATION), Given::Nothing, "the service's list of revoked tokens"),
+    Field::new("revocation", Kind::Object(REVOCATION), Given::Nothing, "the service's feed of revoked tokens"),
     Field::new(
         "failed_auth_throttle",
         Kind::Object(FAILED_AUTH_THROTTLE),
@@ -47,14 +47,14 @@ pub static CONFIGURATION: &[Field] = &[
         "rules",
         Kind::List(&Kind::Object(RULE)),
         Given::Nothing,
-        "which requests need what; the first rule that matches decides, and where none does, a credential is required",
+        "what each request needs; the first rule that matches decides; if none does, a credential is required",
     )
     .example(r#"[{"match": {"path": "/health"}, "public": true}, {"match": {"prefix": "/"}}]"#),
     Field::new(
         "identity_headers",
         Kind::Headers(&Kind::OrNull(&Kind::Text(Text::Claim))),
         Given::Nothing,
-        "which claim goes upstream in which header, over the five defaults; null removes a default",
+        "the headers that carry claims upstream, in addition to the five defaults; null removes a default",
     )
     .example(r#"{"X-Role": "role_params.role", "X-User-Email": null}"#),
     Field::new(
@@ -68,17 +68,17 @@ pub static CONFIGURATION: &[Field] = &[
         "forward_credential",
         FORWARD,
         Given::Flag(true),
-        "whether the client's credential goes on upstream; jwt: the verified JWT in Authorization in its place, which needs a \
-         response_format of jwt_body or jwt_header",
+        "whether the client's credential is forwarded; jwt: the verified JWT in Authorization instead, which needs \
+         response_format jwt_body or jwt_header",
     ),
     Field::new(
         "audit",
         Kind::Word(&[Audit::Off.name(), Audit::Denials.name(), Audit::All.name()]),
         Given::Text("denials"),
-        "which requests are written down, in a line of JSON each in Envoy's log; denials: those of shadow mode too",
+        "which requests are written to Envoy's log, as one line of JSON each; denials: including those of shadow mode",
     ),
-    Field::new("status_paths", Kind::Object(STATUS_PATHS), Given::Nothing, "paths on which the filter says how it is"),
-    Field::new("responses", Kind::Object(RESPONSES), Given::Nothing, "what clients are answered"),
+    Field::new("status_paths", Kind::Object(STATUS_PATHS), Given::Nothing, "paths of the filter's own status"),
+    Field::new("responses", Kind::Object(RESPONSES), Given::Nothing, "the filter's answers to clients"),
 ];
 
 const PROFILES: &[&str] = &[Profile::Production.name(), Profile::Development.name(), Profile::Test.name()];
@@ -105,13 +105,13 @@ pub(super) static AUTH_SERVICE: &[Field] = &[
         "scheme",
         Kind::Word(&[Scheme::Http.name(), Scheme::Https.name()]),
         Given::Text("http"),
-        ":scheme of callouts; https where the cluster has TLS",
+        ":scheme of callouts; https if the cluster has TLS",
     ),
     Field::new(
         "verify_path",
         Kind::Text(Text::ServicePath),
         Given::Text("/auth/verify"),
-        "the path that verifies a credential",
+        "the path for questions about credentials",
     ),
     Field::new(
         "public_key_path",
@@ -123,14 +123,14 @@ pub(super) static AUTH_SERVICE: &[Field] = &[
         "timeout",
         Kind::Duration { least: "1ms", most: "60s" },
         Given::TextBy(["1s", "5s", "5s"]),
-        "of one attempt",
+        "the timeout of one attempt",
     ),
-    Field::new("retries", Kind::Whole { least: 0, most: 3 }, Given::Whole(1), "further attempts after one that failed"),
+    Field::new("retries", Kind::Whole { least: 0, most: 3 }, Given::Whole(1), "further attempts after a failed one"),
     Field::new(
         "forward_headers",
         Kind::List(&Kind::Text(Text::HeaderName)),
         Given::Texts(&["x-request-id", "traceparent", "tracestate"]),
-        "headers of the request that are copied to the callout about its credential; the service must not decide by them",
+        "request headers that are copied to the question about its credential; the service must not decide by them",
     ),
 ];
 
@@ -139,7 +139,7 @@ pub(super) static JWT: &[Field] = &[
         "verification",
         Kind::Word(VERIFICATIONS),
         Given::Text("local"),
-        "who verifies, where the rule doesn't say: the filter with the service's key, or the service by callout",
+        "who verifies JWTs, unless a rule says otherwise: the filter with the service's key, or the service",
     ),
     Field::new(
         "token_types",
@@ -151,7 +151,7 @@ pub(super) static JWT: &[Field] = &[
         "required_claims",
         Kind::List(&Kind::Text(Text::ClaimName)),
         Given::Texts(&[]),
-        "claims that a JWT, or the service's answer in JSON, must have beside the four that are always required",
+        "claims that a JWT, or the service's answer in JSON, must have in addition to the four that are always required",
     )
     .example(r#"["jti", "address.country"]"#),
     Field::new("issuers", Kind::List(&Kind::Text(Text::Some)), Given::Texts(&[]), "accepted iss; unchecked when empty")
@@ -164,7 +164,7 @@ pub(super) static JWT: &[Field] = &[
     )
     .example(r#"["gateway"]"#),
     Field::new("clock_skew", Kind::Duration { least: "0s", most: "5m" }, Given::Text("0s"), "leeway for exp and nbf"),
-    Field::new("public_key", Kind::Object(PUBLIC_KEY), Given::Nothing, "the service's key"),
+    Field::new("public_key", Kind::Object(PUBLIC_KEY), Given::Nothing, "the service's public key"),
 ];
 
 pub(super) static PUBLIC_KEY: &[Field] = &[
@@ -172,7 +172,7 @@ pub(super) static PUBLIC_KEY: &[Field] = &[
         "ttl",
         Kind::Duration { least: "1s", most: "8760h" },
         Given::TextBy(["1h", "1m", "1m"]),
-        "the age at which it is fetched again",
+        "the age at which the key is fetched again",
     ),
     Field::new(
         "min_refetch_interval",
@@ -184,14 +184,9 @@ pub(super) static PUBLIC_KEY: &[Field] = &[
         "grace",
         Kind::Duration { least: "0s", most: "24h" },
         Given::Text("5s"),
-        "how long a replaced key stays good",
+        "how long a replaced key is accepted",
     ),
-    Field::new(
-        "pem",
-        Kind::List(&Kind::Text(Text::Pem)),
-        Given::Texts(&[]),
-        "pinned keys; when there are any, none is fetched",
-    ),
+    Field::new("pem", Kind::List(&Kind::Text(Text::Pem)), Given::Texts(&[]), "pinned keys, instead of fetched ones"),
     Field::new(
         "cluster",
         Kind::OrNull(&Kind::Text(Text::Visible)),
@@ -203,7 +198,7 @@ pub(super) static PUBLIC_KEY: &[Field] = &[
         "authority",
         Kind::OrNull(&Kind::Text(Text::Authority)),
         Given::Nothing,
-        ":authority there; null: of another cluster its name, else the service's",
+        ":authority there; null: the name of the other cluster, or the service's authority",
     )
     .example("\"keys.internal\""),
 ];
@@ -224,19 +219,19 @@ pub(super) static API_TOKEN: &[Field] = &[
         "answer_headers",
         Kind::Object(ANSWER_HEADERS),
         Given::Nothing,
-        "the headers that an answer in the format json_header is read from",
+        "the headers of an answer in the format json_header",
     ),
     Field::new(
         "header_types",
         Kind::Distinct(&Kind::Word(&[HeaderType::Apikey.name(), HeaderType::Jwt.name(), HeaderType::Other.name()])),
         Given::Texts(&["apikey"]),
-        "the kinds of credential that the service is asked about; apikey or other has to be among them",
+        "the credentials about which the service is asked; must contain apikey or other",
     ),
     Field::new(
         "accept_technical",
         Kind::Flag,
         Given::Flag(false),
-        "whether technical tokens, which are deprecated, are let in where the service vouches for them",
+        "whether technical tokens (deprecated) are accepted if the service vouches for them",
     ),
 ];
 
@@ -245,7 +240,7 @@ pub(super) static CACHE: &[Field] = &[
         "max_entries",
         Kind::Whole { least: 1, most: 1_000_000 },
         Given::Whole(10_000),
-        "the most verdicts that each worker keeps, and 1 KiB for each",
+        "the most verdicts per worker, at 1 KiB each",
     ),
     Field::new(
         "ttl",
@@ -263,13 +258,13 @@ pub(super) static CACHE: &[Field] = &[
         "stale_ttl",
         Kind::Duration { least: "0s", most: "168h" },
         Given::TextBy(["1h", "1m", "0s"]),
-        "how much longer a verdict may stand in while the service gives none",
+        "how much longer a verdict may stand in for the service",
     ),
     Field::new(
         "eviction",
         Kind::Word(&[Eviction::Lru.name(), Eviction::Lfu.name()]),
         Given::Text("lru"),
-        "what goes first when it is full: the least recently or the least frequently used",
+        "which entry a full cache evicts: the least recently or the least frequently used",
     ),
 ];
 
@@ -278,19 +273,19 @@ pub(super) static CIRCUIT_BREAKER: &[Field] = &[
         "failures",
         Kind::Whole { least: 1, most: 1000 },
         Given::WholeBy([5, 5, 1000]),
-        "failures in a row that open it",
+        "failures in a row that open the breaker",
     ),
     Field::new(
         "open_for",
         Kind::Duration { least: "100ms", most: "1h" },
         Given::TextBy(["60s", "5s", "1s"]),
-        "how long it stays open; then one probe decides",
+        "how long the breaker stays open before one probe",
     ),
     Field::new(
         "fallback",
         Kind::Flag,
         Given::Flag(true),
-        "whether a remote JWT may be let in by its signature while the service is down",
+        "whether a remote JWT may pass by its signature while the service is down",
     ),
 ];
 
@@ -299,44 +294,44 @@ pub(super) static RULE: &[Field] = &[
         "name",
         Kind::Text(Text::RuleName),
         Given::Nothing,
-        "its name in logs and metrics, unique; by default rule_<index>",
+        "the rule's name in logs and metrics, unique; by default rule_<index>",
     )
     .example("\"admin\""),
-    Field::new("match", Kind::Object(MATCH), Given::Required, "the requests that it decides on; not empty")
+    Field::new("match", Kind::Object(MATCH), Given::Required, "the requests that the rule decides on; not empty")
         .example(r#"{"prefix": "/admin"}"#),
-    Field::new("public", Kind::Flag, Given::Flag(false), "whether no credential is needed, or looked at"),
+    Field::new("public", Kind::Flag, Given::Flag(false), "whether no credential is needed or verified"),
     Field::new(
         "optional",
         Kind::Flag,
         Given::Flag(false),
-        "whether no credential is needed; one that is there must be good",
+        "whether no credential is needed, but one that is sent must be valid",
     ),
     Field::new("deny", Kind::Flag, Given::Flag(false), "whether nobody is let in"),
     Field::new(
         "require",
         Kind::ObjectOrObjects(REQUIRE),
         Given::Nothing,
-        "what the identity has to be like: all fields of the object, or of one object of the list; not empty",
+        "requirements on the identity: all fields of the object, or of one object of the list; not empty",
     )
     .example(r#"[{"user_types": ["system_admin"], "sso": true}, {"groups": ["ops"]}]"#),
     Field::new(
         "verification",
         Kind::Word(VERIFICATIONS),
         Given::Nothing,
-        "who verifies a JWT; by default jwt.verification decides",
+        "who verifies JWTs; by default as in jwt.verification",
     ),
     Field::new(
         "forward_credential",
         FORWARD,
         Given::Nothing,
-        "whether the client's Authorization goes on upstream; by default the filter's forward_credential decides",
+        "whether the client's credential is forwarded; by default as in the filter's forward_credential",
     )
     .example("false"),
     Field::new(
         "mode",
         Kind::Word(MODES),
         Given::Nothing,
-        "whether denials are carried out; by default the filter's mode decides",
+        "whether denials are carried out; by default as in the filter's mode",
     ),
 ];
 
@@ -376,16 +371,16 @@ pub(super) static REQUIRE: &[Field] = &[
     ids("client_ids", "client_id is one of these"),
     Field::new("sso", Kind::Flag, Given::Nothing, "whether the user signed in by SSO, as sso_entity says")
         .example("true"),
-    Field::new("is_admin", Kind::Flag, Given::Nothing, "is_admin is this").example("true"),
-    texts("groups", "user_groups holds one of these").example(r#"["admins"]"#),
+    Field::new("is_admin", Kind::Flag, Given::Nothing, "is_admin has this value").example("true"),
+    texts("groups", "user_groups contains one of these").example(r#"["admins"]"#),
     texts("roles", "role_params.role is one of these").example(r#"["support"]"#),
-    Field::new("read_only", Kind::Flag, Given::Nothing, "role_params.read_only is this").example("false"),
+    Field::new("read_only", Kind::Flag, Given::Nothing, "role_params.read_only has this value").example("false"),
     ids("federation_ids", "federation_id is one of these"),
     Field::new(
         "claims",
         Kind::Claims,
         Given::Nothing,
-        "each claim, by its dotted path, has one of its values, with its type",
+        "each claim, by its dotted path, has one of these values, of the same type",
     )
     .example(r#"{"role_params.alias": ["s"], "tenant": ["acme", 7, true]}"#),
 ];

@@ -15,14 +15,14 @@ pub(in crate::config) static REVOCATION: &[Field] = &[
         "path",
         Kind::OrNull(&Kind::Text(Text::ServicePath)),
         Given::Nothing,
-        "the service's path of the list; null: it has none",
+        "the path of the revocation feed; null: there is none",
     )
     .example("\"/auth/blacklist\""),
     Field::new(
         "poll_interval",
         Kind::Duration { least: "1s", most: "1h" },
         Given::TextBy(["30s", "2s", "1s"]),
-        "the time between two looks at it, within which a revocation holds",
+        "the time within which a revocation takes effect",
     ),
     Field::new(
         "cluster",
@@ -35,7 +35,7 @@ pub(in crate::config) static REVOCATION: &[Field] = &[
         "authority",
         Kind::OrNull(&Kind::Text(Text::Authority)),
         Given::Nothing,
-        ":authority there; null: of another cluster its name, else the service's",
+        ":authority there; null: the name of the other cluster, or the service's authority",
     )
     .example("\"revocations.internal\""),
 ];

@@ -30,14 +30,14 @@ pub(in crate::config) static STATUS_PATHS: &[Field] = &[
         "health",
         Kind::OrNull(&Kind::Text(Text::OwnPath)),
         Given::Nothing,
-        "200 as long as known clients can be served, with what is up as JSON; null: there is none",
+        "always 200, with the state of the service as JSON; null: not served",
     )
     .example("\"/-/auth/health\""),
     Field::new(
         "readiness",
         Kind::OrNull(&Kind::Text(Text::OwnPath)),
         Given::Nothing,
-        "200 once the public key and the revocation list are there, else 503; null: there is none",
+        "200 once the public key and the revocation list are there, before that 503; null: not served",
     )
     .example("\"/-/auth/ready\""),
 ];
@@ -52,8 +52,13 @@ pub(in crate::config) static RESOURCE_METADATA: &[Field] = &[
         "the issuers of its tokens",
     )
     .example(r#"["https://auth.example.com"]"#),
-    Field::new("scopes_supported", Kind::List(&Kind::Text(Text::Scope)), Given::Texts(&[]), "scopes to ask for")
-        .example(r#"["read"]"#),
+    Field::new(
+        "scopes_supported",
+        Kind::List(&Kind::Text(Text::Scope)),
+        Given::Texts(&[]),
+        "the scopes that clients may request",
+    )
+    .example(r#"["read"]"#),
 ];
 
 pub(in crate::config) static RESPONSES: &[Field] = &[
@@ -61,27 +66,27 @@ pub(in crate::config) static RESPONSES: &[Field] = &[
         "sign_in_url",
         Kind::OrNull(&Kind::Text(Text::Url)),
         Given::Nothing,
-        "where a denied browser is told to sign in; null: nowhere",
+        "where the page for denied browsers links to for signing in; null: no link",
     )
     .example("\"https://app.example.com/login\""),
     Field::new(
         "resource_metadata",
         Kind::OrNull(&Kind::Object(RESOURCE_METADATA)),
         Given::Nothing,
-        "what is served as metadata of RFC 9728, whose URL a challenge names; null: nothing",
+        "the metadata of RFC 9728, to whose URL challenges refer; null: not served",
     )
     .example(r#"{"resource": "https://api.example.com"}"#),
     Field::new(
         "realm",
         Kind::Text(Text::Realm),
         Given::Text("authgate"),
-        "of WWW-Authenticate; visible ASCII without \" and \\",
+        "the realm of WWW-Authenticate; visible ASCII without \" and \\",
     ),
     Field::new(
         "cors_origins",
         Kind::List(&Kind::Text(Text::Origin)),
         Given::Texts(&[]),
-        "the origins whose pages may read denials, as browsers write them",
+        "the origins that may read denials and send preflights, as browsers write them",
     )
     .example(r#"["https://app.example.com"]"#),
 ];
@@ -91,13 +96,13 @@ pub(in crate::config) static FAILED_AUTH_THROTTLE: &[Field] = &[
         "attempts",
         Kind::Whole { least: 0, most: 1_000_000 },
         Given::Whole(0),
-        "failures that lock out; 0: none do",
+        "the number of failures that lock a client out; 0: off",
     ),
     Field::new(
         "window",
         Kind::Duration { least: "1s", most: "24h" },
         Given::Text("60s"),
-        "the time in which they have to come",
+        "the time in which these failures count",
     ),
     Field::new("lockout", Kind::Duration { least: "1s", most: "24h" }, Given::Text("300s"), "how long the lock lasts"),
 ];
