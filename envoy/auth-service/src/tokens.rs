@@ -21,10 +21,11 @@ const SECRET_ALPHABET: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 const MAX_NAME: usize = 255;
 const MAX_LIMIT: i64 = 1000;
 
-/// The number and the secret of an API token: `^[0-9]+\$[0-9a-z]{128}$`.
+/// The number and the secret of an API token: `^(0|[1-9][0-9]{0,18})\$[0-9a-z]{128}$`. A number has one spelling.
 pub(crate) fn parse(token: &str) -> Option<(i64, &str)> {
     let (id, secret) = token.split_once('$')?;
     let good = id.bytes().all(|byte| byte.is_ascii_digit())
+        && (id == "0" || !id.starts_with('0'))
         && secret.len() == SECRET_LENGTH
         && secret.bytes().all(|byte| SECRET_ALPHABET.contains(&byte));
     if good { Some((id.parse().ok()?, secret)) } else { None }
@@ -300,6 +301,8 @@ mod tests {
         let secret = new_secret();
         assert_eq!(parse(&format!("24126${secret}")), Some((24126, secret.as_str())));
         assert_ne!(secret, new_secret());
+        assert_eq!(parse(&format!("0${secret}")), Some((0, secret.as_str())));
+        assert_eq!(parse(&format!("{}${secret}", i64::MAX)), Some((i64::MAX, secret.as_str())));
     }
 
     #[test]
@@ -309,6 +312,9 @@ mod tests {
             String::new(),
             secret.clone(),
             format!("${secret}"),
+            format!("01${secret}"),
+            format!("00${secret}"),
+            format!("9223372036854775808${secret}"),
             format!("x${secret}"),
             format!("+1${secret}"),
             format!("1${secret}a"),

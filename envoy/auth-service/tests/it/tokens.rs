@@ -71,6 +71,23 @@ async fn bad_tokens_are_not_created() {
 }
 
 #[tokio::test]
+async fn a_token_has_one_spelling() {
+    let service = start().await;
+    let (access, _) = service.login("alice").await;
+    let token = service.create_token(&access, json!({"name": "a"})).await;
+    let token = token["token"].as_str().unwrap();
+    let malformed = (401, "API token is malformed".to_owned());
+    for spelling in [format!("0{token}"), format!("00{token}"), format!("+{token}")] {
+        for (authorization, types) in [(format!("APIKey {spelling}"), "apikey"), (format!("Token {spelling}"), "other")]
+        {
+            let verify = service.verify(&authorization, types, "json_body");
+            assert_eq!(refusal(verify).await, malformed, "{authorization}");
+        }
+    }
+    assert_eq!(answer(service.verify(&format!("APIKey {token}"), "apikey", "json_body")).await.0, 200);
+}
+
+#[tokio::test]
 async fn a_deleted_token_is_refused_and_purged() {
     let service = start().await;
     let (access, _) = service.login("alice").await;
