@@ -251,7 +251,7 @@ pub enum Authorization {
 
 /// The headers with which a permitted request goes on, under a rule that says this of the client's credential.
 ///
-/// - `own_jwt`: the client's own JWT, where it stood elsewhere than in `Authorization`.
+/// - `own_jwt`: the client's own JWT, where it didn't stand in `Authorization` as `Bearer`, in that letter case.
 ///
 /// # Errors
 /// [`Code::TokenMalformed`] if a claim can't be a header's value.

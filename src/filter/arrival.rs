@@ -5,7 +5,7 @@ use super::request::{Facts, Next, Stage};
 use crate::cache::Kind;
 use crate::code::Code;
 use crate::config::ForwardCredential;
-use crate::credential::{Credential, Form, Place};
+use crate::credential::{AUTHORIZATION, Credential, Form, Place};
 use crate::decision::{Client, Denial};
 use crate::extractor::{self, RequestHead};
 use crate::host::{Cx, StreamId};
@@ -90,7 +90,8 @@ pub(super) fn arrive<'r>(
         (Form::ApiToken, _) => Kind::ApiToken,
         (Form::Other, _) => Kind::Other,
     };
-    if is_moved && facts.kind.is_jwt() && credential.place != Place::Authorization {
+    let is_bearer = || credential.place == Place::Authorization && head.value(AUTHORIZATION).starts_with(b"Bearer ");
+    if is_moved && facts.kind.is_jwt() && !is_bearer() {
         facts.own_jwt = Some(credential.text.as_ref().into());
     }
     let is_kept = match facts.kind {

@@ -79,7 +79,7 @@ pub(super) struct Facts {
     /// Whose failure it counts as, once that is needed; and whether it was counted.
     pub(super) suspect: Option<Suspect>,
     pub(super) is_counted: bool,
-    /// The client's JWT, where it stood elsewhere than in `Authorization` and has to go on there.
+    /// The client's JWT, where it has to go on as `Authorization: Bearer` and didn't stand there as that.
     pub(super) own_jwt: Option<Box<str>>,
     /// The connection that it came by, once it may have to wait.
     pub(super) connection: Option<ConnectionId>,

@@ -146,6 +146,19 @@ fn a_jwt_from_another_place_is_forwarded_in_authorization() {
     }
 }
 
+#[test]
+fn a_jwt_is_forwarded_as_bearer_whatever_letter_case_the_client_wrote() {
+    let config = json!({"forward_credential": "jwt", "api_token": {"response_format": "jwt_body"}});
+    let mut world = world(config);
+    let replaced = Authorization::Replace(format!("Bearer {}", jwt(0)));
+    for scheme in ["bearer", "BEARER", "beaRer"] {
+        let headers = head(&[("authorization", &format!("{scheme} {}", jwt(0)))]);
+        for round in 0..2 {
+            assert_eq!(forwarded(&mut world, &headers).authorization, replaced, "{scheme} {round}");
+        }
+    }
+}
+
 /// The same request to another path.
 fn to(path: &str, mut headers: Vec<(String, Vec<u8>)>) -> Vec<(String, Vec<u8>)> {
     headers.iter_mut().find(|(name, _)| name == ":path").unwrap().1 = path.as_bytes().to_vec();
