@@ -9,6 +9,8 @@ use crate::introspection::{CalloutRequest, CalloutResponse, Destination, MAX_BOD
 
 const NEEDED_HERE: &str = "doesn't call it; this check needs it";
 
+const CLIENTS_DO: &str = "doesn't call it: clients do";
+
 /// What the checks are made with.
 #[derive(Default)]
 pub struct Credentials {
@@ -35,6 +37,10 @@ impl Credentials {
             && let Some((id, token)) = create_token(context, &access, findings)
         {
             (known.created, known.api_token) = (id, Some(token));
+        }
+        check_list(context, &access, known.created, findings);
+        if let Some(id) = known.created {
+            check_read(context, &access, id, findings);
         }
         if let Some(refresh) = &refresh {
             check_refresh(context, refresh, findings);
@@ -79,9 +85,47 @@ fn log_in(
 fn check_refresh(context: &Context<'_>, refresh: &str, findings: &mut Findings) {
     let case = "POST /auth/jwt/refresh";
     match exchange(context, "POST", "/auth/jwt/refresh", Some(refresh), None) {
-        Ok(answer) if text(&answer, "access").is_some() => findings.ok(case, "an access token"),
-        Ok(_) => findings.note(case, "its answer has no text under `access`", "doesn't call it: clients do"),
-        Err(problem) => findings.note(case, problem, "doesn't call it: clients do"),
+        Ok(answer) => match (text(&answer, "access"), answer.get("expires_in").and_then(Value::as_u64)) {
+            (Some(_), Some(seconds)) => findings.ok(case, format!("an access token, valid for {seconds} s")),
+            (None, _) => findings.note(case, "its answer has no text under `access`", CLIENTS_DO),
+            (_, None) => findings.note(case, "its answer has no number under `expires_in`", CLIENTS_DO),
+        },
+        Err(problem) => findings.note(case, problem, CLIENTS_DO),
+    }
+}
+
+/// Whether the user's API tokens are listed, the one that was `created` among them.
+fn check_list(context: &Context<'_>, access: &str, created: Option<i64>, findings: &mut Findings) {
+    let case = "GET /iam/tokens";
+    let answer = match exchange(context, "GET", "/iam/tokens?limit=100&ordering=-id", Some(access), None) {
+        Ok(answer) => answer,
+        Err(problem) => return findings.note(case, problem, CLIENTS_DO),
+    };
+    let Some(tokens) = answer.get("results").and_then(Value::as_array) else {
+        return findings.note(case, "its answer has no list under `results`", CLIENTS_DO);
+    };
+    let is_listed = |id| tokens.iter().any(|token| token.get("id").and_then(Value::as_i64) == Some(id));
+    if created.is_some_and(|id| !is_listed(id)) {
+        findings.note(case, "the API token that was just created isn't listed", CLIENTS_DO);
+    } else {
+        findings.ok(case, format!("a list of {} API tokens", tokens.len()));
+    }
+}
+
+/// Whether an API token can be read.
+fn check_read(context: &Context<'_>, access: &str, id: i64, findings: &mut Findings) {
+    let case = "GET /iam/tokens/{id}";
+    match exchange(context, "GET", &format!("/iam/tokens/{id}"), Some(access), None) {
+        Ok(answer) if answer.get("token").is_some_and(|token| !token.is_null()) => {
+            findings.note(
+                case,
+                "its answer contains the token itself, which only the answer to its creation may contain",
+                CLIENTS_DO,
+            );
+        }
+        Ok(answer) if answer.get("id").and_then(Value::as_i64) == Some(id) => findings.ok(case, "the API token"),
+        Ok(_) => findings.note(case, "its answer doesn't have the API token's number under `id`", CLIENTS_DO),
+        Err(problem) => findings.note(case, problem, CLIENTS_DO),
     }
 }
 
@@ -112,7 +156,7 @@ pub fn log_out(context: &Context<'_>, access: &str, findings: &mut Findings) -> 
             true
         }
         Err(problem) => {
-            findings.note(case, problem, "doesn't call it: clients do");
+            findings.note(case, problem, CLIENTS_DO);
             false
         }
     }

@@ -1,5 +1,6 @@
 //! A service that does everything right, and many that do one thing wrong.
 
+mod management;
 mod server;
 
 use serde_json::{Value, json};

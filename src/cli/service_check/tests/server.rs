@@ -173,6 +173,10 @@ impl Service {
                 Reply::text(204, "")
             }
             ("POST", "/iam/tokens") => Reply::json(201, &json!({"id": 24126, "token": api_token()})),
+            ("GET", "/iam/tokens") => {
+                Reply::json(200, &json!({"count": 1, "next": null, "previous": null, "results": [{"id": 24126}]}))
+            }
+            ("GET", "/iam/tokens/24126") => Reply::json(200, &json!({"id": 24126})),
             ("DELETE", "/iam/tokens/24126") => {
                 self.is_deleted = true;
                 Reply::text(204, "")
