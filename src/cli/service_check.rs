@@ -148,6 +148,7 @@ fn check_api_tokens(
             asking.none(findings);
             if let Some(token) = &credentials.api_token {
                 asking.unwanted(&sent(token, "a valid API token with header_types=jwt"), findings);
+                asking.misspelled(&sent(&format!("0{token}"), "a valid API token after a 0"), findings);
             }
         }
     }

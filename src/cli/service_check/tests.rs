@@ -295,6 +295,11 @@ fn findings_name_the_kind_of_credential() {
         at(VERIFY, asked, reply, |r| if is_known { identity(asked, &of_api_token(json!({}))) } else { r })
     };
     assert_noted(takes_any, "header_types=jwt", "ignores header_types", "asks only about the kinds");
+    let takes_zeros: server::Change = |asked, reply| {
+        let is_known = asked.authorization == format!("APIKey 0{}", api_token());
+        at(VERIFY, asked, reply, |r| if is_known { identity(asked, &of_api_token(json!({}))) } else { r })
+    };
+    assert_noted(takes_zeros, "a valid API token after a 0", "another spelling", "401 token_malformed");
     let short: server::Change = |asked, reply| {
         at("POST /iam/tokens", asked, reply, |_| Reply::json(201, &json!({"id": 24126, "token": "24126$short"})))
     };

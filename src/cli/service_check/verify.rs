@@ -147,6 +147,18 @@ impl<'c> Asking<'c> {
         }
     }
 
+    /// Asks about a valid API token whose number is spelled in another way: a token has one spelling.
+    pub fn misspelled(&self, sent: &Sent<'_>, findings: &mut Findings) {
+        const REFUSED: &str = "answers 401 token_malformed, and doesn't ask";
+        let case = self.case(sent.name);
+        let answer = self.ask(sent);
+        match self.verdict(&answer) {
+            Ok(Verdict::Rejected) => report_body(&case, &answer, findings),
+            Ok(_) => findings.note(case, "it accepts another spelling of the token's number", REFUSED),
+            Err(outage) => findings.note(case, format!("{outage}, instead of 401"), REFUSED),
+        }
+    }
+
     /// Asks without a credential, which the filter never does.
     pub fn none(&self, findings: &mut Findings) {
         const NEVER: &str = "never asks without a credential";
