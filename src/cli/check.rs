@@ -31,7 +31,7 @@ pub struct Options {
 
 /// An error or a warning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Problem {
+pub(super) struct Problem {
     file: String,
     /// Counted from 1.
     line: usize,
@@ -44,11 +44,40 @@ struct Problem {
     problem: String,
 }
 
+impl Problem {
+    /// A file that can't be read as YAML or JSON.
+    pub(super) fn of_syntax(file: &str, SyntaxError { line, problem }: SyntaxError) -> Self {
+        Self { file: file.to_owned(), line, level: "error", name: None, field: String::new(), problem }
+    }
+
+    /// What the filter refuses in a configuration.
+    pub(super) fn of_field(file: &str, plugin: &Plugin<'_>, ConfigError { path, problem }: ConfigError) -> Self {
+        let line = plugin.tree.line_of(&path);
+        Self { file: file.to_owned(), line, level: "error", name: None, field: path, problem }
+    }
+}
+
 /// What was found in all files.
 #[derive(Debug, Default, Serialize)]
-struct Report {
-    configurations: usize,
-    problems: Vec<Problem>,
+pub(super) struct Report {
+    pub(super) configurations: usize,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl Report {
+    /// Prints it.
+    ///
+    /// # Errors
+    /// A sentence: the output can't be written to.
+    pub(super) fn print(&self, format: Format, out: &mut impl Write, has_colour: bool) -> Result<(), String> {
+        let printed = match format {
+            Format::Text => print(self, out, has_colour),
+            Format::Json => {
+                serde_json::to_writer_pretty(&mut *out, self).map_err(Into::into).and_then(|()| writeln!(out))
+            }
+        };
+        printed.map_err(|error| error.to_string())
+    }
 }
 
 /// Checks the files, and returns the exit status.
@@ -60,13 +89,7 @@ pub fn run(options: &Options, out: &mut impl Write, has_colour: bool) -> Result<
     for file in &options.files {
         check_file(file, &mut report)?;
     }
-    let printed = match options.format {
-        Format::Text => print(&report, out, has_colour),
-        Format::Json => {
-            serde_json::to_writer_pretty(&mut *out, &report).map_err(Into::into).and_then(|()| writeln!(out))
-        }
-    };
-    printed.map_err(|error| error.to_string())?;
+    report.print(options.format, out, has_colour)?;
     let is_wrong = |problem: &Problem| problem.level == "error" || options.strict;
     Ok(if report.problems.iter().any(is_wrong) { WRONG } else { FINE })
 }
@@ -102,15 +125,8 @@ fn check_file(file: &Path, report: &mut Report) -> Result<(), String> {
     let name = file.display().to_string();
     let documents = match documents(&text) {
         Ok(documents) => documents,
-        Err(SyntaxError { line, problem }) => {
-            report.problems.push(Problem {
-                file: name,
-                line,
-                level: "error",
-                name: None,
-                field: String::new(),
-                problem,
-            });
+        Err(error) => {
+            report.problems.push(Problem::of_syntax(&name, error));
             return Ok(());
         }
     };
@@ -128,11 +144,8 @@ fn check_file(file: &Path, report: &mut Report) -> Result<(), String> {
 fn check_plugin(plugin: &Plugin<'_>, file: &str, problems: &mut Vec<Problem>) {
     let mut found = Vec::new();
     let config = parse(plugin);
-    for ConfigError { path, problem } in config.as_ref().err().into_iter().flatten() {
-        let line = plugin.tree.line_of(path);
-        let (field, problem) = (path.clone(), problem.clone());
-        found.push(Problem { file: file.to_owned(), line, level: "error", name: None, field, problem });
-    }
+    let errors = config.as_ref().err().into_iter().flatten();
+    found.extend(errors.map(|error| Problem::of_field(file, plugin, error.clone())));
     for warning in warnings::check(plugin, config.as_ref().ok()) {
         let warnings::Found { warning, line, field, problem } = warning;
         let name = Some(warning.name());

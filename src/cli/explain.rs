@@ -10,8 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::check;
 use super::check::find::{self, Plugin};
+use super::check::{self, Problem, Report};
 use super::machine::Answer;
 use super::{FINE, Format, WRONG};
 use crate::extractor::RequestHead;
@@ -78,17 +78,21 @@ pub struct Options {
 /// A sentence: what was given can't be used.
 pub fn run(options: &Options, out: &mut impl Write, has_colour: bool) -> Result<u8, String> {
     let text = check::read(&options.file)?;
-    let name = options.file.display();
-    let documents = check::documents(&text).map_err(|error| format!("{name}:{}: {}", error.line, error.problem))?;
+    let name = options.file.display().to_string();
+    let refuse = |configurations, problems, out: &mut _| {
+        Report { configurations, problems }.print(options.format, out, has_colour).map(|()| WRONG)
+    };
+    let documents = match check::documents(&text) {
+        Ok(documents) => documents,
+        Err(error) => return refuse(0, vec![Problem::of_syntax(&name, error)], out),
+    };
     let plugins = find::find(&documents);
     let plugin = choose(&plugins, options.filter.as_deref()).map_err(|problem| format!("{name}: {problem}"))?;
     let config = match check::parse(plugin) {
         Ok(config) => config,
         Err(errors) => {
-            for error in errors {
-                writeln!(out, "{name}:{}: error: {error}", plugin.tree.line_of(&error.path)).map_err(text_of)?;
-            }
-            return Ok(WRONG);
+            let problems = errors.into_iter().map(|error| Problem::of_field(&name, plugin, error));
+            return refuse(1, problems.collect(), out);
         }
     };
     let written: Value = serde_json::from_str(&plugin.tree.to_json()).map_err(text_of)?;

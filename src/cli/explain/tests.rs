@@ -252,6 +252,23 @@ fn readable_output_quotes_no_credential() {
 }
 
 #[test]
+fn errors_of_the_configuration_are_printed_as_by_check() {
+    let errors = |text: &str| -> Value {
+        let (status, printed) = output(text, &["--format", "json"]);
+        assert_eq!(status, 1, "{printed}");
+        serde_json::from_str(&printed).unwrap()
+    };
+    let unknown = errors("auth_service: {cluster: auth}\nx: 1\n");
+    let [problem] = unknown["problems"].as_array().unwrap().as_slice() else { panic!("{unknown}") };
+    assert_eq!((&problem["line"], &problem["level"], &problem["field"]), (&json!(2), &json!("error"), &json!("x")));
+    let broken = errors("auth_service: {cluster: auth}\nrules: [\n");
+    assert_eq!(broken["problems"][0]["level"], "error");
+    let (status, printed) = output("auth_service: {cluster: auth}\nrules: [\n", &[]);
+    assert_eq!(status, 1, "{printed}");
+    assert!(printed.ends_with(" 1 error, 0 warnings\n"), "{printed}");
+}
+
+#[test]
 fn unusable_input_is_reported() {
     assert_eq!(output("auth_service: {cluster: auth}\nx: 1\n", &[]).0, 1);
     assert_eq!(output("kind: Service\n", &[]).0, 2);
