@@ -146,7 +146,13 @@ fn headers(options: &Options) -> Result<Vec<(String, Vec<u8>)>, String> {
         pseudo.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
     for header in &options.headers {
         let (name, value) = split(header)?;
-        headers.push((name, value.into_bytes()));
+        if name == "host" {
+            // As in Envoy.
+            headers.retain(|(known, _)| known != ":authority");
+            headers.push((":authority".to_owned(), value.into_bytes()));
+        } else {
+            headers.push((name, value.into_bytes()));
+        }
     }
     if let Some(token) = &options.token {
         let value = if token.contains(' ') {

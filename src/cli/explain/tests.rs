@@ -252,6 +252,12 @@ fn readable_output_quotes_no_credential() {
 }
 
 #[test]
+fn a_host_header_sets_the_host() {
+    let told = told(&["--path", "/webhooks/a", "--method", "POST", "--header", "Host: api.example.com"]);
+    assert_eq!((&told["rule"], &told["request"]), (&json!("rules[1]"), &json!("POST api.example.com/webhooks/a")));
+}
+
+#[test]
 fn errors_of_the_configuration_are_printed_as_by_check() {
     let errors = |text: &str| -> Value {
         let (status, printed) = output(text, &["--format", "json"]);
