@@ -86,10 +86,13 @@ impl Report {
 /// A sentence: a file can't be read, or holds no configuration.
 pub fn run(options: &Options, out: &mut impl Write, has_colour: bool) -> Result<u8, String> {
     let mut report = Report::default();
-    for file in &options.files {
-        check_file(file, &mut report)?;
+    let unusable: Vec<_> = options.files.iter().filter_map(|file| check_file(file, &mut report).err()).collect();
+    if unusable.len() < options.files.len() {
+        report.print(options.format, out, has_colour)?;
     }
-    report.print(options.format, out, has_colour)?;
+    if !unusable.is_empty() {
+        return Err(unusable.join("; "));
+    }
     let is_wrong = |problem: &Problem| problem.level == "error" || options.strict;
     Ok(if report.problems.iter().any(is_wrong) { WRONG } else { FINE })
 }

@@ -89,6 +89,21 @@ fn a_file_that_is_no_configuration_is_a_usage_error() {
 }
 
 #[test]
+fn a_file_that_cannot_be_read_hides_no_findings_of_others() {
+    let wrong = File::new("auth_service: {cluster: c}\nx: 1\n");
+    let none = File::new("kind: Service\n");
+    let (wrong, none) = (wrong.0.to_str().unwrap(), none.0.to_str().unwrap());
+    for files in [[wrong, "/nowhere/at/all"], ["/nowhere/at/all", wrong], [none, wrong], [wrong, none]] {
+        let mut out = Vec::new();
+        let status = run(["authgate", "check"].into_iter().chain(files), &mut out, false);
+        let printed = String::from_utf8(out).unwrap();
+        assert_eq!(status, 2, "{printed}");
+        assert!(printed.contains(":2: error: x: is not a field"), "{files:?}: {printed}");
+        assert!(printed.ends_with("1 configuration: 1 error, 0 warnings\n"), "{printed}");
+    }
+}
+
+#[test]
 fn invalid_yaml_is_an_error_with_its_line() {
     let (status, problems) = found("auth_service: {cluster: c}\nrules: [\n");
     assert_eq!((status, problems.len()), (1, 1));
