@@ -166,8 +166,8 @@ fn headers(options: &Options) -> Result<Vec<(String, Vec<u8>)>, String> {
 }
 
 fn split(header: &str) -> Result<(String, String), String> {
-    let (name, value) =
-        header.split_once(':').ok_or_else(|| format!("{header:?} is not a header: write Name: value"))?;
+    // It may hold a credential, so it isn't quoted.
+    let (name, value) = header.split_once(':').ok_or("a header has no colon: write Name: value")?;
     Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
 }
 

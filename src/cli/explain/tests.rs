@@ -279,6 +279,7 @@ fn unusable_input_is_reported() {
     assert_eq!(output("auth_service: {cluster: auth}\nx: 1\n", &[]).0, 1);
     assert_eq!(output("kind: Service\n", &[]).0, 2);
     assert_eq!(output(CONFIG, &["--header", "x"]).0, 2);
+    assert_eq!(super::split("Authorization Bearer eyJ").unwrap_err(), "a header has no colon: write Name: value");
     assert_eq!(output(CONFIG, &["--key", "/nowhere"]).0, 2);
     assert_eq!(output(CONFIG, &["--filter", "other"]).0, 2);
 }
