@@ -189,7 +189,8 @@ impl Service {
                 Some(answer(200, Vec::new(), json!({"public_key": pem}).to_string()))
             }
         };
-        let verdict = match options.answer.or(options.answer_body.is_some().then_some(200)) {
+        let is_answered = options.answer_body.is_some() || !options.answer_headers.is_empty();
+        let verdict = match options.answer.or(is_answered.then_some(200)) {
             None => None,
             Some(status) => {
                 let headers = options.answer_headers.iter().map(|header| split(header));

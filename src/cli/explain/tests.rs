@@ -242,6 +242,16 @@ fn a_list_of_revoked_tokens_can_be_supplied() {
 }
 
 #[test]
+fn headers_alone_are_an_answer() {
+    let config = "auth_service: {cluster: auth}\napi_token: {response_format: json_header}\n";
+    let token = format!("17${}", "0".repeat(128));
+    let ids = ["--answer-header", "X-User-Id: 5", "--answer-header", "X-Client-Id: 6"];
+    let (status, text) = output(config, &[&["--token", &token][..], &ids].concat());
+    assert_eq!(status, 0, "{text}");
+    assert!(text.contains("x-user-id: 5") && text.contains("the request passes"), "{text}");
+}
+
+#[test]
 fn readable_output_quotes_no_credential() {
     let token = jwt(json!({}));
     let (status, text) = output(CONFIG, &["--path", "/remote", "--token", &token, "--key", "KEY", "--answer", "403"]);
