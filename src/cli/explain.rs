@@ -17,6 +17,7 @@ use super::{FINE, Format, WRONG};
 use crate::extractor::RequestHead;
 use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse, Destination};
 use crate::public_key::PublicKey;
+use crate::revocation::feed;
 use crate::time::UnixTime;
 use probe::Probe;
 
@@ -199,9 +200,15 @@ impl Service {
                 Some(answer(status, headers.collect::<Result<_, _>>()?, body))
             }
         };
-        let list = options.revoked.as_deref().map(check::read).transpose()?;
-        let list = list.unwrap_or_else(|| r#"{"cursor": "0", "revoked": []}"#.to_owned());
-        Ok(Self { key, verdict, list: answer(200, Vec::new(), list) })
+        let list = match &options.revoked {
+            None => r#"{"cursor": "0", "revoked": []}"#.to_owned(),
+            Some(file) => check::read(file)?,
+        };
+        let list = answer(200, Vec::new(), list);
+        if let (Some(file), Some(problem)) = (&options.revoked, problem_of_list(&list)) {
+            return Err(format!("{}: {problem}", file.display()));
+        }
+        Ok(Self { key, verdict, list })
     }
 
     /// The answer; what wasn't given looks like a service that isn't there.
@@ -212,6 +219,14 @@ impl Service {
             Destination::AuthService => self.verdict.clone(),
         };
         answer.map(Ok)
+    }
+}
+
+/// What keeps the filter from using all of a revocation list. It would keep the list that it has, which is empty here.
+fn problem_of_list(list: &CalloutResponse) -> Option<String> {
+    match feed::read(Ok(list.clone())) {
+        Ok(changes) => changes.unreadable.map(|unreadable| unreadable.to_string()),
+        Err(error) => Some(error.to_string()),
     }
 }
 

@@ -252,6 +252,25 @@ fn headers_alone_are_an_answer() {
 }
 
 #[test]
+fn a_list_that_the_filter_cannot_read_is_refused() {
+    let config = "auth_service: {cluster: auth}\nrevocation: {path: /list}\n";
+    for list in [
+        "",
+        "[]",
+        r#"{"cursor": "1", "tokens": []}"#,
+        r#"{"revoked": [{"jti": "5f0c", "exp": 4000000000}]}"#,
+        r#"{"cursor": "1", "revoked": [{"jti": "a", "exp": 4000000000}, {"jti": "5f0c"}]}"#,
+    ] {
+        let file = File::new(list);
+        assert_eq!(
+            output(config, &["--token", &jwt(json!({})), "--key", "KEY", "--revoked", file.path()]).0,
+            2,
+            "{list}"
+        );
+    }
+}
+
+#[test]
 fn readable_output_quotes_no_credential() {
     let token = jwt(json!({}));
     let (status, text) = output(CONFIG, &["--path", "/remote", "--token", &token, "--key", "KEY", "--answer", "403"]);
