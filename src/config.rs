@@ -25,6 +25,7 @@ mod value;
 #[cfg(not(target_arch = "wasm32"))]
 #[doc(hidden)]
 pub mod table {
+    pub use super::check::is_near;
     pub use super::field::{Field, Given, Kind, Text};
     pub use super::fields::CONFIGURATION;
 }

@@ -242,7 +242,7 @@ fn unknown(name: &str, fields: &[Field]) -> String {
 }
 
 /// Whether the two differ in little: in letter case and signs, in one letter at most, or in an `s` at the end.
-fn is_near(written: &str, name: &str) -> bool {
+pub fn is_near(written: &str, name: &str) -> bool {
     let folded = |text: &str| -> Vec<u8> {
         text.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase()).collect()
     };

@@ -2,7 +2,7 @@
 //! around them.
 
 use crate::cli::tree::{self, Node, SyntaxError, Value};
-use crate::config::table::CONFIGURATION;
+use crate::config::table::{CONFIGURATION, is_near};
 
 /// What a configuration is wrapped in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,9 +88,10 @@ pub fn all_in(document: &Node) -> Vec<Plugin<'_>> {
     plugins
 }
 
-/// Whether a document is a configuration of the filter: it has one of its fields, or none at all.
+/// Whether a document is a configuration of the filter: it has one of its fields, its required one perhaps misspelled, or
+/// none at all.
 fn is_plain(document: &Node) -> bool {
-    let is_field = |name: &str| CONFIGURATION.iter().any(|field| field.name == name);
+    let is_field = |name: &str| CONFIGURATION.iter().any(|field| field.name == name) || is_near(name, "auth_service");
     let members = document.members();
     let is_resource = document.get("kind").is_some() || document.get("static_resources").is_some();
     let is_empty = matches!(document.value, Value::Map(_)) && members.is_empty();

@@ -89,6 +89,16 @@ fn a_file_that_is_no_configuration_is_a_usage_error() {
 }
 
 #[test]
+fn a_misspelled_auth_service_is_an_error_of_the_configuration() {
+    for name in ["auth_servce", "authService", "auth-service"] {
+        let (status, problems) = found(&format!("{name}: {{cluster: c}}\n"));
+        let fields: Vec<_> = problems.iter().map(|problem| problem["field"].as_str().unwrap()).collect();
+        assert_eq!((status, fields), (1, vec![name, "auth_service"]), "{problems:?}");
+        assert_eq!(problems[0]["problem"], "is not a field; did you mean auth_service?");
+    }
+}
+
+#[test]
 fn a_file_that_cannot_be_read_hides_no_findings_of_others() {
     let wrong = File::new("auth_service: {cluster: c}\nx: 1\n");
     let none = File::new("kind: Service\n");
