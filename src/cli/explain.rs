@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::check::find::{self, Plugin};
 use super::check::{self, Problem, Report};
 use super::machine::Answer;
+use super::tree::Node;
 use super::{FINE, Format, WRONG};
 use crate::extractor::RequestHead;
 use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse, Destination};
@@ -98,7 +99,7 @@ pub fn run(options: &Options, out: &mut impl Write, has_colour: bool) -> Result<
     };
     let written: Value = serde_json::from_str(&plugin.tree.to_json()).map_err(text_of)?;
     let service = Service::new(options)?;
-    let headers = headers(options)?;
+    let headers = headers(options, plugin.manager)?;
     let head = RequestHead { headers: &headers, has_body: options.body };
     let probe = Probe { written: &written, config: &config, head, service: &service, now: now(options) };
     let story = probe.tell();
@@ -135,26 +136,20 @@ fn choose<'p, 't>(plugins: &'p [Plugin<'t>], name: Option<&str>) -> Result<&'p P
     }
 }
 
-/// The request's headers, as Envoy hands them over.
-fn headers(options: &Options) -> Result<Vec<(String, Vec<u8>)>, String> {
-    let pseudo = [
-        (":method", &options.method),
-        (":path", &options.path),
-        (":authority", &options.host),
-        (":scheme", &options.scheme),
-    ];
+/// The request's headers, as Envoy hands them over behind this connection manager.
+fn headers(options: &Options, manager: Option<&Node>) -> Result<Vec<(String, Vec<u8>)>, String> {
+    let pseudo = [(":method", &options.method), (":path", &options.path), (":scheme", &options.scheme)];
     let mut headers: Vec<_> =
         pseudo.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
+    let mut host = options.host.clone();
     for header in &options.headers {
-        let (name, value) = split(header)?;
-        if name == "host" {
+        match split(header)? {
             // As in Envoy.
-            headers.retain(|(known, _)| known != ":authority");
-            headers.push((":authority".to_owned(), value.into_bytes()));
-        } else {
-            headers.push((name, value.into_bytes()));
+            (name, value) if name == "host" => host = value,
+            (name, value) => headers.push((name, value.into_bytes())),
         }
     }
+    headers.push((":authority".to_owned(), left_of(&host, manager).into_bytes()));
     if let Some(token) = &options.token {
         let value = if token.contains(' ') {
             token.clone()
@@ -164,6 +159,16 @@ fn headers(options: &Options) -> Result<Vec<(String, Vec<u8>)>, String> {
         headers.push(("authorization".to_owned(), value.into_bytes()));
     }
     Ok(headers)
+}
+
+/// What a connection manager leaves of a request's host.
+fn left_of(host: &str, manager: Option<&Node>) -> String {
+    let is_on = |name: &str| manager.is_some_and(|manager| manager.is_on(name));
+    let bracket = host.rfind(']').unwrap_or_default();
+    let (name, port) = host.split_at(host.rfind(':').filter(|colon| *colon > bracket).unwrap_or(host.len()));
+    let port = if is_on("strip_any_host_port") { "" } else { port };
+    let name = if is_on("strip_trailing_host_dot") { name.strip_suffix('.').unwrap_or(name) } else { name };
+    format!("{name}{port}")
 }
 
 fn split(header: &str) -> Result<(String, String), String> {
