@@ -4,12 +4,12 @@
 use std::hint::black_box;
 
 use authgate::{
-    CalloutResponse, Filter, PublicKey, RequestHead, Step,
+    Action, CalloutResponse, Filter, PublicKey, RequestHead, Resolution, Step,
     config::{AnswerHeaders, Config, ResponseFormat},
     host::Cx,
     internals::{
         Target, UntrustedJwt, extract, headers_to_strip, read, verify_in_module,
-        world::{Answer, World, bearer, claims, head, jwt_of},
+        world::{Answer, World, api_token_of, bearer, claims, head, jwt_of},
     },
 };
 use divan::{Bencher, counter::ItemsCount};
@@ -65,6 +65,34 @@ fn forwarded(bencher: Bencher, world: &mut World, headers: &[(String, Vec<u8>)])
 fn cached_jwt(bencher: Bencher, permissions: usize) {
     let headers = bearer(&jwt_of(0, &with_permissions(permissions)));
     forwarded(bencher, &mut World::new(json!({})), &headers);
+}
+
+/// A request with an API token that was never seen, from its head to its permit: the service is asked, and answers.
+#[divan::bench]
+fn new_api_token(bencher: Bencher) {
+    let mut world = World::new(json!({}));
+    world.tick();
+    world.settle();
+    let mut identity = claims();
+    identity["token_type"] = json!("api_token");
+    let answer = CalloutResponse { status: 200, headers: Vec::new(), body: Some(identity.to_string().into_bytes()) };
+    let (now, process) = (world.now, &world.process);
+    let filter: &mut Filter = &mut world.workers[0];
+    let mut number = 1_000_000;
+    let heads = || {
+        number += 1;
+        (u32::try_from(number).unwrap_or_default(), api_token_of(number), answer.clone())
+    };
+    bencher.with_inputs(heads).bench_local_values(|(stream, headers, answer)| {
+        let cx = Cx::new(now, process);
+        let head = RequestHead { headers: &headers.as_slice(), has_body: false };
+        assert!(matches!(filter.on_request(stream, &head, &cx).step, Step::Wait));
+        let Some(Action::Callout { call, .. }) = filter.next_action() else { panic!("no callout") };
+        filter.on_answer(call, Ok(answer), &cx);
+        let resolved = filter.next_action();
+        filter.on_end(stream, process);
+        assert!(matches!(resolved, Some(Action::Resolve { resolution: Resolution::Forward(_), .. })));
+    });
 }
 
 #[divan::bench]
