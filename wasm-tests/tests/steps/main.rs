@@ -13,6 +13,7 @@ use wasm_tests::{
     corpus::keys::{Signer, USUAL_HEADER},
     credentials, workspace,
 };
+use wasmparser::{Parser, Payload};
 
 /// In seconds since the epoch: the year 2100.
 const EXP: u64 = 4_102_444_800;
@@ -146,7 +147,23 @@ fn taken(with_margin: bool) -> Result<Value> {
         (name, steps)
     });
     let requests: serde_json::Map<_, _> = requests.collect();
-    Ok(json!({"module_bytes": more(fs::metadata(module())?.len()), "requests": requests}))
+    let module = fs::read(module())?;
+    Ok(json!({
+        "module_bytes": more(u64::try_from(module.len())?),
+        "largest_function_bytes": more(largest_function(&module)?),
+        "requests": requests,
+    }))
+}
+
+/// The bytes of the largest function: Envoy's compiler takes memory by it, and doesn't give all of that back.
+fn largest_function(module: &[u8]) -> Result<u64> {
+    let mut largest = 0;
+    for payload in Parser::new(0).parse_all(module) {
+        if let Payload::CodeSectionEntry(body) = payload? {
+            largest = largest.max(body.range().len());
+        }
+    }
+    Ok(u64::try_from(largest)?)
 }
 
 /// Every number in `taken` that is larger than that of the budget, or isn't in it, by its path.
