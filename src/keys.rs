@@ -101,6 +101,8 @@ impl Keys {
     /// The service has answered a fetch, or can't. `Some`: the caller sends [`Self::request`] again.
     ///
     /// - `is_awaited`: a request waits for a key, which another replica of the service may serve.
+    // Compiled apart: see the module `compile`.
+    #[inline(never)]
     pub fn on_answer(
         &mut self,
         fetch: Fetch,

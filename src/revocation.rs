@@ -146,6 +146,8 @@ impl Revocation {
     /// The service has answered a poll, or can't. `Some`: the caller sends the [`Self::request`] of this one.
     ///
     /// - `life`: how long any filter of the process may use a verdict.
+    // Compiled apart: see the module `compile`.
+    #[inline(never)]
     pub fn on_answer(
         &self,
         poll: Poll,

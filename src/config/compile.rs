@@ -1,4 +1,7 @@
 //! From the values of fields to a [`Config`], with the checks that one field alone doesn't allow.
+//!
+//! What a field of the configuration becomes is compiled as a function of its own (`inline(never)`): Envoy's compiler takes
+//! memory for the largest function of the module.
 
 use super::document::Value;
 use super::error::ConfigErrors;
@@ -79,6 +82,7 @@ pub(super) fn compile(document: &Value, errors: &mut ConfigErrors) -> Option<Con
 }
 
 /// Which of the claims that the filter knows are looked at once a credential is verified, beside those that always are.
+#[inline(never)]
 fn known_needs(jwt: &Jwt, headers: &IdentityHeaders, rules: &Rules) -> Vec<ClaimPath> {
     let mut needs: Vec<_> = headers.iter().map(|header| header.claim).collect();
     let required = rules.all_terms().filter_map(|terms| terms.access.require()).flat_map(Require::claims);
@@ -100,6 +104,7 @@ fn remote_verification(jwt: &Jwt, rules: &[Rule]) -> Option<String> {
     Some(format!("rules[{index}].verification"))
 }
 
+#[inline(never)]
 fn auth_service(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<AuthService> {
     let cluster = node.text("cluster").filter(|cluster| value::is_visible(cluster))?;
     let ServiceHost { cluster, authority } = host(node, cluster, errors)?;
@@ -146,6 +151,7 @@ fn own_host(node: &Node<'_>, service: &AuthService, errors: &mut ConfigErrors) -
 }
 
 /// The headers to copy to callouts. A default that a client may not send, or that holds credentials, is left out.
+#[inline(never)]
 fn forward_headers(
     node: &Node<'_>,
     stripped: &StrippedHeaders,
@@ -168,6 +174,7 @@ fn forward_headers(
     Some(names)
 }
 
+#[inline(never)]
 fn jwt(node: &Node<'_>, service: Option<&AuthService>, errors: &mut ConfigErrors) -> Option<Jwt> {
     let public_key = public_key(&node.object("public_key", PUBLIC_KEY), service, errors);
     Some(Jwt {
@@ -198,6 +205,7 @@ fn public_key(node: &Node<'_>, service: Option<&AuthService>, errors: &mut Confi
     })
 }
 
+#[inline(never)]
 fn api_token(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<ApiToken> {
     let answer_headers = answer_headers(&node.object("answer_headers", ANSWER_HEADERS), errors);
     let api_token = ApiToken {
@@ -219,6 +227,7 @@ fn api_token(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<ApiToken> {
     Some(api_token)
 }
 
+#[inline(never)]
 fn answer_headers(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<AnswerHeaders> {
     let name = |claim| node.text(claim).map(str::to_owned);
     let headers = AnswerHeaders {
@@ -240,6 +249,7 @@ fn answer_headers(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<AnswerHe
     Some(headers)
 }
 
+#[inline(never)]
 fn credentials(node: &Node<'_>, api_token: Option<&ApiToken>, errors: &mut ConfigErrors) -> Credentials {
     const HEADER: &str = "api_key_header";
     if let Some(name) = node.text(HEADER) {
@@ -257,6 +267,7 @@ fn credentials(node: &Node<'_>, api_token: Option<&ApiToken>, errors: &mut Confi
     }
 }
 
+#[inline(never)]
 fn cache(node: &Node<'_>) -> Option<Cache> {
     Some(Cache {
         max_entries: node.whole("max_entries")? as usize,
@@ -267,6 +278,7 @@ fn cache(node: &Node<'_>) -> Option<Cache> {
     })
 }
 
+#[inline(never)]
 fn circuit_breaker(node: &Node<'_>) -> Option<CircuitBreaker> {
     Some(CircuitBreaker {
         failures: node.whole("failures")?,
@@ -277,6 +289,7 @@ fn circuit_breaker(node: &Node<'_>) -> Option<CircuitBreaker> {
 
 /// `Some(None)`: the service has no list.
 #[expect(clippy::option_option, reason = "the outer one says whether it can be used")]
+#[inline(never)]
 fn revocation(node: &Node<'_>, service: &AuthService, errors: &mut ConfigErrors) -> Option<Option<Revocation>> {
     let (poll_interval, host) = (node.duration("poll_interval")?, own_host(node, service, errors)?);
     Some(node.text("path").map(|path| Revocation { path: path.to_owned(), poll_interval, host }))
@@ -284,6 +297,7 @@ fn revocation(node: &Node<'_>, service: &AuthService, errors: &mut ConfigErrors)
 
 /// `Some(None)`: there is no lockout.
 #[expect(clippy::option_option, reason = "the outer one says whether it can be used")]
+#[inline(never)]
 fn throttle(node: &Node<'_>) -> Option<Option<FailedAuthThrottle>> {
     let attempts = node.whole("attempts")?;
     let throttle =
@@ -291,6 +305,7 @@ fn throttle(node: &Node<'_>) -> Option<Option<FailedAuthThrottle>> {
     Some((attempts > 0).then_some(throttle))
 }
 
+#[inline(never)]
 fn status_paths(node: &Node<'_>, metadata: Option<&ResourceMetadata>, errors: &mut ConfigErrors) -> StatusPaths {
     let path = |name| node.text(name).map(str::to_owned);
     for name in ["health", "readiness"] {
@@ -307,6 +322,7 @@ fn status_paths(node: &Node<'_>, metadata: Option<&ResourceMetadata>, errors: &m
 
 /// `Some(None)`: there is none.
 #[expect(clippy::option_option, reason = "the outer one says whether it can be used")]
+#[inline(never)]
 fn resource_metadata(responses: &Node<'_>) -> Option<Option<ResourceMetadata>> {
     const NAME: &str = "resource_metadata";
     if responses.written(NAME).is_none_or(|written| *written == Value::Null) {

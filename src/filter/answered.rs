@@ -29,6 +29,8 @@ enum Answer {
 }
 
 /// The service has answered a question, or can't. Returns what came of it, unless it is asked again.
+// Compiled apart: see the module `compile`.
+#[inline(never)]
 pub(super) fn on_answer(
     call: Call,
     answer: Result<CalloutResponse, CalloutError>,
@@ -79,6 +81,7 @@ fn late(error: CalloutError, call: &Call, parts: &Parts, cx: &Cx<'_>) -> Callout
 }
 
 /// Reads an answer of the service, and verifies the JWT that it may be.
+#[inline(never)]
 fn judge(answer: Result<CalloutResponse, CalloutError>, parts: &Parts, cx: &Cx<'_>) -> Result<Answer, Outage> {
     let verdict = answer.map_err(Outage::from).and_then(|answer| parts.verifier.verdict(answer));
     let token = match verdict {
@@ -122,6 +125,7 @@ fn is_signed(token: &[u8], parts: &Parts, cx: &Cx<'_>) -> bool {
 }
 
 /// Keeps what the service says. `None`: the question isn't open.
+#[inline(never)]
 fn conclusion(digest: &Digest, answer: Answer, parts: &mut Parts, cx: &Cx<'_>) -> Option<Conclusion> {
     let open = parts.questions.get(digest)?;
     let question = &open.question;
@@ -152,6 +156,7 @@ fn conclusion(digest: &Digest, answer: Answer, parts: &mut Parts, cx: &Cx<'_>) -
 }
 
 /// Ends a question that this worker has asked.
+#[inline(never)]
 fn finish(digest: &Digest, conclusion: Conclusion, parts: &mut Parts, cx: &Cx<'_>) -> Option<Rc<Answered>> {
     let is_down = matches!(conclusion, Conclusion::Unavailable(Unavailable::Down { .. }));
     let open = parts.questions.close(digest, is_down, &mut parts.shares, cx)?;
@@ -179,6 +184,7 @@ fn announce(open: Open, conclusion: Conclusion, sent: UnixTime, parts: &mut Part
 }
 
 /// Looks after the questions that other workers ask.
+#[inline(never)]
 pub(super) fn settle_elsewhere(parts: &mut Parts, cx: &Cx<'_>) {
     for _ in 0..parts.questions.count_elsewhere().min(LOOKS) {
         let Some(digest) = parts.questions.next_elsewhere() else { return };

@@ -41,6 +41,8 @@ impl Sweep {
     }
 
     /// Time has passed.
+    // Compiled apart: see the module `compile`.
+    #[inline(never)]
     pub(super) fn on_tick(&mut self, parts: &mut Parts, cx: &Cx<'_>) {
         if self.ticked.replace(cx.now).is_some_and(|last| last.is_to_come(cx.now)) {
             // The clock was set back. Entries whose time is still to come are dropped: if they stayed, they would count
