@@ -50,9 +50,9 @@ pub struct Effort {
 }
 
 impl Effort {
-    /// A run of a minute or two: shows that all of it works, and large differences.
+    /// A run of a minute: shows that all of it works, and large differences.
     pub const QUICK: Self =
-        Self { rounds: 0, starts: 1, mix_rounds: 1, mix_seconds: 1, growth_rounds: 0, sizes: Sizes::QUICK };
+        Self { rounds: 0, starts: 1, mix_rounds: 0, mix_seconds: 1, growth_rounds: 0, sizes: Sizes::QUICK };
     /// A run for figures, of fourteen minutes.
     pub const FULL: Self =
         Self { rounds: 12, starts: 7, mix_rounds: 3, mix_seconds: 7, growth_rounds: 3, sizes: Sizes::FULL };
@@ -143,6 +143,7 @@ impl Bench {
             other("noop_pruned", "noop_pruned.wasm", "")?,
             other("floor_public", "floor_pruned.wasm", "public")?,
             other("floor_identity", "floor_pruned.wasm", "identity")?,
+            other("floor_verified", "floor_pruned.wasm", "verified")?,
             other("floor_callout", "floor_pruned.wasm", "callout")?,
             Listener::new("authgate", vec![config::authgate("authgate", module, &json!({}))?]),
             Listener::new("jwt_authn", vec![config::jwt_authn(&config::a_jwt(), false)]),
@@ -160,6 +161,7 @@ impl Bench {
             ("jwt_authn", "jwt_authn", Traffic::Jwt),
             ("floor", "floor_identity", Traffic::LargeJwt),
             ("authgate", "authgate", Traffic::LargeJwt),
+            ("floor", "floor_verified", Traffic::NewJwts),
             ("authgate", "authgate", Traffic::NewJwts),
             ("jwt_authn", "jwt_authn", Traffic::NewJwts),
             ("floor", "floor_identity", Traffic::ApiToken),

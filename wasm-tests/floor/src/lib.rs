@@ -1,8 +1,9 @@
-//! A filter that lets every request pass, and calls the host as a filter that authenticates has to. Its configuration is
-//! one word that says for which requests:
+//! A filter that lets every request pass, and calls the host as authgate has to. Its configuration is one word that says
+//! for which requests:
 //!
-//! - `public`: reads the headers, sets one filter state, counts once.
-//! - `identity`: the same, and sets five headers.
+//! - `public`: reads the headers, asks for the time, sets the filter state of the access log, counts.
+//! - `identity`: the same for a request with a known credential; also sets five headers.
+//! - `verified`: the same for a JWT that is new; also has the host verify a signature.
 //! - `callout`: only asks the auth service, and waits for its answer.
 #![cfg(target_arch = "wasm32")]
 
@@ -16,7 +17,7 @@ use proxy_wasm::{
 
 mod entry {
     proxy_wasm::main! {{
-        proxy_wasm::set_root_context(|_| Box::new(super::Root { work: super::Work::Public, counter: 0 }));
+        proxy_wasm::set_root_context(|_| Box::new(super::Root { work: super::Work::Public, counters: [0; 4] }));
     }}
 }
 
@@ -24,13 +25,22 @@ mod entry {
 enum Work {
     Public,
     Identity,
+    Verified,
     Callout,
 }
 
+impl Work {
+    const fn has_identity(self) -> bool {
+        matches!(self, Self::Identity | Self::Verified)
+    }
+}
+
+/// The host's numbers of the counters.
+type Counters = [u32; 4];
+
 struct Root {
     work: Work,
-    /// The host's number of the counter.
-    counter: u32,
+    counters: Counters,
 }
 
 impl Context for Root {}
@@ -40,15 +50,21 @@ impl RootContext for Root {
         self.work = match self.get_plugin_configuration().as_deref() {
             Some(b"public") => Work::Public,
             Some(b"identity") => Work::Identity,
+            Some(b"verified") => Work::Verified,
             Some(b"callout") => Work::Callout,
             _ => return false,
         };
-        let counter = hostcalls::define_metric(MetricType::Counter, "floor.requests");
-        counter.map(|counter| self.counter = counter).is_ok()
+        for (number, counter) in self.counters.iter_mut().enumerate() {
+            let Ok(defined) = hostcalls::define_metric(MetricType::Counter, &format!("floor.requests_{number}")) else {
+                return false;
+            };
+            *counter = defined;
+        }
+        true
     }
 
     fn create_http_context(&self, _id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream { work: self.work, counter: self.counter }))
+        Some(Box::new(Stream { work: self.work, counters: self.counters }))
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -58,7 +74,7 @@ impl RootContext for Root {
 
 struct Stream {
     work: Work,
-    counter: u32,
+    counters: Counters,
 }
 
 /// As long as those that authgate sets of the same JWT.
@@ -70,19 +86,39 @@ const HEADERS: [(&str, &str); 5] = [
     ("x-is-admin", "false"),
 ];
 
+/// What authgate tells the access log of each request; the last two with an identity.
+const STATES: [(&str, &str); 5] = [
+    ("floor.outcome", "allow"),
+    ("floor.source", "cache"),
+    ("floor.rule", "default"),
+    ("floor.user_id", "1"),
+    ("floor.client_id", "2"),
+];
+
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
         if matches!(self.work, Work::Callout) {
             return self.ask();
         }
         read_headers();
-        if matches!(self.work, Work::Identity) {
+        let _ = hostcalls::get_current_time();
+        if matches!(self.work, Work::Verified) {
+            verify_signature();
+        }
+        let has_identity = self.work.has_identity();
+        if has_identity {
             for (name, value) in HEADERS {
                 set_header(name, value);
             }
         }
-        set_filter_state("floor.outcome", "allow");
-        let _ = hostcalls::increment_metric(self.counter, 1);
+        let states = if has_identity { &STATES[..] } else { &STATES[..3] };
+        for (name, value) in states {
+            set_filter_state(name, value);
+        }
+        let counters = if has_identity { &self.counters[..] } else { &self.counters[..3] };
+        for counter in counters {
+            let _ = hostcalls::increment_metric(*counter, 1);
+        }
         Action::Continue
     }
 }
@@ -128,6 +164,36 @@ fn read_headers() {
     if status == 0 && !data.is_null() {
         // SAFETY: the host got the memory from the SDK's `proxy_on_memory_allocate`, as a boxed slice of this size.
         drop(unsafe { Vec::from_raw_parts(data, size, size) });
+    }
+}
+
+/// Has the host verify an RS256 signature of 2048 bits. It doesn't fit, which takes as long as one that does.
+fn verify_signature() {
+    // A SubjectPublicKeyInfo is its beginning, the modulus, and the exponent 65537.
+    const BEGINNING: [u8; 33] = [
+        0x30, 0x82, 0x01, 0x22, 0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05,
+        0x00, 0x03, 0x82, 0x01, 0x0f, 0x00, 0x30, 0x82, 0x01, 0x0a, 0x02, 0x82, 0x01, 0x01, 0x00,
+    ];
+    let mut arguments = Vec::with_capacity(1400);
+    field(&mut arguments, 1, &[b"sha256"]);
+    field(&mut arguments, 2, &[&BEGINNING, &[0xfb; 256], &[0x02, 0x03, 0x01, 0x00, 0x01]]);
+    field(&mut arguments, 3, &[&[0x55; 256]]);
+    field(&mut arguments, 4, &[&[b'a'; 600]]);
+    let _ = hostcalls::call_foreign_function("verify_signature", Some(&arguments));
+}
+
+/// A field of bytes as protobuf has it.
+fn field(message: &mut Vec<u8>, number: u8, parts: &[&[u8]]) {
+    let size: usize = parts.iter().map(|part| part.len()).sum();
+    message.push(number << 3 | 2);
+    if size >= 0x80 {
+        message.push((size & 0x7f | 0x80) as u8);
+        message.push((size >> 7) as u8);
+    } else {
+        message.push(size as u8);
+    }
+    for part in parts {
+        message.extend_from_slice(part);
     }
 }
 

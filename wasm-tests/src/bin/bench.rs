@@ -9,7 +9,7 @@ use wasm_tests::bench::{self, Effort};
 #[derive(Debug, Parser)]
 #[command(name = "bench", version)]
 struct Arguments {
-    /// Only show that everything works, in two minutes
+    /// Only show that everything works, in a minute
     #[arg(long)]
     quick: bool,
     #[command(subcommand)]

@@ -28,7 +28,7 @@ pub(crate) struct Sizes {
 
 impl Sizes {
     pub(crate) const QUICK: Self =
-        Self { cached: &[100, 3000], rules: &[1, 1000], revoked: &[0, 1000], jwt_kb: &[0.5, 14.0], memory_from: 1000 };
+        Self { cached: &[3000], rules: &[1000], revoked: &[1000], jwt_kb: &[14.0], memory_from: 1000 };
     pub(crate) const FULL: Self = Self {
         cached: &[100, 1000, 10_000, 100_000],
         rules: &[1, 10, 100, 1000],
