@@ -226,8 +226,8 @@ fn problem_of(form: Text, text: &str) -> Option<String> {
 
 fn no_duration(text: &str) -> String {
     let is_bare = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let written = if is_bare { text } else { "1" };
-    format!("is {}, but a duration is a number with a unit (ms, s, m or h): write \"{written}s\"", quoted(text))
+    let written = if is_bare { format!(": write \"{text}s\"") } else { ", as in \"30s\"".to_owned() };
+    format!("is {}, but a duration is a number with a unit (ms, s, m or h){written}", quoted(text))
 }
 
 fn unknown(name: &str, fields: &[Field]) -> String {

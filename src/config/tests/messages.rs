@@ -15,7 +15,11 @@ const MESSAGES: &[(&str, &str)] = &[
     ),
     (
         r#""cache": {"ttl": "soon"}"#,
-        r#"cache.ttl: is "soon", but a duration is a number with a unit (ms, s, m or h): write "1s""#,
+        r#"cache.ttl: is "soon", but a duration is a number with a unit (ms, s, m or h), as in "30s""#,
+    ),
+    (
+        r#""cache": {"ttl": "5min"}"#,
+        r#"cache.ttl: is "5min", but a duration is a number with a unit (ms, s, m or h), as in "30s""#,
     ),
     (r#""cache": {"ttl": "25h"}"#, r#"cache.ttl: is "25h", but must be from 0s to 24h"#),
     (r#""cache": {"eviction": "fifo"}"#, r#"cache.eviction: is "fifo", but must be lru or lfu"#),
