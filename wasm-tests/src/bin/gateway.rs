@@ -154,7 +154,8 @@ async fn introduce(stack: &Stack) -> Result<()> {
     Envoy's admin http://{}
     auth service  http://{service}  ({username} / {password})
     upstream      http://{}  (answers with what it got)
-    Envoy's log   {}/envoy.log
+    Envoy's log   {folder}/envoy.log
+    access log    {folder}/access.log
 
 Requests to paste:
 
@@ -175,7 +176,7 @@ curl 'http://{service}/auth/jwt/login' -H 'Content-Type: application/json' -d '{
 ",
         stack.admin_address(),
         stack.upstream_address(),
-        stack.folder().display(),
+        folder = stack.folder().display(),
     );
     println!("==> up; Ctrl-C stops everything");
     Ok(())
