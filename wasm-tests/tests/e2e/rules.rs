@@ -167,7 +167,7 @@ impl<'t> Row<'t> {
         let set = decision["forward"]["set"].as_array().ok_or_else(|| decision.to_string())?;
         let sent = self.authorization.as_deref();
         let authorization = match decision["forward"]["authorization"].as_str() {
-            Some("as it came") => sent,
+            Some("unchanged") => sent,
             _ => None,
         };
         let told = set.iter().map(|pair| (pair[0].as_str().unwrap().to_lowercase(), pair[1].as_str().unwrap()));
