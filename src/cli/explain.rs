@@ -144,7 +144,6 @@ fn headers(options: &Options, manager: Option<&Node>) -> Result<Vec<(String, Vec
     let mut host = options.host.clone();
     for header in &options.headers {
         match split(header)? {
-            // As in Envoy.
             (name, value) if name == "host" => host = value,
             (name, value) => headers.push((name, value.into_bytes())),
         }
@@ -166,7 +165,9 @@ fn left_of(host: &str, manager: Option<&Node>) -> String {
     let is_on = |name: &str| manager.is_some_and(|manager| manager.is_on(name));
     let bracket = host.rfind(']').unwrap_or_default();
     let (name, port) = host.split_at(host.rfind(':').filter(|colon| *colon > bracket).unwrap_or(host.len()));
-    let port = if is_on("strip_any_host_port") { "" } else { port };
+    // Envoy leaves what is no number.
+    let is_port = port.get(1..).is_some_and(|digits| digits.parse::<u32>().is_ok());
+    let port = if is_on("strip_any_host_port") && is_port { "" } else { port };
     let name = if is_on("strip_trailing_host_dot") { name.strip_suffix('.').unwrap_or(name) } else { name };
     format!("{name}{port}")
 }
@@ -227,7 +228,7 @@ impl Service {
     }
 }
 
-/// What keeps the filter from using all of a revocation list. It would keep the list that it has, which is empty here.
+/// What keeps the filter from using all of a revocation list.
 fn problem_of_list(list: &CalloutResponse) -> Option<String> {
     match feed::read(Ok(list.clone())) {
         Ok(changes) => changes.unreadable.map(|unreadable| unreadable.to_string()),

@@ -307,6 +307,8 @@ fn the_host_is_the_one_that_the_connection_manager_leaves() {
         (both, "[2001:db8::1]:80", "public"),
         (both, "[2001:db8::1]", "public"),
         (both, "b.example:80", "missing_credentials"),
+        (both, "a.example:abc", "ambiguous_host"),
+        (both, "a.example:", "ambiguous_host"),
         ("strip_any_host_port: true\n", "a.example.:80", "ambiguous_host"),
         ("strip_trailing_host_dot: true\n", "a.example.", "public"),
         ("strip_trailing_host_dot: true\n", "a.example.:80", "ambiguous_host"),

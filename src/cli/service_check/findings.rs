@@ -45,7 +45,7 @@ impl Level {
 pub struct Finding {
     /// How it is to be taken.
     pub level: Level,
-    /// What was asked, without a credential: `GET /auth/verify, json_body: a good API token`.
+    /// What was asked, without a credential: `GET /auth/verify, json_body: a valid API token`.
     pub case: String,
     /// What came.
     pub found: String,

@@ -97,7 +97,7 @@ fn check_refresh(context: &Context<'_>, refresh: &str, findings: &mut Findings) 
 /// Whether the user's API tokens are listed, the one that was `created` among them.
 fn check_list(context: &Context<'_>, access: &str, created: Option<i64>, findings: &mut Findings) {
     let case = "GET /iam/tokens";
-    let answer = match exchange(context, "GET", "/iam/tokens?limit=100&ordering=-id", Some(access), None) {
+    let answer = match exchange(context, "GET", "/iam/tokens?limit=10&ordering=-id", Some(access), None) {
         Ok(answer) => answer,
         Err(problem) => return findings.note(case, problem, CLIENTS_DO),
     };

@@ -31,7 +31,7 @@ pub struct Sent<'c> {
     pub form: Form,
     /// The token.
     pub text: &'c str,
-    /// What is special about it: `a good API token`.
+    /// What is special about it: `a valid API token`.
     pub name: &'c str,
 }
 
@@ -128,7 +128,7 @@ impl<'c> Asking<'c> {
         }
     }
 
-    /// Asks about a good API token where only JWTs are to be verified.
+    /// Asks about a valid API token where only JWTs are to be verified.
     pub fn unwanted(&self, sent: &Sent<'_>, findings: &mut Findings) {
         const NEVER: &str = "asks only about the kinds that it lists";
         let case = self.case(sent.name);
