@@ -26,7 +26,7 @@ PRUNE = '$(CARGO_TARGET_DIR)/debug/prune'
 
 # Makes the module smaller, and cheaper to compile, than rustc leaves it: $(call optimise,from,to). What the module may use
 # of WebAssembly's extensions is what rustc uses by default. A function with one caller is inlined only if it is small
-# (`ocimfs`): Envoy's compiler takes memory for the largest function, and 86 KB of it took 16 MiB.
+# (`ocimfs`): Envoy's compiler takes memory for the largest function (docs/performance.md#start).
 WASM_OPT ?= .tools/binaryen/usr/bin/wasm-opt
 optimise = $(WASM_OPT) -Oz -ocimfs 60 --strip-producers --enable-bulk-memory --enable-multivalue --enable-mutable-globals \
 	--enable-nontrapping-float-to-int --enable-reference-types --enable-sign-ext '$(1)' -o '$(2)'

@@ -1,7 +1,7 @@
 //! From the values of fields to a [`Config`], with the checks that one field alone doesn't allow.
 //!
-//! What a field of the configuration becomes is compiled as a function of its own (`inline(never)`): Envoy's compiler takes
-//! memory for the largest function of the module.
+//! Most fields are compiled by a function of their own (`inline(never)`), because Envoy's compiler takes memory for the
+//! largest function of the module.
 
 use super::document::Value;
 use super::error::ConfigErrors;
