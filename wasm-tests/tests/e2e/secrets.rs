@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use http::Method;
 use serde_json::{Value, json};
 use wasm_tests::{
-    Stack,
+    Request, Stack,
     corpus::{answers, keys::Signer, request_to},
     credentials::{claims_of, forged},
 };
@@ -70,10 +70,7 @@ async fn every_kind(record: &mut Record, stack: &Stack, listener: SocketAddr, ap
             .api_key(&format!("78${}", "canarysecret0000".repeat(8))),
         get("/orders").header("origin", "https://app.example.com").bearer(&altered),
         get("/orders").header("accept", "text/html").bearer(&altered),
-        get("/orders")
-            .header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
-            .header("tracestate", format!("vendor={}", record.secret("canary-of-a-trace")))
-            .api_key(&record.token(format!("79${}", "canarysecret0000".repeat(8)))),
+        traced(get("/orders"), record),
     ];
     for header in [
         json!({"typ": "JWT", "alg": record.secret("canary-alg")}),
@@ -91,6 +88,14 @@ async fn every_kind(record: &mut Record, stack: &Stack, listener: SocketAddr, ap
     for request in requests {
         record.send(request).await;
     }
+}
+
+/// The request within a trace, whose headers go to the service with the question about its API token.
+fn traced(request: Request, record: &mut Record) -> Request {
+    request
+        .header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+        .header("tracestate", format!("vendor={}", record.secret("canary-of-a-trace")))
+        .api_key(&record.token(format!("79${}", "canarysecret0000".repeat(8))))
 }
 
 fn raw(status: u16, headers: Value, body: &str) -> Value {
