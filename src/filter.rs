@@ -1,17 +1,17 @@
 //! The decision machine: no network, no clock, no Envoy.
 //!
-//! One [`Filter`] serves all requests of one worker. The shell tells it of each event, with a [`Cx`]; of the end of a
-//! stream with the host alone. To a request's head the filter answers with a [`Reception`], which holds the resolution
-//! if there is one already. Everything else that is to be done is an [`Action`]: the shell takes them one by one from
-//! [`Filter::next_action`] and carries them out, until there are none.
+//! One [`Filter`] serves all requests of one worker. The shell reports each event with a [`Cx`]; the end of a stream
+//! with the host alone. The filter answers a request's head with a [`Reception`], which contains the resolution if it
+//! is known already. All other work is an [`Action`]: the shell takes actions from [`Filter::next_action`] one by one
+//! and carries them out, until none is left.
 //!
-//! This file routes events to the parts, takes each request through its stages (`request`), and turns what the last
-//! stage says into a [`Resolution`]. The stages decide. One thing is decided here: which of the requests that wait for
+//! This file routes events to the parts, takes each request through its stages (`request`), and turns the result of the
+//! last stage into a [`Resolution`]. The stages decide; this file decides only which of the requests that wait for
 //! their share have it now.
 //!
-//! `room` holds each request that waits, `callouts` each callout that is under way. Whatever ends one removes it there,
-//! so a request is resolved once, and a callout is answered once. Callouts belong to the worker, not to a stream: when
-//! a client leaves, its callout goes on.
+//! `room` holds each waiting request, `callouts` each callout under way. Each is removed when it ends, so a request is
+//! resolved once and a callout is answered once. Callouts belong to the worker, not to a stream: when a client leaves,
+//! its callout goes on.
 
 mod answered;
 mod arrival;
@@ -50,49 +50,49 @@ use room::{Held, KeyNews};
 use sweep::Sweep;
 use throttling::BusySuspects;
 
-/// A callout, by a number that is used once.
+/// The number of a callout, which is never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CallId(u64);
 
-/// What the filter makes of a request's head.
+/// The filter's answer to a request's head.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reception<'r> {
-    /// Headers to remove from the request at once, whatever becomes of it.
+    /// Headers to remove from the request at once, however it ends.
     pub strip: Vec<&'r str>,
-    /// Headers of the request to change at once, whatever becomes of it.
+    /// Headers of the request to change at once, however it ends.
     pub changes: Vec<Change<'static>>,
     /// What to do with the request.
     pub step: Step,
-    /// What the access log is to know of it, whatever becomes of it; an [`Action::Resolve`] replaces it.
+    /// The report for the access log, until an [`Action::Resolve`] replaces it.
     pub report: Report,
 }
 
-/// The one thing that happens to a request now.
+/// What the shell does with a request now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// It ends like this, at once.
+    /// Resolve it at once.
     Resolve(Resolution),
-    /// It is held until an [`Action::Resolve`] names it.
+    /// Hold it until an [`Action::Resolve`] names its stream.
     Wait,
 }
 
 /// How a request ends, as far as the filter is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resolution {
-    /// It goes on, changed like this.
+    /// It goes on, with these changes.
     Forward(Forward),
     /// It ends with this response.
     Deny(Response),
-    /// The filter itself answers it.
+    /// The filter answers it with this page.
     Serve(Page),
 }
 
 /// Something for the shell to carry out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Send this request to the service, and hand its outcome to [`Filter::on_answer`], a failure to send it too.
+    /// Send this request to the service, and pass its outcome to [`Filter::on_answer`], even if it can't be sent.
     Callout {
-        /// To be handed back with the answer.
+        /// Passed back with the answer.
         call: CallId,
         /// What to send.
         request: CalloutRequest,
@@ -103,7 +103,7 @@ pub enum Action {
         stream: StreamId,
         /// How it ends.
         resolution: Resolution,
-        /// What the access log is to know of it.
+        /// The report for the access log.
         report: Report,
     },
 }
@@ -116,19 +116,19 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// A worker that knows nothing yet but what others have written into the shared data.
+    /// A new worker, which knows only what others have written into the shared data.
     pub fn new(config: Config) -> Self {
         let verifier = AuthVerify::new(&config);
         Self::with_verifier(config, Box::new(verifier))
     }
 
-    /// The same, which asks another kind of service about credentials.
+    /// Like [`Self::new`], but asks about credentials by this verifier.
     pub fn with_verifier(config: Config, verifier: Box<dyn Verifier>) -> Self {
         let sweep = Sweep::new(&config);
         Self { parts: Parts::new(config, verifier), sweep }
     }
 
-    /// The configuration that it works by.
+    /// The worker's configuration.
     pub const fn config(&self) -> &Config {
         &self.parts.config
     }
@@ -175,12 +175,12 @@ impl Filter {
         }
     }
 
-    /// How much of the answer to `call` is read, in bytes; a longer one is handed over without its body.
+    /// The most bytes of the answer to `call` that are read. A longer answer is passed without its body.
     pub fn body_limit(&self, call: CallId) -> usize {
         self.parts.callouts.body_limit(call)
     }
 
-    /// Time has passed: to be called every [`Self::tick_period`].
+    /// A tick. The shell calls this every [`Self::tick_period`].
     pub fn on_tick(&mut self, cx: &Cx<'_>) {
         let parts = &mut self.parts;
         cx.host.set(Gauge::BuildInfo, 1);
@@ -214,36 +214,36 @@ impl Filter {
         }
     }
 
-    /// The worker ends: the gauges forget what it has kept.
+    /// The worker ends: takes its cache entries off the gauges.
     pub fn on_retirement(&mut self, cx: &Cx<'_>) {
         self.parts.cache.retire(cx);
         self.parts.journal.tell_left_out(cx.host);
-        // Another worker of this version says within a tick that it still runs.
+        // Another worker of this version sets this to 1 again at its next tick.
         cx.host.set(Gauge::BuildInfo, 0);
     }
 
-    /// Whether [`Self::next_action`] has one.
+    /// Whether [`Self::next_action`] returns one.
     pub fn has_actions(&self) -> bool {
         self.parts.callouts.has_actions()
     }
 
-    /// The next thing to carry out.
+    /// The next action to carry out.
     pub fn next_action(&mut self) -> Option<Action> {
         self.parts.callouts.next_action()
     }
 
-    /// The same, where no callout can be sent: those stay for [`Self::next_action`].
+    /// The next resolution, for where no callout can be sent. Callouts stay for [`Self::next_action`].
     pub fn next_resolution(&mut self) -> Option<Action> {
         self.parts.callouts.next_resolution()
     }
 
-    /// The same, where only this request's own wait can be ended: the ends of others stay for [`Self::next_action`].
+    /// The next callout, or the resolution of this stream. Other resolutions stay for [`Self::next_action`].
     pub fn next_action_within(&mut self, stream: StreamId) -> Option<Action> {
         self.parts.callouts.next_action_within(stream)
     }
 
-    /// How soon [`Self::on_tick`] wants to be called: soon while requests wait for their turn, their share, a key, or
-    /// another worker's verdict, and while a sweep is under way.
+    /// How soon to call [`Self::on_tick`]: sooner while requests wait for their turn, their share, a key, or another
+    /// worker's verdict, and while a sweep is under way.
     pub fn tick_period(&self) -> Duration {
         let idle = self.parts.revocation.as_ref().map_or(Duration::from_secs(1), Revocation::tick_period);
         let wishes = [self.parts.room.tick_period(), self.parts.questions.tick_period(), self.sweep.tick_period()];
@@ -296,7 +296,7 @@ impl Filter {
         (Some(resolution), report)
     }
 
-    /// Takes a request that has waited on from this stage.
+    /// Continues a request that has waited, at this stage.
     fn resume(&mut self, facts: Facts, stage: Stage<'_>, cx: &Cx<'_>) {
         let stream = facts.stream;
         if let (Some(resolution), report) = self.advance(facts, Ok(stage.into()), None, cx) {
@@ -304,7 +304,7 @@ impl Filter {
         }
     }
 
-    /// Takes on requests whose answer is there, [`AT_ONCE`] at the most.
+    /// Resumes up to [`AT_ONCE`] requests whose answers have come.
     fn resume_answered(&mut self, cx: &Cx<'_>) {
         for _ in 0..AT_ONCE {
             let Some((facts, answered)) = self.parts.room.next_answered(&mut self.parts.shares) else { return };
@@ -312,8 +312,7 @@ impl Filter {
         }
     }
 
-    /// Looks again at requests that wait for a key, at [`AT_ONCE`] of them at the most, and sees to it that a key is on
-    /// its way.
+    /// Looks again at up to [`AT_ONCE`] requests that wait for a key, and has a key fetched while any still waits.
     fn resume_for_key(&mut self, cx: &Cx<'_>) {
         if !self.parts.room.waits_for_key() {
             self.parts.room.end_round();
@@ -333,7 +332,7 @@ impl Filter {
         }
     }
 
-    /// Looks again at requests that wait for their share: at [`LOOKS`] of them at the most, of which [`AT_ONCE`] go on.
+    /// Looks again at up to [`LOOKS`] requests that wait for their share, and resumes up to [`AT_ONCE`] of them.
     fn resume_for_share(&mut self, cx: &Cx<'_>) {
         let mut gone_on = 0;
         let mut busy = BusySuspects::default();

@@ -23,12 +23,12 @@ use crate::time::UnixTime;
 /// What an answer of the service says.
 enum Answer {
     Identity(Identity),
-    /// A JWT that fits no key which is known yet.
+    /// A JWT that fits no known key.
     Jwt(Vec<u8>),
     Refused(Code),
 }
 
-/// The service has answered a question, or can't. Returns what came of it, unless it is asked again.
+/// The service has answered a question, or can't. Returns the result, unless the question is asked again.
 // Compiled apart: see the module `compile`.
 #[inline(never)]
 pub(super) fn on_answer(
@@ -68,7 +68,7 @@ pub(super) fn on_answer(
     finish(&digest, conclusion?, parts, cx)
 }
 
-/// An answer that broke off when its time was over came too late.
+/// An answer that breaks off at the timeout counts as timed out.
 fn late(error: CalloutError, call: &Call, parts: &Parts, cx: &Cx<'_>) -> CalloutError {
     let timeout = parts.config.auth_service.timeout;
     // The host's timers count from when its event loop woke, which was before the question was put.
@@ -85,7 +85,7 @@ fn late(error: CalloutError, call: &Call, parts: &Parts, cx: &Cx<'_>) -> Callout
 fn judge(answer: Result<CalloutResponse, CalloutError>, parts: &Parts, cx: &Cx<'_>) -> Result<Answer, Outage> {
     let verdict = answer.map_err(Outage::from).and_then(|answer| parts.verifier.verdict(answer));
     let token = match verdict {
-        // Envoy says no more of what it refuses at once; while others are under way there are hosts, and no room.
+        // Envoy doesn't say why it refuses a callout at once. If others are under way, there are hosts, but no room.
         Err(Outage::Callout(CalloutError::NotSent)) if is_service_asked(parts, cx) => {
             return Err(CalloutError::Overflow.into());
         }
@@ -107,8 +107,8 @@ fn judge(answer: Result<CalloutResponse, CalloutError>, parts: &Parts, cx: &Cx<'
     })
 }
 
-/// Whether callouts to the service's cluster are under way, in any worker: the cluster's limits are those of all. What is
-/// still to be sent doesn't count, nor a fetch or poll at a cluster of its own, of which there may be one each.
+/// Whether any worker has callouts under way to the service's cluster, whose limits all workers share. Unsent callouts
+/// don't count, nor do a fetch and a poll at other clusters, of which there may be one each.
 fn is_service_asked(parts: &Parts, cx: &Cx<'_>) -> bool {
     let cluster_of = |destination| parts.config.host(destination).0;
     let service = cluster_of(Destination::AuthService);
@@ -118,13 +118,13 @@ fn is_service_asked(parts: &Parts, cx: &Cx<'_>) -> bool {
     cx.host.callouts_in_flight() > u64::try_from(known).unwrap_or(u64::MAX)
 }
 
-/// Whether the signature of a JWT is known to be good. Where no key is known yet, it is taken to be.
+/// Whether the signature of a JWT is good; true while no key is known.
 fn is_signed(token: &[u8], parts: &Parts, cx: &Cx<'_>) -> bool {
     let has_key = parts.keys.store().keys(cx.now).next().is_some();
     !has_key || UntrustedJwt::parse(token).is_ok_and(|jwt| parts.verify(jwt, cx).is_ok())
 }
 
-/// Keeps what the service says. `None`: the question isn't open.
+/// Stores an answer's verdict in the cache. `None`: the question isn't open.
 #[inline(never)]
 fn conclusion(digest: &Digest, answer: Answer, parts: &mut Parts, cx: &Cx<'_>) -> Option<Conclusion> {
     let open = parts.questions.get(digest)?;
@@ -161,7 +161,7 @@ fn finish(digest: &Digest, conclusion: Conclusion, parts: &mut Parts, cx: &Cx<'_
     let is_down = matches!(conclusion, Conclusion::Unavailable(Unavailable::Down { .. }));
     let open = parts.questions.close(digest, is_down, &mut parts.shares, cx)?;
     if open.waiters.is_empty() && matches!(conclusion, Conclusion::Jwt { .. }) {
-        // No request waits for the key; but the next one will need it.
+        // No request waits for the key, but the next request will need it.
         parts.fetch_key(Reason::SignatureFailed, cx);
     }
     if matches!(conclusion, Conclusion::Identity(_)) && !open.waiters.is_empty() {
@@ -173,7 +173,7 @@ fn finish(digest: &Digest, conclusion: Conclusion, parts: &mut Parts, cx: &Cx<'_
     Some(answered)
 }
 
-/// Settles the guess that a question was, and lets everybody's turn come.
+/// Ends the guess of a question, and queues the requests that wait for its answer.
 fn announce(open: Open, conclusion: Conclusion, sent: UnixTime, parts: &mut Parts, cx: &Cx<'_>) -> Rc<Answered> {
     let is_failure = conclusion.is_failure();
     asking::end_guess(open.asker.guess, is_failure, parts, cx);
@@ -183,7 +183,7 @@ fn announce(open: Open, conclusion: Conclusion, sent: UnixTime, parts: &mut Part
     answered
 }
 
-/// Looks after the questions that other workers ask.
+/// Looks for the verdicts of questions that other workers ask.
 #[inline(never)]
 pub(super) fn settle_elsewhere(parts: &mut Parts, cx: &Cx<'_>) {
     for _ in 0..parts.questions.count_elsewhere().min(LOOKS) {
@@ -206,7 +206,7 @@ pub(super) fn settle_elsewhere(parts: &mut Parts, cx: &Cx<'_>) {
                     continue;
                 }
                 Elsewhere::Failed => Some(Conclusion::Unavailable(Unavailable::Down { retry_after: None })),
-                // It is asked here now, whatever others do: but not for what they found no verdict on.
+                // Ask here now, whatever others do, unless the service gave one of them no verdict.
                 look @ (Elsewhere::Stuck | Elsewhere::Over) => {
                     is_alone = look == Elsewhere::Stuck;
                     let unanswered = parts.questions.unanswered_for(&digest, cx);
@@ -222,7 +222,7 @@ pub(super) fn settle_elsewhere(parts: &mut Parts, cx: &Cx<'_>) {
     }
 }
 
-/// Asks what another worker has left without an answer, if a request still waits for it.
+/// Asks a question that another worker left without an answer, if a request still waits for it.
 fn ask_here(open: Open, is_alone: bool, parts: &mut Parts, cx: &Cx<'_>) {
     if open.waiters.is_empty() {
         asking::end_guess(open.asker.guess, false, parts, cx);
@@ -237,7 +237,7 @@ fn ask_here(open: Open, is_alone: bool, parts: &mut Parts, cx: &Cx<'_>) {
     }
 }
 
-/// The turn of a request whose question is answered.
+/// Continues a request whose question is answered.
 pub(super) fn settle<'r>(
     answered: &Rc<Answered>,
     facts: &mut Facts,
@@ -245,7 +245,7 @@ pub(super) fn settle<'r>(
     cx: &Cx<'_>,
 ) -> Result<Next<'r>, Denial> {
     match &answered.conclusion {
-        // In the event that brought it, the cache has kept it, and found no refusal.
+        // In the event that brought the identity, the cache has just stored it and found no refusal.
         Conclusion::Identity(identity) => Ok(
             if is_purged(identity.claims(), answered, parts, cx)
                 || !answered.is_news() && is_refused(answered, facts, parts, cx)
@@ -269,7 +269,7 @@ pub(super) fn settle<'r>(
     }
 }
 
-/// The identity in a JWT that the service has answered with, now that a key fits.
+/// Continues with the identity of a JWT that the service answered with, now that a key fits.
 pub(super) fn settle_jwt<'r>(
     identity: Identity,
     answered: &Answered,
@@ -292,7 +292,7 @@ fn is_purged(claims: &Claims, answered: &Answered, parts: &Parts, cx: &Cx<'_>) -
     parts.revocation.as_ref().is_some_and(|revocation| revocation.is_purged_since(claims, answered.sent, cx))
 }
 
-/// The same for a refusal of the credential.
+/// Whether the credential was refused meanwhile: then, too, the service is asked again.
 fn is_refused(answered: &Answered, facts: &Facts, parts: &Parts, cx: &Cx<'_>) -> bool {
     parts.cache.is_refused_since(&answered.question.digest, facts.kind, answered.sent, cx)
 }

@@ -17,7 +17,7 @@ use crate::rule::{Access, Verification};
 use crate::throttle::Suspect;
 use crate::time::UnixTime;
 
-/// What is known of a request before its rule and its credential are.
+/// The facts of a request before its rule and its credential are known.
 pub(super) fn facts(stream: StreamId, head: &RequestHead<'_>, parts: &Parts, now: UnixTime) -> Facts {
     Facts {
         stream,
@@ -43,7 +43,8 @@ pub(super) fn facts(stream: StreamId, head: &RequestHead<'_>, parts: &Parts, now
     }
 }
 
-/// A request that needs no credential is done; any other has one, or is denied.
+/// Finds the rule and the credential of a request. One that needs no credential is done; any other without one is
+/// denied.
 pub(super) fn arrive<'r>(
     head: &RequestHead<'r>,
     facts: &mut Facts,
@@ -96,7 +97,7 @@ pub(super) fn arrive<'r>(
     }
     let is_kept = match facts.kind {
         Kind::LocalJwt => !parts.cache.is_off() && credential.bytes().len() <= MAX_TOKEN_BYTES,
-        // The service is asked once for all who bring it, even where no verdict is kept.
+        // All requests with one credential share a question, even if no verdict is kept.
         Kind::RemoteJwt | Kind::ApiToken | Kind::Other => true,
     };
     facts.digest = is_kept.then(|| parts.cache.digest(facts.kind, credential.bytes()));

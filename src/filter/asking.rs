@@ -29,12 +29,12 @@ pub(super) struct ShareWait {
     since: UnixTime,
     /// Whether its connection may ask one more question, as of the last look.
     pub(super) has_share: bool,
-    /// Whether as many guesses of its client are under way as may be, as of the last look.
+    /// Whether its client has as many guesses under way as it may, as of the last look.
     pub(super) is_busy: bool,
 }
 
 impl ShareWait {
-    /// The bytes of its question, which it takes up beside itself.
+    /// The size of its question, in bytes.
     pub(super) fn question_bytes(&self) -> usize {
         self.question.bytes()
     }
@@ -80,7 +80,7 @@ fn own_claims(credential: &Credential<'_>) -> OwnClaims {
     }
 }
 
-/// The service is to be asked about a credential, unless its client has failed too often.
+/// Prepares a question about a credential, unless its client has failed too often.
 pub(super) fn prepare<'r>(
     credential: Credential<'_>,
     head: &RequestHead<'_>,
@@ -88,11 +88,11 @@ pub(super) fn prepare<'r>(
     parts: &mut Parts,
     cx: &Cx<'_>,
 ) -> Result<Next<'r>, Denial> {
-    // `arrive` leaves it out where no verdict is kept, but questions are known by it all the same.
+    // `arrive` leaves the digest out only for local JWTs, about which the service isn't asked.
     let digest = facts.digest.unwrap_or_else(|| parts.cache.digest(facts.kind, credential.bytes()));
     let lockout = parts.throttle.as_ref().zip(facts.suspect.as_ref());
     if let Some(remaining) = lockout.and_then(|(throttle, suspect)| throttle.check(suspect, cx))
-        // What was good lately is no guess.
+        // A credential that was recently good is no guess.
         && !parts.cache.was_good(&digest, facts.kind, cx)
     {
         return Err(too_many_failures(remaining));
@@ -118,7 +118,7 @@ pub(super) fn ask<'r>(
     if !room::may_hold(facts.connection, 0, &parts.shares) {
         return Ok(Stage::StandIn(StandIn::new(question, Unavailable::Overload)).into());
     }
-    // A probe goes on in the background: what has something to stand in needn't wait for it.
+    // The probe runs in the background: a request with a stale verdict needn't wait for it.
     let breaker = parts.questions.breaker().peek(cx);
     if breaker.state != State::Closed
         && let Some(identity) = fallback::stale(facts, parts, cx)
@@ -142,7 +142,7 @@ pub(super) fn ask<'r>(
     }
 }
 
-/// Begins a question, for which this request answers.
+/// Begins a question, which counts against this request's connection and client.
 fn open<'r>(
     question: Rc<Question>,
     guess: Option<Guess>,
@@ -166,12 +166,12 @@ fn open<'r>(
 /// Counts the question as one that may turn out to be a failure.
 fn begin_guess(question: &Question, facts: &Facts, parts: &mut Parts, cx: &Cx<'_>) -> Result<Option<Guess>, Throttled> {
     let (Some(throttle), Some(suspect)) = (&parts.throttle, &facts.suspect) else { return Ok(None) };
-    // Where another worker asks already, its question counts.
+    // If another worker is already asking, that question counts instead.
     if parts.questions.is_asked_elsewhere(&question.digest, cx) {
         return Ok(None);
     }
     match throttle.begin_guess(suspect, cx) {
-        // What was good lately is no guess.
+        // A credential that was recently good is no guess.
         Err(_) if parts.cache.was_good(&question.digest, question.kind, cx) => Ok(None),
         guess => guess,
     }
@@ -240,7 +240,7 @@ pub(super) fn refresh(question: &Rc<Question>, breaker: Snapshot, parts: &mut Pa
     if parts.callouts.has_room_to_refresh() && parts.questions.may_refresh(&question.digest, cx) {
         let question = Rc::clone(question);
         let asking = Asking { question, asker: Asker::default(), waiters: Vec::new(), is_alone: false, breaker };
-        // Should the service be down, whatever is known stays.
+        // If the service can't be asked, the known verdict stays.
         let _ = parts.open_question(asking, cx);
     }
 }

@@ -1,4 +1,4 @@
-//! The callouts of one worker: their numbers, and what each is for. Beside them the other actions of the filter.
+//! The callouts of one worker: their numbers, and what each is for. Also the filter's other actions.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -50,7 +50,7 @@ impl Callouts {
         Some(purpose)
     }
 
-    /// How much of an answer is read.
+    /// The most bytes of an answer that are read.
     pub(super) fn body_limit(&self, call: CallId) -> usize {
         if matches!(self.under_way.get(&call), Some(Purpose::Feed(_))) { MAX_FEED_BODY } else { MAX_BODY }
     }
@@ -70,7 +70,7 @@ impl Callouts {
         self.len() < MAX_CALLOUTS
     }
 
-    /// Whether there is room for one that no request waits for: half of it is left to those that requests wait for.
+    /// Whether there is room for a callout that no request waits for. Half of the room is left to the others.
     pub(super) fn has_room_to_refresh(&self) -> bool {
         self.len() < MAX_CALLOUTS / 2
     }
@@ -80,7 +80,7 @@ impl Callouts {
         self.resolved.push_back((stream, resolution, report));
     }
 
-    /// A request has ended: its resolution may be there and not carried out yet.
+    /// A stream has ended: drops its resolution if that isn't carried out yet.
     pub(super) fn forget(&mut self, stream: StreamId) {
         self.resolved.retain(|(ended, ..)| *ended != stream);
     }
@@ -90,12 +90,12 @@ impl Callouts {
         self.next_callout().or_else(|| self.next_resolution())
     }
 
-    /// The same, but for callouts.
+    /// The next resolution.
     pub(super) fn next_resolution(&mut self) -> Option<Action> {
         self.resolved.pop_front().map(resolve)
     }
 
-    /// The same, but for the ends of other requests than this one.
+    /// The next callout, or the resolution of this stream.
     pub(super) fn next_action_within(&mut self, stream: StreamId) -> Option<Action> {
         self.next_callout().or_else(|| {
             let index = self.resolved.iter().position(|(resolved, ..)| *resolved == stream)?;

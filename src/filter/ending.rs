@@ -1,4 +1,4 @@
-//! How a request ends: it is counted, reported and written down, and what becomes of it is made of its verdict.
+//! How a request ends: its verdict becomes its resolution, and it is counted, reported and audited.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ pub(super) fn end(
             let code = denial.code;
             if facts.mode == Mode::Shadow {
                 let permit = Permit::in_shadow(accepted);
-                // A claim that can't be a header is what such a request may be denied for.
+                // The denial may be for a claim that can't be a header.
                 let forward = decision::forward(&permit, None, ForwardCredential::Keep, config).unwrap_or_default();
                 let report = conclude(&facts, Outcome::ShadowDeny, Some(code), head, parts, cx);
                 if parts.config.audit == Audit::Off {
@@ -72,7 +72,7 @@ pub(super) fn end(
     }
 }
 
-/// Counts a request that has ended, and writes it down where the audit wants it.
+/// Counts a request that has ended, and writes it into the audit if that wants it.
 pub(super) fn conclude(
     facts: &Facts,
     outcome: Outcome,
@@ -101,13 +101,13 @@ pub(super) fn cancel(facts: &Facts, parts: &mut Parts, host: &dyn Host) {
     }
 }
 
-/// What is known of a request, should it end like this.
+/// The report of a request that ends with this outcome.
 pub(super) fn report(facts: &Facts, outcome: Outcome, reason: Option<Code>, parts: &Parts) -> Report {
     let rule = Arc::clone(parts.config.rules.name(facts.rule));
     Report { outcome, reason, source: facts.source, rule, who: facts.who }
 }
 
-/// A request has to wait: what the host and its head say of it is kept, as far as it may be needed.
+/// A request has to wait: keeps what may be needed later from its head and the host.
 #[inline(never)]
 pub(super) fn keep_for_later(facts: &mut Facts, head: &RequestHead<'_>, wait: &Wait, parts: &Parts, host: &dyn Host) {
     let address = host.client_address();
@@ -120,14 +120,14 @@ pub(super) fn keep_for_later(facts: &mut Facts, head: &RequestHead<'_>, wait: &W
             Wait::Key(_) => None,
         };
         let address = address.as_deref();
-        // To hash a credential takes long, and the question has it, should the request be denied.
+        // Hashing a credential is slow, and the question has the credential if it is needed.
         let origin =
             if facts.asked.is_some() { Origin::new(head, address) } else { origin(head, address, facts, parts) };
         facts.origin = Some(Box::new(origin));
     }
 }
 
-/// What the audit says of a request's head.
+/// What the audit says about a request's head.
 fn origin(head: &RequestHead<'_>, address: Option<&str>, facts: &Facts, parts: &Parts) -> Origin {
     let origin = Origin::new(head, address);
     match extractor::extract(head, &parts.config.api_token, &parts.config.credentials) {
@@ -144,7 +144,7 @@ fn count(facts: &Facts, report: &Report, host: &dyn Host) {
     host.count(Counter::Rule { rule: Arc::clone(rule), outcome });
 }
 
-/// Counts what a request shows to be suspicious, and writes it down unless the audit is off.
+/// Counts the suspicious activity that a request reveals, and writes it into the audit unless that is off.
 #[inline(never)]
 fn tell(
     suspicion: Suspicion,

@@ -1,4 +1,4 @@
-//! What may stand in for a verdict of the service. [`stand_in`] takes the first that there is:
+//! What may stand in for a verdict of the service. [`stand_in`] takes the first available:
 //!
 //! 1. a verdict of the cache within `cache.stale_ttl`,
 //! 2. a remote JWT's own signature, while the service is down and `circuit_breaker.fallback` allows it,
@@ -28,7 +28,7 @@ pub(super) enum StandIn {
     Unavailable {
         /// What was asked.
         question: Rc<Question>,
-        /// Why.
+        /// Why there is no verdict.
         reason: Unavailable,
     },
     /// The answer is a JWT of the service that no key fits, or too many requests wait for a key.
@@ -41,7 +41,7 @@ impl StandIn {
     }
 }
 
-/// Takes the first that there is; a denial, if there is none.
+/// Takes the first available; denies the request if there is none.
 pub(super) fn stand_in<'r>(
     stand_in: StandIn,
     facts: &mut Facts,
@@ -75,7 +75,7 @@ pub(super) fn stale(facts: &mut Facts, parts: &mut Parts, cx: &Cx<'_>) -> Option
     let (cache, mut validity) = parts.cache(cx);
     let entry = cache.stale(&digest, facts.kind, &mut validity, cx)?;
     if !facts.kind.is_jwt() {
-        // Whether it was prolonged only the service knows.
+        // Only the service knows whether the credential was prolonged.
         entry.identity.claims().check_time(cx.now, clock_skew).ok()?;
     }
     facts.source = Source::Stale;
@@ -83,14 +83,14 @@ pub(super) fn stale(facts: &mut Facts, parts: &mut Parts, cx: &Cx<'_>) -> Option
     Some(Rc::clone(&entry.identity))
 }
 
-/// Whether a remote JWT's own signature may stand in: not where the service has refused it.
+/// Whether a remote JWT's own signature may stand in: not if the service has refused the JWT.
 fn may_fall_back(question: &Question, facts: &Facts, parts: &Parts, cx: &Cx<'_>) -> bool {
     parts.config.circuit_breaker.fallback
         && question.kind == Kind::RemoteJwt
         && may_stand_for_itself(question.credential.bytes(), facts, parts, cx)
 }
 
-/// Whether neither this filter nor another one of the process knows of a refusal of the JWT.
+/// Whether no filter of the process knows of a refusal of the JWT.
 pub(super) fn may_stand_for_itself(token: &[u8], facts: &Facts, parts: &Parts, cx: &Cx<'_>) -> bool {
     !facts.digest.is_some_and(|digest| parts.cache.is_refused(&digest, Kind::RemoteJwt, cx.shared))
         && parts.cache.may_stand_for_itself(token, cx.shared)

@@ -1,14 +1,14 @@
-//! The audit's lines of one worker, within their bound.
+//! The lines that one worker writes into the audit, limited in number.
 
 use super::log_limit::LogLimit;
 use crate::audit;
 use crate::host::Host;
 use crate::time::UnixTime;
 
-/// The most lines in a second, beside the one that says how many were left out.
+/// The most lines in a second, besides the one that says how many were left out.
 const MOST_LINES: u32 = 100;
 
-/// Writes lines, and counts those for which there is no room.
+/// Writes lines, and counts those beyond the limit.
 #[derive(Debug)]
 pub(super) struct Journal {
     limit: LogLimit,
@@ -24,8 +24,7 @@ impl Default for Journal {
 }
 
 impl Journal {
-    /// Writes a line. `now` is `None` where a stream ends: the host tells no time then, and the last event's is near
-    /// enough.
+    /// Writes a line. `now` is `None` when a stream ends: that event has no time, and the last event's is close enough.
     pub(super) fn write(&mut self, now: Option<UnixTime>, line: impl FnOnce() -> String, host: &dyn Host) {
         self.latest = now.unwrap_or(self.latest);
         if self.limit.takes(self.latest) {
@@ -36,7 +35,7 @@ impl Journal {
         }
     }
 
-    /// Time has passed.
+    /// A tick.
     pub(super) fn on_tick(&mut self, now: UnixTime, host: &dyn Host) {
         self.latest = now;
         if self.limit.is_over(now) {
@@ -44,7 +43,7 @@ impl Journal {
         }
     }
 
-    /// Says how many lines were left out since it last did.
+    /// Writes how many lines were left out since the last time.
     pub(super) fn tell_left_out(&mut self, host: &dyn Host) {
         if self.left_out > 0 {
             host.audit(&audit::left_out(std::mem::take(&mut self.left_out)));

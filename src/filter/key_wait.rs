@@ -17,12 +17,12 @@ use crate::questions::Answered;
 use crate::time::UnixTime;
 use crate::turn::LastTurn;
 
-/// What is kept of a request whose JWT fits no key that is known.
+/// The state of a request whose JWT fits no known key.
 #[derive(Debug)]
 pub(super) struct KeyWait {
-    /// Parsed again for each try: what it was parsed into may be many times larger.
+    /// Parsed again for each try: the parsed form may be many times larger.
     token: Rc<[u8]>,
-    /// The answer of the service that the JWT is; `None`: the client brought it.
+    /// The service's answer, if the JWT comes from there; `None`: the JWT is the client's.
     answer: Option<Rc<Answered>>,
     /// When the wait began. After a search for keys that began later, a signature that fits no key counts as forged.
     since: UnixTime,
@@ -45,7 +45,7 @@ impl KeyWait {
         Self { token, answer: Some(answer), since: now, tried: None, stands_in: false, is_held: false }
     }
 
-    /// What it takes up: but for an answer, which all share who wait for it.
+    /// Its size, in bytes, without an answer, which all requests that wait for it share.
     pub(super) fn bytes(&self) -> usize {
         size_of::<Self>() + if self.answer.is_none() { self.token.len() } else { 0 }
     }
@@ -55,17 +55,17 @@ impl KeyWait {
     }
 }
 
-/// What a look at a waiting JWT has found.
+/// The result of a look at a waiting JWT.
 enum Looked {
     /// A key fits.
     Fits(Box<Identity>),
-    /// None does yet.
+    /// No key fits yet.
     Waits,
-    /// None will.
+    /// The JWT is denied.
     Denied(Denial),
 }
 
-/// Looks whether a key has come that fits, and lets the JWT wait for the next one.
+/// Looks for a key that fits; without one, the JWT waits for the next key or is denied.
 pub(super) fn await_key<'r>(
     mut wait: Box<KeyWait>,
     facts: &mut Facts,
@@ -149,8 +149,8 @@ fn look_at(wait: &mut KeyWait, parts: &mut Parts, cx: &Cx<'_>) -> Looked {
     Looked::Waits
 }
 
-/// The denial, which tells when the service is asked again about a credential that it answered with a JWT which no key
-/// fits. Where there is no key at all, that isn't the answer's fault, and nothing is remembered.
+/// Remembers that the service answered with a JWT that no key fits, and adds to the denial when the service is asked
+/// again. If the key couldn't be fetched, the answer isn't at fault, and nothing is remembered.
 fn unusable_answer(denial: Denial, facts: &Facts, parts: &Parts, cx: &Cx<'_>) -> Denial {
     match &facts.digest {
         Some(digest) if denial.code == Code::AuthServiceUnavailable => {
@@ -161,8 +161,8 @@ fn unusable_answer(denial: Denial, facts: &Facts, parts: &Parts, cx: &Cx<'_>) ->
 }
 
 impl Presenter {
-    /// A client's JWT is denied for what it is. One that the service answered with can only be the service's fault,
-    /// which is an outage and no verdict.
+    /// The denial of a JWT: with `code` if it is a client's. A bad JWT in an answer is the service's fault, which is an
+    /// outage and no verdict.
     fn denied(self, code: Code) -> Denial {
         let code = match self {
             Self::Client => code,

@@ -1,13 +1,13 @@
-//! Lines in the log that clients bring about: bounded, so that no client can fill it.
+//! Limits on log lines that clients cause, so that no client can fill the log.
 
 use std::time::Duration;
 
 use crate::time::UnixTime;
 
-/// What the bounds are for.
+/// The period of each limit.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// So many lines in each [`PERIOD`].
+/// At most `most` lines in each [`PERIOD`].
 #[derive(Debug)]
 pub(super) struct LogLimit {
     most: u32,
@@ -36,7 +36,7 @@ impl LogLimit {
     }
 }
 
-/// The bounds of one worker.
+/// The limits of one worker.
 #[derive(Debug)]
 pub(super) struct LogLimits {
     pub(super) outages: LogLimit,

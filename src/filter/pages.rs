@@ -1,4 +1,5 @@
-//! What the filter answers itself, before any rule: its status, and the metadata of the resource that it protects.
+//! The pages that the filter serves itself, before any rule: its status, and the metadata of the resource that it
+//! protects.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::host::Cx;
 use crate::introspection::Destination;
 use crate::turn::LastTurn;
 
-/// The page that the request asks for, if the filter has one there: by GET or HEAD, on exactly that path.
+/// The page that the request asks for, if any: by GET or HEAD, on exactly its path.
 pub(super) fn serve(head: &RequestHead<'_>, parts: &mut Parts, cx: &Cx<'_>) -> Option<Page> {
     let paths = &parts.config.status_paths;
     let metadata = parts.config.resource_metadata.as_ref();
@@ -54,7 +55,7 @@ fn readiness(parts: &mut Parts, cx: &Cx<'_>) -> Page {
     status_page(503, format!(r#"{{"status": "not_ready", "reason": "{reason}"}}"#))
 }
 
-/// What is up. An outage is no reason to restart Envoy, which would lose what stands in for the service.
+/// What is up. The status is 200 even in an outage: a restart of Envoy would lose what stands in for the service.
 fn health(parts: &mut Parts, cx: &Cx<'_>) -> String {
     parts.keys.synchronise(cx);
     let breaker = parts.questions.breaker().peek(cx);

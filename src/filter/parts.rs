@@ -1,4 +1,4 @@
-//! The parts of a worker. Each owns its state; what needs several of them together is here.
+//! The parts of a worker. Each owns its state; functions that need several of them are here.
 
 use super::callouts::{Callouts, Purpose};
 use super::journal::Journal;
@@ -69,18 +69,18 @@ impl Parts {
         (&mut self.cache, Validity::new(&mut self.keys, self.revocation.as_ref(), cx.shared))
     }
 
-    /// Whether the first revocation list is still to come: what is on it must not pass meanwhile.
+    /// Whether the first revocation list is still to come. Meanwhile, no JWT that may be on it may pass.
     pub(super) fn awaits_list(&mut self, cx: &Cx<'_>) -> bool {
         self.revocation.as_mut().is_some_and(|revocation| revocation.is_awaited(cx.shared))
     }
 
-    /// Tries the keys that are known on a JWT.
+    /// Verifies a JWT with the known keys.
     pub(super) fn verify<'t>(&self, jwt: UntrustedJwt<'t>, cx: &Cx<'_>) -> Result<Identity, UntrustedJwt<'t>> {
         let verified = jwt.verify(&Rs256::new(cx.host), &self.keys.store().at(cx.now))?;
         Ok(verified.keeping(&self.config.kept_claims).into())
     }
 
-    /// Sees to it that a key is on its way.
+    /// Begins a fetch of the key if one may begin now.
     pub(super) fn fetch_key(&mut self, reason: Reason, cx: &Cx<'_>) {
         if let Some(fetch) = self.keys.fetch(reason, cx) {
             self.callouts.send(self.keys.request(), Purpose::Key(fetch), cx);
@@ -110,7 +110,7 @@ impl Parts {
         }
     }
 
-    /// Says what shadow mode lets go on.
+    /// Logs that shadow mode lets a request pass.
     pub(super) fn log_shadow(&mut self, rule: Option<usize>, code: Code, cx: &Cx<'_>) {
         if self.logs.shadow.takes(cx.now) {
             let name = self.config.rules.name(rule);
@@ -118,7 +118,7 @@ impl Parts {
         }
     }
 
-    /// Says whose technical token was let in.
+    /// Logs whose technical token was let in.
     pub(super) fn log_deprecated(&mut self, claims: &Claims, cx: &Cx<'_>) {
         if self.logs.deprecated.takes(cx.now) {
             let (user, client) = (claims.user_id(), claims.client_id());
@@ -126,14 +126,14 @@ impl Parts {
         }
     }
 
-    /// Says why the service gave no verdict.
+    /// Logs why the service gave no verdict.
     pub(super) fn log_outage(&mut self, outage: &Outage, cx: &Cx<'_>) {
         if self.logs.outages.takes(cx.now) {
             log::error!("auth service (cluster {}): {outage}", self.config.auth_service.cluster);
         }
     }
 
-    /// Says why a credential is malformed. The reason must quote nothing of it.
+    /// Logs why a credential is malformed. The reason must not quote it.
     pub(super) fn log_malformed(&mut self, reason: &dyn std::fmt::Display, cx: &Cx<'_>) {
         if log::log_enabled!(log::Level::Debug) && self.logs.malformed.takes(cx.now) {
             log::debug!("a credential is malformed: {reason}");

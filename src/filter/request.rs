@@ -1,4 +1,4 @@
-//! A request: what is known of it, and the stages that it goes through.
+//! A request: what is known about it, and the stages that it goes through.
 //!
 //! | stage | what may follow |
 //! |---|---|
@@ -12,7 +12,7 @@
 //! | `Keep` | `Admit` |
 //! | `Admit` | a permit |
 //!
-//! After each of them a denial may follow, which ends the request.
+//! Each stage may end the request with a denial.
 //!
 //! | what a request waits for | what it goes on with |
 //! |---|---|
@@ -21,7 +21,7 @@
 //! | [`Wait::Answered`] | `Answered` |
 //! | [`Wait::Key`] | `AwaitKey` |
 //!
-//! Every stage takes the one before by value and says what comes next, so that no request is in two stages.
+//! Each stage takes the one before by value and returns the next, so that no request is in two stages.
 //! [`Filter::advance`](super::Filter) is the one loop that goes through them.
 
 use std::rc::Rc;
@@ -45,10 +45,10 @@ use asking::ShareWait;
 use fallback::StandIn;
 use key_wait::KeyWait;
 
-/// What is known of a request, whatever stage it is in.
+/// What is known about a request, whatever its stage.
 #[derive(Debug)]
 pub(super) struct Facts {
-    /// Its number.
+    /// The number of its stream.
     pub(super) stream: StreamId,
     /// When it arrived.
     pub(super) arrived: UnixTime,
@@ -56,7 +56,7 @@ pub(super) struct Facts {
     pub(super) has_waited: bool,
     /// What its denial depends on.
     pub(super) client: Client,
-    /// The rule that it falls under, and whether it is denied in earnest.
+    /// The rule that it falls under, and whether denials are enforced.
     pub(super) rule: Option<usize>,
     pub(super) mode: Mode,
     /// What it presents as its credential, and by which scheme.
@@ -64,29 +64,29 @@ pub(super) struct Facts {
     pub(super) scheme: Option<Scheme>,
     /// Who sent it, once that is verified.
     pub(super) who: Option<Who>,
-    /// What the audit says of its head, once it has had to wait; and of its credential, which this question is about.
+    /// For the audit, once it has had to wait: its head, and the question about its credential.
     pub(super) origin: Option<Box<Origin>>,
     pub(super) asked: Option<Rc<Question>>,
-    /// In shadow mode: who it turned out to be, whatever the rule says of that.
+    /// In shadow mode: the accepted identity, whatever the rule requires.
     pub(super) accepted: Option<Accepted>,
-    /// What its credential is, and what the caches know it by; `None`: no verdict on it may be kept.
+    /// What kind of credential it has, and the digest of that; `None`: no verdict on it may be kept.
     pub(super) kind: Kind,
     pub(super) digest: Option<Digest>,
     /// Where its verdict comes from, so far.
     pub(super) source: Source,
-    /// What was found to be suspicious by this request.
+    /// The suspicious activity that it reveals.
     pub(super) suspicion: Option<Suspicion>,
-    /// Whose failure it counts as, once that is needed; and whether it was counted.
+    /// The client that its failure counts against, once needed; and whether it was counted.
     pub(super) suspect: Option<Suspect>,
     pub(super) is_counted: bool,
-    /// The client's JWT, where it has to go on as `Authorization: Bearer` and didn't stand there as that.
+    /// The client's JWT, if it has to be forwarded as `Authorization: Bearer` and didn't arrive like that.
     pub(super) own_jwt: Option<Box<str>>,
-    /// The connection that it came by, once it may have to wait.
+    /// Its connection, once it may have to wait.
     pub(super) connection: Option<ConnectionId>,
 }
 
 impl Facts {
-    /// What they take up beside themselves.
+    /// Their size on the heap, in bytes.
     pub(super) fn heap_bytes(&self) -> usize {
         let audited = self.origin.as_ref().map_or(0, |origin| size_of::<Origin>() + origin.heap_bytes());
         let cors = self.client.origin.as_ref().map_or(0, String::capacity);
@@ -97,7 +97,7 @@ impl Facts {
 /// How far a request has got. A stage that is entered at arrival may borrow from the request's head.
 #[derive(Debug)]
 pub(super) enum Stage<'r> {
-    /// Its credential may be known.
+    /// Its credential is looked up.
     Recall(Credential<'r>, RequestHead<'r>),
     /// The service is to be asked.
     Ask(Rc<Question>),
@@ -105,7 +105,7 @@ pub(super) enum Stage<'r> {
     Reconsider(ShareWait),
     /// The service has answered, or can't.
     Answered(Rc<Answered>),
-    /// It has a JWT that fits no key which is known yet.
+    /// It has a JWT that fits no known key.
     AwaitKey(Box<KeyWait>),
     /// There is no verdict of the service.
     StandIn(StandIn),
@@ -146,7 +146,7 @@ pub(super) enum Wait {
 }
 
 impl Wait {
-    /// What it takes up beside itself: but for a question that is put, and for an answer, which requests share.
+    /// Its size on the heap, in bytes, without questions under way and answers, which requests share.
     pub(super) fn heap_bytes(&self) -> usize {
         match self {
             Self::Answer(_) | Self::Answered(_) => 0,

@@ -14,7 +14,7 @@ use crate::questions::shares::Shares;
 use crate::time::UnixTime;
 use crate::turn::LastTurn;
 
-/// How often a round begins without any news: the time of a request that waits may be over.
+/// How often a round begins without any news: a request may have waited too long.
 const ROUND: Duration = Duration::from_secs(1);
 
 /// A held request.
@@ -25,7 +25,7 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// What it takes up, as nearly as it can be told.
+    /// Its estimated size, in bytes.
     fn bytes(&self) -> usize {
         size_of::<(StreamId, Self)>() + MAP_ENTRY_BYTES + self.facts.heap_bytes() + self.wait.heap_bytes()
     }
@@ -42,8 +42,8 @@ pub(super) struct KeyNews {
     pub(super) awaits_list: bool,
 }
 
-/// Whether one more request may wait: the shares count what the room holds. `bytes`: what its [`Wait`] takes up beside
-/// itself.
+/// Whether one more request may wait: the shares count what the room holds. `bytes`: the size of its [`Wait`] on the
+/// heap.
 pub(super) fn may_hold(connection: Option<ConnectionId>, bytes: usize, shares: &Shares) -> bool {
     shares.may_wait(connection, size_of::<Held>() + bytes)
 }
@@ -52,9 +52,9 @@ pub(super) fn may_hold(connection: Option<ConnectionId>, bytes: usize, shares: &
 #[derive(Debug, Default)]
 pub(super) struct Room {
     held: BTreeMap<StreamId, Held>,
-    /// Those whose answers are there, in the order of their turns.
+    /// Requests whose answers have come, in the order of their turns.
     answered: VecDeque<StreamId>,
-    /// Those that wait for their share, in order.
+    /// Requests that wait for their share, in order.
     for_share: VecDeque<StreamId>,
     /// How many wait for a key.
     for_key: usize,
@@ -75,7 +75,7 @@ impl Room {
         self.for_key < MAX_WAITING_FOR_KEY && may_hold(connection, bytes, shares)
     }
 
-    /// How soon it wants to be looked at again; `None`: not before something happens.
+    /// How soon to look at it again; `None`: only after an event.
     pub(super) fn tick_period(&self) -> Option<Duration> {
         let answered = (!self.answered.is_empty()).then_some(Duration::from_millis(1));
         let round = (!self.round.is_empty()).then_some(Duration::from_millis(1));
@@ -111,7 +111,7 @@ impl Room {
         Some(held)
     }
 
-    /// A question is answered: those of its `waiters` that still wait for it are queued, each for its turn.
+    /// A question is answered: queues those of its `waiters` that still wait for it.
     pub(super) fn answer(&mut self, waiters: &[StreamId], answered: &Rc<Answered>) {
         for stream in waiters {
             let Some(held) = self.held.get_mut(stream) else { continue };
@@ -122,8 +122,7 @@ impl Room {
         }
     }
 
-    /// The next request whose turn it is. Some of the queued requests may have left, and a later request may have the
-    /// number of one of these: both are passed over.
+    /// The next request whose turn it is. Skips queued requests that have left, and later requests with their numbers.
     pub(super) fn next_answered(&mut self, shares: &mut Shares) -> Option<(Facts, Rc<Answered>)> {
         while let Some(stream) = self.answered.pop_front() {
             if let Some(Held { wait: Wait::Answered(answered), .. }) = self.held.get(&stream) {

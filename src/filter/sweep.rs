@@ -1,5 +1,5 @@
-//! What has expired is dropped: from each worker's cache by that worker, and from the shared data by one worker of the
-//! process. After the clock was set back, every worker sweeps the shared data.
+//! Drops what has expired: each worker sweeps its own cache, and one worker of the process sweeps the shared data.
+//! After the clock was set back, every worker sweeps the shared data.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use crate::host::Cx;
 use crate::time::UnixTime;
 use crate::turn::{LastTurn, Turn};
 
-/// How often what has expired is dropped.
+/// The time between two sweeps.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(300);
 
 /// How many rows of the shared data are swept in one tick.
 const ROWS_AT_ONCE: u32 = 256;
 
-/// How far this worker's sweeps have got.
+/// The progress of this worker's sweeps.
 #[derive(Debug)]
 pub(super) struct Sweep {
     /// Decides which worker sweeps the shared data.
@@ -29,7 +29,7 @@ pub(super) struct Sweep {
 impl Sweep {
     pub(super) fn new(config: &Config) -> Self {
         let prefix = cache::prefix(config);
-        // Who reads the list elsewhere has to sweep that one.
+        // A filter that reads the list from another host has to sweep that list too.
         let list = config.revocation.as_ref().map(|list| cache::prefix_at(&list.host, &config.auth_service));
         let other = list.filter(|list| *list != prefix).unwrap_or_default();
         let name = format!("{prefix}sweep{other}");
@@ -40,7 +40,7 @@ impl Sweep {
         self.next_row.map(|_| Duration::from_millis(10))
     }
 
-    /// Time has passed.
+    /// A tick.
     // Compiled apart: see the module `compile`.
     #[inline(never)]
     pub(super) fn on_tick(&mut self, parts: &mut Parts, cx: &Cx<'_>) {

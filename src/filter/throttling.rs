@@ -1,4 +1,4 @@
-//! Denials of clients that have failed too often, and what is suspicious about clients.
+//! Denials of clients that have failed too often, and suspicious activity of clients.
 
 use std::time::Duration;
 
@@ -38,13 +38,13 @@ pub(super) fn after_denial(denial: Denial, facts: &mut Facts, parts: &Parts, cx:
     }
 }
 
-/// A credential has just been found good: from how many addresses do those of its user come?
+/// A credential has just been found good: notes the address that this user's credential came from.
 #[inline(never)]
 pub(super) fn after_verification(user_id: i64, facts: &mut Facts, parts: &Parts, cx: &Cx<'_>) {
     facts.suspicion = suspect(facts, cx).and_then(|suspect| parts.watch.good(user_id, &suspect.address(), cx));
 }
 
-/// The client of a request. Of one that waits it is known since it arrived, or not at all.
+/// The client of a request. If the request has waited, its client was determined at arrival or not at all.
 fn suspect(facts: &Facts, cx: &Cx<'_>) -> Option<Suspect> {
     if facts.suspect.is_some() || facts.has_waited {
         return facts.suspect;
@@ -56,15 +56,15 @@ pub(super) const fn too_many_failures(retry_after: Duration) -> Denial {
     Denial { code: Code::TooManyFailures, retry_after: Some(retry_after) }
 }
 
-/// Suspects that may not ask now, since too many of their guesses are under way. Whoever looks at many requests asks
-/// the throttle once for each suspect, not for each request.
+/// Suspects that may not ask now, since too many of their guesses are under way. With these, a look at many requests
+/// asks the throttle once for each suspect, not for each request.
 #[derive(Debug, Default)]
 pub(super) struct BusySuspects(Vec<BusySuspect>);
 
 #[derive(Debug)]
 struct BusySuspect {
     suspect: Suspect,
-    /// Whether no client of its address may ask; else none with its number.
+    /// Whether no client of its address may ask; otherwise only this suspect may not.
     is_address_full: bool,
 }
 

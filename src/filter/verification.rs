@@ -1,4 +1,4 @@
-//! What this worker can tell by itself: a verdict that it knows, and a JWT's signature. Then the last checks.
+//! What this worker decides by itself: known verdicts, signatures of JWTs, and the last checks.
 
 use std::rc::Rc;
 
@@ -20,7 +20,7 @@ use crate::revocation::Version;
 use crate::rule::Mode;
 use crate::time::UnixTime;
 
-/// Looks the credential up. What isn't known is verified here or by the service.
+/// Looks the credential up. If it isn't known, it is verified here or by the service.
 pub(super) fn recall<'r>(
     credential: Credential<'r>,
     head: &RequestHead<'_>,
@@ -61,14 +61,14 @@ pub(super) fn recall<'r>(
         return verify(parse(credential.bytes(), parts, cx)?, false, facts, parts, cx);
     }
     if facts.kind == Kind::RemoteJwt {
-        // What can't be valid need not be asked about.
+        // The service needn't be asked about a JWT that can't be valid.
         let jwt = parse(credential.bytes(), parts, cx)?;
         policy::precheck(jwt.claims(), &parts.config)?;
     }
     asking::prepare(credential, head, facts, parts, cx)
 }
 
-/// Takes a client's JWT apart, and checks its times.
+/// Parses a client's JWT, and checks its times.
 fn parse<'t>(token: &'t [u8], parts: &mut Parts, cx: &Cx<'_>) -> Result<UntrustedJwt<'t>, Denial> {
     let jwt = UntrustedJwt::parse(token).map_err(|error| {
         parts.log_malformed(&format_args!("JWT: {error}"), cx);
@@ -83,8 +83,8 @@ fn parse<'t>(token: &'t [u8], parts: &mut Parts, cx: &Cx<'_>) -> Result<Untruste
     Ok(jwt)
 }
 
-/// Verifies a client's JWT with the keys that are known, or finds that it has to wait for one. `stands_in`: the
-/// service can't be asked, and the signature stands in for it.
+/// Verifies a client's JWT with the known keys. If none fits, the JWT has to wait. `stands_in`: the service can't be
+/// asked, and the signature stands in for it.
 pub(super) fn verify<'r>(
     jwt: UntrustedJwt<'_>,
     stands_in: bool,
@@ -107,7 +107,7 @@ pub(super) fn verify<'r>(
     Ok(Stage::AwaitKey(Box::new(KeyWait::of_client(jwt, tried, stands_in, cx.now))).into())
 }
 
-/// Keeps the identity of a JWT whose signature fits, by a verification that began at `since`.
+/// Caches the identity of a JWT whose signature fits. `since`: when the verification began.
 pub(super) fn keep<'r>(
     identity: Identity,
     since: UnixTime,
@@ -143,8 +143,8 @@ pub(super) fn admit<'r>(
     admit_checked(identity, check, is_new, facts, parts, cx)
 }
 
-/// The same for an entry of the cache, which stands as of this version of the revocation list: one that the list has
-/// said nothing against isn't looked for in it again.
+/// Like `admit`, for an entry of the cache that is valid as of this version of the revocation list. An entry that this
+/// version has cleared isn't looked up in the list again.
 fn admit_entry<'r>(
     entry: &Entry,
     version: Option<Version>,
@@ -165,7 +165,7 @@ fn admit_entry<'r>(
     admit_checked(Rc::clone(&entry.identity), check, false, facts, parts, cx)
 }
 
-/// `is_new`: the verdict isn't one of the cache.
+/// `is_new`: the verdict isn't from the cache.
 fn admit_checked<'r>(
     identity: Rc<Identity>,
     check: Option<BlacklistCheck>,

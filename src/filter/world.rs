@@ -37,7 +37,7 @@ pub fn key(number: usize) -> PublicKey {
     PARSED[number].clone()
 }
 
-/// What stands for RSA here: a signature that only fits its key and message, as long as a real one.
+/// A stand-in for RSA: a signature that fits only its key and message, as long as a real one.
 pub fn sign(key: &PublicKey, message: &[u8]) -> Vec<u8> {
     let digest = Sha256::new().chain_update(key.der()).chain_update(message).finalize();
     digest.iter().copied().cycle().take(key.modulus_bytes()).collect()
@@ -155,7 +155,7 @@ pub struct World {
     pub now: UnixTime,
     /// The workers' process.
     pub process: Process,
-    /// One filter each.
+    /// One filter for each worker.
     pub workers: Vec<Filter>,
     /// Which key the service signs with and serves.
     pub serves: usize,
@@ -184,12 +184,12 @@ pub struct World {
 }
 
 impl World {
-    /// One worker with the smallest configuration, and these fields over it.
+    /// One worker with the smallest configuration, overridden by these fields.
     pub fn new(overrides: Value) -> Self {
         Self::with_workers(1, overrides)
     }
 
-    /// Several of them.
+    /// Like [`Self::new`], with several workers.
     pub fn with_workers(count: usize, overrides: Value) -> Self {
         let config = Self::config(&overrides);
         let mut confirmed = claims();
@@ -220,8 +220,7 @@ impl World {
         Config::from_bytes(config.to_string().as_bytes()).unwrap()
     }
 
-    /// A worker gets another configuration: the smallest, and these fields over it. What it has asked is answered to
-    /// nobody.
+    /// A worker gets another configuration: the smallest, overridden by these fields. Its pending callouts are dropped.
     pub fn update(&mut self, worker: usize, overrides: &Value) {
         self.workers[worker] = Filter::new(Self::config(overrides));
         self.pending.retain(|pending| pending.worker != worker);
@@ -253,12 +252,12 @@ impl World {
         self.collect(worker);
     }
 
-    /// A request arrives, and everything that it waits for comes.
+    /// A request arrives, and all callouts are answered.
     pub fn ask(&mut self, headers: &[(String, Vec<u8>)]) -> Ending {
         self.ask_at(0, headers)
     }
 
-    /// The same at another worker.
+    /// Like [`Self::ask`], at another worker.
     pub fn ask_at(&mut self, worker: usize, headers: &[(String, Vec<u8>)]) -> Ending {
         let stream = self.send_to(worker, headers);
         self.settle();
@@ -298,7 +297,7 @@ impl World {
         self.collect(worker);
     }
 
-    /// All callouts are answered, those too that the answers lead to.
+    /// All callouts are answered, including those that the answers lead to.
     pub fn settle(&mut self) {
         while !self.pending.is_empty() {
             self.answer_next();
@@ -319,7 +318,7 @@ impl World {
         }
     }
 
-    /// Time passes, and the service answers within a tick whatever it is asked.
+    /// Time passes, and the service answers each callout within 20 ms.
     pub fn live(&mut self, time: Duration) {
         let end = self.now.after(time);
         while self.now < end {
@@ -328,12 +327,12 @@ impl World {
         }
     }
 
-    /// Every worker ticks, at the time that it is.
+    /// Every worker ticks now.
     pub fn tick(&mut self) {
         (0..self.workers.len()).for_each(|worker| self.tick_one(worker));
     }
 
-    /// A worker ticks, at the time that it is.
+    /// A worker ticks now.
     pub fn tick_one(&mut self, worker: usize) {
         self.workers[worker].on_tick(&Cx::new(self.now, &self.process));
         self.collect(worker);
@@ -353,7 +352,7 @@ impl World {
         };
     }
 
-    /// A worker dies, and another takes its place. What it has asked is answered to nobody.
+    /// A worker dies, and another takes its place. Its pending callouts are dropped.
     pub fn restart(&mut self, worker: usize) {
         self.workers[worker] = Filter::new(self.workers[worker].config().clone());
         self.pending.retain(|pending| pending.worker != worker);

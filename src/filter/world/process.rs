@@ -13,9 +13,9 @@ use crate::secret::Secret;
 #[derive(Debug, Default)]
 pub struct Process {
     shared: RefCell<HashMap<String, SharedValue>>,
-    /// How often each was counted.
+    /// The value of each counter.
     pub counted: RefCell<HashMap<Counter, u64>>,
-    /// Where each gauge stands.
+    /// The value of each gauge.
     pub gauges: RefCell<HashMap<Gauge, i64>>,
     /// What was recorded in each histogram.
     pub recorded: RefCell<HashMap<Histogram, Vec<u64>>>,
@@ -23,9 +23,9 @@ pub struct Process {
     pub audited: RefCell<Vec<String>>,
     /// How many requests have arrived.
     pub requests: Cell<u64>,
-    /// Where the next request comes from.
+    /// The client address of the next request.
     pub address: RefCell<Option<String>>,
-    /// The connection that the next request comes by.
+    /// The connection of the next request.
     pub connection: Cell<Option<u64>>,
     /// How many signatures were verified.
     pub signatures: Cell<u64>,
@@ -34,23 +34,23 @@ pub struct Process {
 }
 
 impl Process {
-    /// How many requests were counted, whatever became of them.
+    /// How many requests were counted, however they ended.
     pub fn counted_requests(&self) -> u64 {
         let counted = self.counted.borrow();
         counted.iter().filter(|(counter, _)| matches!(counter, Counter::Request { .. })).map(|(_, times)| times).sum()
     }
 
-    /// How often this was counted.
+    /// The value of a counter.
     pub fn count_of(&self, counter: Counter) -> u64 {
         self.counted.borrow().get(&counter).copied().unwrap_or(0)
     }
 
-    /// Where a gauge stands.
+    /// The value of a gauge.
     pub fn gauge(&self, gauge: Gauge) -> Option<i64> {
         self.gauges.borrow().get(&gauge).copied()
     }
 
-    /// The shared data whose names hold this text, without those that are empty.
+    /// The shared data whose names contain this text, without empty values.
     pub fn stored(&self, part: &str) -> Vec<(String, Vec<u8>)> {
         let shared = self.shared.borrow();
         let stored = shared.iter().filter(|(key, value)| key.contains(part) && !value.bytes.is_empty());
