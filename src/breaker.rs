@@ -1,6 +1,6 @@
 //! The circuit breaker of callouts to the auth service (docs/reference.md#circuit-breaker).
 //!
-//! There is one per process. The probe is a [`Turn`]; what the workers know beside it is how the calls before it ended.
+//! There is one per process. The probe is a [`Turn`]; its payload says how the calls before it ended.
 //!
 //! ```text
 //!          `failures` in a row            admit, after `open_for`
@@ -11,7 +11,7 @@
 //! ```
 //!
 //! A [`Ticket`] says how a call was admitted. The report of a call counts only while the breaker hasn't opened since
-//! that call was admitted; the report of a probe, only while no other probe has replaced it, whose lease had run out.
+//! that call was admitted; the report of a probe, only until another probe replaces it, after its lease.
 
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ pub struct Ticket(Admitted);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Admitted {
-    /// While the breaker was closed, which had opened so many times before.
+    /// While the breaker was closed, after this many openings.
     Call { openings: u64 },
     /// As the probe that began at this time.
     Probe { began: UnixTime },
@@ -107,7 +107,7 @@ impl Snapshot {
     }
 }
 
-/// What the workers know beside the probe.
+/// What the workers share besides the probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Calls {
     /// How often the breaker has opened.
@@ -164,7 +164,7 @@ impl Breaker {
         Self { probe: Turn::new(name, probe_lease), failures: failures.into(), open_for, probe_lease }
     }
 
-    /// Asks whether a call may be sent, by a look in the same event. Only what isn't closed is looked at again.
+    /// Like [`Self::admit`], but trusts a look in the same event that found the breaker closed.
     pub fn admit_by(&self, look: &Snapshot, cx: &Cx<'_>) -> Admission {
         look.closed.map_or_else(|| self.admit(cx), Admission::Closed)
     }
@@ -235,7 +235,8 @@ impl Breaker {
         has_opened.then_some(State::Open)
     }
 
-    /// Notes the outcome of a call, unless the breaker has opened since it was admitted. Returns whether it did.
+    /// Notes the outcome of a call, unless the breaker has opened since it was admitted. Returns whether anything
+    /// changed.
     fn note(&self, openings: u64, mut change: impl FnMut(Calls) -> Option<Calls>, shared: &dyn SharedData) -> bool {
         let noted =
             self.probe.note(|calls: Calls| if calls.openings == openings { change(calls) } else { None }, shared);
@@ -245,7 +246,8 @@ impl Breaker {
         })
     }
 
-    /// What becomes of a call while the breaker is closed, or a probe isn't possible; `None`: it is the next probe.
+    /// The admission of a call while the breaker is closed, or no probe is possible; `None`: the call is the next
+    /// probe.
     fn without_probe(&self, last: LastTurn, calls: Calls, now: UnixTime) -> Option<Admission> {
         if calls.state(last) == State::Closed {
             return Some(Admission::Closed(Ticket(Admitted::Call { openings: calls.openings })));

@@ -10,7 +10,7 @@
 //!                                     └─────────────────────────────────────────────► (gone)
 //! ```
 //!
-//! No request leads: the callout is the worker's, and goes on when a client leaves.
+//! A callout belongs to the worker, not to a request, and goes on when a client leaves.
 
 pub mod leases;
 mod question;
@@ -35,23 +35,23 @@ pub use question::{Answered, ByteCount, Conclusion, Question, Unavailable};
 use shares::Shares;
 use unanswered::Unanswered;
 
-/// The service gave no verdict on a credential: it isn't asked again for so long at least, however short `negative_ttl`
-/// is.
+/// The least time before the service is asked again about a credential that it gave no verdict on, however short
+/// `negative_ttl` is.
 const LEAST_UNANSWERED: Duration = Duration::from_secs(1);
 
-/// The least time between a refresh that failed and the next, over all workers.
+/// The least time between a failed refresh and the next, across all workers.
 const REFRESH_AGAIN: Duration = Duration::from_secs(1);
 
 /// How many questions that other workers ask are looked at in one tick, and how many requests that wait for their
 /// share.
 pub const LOOKS: usize = 256;
 
-/// Who began a question, and answers for it.
+/// The client that began a question, and that it counts against.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Asker {
     /// `None`: no request waits for it, or the host doesn't tell.
     pub connection: Option<ConnectionId>,
-    /// Its guess, where the throttle counts it.
+    /// Its guess, if the throttle counts the question.
     pub guess: Option<Guess>,
 }
 
@@ -64,9 +64,9 @@ pub struct Asking {
     pub asker: Asker,
     /// The requests that wait for it.
     pub waiters: Vec<StreamId>,
-    /// Whether to ask although another worker does.
+    /// Whether to ask even if another worker is asking.
     pub is_alone: bool,
-    /// How the breaker stands in this event.
+    /// The state of the breaker in this event.
     pub breaker: Snapshot,
 }
 
@@ -101,11 +101,11 @@ impl Open {
 pub struct Call {
     /// The question.
     pub digest: Digest,
-    /// The epoch of the breaker in which the callout was admitted.
+    /// How the breaker admitted the callout.
     admitted: breaker::Ticket,
 }
 
-/// What another worker has made of a question.
+/// The state of a question that another worker asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Elsewhere {
     /// It is asking.
@@ -114,7 +114,7 @@ pub enum Elsewhere {
     Failed,
     /// It isn't asking any more, and has shared no verdict.
     Over,
-    /// Others ask one after the other, for too long.
+    /// Other workers have asked one after the other for too long.
     Stuck,
 }
 
@@ -132,7 +132,7 @@ pub struct Questions {
     broken: Vec<Digest>,
     retries: u32,
     cluster: String,
-    /// Whether workers learn of one another's verdicts: through the cache.
+    /// Whether workers share verdicts, through the cache.
     shares_verdicts: bool,
     /// How long this worker waits while other workers ask one after the other: the lease of one that died, and the
     /// callouts of the next.
@@ -140,7 +140,7 @@ pub struct Questions {
 }
 
 impl Questions {
-    /// None yet. All names in the shared data begin with `prefix`.
+    /// No questions yet. All names in the shared data begin with `prefix`.
     pub fn new(config: &Config, prefix: &str) -> Self {
         let service = &config.auth_service;
         let breaker = config.circuit_breaker;
@@ -161,7 +161,7 @@ impl Questions {
         }
     }
 
-    /// How soon other workers' questions want to be looked at.
+    /// How soon to look at other workers' questions.
     pub fn tick_period(&self) -> Option<Duration> {
         (!self.elsewhere.is_empty()).then_some(Duration::from_millis(10))
     }
@@ -176,20 +176,20 @@ impl Questions {
         &self.breaker
     }
 
-    /// For how long the service isn't asked about the credential, since it lately gave no verdict on it.
+    /// How long the service isn't asked about the credential, because it recently gave no verdict on it.
     pub fn unanswered_for(&self, digest: &Digest, cx: &Cx<'_>) -> Option<Duration> {
         self.unanswered.remaining(digest, cx)
     }
 
-    /// The service answered a question about the credential, but not with a verdict. Returns for how long it isn't
-    /// asked again.
+    /// The service answered a question about the credential, but not with a verdict. Returns how long it isn't asked
+    /// again.
     pub fn remember_unanswered(&self, digest: &Digest, cx: &Cx<'_>) -> Duration {
         self.unanswered.add(digest, cx)
     }
 
-    /// The same for an answer that broke. Over HTTP/2, one that Envoy can't take may end its connection, and with it all
-    /// answers that were to come by it. So where several broke at once, it can't be told which credential caused that, and
-    /// none of them is refused for it for longer than [`LEAST_UNANSWERED`].
+    /// Like [`Self::remember_unanswered`], for an answer that broke off. Over HTTP/2, an answer that Envoy can't accept
+    /// may end its connection, and with it all other answers on it. If several break at once, any of their credentials
+    /// may be the cause, so none is refused for longer than [`LEAST_UNANSWERED`].
     pub fn remember_broken(&mut self, digest: &Digest, cx: &Cx<'_>) -> Duration {
         if self.broken.is_empty() {
             self.unanswered.add(digest, cx);
@@ -199,11 +199,11 @@ impl Questions {
             }
         }
         self.broken.push(*digest);
-        // Another may break yet.
+        // Another answer may still break.
         LEAST_UNANSWERED
     }
 
-    /// A tick: what breaks from now on has nothing to do with what broke before.
+    /// A tick: answers that break from now on are unrelated to those that broke before.
     pub fn forget_broken(&mut self) {
         self.broken.clear();
     }
@@ -233,7 +233,8 @@ impl Questions {
         self.shares_verdicts && matches!(self.leases.look_up(digest, cx), LeaseState::Held { .. })
     }
 
-    /// Whether a verdict may be refreshed now: the question isn't open, and lately neither failed nor went unanswered.
+    /// Whether a verdict may be refreshed now: no worker is asking, and the question recently neither failed nor went
+    /// unanswered.
     pub fn may_refresh(&self, digest: &Digest, cx: &Cx<'_>) -> bool {
         !self.open.contains_key(digest)
             && self.unanswered.remaining(digest, cx).is_none()
@@ -244,8 +245,7 @@ impl Questions {
             }
     }
 
-    /// Begins a question: here, or, where another worker is asking, by waiting for its verdict. `Some`: the caller
-    /// sends it.
+    /// Begins a question here, or waits for the verdict of another worker that is asking. `Some`: the caller sends it.
     ///
     /// # Errors
     /// The service can't be asked.
@@ -255,7 +255,7 @@ impl Questions {
             return Err(Unavailable::Overload);
         }
         let digest = question.digest;
-        // A verdict of another worker comes by way of the cache.
+        // Another worker's verdict comes through the cache.
         let has_lease = !is_alone && self.shares_verdicts && !breaker.rejects();
         let open = Open {
             question,
@@ -273,7 +273,7 @@ impl Questions {
         }
         let (admitted, retries) = match self.breaker.admit_by(&breaker, cx) {
             Admission::Closed(ticket) => (ticket, open.retries),
-            // A probe is one callout: its failure says enough.
+            // A probe isn't retried: one failure is enough.
             Admission::Probe(ticket) => {
                 self.report_breaker(cx);
                 (ticket, 0)
@@ -317,7 +317,7 @@ impl Questions {
         Some(open)
     }
 
-    /// The next question that another worker asks, of so many as there are: each is looked at once in a tick.
+    /// Takes the next question that another worker asks off the queue. [`Self::keep_elsewhere`] puts it back.
     pub fn next_elsewhere(&mut self) -> Option<Digest> {
         self.elsewhere.pop_front()
     }
@@ -332,7 +332,7 @@ impl Questions {
         self.elsewhere.push_back(digest);
     }
 
-    /// What the other worker has made of a question, whose verdict the cache doesn't have.
+    /// The state of a question that another worker asks and whose verdict isn't in the cache.
     pub fn look_elsewhere(&self, digest: &Digest, began: UnixTime, cx: &Cx<'_>) -> Elsewhere {
         match self.leases.look_up(digest, cx) {
             LeaseState::Held { failed_at, .. } if failed_at > began => Elsewhere::Failed,
@@ -352,7 +352,7 @@ impl Questions {
     }
 
     /// Tells the breaker how a callout ended: with a verdict, or with an outage of this scope. Only failures of the
-    /// service count. Whatever it answers, it is up.
+    /// service count: any answer shows that it is up.
     pub fn report(&self, call: &Call, outage: Option<Scope>, cx: &Cx<'_>) {
         let changed = match outage {
             Some(Scope::Service) => self.breaker.fail(call.admitted, cx),
@@ -365,7 +365,7 @@ impl Questions {
         }
     }
 
-    /// Shows the breaker's state.
+    /// Sets the gauge of the breaker's state.
     pub fn report_breaker(&self, cx: &Cx<'_>) {
         cx.host.set(Gauge::BreakerState, self.breaker.peek(cx).state.number().into());
     }

@@ -1,8 +1,8 @@
-//! Something that one worker of the process does at a time: fetch the key, poll the feed, sweep the shared data, probe a
+//! Work that one worker of the process does at a time: fetch the key, poll the feed, sweep the shared data, probe a
 //! service that was down.
 //!
-//! Workers share one record: when a worker began it last, how that stands, and what else they know of it. Beginning
-//! means winning the record by compare-and-swap. A turn whose worker died is free again after its lease.
+//! Workers share one record: when the last turn began, how it stands, and a payload. Beginning means winning the record
+//! by compare-and-swap. A turn whose worker died is free again after its lease.
 //!
 //! ```text
 //!        begin (won the swap)            end
@@ -18,7 +18,7 @@ use crate::host::{Cx, SharedData};
 use crate::table::{self, Busy, Reader, write_time};
 use crate::time::UnixTime;
 
-/// What the workers know beside the turn itself.
+/// What the workers share besides the turn itself.
 pub trait Payload: Default {
     /// Appends the bytes.
     fn encode(&self, to: &mut Vec<u8>);
@@ -46,12 +46,12 @@ pub enum LastTurn {
         /// When.
         since: UnixTime,
     },
-    /// It came to a good end.
+    /// It succeeded.
     Succeeded {
         /// When it began.
         since: UnixTime,
     },
-    /// It didn't.
+    /// It failed.
     Failed {
         /// When it began.
         since: UnixTime,
@@ -87,7 +87,7 @@ impl LastTurn {
     }
 }
 
-/// The turns of all workers, as one of them sees them.
+/// The turns of all workers, as one worker sees them.
 #[derive(Debug)]
 pub struct Turn<P = ()> {
     name: String,
@@ -102,7 +102,7 @@ impl<P: Payload> Turn<P> {
         Self { name, lease, payload: PhantomData }
     }
 
-    /// How the last turn stands, and what is known.
+    /// How the last turn stands, and the payload.
     pub fn read(&self, shared: &dyn SharedData) -> (LastTurn, P) {
         shared.shared_data(&self.name).and_then(|stored| decode(&stored.bytes)).unwrap_or_default()
     }
@@ -120,10 +120,10 @@ impl<P: Payload> Turn<P> {
         }
     }
 
-    /// Tries to become the one worker that has the turn. `may_begin` is told how the last one stands, where one that
-    /// has outlived its lease is still under way, and says what is known from now on; `None`: it is not time yet.
+    /// Tries to take the turn. `may_begin` gets how the last turn stands, which is under way even after its lease, and
+    /// the payload. It returns the new payload; `None`: it isn't time yet.
     ///
-    /// True: the caller does it now, and says with [`Self::end`] how that ended. The sweep doesn't: its turn stays
+    /// True: the caller does the work, and says with [`Self::end`] how that ended. The sweep doesn't: its turn stays
     /// under way until the next one begins.
     pub fn begin(&self, mut may_begin: impl FnMut(LastTurn, P) -> Option<P>, cx: &Cx<'_>) -> bool {
         let begun = LastTurn::UnderWay { since: cx.now };
@@ -131,8 +131,8 @@ impl<P: Payload> Turn<P> {
         self.update(cx.shared, |last, payload| Some((begun, may_begin(last, payload)?))).unwrap_or(false)
     }
 
-    /// The turn that began at `began` has come to its end. `change` says what is known from now on. A turn that another
-    /// one has overtaken changes nothing; returns whether this one changed something.
+    /// The turn that began at `began` has ended. `change` returns the new payload. If another turn has overtaken it,
+    /// nothing changes. Returns whether anything changed.
     pub fn end(
         &self,
         began: UnixTime,
@@ -151,8 +151,8 @@ impl<P: Payload> Turn<P> {
         false
     }
 
-    /// Changes what is known, whoever has the turn. `change` returns `None` where nothing is to change. Returns whether
-    /// something did.
+    /// Changes the payload, whoever has the turn. `change` returns `None` to change nothing. Returns whether anything
+    /// changed.
     ///
     /// # Errors
     /// [`Busy`] after many tries; nothing has changed.
@@ -160,7 +160,7 @@ impl<P: Payload> Turn<P> {
         self.update(shared, |last, payload| Some((last, change(payload)?)))
     }
 
-    /// Makes one step, from what stands there to what stands there next; `None`: it stays. Returns whether it was made.
+    /// Replaces the record by what `step` returns; `None` leaves it. Returns whether it was replaced.
     fn update(
         &self,
         shared: &dyn SharedData,

@@ -330,7 +330,7 @@ fn an_unreadable_record_counts_as_closed() {
 #[test]
 fn a_corrupt_count_of_failures_opens_the_breaker_at_the_next_failure() {
     let (a, _, host) = workers();
-    // The probe is free and began never; openings and failures; the time at which it opened: never.
+    // A free probe that never began; openings and failures; the time of opening: never.
     let bytes = [&[0; 9][..], &[0xff; 16], &[0; 8]].concat();
     host.set_shared_data("b", &bytes, Write::Always).unwrap();
     let ticket = closed(&a, &Cx::new(start(), &host));

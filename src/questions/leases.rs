@@ -1,7 +1,7 @@
-//! Which credentials some worker is asking the service about, so that no other asks the same meanwhile.
+//! Which credentials some worker is asking the service about, so that no other worker asks about them too.
 //!
 //! A lease ends with the answer. If its worker has died, it ends after the longest time that a callout and its retries
-//! can take. Where a row is full, two workers may both get a lease: that costs one more callout, and does no harm.
+//! can take. If a row is full, two workers may both get a lease, which costs one more callout and does no harm.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::time::UnixTime;
 const ROWS: u32 = 1024;
 const PER_ROW: usize = 8;
 
-/// How the question about a credential stands in the process.
+/// The state of the question about a credential in the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaseState {
     /// No worker is asking.
@@ -22,22 +22,21 @@ pub enum LeaseState {
     Held {
         /// Since when.
         since: UnixTime,
-        /// When the question before it failed; the epoch: there was none, it didn't fail, or it wasn't asked as often
-        /// as for a request that waits.
+        /// When the question before it failed after all its retries; the epoch: there was no such failure.
         failed_at: UnixTime,
     },
     /// The last question got no answer: the service was down.
     Failed {
         /// When.
         at: UnixTime,
-        /// Whether it was asked as often as for a request that waits.
+        /// Whether that was after all its retries, which it has while a request waits.
         was_retried: bool,
     },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Lease {
-    /// The first half of the credential's digest. Should those of two credentials ever agree, the second waits for the
+    /// The first half of the credential's digest. If those of two credentials ever agree, the second waits for the
     /// first.
     digest: [u8; 16],
     /// When the callout began, or when it failed.
@@ -107,12 +106,12 @@ impl Leases {
         self.change(digest, began, shared, |_| None);
     }
 
-    /// The question that began at `began` got no answer, and was asked again or not.
+    /// The question that began at `began` got no answer. `was_retried`: all its retries were used.
     pub fn fail(&self, digest: &Digest, began: UnixTime, was_retried: bool, cx: &Cx<'_>) {
         self.change(digest, began, cx.shared, |lease| Some(Lease { at: cx.now, failed: true, was_retried, ..lease }));
     }
 
-    /// How the question about a credential stands.
+    /// The state of the question about a credential.
     pub fn look_up(&self, digest: &Digest, cx: &Cx<'_>) -> LeaseState {
         let (row, half) = self.place(digest, cx.shared);
         let leases = self.table.read(row, cx.shared);
@@ -132,7 +131,7 @@ impl Leases {
     ) {
         let (row, half) = self.place(digest, shared);
         let changed = self.table.update(row, shared, |leases| {
-            // Not one that another worker began after this was over.
+            // Leave a lease that another worker took after this one was over.
             let index = leases.iter().position(|lease| lease.digest == half && lease.at == began && !lease.failed);
             let Some(index) = index else { return (false, ()) };
             let lease = leases.swap_remove(index);

@@ -1,4 +1,4 @@
-//! What the service is asked, and what came of it.
+//! What the service is asked, and the result.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
@@ -14,18 +14,18 @@ use crate::policy::Identity;
 use crate::throttle::Suspect;
 use crate::time::UnixTime;
 
-/// What the service is asked: one for all who wait for its answer.
+/// A question to the service, shared by all requests that wait for its answer.
 #[derive(Debug)]
 pub struct Question {
-    /// What the caches know the credential by.
+    /// Identifies the credential in the caches.
     pub digest: Digest,
     /// What kind of credential it is.
     pub kind: Kind,
     /// The credential itself.
     pub credential: Credential<'static>,
-    /// What the credential says of itself.
+    /// The claims that the credential itself makes.
     pub own: OwnClaims,
-    /// What goes along from the headers of the request that asks first.
+    /// The headers copied from the request that asks first.
     pub forwarded: Vec<(String, String)>,
     bytes: usize,
     /// Its bytes, counted once it is put.
@@ -48,7 +48,7 @@ impl Question {
         Rc::new(Self { digest, kind, credential, own, forwarded, bytes, counted: OnceCell::new() })
     }
 
-    /// What it takes up.
+    /// Its size, in bytes.
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
@@ -58,13 +58,13 @@ impl Question {
         (self.credential.form == Form::Jwt).then_some(&*self.credential.text)
     }
 
-    /// Counts its bytes from now on, for as long as anybody holds it.
+    /// Counts its bytes in `all` from now on, until it is dropped.
     pub(super) fn count_in(&self, all: &ByteCount) {
         self.counted.get_or_init(|| all.add(self.bytes));
     }
 }
 
-/// A question and what came of it.
+/// A question and its result.
 #[derive(Debug)]
 pub struct Answered {
     /// The question.
@@ -76,12 +76,12 @@ pub struct Answered {
     pub conclusion: Conclusion,
     /// Whether the event that brought it is still under way.
     is_news: Cell<bool>,
-    /// Whose failure it was counted as already: once for each address, however many of its requests wait.
+    /// The suspects that the failure was counted against: one for each address, however many of its requests wait.
     counted: RefCell<Vec<Suspect>>,
 }
 
 impl Answered {
-    /// - `counted`: whose failure it was counted as already, if it is one.
+    /// - `counted`: the suspect that it was already counted against, if it is a failure.
     pub fn new(question: Rc<Question>, sent: UnixTime, conclusion: Conclusion, counted: Option<Suspect>) -> Self {
         let counted = RefCell::new(counted.into_iter().collect());
         Self { question, sent, conclusion, is_news: Cell::new(false), counted }
@@ -102,7 +102,7 @@ impl Answered {
         self.is_news.get()
     }
 
-    /// Whether the failure that this is was counted for the suspect's address before; from now on it was.
+    /// Whether this failure was already counted against the suspect's address. Marks it as counted.
     pub fn is_counted_for(&self, suspect: Suspect) -> bool {
         let mut counted = self.counted.borrow_mut();
         let is_counted = counted.iter().any(|known| known.is_of_one_address(&suspect));
@@ -113,12 +113,12 @@ impl Answered {
     }
 }
 
-/// What came of a question.
+/// The result of a question.
 #[derive(Debug)]
 pub enum Conclusion {
     /// Whose credential it is.
     Identity(Rc<Identity>),
-    /// A JWT that fits no key which is known yet.
+    /// A JWT that fits no known key.
     Jwt {
         /// The token.
         token: Rc<[u8]>,
@@ -132,24 +132,24 @@ pub enum Conclusion {
 }
 
 impl Conclusion {
-    /// Whether the throttle counts it.
+    /// Whether the throttle counts it as a failure.
     pub const fn is_failure(&self) -> bool {
         matches!(self, Self::Refused(Code::TokenRejected))
     }
 }
 
-/// Why there is no verdict of the service. By its credential alone a client can bring about all but the first, so only
-/// that is a reason to accept a JWT by its signature alone.
+/// Why there is no verdict of the service. A client can cause all but `Down` by its credential alone, so only `Down` is
+/// a reason to accept a JWT by its signature alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unavailable {
     /// The service is down, or the breaker is open.
     Down {
-        /// How long the breaker stays open; `None`: it is closed yet.
+        /// How long the breaker stays open; `None`: it is still closed.
         retry_after: Option<Duration>,
     },
     /// The service answers, but gives no verdict on this credential.
     NoVerdict {
-        /// For how long it isn't asked again.
+        /// How long it isn't asked again.
         retry_after: Duration,
     },
     /// There is no room for another question.
@@ -161,12 +161,12 @@ pub enum Unavailable {
 pub struct ByteCount(Rc<Cell<usize>>);
 
 impl ByteCount {
-    /// How many they are.
+    /// The count.
     pub fn get(&self) -> usize {
         self.0.get()
     }
 
-    /// Counts so many more, until the result is dropped.
+    /// Counts these bytes too, until the result is dropped.
     pub fn add(&self, bytes: usize) -> CountedBytes {
         self.0.set(self.0.get() + bytes);
         CountedBytes { all: self.clone(), bytes }

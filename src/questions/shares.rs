@@ -1,10 +1,10 @@
-//! How much of the common room each connection takes up, so that no client leaves none for the others.
+//! How much of the common room each connection takes up, so that no client takes up all of it.
 //!
 //! A client that resets its requests as soon as they are sent leaves their questions behind, and a service that hashes
-//! slowly is busy with them. So a connection begins with [`FIRST_QUESTIONS`] at a time, and may have one more with each
+//! slowly is busy with them. So a connection begins with [`FIRST_QUESTIONS`] at a time, and may have one more for each
 //! that is answered with an identity while a request waits for it, up to [`MOST_QUESTIONS`]: enough for a proxy with
-//! many clients. A connection that leaves a question behind is back at [`FIRST_QUESTIONS`], and so is one without requests
-//! that wait. Requests beyond its share wait, in one queue for all connections.
+//! many clients. A connection that leaves a question behind is back at [`FIRST_QUESTIONS`], and so is one with neither
+//! questions nor waiting requests. Requests beyond its share wait, in one queue for all connections.
 
 use std::collections::BTreeMap;
 
@@ -17,11 +17,11 @@ pub const FIRST_QUESTIONS: usize = 8;
 /// How many it may have at the most.
 pub const MOST_QUESTIONS: usize = 64;
 
-/// Once so many questions of a worker are under way without a request that waits for them, each connection may have one
-/// question at a time. It is twice what one connection may have under way, so that none can bring this about alone.
+/// Once this many questions that no request waits for are under way in a worker, each connection may have one question
+/// at a time. It is twice what one connection may have under way, so that none can bring this about alone.
 const MANY_LEFT: usize = 2 * MOST_QUESTIONS;
 
-/// The part of the room for waiting requests, and for bytes, that one connection may take up.
+/// One connection may take up 1/`PART` of the room for waiting requests, and of that for bytes.
 const PART: usize = 4;
 
 /// What one connection takes up.
@@ -41,7 +41,7 @@ impl Default for Share {
     }
 }
 
-/// The shares of all connections. Requests whose connection the host doesn't tell are bounded together alone.
+/// The shares of all connections. Requests without a known connection are limited only all together.
 #[derive(Debug, Default)]
 pub struct Shares {
     by_connection: BTreeMap<ConnectionId, Share>,
@@ -52,7 +52,7 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// Whether another request with so many bytes may wait.
+    /// Whether another request of this size may wait.
     pub fn may_wait(&self, connection: Option<ConnectionId>, bytes: usize) -> bool {
         let Share { waiting, waiting_bytes, .. } = self.of(connection);
         self.waiting < MAX_WAITING
@@ -61,7 +61,7 @@ impl Shares {
             && waiting_bytes + bytes <= MAX_WAITING_BYTES / PART
     }
 
-    /// Whether another question with so many bytes may be put.
+    /// Whether another question of this size may be put.
     pub fn may_ask(&self, connection: Option<ConnectionId>, bytes: usize) -> bool {
         let Share { questions, question_bytes, limit, .. } = self.of(connection);
         let limit = if self.left >= MANY_LEFT { 1 } else { limit };
@@ -72,7 +72,7 @@ impl Shares {
         connection.and_then(|connection| self.by_connection.get(&connection)).copied().unwrap_or_default()
     }
 
-    /// A request with so many bytes begins to wait.
+    /// A request of this size begins to wait.
     pub fn enter(&mut self, connection: Option<ConnectionId>, bytes: usize) {
         self.waiting += 1;
         self.waiting_bytes += bytes;
@@ -82,7 +82,7 @@ impl Shares {
         });
     }
 
-    /// It no longer waits.
+    /// A request no longer waits.
     pub fn leave(&mut self, connection: Option<ConnectionId>, bytes: usize) {
         self.waiting -= 1;
         self.waiting_bytes -= bytes;
@@ -122,7 +122,7 @@ impl Shares {
         self.change(connection, |share| share.limit = FIRST_QUESTIONS);
     }
 
-    /// A request waits for it again.
+    /// A request waits for an abandoned question, or the question is over.
     pub fn rejoin(&mut self, connection: Option<ConnectionId>) {
         self.left -= usize::from(connection.is_some());
     }

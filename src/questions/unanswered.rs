@@ -1,8 +1,7 @@
-//! Credentials about which the service was asked and gave no verdict, although it answered: they aren't asked about
-//! again for a while, by any worker.
+//! Credentials on which the service answered without a verdict: no worker asks about them again for a while.
 //!
-//! They have a table of their own, so that they displace no refusal. A row keeps those that were asked about last; the
-//! others cost a callout more.
+//! They have a table of their own, so that they displace no refusal. A row keeps the latest; each of the others costs
+//! one more callout.
 
 use std::time::Duration;
 
@@ -41,7 +40,7 @@ impl Record for NoVerdict {
 #[derive(Debug)]
 pub(super) struct Unanswered {
     table: Table<NoVerdict>,
-    /// How long a credential isn't asked about again.
+    /// How long the service isn't asked about a credential again.
     length: Duration,
 }
 
@@ -50,13 +49,13 @@ impl Unanswered {
         Self { table: Table::new(prefix, ROWS), length }
     }
 
-    /// The service answered a question about this credential, but not with a verdict. Returns for how long it
-    /// isn't asked again.
+    /// The service answered a question about this credential, but not with a verdict. Returns how long it isn't asked
+    /// again.
     pub(super) fn add(&self, digest: &Digest, cx: &Cx<'_>) -> Duration {
         self.add_for(digest, self.length, cx)
     }
 
-    /// The same, for another time than usual, which is no longer.
+    /// Like [`Self::add`], for this length, which is at most the usual one.
     pub(super) fn add_for(&self, digest: &Digest, length: Duration, cx: &Cx<'_>) -> Duration {
         let half = half(digest);
         let at = cx.now.before(self.length.saturating_sub(length));
@@ -72,7 +71,7 @@ impl Unanswered {
         length
     }
 
-    /// For how long the service isn't asked about this credential; `None`: it may be.
+    /// How long the service isn't asked about this credential; `None`: it may be asked.
     pub(super) fn remaining(&self, digest: &Digest, cx: &Cx<'_>) -> Option<Duration> {
         let row = self.table.read(self.table.row(&digest.0, cx.shared), cx.shared);
         row.iter().find(|known| known.digest == half(digest)).and_then(|known| cx.now.remaining(self.length, known.at))
