@@ -1,6 +1,6 @@
 //! What the core needs from its host: services that answer at once.
 //!
-//! The wasm shell implements these traits over Envoy's host calls, tests over a map. Whatever has to be waited for
+//! The wasm shell implements these traits over Envoy's host calls, tests over a map. Anything that has to be waited for
 //! is an [`Action`](crate::filter::Action) instead.
 
 use std::fmt;
@@ -9,10 +9,10 @@ use crate::metrics::{Counter, Gauge, Histogram};
 use crate::public_key::PublicKey;
 use crate::time::UnixTime;
 
-/// A request, by the number that the host gave its stream.
+/// The host's number of a request's stream.
 pub type StreamId = u32;
 
-/// A connection of a client, by the host's number.
+/// The host's number of a client's connection.
 pub type ConnectionId = u64;
 
 /// A value of the host's shared data and the number that a conditional write has to present.
@@ -24,10 +24,10 @@ pub struct SharedValue {
     pub cas: u32,
 }
 
-/// When a write to shared data is to take place.
+/// The condition of a write to shared data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Write {
-    /// Whatever is there.
+    /// In any case.
     Always,
     /// Only if the key doesn't exist yet.
     IfAbsent,
@@ -36,7 +36,7 @@ pub enum Write {
 }
 
 impl Write {
-    /// Whether it takes place where the key has this version; `None`: it doesn't exist.
+    /// Whether it takes place if the key has this version; `None`: the key doesn't exist.
     pub fn may_replace(self, version: Option<u32>) -> bool {
         match self {
             Self::Always => true,
@@ -56,8 +56,7 @@ pub trait SharedData {
     /// Reads a key. `None`: the key doesn't exist.
     fn shared_data(&self, key: &str) -> Option<SharedValue>;
 
-    /// The number of the version of a key's value; 0: the key doesn't exist. Of a value that is sealed too, nothing of which
-    /// is looked at.
+    /// The number of the version of a key's value; 0: the key doesn't exist. A sealed value isn't opened for it.
     fn version(&self, key: &str) -> u32 {
         self.shared_data(key).map_or(0, |value| value.cas)
     }
@@ -68,15 +67,15 @@ pub trait SharedData {
     /// [`Conflict`] if the condition of `write` didn't hold; nothing was written then.
     fn set_shared_data(&self, key: &str, value: &[u8], write: Write) -> Result<(), Conflict>;
 
-    /// A hash under a secret of this process, so that no client can tell which values share a hash. All workers, also
-    /// later ones, have the same secret.
+    /// A hash under a secret of this process, so that no client can tell which values share a hash. All workers,
+    /// including later ones, have the same secret.
     fn keyed_hash(&self, bytes: &[u8]) -> u64;
 }
 
 /// The host's own cryptography.
 pub trait Signatures {
-    /// Verifies an RSASSA-PKCS1-v1_5 signature with SHA-256 natively. `None`: the host can't, use the verifier
-    /// that is compiled in.
+    /// Verifies an RSASSA-PKCS1-v1_5 signature with SHA-256 natively. `None`: the host can't, and the caller uses the
+    /// verifier that is compiled in.
     fn verify_signature(&self, key: &PublicKey, signature: &[u8], message: &[u8]) -> Option<bool>;
 }
 
@@ -104,7 +103,7 @@ pub trait Metrics {
     fn callouts_in_flight(&self) -> u64;
 }
 
-/// The client whose request is arriving. To be used only while it arrives.
+/// The client whose request is arriving. Valid only while it arrives.
 pub trait Peer {
     /// The address and port of the request's client, as the host knows it from the connection and from trusted headers:
     /// `192.0.2.1:4711`, `[2001:db8::1]:4711`.
@@ -114,7 +113,7 @@ pub trait Peer {
     fn connection(&self) -> Option<ConnectionId>;
 }
 
-/// Everything that the host does at once. Shared data are apart, since they may be wrapped in a seal.
+/// Everything else that the host does. Shared data are separate, since they may be sealed.
 pub trait Host: Signatures + Metrics + Peer {}
 
 impl<T: Signatures + Metrics + Peer> Host for T {}

@@ -28,7 +28,7 @@ const NO_VERSION: u32 = u32::MAX;
 pub struct EnvoyHost {
     has_verify_signature: Cell<bool>,
     secret: OnceCell<Secret>,
-    /// The host's numbers of the metrics defined so far. The host makes a new number at every definition.
+    /// The host's numbers of the metrics defined so far. The host assigns a new number at every definition.
     counters: RefCell<HashMap<Counter, Option<u32>>>,
     gauges: RefCell<HashMap<Gauge, Option<u32>>>,
     histograms: RefCell<HashMap<Histogram, Option<u32>>>,
@@ -84,7 +84,7 @@ impl EnvoyHost {
         }
     }
 
-    /// To be called at the end of every event: moves the gauges at once where they mustn't wait for the next tick.
+    /// Called at the end of every event: moves the gauges if they mustn't wait for the next tick.
     pub fn flush_gauges(&self, now: UnixTime) {
         let moved = self.tally.borrow_mut().flush(now, self);
         for (gauge, by) in GAUGES.into_iter().zip(moved.unwrap_or_default()).filter(|(_, by)| *by != 0) {
@@ -108,7 +108,7 @@ impl EnvoyHost {
         }
     }
 
-    /// This VM counts no more.
+    /// This VM stops counting.
     pub fn retire_gauges(&self) {
         let sum = self.tally.borrow_mut().end(Self::now(), self);
         self.set_all(sum);
@@ -152,7 +152,7 @@ impl EnvoyHost {
 impl SharedData for EnvoyHost {
     fn shared_data(&self, key: &str) -> Option<SharedValue> {
         match hostcalls::get_shared_data(key) {
-            // The SDK returns no bytes for an empty value; still the key exists.
+            // The SDK returns no bytes for an empty value, but the key exists.
             Ok((bytes, Some(cas))) => Some(SharedValue { bytes: bytes.unwrap_or_default(), cas }),
             _ => None,
         }
@@ -244,7 +244,7 @@ thread_local! {
     static PLACES: RefCell<HashMap<u32, String>> = RefCell::default();
 }
 
-/// Makes a panic remove what this VM has counted, after its message: Envoy calls the VM no more.
+/// Makes a panic remove what this VM has counted, after its message: Envoy no longer calls the VM.
 pub fn vacate_at_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
@@ -283,7 +283,7 @@ impl VerifySignature<'_> {
     }
 }
 
-/// Whether a `VerifySignatureResult` says `result: true`. Serialisers write fields in order and leave out a false one.
+/// Whether a `VerifySignatureResult` says `result: true`. Serialisers write fields in order and omit a false one.
 fn is_true(result: &[u8]) -> bool {
     result.starts_with(&[1 << 3, 1])
 }

@@ -17,7 +17,7 @@ use crate::host::StreamId;
 pub(super) struct Stream {
     id: StreamId,
     worker: Option<Rc<Worker>>,
-    /// Whether it was let go on.
+    /// Whether it may go on.
     passed: Rc<Cell<bool>>,
 }
 
@@ -57,7 +57,7 @@ impl HttpContext for Stream {
         self.action()
     }
 
-    /// Some servers take trailers for headers.
+    /// Some servers treat trailers as headers.
     fn on_http_request_trailers(&mut self, _num_trailers: usize) -> Action {
         injection::point("request_trailers");
         if let Some(worker) = &self.worker {
@@ -70,10 +70,10 @@ impl HttpContext for Stream {
 impl Context for Stream {}
 
 impl Drop for Stream {
-    /// The stream is over, for whatever reason. A client that left while its request was held is noticed here alone.
+    /// The stream has ended, for whatever reason. Nothing else tells that a client left while its request was held.
     ///
-    /// Envoy calls `proxy_on_done` and at once `proxy_on_delete`, with which the SDK drops the stream. The module exports
-    /// only the second: each call costs every request.
+    /// Envoy calls `proxy_on_done` and at once `proxy_on_delete`, with which the SDK drops the stream. The module
+    /// exports only the second, since each call slows every request.
     fn drop(&mut self) {
         if let Some(worker) = &self.worker {
             worker.on_end(self.id);

@@ -12,14 +12,14 @@ mod armed {
     /// The header that names the point at which this VM is to panic next.
     const HEADER: &str = "x-authgate-panic";
 
-    /// Looks for the order in a request.
+    /// Arms the point that a request names.
     pub(crate) fn arm(headers: &[(&str, &[u8])]) {
         if let Some((_, point)) = headers.iter().find(|(name, _)| *name == HEADER) {
             POINT.with(|armed| *armed.borrow_mut() = Some(point.to_vec()));
         }
     }
 
-    /// Panics if this point was named.
+    /// Panics if this point is armed.
     pub(crate) fn point(name: &str) {
         let is_armed = POINT.with(|armed| armed.borrow().as_deref() == Some(name.as_bytes()));
         assert!(!is_armed, "injected at {name}");

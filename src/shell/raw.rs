@@ -1,6 +1,5 @@
-//! What the SDK doesn't offer: a request's headers without a copy of each, the host's local reply with all its arguments,
-//! and a stream's way into its root context.
-//! This is the only file with `unsafe`.
+//! What the SDK doesn't offer: a request's headers without a copy of each, the host's local reply with all its
+//! arguments, and a way from a stream into its root context. This is the only file with `unsafe`.
 
 #![allow(unsafe_code, reason = "the declarations, and the calls below")]
 
@@ -10,8 +9,8 @@ use crate::decision::{Page, Response};
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
-    /// The host's function, as the ABI 0.2.1 has it. The SDK's wrappers pass either an HTTP status or one of gRPC,
-    /// never both, and no details; and they panic where the host refuses.
+    /// The host's function, as in ABI 0.2.1. The SDK's wrappers pass either an HTTP status or a gRPC status, and no
+    /// details; and they panic if the host refuses.
     fn proxy_send_local_response(
         status: u32,
         details: *const u8,
@@ -26,14 +25,13 @@ unsafe extern "C" {
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
-    /// The host's function, which has the module allocate what it returns. The SDK's wrapper copies each name and each
-    /// value of it.
+    /// The host's function; the module allocates what it returns. The SDK's wrapper copies each name and value.
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
 }
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
-    /// The host's function. The SDK's wrapper copies the name, and panics where the host refuses.
+    /// The host's function. The SDK's wrapper copies the name, and panics if the host refuses.
     fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> u32;
 }
 
@@ -48,7 +46,7 @@ pub(super) fn set_filter_state(name: &str, value: &str) -> bool {
 /// The number of the request's headers among the host's maps.
 const REQUEST_HEADERS: u32 = 0;
 
-/// The headers of the request that is the host's effective context, as the ABI has them. `None`: the host refuses.
+/// The headers of the request that is the host's effective context, as the ABI encodes them. `None`: the host refuses.
 pub(super) fn request_headers() -> Option<Vec<u8>> {
     let (mut data, mut size) = (ptr::null_mut(), 0);
     // SAFETY: both pointers are to variables that live until the host returns.
@@ -59,8 +57,8 @@ pub(super) fn request_headers() -> Option<Vec<u8>> {
     if data.is_null() {
         return Some(Vec::new());
     }
-    // SAFETY: the host got the memory from the SDK's `proxy_on_memory_allocate`, as a boxed slice of this size that is
-    // nobody else's, and has filled it.
+    // SAFETY: the host got the memory from the SDK's `proxy_on_memory_allocate`, as a boxed slice of this size that
+    // nothing else owns, and has filled it.
     Some(unsafe { Vec::from_raw_parts(data, size, size) })
 }
 
@@ -77,7 +75,7 @@ pub(super) fn headers(map: &[u8]) -> Option<Vec<(&str, &[u8])>> {
         let (value_bytes, rest) = number(rest)?;
         lengths = rest;
         let (name, rest) = texts.split_at_checked(name_bytes)?;
-        // Behind each text is a NUL.
+        // A NUL follows each text.
         let (value, rest) = rest.get(1..)?.split_at_checked(value_bytes)?;
         texts = rest.get(1..)?;
         headers.push((text(name)?, value));
@@ -85,7 +83,7 @@ pub(super) fn headers(map: &[u8]) -> Option<Vec<(&str, &[u8])>> {
     Some(headers)
 }
 
-/// Names are short, and ASCII as a rule: then this takes a fraction of what `from_utf8` does.
+/// Names are short and usually ASCII, for which this takes a fraction of the time of `from_utf8`.
 fn text(name: &[u8]) -> Option<&str> {
     if name.is_ascii() {
         // SAFETY: ASCII is UTF-8.
@@ -95,7 +93,7 @@ fn text(name: &[u8]) -> Option<&str> {
     }
 }
 
-/// The number at the beginning, and what follows it.
+/// The number at the beginning, and the rest.
 fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let (number, rest) = bytes.split_first_chunk()?;
     Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
@@ -107,9 +105,9 @@ pub(super) fn send_local_response(response: &Response) -> bool {
     send(response.status, &details, &response.headers, &response.body, response.grpc as i32)
 }
 
-/// The same with a page.
+/// Ends the stream that is the host's effective context with this page. False: the host refuses.
 pub(super) fn send_page(page: &Page) -> bool {
-    /// The host makes it from the HTTP status, where the client speaks gRPC.
+    /// The host derives it from the HTTP status if the client speaks gRPC.
     const NO_GRPC_STATUS: i32 = -1;
     send(page.status, page.details, &page.headers, &page.body, NO_GRPC_STATUS)
 }
@@ -133,8 +131,8 @@ fn send(status: u16, details: &str, headers: &[(&'static str, String)], body: &s
     status == 0
 }
 
-/// Headers as the ABI has them: how many, the lengths of each name and value, and all of these, each with a NUL behind
-/// it.
+/// Headers as the ABI encodes them: their number, the lengths of each name and value, then these, each followed by a
+/// NUL.
 fn serialize(headers: &[(&'static str, String)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut number = |number: usize| bytes.extend_from_slice(&u32::try_from(number).unwrap_or_default().to_le_bytes());

@@ -35,7 +35,7 @@ impl RootContext for Root {
     }
 
     /// Envoy calls this in every worker, in the main thread, and once more for a trial. So nothing may leave the VM
-    /// here; the first tick is the first to send anything.
+    /// here; the key is fetched from the first tick on.
     fn on_configure(&mut self, size: usize) -> bool {
         let bytes = match hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size) {
             Ok(bytes) => bytes.unwrap_or_default(),
@@ -63,14 +63,14 @@ impl RootContext for Root {
     }
 
     fn on_tick(&mut self) {
-        // An operator may have changed it.
+        // An operator may have changed the level.
         follow_log_level();
         if let Some(worker) = &self.worker {
             worker.on_tick();
         }
     }
 
-    /// Not the host's call: see [`super::raw`].
+    /// The host doesn't call this: see [`super::raw`].
     fn on_queue_ready(&mut self, _queue_id: u32) {
         if let Some(worker) = &self.worker {
             worker.carry_out();
@@ -95,7 +95,7 @@ fn follow_log_level() {
 /// The environment variable of the VM with the key that shared data are sealed with (docs/reference.md#seal).
 pub(super) const SEAL_KEY: &str = "AUTHGATE_SEAL_KEY";
 
-/// The seal, where the operator has set a key.
+/// The seal, if the operator has set a key.
 fn seal() -> Result<Option<Seal>, String> {
     let key = match std::env::var(SEAL_KEY) {
         Ok(key) => key,
@@ -107,11 +107,11 @@ fn seal() -> Result<Option<Seal>, String> {
     Seal::new(&key, prefix).map(Some).map_err(|error| error.to_string())
 }
 
-/// How soon after its configuration a worker looks for a key.
+/// How soon after its configuration a worker ticks for the first time.
 const FIRST_TICK: std::time::Duration = std::time::Duration::from_millis(10);
 
 impl Drop for Root {
-    /// The configuration is replaced, or Envoy ends: see [`Stream`]'s for why this is no `on_done`.
+    /// The configuration is replaced, or Envoy ends: see [`Stream`]'s for why this isn't `on_done`.
     fn drop(&mut self) {
         if let Some(worker) = &self.worker {
             worker.on_retirement();
@@ -127,8 +127,8 @@ impl Context for Root {
     }
 }
 
-/// Reads the callout's answer. Envoy reports one that broke off after its head as one without headers; for one that broke
-/// before, it answers itself.
+/// Reads a callout's answer. If an answer breaks off after its head, Envoy reports one without headers; if before,
+/// Envoy answers itself.
 fn answer(num_headers: usize, body_size: usize, limit: usize) -> Result<CalloutResponse, CalloutError> {
     if num_headers == 0 {
         return Err(CalloutError::Broken);

@@ -22,15 +22,15 @@ use crate::report::Report;
 use crate::seal::{Seal, Sealed};
 use crate::time::UnixTime;
 
-/// The most requests that are ended in one callback: [`AT_ONCE`] of each kind that the filter takes on in a tick. More of
-/// them exhaust the VM's stack; broken answers of one moment may leave more.
+/// The most requests that are ended in one callback: [`AT_ONCE`] of each kind that the filter resumes in a tick. More
+/// would exhaust the VM's stack, and answers that break at once may leave more to end.
 const MOST_RESOLVED: usize = 3 * AT_ONCE;
 
 /// A stream that is held.
 struct Held {
     /// Set when it may go on.
     passed: Rc<Cell<bool>>,
-    /// What the access log was told of it.
+    /// The last report to the access log.
     told: Report,
 }
 
@@ -41,20 +41,21 @@ pub(super) struct Worker {
     host: Sealed<EnvoyHost>,
     /// The call of each callout, by the host's number.
     callouts: RefCell<HashMap<u32, CallId>>,
-    /// The stream in whose request callback we are. Envoy can't resume a stream from within that callback, so a
-    /// resolution of it is handed back instead. Those of others wait for a tick: where any stream is denied in the
-    /// callback, Envoy takes this one for denied and holds it, whatever the callback returns.
+    /// The stream whose request callback is running. Envoy can't resume a stream from within that callback, so its
+    /// resolution is returned instead. Resolutions of others wait for a tick: if any stream is denied in the callback,
+    /// Envoy takes this one for denied and holds it, whatever the callback returns.
     receiving: Cell<Option<StreamId>>,
     early: RefCell<Option<(Resolution, Report)>>,
     /// Streams that are held.
     held: RefCell<HashMap<StreamId, Held>>,
-    /// The context that host calls are about.
+    /// The host's effective context.
     context: Cell<u32>,
     /// The time of the last event that had one.
     latest: Cell<UnixTime>,
     tick_period: Cell<Duration>,
-    /// Whether [`Self::carry_out`] runs in the callback of a callout, whose connection may be in the middle of reading a
-    /// frame. Envoy 1.40 crashes when another request is sent on it from there after a reset, so callouts wait for a tick.
+    /// Whether [`Self::carry_out`] runs in the callback of a callout, whose connection may be in the middle of reading
+    /// a frame. Envoy 1.40 crashes if another request is sent on it from there after a reset, so callouts wait for a
+    /// tick.
     is_answering: Cell<bool>,
     has_ticked: Cell<bool>,
     is_sealed: bool,
@@ -85,12 +86,12 @@ impl Worker {
         Cx { now, shared: &self.host, host: self.host.inner() }
     }
 
-    /// A request has arrived. Called with the stream as the host's current context. `passed` is set should the
-    /// request be held now and go on later.
+    /// A request has arrived. Called with the stream as the host's current context. `passed` is set if the request is
+    /// held now and goes on later.
     pub(super) fn on_request(&self, stream: StreamId, has_body: bool, passed: &Rc<Cell<bool>>) -> Step {
         let map = raw::request_headers();
         let Some(headers) = map.as_deref().and_then(raw::headers) else {
-            // What can't be read can't be stripped either.
+            // Headers that can't be read can't be stripped either.
             return Step::Resolve(Resolution::Deny(
                 Denial::from(Code::Internal).response(&Client::default(), Look::plain("authgate")),
             ));
@@ -118,7 +119,7 @@ impl Worker {
                 }
             },
             step => {
-                // A verdict of the cache may have to be refreshed.
+                // A cached verdict may have to be refreshed.
                 if self.filter.borrow().has_actions() {
                     self.carry_out_for(stream);
                     self.become_context(stream);
@@ -148,7 +149,7 @@ impl Worker {
         self.host.inner().flush_gauges(self.latest.get());
     }
 
-    /// The root has come to its end.
+    /// The root has ended.
     pub(super) fn on_retirement(&self) {
         self.filter.borrow_mut().on_retirement(&self.cx());
         self.host.inner().retire_gauges();
@@ -178,7 +179,7 @@ impl Worker {
             let has_failed = answer.is_err();
             self.filter.borrow_mut().on_answer(call, answer, &self.cx());
             if has_failed {
-                // Nothing is carried out before the next tick: what goes on may go to the service's own cluster, and by this connection.
+                // Wait for the next tick: a resumed request may go to the service's own cluster, on this connection.
                 self.adjust_tick();
                 self.host.inner().flush_gauges(self.latest.get());
                 return;
@@ -241,7 +242,7 @@ impl Worker {
         }
     }
 
-    /// Callouts are the root's.
+    /// Sends a callout, from the root context.
     fn dispatch(&self, call: CallId, request: &CalloutRequest) {
         self.become_context(self.root_id);
         let sent = {
@@ -308,7 +309,7 @@ impl Worker {
         let is_urgent = self.filter.borrow().has_actions();
         let period = if is_urgent { Duration::from_millis(1) } else { self.filter.borrow().tick_period() };
         if self.tick_period.replace(period) != period {
-            // Timers are the root's.
+            // The timer belongs to the root.
             self.become_context(self.root_id);
             if hostcalls::set_tick_period(period).is_err() {
                 log::error!("the host could not set the timer");
@@ -316,7 +317,7 @@ impl Worker {
         }
     }
 
-    /// Makes `context` the one that host calls are about, unless it is. False: the host doesn't know it any more.
+    /// Makes `context` the host's effective context. False: the host no longer knows it.
     fn become_context(&self, context: u32) -> bool {
         if self.context.get() == context {
             return true;
@@ -329,8 +330,7 @@ impl Worker {
     }
 }
 
-/// Tells the access log of the stream that is the host's effective context what is known of it. `told`: what it was told
-/// before.
+/// Passes a report to the access log of the stream that is the host's effective context. `told`: the previous one.
 fn tell(report: &Report, told: Option<&Report>) {
     report.each(told, |name, value| {
         if !raw::set_filter_state(name, value) {
