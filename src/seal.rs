@@ -17,13 +17,13 @@ use crate::secret::Secret;
 
 const NONCE_BYTES: usize = 24;
 
-/// Why a text isn't a key for [`Seal`]. The texts of these never repeat the key.
+/// Why a text isn't a key for [`Seal`]. The messages never repeat the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SealKeyError {
     /// It isn't base64.
     #[error("the seal key must be 32 bytes in standard base64, with padding, without whitespace: it is not in base64")]
     NotBase64,
-    /// It is base64, of fewer or more bytes.
+    /// It is base64, but not of 32 bytes.
     #[error("the seal key must be 32 bytes in standard base64, with padding, without whitespace: its length is wrong")]
     Length,
 }
@@ -41,13 +41,13 @@ pub struct Seal {
 }
 
 impl Seal {
-    /// A seal of a key as `AUTHGATE_SEAL_KEY` has it (docs/reference.md#seal): 32 bytes, in standard base64 with
+    /// A seal with a key in the form of `AUTHGATE_SEAL_KEY` (docs/reference.md#seal): 32 bytes, in standard base64 with
     /// padding.
     ///
     /// Under one key a nonce must never be used twice, so `nonce_prefix` has to be a new random value for each seal.
     ///
     /// # Errors
-    /// [`SealKeyError`] for any other text, also for one with whitespace around it.
+    /// [`SealKeyError`] for any other text, including one with whitespace around it.
     pub fn new(key: &str, nonce_prefix: [u8; 16]) -> Result<Self, SealKeyError> {
         let bytes = STANDARD.decode(key).map_err(|_| SealKeyError::NotBase64)?;
         let key: [u8; 32] = bytes.try_into().map_err(|_| SealKeyError::Length)?;
@@ -78,8 +78,8 @@ impl Seal {
 /// The mark that the warning about unsealed shared data was written in this process. Empty: they are sealed again.
 const UNSEALED: &str = "authgate.unsealed";
 
-/// Notes whether the shared data are sealed. True: they aren't, and the caller has to write a warning. That is once in
-/// a process, however many workers there are, and again if they were sealed in between.
+/// Notes whether the shared data are sealed. True: they aren't, and the caller has to write a warning: once in a
+/// process, however many workers there are, and again if they were sealed in between.
 pub fn is_newly_unsealed(is_sealed: bool, shared: &dyn SharedData) -> bool {
     let mark = shared.shared_data(UNSEALED);
     let was_said = mark.as_ref().is_some_and(|mark| !mark.bytes.is_empty());

@@ -21,7 +21,7 @@ const BYTES: usize = 16;
 pub struct Secret(SipHasher13);
 
 impl Secret {
-    /// A secret that is known already.
+    /// The secret with this key.
     pub fn new(key: [u8; BYTES]) -> Self {
         Self(SipHasher13::new_with_key(&key))
     }

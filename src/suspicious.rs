@@ -1,10 +1,11 @@
-//! Suspicious activity (docs/reference.md#suspicious-activity): it is counted and written down, and locks nobody out.
+//! Suspicious activity (docs/reference.md#suspicious-activity): it is counted and audited, and locks nobody out.
 //!
 //! - A **user** whose credentials are good, from more than 5 client addresses within 10 minutes. Only new verdicts are
 //!   looked at, not those of the cache.
-//! - An **address** of which 20 credentials are refused within 60 s.
+//! - An **address** from which 20 credentials are refused within 60 s.
 //!
-//! Either is told once, when the limit is crossed. For as long again nothing of that user or address is noted.
+//! Each is reported once, when the limit is crossed. For the same time after that, nothing is noted about that user or
+//! address.
 //!
 //! Workers share the records, in rows of a fixed size: however many users and addresses there are, they take 2 MB at
 //! the most. In a full row the record that is furthest from its limit is dropped. Which records share a row is secret.
@@ -17,7 +18,7 @@ use crate::table::{self, Reader, Table, write_time, write_u64};
 use crate::throttle::Hash;
 use crate::time::UnixTime;
 
-/// So many notes within so long are not suspicious yet.
+/// The most notes within a time that are not suspicious yet.
 #[derive(Debug, Clone, Copy)]
 struct Limit {
     most: usize,
@@ -33,15 +34,14 @@ const REFUSALS: Limit = Limit { most: SLOTS, within: Duration::from_secs(60) };
 /// How many notes a record has room for: the most of any limit.
 const SLOTS: usize = 19;
 
-/// An address that was noted no longer ago is not noted again, so that busy users don't have their record written all
-/// the time.
+/// An address isn't noted again within this time, so that the record of a busy user isn't written all the time.
 const NOTED_LATELY: Duration = Duration::from_secs(1);
 
 const USER_ROWS: u32 = 512;
 const ADDRESS_ROWS: u32 = 256;
 const RECORDS_PER_ROW: usize = 8;
 
-/// What is noted of users and addresses, as one worker sees it.
+/// What is noted about users and addresses, as one worker sees it.
 #[derive(Debug)]
 pub struct Watch {
     users: Table<Notes>,
@@ -92,13 +92,13 @@ fn note(table: &Table<Notes>, subject: Hash, what: Option<u64>, limit: Limit, cx
     })
 }
 
-/// What was noted of one user or address, and when.
+/// What was noted about one user or address, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Notes {
     subject: Hash,
     /// When the limit was crossed last; the epoch: never.
     told: UnixTime,
-    /// In any order. A time that has passed is room for another.
+    /// In any order. An expired note is room for another.
     notes: [(u64, UnixTime); SLOTS],
 }
 
@@ -107,7 +107,7 @@ impl Notes {
         Self { subject, told: UnixTime::default(), notes: [(0, UnixTime::default()); SLOTS] }
     }
 
-    /// Adds a note of `what`, which counts once however often it is noted; of `None` every one counts. Returns whether
+    /// Adds a note of `what`, which counts once however often it is noted; each note of `None` counts. Returns whether
     /// anything has changed, and whether the limit is crossed.
     fn add(&mut self, what: Option<u64>, limit: Limit, now: UnixTime) -> (bool, bool) {
         if !now.has_passed(limit.within, self.told) {
@@ -128,7 +128,7 @@ impl Notes {
         }
     }
 
-    /// How close it is to its limit, then how new: what was told stays the longest, or it would be told again.
+    /// How close it is to its limit, then how new: a reported one stays the longest, or it would be reported again.
     fn weight(&self, limit: Limit, now: UnixTime) -> (bool, usize, UnixTime) {
         let current = || self.notes.iter().map(|(_, at)| *at).filter(|at| !now.has_passed(limit.within, *at));
         (!now.has_passed(limit.within, self.told), current().count(), current().max().unwrap_or_default())

@@ -1,7 +1,7 @@
 //! A table in the host's shared data: a fixed set of keys, each with a short list of records.
 //!
 //! The host never frees a key, so keys must not depend on what clients send. A keyed hash of a record's subject picks
-//! the key, and the record names its subject in full. Of a full row the caller decides what is dropped.
+//! the key, and the record names its subject in full. The caller decides what a full row drops.
 
 use std::marker::PhantomData;
 
@@ -87,8 +87,8 @@ impl<R: Record> Table<R> {
     }
 }
 
-/// Changes the value of one key in one step. If another worker was faster, `change` is called again, with what that one
-/// wrote. It is told the value, if the key exists, and returns what to write, if anything, and a result for the caller.
+/// Changes the value of one key in one step. `change` gets the value, if the key exists, and returns what to write, if
+/// anything, and a result for the caller. If another worker was faster, it is called again with the new value.
 ///
 /// # Errors
 /// [`Busy`] after many tries; nothing was written.
@@ -113,8 +113,8 @@ fn decode<R: Record>(bytes: &[u8]) -> Vec<R> {
     bytes.chunks_exact(R::BYTES.max(1)).filter_map(R::decode).collect()
 }
 
-/// The key of a row: its number in hexadecimal behind the prefix. Without `format!`, which takes ten times as long: a
-/// question asks for twenty of them.
+/// The key of a row: the prefix and the row's number in hexadecimal. `format!` takes ten times as long, and a question
+/// needs twenty keys.
 pub fn key(prefix: &str, row: u32) -> String {
     const MOST_DIGITS: u32 = 8;
     let mut key = String::with_capacity(prefix.len() + 8);

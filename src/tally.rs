@@ -1,12 +1,13 @@
 //! Gauges that every VM moves: each keeps its own tally in shared data, and the gauge is the sum.
 //!
-//! Envoy keeps a gauge as long as it runs, also when the VMs that moved it are gone. A VM that was replaced while
+//! Envoy keeps a gauge as long as it runs, even after the VMs that moved it are gone. A VM that was replaced while
 //! callouts were under way never gets their answers, and a VM that trapped takes nothing back. So a VM writes its count
-//! to shared data before the gauge moves, and at its ticks, every [`LOOK_INTERVAL`] at the most, the gauge is set to the
-//! sum of all tallies. Between ticks it writes only that callouts are under way where none were: then no gauge of 0 hides
-//! a callout, and no other VM takes the service for down because nobody seems to be asking it. And that there are none any
-//! more, but that as seldom as it looks: a tick that sends a callout itself would never see it. A VM that ends removes its
-//! tally. The tally of a VM that has been silent for a few ticks no longer counts, and its place is free.
+//! to shared data before the gauge moves, and its ticks, at most once per [`LOOK_INTERVAL`], set the gauge to the sum
+//! of all tallies. Between ticks it writes only its first callout and the end of its last. The first is written at
+//! once: a gauge of 0 would hide it, and another VM would take the service for down because nobody seems to be asking
+//! it. The end is written at most once per [`LOOK_INTERVAL`]: a tick that sends a callout itself would never see it. A
+//! VM that ends removes its tally. The tally of a VM that has been silent for a few ticks no longer counts, and its
+//! place is free.
 
 use std::time::Duration;
 
@@ -102,15 +103,15 @@ impl Tally {
         }
     }
 
-    /// Where a gauge of all VMs is, with what this one has counted and not written down yet.
+    /// The value of a gauge over all VMs, with what this one has counted but not written yet.
     pub fn level(&self, gauge: Gauge, now: UnixTime, shared: &dyn SharedData) -> u64 {
         let mut levels = GAUGES.into_iter().zip(self.sum(now, shared)).zip(self.pending);
         let level = levels.find(|((tallied, _), _)| *tallied == gauge).map(|((_, sum), by)| sum.saturating_add(by));
         level.and_then(|level| u64::try_from(level).ok()).unwrap_or_default()
     }
 
-    /// An event has ended. Where others are mistaken whether callouts are under way, writes what was counted since, and
-    /// returns by how much to move the gauges.
+    /// An event has ended. If the VM's tally is wrong about whether callouts are under way, writes what was counted
+    /// since, and returns by how much to move the gauges.
     pub fn flush(&mut self, now: UnixTime, shared: &dyn SharedData) -> Option<Levels> {
         let ([known, ..], [more, ..]) = (self.levels, self.pending);
         let is_busy = known.saturating_add(more) > 0;
@@ -133,7 +134,7 @@ impl Tally {
         pending
     }
 
-    /// Time has passed. Returns the values of the gauges, if it is time to look.
+    /// A tick. Returns the values of the gauges, if it is time to look.
     pub fn tick(&mut self, now: UnixTime, shared: &dyn SharedData) -> Option<Levels> {
         if self.has_ended || self.looked.is_some_and(|looked| !now.has_passed(LOOK_INTERVAL, looked)) {
             return None;

@@ -36,7 +36,7 @@ const RECORDS_PER_ROW: usize = 8;
 /// The first 16 bytes of the SHA-256 of a subject's kind and value.
 pub type Hash = [u8; 16];
 
-/// The client that a failure counts for.
+/// The client that a failure counts against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Suspect {
     address: Hash,
@@ -84,7 +84,7 @@ pub enum Throttled {
     Busy,
 }
 
-/// A question under way, to be handed back when it is answered.
+/// A question under way, to be returned when it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Guess {
     suspect: Suspect,
@@ -98,14 +98,14 @@ impl Guess {
     }
 }
 
-/// How the number of a token stands when somebody asks about it.
+/// The state of a token's number when somebody asks about the token.
 #[derive(Debug, Clone, Copy)]
 enum Number {
     /// It has an attempt left, or there is no number.
     Free,
-    /// So many questions about it are under way that, should all of them fail, it has no attempt left.
+    /// If all questions about it that are under way fail, it has no attempt left.
     Full,
-    /// It is locked, for so long yet.
+    /// It is still locked, for this long.
     Locked(Duration),
 }
 
@@ -123,7 +123,7 @@ pub struct Throttle {
 impl Throttle {
     /// - `prefix`: how the keys of the shared data begin; nothing else may use such keys.
     /// - `attempts`: how many failures lock a suspect out; 0 turns the throttle off.
-    /// - `window`: the time in which they have to come, from the first on.
+    /// - `window`: the time within which they have to come, from the first one on.
     /// - `lockout`: how long a lock lasts, from the last of them on.
     /// - `longest`: how long a question can be under way. After that, and at the latest after twice as long, it no
     ///   longer counts: its worker has died.
@@ -153,7 +153,7 @@ impl Throttle {
     }
 
     /// Asks whether a question about a credential of the suspect may be put, and counts it as under way. `None`: it
-    /// may, and nothing has to be handed back.
+    /// may, and nothing has to be returned.
     ///
     /// # Errors
     /// [`Throttled`] if it may not, or not yet.
@@ -187,13 +187,12 @@ impl Throttle {
         Err(Throttled::Busy)
     }
 
-    /// Whether so many questions of the suspect's address are under way that, should all of them fail, it has no attempt
-    /// left.
+    /// Whether the suspect's address has no attempt left if all of its questions under way fail.
     pub fn is_address_full(&self, suspect: &Suspect, cx: &Cx<'_>) -> bool {
         find(&self.addresses, suspect.address, cx.shared).is_some_and(|record| self.is_full(&record, cx.now))
     }
 
-    /// How the number of a suspect's token stands.
+    /// The state of the number of a suspect's token.
     fn number(&self, suspect: &Suspect, cx: &Cx<'_>) -> Number {
         let record = suspect.number.and_then(|number| find(&self.numbers, number, cx.shared));
         match record {
@@ -235,7 +234,7 @@ impl Throttle {
         }
     }
 
-    /// Whether the questions under way would lock the subject of a record, should all of them fail.
+    /// Whether the questions under way would lock the subject of a record if all of them fail.
     fn is_full(&self, record: &History, now: UnixTime) -> bool {
         self.current_failures(record, now).saturating_add(record.under_way.count(now)) >= self.attempts
     }
@@ -251,7 +250,7 @@ impl Throttle {
             Number::Locked(lock) if memory.is_some() => {
                 return Err(Throttled::Locked(memory.map_or(lock, |memory| lock.min(memory))));
             }
-            // Whoever has neither failed nor asked gets one try.
+            // An address that has neither failed nor asked gets one try.
             Number::Full | Number::Locked(_) if memory.is_none() && under_way == 0 => {}
             Number::Full | Number::Locked(_) => return Err(Throttled::Busy),
         }
@@ -286,8 +285,8 @@ impl Throttle {
         }
     }
 
-    /// An authentication of the suspect failed without a question: its credential was refused. Failures with another
-    /// cause than the credential don't count, nor do requests that [`Self::check`] refused.
+    /// An authentication of the suspect failed without a question: its credential was refused. Failures with causes
+    /// other than the credential don't count, nor do requests that [`Self::check`] refused.
     pub fn fail(&self, suspect: &Suspect, cx: &Cx<'_>) {
         if self.is_off() {
             return;
@@ -366,7 +365,7 @@ impl Throttle {
         if self.is_lock(record) { now.remaining(self.lockout, record.since) } else { None }
     }
 
-    /// For how long a suspect still counts as one that has failed, from the beginning of its window or lock.
+    /// How long a subject still counts as one that has failed, from the beginning of its window or lock.
     fn memory_of(&self, record: &History, now: UnixTime) -> Option<Duration> {
         if record.failures == 0 { None } else { now.remaining(self.window.max(self.lockout), record.since) }
     }

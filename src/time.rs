@@ -1,4 +1,4 @@
-//! The clock, as an argument.
+//! Points in time. The clock is always an argument.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ impl UnixTime {
         self.0 / 1_000_000_000
     }
 
-    /// As RFC 3339 has it, in whole seconds: `2026-01-01T00:00:00Z`.
+    /// In the format of RFC 3339, in whole seconds: `2026-01-01T00:00:00Z`.
     pub fn rfc3339(self) -> String {
         let (days, second) = (self.as_secs() / 86_400, self.as_secs() % 86_400);
         // Years begin in March here, so that a leap day is the last of its year; 400 years have 146,097 days.
@@ -76,7 +76,7 @@ impl UnixTime {
         period.checked_sub(elapsed).filter(|left| !left.is_zero())
     }
 
-    /// Whether `period` has passed since `begin`, as [`Self::remaining`] has it.
+    /// Whether `period` has passed since `begin`, as defined by [`Self::remaining`].
     pub fn has_passed(self, period: Duration, begin: Self) -> bool {
         self.remaining(period, begin).is_none()
     }

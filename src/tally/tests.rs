@@ -86,7 +86,7 @@ fn the_end_of_the_last_callout_is_written_now_and_then() {
         vm.flush(now, &host)
     };
     for second in 0..3 {
-        // As of a tick that polls.
+        // Like a tick that polls.
         let begin = 1000 * second;
         assert_eq!(flush(1, at(begin)), Some([1, 0, 0]));
         assert_eq!(flush(-1, at(begin + 1)), Some([-1, 0, 0]));
@@ -159,7 +159,7 @@ fn a_vm_whose_tally_expired_counts_again() {
     assert_eq!(other.place_name(), slow.place_name(), "its place was free");
     assert_eq!(ticks(&mut [&mut other, &mut slow], at(5000), &host), [Some(5), Some(9)]);
     assert_eq!(ticks(&mut [&mut other, &mut slow], at(6000), &host), [Some(9), Some(9)]);
-    // Should it write before it notices, the other one notices.
+    // If the slow VM writes before it notices, the other one notices.
     let (mut slow, mut other, host) = (vm(), vm(), Process::default());
     count(&mut slow, 4, at(0), &host);
     count(&mut other, 5, at(4000), &host);

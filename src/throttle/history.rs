@@ -1,4 +1,4 @@
-//! What is remembered of a subject.
+//! What is remembered about a subject.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::time::UnixTime;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct History {
     pub(super) subject: Hash,
-    /// With as many as `attempts` it is locked, and no more are counted.
+    /// At `attempts`, the subject is locked and no more are counted.
     pub(super) failures: u64,
     /// When the window began, or the lock.
     pub(super) since: UnixTime,
@@ -65,14 +65,14 @@ impl UnderWay {
     pub(super) fn begin(&mut self, now: UnixTime, longest: Duration) {
         if self.count(now) == 0 {
             self.length = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX).max(1);
-            // What has expired doesn't come back by the new span.
+            // Expired questions must not count again in the new span.
             *self = Self { length: self.length, span: self.span_of(now), begun: 0, before: 0 };
         }
         *self = self.at(now);
         self.begun = self.begun.saturating_add(1);
     }
 
-    /// One that began at `began` ends. False: it had expired.
+    /// A question that began at `began` ends. False: it had expired.
     pub(super) fn end(&mut self, began: UnixTime, now: UnixTime) -> bool {
         *self = self.at(now);
         let span = self.span_of(began);
@@ -89,7 +89,7 @@ impl UnderWay {
         }
     }
 
-    /// The counts at a time. A time in the span before is that of a worker that read its clock a moment earlier. If the
+    /// The counts at a time. A time in the span before comes from a worker that read its clock a moment earlier. If the
     /// clock was set back further, nothing counts any more.
     fn at(self, now: UnixTime) -> Self {
         let span = self.span_of(now);
