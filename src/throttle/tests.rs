@@ -346,7 +346,7 @@ fn open_guesses_of_a_number_count_for_all_addresses_and_workers() {
             guesses.extend(worker.begin_guess(&address(index), &cx).ok().flatten());
         }
     }
-    // The first two addresses have put two each or what is left of three attempts, the others one each.
+    // The first two addresses put the three questions that the attempts allow, the others one each.
     assert_eq!(guesses.len(), 3 + 8);
     for guess in guesses {
         one.end_guess(guess, false, &cx);

@@ -1,4 +1,4 @@
-//! What clients can bring about by what they send: it neither opens the breaker nor weakens a remote verification.
+//! What clients send neither opens the breaker nor weakens a remote verification.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What the access log and the audit are told of a request.
+//! What the access log and the audit say about a request.
 
 use std::time::Duration;
 

@@ -69,7 +69,7 @@ fn open(world: &mut World) {
     }
 }
 
-/// What is being asked of the service, while nothing answers.
+/// The workers whose questions to the service are unanswered.
 fn asked(world: &World) -> Vec<usize> {
     world
         .pending

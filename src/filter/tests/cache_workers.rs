@@ -1,4 +1,4 @@
-//! The verification cache between workers: what one has verified, and what one was refused.
+//! The verification cache between workers: verdicts and refusals of one worker reach the others.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -36,7 +36,7 @@ fn a_refusal_ends_the_verdict_in_every_worker_at_once() {
         let mut world = World::with_workers(3, json!({}));
         world.ask(&api_token());
         assert_eq!(at_once(&mut world, 1, &api_token()), "");
-        // Another token comes to the same slot, so that the third worker has to ask.
+        // Another token takes the same slot, so that the third worker has to ask.
         let (slot, record) = world.process.stored(".v.").remove(0);
         let other: Vec<u8> = record.iter().enumerate().map(|(at, byte)| byte ^ u8::from(at == 20)).collect();
         world.process.set_shared_data(&slot, &other, Write::Always).unwrap();
@@ -175,7 +175,7 @@ fn unreadable_slots_are_ignored() {
     let mut future = record.clone();
     future[33..41].copy_from_slice(&world.now.after(2 * SECOND).as_nanos().to_le_bytes());
     strangers.push(future);
-    // Nobody but the service vouches for an API token.
+    // Only the service vouches for an API token.
     let mut by_key = record.clone();
     by_key[41] |= 1;
     strangers.push(by_key);

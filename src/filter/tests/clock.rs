@@ -15,7 +15,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const HOUR: i64 = 3600;
 const STEPS: [i64; 2] = [HOUR, -HOUR];
 
-/// Workers that have the public key, before the service whose tokens last.
+/// Workers that have the public key, and a service whose tokens don't expire meanwhile.
 fn with_key(workers: usize, changes: Value) -> World {
     let mut world = World::with_workers(workers, changes);
     world.verify = yes();
@@ -41,7 +41,7 @@ fn at_once(world: &mut World, worker: usize) -> &'static str {
     code(world, stream)
 }
 
-/// What becomes of a request within a moment, while the service answers.
+/// The code of a request, while the service answers.
 fn soon(world: &mut World, worker: usize) -> &'static str {
     let stream = world.send_to(worker, &api_token());
     for _ in 0..10 {

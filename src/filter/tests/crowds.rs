@@ -63,7 +63,7 @@ fn callout_bytes_are_bounded() {
     let streams: Vec<_> = (3000..3000 + fit / 20).map(|number| world.send(&large(number))).collect();
     let fit = fit + streams.len() - ended(&world, &streams);
     assert!(ended(&world, &streams) > 0);
-    // Clients can fill the room: that is no reason to take a JWT at its signature.
+    // Clients can fill the room, so a full room is no reason to accept a JWT by its signature.
     let one_more = world.send(&large(5000));
     assert_eq!((world.ending(one_more).unwrap().code(), world.verifications), ("auth_service_unavailable", fit));
     world.settle();

@@ -1,4 +1,4 @@
-//! What clients can't bring about by the credentials that they choose: rows of the shared data are picked under a secret.
+//! Clients can't displace records by the credentials that they choose: a secret picks the rows of the shared data.
 
 use std::time::Duration;
 

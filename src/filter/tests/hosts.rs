@@ -85,7 +85,7 @@ fn filters_with_different_hosts_share_neither_keys_nor_lists() {
     assert_eq!(world.ask_at(1, &bearer(&jwt(0))).code(), "");
 }
 
-/// What goes along with the question about the credential of a request with these headers.
+/// The headers that the question copies from a request with these headers.
 fn copied(config: Value, lines: &[(&str, &str)]) -> Vec<(String, String)> {
     let mut world = World::new(config);
     let mut headers = api_token();

@@ -40,7 +40,7 @@ impl Replicas {
         }
     }
 
-    /// The code of a request with a token of this key that was never seen; empty: it went on.
+    /// The code of a request with a new token of this key; empty: it went on.
     fn ask(&mut self, worker: usize, key: usize) -> &'static str {
         let mut claims = claims();
         claims["exp"] = json!(BEGIN + 100_000);
@@ -64,7 +64,7 @@ fn tokens_of_both_keys_pass_while_three_replicas_rotate() {
                 replicas.keys[changed] = 1;
                 replicas.next = next;
                 for number in 0..6 {
-                    // Each token is one of a replica.
+                    // The replicas issue the tokens in turn.
                     let key = replicas.keys[number % 3];
                     let code = replicas.ask(number % 2, key);
                     assert_eq!(code, "", "key {key}, {} replicas changed, {grace}, {pause} ms, {next}", changed + 1);
@@ -88,7 +88,7 @@ fn the_first_token_of_a_new_key_triggers_a_fetch_and_passes() {
         let stream = replicas.world.send(&bearer(&jwt(1)));
         replicas.settle();
         assert_eq!(replicas.world.ending(stream).unwrap().code(), "");
-        // It asks no further once a new key has come.
+        // The search ends once a new key has come.
         assert_eq!(replicas.world.key_fetches - before, (3 - next) % 3 + 1);
     }
 }

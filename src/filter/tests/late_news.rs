@@ -117,8 +117,8 @@ fn a_list_at_another_path_is_read_from_the_start() {
     assert_eq!(world.pending[0].request.path, "/auth/blacklist/v2");
 }
 
-/// Two workers ask about one token. The second's question is answered first, like this; the first's breaks, and its
-/// retry, which is sent half a second after that answer, is answered like that.
+/// Two workers ask about one token. The second's question is answered first, by `answer`; the first's breaks, and its
+/// retry, half a second after that answer, is answered by `retry`.
 fn a_retry_comes_last(answer: &Answer, code: &str, retry: &Answer, retry_code: &str) {
     let mut world = with_key(2, json!({}));
     let one = world.send(&api_token());

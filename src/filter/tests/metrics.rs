@@ -1,4 +1,4 @@
-//! What is counted and measured of requests, and what a worker says of itself.
+//! What is counted and measured about requests, and what a worker reports about itself.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn the_duration_of_a_waiting_request_includes_its_wait() {
     assert_eq!(ended(&world, &[stream]), 1);
     assert_eq!(recorded(&world, Source::Callout), [40]);
 
-    // These needn't wait.
+    // These requests needn't wait.
     world.ask(&api_token());
     world.ask(&bearer(&jwt(0)));
     world.ask(&head(&[]));

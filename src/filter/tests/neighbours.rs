@@ -103,7 +103,7 @@ fn longer_cache_times_restore_no_verdict_that_may_have_been_void() {
     let mut world = side_by_side(&[with("60s", "60s")]);
     world.ask(&api_token());
     purge(&mut world, &[1]);
-    // No verdict of before lives any more, and other purges take the place of that one.
+    // All earlier verdicts have expired, and other purges displace that one.
     world.live(125 * SECOND);
     purge(&mut world, &(1000..6000).collect::<Vec<_>>());
     assert!(!world.process.stored(".v.").is_empty(), "it isn't swept yet");
@@ -133,7 +133,7 @@ fn refusals_and_purges_hold_for_the_longer_cache_times() {
     config["cache"] = json!({"ttl": "1h", "stale_ttl": "1h", "negative_ttl": "1s"});
     world.update(0, &config);
     world.verify = down();
-    // Those that were true for the longer of the former lives are swept by then.
+    // Long enough for a sweep of records that are kept only for the former cache times.
     world.live(1500 * SECOND);
     for worker in [0, 1] {
         for number in [7, 8] {

@@ -22,7 +22,7 @@ fn callouts_that_are_not_sent_yet_do_not_vouch_for_each_other() {
     let mut world = with_key(1, json!({"jwt": {"verification": "remote"}, "circuit_breaker": {"failures": 1000}}));
     let streams: Vec<_> = (0..8).map(|number| world.send(&known_user(number))).collect();
     world.is_host_gone = true;
-    // All are retried by one tick.
+    // One tick retries all of them.
     let now = world.now;
     for pending in std::mem::take(&mut world.pending) {
         let cx = crate::host::Cx::new(now, &world.process);

@@ -11,7 +11,7 @@ use crate::metrics::{BlacklistCheck, BlacklistPoll, Counter};
 
 const INTERVAL: Duration = Duration::from_secs(8);
 
-/// Two workers, to which the service says this at each poll, every 6 s, from now on.
+/// Two workers; from now on, the service answers each poll like this, every 6 s.
 fn world(changes: &Value) -> World {
     let mut world = with_key(
         2,
@@ -32,7 +32,7 @@ fn says(world: &mut World, changes: &Value) {
     world.feed = Answer::json(&body);
 }
 
-/// Each worker is asked, and lets in whom it knows.
+/// Each worker lets an API token in.
 fn ask(world: &mut World) {
     for worker in [0, 1] {
         assert_eq!(world.ask_at(worker, &api_token()).code(), "");

@@ -1,4 +1,4 @@
-//! What the filter answers itself, before any rule.
+//! The pages that the filter serves itself, before any rule.
 
 use std::time::Duration;
 

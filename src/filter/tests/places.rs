@@ -94,7 +94,7 @@ fn a_cross_site_request_is_not_counted_as_a_failure() {
     assert_eq!(world.ask(&post("same-origin")).code(), "");
 }
 
-/// How a request goes on that needs no answer of the service.
+/// How a request that needs no answer of the service is forwarded.
 fn forwarded(world: &mut World, headers: &[(String, Vec<u8>)]) -> Forward {
     let head = RequestHead { headers: &headers, has_body: false };
     let reception = world.workers[0].on_request(99, &head, &Cx::new(world.now, &world.process));
@@ -104,7 +104,7 @@ fn forwarded(world: &mut World, headers: &[(String, Vec<u8>)]) -> Forward {
     }
 }
 
-/// What is left of the places for credentials behind the filter.
+/// The places for credentials, as the upstream sees them.
 fn left(world: &mut World, headers: &[(String, Vec<u8>)]) -> (Authorization, Vec<(String, Option<String>)>) {
     let forward = forwarded(world, headers);
     let config = world.workers[0].config();

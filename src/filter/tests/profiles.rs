@@ -42,7 +42,7 @@ fn allowed(world: &World, source: Source) -> u64 {
     world.process.count_of(Counter::Request { outcome: Outcome::Allow, source, reason: None })
 }
 
-/// The time in ms after which one second more would make a difference.
+/// The settings of a profile, in ms.
 struct Table {
     profile: &'static str,
     ttl: u64,

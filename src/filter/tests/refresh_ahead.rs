@@ -24,7 +24,7 @@ fn with_key(workers: usize, changes: Value) -> World {
     world
 }
 
-/// A client that must not wait.
+/// A request that must be let in at once.
 fn served(world: &mut World, worker: usize) -> StreamId {
     let stream = world.send_to(worker, &api_token());
     let code = world.ending(stream).map(|outcome| outcome.code());
@@ -106,7 +106,7 @@ fn a_refresh_brings_the_changed_identity() {
     let stream = served(&mut world, 0);
     let user = |world: &World, stream| format!("{:?}", world.ending(stream)).contains("4711");
     assert!(user(&world, stream));
-    // The other one learns it when it would refresh its own.
+    // The other worker learns it when it would refresh its own entry.
     served(&mut world, 1);
     let stream = served(&mut world, 1);
     assert!(user(&world, stream));

@@ -14,7 +14,7 @@ use crate::metrics::Counter;
 
 const TABLE: &str = include_str!("../../../wasm-tests/src/corpus/rules.json");
 
-/// The claims of a row: the table's base with the row's over it.
+/// The claims of a row: the table's base, overridden by the row's.
 fn claims(base: &Value, changes: &Value, now: u64) -> Value {
     let mut claims = base.clone();
     claims["exp"] = json!(now + 3600);
@@ -115,7 +115,7 @@ fn credential(world: &mut World, spec: &Value, base: &Value, number: usize) -> (
     }
 }
 
-/// The names and values of what was counted since: of the request itself, and for its rule.
+/// What was counted since `before`: for the request itself, and for its rule.
 fn counted(world: &World, before: &HashMap<Counter, u64>) -> (Vec<String>, Vec<String>) {
     let now = world.process.counted.borrow();
     let new = now.iter().filter(|(counter, times)| before.get(counter).copied().unwrap_or(0) != **times);
@@ -129,7 +129,7 @@ fn counted(world: &World, before: &HashMap<Counter, u64>) -> (Vec<String>, Vec<S
     )
 }
 
-/// Sends a row's request, and says what is wrong with what became of it.
+/// Sends a row's request. The error says how its end differs from the row.
 fn run(world: &mut World, base: &Value, number: usize, row: &Value) -> Result<(), String> {
     let (target, end) = (row[0].as_str().unwrap(), row[2].as_str().unwrap());
     let (path, host) = target.split_once(' ').unwrap_or((target, "gateway.example"));
@@ -220,7 +220,7 @@ fn a_cached_identity_keeps_only_the_claims_that_rules_use() {
         headers
     };
     assert_eq!(world.ask(&to_a(api_token())).code(), "");
-    // The other worker knows by the shared data.
+    // The other worker has the verdict from the shared data.
     assert_eq!(world.ask_at(1, &to_a(api_token())).code(), "");
     assert_eq!(world.verifications, 1);
     let stored: Vec<u8> = world.process.stored(".v.").into_iter().flat_map(|(_, bytes)| bytes).collect();

@@ -1,4 +1,4 @@
-//! Things that must not displace, outlive or delay others.
+//! Refusals, records and guesses that must not displace, outlive or delay others.
 
 use std::time::Duration;
 
@@ -117,8 +117,8 @@ fn guess(number: usize, secret: char) -> Vec<(String, Vec<u8>)> {
     head(&[("authorization", &format!("APIKey {number}${}", secret.to_string().repeat(128)))])
 }
 
-/// Others guess token 5, so that a request of token 5 by a shared address waits. That is nothing to the other clients of
-/// that address.
+/// Others guess token 5, so that a request of token 5 by a shared address waits. This doesn't affect the other clients
+/// of that address.
 #[test]
 fn a_guess_of_one_number_does_not_delay_other_numbers() {
     let throttle = json!({"failed_auth_throttle": {"attempts": 3, "window": "60s", "lockout": "300s"}});

@@ -202,7 +202,7 @@ fn a_purge_voids_answers_to_earlier_questions_in_every_worker() {
     let first = world.send(&api_token());
     let question = questions(&world).remove(0);
     feed(&mut world, &json!({"cursor": "2", "revoked": [], "purge": [{"user_id": 1}]}));
-    // Only now does the second worker come to wait for the first one's answer.
+    // Only now does the second worker begin to wait for the first one's answer.
     let second = world.send_to(1, &api_token());
     let asked = questions(&world).len();
     let yes = world.verify.clone();

@@ -22,7 +22,7 @@ pub(super) fn with_key(workers: usize, overrides: Value) -> World {
     world
 }
 
-/// What the service says of an API token, with these claims over it.
+/// The service's answer about an API token, overridden by these claims.
 pub(super) fn confirmed(changes: Value) -> Value {
     let mut confirmed = claims();
     confirmed["token_type"] = json!("api_token");
@@ -38,7 +38,7 @@ pub(super) fn down() -> Answer {
     Answer::Error(crate::introspection::CalloutError::Reset)
 }
 
-/// The code of a request that is answered at once; empty: it goes on; "waits": it isn't.
+/// The code of a request that is answered at once; empty: it goes on; "waits": it has no answer yet.
 pub(super) fn at_once(world: &mut World, worker: usize, headers: &Headers) -> &'static str {
     let stream = world.send_to(worker, headers);
     code_of(world, stream)
@@ -76,7 +76,7 @@ pub(super) fn ended(world: &World, streams: &[StreamId]) -> usize {
     streams.iter().filter(|stream| world.ending(**stream).is_some()).count()
 }
 
-/// Every tick as it comes, until all have ended: with this code, and not too many in one event.
+/// Ticks until all streams have ended, with this code and not too many in one event.
 pub(super) fn all_end(world: &mut World, streams: &[StreamId], code: &str) {
     let mut before = ended(world, streams);
     for _ in 0..10_000 {
@@ -98,7 +98,7 @@ pub(super) fn all_end(world: &mut World, streams: &[StreamId], code: &str) {
     assert!(world.workers.iter().all(|worker| worker.waiting() == 0));
 }
 
-/// The rows of leases have lost them, or had no room.
+/// Empties the rows of leases, as if they had had no room.
 pub(super) fn forget_leases(world: &World) {
     for (row, _) in world.process.stored(".l.") {
         world.process.set_shared_data(&row, &[], Write::Always).unwrap();

@@ -1,4 +1,4 @@
-//! Suspicious activity, as requests bring it about.
+//! Suspicious activity, as requests cause it.
 
 use serde_json::{Value, json};
 
@@ -97,7 +97,7 @@ fn denied_users_count_and_expired_tokens_do_not() {
     assert_eq!(told(&world, Suspicion::ManyAddresses), 1);
 }
 
-/// Whatever the throttle does.
+/// Twenty refusals are reported, whatever the throttle does.
 fn twenty_refusals(config: Value) {
     let mut world = world(config);
     world.verify = Answer::Body(401, String::new());

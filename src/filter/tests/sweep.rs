@@ -1,4 +1,4 @@
-//! The sweep: every five minutes what can't be of use any more is dropped, a little in each tick.
+//! The sweep: every five minutes, what is no longer of use is dropped, a few rows in each tick.
 
 use std::time::Duration;
 

@@ -69,7 +69,7 @@ fn locked(seconds: u64) -> Ending {
     Ending::Denied(429, "too_many_failures", Some(seconds.to_string()))
 }
 
-/// Whether [`ME`] is locked out, as a token that the service would accept finds out.
+/// Whether [`ME`] is locked out, tested by a token that the service would accept.
 fn am_locked_out(world: &mut World) -> bool {
     accept(world);
     world.ask(&api_token_of(4000)).code() == "too_many_failures"

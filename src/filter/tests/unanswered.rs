@@ -1,5 +1,4 @@
-//! What the service answers about one credential without a verdict on it: no other credential's outage, and remembered
-//! for this one.
+//! Answers without a verdict on one credential: remembered for it, and no outage for others.
 
 use std::time::Duration;
 
@@ -89,7 +88,7 @@ fn simultaneous_broken_answers_are_remembered_briefly() {
         for token in &tokens {
             assert_eq!(world.ask(token).code(), "", "{error:?}");
         }
-        // One that breaks alone, and at another time, is remembered as ever.
+        // An answer that breaks alone, at another time, is remembered as usual.
         world.verify = Answer::Error(error);
         world.ask(&api_token_of(20));
         world.tick();

@@ -48,7 +48,7 @@ fn world() -> World {
     world
 }
 
-/// How a request with the API token ends, whose question is answered like this.
+/// How a request with the API token ends if its question is answered like this.
 fn ask(world: &mut World, answer: &Value) -> Ending {
     let stream = world.send(&api_token());
     let pending = world.pending.iter().find(|pending| pending.request.path == "/introspect").cloned().unwrap();
