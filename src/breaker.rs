@@ -61,7 +61,7 @@ impl State {
     }
 }
 
-/// How a call was admitted. The report of the call's outcome hands it back.
+/// How a call was admitted. It is passed back with the call's outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket(Admitted);
 

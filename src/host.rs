@@ -118,7 +118,7 @@ pub trait Host: Signatures + Metrics + Peer {}
 
 impl<T: Signatures + Metrics + Peer> Host for T {}
 
-/// The circumstances of an event: when it happens, and what the host can do meanwhile.
+/// The context of an event: its time, and the host.
 #[derive(Clone, Copy)]
 pub struct Cx<'h> {
     /// The time.

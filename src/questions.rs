@@ -112,7 +112,7 @@ pub enum Elsewhere {
     Asking,
     /// It got no answer, and neither would this worker.
     Failed,
-    /// It isn't asking any more, and has shared no verdict.
+    /// It is no longer asking, and has shared no verdict.
     Over,
     /// Other workers have asked one after the other for too long.
     Stuck,
@@ -306,7 +306,7 @@ impl Questions {
         is_worthwhile
     }
 
-    /// A question that this worker asked has come to its end. `is_down`: the service didn't answer.
+    /// A question that this worker asked has ended. `is_down`: the service didn't answer.
     pub fn close(&mut self, digest: &Digest, is_down: bool, shares: &mut Shares, cx: &Cx<'_>) -> Option<Open> {
         let open = self.remove(digest, shares)?;
         if open.has_lease && is_down {

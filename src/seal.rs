@@ -68,7 +68,7 @@ impl Seal {
         sealed
     }
 
-    /// Opens what was sealed for this name with the same key. `None`: it wasn't, or was changed since.
+    /// Opens what was sealed for this name with the same key. `None`: it wasn't, or it was changed.
     pub fn open(&self, name: &str, sealed: &[u8]) -> Option<Vec<u8>> {
         let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_BYTES>()?;
         self.cipher.decrypt(&XNonce::from(*nonce), Payload { msg: ciphertext, aad: name.as_bytes() }).ok()

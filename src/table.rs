@@ -37,7 +37,7 @@ pub struct Table<R> {
 }
 
 impl<R: Record> Table<R> {
-    /// A table of `rows` keys (a power of two, 65,536 at the most) whose names begin with `prefix`.
+    /// A table of `rows` keys (a power of two, at most 65,536) whose names begin with `prefix`.
     pub const fn new(prefix: String, rows: u32) -> Self {
         Self { prefix, rows, record: PhantomData }
     }

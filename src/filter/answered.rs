@@ -20,7 +20,7 @@ use crate::policy::Identity;
 use crate::questions::{Answered, Asking, Call, Conclusion, Elsewhere, LOOKS, Open, Unavailable};
 use crate::time::UnixTime;
 
-/// What an answer of the service says.
+/// The content of an answer of the service.
 enum Answer {
     Identity(Identity),
     /// A JWT that fits no known key.

@@ -43,7 +43,7 @@ impl Callouts {
         cx.host.shift(Gauge::CalloutsInFlight, 1);
     }
 
-    /// A callout has come to its end. `None`: it isn't under way.
+    /// A callout has ended. `None`: it isn't under way.
     pub(super) fn end(&mut self, call: CallId, cx: &Cx<'_>) -> Option<Purpose> {
         let purpose = self.under_way.remove(&call)?;
         cx.host.shift(Gauge::CalloutsInFlight, -1);

@@ -69,7 +69,7 @@ pub(super) struct Facts {
     pub(super) asked: Option<Rc<Question>>,
     /// In shadow mode: the accepted identity, whatever the rule requires.
     pub(super) accepted: Option<Accepted>,
-    /// What kind of credential it has, and the digest of that; `None`: no verdict on it may be kept.
+    /// The kind and the digest of its credential; `None`: no verdict on it may be kept.
     pub(super) kind: Kind,
     pub(super) digest: Option<Digest>,
     /// Where its verdict comes from, so far.
@@ -139,7 +139,7 @@ pub(super) enum Wait {
     Share(ShareWait),
     /// For the answer about this credential.
     Answer(Digest),
-    /// For its turn: the answer is there.
+    /// For its turn: the answer has come.
     Answered(Rc<Answered>),
     /// For a key that fits.
     Key(Box<KeyWait>),

@@ -160,8 +160,7 @@ impl Room {
         self.for_key > 0
     }
 
-    /// The next requests of the round, [`AT_ONCE`] at the most. With news, or after [`ROUND`], a new round begins
-    /// first.
+    /// The next requests of the round, at most [`AT_ONCE`]. With news, or after [`ROUND`], a new round begins first.
     pub(super) fn next_for_key(&mut self, news: KeyNews, now: UnixTime) -> Vec<StreamId> {
         if self.begun.is_none_or(|(at, before)| now.has_passed(ROUND, at) || before != news) {
             let waits = |held: &Held| matches!(held.wait, Wait::Key(_));
@@ -172,7 +171,7 @@ impl Room {
         self.round.drain(..chunk).collect()
     }
 
-    /// No request waits for a key any more: the round is over.
+    /// No request still waits for a key: the round is over.
     pub(super) fn end_round(&mut self) {
         self.round.clear();
     }

@@ -31,7 +31,7 @@ pub(super) fn recall<'r>(
     if facts.kind == Kind::LocalJwt {
         facts.source = Source::Jwt;
     }
-    // Until the first list is there, a JWT waits for it.
+    // Until the first list has come, a JWT waits for it.
     let may_be_known = facts.kind != Kind::LocalJwt || !parts.awaits_list(cx);
     if may_be_known && let Some(digest) = facts.digest {
         let (cache, mut validity) = parts.cache(cx);

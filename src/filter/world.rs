@@ -145,7 +145,7 @@ impl Pending {
 pub struct Pending {
     worker: usize,
     call: CallId,
-    /// What it asks.
+    /// The request.
     pub request: CalloutRequest,
 }
 
@@ -176,9 +176,9 @@ pub struct World {
     /// How often the revocation list was asked for.
     pub polls: usize,
     endings: BTreeMap<StreamId, Ending>,
-    /// What became of `Authorization` of requests that went on.
+    /// How `Authorization` of requests that went on was changed.
     pub authorizations: BTreeMap<StreamId, Authorization>,
-    /// What the access log knows of each request.
+    /// The report of each request for the access log.
     pub reports: BTreeMap<StreamId, Report>,
     next_stream: StreamId,
 }

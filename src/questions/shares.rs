@@ -14,11 +14,11 @@ use crate::limits::{MAX_CALLOUT_BYTES, MAX_WAITING, MAX_WAITING_BYTES};
 /// How many questions a connection may have under way at first.
 pub const FIRST_QUESTIONS: usize = 8;
 
-/// How many it may have at the most.
+/// The most questions that it may have under way.
 pub const MOST_QUESTIONS: usize = 64;
 
 /// Once this many questions that no request waits for are under way in a worker, each connection may have one question
-/// at a time. It is twice what one connection may have under way, so that none can bring this about alone.
+/// at a time. It is twice what one connection may have under way, so that none can cause this alone.
 const MANY_LEFT: usize = 2 * MOST_QUESTIONS;
 
 /// One connection may take up 1/`PART` of the room for waiting requests, and of that for bytes.
@@ -116,7 +116,7 @@ impl Shares {
         self.change(connection, |share| share.limit = (share.limit + 1).min(MOST_QUESTIONS));
     }
 
-    /// No request waits for a question any more.
+    /// The last request that waited for a question has left.
     pub fn abandon(&mut self, connection: Option<ConnectionId>) {
         self.left += usize::from(connection.is_some());
         self.change(connection, |share| share.limit = FIRST_QUESTIONS);

@@ -251,7 +251,7 @@ pub fn vacate_at_panic() {
         report(info);
         PLACES.with(|places| {
             for place in places.try_borrow().iter().flat_map(|places| places.values()) {
-                // A failure can't be reported any more.
+                // A failure can no longer be reported.
                 let _ = hostcalls::set_shared_data(place, Some(&[]), None);
             }
         });

@@ -23,7 +23,7 @@ fn line(world: &World) -> Value {
     lines.remove(0)
 }
 
-/// What the access log knows of a request, names without `authgate.`.
+/// The fields of a request in the access log, without the prefix `authgate.`.
 fn state(world: &World, stream: StreamId) -> Value {
     let mut state = json!({});
     world.reports[&stream].each(None, |name, value| {

@@ -15,7 +15,7 @@ use crate::time::UnixTime;
 
 const DOWN: Answer = Answer::Error(CalloutError::Reset);
 
-/// Three failures open it for 60 s. Nothing is retried; a callout takes 2 s at the most, and so does a probe.
+/// Three failures open it for 60 s. Nothing is retried; a callout takes at most 2 s, and so does a probe.
 fn world_with(workers: usize, changes: Value) -> World {
     let mut config = json!({
         "auth_service": {"cluster": "auth", "retries": 0},

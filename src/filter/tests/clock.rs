@@ -1,5 +1,5 @@
-//! The wall clock is set an hour forward or back: no client has access for longer than it should, or is refused for longer
-//! than a callout takes, and no request waits for ever.
+//! The wall clock is set an hour forward or back: no client has access for longer than it should, or is refused for
+//! longer than a callout takes, and no request waits forever.
 
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use super::{World, bearer, claims, jwt, jwt_of};
 use crate::filter::Filter;
 use crate::filter::world::BEGIN;
 
-/// Answers whatever is pending; each fetch of the key is the next replica's.
+/// Answers all pending callouts; the next replica answers each fetch of the key.
 fn settle(world: &mut World) {
     while !world.pending.is_empty() {
         if world.pending[0].request.authorization().is_none() {

@@ -73,7 +73,7 @@ fn the_whole_list_is_read_after_a_clock_step_and_a_failed_poll() {
         live_with_feed(&mut world, 2 * SECOND, Some(&full), &mut polls);
         let stream = world.send(&bearer(&jwt(0)));
         assert_eq!(code_of(&world, stream), "token_revoked");
-        // The clock is two hours fast for a while: what has expired by it is swept.
+        // The clock is two hours fast for a while: the sweep drops what has expired by it.
         world.step(7200);
         live_with_feed(&mut world, 10 * SECOND, Some(&full), &mut polls);
         world.step(-7200);

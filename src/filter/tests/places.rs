@@ -1,4 +1,4 @@
-//! Credentials beside `Authorization`, through the machine.
+//! Credentials in places other than `Authorization`, through the machine.
 
 use serde_json::{Value, json};
 
@@ -159,7 +159,7 @@ fn a_jwt_is_forwarded_as_bearer_whatever_letter_case_the_client_wrote() {
     }
 }
 
-/// The same request to another path.
+/// The request, to another path.
 fn to(path: &str, mut headers: Vec<(String, Vec<u8>)>) -> Vec<(String, Vec<u8>)> {
     headers.iter_mut().find(|(name, _)| name == ":path").unwrap().1 = path.as_bytes().to_vec();
     headers

@@ -1,4 +1,4 @@
-//! What the sets of defaults mean for requests.
+//! What the profiles, which are sets of defaults, mean for requests.
 
 use std::time::Duration;
 

@@ -31,7 +31,7 @@ fn claims(base: &Value, changes: &Value, now: u64) -> Value {
     claims
 }
 
-/// What the upstream is told of a user.
+/// The identity headers that the upstream gets.
 fn identity(claims: &Value) -> Vec<(String, String)> {
     let names = [
         ("x-client-id", "client_id"),

@@ -1,4 +1,4 @@
-//! What one connection may take up: so that no client fills the room for the others.
+//! What one connection may take up, so that no client fills the room for the others.
 
 use std::time::Duration;
 

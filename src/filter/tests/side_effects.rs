@@ -30,7 +30,7 @@ fn down() -> Answer {
     Answer::Error(CalloutError::NotConnected)
 }
 
-/// JWTs that nobody signed, whose refusal without scope lies in this row.
+/// Forged JWTs whose refusal without scope lies in this row.
 fn forged_in_row(world: &World, row: u64, exp: u64, count: usize) -> Vec<String> {
     let token = |number: u64| {
         let mut forged = claims();

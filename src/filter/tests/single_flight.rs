@@ -219,7 +219,7 @@ fn a_purge_voids_answers_to_earlier_questions_in_every_worker() {
 fn a_reused_stream_number_is_a_new_request() {
     let mut world = with_key(1, json!({}));
     let yes = world.verify.clone();
-    // To a question about the same token, to one about another, to none.
+    // The new request waits for the same question, for another one, or for none.
     for (number, request) in [(0, api_token()), (1, api_token_of(1)), (2, bearer(&jwt(0)))] {
         let others: Vec<_> = (0..3).map(|_| world.send(&api_token())).collect();
         world.end(0, others[1]);

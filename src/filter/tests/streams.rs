@@ -1,4 +1,4 @@
-//! Each stream ends by one action, in whatever order answers, departures and ticks come.
+//! Each stream ends by one action, in any order of answers, departures and ticks.
 
 use std::time::Duration;
 

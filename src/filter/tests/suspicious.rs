@@ -24,7 +24,7 @@ fn told(world: &World, suspicion: Suspicion) -> u64 {
     world.process.count_of(Counter::Suspicious(suspicion))
 }
 
-/// The audit's lines of what is suspicious.
+/// The audit's lines about suspicious activity.
 fn lines(world: &World) -> Vec<String> {
     let lines = world.process.audited.borrow();
     lines.iter().filter(|line| line.contains("\"suspicious\"")).cloned().collect()

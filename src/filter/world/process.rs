@@ -1,4 +1,4 @@
-//! What workers share: data, metrics, and whose request is arriving.
+//! What workers share: data, metrics, and the client whose request is arriving.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

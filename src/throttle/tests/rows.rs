@@ -1,4 +1,4 @@
-//! Rows of records: what a full one loses, and what two workers write at once.
+//! Rows of records: what a full row drops, and what two workers write at once.
 
 use super::*;
 

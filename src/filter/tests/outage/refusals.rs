@@ -1,4 +1,4 @@
-//! Refusals, which end what could stand in.
+//! Refusals, after which no earlier verdict stands in.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! How the list is read: one worker polls, and failures are told.
+//! How the list is read: one worker polls, and failures are reported.
 
 use super::*;
 

@@ -69,7 +69,7 @@ fn two_workers_may_both_ask_without_harm() {
             _ => ["token_rejected", ""],
         };
         assert_eq!(codes, expected, "{first:?} and {second:?}");
-        // What the later question brought holds.
+        // The result of the later question holds.
         for worker in [0, 1] {
             let stream = world.send_to(worker, &api_token());
             let code = world.ending(stream).unwrap().code();
