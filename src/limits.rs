@@ -23,6 +23,6 @@ pub const MAX_WAITING_FOR_KEY: usize = 4096;
 /// The estimated bytes that a map's entry, with its counterpart in the shell, takes besides its key and value.
 pub(crate) const MAP_ENTRY_BYTES: usize = 64;
 
-/// The most requests that are ended in one go. Envoy sends the responses one inside the other, and some 300 of them
+/// The most requests that are ended in one go. Envoy sends the responses nested in one another, and some 300 of them
 /// exhaust the VM's stack; verifying their signatures would also keep the worker's other clients waiting.
 pub(crate) const AT_ONCE: usize = 32;
