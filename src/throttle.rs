@@ -8,7 +8,7 @@
 //! failures don't count.
 //!
 //! A question to the service may turn out to be a failure, so those under way count against `attempts` too
-//! ([`Throttle::begin_guess`]). Further questions are not refused at once: their requests wait until the answers decide.
+//! ([`Throttle::begin_guess`]). Further questions are not refused at once: their requests wait for the answers.
 //!
 //! Workers share the records, which displace one another in rows of a fixed size. So a flood of addresses takes a
 //! megabyte at most; at worst, failures are forgotten and locks end early. Which records share a row is secret,
@@ -202,7 +202,7 @@ impl Throttle {
         }
     }
 
-    /// Counts a question about a token's number as under way. False: another worker has taken the last attempt meanwhile.
+    /// Counts a question about a token's number as under way. False: another worker has taken the last attempt.
     fn begin_number(&self, suspect: &Suspect, number: Number, cx: &Cx<'_>) -> bool {
         let mut is_counted = true;
         self.change_number(suspect, cx, |record| {
