@@ -1,4 +1,4 @@
-//! What users and administrators do beside signing in: `/auth/password` and `/iam/revocations`.
+//! What users and administrators do besides signing in: `/auth/password` and `/iam/revocations`.
 
 use std::sync::Arc;
 
@@ -43,21 +43,21 @@ pub(crate) async fn password(
 
 /// Signs a user out everywhere.
 pub(crate) fn sign_out(app: &App, user_id: i64) -> Result<StatusCode, ApiError> {
-    // One second more than the lifetime: it takes in what was issued within this very second.
+    // One second more than the lifetime, to include tokens that are issued within this second.
     let exp_before = now() + app.access_ttl + 1;
     let refresh_exp_before = now() + app.refresh_ttl + 1;
     app.store.sign_out(user_id, exp_before, refresh_exp_before)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What an administrator revokes: one of the four.
+/// What an administrator revokes: exactly one of `jti`, `user_id` and `token_id`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Revocation {
     /// One JWT; `exp` goes with it.
     jti: Option<String>,
     exp: Option<i64>,
-    /// Every token of a user, who may sign in again.
+    /// All tokens of a user, who may sign in again.
     user_id: Option<i64>,
     /// An API token, which is deleted.
     token_id: Option<i64>,

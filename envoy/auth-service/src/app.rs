@@ -1,4 +1,4 @@
-//! What every endpoint works with.
+//! What all endpoints share.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -28,7 +28,7 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// The key that signs now: the one in the database, which another service on it may have rotated.
+    /// The current signing key, read from the database: another service on it may have rotated the key.
     pub(crate) fn key(&self) -> Result<Arc<Key>, Error> {
         let known = Arc::clone(&self.key.read().unwrap_or_else(PoisonError::into_inner));
         match self.store.private_key()? {
@@ -41,7 +41,7 @@ impl App {
         }
     }
 
-    /// Runs what waits for the database or signs, off the async threads.
+    /// Runs work that waits for the database or signs, off the async threads.
     pub(crate) async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> Result<T, ApiError> + Send + 'static,
@@ -50,7 +50,7 @@ impl App {
         tokio::task::spawn_blocking(move || work(&app)).await.map_err(|error| Error::Task(error.to_string()))?
     }
 
-    /// When an access token that is issued now expires: never so early that it would count as one that was signed out.
+    /// The expiry of an access token that is issued now: late enough that the last sign-out doesn't revoke it.
     pub(crate) fn access_exp(&self, user: &User) -> i64 {
         (now() + self.access_ttl).max(user.exp_before)
     }
@@ -66,7 +66,7 @@ impl App {
         Claims::new(user, TokenType::Refresh, exp).sign(&*self.key()?)
     }
 
-    /// Reads a JWT of one of these types and of a user who is not disabled.
+    /// Reads a JWT that has one of these types and isn't revoked, and whose user isn't disabled.
     pub(crate) fn check_jwt(&self, jwt: &str, token_types: &[&str]) -> Result<Token, ApiError> {
         let token = jwt::read(jwt, &*self.key()?, now())?;
         if !token_types.contains(&token.token_type.as_str()) {
@@ -81,7 +81,7 @@ impl App {
         Ok(token)
     }
 
-    /// Whose JWT of this type the request carries.
+    /// The user to whom a JWT of this type belongs.
     pub(crate) fn signed_in(&self, jwt: &str, token_type: &str) -> Result<User, ApiError> {
         let token = self.check_jwt(jwt, &[token_type])?;
         self.store.user(token.user_id)?.ok_or(ApiError::Unauthorized("Token belongs to an unknown user"))
@@ -106,12 +106,12 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Result<String, ApiError> {
     }
 }
 
-/// A JSON body whose errors are answered like all others.
+/// A JSON body whose errors are answered as an `ApiError`.
 #[derive(FromRequest)]
 #[from_request(via(axum::Json), rejection(ApiError))]
 pub(crate) struct Json<T>(pub(crate) T);
 
-/// A query whose errors are answered like all others.
+/// A query whose errors are answered as an `ApiError`.
 #[derive(FromRequestParts)]
 #[from_request(via(axum::extract::Query), rejection(ApiError))]
 pub(crate) struct Query<T>(pub(crate) T);

@@ -67,7 +67,7 @@ pub enum Action {
     },
 }
 
-/// Seconds of a number with `d`, `h` or `m`.
+/// Parses a number with `d`, `h` or `m` as seconds.
 fn duration(text: &str) -> Result<i64, String> {
     let seconds = match text.char_indices().next_back() {
         Some((end, unit)) => {
@@ -85,10 +85,10 @@ fn duration(text: &str) -> Result<i64, String> {
 }
 
 impl Command {
-    /// Does it on the database at this path, which has to exist.
+    /// Runs the command on the database at this path, which has to exist.
     ///
     /// # Errors
-    /// What the database, the output or the arguments refuse.
+    /// When the database or the output fails, or an argument is invalid.
     pub async fn run(self, db: &str, token_hash: TokenHash) -> Result<(), Error> {
         let Self::Tokens { format, action } = self;
         if !std::path::Path::new(db).is_file() {

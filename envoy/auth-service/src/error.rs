@@ -1,4 +1,4 @@
-//! Errors: of the start, and of a request.
+//! Errors of startup and of requests.
 
 use std::net::SocketAddr;
 
@@ -16,7 +16,7 @@ pub enum Error {
     Listen {
         /// The address.
         addr: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The database can't be opened or used.
@@ -25,7 +25,7 @@ pub enum Error {
     /// The system refuses a file, a signal handler or an output.
     #[error("{0}")]
     Io(#[from] std::io::Error),
-    /// No RSA key can be made, read, written or used.
+    /// The RSA key can't be made, read, written or used.
     #[error("signing key: {0}")]
     Key(String),
     /// A password or token can't be hashed, or its stored hash is broken.
@@ -56,7 +56,7 @@ impl From<argon2::password_hash::Error> for Error {
 pub(crate) enum ApiError {
     #[error("{0}")]
     BadRequest(String),
-    /// The body can't be read as what the endpoint takes.
+    /// The body isn't what the endpoint takes.
     #[error("{1}")]
     Body(StatusCode, String),
     #[error("{0}")]

@@ -1,4 +1,4 @@
-//! `/faults`: answers that are broken on demand, counters, and what else only tests may ask for.
+//! `/faults`: broken answers on demand, counters, and what else only tests may ask for.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +25,7 @@ use crate::error::{ApiError, Error};
 use crate::keys::Key;
 use crate::store::now;
 
-/// What a request is counted as, and what a fault is for.
+/// The endpoint that a request is counted for, and that a fault applies to.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Endpoint {
@@ -38,7 +38,7 @@ enum Endpoint {
     Tokens,
     Health,
     Other,
-    /// Any of them: where there is no fault for the endpoint itself.
+    /// All endpoints that have no fault of their own.
     All,
 }
 
@@ -76,7 +76,7 @@ enum Kind {
     /// No fault: the service answers.
     #[default]
     None,
-    /// The service answers, later.
+    /// The service answers after the delay.
     Delay,
     /// A status (default 500) with an error body.
     Status,
@@ -84,7 +84,7 @@ enum Kind {
     Reset,
     /// The connection is closed within the body.
     ResetMidBody,
-    /// 200 with bytes that are nothing.
+    /// 200 with a meaningless body.
     Garbage,
     /// 200 with a very long body.
     Huge,
@@ -92,14 +92,14 @@ enum Kind {
     Raw,
 }
 
-/// A fault, as tests put it.
+/// A fault, as tests describe it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Fault {
     on: Endpoint,
     #[serde(default)]
     kind: Kind,
-    /// Before whatever the kind does.
+    /// Delays every kind of answer, in milliseconds.
     #[serde(default)]
     delay_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,10 +110,10 @@ struct Fault {
     body: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body_base64: Option<String>,
-    /// Of a huge body.
+    /// The size of a huge body.
     #[serde(default = "default_megabytes")]
     megabytes: u64,
-    /// For so many requests; without it until it is replaced.
+    /// How many requests it applies to; if absent, all until it is replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     times: Option<u64>,
 }
@@ -122,7 +122,7 @@ fn default_megabytes() -> u64 {
     50
 }
 
-/// Marks an answer in whose place the connection is closed.
+/// Marks an answer that is replaced by closing the connection.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the connection is reset on demand")]
 pub(crate) struct Reset;
@@ -139,7 +139,7 @@ struct Counters {
 pub(crate) struct Faults {
     faults: Mutex<BTreeMap<Endpoint, Fault>>,
     counters: Mutex<Counters>,
-    /// The key that the next rotation takes: made ahead, because it takes a while.
+    /// The key for the next rotation, made ahead because that takes a while.
     next_key: tokio::sync::Mutex<oneshot::Receiver<Result<Key, Error>>>,
 }
 
@@ -147,7 +147,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes a key on a thread of its own, which nobody has to wait for when the service stops.
+/// Makes a key on a thread of its own, so that the service can stop without waiting for it.
 fn generate_key() -> oneshot::Receiver<Result<Key, Error>> {
     let (sender, receiver) = oneshot::channel();
     std::thread::spawn(move || drop(sender.send(Key::generate())));
@@ -159,7 +159,7 @@ impl Faults {
         Self { faults: Mutex::default(), counters: Mutex::default(), next_key: tokio::sync::Mutex::new(generate_key()) }
     }
 
-    /// The fault that a request meets, which is then used up by one.
+    /// The fault for a request to this endpoint. Uses up one of its `times`.
     fn take(&self, endpoint: Endpoint) -> Option<Fault> {
         let mut faults = lock(&self.faults);
         let on = if faults.contains_key(&endpoint) { endpoint } else { Endpoint::All };
@@ -174,7 +174,7 @@ impl Faults {
     }
 }
 
-/// One verification under way, for as long as it lives.
+/// Counts one verification as in flight until it is dropped.
 struct InFlight(Arc<Faults>);
 
 impl InFlight {
@@ -192,14 +192,14 @@ impl Drop for InFlight {
     }
 }
 
-/// The credential of a request, told apart from others without giving it away; of what stands behind the scheme, if any.
+/// Identifies the credential of a request without revealing it. The scheme, if there is one, doesn't count.
 fn fingerprint(headers: &HeaderMap) -> String {
     let value = headers.get(header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
     let credential = value.splitn(2, |byte| *byte == b' ').last().unwrap_or_default();
     Sha256::digest(credential).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Counts a request and breaks its answer, unless it is for the faults themselves.
+/// Counts a request and applies its fault, unless the request is for `/faults` itself.
 pub(crate) async fn intercept(State(faults): State<Arc<Faults>>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     if path == "/faults" || path.starts_with("/faults/") {
@@ -224,7 +224,7 @@ pub(crate) async fn intercept(State(faults): State<Arc<Faults>>, request: Reques
 }
 
 impl Fault {
-    /// The broken answer; `None` has the service answer.
+    /// The broken answer; `None` means that the service answers.
     fn answer(&self) -> Option<Result<Response, ApiError>> {
         Some(match self.kind {
             Kind::None | Kind::Delay => return None,
@@ -252,7 +252,7 @@ impl Fault {
         })
     }
 
-    /// The given status, headers and body, with defaults for status and body.
+    /// The fault's status, headers and body; the arguments are the defaults of status and body.
     fn given(&self, status: u16, body: &str) -> Result<Response, ApiError> {
         let refused = |what| ApiError::bad_request(format!("{what} is not valid in an answer"));
         let status = self.status.unwrap_or(status);
@@ -278,10 +278,10 @@ impl Fault {
     }
 }
 
-/// A body for a `Content-Length` that it may fall short of: after these bytes the connection is closed, unless they were enough.
+/// A body that may be shorter than its `Content-Length`: if so, the connection is closed after these bytes.
 fn breaks_off_after(bytes: Bytes) -> Body {
     let end = async {
-        tokio::task::yield_now().await; // meanwhile what came before is sent
+        tokio::task::yield_now().await; // lets the bytes be sent first
         Err(Reset)
     };
     Body::from_stream(stream::once(async { Ok(bytes) }).chain(stream::once(end)))
@@ -316,7 +316,7 @@ async fn show(State(control): State<Control>) -> axum::Json<Vec<Fault>> {
     axum::Json(lock(&control.faults.faults).values().cloned().collect())
 }
 
-/// Puts a fault in the place of the one before; one for all endpoints in the place of every other.
+/// Replaces the endpoint's fault. A fault for all endpoints replaces every other.
 async fn set(State(control): State<Control>, Json(fault): Json<Fault>) -> Result<StatusCode, ApiError> {
     if let Some(Err(error)) = fault.answer() {
         return Err(error);

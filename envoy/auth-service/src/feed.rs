@@ -7,7 +7,7 @@ use crate::error::ApiError;
 use crate::jwt::Token;
 use crate::store::Store;
 
-/// How long gateways are told to forget cached verdicts: longer than they keep any.
+/// How long the feed tells gateways to forget cached verdicts, in seconds: longer than they cache any.
 const PURGE_SECONDS: i64 = 86_400;
 
 fn add(
@@ -58,7 +58,7 @@ impl Store {
         transaction.commit()
     }
 
-    /// Whether a JWT was revoked: by itself, with its user's others, or with the API token that it stands for.
+    /// Whether a JWT was revoked: alone, with all tokens of its user, or with the API token that it stands for.
     pub(crate) fn is_revoked(&self, token: &Token) -> rusqlite::Result<bool> {
         self.lock()
             .prepare_cached(
@@ -69,9 +69,9 @@ impl Store {
             .query_row(params![token.jti, token.user_id, token.token_type, token.exp, token.token_id], |row| row.get(0))
     }
 
-    /// What was revoked after a cursor, or everything that still matters, with the cursor to go on from.
+    /// What was revoked after a cursor, or without one everything that still matters, with the next cursor.
     ///
-    /// A cursor is `<epoch>-<sequence number>`: one of another database is refused rather than taken for a place in this one.
+    /// A cursor is `<epoch>-<sequence number>`, so that a cursor of another database is refused and not misread.
     pub(crate) fn revoked_since(&self, cursor: Option<&str>, now: i64) -> Result<Value, ApiError> {
         let connection = self.lock();
         connection.prepare_cached("DELETE FROM feed WHERE forget <= ?1")?.execute([now])?;

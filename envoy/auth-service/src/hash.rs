@@ -35,7 +35,7 @@ impl Hasher {
         self.run(move || hash(kind, &secret)).await
     }
 
-    /// Whether a secret has this hash, whichever kind it is; compared in constant time.
+    /// Whether a secret has this hash, of either kind. Compares in constant time.
     pub(crate) async fn verify(&self, hash: String, secret: String) -> Result<bool, Error> {
         self.run(move || verify(&hash, &secret)).await
     }
@@ -46,7 +46,7 @@ impl Hasher {
     ) -> Result<T, Error> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|error| Error::Task(error.to_string()))?;
         let done = tokio::task::spawn_blocking(move || {
-            let _permit = permit; // held until the work is done, even where nobody waits for it any longer
+            let _permit = permit; // held until the work is done, even if nobody waits for it
             work()
         });
         Ok(done.await.map_err(|error| Error::Task(error.to_string()))??)

@@ -50,7 +50,7 @@ struct IssuedBy {
 }
 
 impl Claims {
-    /// The claims of a user, under a fresh `jti`.
+    /// The claims of a user, with a new `jti`.
     pub(crate) fn new(user: &User, token_type: TokenType, exp: i64) -> Self {
         Self {
             exp,
@@ -86,7 +86,7 @@ impl Claims {
     }
 }
 
-/// What the service itself needs of a JWT's claims.
+/// The claims of a JWT that the service itself reads.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Token {
     pub(crate) exp: i64,
@@ -106,7 +106,7 @@ struct Header {
     alg: String,
 }
 
-/// Reads a JWT that `key` signed and that is not expired. Whether it was revoked is another question.
+/// Reads a JWT that `key` signed and that is not expired. Doesn't check whether it was revoked.
 pub(crate) fn read(jwt: &str, key: &Key, now: i64) -> Result<Token, ApiError> {
     let malformed = || ApiError::Unauthorized("Token is malformed");
     let decode = |part| URL_SAFE_NO_PAD.decode(part).map_err(|_| malformed());

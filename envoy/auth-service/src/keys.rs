@@ -25,12 +25,12 @@ fn broken(error: impl std::fmt::Display) -> Error {
 }
 
 impl Key {
-    /// A new key: takes a while.
+    /// Generates a key, which takes a while.
     pub(crate) fn generate() -> Result<Self, Error> {
         Self::new(RsaPrivateKey::new(&mut rand::thread_rng(), BITS).map_err(broken)?)
     }
 
-    /// The key that `private_pem` holds.
+    /// Reads a key from its PEM.
     pub(crate) fn from_pem(private_pem: &str) -> Result<Self, Error> {
         Self::new(RsaPrivateKey::from_pkcs8_pem(private_pem).map_err(broken)?)
     }
@@ -42,7 +42,7 @@ impl Key {
         Ok(Self { verifying: signing.verifying_key(), signing, private_pem, public_pem })
     }
 
-    /// RS256 of a message.
+    /// Signs a message with RS256.
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
         Ok(self.signing.try_sign_with_rng(&mut rand::thread_rng(), message).map_err(broken)?.to_vec())
     }

@@ -1,7 +1,7 @@
 //! An authentication service for authgate on SQLite, for local use and tests.
 //!
-//! It verifies API tokens and JWTs, signs users in and out, keeps API tokens, and publishes its public key and what was revoked.
-//! With [`Options::faults`] it also breaks its answers on demand, so that tests can see what a gateway makes of that.
+//! It verifies API tokens and JWTs, signs users in and out, manages API tokens, and publishes its public key and revocations.
+//! With [`Options::faults`] it also breaks its answers on demand, so that tests can check how a gateway reacts.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), auth_service::Error> {

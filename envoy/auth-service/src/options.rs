@@ -1,4 +1,4 @@
-//! What the service is started with.
+//! The options of the service.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;

@@ -28,7 +28,7 @@ use crate::status::{self, Metrics};
 use crate::store::Store;
 use crate::{admin, session, tokens, verify};
 
-/// A service that is running. Dropping it stops it too, without waiting until it has stopped.
+/// A running service. Dropping it stops it too, without waiting until it has stopped.
 #[derive(Debug)]
 pub struct Server {
     addr: SocketAddr,
@@ -47,7 +47,7 @@ impl Server {
         format!("http://{}", self.addr)
     }
 
-    /// Closes the listener and drops every open connection. Afterwards the address can be listened on again at once.
+    /// Closes the listener and drops every open connection. Afterwards the address is free again.
     pub async fn stop(self) {
         drop(self.stop);
         if let Err(error) = self.serving.await {
@@ -89,7 +89,7 @@ async fn in_background<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|error| Error::Task(error.to_string()))?
 }
 
-/// The key in the database; at the first start a new one.
+/// The key in the database, or a new one at the first start.
 fn load_key(store: &Store) -> Result<Key, Error> {
     if let Some(pem) = store.private_key()? {
         return Key::from_pem(&pem);
@@ -144,7 +144,7 @@ fn router(app: Arc<App>, with_faults: bool) -> Router {
     }
 }
 
-/// Answers carry credentials and verdicts: no cache may keep them.
+/// Answers carry credentials and verdicts, so no cache may store them.
 async fn no_store(mut response: Response) -> Response {
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
@@ -173,7 +173,7 @@ async fn serve(listener: TcpListener, router: Router, mut stop: oneshot::Receive
 }
 
 async fn serve_connection(stream: TcpStream, router: Router) {
-    // Neither failure is the service's: the connection is gone, then.
+    // Both errors are ignored: they mean that the connection is gone.
     let _ = stream.set_nodelay(true);
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |request: axum::http::Request<Incoming>| {
@@ -183,7 +183,7 @@ async fn serve_connection(stream: TcpStream, router: Router) {
                 Ok(response) => response,
                 Err(never) => match never {},
             };
-            // An error has hyper close the connection without an answer.
+            // On an error hyper closes the connection without an answer.
             if response.extensions().get::<Reset>().is_some() { Err(Reset) } else { Ok(response) }
         }
     });

@@ -29,7 +29,7 @@ pub(crate) async fn login(
 ) -> Result<axum::Json<Value>, ApiError> {
     let user = app.blocking(move |app| Ok(app.store.user_by_login(&login.username)?)).await?;
     let Some(user) = user else {
-        // As slow as a wrong password, so that the time doesn't tell which names there are.
+        // As slow as a wrong password, so that the time doesn't reveal which names exist.
         app.hasher.hash(TokenHash::Argon2id, login.password).await?;
         return Err(ApiError::WrongPassword);
     };
@@ -61,7 +61,7 @@ pub(crate) struct Logout {
     everywhere: bool,
 }
 
-/// Revokes the token of the request, access or refresh; or all that its user has.
+/// Revokes the access or refresh token of the request, or all tokens of its user.
 pub(crate) async fn logout(
     State(app): State<Arc<App>>,
     Query(query): Query<Logout>,

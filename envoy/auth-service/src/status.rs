@@ -22,12 +22,12 @@ use crate::store::now;
 /// What the service offers, as OpenAPI 3.
 const OPENAPI: &str = include_str!("../openapi.yaml");
 
-/// The process serves.
+/// Answers as long as the process serves.
 pub(crate) async fn health() -> axum::Json<Value> {
     axum::Json(json!({"status": "ok"}))
 }
 
-/// 200 where the database can be read and written, else 503.
+/// 200 if the database can be read and written, else 503.
 pub(crate) async fn readiness(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     app.blocking(|app| {
         Ok(match app.store.check() {
@@ -46,7 +46,7 @@ pub(crate) async fn openapi() -> ([(HeaderName, &'static str); 1], &'static str)
     ([(header::CONTENT_TYPE, "application/yaml")], OPENAPI)
 }
 
-/// A request as it is counted: by its route, so that no client can make a series.
+/// The labels of a counted request: its route and not its path, so that no client can add a series.
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
 struct Served {
     route: String,

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::error::Error;
 use crate::options::UserSpec;
 
-/// How long a database that another service locks is waited for; as long as rusqlite has SQLite wait elsewhere.
+/// How long to wait for a database that another service has locked: as long as rusqlite waits elsewhere.
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
 const BUSY_POLL: Duration = Duration::from_millis(5);
 
@@ -70,7 +70,7 @@ pub(crate) fn now() -> i64 {
 }
 
 impl Store {
-    /// Opens a database, and makes it where there is none.
+    /// Opens a database, and creates it if there is none.
     pub(crate) fn open(path: &str) -> Result<Self, Error> {
         let connection = if path == ":memory:" {
             Connection::open_in_memory()?
@@ -89,12 +89,12 @@ impl Store {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The PEM of the private key, once there is one.
+    /// The PEM of the private key, if there is one.
     pub(crate) fn private_key(&self) -> rusqlite::Result<Option<String>> {
         self.lock().prepare_cached("SELECT private_pem FROM signing_key")?.query_row([], |row| row.get(0)).optional()
     }
 
-    /// Keeps a private key unless there is one: of two services that start at once, one makes the key of both.
+    /// Stores a private key unless there is one, so that two services that start at once use the same key.
     pub(crate) fn add_private_key(&self, pem: &str) -> rusqlite::Result<()> {
         self.lock()
             .prepare_cached("INSERT OR IGNORE INTO signing_key (id, private_pem) VALUES (1, ?1)")?
@@ -102,7 +102,7 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps a private key in the place of the one before.
+    /// Replaces the private key.
     pub(crate) fn set_private_key(&self, pem: &str) -> rusqlite::Result<()> {
         self.lock()
             .prepare_cached("INSERT OR REPLACE INTO signing_key (id, private_pem) VALUES (1, ?1)")?
@@ -157,7 +157,7 @@ impl Store {
         self.lock().prepare_cached("SELECT * FROM users WHERE id = ?1")?.query_row([id], User::from_row).optional()
     }
 
-    /// Keeps another hash of a user's password.
+    /// Replaces the hash of a user's password.
     pub(crate) fn set_password(&self, id: i64, password_hash: &str) -> rusqlite::Result<()> {
         self.lock()
             .prepare_cached("UPDATE users SET password_hash = ?2 WHERE id = ?1")?
@@ -165,7 +165,7 @@ impl Store {
         Ok(())
     }
 
-    /// Whether the database can be read and written. What is written is rolled back.
+    /// Checks that the database can be read and written. Rolls back what it writes.
     pub(crate) fn check(&self) -> rusqlite::Result<()> {
         let mut connection = self.lock();
         let transaction = connection.transaction()?;
@@ -184,14 +184,14 @@ impl Store {
         ))
     }
 
-    /// Disables or enables a user, and has the verdicts on the user forgotten. False where there is no such user.
+    /// Disables or enables a user, and has gateways forget the verdicts on the user. False if there is no such user.
     pub(crate) fn set_user_disabled(&self, id: i64, disabled: bool, now: i64) -> rusqlite::Result<bool> {
         self.set_disabled("UPDATE users SET disabled = ?2 WHERE id = ?1", id, disabled, |connection| {
             crate::feed::purge_user(connection, id, now)
         })
     }
 
-    /// Disables or enables all users of a client, and has the verdicts on the client forgotten. False where it has none.
+    /// Disables or enables all users of a client, and has gateways forget the verdicts on them. False if it has no user.
     pub(crate) fn set_client_disabled(&self, id: i64, disabled: bool, now: i64) -> rusqlite::Result<bool> {
         self.set_disabled("UPDATE users SET disabled = ?2 WHERE client_id = ?1", id, disabled, |connection| {
             crate::feed::purge_client(connection, id, now)
@@ -216,8 +216,8 @@ impl Store {
     }
 }
 
-/// Turns the write-ahead log on. Where another service does the same at this moment, SQLite says at once that the database
-/// is busy: it waits for locks everywhere else, but not here.
+/// Turns the write-ahead log on. If another service does so at the same time, SQLite doesn't wait for the lock as it does
+/// elsewhere, but returns at once that the database is busy.
 fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
     let deadline = Instant::now() + BUSY_LIMIT;
     loop {
@@ -230,9 +230,9 @@ fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
     }
 }
 
-/// Makes the file with a mode that keeps others from the signing key; SQLite gives its side files the same.
+/// Creates the file with a mode that keeps others from the signing key; SQLite gives its side files the same mode.
 ///
-/// One that exists isn't opened: closing it would release the locks that this process has on it.
+/// An existing file isn't opened: closing it would release this process's locks on it.
 fn make_private(path: &Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);

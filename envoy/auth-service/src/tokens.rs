@@ -36,7 +36,7 @@ pub(crate) fn new_secret() -> String {
     (0..SECRET_LENGTH).map(|_| char::from(SECRET_ALPHABET[OsRng.gen_range(0..SECRET_ALPHABET.len())])).collect()
 }
 
-/// An API token as it is answered.
+/// An API token in an answer.
 #[derive(Serialize)]
 pub(crate) struct TokenView {
     id: i64,
@@ -71,7 +71,7 @@ impl From<TokenRow> for TokenView {
     }
 }
 
-/// Whose tokens a user may see: everybody's is `None`.
+/// The user whose tokens a user may see; `None` means everybody's.
 fn owner(user: &User) -> Option<i64> {
     if user.is_admin { None } else { Some(user.id) }
 }
@@ -89,7 +89,7 @@ pub(crate) struct Create {
     exp_date: Option<String>,
 }
 
-/// The seconds of an `exp_date`.
+/// Parses an `exp_date` as seconds since 1970. It has to be in the future.
 pub(crate) fn exp_date(text: &str) -> Result<i64, ApiError> {
     let date =
         OffsetDateTime::parse(text, &Rfc3339).map_err(|_| ApiError::bad_request("exp_date is not an RFC 3339 date"))?;
@@ -154,7 +154,7 @@ pub(crate) struct Page {
     results: Vec<TokenView>,
 }
 
-/// The `ORDER BY` of an `ordering`; what has no date comes last either way.
+/// The `ORDER BY` of an `ordering`. Tokens without the date come last in either direction.
 fn order(ordering: Option<&str>) -> Result<&'static str, ApiError> {
     Ok(match ordering.unwrap_or("id") {
         "id" => "t.id",
@@ -234,13 +234,13 @@ pub(crate) async fn read(
     .await
 }
 
-/// Fields that are absent stay as they are.
+/// Changes to a token. Absent fields stay as they are.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Change {
     name: Option<String>,
     description: Option<String>,
-    /// Null: the token no longer expires.
+    /// Null means that the token never expires.
     #[serde(default, deserialize_with = "present")]
     exp_date: Option<Option<String>>,
 }

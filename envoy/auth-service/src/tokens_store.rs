@@ -32,7 +32,7 @@ impl TokenRow {
     }
 }
 
-/// A token to keep.
+/// A token to store.
 pub(crate) struct NewToken {
     pub(crate) user_id: i64,
     pub(crate) name: String,
@@ -41,7 +41,7 @@ pub(crate) struct NewToken {
     pub(crate) exp_date: Option<i64>,
 }
 
-/// What verifying a token takes.
+/// What is needed to verify a token.
 pub(crate) struct StoredToken {
     pub(crate) hash: String,
     pub(crate) exp_date: Option<i64>,
@@ -49,7 +49,7 @@ pub(crate) struct StoredToken {
 
 /// Which tokens to list.
 pub(crate) struct Filter {
-    /// Of this user only.
+    /// Only tokens of this user.
     pub(crate) owner: Option<i64>,
     pub(crate) deleted: bool,
     pub(crate) expired: Option<bool>,
@@ -59,7 +59,7 @@ pub(crate) struct Filter {
 }
 
 impl Store {
-    /// Keeps a token, whose number the row then tells.
+    /// Stores a token. The row has its number.
     pub(crate) fn add_token(&self, new: NewToken, user_email: String, now: i64) -> rusqlite::Result<TokenRow> {
         let connection = self.lock();
         connection
@@ -79,7 +79,7 @@ impl Store {
         })
     }
 
-    /// A token, deleted or not, and who it belongs to.
+    /// A token, deleted or not, and its owner.
     pub(crate) fn token_and_user(&self, id: i64) -> rusqlite::Result<Option<(StoredToken, User)>> {
         self.lock()
             .prepare_cached(
@@ -93,7 +93,7 @@ impl Store {
             .optional()
     }
 
-    /// Notes that a token was used. False where it is deleted.
+    /// Records that a token was used. False if it is deleted.
     pub(crate) fn touch_token(&self, id: i64, now: i64) -> rusqlite::Result<bool> {
         let changed = self
             .lock()
@@ -113,7 +113,7 @@ impl Store {
             .optional()
     }
 
-    /// Changes a token, and has the verdicts on it forgotten. False where there is no such token.
+    /// Changes a token, and has gateways forget the verdicts on it. False if there is no such token.
     pub(crate) fn change_token(&self, row: &TokenRow, now: i64) -> rusqlite::Result<bool> {
         let mut connection = self.lock();
         let transaction = connection.transaction()?;
@@ -130,7 +130,7 @@ impl Store {
         Ok(found)
     }
 
-    /// The tokens that expire after `now` and before `until`, by their end.
+    /// The tokens that expire after `now` and before `until`, in order of expiry.
     pub(crate) fn expiring_tokens(&self, now: i64, until: i64) -> rusqlite::Result<Vec<TokenRow>> {
         self.lock()
             .prepare_cached(
@@ -141,7 +141,7 @@ impl Store {
             .collect()
     }
 
-    /// Deletes a token, and has the verdicts on it forgotten. False where there is no such token.
+    /// Deletes a token, and has gateways forget the verdicts on it. False if there is no such token.
     pub(crate) fn delete_token(&self, id: i64, owner: Option<i64>, now: i64) -> rusqlite::Result<bool> {
         let mut connection = self.lock();
         let transaction = connection.transaction()?;

@@ -28,7 +28,7 @@ const IDENTITY_HEADERS: [(HeaderName, &str); 7] = [
 #[derive(Deserialize)]
 pub(crate) struct VerifyQuery {
     header_types: Option<String>,
-    /// Without one the answer is both `json_body` and `json_header`.
+    /// `None`: the answer is both `json_body` and `json_header`.
     response_format: Option<Format>,
 }
 
@@ -69,14 +69,14 @@ impl HeaderTypes {
     }
 }
 
-/// A credential that is to be verified.
+/// A credential to verify.
 #[derive(Debug, Eq, PartialEq)]
 enum Credential {
     ApiToken(String),
     Jwt(String),
 }
 
-/// The credential in `Authorization`, where it is of a type that is wanted.
+/// The credential in `Authorization`, if the caller wants its type verified.
 fn credential(authorization: &str, types: HeaderTypes) -> Result<Credential, ApiError> {
     let (scheme, value) = authorization.split_once(' ').unwrap_or(("", authorization));
     if types.apikey && scheme.eq_ignore_ascii_case("apikey") {
@@ -90,13 +90,13 @@ fn credential(authorization: &str, types: HeaderTypes) -> Result<Credential, Api
     }
 }
 
-/// What a valid credential says.
+/// The verdict on a valid credential.
 struct Verdict {
     claims: Map<String, Value>,
     jwt: Jwt,
 }
 
-/// The JWT of a verdict: the credential itself, or one to sign where the caller wants it.
+/// The JWT of a verdict: the credential itself, or claims to sign if the format needs a JWT.
 enum Jwt {
     Same(String),
     Sign(Box<Claims>),
@@ -156,7 +156,7 @@ async fn verify_api_token(app: &Arc<App>, token: String) -> Result<Verdict, ApiE
         if user.disabled {
             return Err(ApiError::Disabled);
         }
-        // Deleted meanwhile or before: said only to who holds the token.
+        // Checked last: only the holder of the token may learn that it was deleted.
         if !app.store.touch_token(id, now())? {
             return Err(ApiError::Unauthorized("Token has been deleted"));
         }

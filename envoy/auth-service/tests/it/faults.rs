@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Service, answer, claims, mint, refusal, rs256, start, start_with_faults};
 
-/// Everything that comes back on a connection of its own until it is closed.
+/// Sends a `GET` on a new connection, and returns all that comes back until it is closed.
 async fn raw_get(addr: SocketAddr, path: &'static str) -> Vec<u8> {
     tokio::task::spawn_blocking(move || {
         let mut stream = TcpStream::connect(addr).unwrap();
@@ -51,7 +51,7 @@ async fn requests_are_counted_even_when_they_meet_a_fault() {
     for (name, count) in [("verify", 3), ("login", 1), ("blacklist", 1), ("other", 1), ("verify_peak_in_flight", 1)] {
         expected[name] = json!(count);
     }
-    // Of SHA-256("a.b.c").
+    // The first digits of SHA-256("a.b.c").
     expected["verify_by_credential"] = json!({"845e3044": 3});
     assert_eq!(service.counters().await, expected);
     assert_eq!(service.send(service.post("/faults/counters/reset")).await.status(), 204);

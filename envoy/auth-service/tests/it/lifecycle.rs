@@ -1,4 +1,4 @@
-//! Starting, stopping, restarting, and what is at no path.
+//! Starting, stopping, restarting, and unknown paths.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
@@ -56,7 +56,7 @@ async fn a_database_file_survives_a_restart() {
     }
 }
 
-/// Two services that start at once on a new database, each with the public key that it had when it listened.
+/// Two services that start at once on a new database, each with the first public key that it served.
 async fn twins(options: Options) -> [(Service, Value); 2] {
     let start = async |options| {
         let service = start_with(options).await;
@@ -78,7 +78,7 @@ async fn two_services_share_one_database() {
         let file = directory.path().join(format!("{number}.db"));
         Options { db: file.to_str().unwrap().to_owned(), ..options() }
     };
-    // Without users to wait for, a service listens as soon as it has a key, while the other may still make one.
+    // Without users to create, a service listens as soon as it has a key, while the other may still be making one.
     for number in 0..3 {
         let [(_one, key), (_other, same)] = twins(Options { users: Vec::new(), ..options(number) }).await;
         assert_eq!(key, same);
@@ -90,12 +90,12 @@ async fn two_services_share_one_database() {
     assert_eq!(answer(other.verify_jwt(&access)).await.0, 200);
     assert_eq!(answer(other.verify_token(&token)).await.0, 200);
     assert_eq!(answer(other.post("/auth/jwt/refresh").bearer_auth(&refresh)).await.0, 200);
-    // What one revoked, the other refuses, and a cursor of one is good for the other.
+    // Each service refuses what the other revoked, and accepts the other's cursor.
     let cursor = other.blacklist(None).await["cursor"].clone();
     assert_eq!(one.send(one.post("/auth/jwt/logout").bearer_auth(&access)).await.status(), 204);
     assert_eq!(refusal(other.verify_jwt(&access)).await.0, 401);
     assert_eq!(one.blacklist(cursor.as_str()).await, other.blacklist(cursor.as_str()).await);
-    // A rotation is one of both.
+    // A rotation changes the key of both.
     let rotated = answer(one.post("/faults/rotate")).await.1;
     assert_eq!(public_key(&other).await, rotated);
     let (of_other, _) = other.login("alice").await;

@@ -70,7 +70,7 @@ async fn the_openapi_document_lists_what_is_served() {
                 None => assert_eq!(status, 405, "{method} {path} is served, but not documented"),
                 Some((_, operation)) => {
                     let responses = operation["responses"].as_object().unwrap();
-                    // What JSON the endpoint takes is judged before the rest: these requests have none.
+                    // The content type is checked first, and these requests have none.
                     let known = responses.contains_key(status.as_str()) || status == 415 && method == Method::POST;
                     assert!(known, "{method} {path} answers {status}, which is not documented");
                 }

@@ -50,7 +50,7 @@ pub fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().try_into().unwrap()
 }
 
-/// What came back, for comparing: status and JSON.
+/// The status and JSON of an answer, to compare.
 pub async fn answer(request: RequestBuilder) -> (StatusCode, Value) {
     let response = request.send().await.unwrap();
     let (status, text) = (response.status(), response.text().await.unwrap());
@@ -76,7 +76,7 @@ pub fn claims(jwt: &str) -> Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
 }
 
-/// A JWT of any header and claims.
+/// A JWT with any header and claims.
 pub fn mint(private_pem: &str, header: &Value, claims: &Value) -> String {
     let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let message = format!("{}.{}", encode(header), encode(claims));
@@ -118,7 +118,7 @@ impl Service {
         (body["access"].as_str().unwrap().to_owned(), body["refresh"].as_str().unwrap().to_owned())
     }
 
-    /// An API token as it is answered at its creation.
+    /// The answer to the creation of an API token.
     pub async fn create_token(&self, access: &str, body: Value) -> Value {
         let (status, token) = answer(self.post("/iam/tokens").bearer_auth(access).json(&body)).await;
         assert_eq!(status, 201, "{token}");
