@@ -1,4 +1,4 @@
-//! What the filter asks of the machine that it runs on: services that answer at once.
+//! The host of the filter: shared data, metrics, signatures and the client's address.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -12,18 +12,18 @@ use authgate::metrics::{Counter, Gauge};
 
 use crate::Client;
 
-/// What all workers have in common.
+/// What all workers share.
 #[derive(Debug, Default)]
 pub(crate) struct Process {
     data: Mutex<HashMap<String, SharedValue>>,
     counters: Mutex<HashMap<Counter, u64>>,
     gauges: Mutex<HashMap<Gauge, i64>>,
-    /// Random keys, as no client may know whose hashes agree.
+    /// Randomly keyed, so that no client can predict which hashes agree.
     hasher: RandomState,
 }
 
 impl Process {
-    /// What was counted, in the text format of Prometheus.
+    /// The metrics in the text format of Prometheus.
     pub(crate) fn metrics(&self) -> String {
         let (counters, gauges) = (lock(&self.counters), lock(&self.gauges));
         let counters = counters.iter().map(|(counter, value)| line(counter, value));
@@ -33,7 +33,7 @@ impl Process {
     }
 }
 
-/// From `name.label=value`, which is how Envoy is told it.
+/// A line for a metric that is named as for Envoy: `name.label=value`.
 fn line(metric: &dyn Display, value: &dyn Display) -> String {
     let metric = metric.to_string();
     let mut parts = metric.split('.');
@@ -43,7 +43,7 @@ fn line(metric: &dyn Display, value: &dyn Display) -> String {
     format!("{name}{{{}}} {value}\n", labels.join(","))
 }
 
-/// What was written is whole, even if a thread panicked meanwhile.
+/// Ignores poisoning: no panic leaves a half-written value.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -52,7 +52,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Debug)]
 pub(crate) struct Host {
     process: Arc<Process>,
-    /// Whose request is arriving.
+    /// The client whose request is arriving.
     pub(crate) client: Cell<Option<Client>>,
 }
 
@@ -84,7 +84,7 @@ impl SharedData for Host {
 }
 
 impl Signatures for Host {
-    /// The verifier that is compiled in does it.
+    /// Leaves it to the verifier that is compiled in.
     fn verify_signature(&self, _key: &PublicKey, _signature: &[u8], _message: &[u8]) -> Option<bool> {
         None
     }

@@ -1,12 +1,12 @@
-//! authgate in a service of one's own: its rules, its cache and its verdicts in a middleware of axum, without Envoy.
+//! authgate inside a service: its rules, its cache and its verdicts as a middleware of axum, without Envoy.
 //!
 //! - [`Gate`] starts workers and hands requests to them. Each is a thread with a [`Filter`](authgate::Filter) of its own,
-//!   as in Envoy: it needs no locks, and workers share what one of them has learnt.
-//! - [`authenticate`] is the middleware. What it lets through carries the identity in headers that no client can set.
+//!   as in Envoy: it needs no locks, and workers share what they learn.
+//! - [`authenticate`] is the middleware. Requests that pass carry the identity in headers that no client can set.
 //! - [`app`] is a service with it.
 //!
-//! Three things are the embedder's: to build the head of a request ([`authenticate`]), to carry out what the filter asks for
-//! (`worker`), and to be its host (`host`).
+//! The embedder builds the head of a request ([`authenticate`]), carries out the filter's actions (`worker`), and is its
+//! host (`host`).
 
 mod host;
 mod middleware;
@@ -40,10 +40,10 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Starts so many workers.
+    /// Starts this many workers.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When the system can't start a thread.
     pub fn start(config: &Config, workers: usize) -> io::Result<Arc<Self>> {
         let process = Arc::new(Process::default());
         let start = |_| worker::start(config.clone(), Arc::clone(&process));
@@ -52,14 +52,14 @@ impl Gate {
         Ok(Arc::new(Self { workers, streams: AtomicU32::new(0), process, credentials }))
     }
 
-    /// What was counted, for Prometheus.
+    /// The metrics in the text format of Prometheus.
     pub fn metrics(&self) -> String {
         self.process.metrics()
     }
 
-    /// Asks about a request's head. Nothing: the worker is gone, and nobody can be let in.
+    /// Asks for the verdict on a request. `None`: the worker is gone, and nobody can be let in.
     async fn ask(&self, client: Client, headers: Vec<(String, Vec<u8>)>, has_body: bool) -> Option<Verdict> {
-        // All requests of a connection go to one worker, as in Envoy: it sees to it that none takes all the room.
+        // All requests of a connection go to one worker, as in Envoy, so that it can limit the connection's share.
         let index = client.connection % self.workers.len() as u64;
         let worker = self.workers.get(usize::try_from(index).ok()?)?;
         let stream = self.streams.fetch_add(1, Ordering::Relaxed);
@@ -70,7 +70,7 @@ impl Gate {
     }
 }
 
-/// Tells a worker that a stream has ended: there is a verdict, or its client left, and this was dropped.
+/// Tells the worker on drop that the stream has ended: there is a verdict, or the client left.
 struct End<'g> {
     worker: &'g UnboundedSender<Event>,
     stream: StreamId,
@@ -83,7 +83,7 @@ impl Drop for End<'_> {
     }
 }
 
-/// A service that says whom it takes a request to be from. Which paths need a credential is in the configuration.
+/// A service that answers with the user of the request. The configuration says which paths need a credential.
 pub fn app(gate: Arc<Gate>) -> Router {
     let who = async |headers: HeaderMap| {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("nobody").to_owned();
@@ -93,7 +93,7 @@ pub fn app(gate: Arc<Gate>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .fallback(who)
-        // Last, so that it is around all of them.
+        // Last, so that it wraps all routes.
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&gate), authenticate))
         .with_state(gate)
 }

@@ -1,4 +1,4 @@
-//! From a request to its head, and from the verdict to what goes on or comes back.
+//! Turns a request into its head, and a verdict into the request that goes on or the response.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::worker::Verdict;
 #[derive(Clone, Copy, Debug)]
 pub struct Client {
     pub(crate) address: SocketAddr,
-    /// No other connection of this process has this number.
+    /// Unique among the connections of this process.
     pub(crate) connection: u64,
 }
 
@@ -57,8 +57,8 @@ pub async fn authenticate(
     }
 }
 
-/// The head as the filter reads it, with HTTP/2's pseudo-headers in the place of request line and `Host`. Nothing: there
-/// are several hosts, and rules can't be told which is meant.
+/// The head as the filter reads it, with HTTP/2's pseudo-headers instead of request line and `Host`. `None`: there are
+/// several hosts, and the rules can't tell which one counts.
 fn head(request: &Request) -> Option<Vec<(String, Vec<u8>)>> {
     let uri = request.uri();
     let mut hosts = request.headers().get_all(header::HOST).iter().map(HeaderValue::as_bytes);
@@ -75,7 +75,7 @@ fn head(request: &Request) -> Option<Vec<(String, Vec<u8>)>> {
     Some(pseudo.into_iter().chain(others).map(|(name, value)| (name.to_owned(), value.to_vec())).collect())
 }
 
-/// Makes a request's headers what goes on. Nothing: a header can't be written, and the request must not go on.
+/// Changes a request's headers to what goes on. `None`: a header can't be written, and the request must not go on.
 fn change_all(
     headers: &mut HeaderMap,
     strip: &[String],
@@ -108,7 +108,7 @@ fn change(headers: &mut HeaderMap, (name, value): Change<'_>) -> Option<()> {
     Some(())
 }
 
-/// A response as a client of HTTP gets it. A service that speaks gRPC answers a denial with its `grpc` instead.
+/// The response to an HTTP client. A service that speaks gRPC answers a denial with its `grpc` instead.
 fn respond(status: u16, headers: &[(&'static str, String)], body: String) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, body).into_response();

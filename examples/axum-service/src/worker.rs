@@ -1,4 +1,4 @@
-//! One thread with one filter. Events go in one after the other, and what the filter wants done is done in between.
+//! One thread with one filter. It handles one event at a time, and carries out the filter's actions in between.
 
 use std::collections::HashMap;
 use std::io;
@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::Client;
 use crate::host::{Host, Process};
 
-/// What a worker is told.
+/// An event for a worker.
 #[derive(Debug)]
 pub(crate) enum Event {
     Arrival(Arrival),
@@ -38,11 +38,11 @@ pub(crate) struct Arrival {
     pub(crate) client: Client,
     pub(crate) headers: Vec<(String, Vec<u8>)>,
     pub(crate) has_body: bool,
-    /// Whom to tell what becomes of it.
+    /// Takes the verdict to the middleware.
     pub(crate) verdict: oneshot::Sender<Verdict>,
 }
 
-/// What becomes of a request.
+/// What to do with a request.
 #[derive(Debug)]
 pub(crate) struct Verdict {
     /// Headers to remove first.
@@ -52,7 +52,7 @@ pub(crate) struct Verdict {
     pub(crate) resolution: Resolution,
 }
 
-/// Starts a worker, which ends when nobody can tell it anything any more.
+/// Starts a worker, which ends when all senders of its events are dropped.
 pub(crate) fn start(config: Config, process: Arc<Process>) -> io::Result<UnboundedSender<Event>> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let (sender, events) = mpsc::unbounded_channel();
@@ -61,7 +61,7 @@ pub(crate) fn start(config: Config, process: Arc<Process>) -> io::Result<Unbound
     Ok(sender)
 }
 
-/// A request that waits: whom to tell, and what was known of it at its arrival.
+/// Sends the resolution of a waiting request, with what was known at its arrival.
 type Held = Box<dyn FnOnce(Resolution)>;
 
 struct Worker {
@@ -74,7 +74,7 @@ struct Worker {
 
 impl Worker {
     fn new(config: Config, process: Arc<Process>) -> Self {
-        // An answer is read as it is: a redirect is no verdict.
+        // A redirect is no verdict, so it isn't followed.
         let service = reqwest::Client::builder().redirect(Policy::none()).no_proxy().build().unwrap_or_default();
         Self {
             filter: Filter::new(config),
@@ -146,7 +146,7 @@ impl Worker {
         }
     }
 
-    /// The callout as it is sent. There are no clusters here: `authority` is where the service is.
+    /// The callout as an HTTP request. There are no clusters here: `authority` is the service's address.
     fn request(&self, callout: CalloutRequest) -> RequestBuilder {
         let config = self.filter.config();
         let (service, (_, authority)) = (&config.auth_service, config.host(callout.to));
@@ -164,7 +164,7 @@ impl Worker {
     }
 }
 
-/// Sends a callout, and reads its answer. A body beyond the limit is left out, as the filter wants it.
+/// Sends a callout, and reads its answer. A body beyond the limit is left out, as the filter expects.
 async fn answer(request: RequestBuilder, limit: usize) -> Result<CalloutResponse, CalloutError> {
     let mut answer = request.send().await.map_err(|error| failure(&error))?;
     let status = answer.status().as_u16();
@@ -182,7 +182,7 @@ async fn answer(request: RequestBuilder, limit: usize) -> Result<CalloutResponse
     Ok(CalloutResponse { status, headers, body: Some(body) })
 }
 
-/// Why there is no answer. The error itself may hold a URL, and is not for a log.
+/// Why there is no answer. The error itself may hold a URL, so it isn't logged.
 fn failure(error: &reqwest::Error) -> CalloutError {
     if error.is_timeout() {
         CalloutError::TimedOut

@@ -11,16 +11,16 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// A state that hasn't come by then never will.
+/// How long to wait for a state.
 const LIMIT: Duration = Duration::from_secs(30);
-/// Between two looks at a state that the test waits for.
+/// How often to check for it.
 const POLL: Duration = Duration::from_millis(50);
 
 /// The user that everything is done as.
 const USER: &str = "1";
 
 struct World {
-    /// Nothing once it is down.
+    /// `None` once it is stopped.
     service: Option<Server>,
     /// Where the example listens.
     address: String,
@@ -28,7 +28,7 @@ struct World {
 }
 
 impl World {
-    /// The service, and the example before it with two workers.
+    /// Starts the service, and the example in front of it with two workers.
     async fn start() -> Self {
         let service = auth_service::start(Options {
             listen: ([127, 0, 0, 1], 0).into(),
@@ -39,7 +39,7 @@ impl World {
         let service = service.await.unwrap();
         let mut config: Value = serde_json::from_str(include_str!("../config.json")).unwrap();
         config["auth_service"]["authority"] = service.addr().to_string().into();
-        // A busy machine may be slow, and the test isn't to be.
+        // A long timeout for busy machines, and a short poll for a fast test.
         config["auth_service"]["timeout"] = "10s".into();
         config["revocation"]["poll_interval"] = "1s".into();
         config["jwt"] = json!({"public_key": {"min_refetch_interval": "1s"}});
@@ -95,7 +95,7 @@ impl World {
         page.lines().filter(|line| line.starts_with(start)).map(str::to_owned).collect()
     }
 
-    /// Looks until the state is there.
+    /// Polls until the state is reached.
     async fn until(&self, what: &str, mut state: impl AsyncFnMut() -> bool) {
         let looking = async {
             while !state().await {
@@ -106,7 +106,7 @@ impl World {
     }
 }
 
-/// The user that the service took the request to be from.
+/// The user that the example saw.
 async fn user(request: RequestBuilder) -> String {
     let answer = request.send().await.unwrap();
     assert_eq!(answer.status(), 200);
@@ -168,7 +168,7 @@ async fn a_revoked_token_is_refused() {
     let jwt = world.jwt().await;
     assert_eq!(user(world.get("/orders").bearer_auth(&jwt)).await, USER);
     assert_eq!(world.service_post("/auth/jwt/logout").bearer_auth(&jwt).send().await.unwrap().status(), 204);
-    // Every worker has read it, once both of two connections in a row are refused.
+    // Two connections in a row reach both workers: both have read the list once both requests are refused.
     world
         .until("the list is read", async || {
             for _ in 0..2 {
