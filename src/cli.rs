@@ -1,6 +1,6 @@
-//! `authgate`: what an operator asks before a configuration or a service is trusted (docs/commands.md).
+//! `authgate`: checks a configuration or a service before an operator trusts it (docs/commands.md).
 //!
-//! Each command judges by the core's own readers, so that it can't say something else than the filter does.
+//! Each command uses the core's own parsers, so that it can't disagree with the filter.
 
 mod check;
 mod explain;
@@ -16,9 +16,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Everything is as it should be.
+/// Nothing is wrong.
 const FINE: u8 = 0;
-/// Something isn't.
+/// Something is wrong.
 const WRONG: u8 = 1;
 /// The command can't be carried out as it was given.
 const USAGE: u8 = 2;
@@ -48,7 +48,7 @@ enum Format {
     Json,
 }
 
-/// The command that the process was started as.
+/// Runs the command in the process's arguments.
 pub fn main() -> ExitCode {
     let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let has_colour = stdout().is_terminal() && !is_plain;
@@ -66,7 +66,7 @@ pub fn run<A: Into<OsString> + Clone>(
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Help and version are no errors: clap knows where each goes.
+            // clap prints help and version to standard output, and errors to standard error.
             let _ = error.print();
             return u8::try_from(error.exit_code()).unwrap_or(USAGE);
         }

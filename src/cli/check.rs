@@ -1,4 +1,4 @@
-//! `authgate check`: whether the filter would take a configuration, and what is most likely a mistake in it.
+//! `authgate check`: whether the filter accepts a configuration, and what in it is probably a mistake.
 
 pub(super) mod find;
 mod rules;
@@ -36,7 +36,7 @@ pub(super) struct Problem {
     /// Counted from 1.
     line: usize,
     level: &'static str,
-    /// Of a warning.
+    /// Of a warning only.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'static str>,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -57,7 +57,7 @@ impl Problem {
     }
 }
 
-/// What was found in all files.
+/// The findings in all files.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Report {
     pub(super) configurations: usize,
@@ -65,7 +65,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// Prints it.
+    /// Prints the report.
     ///
     /// # Errors
     /// A sentence: the output can't be written to.
@@ -100,7 +100,7 @@ pub fn run(options: &Options, out: &mut impl Write, has_colour: bool) -> Result<
 /// Reads a file.
 ///
 /// # Errors
-/// A sentence.
+/// A sentence: the file can't be read.
 pub(super) fn read(file: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
     let read = if file == Path::new("-") {
@@ -115,7 +115,7 @@ pub(super) fn read(file: &Path) -> Result<String, String> {
 /// The documents in a text, with those in its ConfigMaps.
 ///
 /// # Errors
-/// Where it can't be read.
+/// Where the text can't be read, and why.
 pub(super) fn documents(text: &str) -> Result<Vec<Node>, SyntaxError> {
     let mut documents = tree::parse(text, 1)?;
     let embedded = find::embedded(&documents)?;
@@ -161,7 +161,7 @@ fn check_plugin(plugin: &Plugin<'_>, file: &str, problems: &mut Vec<Problem>) {
 /// The configuration, as the filter reads it.
 ///
 /// # Errors
-/// All that is wrong with it.
+/// All errors in it.
 pub(super) fn parse(plugin: &Plugin<'_>) -> Result<Config, Vec<ConfigError>> {
     Config::from_bytes(plugin.bytes.as_bytes()).map_err(|errors| errors.iter().cloned().collect())
 }

@@ -1,5 +1,5 @@
-//! `authgate explain`: what the filter does with a request, step by step. The filter itself decides; what it doesn't
-//! say of its steps is found out by asking it again, with a part of the configuration.
+//! `authgate explain`: what the filter does with a request, step by step. The filter itself decides. Steps that it
+//! doesn't report are found by asking it again with part of the configuration.
 
 mod probe;
 mod story;
@@ -77,7 +77,7 @@ pub struct Options {
 /// Explains, and returns the exit status.
 ///
 /// # Errors
-/// A sentence: what was given can't be used.
+/// A sentence: an option can't be used.
 pub fn run(options: &Options, out: &mut impl Write, has_colour: bool) -> Result<u8, String> {
     let text = check::read(&options.file)?;
     let name = options.file.display().to_string();
@@ -160,12 +160,12 @@ fn headers(options: &Options, manager: Option<&Node>) -> Result<Vec<(String, Vec
     Ok(headers)
 }
 
-/// What a connection manager leaves of a request's host.
+/// A request's host as a connection manager leaves it.
 fn left_of(host: &str, manager: Option<&Node>) -> String {
     let is_on = |name: &str| manager.is_some_and(|manager| manager.is_on(name));
     let bracket = host.rfind(']').unwrap_or_default();
     let (name, port) = host.split_at(host.rfind(':').filter(|colon| *colon > bracket).unwrap_or(host.len()));
-    // Envoy leaves what is no number.
+    // Envoy leaves a port that is no number.
     let is_port = port.get(1..).is_some_and(|digits| digits.parse::<u32>().is_ok());
     let port = if is_on("strip_any_host_port") && is_port { "" } else { port };
     let name = if is_on("strip_trailing_host_dot") { name.strip_suffix('.').unwrap_or(name) } else { name };
@@ -173,12 +173,12 @@ fn left_of(host: &str, manager: Option<&Node>) -> String {
 }
 
 fn split(header: &str) -> Result<(String, String), String> {
-    // It may hold a credential, so it isn't quoted.
+    // The header may hold a credential, so the error doesn't quote it.
     let (name, value) = header.split_once(':').ok_or("a header has no colon: write Name: value")?;
     Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
 }
 
-/// What the service would answer, as far as it was given.
+/// The service's answers, as far as they were given.
 pub(super) struct Service {
     key: Option<CalloutResponse>,
     verdict: Option<CalloutResponse>,
@@ -217,7 +217,7 @@ impl Service {
         Ok(Self { key, verdict, list })
     }
 
-    /// The answer; what wasn't given looks like a service that isn't there.
+    /// The answer; `None` if it wasn't given.
     fn answer(&self, request: &CalloutRequest) -> Option<Answer> {
         let answer = match request.to {
             Destination::PublicKey => self.key.clone(),
@@ -228,7 +228,7 @@ impl Service {
     }
 }
 
-/// What keeps the filter from using all of a revocation list.
+/// Why the filter can't use all of a revocation list.
 fn problem_of_list(list: &CalloutResponse) -> Option<String> {
     match feed::read(Ok(list.clone())) {
         Ok(changes) => changes.unreadable.map(|unreadable| unreadable.to_string()),

@@ -1,4 +1,4 @@
-//! The filter itself, with one worker: it decides about a request, while whatever it asks is answered at once.
+//! The filter with one worker. It decides on a request, and its callouts are answered at once.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,24 +14,24 @@ use crate::metrics::{Counter, Gauge};
 use crate::public_key::PublicKey;
 use crate::time::UnixTime;
 
-/// No request waits that long.
+/// Longer than any request waits.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
-/// What came of a callout.
+/// The result of a callout.
 pub type Answer = Result<CalloutResponse, CalloutError>;
 
-/// What becomes of a request.
+/// The decision on a request.
 #[derive(Debug)]
 pub struct Decided {
     /// The names of headers that are stripped from it.
     pub strip: Vec<String>,
-    /// The headers that change at once, with their new values; `None`: one is removed.
+    /// The headers that change at once, with their new values; `None` removes the header.
     pub changes: Vec<(String, Option<Vec<u8>>)>,
     /// How it ends.
     pub resolution: Resolution,
 }
 
-/// A worker of its own, with nothing in its shared data.
+/// A worker whose shared data is empty at the start.
 #[derive(Debug)]
 pub struct Machine {
     filter: Filter,
@@ -50,10 +50,9 @@ impl Machine {
         self.host.counted.borrow().clone()
     }
 
-    /// What becomes of a request. Time passes as fast as it is needed. `None`: it has never ended, which is a fault of the
-    /// filter.
+    /// Decides on a request, and advances the clock as needed. `None`: the request never ended, which is a bug.
     ///
-    /// - `answer`: is asked what the filter asks, with the most bytes of a body that are read.
+    /// - `answer`: answers a callout; also gets the limit on the answer's body, in bytes.
     pub fn decide(
         &mut self,
         head: &RequestHead<'_>,
@@ -64,7 +63,7 @@ impl Machine {
         let end = now.after(LONGEST_WAIT);
         host.counted.borrow_mut().clear();
         filter.on_tick(&Cx::new(*now, host));
-        // The key and the list are there before the first request.
+        // Fetches the key and the revocation list before the request.
         while let Some(Action::Callout { call, request }) = filter.next_action() {
             let answer = answer(&request, filter.body_limit(call));
             filter.on_answer(call, answer, &Cx::new(*now, host));

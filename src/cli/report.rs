@@ -1,4 +1,4 @@
-//! How findings look.
+//! How findings are printed.
 
 /// A colour of the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ impl Colour {
         }
     }
 
-    /// The text in this colour, if there are any.
+    /// The text in this colour, if colours are on.
     pub fn paint(self, text: &str, has_colour: bool) -> String {
         if has_colour { format!("\x1b[{}m{text}\x1b[0m", self.code()) } else { text.to_owned() }
     }

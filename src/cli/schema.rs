@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 use super::FINE;
 use crate::config::table::{CONFIGURATION, Field, Given, Kind, Text};
 
-/// A field's name of RFC 9110 section 5.6.2.
+/// A header's name, `token` of RFC 9110 section 5.6.2.
 const TOKEN: &str = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
 
-/// Names with dots between.
+/// The path of a claim: names separated by dots.
 const CLAIM: &str = r"^[^.]+(\.[^.]+)*$";
 
 /// 2^53 - 1.
@@ -28,7 +28,7 @@ pub fn run(out: &mut impl Write) -> Result<u8, String> {
 /// The schema, in the form in which it is checked in.
 fn text() -> String {
     let mut schema = object(CONFIGURATION);
-    // Draft 7, which editors know best.
+    // Draft 7, which most editors support.
     schema.insert("$schema".to_owned(), json!("http://json-schema.org/draft-07/schema#"));
     schema.insert("title".to_owned(), json!("authgate"));
     schema.insert("description".to_owned(), json!("The configuration of authgate: docs/reference.md#configuration"));
@@ -57,7 +57,7 @@ fn object(fields: &[Field]) -> Map<String, Value> {
     schema
 }
 
-/// What two of these fields together would be.
+/// Matches an object with two of these fields.
 fn at_most_one(names: &[&str]) -> Value {
     let pairs = names
         .iter()
@@ -66,7 +66,7 @@ fn at_most_one(names: &[&str]) -> Value {
     json!({"anyOf": pairs.collect::<Vec<_>>()})
 }
 
-/// What contradicts itself in a rule: two of what says who is let in, or a field that says nothing then.
+/// Matches a rule that contradicts itself: two fields that exclude each other, or a field without effect.
 fn contradictions() -> Value {
     let says = |name: &str| match name {
         "public" | "optional" | "deny" => json!({"properties": {name: {"const": true}}, "required": [name]}),
@@ -100,7 +100,7 @@ fn property(field: &Field) -> Value {
         about.push_str(&format!(" (in the profiles development and test: {others})"));
     }
     schema.insert("description".to_owned(), json!(about));
-    // An empty list may mean everything where it isn't written, and be refused where it is.
+    // An empty list may be the default of a field that can't be written as an empty list.
     let is_writable = |default: &Value| !(matches!(field.kind, Kind::Distinct(_)) && *default == json!([]));
     if let Some(default) = default.filter(is_writable) {
         schema.insert("default".to_owned(), default);
@@ -169,7 +169,7 @@ fn kind(kind: &Kind) -> Map<String, Value> {
     if let Value::Object(schema) = schema { schema } else { Map::new() }
 }
 
-/// As much of a form as a pattern can tell.
+/// A text, as far as a pattern can describe its form.
 fn text_of(form: Text) -> Value {
     let pattern = match form {
         Text::Some | Text::Regex | Text::Claim | Text::Host => return json!({"type": "string", "minLength": 1}),

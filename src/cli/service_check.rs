@@ -1,5 +1,5 @@
-//! `authgate service-check`: whether an authentication service answers as docs/reference.md#authentication-service has
-//! it, and what the filter makes of it where it doesn't.
+//! `authgate service-check`: whether an authentication service answers as docs/reference.md#authentication-service
+//! says, and what the filter does where it doesn't.
 
 mod feed;
 mod findings;
@@ -68,7 +68,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// `api_token.answer_headers`.
+    /// The options as a value of `api_token.answer_headers`.
     fn answer_headers(&self) -> Result<Value, String> {
         let pairs = self.answer_headers.iter().map(|pair| {
             let (name, header) = pair.split_once('=').ok_or_else(|| format!("{pair:?}: write NAME=HEADER"))?;
@@ -78,7 +78,7 @@ impl Options {
     }
 }
 
-/// What every check works with.
+/// What all checks share.
 struct Context<'o> {
     options: &'o Options,
     service: Service,
@@ -87,7 +87,7 @@ struct Context<'o> {
 /// Checks the service, and returns the exit status.
 ///
 /// # Errors
-/// A sentence: what was given can't be used.
+/// A sentence: an option can't be used.
 pub fn run(options: &Options, out: &mut impl Write, has_colour: bool) -> Result<u8, String> {
     let service = Service::new(&options.url, Duration::from_secs(options.timeout))?;
     let context = Context { options, service };
@@ -155,7 +155,7 @@ fn check_api_tokens(
     Ok(())
 }
 
-/// Whether two formats tell of the same user.
+/// Checks that two formats name the same user.
 fn check_same(
     context: &Context<'_>,
     format: ResponseFormat,
@@ -194,7 +194,7 @@ fn check_jwts(
     Ok(())
 }
 
-/// Reads the access token as the filter does where it verifies it itself.
+/// Checks the access token as the filter verifies it locally.
 fn check_own_jwt(jwt: &str, key: Option<&PublicKey>, findings: &mut Findings) {
     let case = "the access token";
     let claims = match UntrustedJwt::parse(jwt.as_bytes()) {
@@ -249,13 +249,13 @@ fn with_other_secret(token: &str) -> Option<String> {
     Some(format!("{number}${other}{}", secret.get(1..)?))
 }
 
-/// The token with a signature that nobody has made.
+/// The token with an invalid signature.
 fn with_other_signature(jwt: &str) -> String {
     let signed = jwt.rsplit_once('.').map_or(jwt, |(signed, _)| signed);
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode([0; 256]))
 }
 
-/// A JWT that nobody has signed.
+/// A JWT with an invalid signature.
 fn unsigned() -> String {
     let header = URL_SAFE_NO_PAD.encode(r#"{"typ":"JWT","alg":"RS256"}"#);
     let claims = json!({

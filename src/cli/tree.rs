@@ -1,6 +1,6 @@
 //! YAML and JSON as a tree that knows its lines.
 //!
-//! Words are taken for what Envoy's reader takes them for: `yes` and `on` are `true`.
+//! Words mean what they mean to Envoy's reader: `yes` and `on` are `true`.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 use serde::de::IgnoredAny;
 use serde_json::{Number, Value as Json};
 
-/// The most nodes of a file, with what aliases repeat.
+/// The most nodes of a file, including what aliases repeat.
 const MAX_NODES: usize = 1_000_000;
 /// How deep they may be nested.
 const MAX_DEPTH: usize = 100;
@@ -51,13 +51,13 @@ pub struct SyntaxError {
     pub problem: String,
 }
 
-/// The documents in a text that begins in this line.
+/// The documents in a text whose first line has this number.
 ///
 /// # Errors
-/// Where it ends to be YAML.
+/// Where the text stops being YAML.
 pub fn parse(text: &str, first_line: usize) -> Result<Vec<Node>, SyntaxError> {
     let mut builder = Builder { offset: first_line.saturating_sub(1), ..Builder::default() };
-    // Where JSON may have tabs, YAML may not.
+    // JSON may have tabs where YAML may not.
     let is_json = text.contains('\t') && serde_json::from_str::<IgnoredAny>(text).is_ok();
     let text = if is_json { Cow::Owned(text.replace('\t', " ")) } else { Cow::Borrowed(text) };
     for event in Parser::new_from_str(&text) {
@@ -70,7 +70,7 @@ pub fn parse(text: &str, first_line: usize) -> Result<Vec<Node>, SyntaxError> {
     Ok(builder.documents)
 }
 
-/// Nothing, in this line.
+/// A null in this line.
 pub const fn null(line: usize) -> Node {
     Node { line, value: Value::Null, size: 1 }
 }
@@ -84,12 +84,12 @@ struct Builder {
     size: usize,
 }
 
-/// A list or a map whose end hasn't come yet.
+/// A list or a map that hasn't ended yet.
 struct Open {
     line: usize,
     anchor: usize,
     value: Value,
-    /// Of a map: the key whose value comes next, and its line.
+    /// In a map: the key of the next value, and its line.
     key: Option<(String, usize)>,
 }
 
@@ -179,7 +179,7 @@ fn number(text: &str) -> Option<Number> {
 }
 
 impl Node {
-    /// As the key of a map.
+    /// The value as a key of a map.
     fn key(&self) -> String {
         match &self.value {
             Value::Text(text, _) | Value::Number(_, text) => text.clone(),
@@ -209,7 +209,7 @@ impl Node {
         names.iter().try_fold(self, |node, name| node.get(name))
     }
 
-    /// The text that it is.
+    /// The text, if this is a text.
     pub fn text(&self) -> Option<&str> {
         if let Value::Text(text, _) = &self.value { Some(text) } else { None }
     }
@@ -224,7 +224,7 @@ impl Node {
         self.get(name).is_some_and(|node| node.value == Value::Bool(true))
     }
 
-    /// The line of a field, by a path such as `rules[2].match.regex`; of the nearest that is written around it.
+    /// The line of a field with a path such as `rules[2].match.regex`, or of the nearest written field around it.
     pub fn line_of(&self, path: &str) -> usize {
         let mut node = self;
         for step in path.replace('[', ".[").split('.') {
@@ -240,7 +240,7 @@ impl Node {
         node.line
     }
 
-    /// As JSON, with every key that is given twice.
+    /// The node as JSON, with duplicate keys kept.
     pub fn to_json(&self) -> String {
         match &self.value {
             Value::Null => "null".to_owned(),

@@ -37,12 +37,12 @@ pub struct Plugin<'t> {
 }
 
 impl Plugin<'_> {
-    /// How it is called in what is printed.
+    /// Its name in the output.
     pub fn name(&self) -> &str {
         self.holder.text_of("name")
     }
 
-    /// Whether it is the filter, as far as the file says.
+    /// Whether the file shows that this is the filter.
     fn is_authgate(&self) -> bool {
         const NAME: &str = "authgate";
         let holds = |node: Option<&Node>| node.and_then(Node::text).is_some_and(|text| text.contains(NAME));
@@ -81,15 +81,15 @@ pub fn find(documents: &[Node]) -> Vec<Plugin<'_>> {
     plugins
 }
 
-/// All Wasm plugins of a document, whatever they are.
+/// All Wasm plugins of a document, authgate or not.
 pub fn all_in(document: &Node) -> Vec<Plugin<'_>> {
     let mut plugins = Vec::new();
     Search { document, plugins: &mut plugins }.search(document, None, None);
     plugins
 }
 
-/// Whether a document is a configuration of the filter: it has one of its fields, its required one perhaps misspelled, or
-/// none at all.
+/// Whether a document is a configuration of the filter: it has one of its fields, or a misspelled `auth_service`, or is
+/// empty.
 fn is_plain(document: &Node) -> bool {
     let is_field = |name: &str| CONFIGURATION.iter().any(|field| field.name == name) || is_near(name, "auth_service");
     let members = document.members();
@@ -98,10 +98,10 @@ fn is_plain(document: &Node) -> bool {
     !is_resource && (is_empty || members.iter().any(|(name, _)| is_field(name)))
 }
 
-/// The texts of ConfigMaps in these documents that may be files of their own, as trees.
+/// The texts in these documents' ConfigMaps that may hold configurations, as trees.
 ///
 /// # Errors
-/// The first that can't be read.
+/// The first text that can't be read.
 pub fn embedded(documents: &[Node]) -> Result<Vec<Node>, SyntaxError> {
     let maps = documents.iter().filter(|document| document.text_of("kind") == "ConfigMap");
     let mut found = Vec::new();
@@ -183,7 +183,7 @@ fn plugin_config(node: &Node) -> Option<&Node> {
     }
 }
 
-/// What the filter gets of an `Any`, or of a field of a resource.
+/// The bytes that the filter gets from an `Any` or a resource's field, and their tree.
 fn contents(configuration: Option<&Node>, line: usize) -> (String, Node) {
     let Some(node) = configuration else { return (String::new(), null(line)) };
     let is_any = node.get("@type").is_some();

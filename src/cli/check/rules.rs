@@ -1,4 +1,4 @@
-//! What can be told of rules by reading them in order.
+//! Warnings about rules and their order.
 
 use super::warnings::{Warning, Warnings};
 use crate::cli::tree::{Node, Value};
@@ -22,14 +22,14 @@ impl<'t> Rule<'t> {
         self.matcher.get(name).map(Node::entries).unwrap_or_default().iter().filter_map(Node::text).collect()
     }
 
-    /// Whether it looks at nothing but the path, and every path fits.
+    /// Whether it matches everything: it restricts neither method nor host, and every path fits.
     fn is_everything(&self) -> bool {
         let is_any_path = self.text("prefix").is_some_and(|prefix| prefix.trim_end_matches('/').is_empty())
             || matches!(self.text("regex"), Some(".*" | "/.*" | "^.*$" | "^/.*$"));
         is_any_path && self.matcher.get("methods").is_none() && self.matcher.get("hosts").is_none()
     }
 
-    /// Whether every path that the other matches is one that this matches.
+    /// Whether this rule matches every path that the other matches.
     fn covers_path(&self, other: &Self) -> bool {
         if let Some(prefix) = self.text("prefix") {
             let inside = other.text("prefix").or_else(|| other.text("path"));
@@ -43,7 +43,7 @@ impl<'t> Rule<'t> {
         }
     }
 
-    /// Whether every method of the other is one of this.
+    /// Whether this rule matches every method that the other matches.
     fn covers_methods(&self, other: &Self) -> bool {
         self.matcher.get("methods").is_none()
             || other.matcher.get("methods").is_some()
@@ -56,7 +56,7 @@ impl<'t> Rule<'t> {
         methods.contains(&method) || method == "HEAD" && methods.contains(&"GET")
     }
 
-    /// Whether some method is one of both.
+    /// Whether some method matches both.
     fn shares_methods(&self, other: &Self) -> bool {
         self.matcher.get("methods").is_none()
             || other.matcher.get("methods").is_none()
@@ -64,14 +64,14 @@ impl<'t> Rule<'t> {
             || self.list("methods").iter().any(|method| other.has_method(method))
     }
 
-    /// Whether every host of the other is one of this.
+    /// Whether this rule matches every host that the other matches.
     fn covers_hosts(&self, other: &Self) -> bool {
         self.matcher.get("hosts").is_none()
             || other.matcher.get("hosts").is_some()
                 && other.list("hosts").iter().all(|host| self.list("hosts").iter().any(|own| covers_host(own, host)))
     }
 
-    /// Whether some host is one of both.
+    /// Whether some host matches both.
     fn shares_hosts(&self, other: &Self) -> bool {
         let own = self.list("hosts");
         self.matcher.get("hosts").is_none()
@@ -86,7 +86,7 @@ impl<'t> Rule<'t> {
         self.covers_path(other) && self.covers_methods(other) && self.covers_hosts(other)
     }
 
-    /// Whether the two take the same name, or `rules[3]` where it has none.
+    /// The rule's index, and its name if it has one: `rules[3] (admin)`.
     fn name(&self) -> String {
         let name = self.node.text_of("name");
         if name.is_empty() { format!("rules[{}]", self.index) } else { format!("rules[{}] ({name})", self.index) }
@@ -111,7 +111,7 @@ fn covers_host(own: &str, other: &str) -> bool {
     covers_name && (any_port || !has_port)
 }
 
-/// Reads the rules of a configuration.
+/// Adds the warnings about a configuration's rules.
 pub fn check(tree: &Node, warnings: &mut Warnings<'_>) {
     let empty = crate::cli::tree::null(tree.line);
     let entries = tree.get("rules").map(Node::entries).unwrap_or_default();
@@ -128,7 +128,7 @@ pub fn check(tree: &Node, warnings: &mut Warnings<'_>) {
         check_pattern(rule, warnings);
         let earlier = rules.iter().take(rule.index);
         if let Some(before) = earlier.clone().find(|before| before.is_public && before.is_everything()) {
-            // Said once, of that rule.
+            // Warn once, about the earlier rule.
             if rule.index == before.index + 1 {
                 let field = format!("rules[{}]", before.index);
                 let problem = "it makes everything public: the rules after it never decide".to_owned();
@@ -149,7 +149,7 @@ pub fn check(tree: &Node, warnings: &mut Warnings<'_>) {
     }
 }
 
-/// Whether a public rule decides on requests that a stricter one below it was written for.
+/// Whether a public or optional rule decides on requests that a later, stricter rule was written for.
 fn lets_in(before: &Rule<'_>, rule: &Rule<'_>) -> bool {
     let says_path = |rule: &Rule<'_>| ["path", "prefix", "regex"].iter().any(|name| rule.text(name).is_some());
     before.is_open
@@ -174,7 +174,7 @@ fn check_pattern(rule: &Rule<'_>, warnings: &mut Warnings<'_>) {
     }
 }
 
-/// Whether some rule names a host without `:*`.
+/// The field of the first host without `:*` in any rule.
 pub fn host_without_any_port(tree: &Node) -> Option<String> {
     let rules = tree.get("rules").map(Node::entries).unwrap_or_default();
     rules.iter().enumerate().find_map(|(index, rule)| {

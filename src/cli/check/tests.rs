@@ -1,4 +1,4 @@
-//! What is found in files of every form.
+//! Findings in every form of file.
 
 mod agreement;
 mod forms;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::cli::run;
 
-/// A file with this text, that is gone with the value.
+/// A file with this text, deleted on drop.
 struct File(std::path::PathBuf);
 
 impl File {
@@ -30,7 +30,7 @@ impl Drop for File {
     }
 }
 
-/// What is found in a text, as JSON, and the exit status.
+/// The findings in a text, as JSON, and the exit status.
 fn found(text: &str) -> (u8, Vec<Value>) {
     let file = File::new(text);
     let mut out = Vec::new();

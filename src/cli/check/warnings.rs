@@ -1,5 +1,5 @@
-//! What is no error and yet most likely a mistake. Each warning judges what the file shows alone: where the file can't
-//! say something, nothing is said of it.
+//! Warnings: what is no error but probably a mistake. Each judges only what the file shows, and says nothing about what
+//! the file can't show.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ impl Warning {
         Self::NoJti,
     ];
 
-    /// As it is printed, and named in docs/commands.md.
+    /// Its name in the output and in docs/commands.md.
     pub const fn name(self) -> &'static str {
         match self {
             Self::RuleNeverReached => "rule-never-reached",
@@ -73,14 +73,14 @@ impl Warning {
     }
 }
 
-/// One of them.
+/// One warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// Which.
+    /// Its kind.
     pub warning: Warning,
     /// Counted from 1.
     pub line: usize,
-    /// The field of the configuration, or of what is around it.
+    /// The field of the configuration, or of what surrounds it.
     pub field: String,
     /// One sentence.
     pub problem: String,
@@ -94,20 +94,20 @@ pub struct Warnings<'t> {
 }
 
 impl Warnings<'_> {
-    /// About a field of the configuration.
+    /// Adds one about a field of the configuration.
     pub fn add(&mut self, warning: Warning, field: &str, problem: impl Into<String>) {
         self.add_at(warning, self.tree.line_of(field), field, problem);
     }
 
-    /// About a line of what is around it.
+    /// Adds one about a line of what surrounds it.
     fn add_at(&mut self, warning: Warning, line: usize, field: &str, problem: impl Into<String>) {
         self.found.push(Found { warning, line, field: field.to_owned(), problem: problem.into() });
     }
 }
 
-/// Looks for all of them.
+/// Finds all warnings.
 ///
-/// - `config`: `None` where the configuration has errors.
+/// - `config`: `None` if the configuration has errors.
 pub fn check(plugin: &Plugin<'_>, config: Option<&Config>) -> Vec<Found> {
     let mut warnings = Warnings { tree: &plugin.tree, found: Vec::new() };
     rules::check(&plugin.tree, &mut warnings);
@@ -264,7 +264,7 @@ fn check_manager(plugin: &Plugin<'_>, config: &Config, warnings: &mut Warnings<'
     let Some(manager) = plugin.manager else { return };
     let line_of = |name| manager.get(name).map_or(manager.line, |node| node.line);
     let name = "stream_idle_timeout";
-    // A request that waits for other workers' questions first, and then for its own.
+    // A request may first wait for another worker's question, and then for its own.
     let longest = config.auth_service.longest_callout() * 2;
     match manager.get(name).and_then(Node::text).and_then(duration) {
         None => {
@@ -290,7 +290,7 @@ fn check_manager(plugin: &Plugin<'_>, config: &Config, warnings: &mut Warnings<'
     }
 }
 
-/// Protobuf's JSON form of a duration, unless it is 0, which turns a limit off.
+/// Parses protobuf's JSON form of a duration. `None` for 0 too, which turns a limit off.
 fn duration(text: &str) -> Option<Duration> {
     let seconds: f64 = text.strip_suffix('s')?.parse().ok()?;
     Duration::try_from_secs_f64(seconds).ok().filter(|duration| !duration.is_zero())

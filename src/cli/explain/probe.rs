@@ -1,4 +1,4 @@
-//! Asks the filter.
+//! Asks the filter about a request.
 
 use std::borrow::Cow;
 
@@ -34,20 +34,20 @@ pub struct Probe<'p> {
     pub now: UnixTime,
 }
 
-/// What came of one try.
+/// The result of one try.
 struct Tried {
-    /// `None`: it has never ended.
+    /// `None`: the request never ended.
     decided: Option<Decided>,
     /// How it was counted.
     counted: Vec<String>,
     /// What the filter asked the service about the credential.
     question: Option<CalloutRequest>,
-    /// What it asked for, where the user has given no answer.
+    /// The destination whose answer is missing for the decision.
     missing: Option<Destination>,
 }
 
 impl Probe<'_> {
-    /// Everything about the request.
+    /// Explains the request.
     pub fn tell(&self) -> Story {
         let tried = self.try_with(self.config.clone());
         let (rule, undecided) = match self.config.rules.find(self.target()) {
@@ -87,7 +87,7 @@ impl Probe<'_> {
         lossy(self.head.value(name))
     }
 
-    /// Lets the filter decide, by this configuration.
+    /// Lets the filter decide with this configuration.
     fn try_with(&self, config: Config) -> Tried {
         let (mut asked, mut lacks_key) = (None, false);
         let mut answer = |request: &CalloutRequest, _: usize| {
@@ -101,7 +101,7 @@ impl Probe<'_> {
         };
         let mut machine = Machine::new(config, self.now);
         let decided = machine.decide(&self.head, &mut answer);
-        // A key is fetched at the start, whether or not the request needs it.
+        // The filter fetches a key at the start, whether or not the request needs it.
         let denial = decided.as_ref().and_then(|decided| match &decided.resolution {
             Resolution::Deny(response) => Some(response.code),
             Resolution::Forward(_) | Resolution::Serve(_) => None,
@@ -119,7 +119,7 @@ impl Probe<'_> {
         Tried { decided, counted: machine.counted(), question: asked, missing }
     }
 
-    /// Whether a signature may decide, of the client's JWT or of the service's.
+    /// Whether a signature may decide, of the client's JWT or of a JWT in the service's answer.
     fn may_bring_jwt(&self) -> bool {
         let credential = self.extract();
         self.config.api_token.response_format.is_jwt() || credential.is_ok_and(|one| one.form == Form::Jwt)
@@ -137,7 +137,7 @@ impl Probe<'_> {
         self.written.pointer(&format!("/rules/{index}")).unwrap_or(&Value::Null)
     }
 
-    /// Each rule up to the one that decides, with what it looks at.
+    /// Each rule up to the one that decides, with its conditions.
     fn rules(&self, decides: Option<usize>) -> Vec<RuleStory> {
         let rules = self.written.get("rules").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let most = decides.map_or(rules.len(), |index| index + 1);
@@ -151,7 +151,7 @@ impl Probe<'_> {
             .collect()
     }
 
-    /// Whether a rule that looked at this alone would match.
+    /// Whether a rule with this condition alone would match.
     fn condition(&self, name: &str, value: &Value) -> Condition {
         let config = json!({
             "auth_service": {"cluster": "auth_service"},
@@ -194,7 +194,7 @@ impl Probe<'_> {
         Credential { found }
     }
 
-    /// The claims that the JWT says, or the service.
+    /// The claims in the service's answer or in the JWT.
     fn claims(&self, tried: &Tried) -> Option<Value> {
         if let (Some(_), Some(body)) = (&tried.question, self.service.verdict_body()) {
             return serde_json::from_slice(body).ok().or_else(|| payload(body));
@@ -202,7 +202,7 @@ impl Probe<'_> {
         payload(self.extract().ok()?.bytes())
     }
 
-    /// Each field of `require`: whether the identity would be let in by it alone.
+    /// Each field of `require`, and whether the identity satisfies it alone.
     fn require(&self, rule: Option<usize>) -> Vec<Condition> {
         let Some(index) = rule else { return Vec::new() };
         let require = self.rule(index).get("require").unwrap_or(&Value::Null);
@@ -227,7 +227,7 @@ impl Probe<'_> {
         conditions
     }
 
-    /// Whether the request goes on where its rule requires this.
+    /// Whether the request goes on if its rule has this `require`.
     fn is_let_in(&self, index: usize, require: Option<Value>) -> bool {
         let mut written = self.written.clone();
         if let Some(written) = written.as_object_mut() {
@@ -319,7 +319,7 @@ fn question(request: &CalloutRequest) -> String {
     format!("{} {} with Authorization: {scheme} …", request.method, request.path)
 }
 
-/// The claims in a JWT, whoever has signed it.
+/// The claims in a JWT, unverified.
 fn payload(jwt: &[u8]) -> Option<Value> {
     let claims = jwt.trim_ascii().split(|byte| *byte == b'.').nth(1)?;
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()

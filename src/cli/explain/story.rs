@@ -1,4 +1,4 @@
-//! What is told of a request.
+//! The explanation of a request.
 
 use std::io::Write;
 
@@ -7,41 +7,41 @@ use serde_json::Value;
 
 use crate::cli::report::Colour;
 
-/// All of it, in the order in which it happens.
+/// All of it, in the order of the steps.
 #[derive(Debug, Serialize)]
 pub struct Story {
     /// Method, host and path.
     pub request: String,
-    /// What the path may mean.
+    /// The readings of the path.
     pub path_readings: Vec<String>,
-    /// What the host may mean.
+    /// The readings of the host.
     pub host_readings: Vec<String>,
     /// The rules up to the one that decides.
     pub rules: Vec<RuleStory>,
-    /// The one that decides.
+    /// The rule that decides.
     pub rule: String,
-    /// What the request brought.
+    /// The request's credential.
     pub credential: Credential,
-    /// What the credential says of itself, or the service of it.
+    /// The claims in the credential or in the service's answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claims: Option<Value>,
-    /// What the service is asked.
+    /// The question to the service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub question: Option<String>,
     /// Each field of the rule's `require`.
     pub require: Vec<Condition>,
-    /// How it ends.
+    /// How the request ends.
     pub decision: Decision,
 }
 
 /// One rule.
 #[derive(Debug, Serialize)]
 pub struct RuleStory {
-    /// Its place, and its name.
+    /// Its index and name.
     pub rule: String,
     /// Whether it decides.
     pub decides: bool,
-    /// What it looks at.
+    /// The conditions in its `match`.
     pub conditions: Vec<Condition>,
 }
 
@@ -50,76 +50,76 @@ pub struct RuleStory {
 pub struct Condition {
     /// As it is written.
     pub field: String,
-    /// `yes`, `no`, or what is between.
+    /// `yes`, `no`, or another phrase.
     pub holds: String,
 }
 
-/// What the request brought.
+/// The request's credential.
 #[derive(Debug, Serialize)]
 pub struct Credential {
     /// One phrase.
     pub found: String,
 }
 
-/// How it ends.
+/// How the request ends.
 #[derive(Debug, Serialize)]
 pub struct Decision {
     #[serde(flatten)]
     pub ended: Ended,
-    /// The label of `auth_validation_requests_total`.
+    /// A label of `auth_validation_requests_total`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
-    /// The label of the same.
+    /// A label of the same metric.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// The label of the same.
+    /// A label of the same metric.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// The ends.
+/// The ways in which a request ends.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ended {
-    /// It goes on.
+    /// The request goes on.
     Forward(Upstream),
-    /// It is answered.
+    /// The request is denied.
     Deny {
-        /// For HTTP.
+        /// The HTTP status.
         status: u16,
-        /// Why.
+        /// The code of the denial.
         code: &'static str,
-        /// The same in a sentence.
+        /// The sentence for that code.
         details: &'static str,
-        /// Of the response.
+        /// The response's headers.
         headers: Vec<(String, String)>,
     },
-    /// The filter answers it itself.
+    /// The filter serves a page.
     Serve {
-        /// For HTTP.
+        /// The HTTP status.
         status: u16,
-        /// JSON.
+        /// The page, in JSON.
         body: String,
     },
-    /// It isn't known yet: what is missing.
+    /// Not known yet: what is missing.
     Asks(String),
 }
 
 /// What goes upstream.
 #[derive(Debug, Serialize)]
 pub struct Upstream {
-    /// The names that are taken off.
+    /// The names of stripped headers.
     pub stripped: Vec<String>,
     /// The headers that change: names, and new values or `removed`.
     pub changed: Vec<(String, String)>,
     /// The headers that are set.
     pub set: Vec<(String, String)>,
-    /// What becomes of `Authorization`.
+    /// What happens to `Authorization`.
     pub authorization: &'static str,
 }
 
 impl Story {
-    /// Prints it for people.
+    /// Prints the explanation as text.
     ///
     /// # Errors
     /// When the output can't be written to.

@@ -1,4 +1,4 @@
-//! What is told of requests of every kind.
+//! Explanations of requests of every kind.
 
 mod table;
 
@@ -24,7 +24,7 @@ rules:
     verification: remote
 ";
 
-/// A file with this text, that is gone with the value.
+/// A file with this text, deleted on drop.
 struct File(PathBuf);
 
 impl File {
@@ -56,7 +56,7 @@ fn output(config: &str, options: &[&str]) -> (u8, String) {
     (status, String::from_utf8(out).unwrap())
 }
 
-/// What is told of a request, as JSON.
+/// The explanation of a request, as JSON.
 #[track_caller]
 fn told(options: &[&str]) -> Value {
     let options: Vec<_> = options.iter().copied().chain(["--format", "json"]).collect();
@@ -135,7 +135,7 @@ fn each_field_of_require_is_explained() {
     assert!(denied_here["decision"]["deny"].is_object(), "{denied_here}");
     let let_in = told(&["--path", "/admin", "--token", &jwt(json!({"token_type": "api_token"})), "--key", "KEY"]);
     assert_eq!(let_in["require"][0]["holds"], "yes");
-    // What the identity is like doesn't matter where there is none.
+    // `require` isn't checked without an identity.
     assert_eq!(told(&["--path", "/admin"])["require"], json!([]));
 }
 

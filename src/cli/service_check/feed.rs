@@ -6,12 +6,12 @@ use crate::introspection::{CalloutRequest, Destination};
 use crate::revocation::feed::{self, Changes, FeedError, MAX_FEED_BODY};
 use crate::revocation::{RevokedToken, Subject, token_digest};
 
-/// A cursor that no service has given out.
+/// A cursor that no service has issued.
 const UNKNOWN_CURSOR: &str = "authgate-service-check";
 
 const LATE: &str = "keeps letting in cached verdicts until they expire";
 
-/// Reads the list and asks for what is new since: the cursor to go on from, if there is a list.
+/// Reads the list, and asks for what is new since. Returns the next cursor, if there is a list.
 pub fn check(context: &Context<'_>, path: &str, findings: &mut Findings) -> Option<String> {
     let case = format!("GET {path}");
     let list = match poll(context, path, None) {
@@ -78,7 +78,7 @@ fn check_unknown_cursor(context: &Context<'_>, path: &str, findings: &mut Findin
     }
 }
 
-/// Whether a token that was logged out has come onto the list.
+/// Checks that a token that was logged out is on the list.
 pub fn check_revoked(context: &Context<'_>, path: &str, cursor: &str, token: (&str, u64), findings: &mut Findings) {
     let case = format!("GET {path} after the logout");
     let (jti, exp) = token;
@@ -99,7 +99,7 @@ pub fn check_revoked(context: &Context<'_>, path: &str, cursor: &str, token: (&s
     }
 }
 
-/// Whether what is known of a deleted API token is purged.
+/// Checks that the list purges a deleted API token.
 pub fn check_purged(context: &Context<'_>, path: &str, cursor: &str, id: i64, findings: &mut Findings) {
     let case = format!("GET {path} after the deletion");
     match poll(context, path, Some(cursor)) {

@@ -1,4 +1,4 @@
-//! What was found of the service.
+//! The findings about the service.
 
 use std::io::Write;
 
@@ -6,15 +6,15 @@ use serde::Serialize;
 
 use crate::cli::report::Colour;
 
-/// How a finding is to be taken.
+/// The level of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// As docs/reference.md#authentication-service has it.
+    /// As docs/reference.md#authentication-service says.
     Ok,
-    /// Otherwise, but the filter does the same.
+    /// Different, but the filter acts the same.
     Note,
-    /// Otherwise, and the filter does something else.
+    /// Different, and the filter acts differently.
     Differs,
     /// Not tried.
     Skipped,
@@ -40,43 +40,43 @@ impl Level {
     }
 }
 
-/// One of them.
+/// One finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// How it is to be taken.
+    /// Its level.
     pub level: Level,
     /// What was asked, without a credential: `GET /auth/verify, json_body: a valid API token`.
     pub case: String,
-    /// What came.
+    /// What was answered.
     pub found: String,
-    /// What the filter makes of it.
+    /// What the filter does with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
 }
 
-/// All of them, in the order of the checks.
+/// All findings, in the order of the checks.
 #[derive(Debug, Default, Serialize)]
 pub struct Findings {
     findings: Vec<Finding>,
 }
 
 impl Findings {
-    /// As it should be.
+    /// Adds what is as it should be.
     pub fn ok(&mut self, case: impl Into<String>, found: impl Into<String>) {
         self.push(Level::Ok, case, found, None);
     }
 
-    /// Not as it should be, but it makes no difference to the filter.
+    /// Adds a difference that doesn't affect the filter.
     pub fn note(&mut self, case: impl Into<String>, found: impl Into<String>, filter: impl Into<String>) {
         self.push(Level::Note, case, found, Some(filter.into()));
     }
 
-    /// Not as it should be.
+    /// Adds a difference that affects the filter.
     pub fn differs(&mut self, case: impl Into<String>, found: impl Into<String>, filter: impl Into<String>) {
         self.push(Level::Differs, case, found, Some(filter.into()));
     }
 
-    /// Not tried.
+    /// Adds a skipped check.
     pub fn skipped(&mut self, case: impl Into<String>, why: impl Into<String>) {
         self.push(Level::Skipped, case, why, None);
     }
@@ -85,12 +85,12 @@ impl Findings {
         self.findings.push(Finding { level, case: case.into(), found: found.into(), filter });
     }
 
-    /// How many there are of a level.
+    /// The number of findings of a level.
     pub fn count(&self, level: Level) -> usize {
         self.findings.iter().filter(|finding| finding.level == level).count()
     }
 
-    /// Prints them for people.
+    /// Prints the findings as text.
     ///
     /// # Errors
     /// When the output can't be written to.

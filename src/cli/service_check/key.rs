@@ -39,7 +39,7 @@ pub fn check(context: &Context<'_>, findings: &mut Findings) -> Option<PublicKey
     }
 }
 
-/// The filter doesn't ask for it.
+/// Checks `/health`, which the filter doesn't call.
 pub fn check_health(context: &Context<'_>, findings: &mut Findings) {
     match context.service.send(&CalloutRequest::get(Destination::AuthService, "/health".to_owned()), MAX_BODY) {
         Ok(answer) if answer.status == 200 => findings.ok("GET /health", "200"),

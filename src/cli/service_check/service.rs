@@ -7,19 +7,19 @@ use ureq::http::{Request, Uri};
 
 use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
 
-/// Where it answers.
+/// A client of the service.
 #[derive(Debug)]
 pub struct Service {
     agent: ureq::Agent,
-    /// Without a slash at its end.
+    /// The URL without a slash at its end.
     base: String,
 }
 
 impl Service {
-    /// At this address, which may have a path of its own before the service's paths.
+    /// A client for this URL, which may have a path of its own before the service's paths.
     ///
     /// # Errors
-    /// A sentence that says why that is no address of a service.
+    /// A sentence that says why this is no URL of a service.
     pub fn new(url: &str, timeout: Duration) -> Result<Self, String> {
         let uri: Uri = url.parse().map_err(|_| format!("{url:?} is not a URL: write http://host:port"))?;
         match uri.scheme_str() {
@@ -49,7 +49,7 @@ impl Service {
     /// Sends what the filter sends, and reads at most `limit` bytes of the answer's body.
     ///
     /// # Errors
-    /// [`CalloutError`], as near as this client can tell what Envoy would say.
+    /// [`CalloutError`], as close to Envoy's as this client can tell.
     pub fn send(&self, request: &CalloutRequest, limit: usize) -> Result<CalloutResponse, CalloutError> {
         let mut builder = Request::builder().method(request.method).uri(format!("{}{}", self.base, request.path));
         for (name, value) in &request.headers {

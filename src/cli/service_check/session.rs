@@ -1,5 +1,4 @@
-//! `/auth/jwt/*` and `/iam/tokens`: where the credentials come from that the checks are made with. The filter calls
-//! none of these.
+//! `/auth/jwt/*` and `/iam/tokens`, which issue the credentials for the checks. The filter calls none of these.
 
 use serde_json::{Value, json};
 
@@ -11,23 +10,23 @@ const NEEDED_HERE: &str = "doesn't call it; this check needs it";
 
 const CLIENTS_DO: &str = "doesn't call it: clients do";
 
-/// What the checks are made with.
+/// The credentials for the checks.
 #[derive(Default)]
 pub struct Credentials {
     /// An access token.
     pub jwt: Option<String>,
-    /// Whether it was issued here, and may be revoked.
+    /// Whether it was issued to the check, which may revoke it.
     pub is_own_jwt: bool,
     /// A refresh token.
     pub refresh: Option<String>,
     /// An API token.
     pub api_token: Option<String>,
-    /// The number of an API token that was created here, and is to be deleted.
+    /// The number of an API token that the check created and has to delete.
     pub created: Option<i64>,
 }
 
 impl Credentials {
-    /// Those that were given, and those that the service issues to the user who was given.
+    /// The credentials in the options, and those that the service issues to the user in the options.
     pub fn collect(context: &Context<'_>, findings: &mut Findings) -> Self {
         let options = context.options;
         let mut known = Self { jwt: options.jwt.clone(), api_token: options.api_token.clone(), ..Self::default() };
@@ -94,7 +93,7 @@ fn check_refresh(context: &Context<'_>, refresh: &str, findings: &mut Findings) 
     }
 }
 
-/// Whether the user's API tokens are listed, the one that was `created` among them.
+/// Checks that the user's API tokens are listed, with the one that was `created`.
 fn check_list(context: &Context<'_>, access: &str, created: Option<i64>, findings: &mut Findings) {
     let case = "GET /iam/tokens";
     let answer = match exchange(context, "GET", "/iam/tokens?limit=10&ordering=-id", Some(access), None) {
@@ -112,7 +111,7 @@ fn check_list(context: &Context<'_>, access: &str, created: Option<i64>, finding
     }
 }
 
-/// Whether an API token can be read.
+/// Checks that an API token can be read.
 fn check_read(context: &Context<'_>, access: &str, id: i64, findings: &mut Findings) {
     let case = "GET /iam/tokens/{id}";
     match exchange(context, "GET", &format!("/iam/tokens/{id}"), Some(access), None) {
@@ -147,7 +146,7 @@ fn create_token(context: &Context<'_>, access: &str, findings: &mut Findings) ->
     Some((answer.get("id").and_then(Value::as_i64), token))
 }
 
-/// Has the access token revoked, and says whether it was.
+/// Revokes the access token, and returns whether the service did.
 pub fn log_out(context: &Context<'_>, access: &str, findings: &mut Findings) -> bool {
     let case = "POST /auth/jwt/logout";
     match exchange(context, "POST", "/auth/jwt/logout", Some(access), None) {
@@ -162,7 +161,7 @@ pub fn log_out(context: &Context<'_>, access: &str, findings: &mut Findings) -> 
     }
 }
 
-/// Deletes the API token that was created, and says whether it is gone.
+/// Deletes the API token that was created, and returns whether the service did.
 pub fn delete_token(context: &Context<'_>, access: &str, id: i64, findings: &mut Findings) -> bool {
     match exchange(context, "DELETE", &format!("/iam/tokens/{id}"), Some(access), None) {
         Ok(_) => {
@@ -181,7 +180,7 @@ fn text(answer: &Value, name: &str) -> Option<String> {
     answer.get(name)?.as_str().map(str::to_owned)
 }
 
-/// One request, and the JSON of an answer with 2xx; null where there is none.
+/// Sends a request, and returns the JSON of an answer with 2xx; null for an empty body.
 fn exchange(
     context: &Context<'_>,
     method: &'static str,

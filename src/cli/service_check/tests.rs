@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::cli::run;
 use server::{Asked, Reply, Server, api_token, identity, of_api_token};
 
-/// What is found of a service by who may log in, as JSON, and the exit status.
+/// The findings about a service for a user who may log in, as JSON, and the exit status.
 fn found(change: server::Change) -> (u8, Vec<Value>) {
     let server = Server::start(change);
     found_at(&format!("http://{}", server.address), &["--username", "u", "--password", "p"])
@@ -22,7 +22,7 @@ fn found_at(url: &str, options: &[&str]) -> (u8, Vec<Value>) {
     (status, found["findings"].as_array().unwrap().clone())
 }
 
-/// Asserts that a service is told apart by a finding of this level with these texts.
+/// Asserts that a service gets a finding of this level with these texts.
 #[track_caller]
 fn assert_finding(change: server::Change, level: &str, case: &str, problem: &str, filter: &str) {
     let (status, findings) = found(change);
@@ -102,7 +102,7 @@ fn an_invalid_address_is_a_usage_error() {
     assert_eq!(run(["authgate", "service-check", "http://h", "--username", "u"], &mut Vec::new(), false), 2);
 }
 
-/// Changes the answers to requests that begin so.
+/// Changes the answers to requests that begin with `begin`.
 fn at(begin: &str, asked: &Asked, reply: Reply, change: impl FnOnce(Reply) -> Reply) -> Reply {
     if asked.is(begin) { change(reply) } else { reply }
 }

@@ -20,18 +20,18 @@ use crate::jwt::UntrustedJwt;
 use crate::public_key::PublicKey;
 use crate::signature::Rs256;
 
-/// All there are.
+/// All formats.
 pub const FORMATS: [ResponseFormat; 4] =
     [ResponseFormat::JsonBody, ResponseFormat::JsonHeader, ResponseFormat::JwtBody, ResponseFormat::JwtHeader];
 
 /// A credential, as a client sends it.
 #[derive(Debug, Clone, Copy)]
 pub struct Sent<'c> {
-    /// What it looks like.
+    /// Its form.
     pub form: Form,
     /// The token.
     pub text: &'c str,
-    /// What is special about it: `a valid API token`.
+    /// Its description: `a valid API token`.
     pub name: &'c str,
 }
 
@@ -46,7 +46,7 @@ impl Sent<'_> {
     }
 }
 
-/// What the service is asked, in one format.
+/// Questions to the service, in one format.
 pub struct Asking<'c> {
     context: &'c Context<'c>,
     config: Config,
@@ -84,12 +84,12 @@ impl<'c> Asking<'c> {
         self.context.service.send(&question, MAX_BODY)
     }
 
-    /// What the filter reads in an answer.
+    /// The verdict that the filter reads in an answer.
     fn verdict(&self, answer: &Answer) -> Result<Verdict, Outage> {
         AuthVerify::new(&self.config).verdict(answer.clone()?)
     }
 
-    /// Asks about a good credential: whose it is, if the filter would say so.
+    /// Asks about a good credential. Returns its user and client if the filter lets it in.
     pub fn good(&self, sent: &Sent<'_>, findings: &mut Findings) -> Option<(i64, i64)> {
         let case = self.case(sent.name);
         let answer = self.ask(sent);
@@ -190,7 +190,7 @@ impl<'c> Asking<'c> {
         format!("its claims, with the token type {:?}, let nobody in", claims.token_type().name())
     }
 
-    /// What the filter makes of an answer that it can't use, or shouldn't get.
+    /// What the filter does with an answer that it can't use, or shouldn't get.
     fn outcome(&self, sent: &Sent<'_>, answer: &Answer) -> String {
         let outcome = outcome(self.resolution(sent, answer));
         match self.verdict(answer) {
@@ -216,7 +216,7 @@ impl<'c> Asking<'c> {
         }
     }
 
-    /// What the filter does with a request that brings the credential, where the service answers so.
+    /// What the filter does with a request that has the credential, if the service answers this.
     fn resolution(&self, sent: &Sent<'_>, answer: &Answer) -> Option<Resolution> {
         let headers = [
             (":method".to_owned(), b"GET".to_vec()),
@@ -238,7 +238,7 @@ impl<'c> Asking<'c> {
     }
 }
 
-/// Whether a JWT is one, and is signed with this key.
+/// Whether this is a JWT, signed with this key.
 pub fn is_signed(jwt: &[u8], key: &PublicKey) -> bool {
     let verified = |jwt: UntrustedJwt<'_>| jwt.verify(&Rs256::new(&NoHost), [key.clone()].as_slice()).is_ok();
     UntrustedJwt::parse(jwt).is_ok_and(verified)
@@ -250,7 +250,7 @@ fn key_answer(key: &PublicKey) -> Answer {
     Ok(CalloutResponse { status: 200, headers: Vec::new(), body: Some(body) })
 }
 
-/// Says what the service's 401 looks like.
+/// Reports the body of the service's 401.
 fn report_body(case: &str, answer: &Answer, findings: &mut Findings) {
     let body = answer.as_ref().ok().and_then(|answer| answer.body.as_deref()).unwrap_or_default();
     let body: Option<Value> = serde_json::from_slice(body).ok();
@@ -262,7 +262,7 @@ fn report_body(case: &str, answer: &Answer, findings: &mut Findings) {
     }
 }
 
-/// What helps where an answer can't be read.
+/// A hint for an answer that can't be read.
 fn hint(outage: &Outage, answer: &Answer, format: ResponseFormat) -> &'static str {
     let Ok(answer) = answer else { return "" };
     let has_other = || answer.headers.iter().any(|(name, _)| name.ends_with("-user-id") && name != "x-user-id");

@@ -1,4 +1,4 @@
-//! `authgate check` says of a bad configuration what the filter says of it, in whatever file it stands.
+//! `authgate check` reports the filter's own errors about a bad configuration, in every form of file.
 
 use prost::Message as _;
 use prost_types::value::Kind as ProtoKind;
@@ -9,7 +9,7 @@ use super::found;
 use crate::config::Config;
 use crate::config::table::{CONFIGURATION, Field, Kind};
 
-/// What a field may be given by mistake.
+/// Wrong values for a field.
 fn wrong() -> Vec<Value> {
     vec![
         json!(null),
@@ -24,7 +24,7 @@ fn wrong() -> Vec<Value> {
     ]
 }
 
-/// The least configuration, with each mistake in each field.
+/// The minimal configuration, with each wrong value in each field.
 fn configurations() -> Vec<Value> {
     let mut all = Vec::new();
     let least = json!({"auth_service": {"cluster": "auth"}});
@@ -32,7 +32,7 @@ fn configurations() -> Vec<Value> {
     all
 }
 
-/// Mistakes in these fields, of the object at a JSON pointer.
+/// Puts the wrong values into these fields of the object at a JSON pointer.
 fn mistakes(fields: &'static [Field], base: &Value, at: &str, all: &mut Vec<Value>) {
     for field in fields {
         let with = |value: Value| {
@@ -58,7 +58,7 @@ fn mistakes(fields: &'static [Field], base: &Value, at: &str, all: &mut Vec<Valu
     all.push(whole);
 }
 
-/// As Envoy serialises it.
+/// The value as Envoy serialises it.
 fn proto(value: &Value) -> Proto {
     let kind = match value {
         Value::Null => ProtoKind::NullValue(0),
@@ -75,7 +75,7 @@ fn structure(value: &Value) -> Struct {
     Struct { fields: value.as_object().unwrap().iter().map(|(name, value)| (name.clone(), proto(value))).collect() }
 }
 
-/// What the filter says of these bytes, sorted.
+/// The filter's errors about these bytes, sorted.
 fn refused(bytes: &[u8]) -> Vec<String> {
     let mut errors: Vec<_> = match Config::from_bytes(bytes) {
         Ok(_) => Vec::new(),
@@ -85,7 +85,7 @@ fn refused(bytes: &[u8]) -> Vec<String> {
     errors
 }
 
-/// What is said of a file, warnings left out, sorted.
+/// The errors that are reported for a file, sorted, without warnings.
 fn checked(text: &str) -> Vec<String> {
     let (_, problems) = found(text);
     let errors = problems.iter().filter(|problem| problem["level"] == "error");
@@ -96,7 +96,7 @@ fn checked(text: &str) -> Vec<String> {
     errors
 }
 
-/// A filter with this configuration, as Envoy's file has it.
+/// A filter with this configuration, as in Envoy's file.
 fn wrapped(kind: &str, value: &Value) -> String {
     json!({"typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",

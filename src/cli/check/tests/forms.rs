@@ -18,7 +18,7 @@ fn findings_in_a_struct_have_the_lines_of_the_file() {
     assert_eq!(brief(&text), [(line as u64, "error".to_owned(), "cache.ttl".to_owned())]);
 }
 
-/// A filter with this configuration, in a bootstrap of the least.
+/// A minimal bootstrap with a filter of this configuration.
 fn filter(configuration: &str) -> String {
     format!(
         "name: x\ntyped_config:\n  '@type': type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm\n  config:\n    \

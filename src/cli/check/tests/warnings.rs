@@ -23,7 +23,7 @@ fn assert_warns(name: &str, field: &str, bad: &str, good: &str) {
     assert!(found.iter().all(|(_, level, _)| level != name && level != "error"), "{found:?}");
 }
 
-/// A configuration of its own with these rules.
+/// A plain configuration with these rules.
 fn rules(rules: &str) -> String {
     format!("auth_service: {{cluster: c}}\nrules: [{rules}]\n")
 }

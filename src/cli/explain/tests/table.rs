@@ -1,5 +1,5 @@
-//! The table of rules and requests, of which `wasm-tests/tests/e2e/rules.rs` sends half through Envoy: the command tells
-//! of each row what becomes of it there.
+//! The table of rules and requests, half of which `wasm-tests/tests/e2e/rules.rs` sends through Envoy: the command has
+//! to explain each row with the end that it has there.
 
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ fn claims(base: &Value, changes: &Value) -> Value {
     claims
 }
 
-/// What a row's request brings, and what the service says of it: its status, and the claims.
+/// A row's request, and the service's answer about its credential: status and claims.
 struct Row {
     headers: Vec<String>,
     method: &'static str,
@@ -64,7 +64,7 @@ fn row(spec: &Value, base: &Value) -> Row {
     Row { headers: vec![header], method: "GET", answer }
 }
 
-/// What the command tells of a row.
+/// The command's explanation of a row.
 fn told(config: &Value, target: &str, row: &Row) -> Value {
     let (path, host) = target.split_once(' ').unwrap_or((target, "gateway.example"));
     let list = json!({"cursor": "c", "revoked": [{"jti": "revoked", "exp": NOW + 3600}]}).to_string();
@@ -80,7 +80,7 @@ fn told(config: &Value, target: &str, row: &Row) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// What is wrong with what is told.
+/// Whether the explanation agrees with the row; the error is the decision in it.
 fn compare(told: &Value, end: &str, credential: &Value) -> Result<(), String> {
     let decision = &told["decision"];
     let code = end.strip_prefix("shadow ").map(|rest| rest.split(' ').next().unwrap());

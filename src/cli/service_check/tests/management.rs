@@ -1,4 +1,4 @@
-//! What clients call, and the filter doesn't.
+//! Endpoints that clients call and the filter doesn't.
 
 use serde_json::json;
 

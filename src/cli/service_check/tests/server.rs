@@ -1,4 +1,4 @@
-//! A service that keeps to docs/reference.md#authentication-service, but for what a test changes in its answers.
+//! A service as docs/reference.md#authentication-service says, except for what a test changes in its answers.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::cli::service_check::now;
 use crate::testing::{Signer, claims};
 
-/// What was asked.
+/// A request.
 #[derive(Debug, Clone)]
 pub struct Asked {
     pub method: String,
@@ -29,7 +29,7 @@ impl Asked {
     }
 }
 
-/// What is answered.
+/// An answer.
 #[derive(Debug, Clone, Default)]
 pub struct Reply {
     pub status: u16,
@@ -127,7 +127,7 @@ fn answer(stream: &TcpStream, service: &mut Service, change: Change) {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     let mut stream = stream;
-    // The client may have read enough.
+    // The client may have closed the connection already.
     let _ = stream.write_all(format!("{head}\r\n{}", reply.body).as_bytes());
 }
 
