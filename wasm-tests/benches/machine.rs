@@ -1,5 +1,5 @@
-//! The steps of the decision machine, natively: `cargo bench -p wasm-tests`. For what they cost in Envoy, see
-//! docs/performance.md; here a change of one step shows that a whole request would hide.
+//! The steps of the decision machine, natively: `cargo bench -p wasm-tests`. Their cost in Envoy is in
+//! docs/performance.md; here a change in one step shows that a whole request would hide.
 
 use std::hint::black_box;
 
@@ -20,7 +20,7 @@ fn main() {
     divan::main();
 }
 
-/// The claims of a JWT with so many permissions: 185 make it 7 KB long.
+/// The claims of a JWT with this many permissions: 185 make it 7 KB long.
 fn with_permissions(count: usize) -> Value {
     let mut claims = claims();
     claims["permissions"] = (0..count).map(|number| format!("resource-{number:08}:read")).collect();
@@ -33,7 +33,7 @@ fn parse_jwt(bencher: Bencher, permissions: usize) {
     bencher.bench(|| UntrustedJwt::parse(black_box(jwt.as_bytes())).is_ok());
 }
 
-/// In the module; Envoy's own cryptography, which the filter uses where it can, is faster.
+/// With the compiled-in verifier. Envoy's own cryptography, which the filter uses if it can, is faster.
 #[divan::bench]
 fn verify_signature(bencher: Bencher) {
     let signer = Signer::trusted();
@@ -44,7 +44,7 @@ fn verify_signature(bencher: Bencher) {
     bencher.bench(|| verify_in_module(&key, black_box(&signature), message.as_bytes()));
 }
 
-/// A request from its head to its permit. What the fake host does is in it.
+/// A request from its head to its permit, including the work of the fake host.
 fn forwarded(bencher: Bencher, world: &mut World, headers: &[(String, Vec<u8>)]) {
     world.tick();
     world.settle();
@@ -67,7 +67,7 @@ fn cached_jwt(bencher: Bencher, permissions: usize) {
     forwarded(bencher, &mut World::new(json!({})), &headers);
 }
 
-/// A request with an API token that was never seen, from its head to its permit: the service is asked, and answers.
+/// A request with a new API token, from its head to its permit, including the service's answer.
 #[divan::bench]
 fn new_api_token(bencher: Bencher) {
     let mut world = World::new(json!({}));
@@ -128,7 +128,7 @@ fn rule_of_an_escaped_path(bencher: Bencher, rules: usize) {
     find_rule(bencher, rules, "it%65ms");
 }
 
-/// What may not come from a client, and the credential.
+/// Finds the headers to strip, and the credential.
 #[divan::bench(args = [10, 50])]
 fn headers(bencher: Bencher, others: usize) {
     let config = config(&json!({}));
@@ -151,7 +151,7 @@ fn answer_of_the_service(bencher: Bencher) {
     bencher.bench(|| read(black_box(&answer), ResponseFormat::JsonBody, &AnswerHeaders::default()).is_ok());
 }
 
-/// From the answer to the shared data, per id.
+/// From the answer to the shared data; the rate is per id.
 #[divan::bench(args = [100, 10_000])]
 fn revocation_list(bencher: Bencher, ids: usize) {
     let exp = claims()["exp"].clone();

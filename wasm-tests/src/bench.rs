@@ -37,7 +37,7 @@ use self::{
 };
 use crate::{LogLevel, bootstrap, envoy::Envoy, workspace};
 
-/// How long a run takes, and how much its figures are worth. With no rounds, the one that else only warms up counts.
+/// How long a run takes, and how much its figures are worth. With no rounds, the warm-up round counts.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
     rounds: usize,
@@ -50,7 +50,7 @@ pub struct Effort {
 }
 
 impl Effort {
-    /// A run of a minute: shows that all of it works, and large differences.
+    /// A run of a minute, which shows that everything works, and large differences.
     pub const QUICK: Self =
         Self { rounds: 0, starts: 1, mix_rounds: 0, mix_seconds: 1, growth_rounds: 0, sizes: Sizes::QUICK };
     /// A run for figures, of fourteen minutes.
@@ -58,7 +58,7 @@ impl Effort {
         Self { rounds: 12, starts: 7, mix_rounds: 3, mix_seconds: 7, growth_rounds: 3, sizes: Sizes::FULL };
 }
 
-/// Measures all there is, prints it, and writes it to `target/bench/`.
+/// Measures everything, prints the results, and writes them to `target/bench/`.
 ///
 /// # Errors
 /// When Envoy or a run fails.
@@ -220,20 +220,20 @@ impl Bench {
         self.start(&config::services(lists), 1).await
     }
 
-    /// Starts a gateway with these listeners before those services.
+    /// Starts a gateway with these listeners in front of those services.
     async fn gateway(&self, behind: &Envoy, listeners: Vec<Listener>, workers: u32) -> Result<Gateway> {
         let services = services_of(behind, "auth").await?;
         Gateway::new(self.start(&config::gateway(listeners, services), workers).await?)
     }
 
     async fn start(&self, bootstrap: &crate::Bootstrap, workers: u32) -> Result<Envoy> {
-        // Of its own, so that nobody takes another Envoy's address for this one's.
+        // A folder of its own, so that no other Envoy's address is taken for this one's.
         let folder = tempfile::tempdir_in(&self.folder)?.keep();
         Envoy::start(&folder, bootstrap, workers, 1, LogLevel::Warning, None).await
     }
 }
 
-/// Where results are.
+/// The folder of the results.
 fn output() -> PathBuf {
     workspace().join("target/bench")
 }

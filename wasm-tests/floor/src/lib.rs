@@ -1,5 +1,5 @@
-//! A filter that lets every request pass, and calls the host hardly less often than authgate does. Its configuration is
-//! one word that says for which requests:
+//! A filter that lets every request pass, and calls the host almost as often as authgate does. Its configuration is one
+//! word, which says for which requests:
 //!
 //! - `public`: reads the headers, asks for the time, sets the filter state of the access log, counts.
 //! - `identity`: the same for a request with a known credential; also sets five headers.
@@ -77,7 +77,7 @@ struct Stream {
     counters: Counters,
 }
 
-/// As long as those that authgate sets of the same JWT.
+/// As long as the headers that authgate sets for the same JWT.
 const HEADERS: [(&str, &str); 5] = [
     ("x-user-id", "1"),
     ("x-client-id", "2"),
@@ -86,7 +86,7 @@ const HEADERS: [(&str, &str); 5] = [
     ("x-is-admin", "false"),
 ];
 
-/// What authgate tells the access log of each request; the last two with an identity.
+/// The filter state that authgate sets for each request; the last two only with an identity.
 const STATES: [(&str, &str); 5] = [
     ("floor.outcome", "allow"),
     ("floor.source", "cache"),
@@ -171,7 +171,7 @@ fn read_headers() {
     }
 }
 
-/// Has the host verify an RS256 signature of 2048 bits. It doesn't fit, which takes as long as one that does.
+/// Has the host verify an RS256 signature of 2048 bits. It is invalid, which takes as long as a valid one.
 fn verify_signature() {
     // A SubjectPublicKeyInfo is its beginning, the modulus, and the exponent 65537.
     const BEGINNING: [u8; 33] = [
@@ -186,7 +186,7 @@ fn verify_signature() {
     let _ = hostcalls::call_foreign_function("verify_signature", Some(&arguments));
 }
 
-/// A field of bytes as protobuf has it.
+/// Appends a field of bytes in protobuf's encoding.
 fn field(message: &mut Vec<u8>, number: u8, parts: &[&[u8]]) {
     let size: usize = parts.iter().map(|part| part.len()).sum();
     message.push(number << 3 | 2);

@@ -76,7 +76,7 @@ pub(crate) fn services(lists: &[usize]) -> Bootstrap {
     bootstrap(&listeners, &json!([]))
 }
 
-/// What the auth service answers: it refuses credentials by how they begin, and vouches for the rest.
+/// The auth service's answers: it refuses credentials with certain beginnings, and accepts the rest.
 fn auth_routes(lists: &[usize]) -> Value {
     let direct = |matching: Value, status: u16, body: &Value| json!({"match": matching, "direct_response": {"status": status, "body": {"inline_string": body.to_string()}}});
     let refused = |beginning: &str| {
@@ -101,7 +101,7 @@ fn auth_routes(lists: &[usize]) -> Value {
     json!(routes)
 }
 
-/// Where the auth service has the list of this length.
+/// The path of the revocation list of this length.
 pub(crate) fn list_path(count: usize) -> String {
     format!("/auth/blacklist/{count}")
 }
@@ -122,7 +122,7 @@ pub(crate) fn authgate(vm_id: &str, module: &Path, settings: &Value) -> Result<V
     Ok(filter)
 }
 
-/// Another wasm filter, in a VM of its own. What it does with its configuration is its own affair.
+/// Another wasm filter with this configuration, in a VM of its own.
 pub(crate) fn wasm(name: &str, module: &Path, configuration: &str) -> Value {
     json!({
         "name": name,
@@ -145,12 +145,12 @@ pub(crate) fn wasm(name: &str, module: &Path, configuration: &str) -> Value {
     })
 }
 
-/// What [`jwt_authn`] asks of a request: a JWT.
+/// What [`jwt_authn`] requires of a request: a JWT.
 pub(crate) fn a_jwt() -> Value {
     json!({"provider_name": "service"})
 }
 
-/// What [`jwt_authn`] asks of a request: a good JWT where there is one.
+/// What [`jwt_authn`] requires of a request: a good JWT if it has one.
 pub(crate) fn a_jwt_or_none() -> Value {
     json!({"requires_any": {"requirements": [a_jwt(), {"allow_missing": {}}]}})
 }

@@ -1,8 +1,8 @@
 //! What a request costs: the CPU time of Envoy's worker thread, as the kernel accounts for it.
 //!
-//! All contenders are listeners of one process with one worker, and take turns in rounds, so that what else the machine
-//! does strikes all of them alike. The same load without a filter is a contender too; what the others take beyond that
-//! is what their filter adds.
+//! All contenders are listeners of one process with one worker, and take turns in rounds, so that other load on the
+//! machine affects all of them alike. The same requests without a filter are a contender too; what the others take
+//! beyond that is what their filter adds.
 
 use std::{collections::BTreeMap, fmt, fs, path::PathBuf};
 
@@ -20,7 +20,7 @@ use crate::envoy::Envoy;
 const CONNECTIONS: u32 = 8;
 /// The shortest run of wrk.
 const SECONDS: u32 = 1;
-/// How many credentials that were never seen before a round has.
+/// The number of new credentials in a round.
 const NEW: usize = 1500;
 
 /// What the requests carry.
@@ -51,7 +51,7 @@ impl Traffic {
         }
     }
 
-    /// As reports name it.
+    /// Its name in reports.
     fn name(self) -> &'static str {
         match self {
             Self::Public => "none, on a public path",
@@ -77,7 +77,7 @@ impl fmt::Display for Traffic {
 /// Traffic to a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Contender {
-    /// Names it in reports.
+    /// Its name in reports.
     pub(crate) name: &'static str,
     pub(crate) listener: &'static str,
     pub(crate) traffic: Traffic,
@@ -94,13 +94,13 @@ pub(crate) const NO_FILTER: &str = "no_filter";
 pub(crate) struct Cost {
     pub(crate) name: String,
     pub(crate) traffic: Traffic,
-    /// CPU of the worker per request over that without a filter, in microseconds.
+    /// CPU time of the worker per request beyond that without a filter, in microseconds.
     pub(crate) added_us: Spread,
     /// Percentiles of the latency, of the round with the lowest median.
     pub(crate) p50_ms: f64,
     pub(crate) p95_ms: f64,
     pub(crate) p99_ms: f64,
-    /// All CPU of the worker per request.
+    /// CPU time of the worker per request, in microseconds.
     pub(crate) total_us: Spread,
 }
 
@@ -117,7 +117,7 @@ pub(crate) struct Gateway {
     workers: Vec<PathBuf>,
 }
 
-/// What came of one turn.
+/// The result of one turn.
 #[derive(Clone, Debug)]
 pub(crate) struct Turn {
     /// Microseconds of the workers per request.
@@ -126,7 +126,7 @@ pub(crate) struct Turn {
 }
 
 impl Gateway {
-    /// This Envoy, which has started.
+    /// A gateway in this running Envoy.
     ///
     /// # Errors
     /// When it has no worker.
@@ -151,7 +151,7 @@ impl Gateway {
     /// The same with requests that all have to be let in.
     ///
     /// # Errors
-    /// When one isn't, too.
+    /// As `turn`, and when a request isn't let in.
     pub(crate) async fn turn_of_good_requests(&self, listener: &str, load: &Load<'_>) -> Result<Turn> {
         let turn = self.turn(listener, load).await?;
         ensure!(turn.summary.refused == 0 && turn.summary.broken == 0, "{listener}: requests failed: {turn:?}");
@@ -159,7 +159,7 @@ impl Gateway {
     }
 }
 
-/// Measures all contenders in so many rounds, after one that doesn't count where there are others.
+/// Measures all contenders in this many rounds, after a warm-up round, which counts only if it is the only one.
 ///
 /// # Errors
 /// When a run fails, or a request of it is answered with an error.
@@ -174,7 +174,7 @@ pub(crate) async fn measure(
     baselines.dedup();
     let baselines: Vec<Contender> =
         baselines.into_iter().map(|traffic| Contender { name: NO_FILTER, listener: NO_FILTER, traffic }).collect();
-    // Every difference is to a baseline, so those are measured twice as often.
+    // Every difference is to a baseline, so baselines are measured twice as often.
     let mut order = Vec::new();
     for half in contenders.chunks(contenders.len().div_ceil(2).max(1)) {
         order.extend_from_slice(&baselines);
@@ -191,7 +191,7 @@ pub(crate) async fn measure(
                 samples.latencies.push([summary.p50_ms, summary.p95_ms, summary.p99_ms]);
             }
         }
-        // Nobody always comes after the same one.
+        // Each round begins with another contender.
         order.rotate_left(1);
     }
     let of = |contender: &Contender| samples.get(contender).cloned().unwrap_or_default();
@@ -236,7 +236,7 @@ async fn run(gateway: &Gateway, tokens: &Tokens, contender: Contender, round: us
     gateway.turn_of_good_requests(contender.listener, &load).await
 }
 
-/// The folders in /proc of the process's threads whose names begin like this.
+/// The folders in /proc of the process's threads whose names begin with `name`.
 pub(super) fn threads(process: u32, name: &str) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for task in fs::read_dir(format!("/proc/{process}/task"))? {

@@ -14,10 +14,10 @@ use super::{
 };
 pub(crate) use groups::{Memory, Sizes, measure};
 
-/// What grows, and what each request costs then.
+/// A quantity that grows, and the cost of a request at each size.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Growth {
-    /// Names it in files.
+    /// Its name in files.
     pub(crate) group: &'static str,
     pub(crate) title: &'static str,
     /// What `size` counts.
@@ -47,7 +47,7 @@ struct Case<'g> {
     connections: u32,
 }
 
-/// Loads all cases in turns, each beside the one without a filter. The first round doesn't count where there are others.
+/// Loads all cases in turns, each with and without a filter. The first round counts only if it is the only one.
 async fn cost(cases: &[Case<'_>], rounds: usize) -> Result<Vec<Point>> {
     let mut samples = vec![[const { Vec::new() }; 3]; cases.len()];
     for round in 0..=rounds {

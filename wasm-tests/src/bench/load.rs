@@ -36,7 +36,7 @@ pub(crate) struct Load<'a> {
     pub(crate) seconds: u32,
 }
 
-/// What wrk says of a run.
+/// wrk's summary of a run.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Summary {
     pub(crate) requests: u64,
@@ -53,10 +53,10 @@ pub(crate) struct Summary {
 }
 
 impl Load<'_> {
-    /// Loads a listener, and waits until it is over.
+    /// Loads a listener, and waits until the run is over.
     ///
     /// # Errors
-    /// When wrk isn't there, fails, or says nothing that can be read.
+    /// When wrk isn't there, fails, or its output can't be read.
     pub(crate) fn run(&self, listener: SocketAddr) -> Result<Summary> {
         let mode = match self.mode {
             Mode::Cycle => "cycle",

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::envoy::Envoy;
 
-/// What figures depend on beside the filters.
+/// What figures depend on besides the filters.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Machine {
     /// The version of Envoy.
@@ -15,12 +15,12 @@ pub(crate) struct Machine {
     /// The processor's name, as Linux has it.
     pub(crate) cpu: String,
     pub(crate) cores: usize,
-    /// Processes that wanted a core in the last minute before the run.
+    /// The load average of the last minute before the run.
     pub(crate) load_average: f64,
 }
 
 impl Machine {
-    /// This one, which runs that Envoy.
+    /// This machine, which runs that Envoy.
     ///
     /// # Errors
     /// When Envoy doesn't answer, or the system isn't Linux.

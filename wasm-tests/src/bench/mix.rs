@@ -12,7 +12,7 @@ use super::{
 };
 use crate::envoy::Envoy;
 
-/// They send the next request when they have the answer to the last one.
+/// Each sends its next request after the answer to the last one.
 const CONNECTIONS: u32 = 256;
 
 /// A listener, and the mix that it gets.
@@ -21,11 +21,11 @@ pub(crate) struct Chain {
     /// Names it in reports.
     pub(crate) name: &'static str,
     pub(crate) listener: &'static str,
-    /// Whether the invalid JWTs have a signature that may be of an unknown key, or are malformed.
+    /// Whether the invalid JWTs are forged, so that their key may be an unknown one, or malformed.
     pub(crate) forged: bool,
 }
 
-/// How a chain of filters bore the load.
+/// The figures of a chain of filters under the mix.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Mix {
     pub(crate) name: String,
@@ -37,13 +37,13 @@ pub(crate) struct Mix {
     pub(crate) cpu_us: f64,
     /// Share of requests that were refused with 401.
     pub(crate) refused: f64,
-    /// Share of requests with another answer than 200 and 401, or with none.
+    /// Share of requests with an answer other than 200 and 401, or with none.
     pub(crate) errors: f64,
     /// Requests of the gateway to the auth service, per request of a client.
     pub(crate) callouts: f64,
 }
 
-/// Loads them in turns, after a turn that doesn't count where there are others.
+/// Loads the chains in turns, after a warm-up turn, which counts only if it is the only one.
 ///
 /// # Errors
 /// When a run fails.

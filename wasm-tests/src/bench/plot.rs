@@ -1,4 +1,4 @@
-//! What a run found, as pictures: `target/bench/*.svg`.
+//! The results of a run as plots: `target/bench/*.svg`.
 
 use std::path::Path;
 
@@ -64,7 +64,7 @@ pub(crate) fn all(results: &Results, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What the library's errors are.
+/// The library's error type.
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 fn draw_bars(path: &Path, title: &str, unit: &str, rows: &[(String, f64)]) -> Drawn {
@@ -105,7 +105,7 @@ fn draw_bars(path: &Path, title: &str, unit: &str, rows: &[(String, f64)]) -> Dr
 
 fn draw_growth(path: &Path, growth: &Growth) -> Drawn {
     let area = blank(path, 420)?;
-    // Zero has no place on an axis of powers of ten, and stands where 1 does.
+    // A logarithmic axis has no zero, so zero is drawn at 1.
     let x = |point: &Point| if point.size > 0.0 { point.size } else { 1.0 };
     let sizes = || growth.points.iter().map(x);
     let (least, most) = (sizes().fold(f64::MAX, f64::min), sizes().fold(f64::MIN, f64::max));

@@ -1,4 +1,4 @@
-//! What a run found: the figures that are compared from run to run, and with the project's goals.
+//! The results of a run: the figures that are compared from run to run, and with the project's goals.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -22,7 +22,7 @@ pub(crate) struct Results {
     pub(crate) machine: Machine,
     /// The figures by their names.
     pub(crate) ratios: BTreeMap<&'static str, f64>,
-    /// The same of a filter that only calls the host, where there is such a figure.
+    /// The same for a filter that only calls the host, if it has such a figure.
     pub(crate) floors: BTreeMap<&'static str, f64>,
     pub(crate) costs: Vec<Cost>,
     pub(crate) starts: Vec<Start>,
@@ -48,7 +48,7 @@ pub(crate) struct Measured {
 pub(crate) enum Goal {
     AtMost(f64),
     AtLeast(f64),
-    /// It is only shown.
+    /// No goal: it is only shown.
     None,
 }
 
@@ -72,8 +72,8 @@ pub(crate) const FIGURES: [(&str, &str, Goal); 15] = [
 ];
 
 impl Results {
-    /// Ratios and differences of what was measured. They are made of lower quartiles, which noise moves less than it moves
-    /// a minimum.
+    /// Ratios and differences of what was measured. They use lower quartiles, on which noise has less effect than on a
+    /// minimum.
     pub(crate) fn of(measured: Measured) -> Self {
         let Measured { machine, costs, starts, mix, growth, memory, module_bytes } = measured;
         let mut figures = cost_figures(&costs, "authgate", "authgate");
@@ -104,7 +104,7 @@ impl Results {
     }
 }
 
-/// Figures of CPU per request, of this filter; a new API token is that of `asking`.
+/// Figures of CPU per request for the filter `name`; a new API token's comes from the filter `asking`.
 fn cost_figures(costs: &[Cost], name: &str, asking: &str) -> Vec<(&'static str, Option<f64>)> {
     let cost = |name: &str, traffic| added(costs, name, traffic).map(|spread| spread.quartile);
     let own = |traffic| cost(name, traffic);

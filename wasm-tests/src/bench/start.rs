@@ -1,4 +1,4 @@
-//! What a module costs at the start of Envoy: it is compiled on the main thread, there and at each update.
+//! What a module costs when Envoy starts: Envoy compiles it on the main thread, then and at each update.
 
 use std::{fs, time::Instant};
 
@@ -21,11 +21,11 @@ pub(crate) struct Start {
     pub(crate) wall_s: Spread,
     /// Seconds of CPU of all its threads until then.
     pub(crate) cpu_s: Spread,
-    /// MiB of memory that it then had.
+    /// MiB of memory that it had then.
     pub(crate) memory_mib: Spread,
 }
 
-/// Starts Envoy so many times with each of these listeners, in turns.
+/// Starts Envoy this many times with each of these listeners, in turns.
 ///
 /// # Errors
 /// When it doesn't start.

@@ -1,5 +1,5 @@
-//! What a run found, as tables in Markdown. Each stands between two marks with its name, and `publish` puts it between the
-//! same marks of a document.
+//! The results of a run as tables in Markdown. Each stands between two marks with its name, and `publish` puts it between
+//! the same marks of a document.
 
 use std::fmt::Write as _;
 
@@ -37,7 +37,7 @@ pub(crate) fn begin(name: &str) -> String {
     format!("<!-- bench: {name} -->")
 }
 
-/// The mark behind it.
+/// The mark after a table.
 pub(crate) fn end(name: &str) -> String {
     format!("<!-- end of bench: {name} -->")
 }
@@ -185,7 +185,7 @@ fn sizing(results: &Results) -> String {
     text
 }
 
-/// With as many digits as matter.
+/// A number with as many digits as matter.
 fn number(value: f64) -> String {
     match value.abs() {
         100.0.. => format!("{value:.0}"),

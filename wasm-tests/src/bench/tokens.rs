@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use crate::corpus::keys::{Signer, USUAL_HEADER};
 
-/// How an API token begins that the auth service refuses.
+/// The beginning of an API token that the auth service refuses.
 pub(crate) const REVOKED_API_TOKEN: &str = "APIKey 9";
-/// How the payload of a JWT begins that was revoked. Its length is a multiple of three, so that it is to be seen in the
-/// token as well.
+/// The beginning of a revoked JWT's payload. Its length is a multiple of three, so that its base64 is the beginning of
+/// the encoded payload.
 const REVOKED_JWT: &str = r#"{"jti":"revoked"#;
 /// The year 2100.
 const EXP: u64 = 4_102_444_800;
@@ -58,7 +58,7 @@ impl Tokens {
         self.write("large_jwt", &[self.sign("client", 1, &claims)])
     }
 
-    /// One JWT of about this size, with little but its permissions, in bytes.
+    /// One JWT of about this size in bytes, with little but its permissions.
     pub(crate) fn sized_jwt(&self, bytes: usize) -> Result<PathBuf> {
         let sized = |permissions: usize| {
             let mut claims = json!({"exp": EXP, "user_id": 1, "client_id": 2, "token_type": "access"});
@@ -72,7 +72,7 @@ impl Tokens {
         self.write(&format!("jwt_{bytes}"), &[sized(permissions)])
     }
 
-    /// The API tokens of these numbers, in an order of no meaning, so that neighbours in the file are none in a cache.
+    /// The API tokens of these numbers, shuffled so that neighbours in the file aren't neighbours in a cache.
     pub(crate) fn some_api_tokens(&self, from: usize, to: usize) -> Result<PathBuf> {
         let mut tokens: Vec<String> = (from..to).map(|number| api_token(1_000_000 + number)).collect();
         fastrand::Rng::with_seed(1).shuffle(&mut tokens);
@@ -98,8 +98,8 @@ impl Tokens {
         self.write("new_api_tokens", &(0..count).map(|number| api_token(first + number)).collect::<Vec<_>>())
     }
 
-    /// Requests of many clients: 90 % are valid, half of them with a JWT and half with an API token, and a client's share
-    /// is as Zipf's law says; 5 % are invalid, 3 % expired, 2 % revoked. The invalid JWTs are forged or cut off.
+    /// Requests of many clients: 90 % are valid, half of them with a JWT and half with an API token, and the clients'
+    /// shares follow Zipf's law; 5 % are invalid, 3 % expired, 2 % revoked. The invalid JWTs are forged or cut off.
     pub(crate) fn mix(&self, forged: bool) -> Result<PathBuf> {
         let jwts = self.signed("clients", CLIENTS, |client| self.sign("client", client, &claims("access", client)))?;
         let bad = |kind: &'static str, exp: u64| {
@@ -133,17 +133,17 @@ impl Tokens {
         self.write(if forged { "mix" } else { "mix_without_forged_jwts" }, &requests)
     }
 
-    /// What the auth service publishes of the revoked JWTs.
+    /// The auth service's list of the revoked JWTs.
     pub(crate) fn revocation_list() -> Value {
         list((0..BAD).map(|number| jti("revoked", number)))
     }
 
-    /// A list of so many ids, which no JWT here has.
+    /// A list of this many ids, which no JWT here has.
     pub(crate) fn list_of(count: usize) -> Value {
         list((0..count).map(|number| format!("r{number}")))
     }
 
-    /// Lines that take long to make: those of the last run, if they would be the same.
+    /// Lines that take long to make. Reuses those of the last run if they would be the same.
     fn signed(&self, name: &str, count: usize, make: impl Fn(usize) -> String + Sync) -> Result<Vec<String>> {
         let known = fs::read_to_string(self.path(name)).unwrap_or_default();
         let known: Vec<String> = known.lines().map(str::to_owned).collect();
@@ -174,7 +174,7 @@ impl Tokens {
         format!("Bearer {text}.{}", encode(signature))
     }
 
-    /// How the value of `Authorization` begins that has a revoked JWT.
+    /// The beginning of a value of `Authorization` with a revoked JWT.
     pub(crate) fn revoked_jwt_beginning() -> String {
         format!("Bearer {}.{}", encode(USUAL_HEADER), encode(REVOKED_JWT))
     }
@@ -192,7 +192,7 @@ pub(crate) fn claims(token_type: &str, user: usize) -> Value {
     claims
 }
 
-/// How large a share of the requests the first so many clients have, by Zipf's law: the n-th has 1/n of the first's.
+/// Cumulative shares of the requests by client, by Zipf's law: the n-th client has 1/n of the first one's.
 fn cumulative_shares() -> Vec<f64> {
     let mut all = 0.0;
     let sums: Vec<f64> = (1..=CLIENTS)
@@ -209,7 +209,7 @@ fn list(ids: impl Iterator<Item = String>) -> Value {
     json!({"cursor": "1", "revoked": revoked, "users": [], "purge": []})
 }
 
-/// The number of a round's first new token: no token of the mix has it, nor one of another round.
+/// The number of a round's first new token, which neither the mix nor another round has.
 fn first_of(round: usize) -> usize {
     10_000_000_000 + 1_000_000 * round
 }
@@ -225,7 +225,7 @@ fn forge(jwt: &str) -> String {
     format!("{text}.{first}{}", signature.get(1..).unwrap_or_default())
 }
 
-/// The JWT without its signature's last letter, which leaves no base64.
+/// The JWT without its signature's last letter, so that it is no base64.
 fn cut(jwt: &str) -> String {
     jwt.get(..jwt.len() - 1).unwrap_or_default().to_owned()
 }

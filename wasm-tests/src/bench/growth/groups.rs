@@ -1,4 +1,4 @@
-//! What grows: each group has an Envoy, with a listener for each size.
+//! The quantities that grow. Each has an Envoy, with a listener for each size.
 
 use std::{ops::Range, path::Path};
 
@@ -22,7 +22,7 @@ pub(crate) struct Sizes {
     pub(crate) rules: &'static [usize],
     pub(crate) revoked: &'static [usize],
     pub(crate) jwt_kb: &'static [f64],
-    /// From how many cached API tokens on memory is compared, up to the most that are cached.
+    /// The smaller number of cached API tokens in the comparison of memory; the other is the largest of `cached`.
     pub(crate) memory_from: usize,
 }
 
@@ -38,7 +38,7 @@ impl Sizes {
     };
 }
 
-/// Memory of Envoy with so many cached tokens, with one worker.
+/// Memory of Envoy with two numbers of cached tokens, with one worker.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Memory {
     pub(crate) tokens: [usize; 2],
@@ -46,7 +46,7 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// What one token more takes.
+    /// The memory that a token takes, in bytes.
     pub(crate) fn bytes_per_token(&self) -> f64 {
         let ([few, many], [before, after]) = (self.tokens, self.mib);
         (after - before) * 1024.0 * 1024.0 / (many - few) as f64
@@ -57,10 +57,10 @@ impl Memory {
 const CONNECTIONS: u32 = 8;
 /// The kernel spreads connections over workers unevenly, so several workers need more.
 const CONNECTIONS_OF_SEVERAL: u32 = 64;
-/// So that nothing expires, or is asked about again, while it is measured.
+/// Long enough that nothing expires, or is asked about again, during a measurement.
 const LONG: &str = "2h";
 
-/// Measures each group in so many rounds after one that doesn't count.
+/// Measures each group in this many rounds, after a warm-up round.
 ///
 /// # Errors
 /// When Envoy or a run fails.
@@ -110,9 +110,9 @@ async fn cached_tokens(bench: &Bench, module: &Path, sizes: Sizes, rounds: usize
     Ok((Growth { group: "cached_tokens", title: "Cached tokens", unit: "tokens in the cache", points }, memory))
 }
 
-/// Has a filter learn of the API tokens of these numbers.
+/// Fills a filter's cache with the API tokens of these numbers.
 async fn fill(bench: &Bench, gateway: &Gateway, listener: &str, numbers: Range<usize>) -> Result<()> {
-    /// wrk runs for as long as it was told to, whenever the file ends. So there are several, each for a short run.
+    /// wrk runs for the whole time that it is given, even if the file ends earlier. So there are several short runs.
     const AT_ONCE: usize = 10_000;
     const SECONDS: u32 = 3;
     let mut from = numbers.start;
@@ -122,7 +122,7 @@ async fn fill(bench: &Bench, gateway: &Gateway, listener: &str, numbers: Range<u
         let credentials = &bench.tokens.some_api_tokens(from, to)?;
         let load =
             Load { path: "/", credentials, mode: Mode::Once, connections: CONNECTIONS_OF_SEVERAL, seconds: SECONDS };
-        // A run that was too short is made again, and gets further, for what is cached takes less time.
+        // A run that was too short is repeated, and gets further, because cached tokens take less time.
         let mut turns = 1;
         while gateway.turn_of_good_requests(listener, &load).await?.summary.requests < (to - from) as u64 {
             ensure!(turns < 20, "{listener}: API tokens take too long");
@@ -155,7 +155,7 @@ async fn rules(bench: &Bench, module: &Path, sizes: &[usize], rounds: usize) -> 
     Ok(Growth { group: "rules", title: "Rules, of which the last one matches", unit: "rules", points })
 }
 
-/// So many rules. Requests come under the last one, which is public, so that the search for it is all that is seen.
+/// This many rules. Requests match the last one, which is public, so that only the search for it is measured.
 fn rules_of(count: usize) -> Value {
     let rule = |number: usize| {
         let mut rule = json!({"match": {"prefix": format!("/area-{number:04}")}});
