@@ -1,13 +1,13 @@
-//! The corpus: what somebody may send, or the auth service may answer, each with the verdict that it
-//! deserves and why.
+//! The corpus: what a client may send, or the auth service may answer, each with its verdict and the
+//! reason for it.
 //!
 //! The verdicts come from docs/reference.md, the RFCs and published defects, never from what the filter
 //! does. Every entry is the same in every run: its tokens are signed with keys in `testdata/`, and
 //! expire in the year 2100.
 //!
-//! - [`tokens`]: what stands behind `Bearer`.
-//! - [`headers`]: how it is sent, and with what beside it.
-//! - [`paths`]: where to.
+//! - [`tokens`]: what follows `Bearer`.
+//! - [`headers`]: how the credential is sent, and what is sent beside it.
+//! - [`paths`]: which path the request has.
 //! - [`answers`]: what the auth service says of an API token, through [`scripted::Scripted`].
 
 pub mod answers;
@@ -32,7 +32,7 @@ use crate::{Request, Response, Stack, client::Client};
 /// How many requests of a corpus are under way at once.
 const BATCH: usize = 24;
 
-/// What has to become of a request.
+/// How a request has to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It reaches the upstream.
@@ -86,13 +86,13 @@ pub fn status(code: &str) -> u16 {
 /// One entry of a corpus.
 #[derive(Clone, Debug)]
 pub struct Case<I> {
-    /// What it is, in a few words; no other case of its corpus has this name.
+    /// A short description, unique in its corpus.
     pub name: String,
     /// What is sent or answered.
     pub input: I,
-    /// What has to become of it.
+    /// The verdict that it must have.
     pub expected: Verdict,
-    /// Who says so.
+    /// Why this is the verdict.
     pub reason: &'static str,
 }
 
@@ -105,7 +105,7 @@ impl<I> Case<I> {
 
 /// A verdict as it was seen: `200`, `401 token_malformed`, or `400` where Envoy itself refused.
 ///
-/// A 200 that isn't the upstream's echo is none, nor is a denial whose status its code doesn't have.
+/// A 200 that isn't the upstream's echo is no verdict, nor is a denial whose status doesn't fit its code.
 #[must_use]
 pub fn seen(answer: &Response) -> String {
     describe(answer.status, &answer.body)
@@ -126,7 +126,7 @@ pub fn request_to(address: SocketAddr, method: Method, path: &str) -> Request {
     Client::default().request(address, method, path)
 }
 
-/// Runs every case through `run`, many at a time, and returns a line for each that came out otherwise
+/// Runs every case through `run`, many at a time, and returns a line for each case with another verdict
 /// than expected.
 ///
 /// # Errors
@@ -186,8 +186,8 @@ impl Stack {
             .collect()
     }
 
-    /// What is wrong with the gateway after all it went through: the worker must serve on, with the VM
-    /// that it had from the start.
+    /// What is wrong with the gateway after all requests: the worker must still serve, with the VM that it
+    /// had from the start.
     pub async fn scars(&self, jwt: &str) -> Vec<String> {
         let mut scars = Vec::new();
         match self.get("/orders").bearer(jwt).send().await {
@@ -203,16 +203,15 @@ impl Stack {
     }
 }
 
-/// A description for `PUT /faults` that has the auth service answer with the key that the corpus'
-/// tokens are signed with.
+/// A body for `PUT /faults` that makes the auth service serve the key that signs the corpus' tokens.
 #[must_use]
 pub fn trusted_key() -> Value {
     let body = json!({"public_key": keys::Signer::trusted().public_pem()}).to_string();
     json!({"on": "public_key", "kind": "raw", "body": body})
 }
 
-/// What a stack's configuration needs for the corpus: a signature that fails has the key fetched again,
-/// and requests wait for that.
+/// The configuration of a stack for the corpus: a signature that fails makes the filter fetch the key
+/// again, and requests wait for that.
 #[must_use]
 pub fn config() -> Value {
     json!({"jwt": {"public_key": {"min_refetch_interval": "100ms"}}})

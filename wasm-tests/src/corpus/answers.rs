@@ -1,7 +1,7 @@
-//! What the auth service may answer to the question whose an API token is (docs/reference.md#verify).
+//! Possible answers of the auth service about an API token (docs/reference.md#verify).
 //!
 //! Only 200 with a readable identity, 401 and 403 are verdicts; everything else is an outage
-//! (docs/reference.md#verify), which ends in 503 once it was tried again.
+//! (docs/reference.md#verify), which ends in 503 after a retry.
 
 mod broken;
 mod headers;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Case, Verdict, keys::Signer, tokens::base};
 
-/// Bytes on the connection, which is closed behind them.
+/// The bytes of an answer, after which the connection is closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer(pub Vec<u8>);
 
@@ -32,7 +32,7 @@ impl Answer {
     }
 }
 
-/// How the service was asked to answer, and what it said.
+/// The format that the service was asked for, and its answer.
 pub type Input = (&'static str, Answer);
 
 /// The values of `api_token.response_format`.
@@ -71,8 +71,8 @@ fn identity() -> Value {
     claims
 }
 
-/// The values of claims as a list, in the order of docs/reference.md#claims with the registered ones before: what a
-/// careless reader takes for the claims.
+/// The values of claims as a list, the registered ones first, in the order of docs/reference.md#claims: a careless
+/// reader takes it for the claims.
 pub(super) fn values_alone(claims: &Value) -> String {
     let names = [
         "exp",
@@ -129,7 +129,7 @@ fn case(
     Case::new(format!("{format}: {}", name.as_ref()), (format, answer), expected, reason)
 }
 
-/// Every status with what would be a good identity beside it.
+/// Every status with an otherwise good identity.
 fn statuses(format: &'static str) -> Vec<Case<Input>> {
     let mut cases = Vec::new();
     for status in [

@@ -17,7 +17,7 @@ pub struct Sent {
     pub path: &'static str,
     /// Names and values; `{jwt}`, `{other}` and `{api}` stand for credentials.
     pub headers: Vec<(&'static str, &'static [u8])>,
-    /// Whether HTTP/2 can carry it: RFC 9113 section 8.2.1 knows no spaces around a value.
+    /// Whether HTTP/2 can carry it: RFC 9113 section 8.2.1 allows no spaces around a value.
     pub http2: bool,
 }
 
@@ -46,7 +46,7 @@ impl Credentials {
     }
 }
 
-/// What the filter is configured with for [`all`] and [`raw`], beyond what is shipped.
+/// The filter's configuration for [`all`] and [`raw`], beyond what is shipped.
 #[must_use]
 pub fn rules() -> Value {
     json!([
@@ -63,7 +63,7 @@ const NO_TOKEN: Verdict = Verdict::Deny("token_malformed");
 const CASE: &str = "RFC 9110 section 11.1: schemes have no case";
 const ONE_SPACE: &str = "docs/reference.md#credentials: one space";
 const ONE: &str = "docs/reference.md#credentials: one credential, and no comma-joined pair";
-/// So nobody behind Envoy can tell: the filter and the upstream see the good line alone.
+/// The filter and the upstream see only the good line, so neither can tell.
 const LEFT_OUT: &str = "Envoy 1.40 joins the lines before any filter runs, and leaves out an empty one";
 const NOT_MISSING: &str = "CVE-2021-21378: an invalid credential is not a missing one";
 const SCHEME: &str = "docs/reference.md#credentials: none of the known shapes";
@@ -314,7 +314,7 @@ fn api_tokens() -> Vec<Value3> {
     values
 }
 
-/// Where else somebody might look for a credential.
+/// Other headers in which a server might look for a credential.
 const ELSEWHERE_HEADERS: [(&str, &[u8]); 17] = [
     ("proxy-authorization", b"Bearer {jwt}"),
     ("x-authorization", b"Bearer {jwt}"),
@@ -335,7 +335,7 @@ const ELSEWHERE_HEADERS: [(&str, &[u8]); 17] = [
     ("x-envoy-peer-metadata", b"eyJ1c2VyX2lkIjoxfQ"),
 ];
 
-/// Headers that claim another target than the request's own.
+/// Headers that claim a target other than the request's own.
 const TARGETS: [(&str, &str, &str, &[u8], Verdict); 39] = [
     ("GET", "/orders", "x-original-url", b"/public/page", MISSING),
     ("GET", "/orders", "x-original-url", b"https://gateway.example/public/page", MISSING),

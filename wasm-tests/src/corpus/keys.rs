@@ -27,7 +27,7 @@ impl Signer {
         Self::new(include_str!("../../testdata/corpus_key.pem"))
     }
 
-    /// A key of somebody else.
+    /// A key that the gateway doesn't trust.
     #[must_use]
     pub fn foreign() -> Self {
         Self::new(include_str!("../../testdata/foreign_key.pem"))
@@ -63,45 +63,45 @@ impl Signer {
         self.public.n().to_bytes_be()
     }
 
-    /// RS256.
+    /// Signs with RS256.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
         self.sign_digest(Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(message))
     }
 
-    /// RS384.
+    /// Signs with RS384.
     #[must_use]
     pub fn sign_sha384(&self, message: &[u8]) -> Vec<u8> {
         self.sign_digest(Pkcs1v15Sign::new::<Sha384>(), &Sha384::digest(message))
     }
 
-    /// RS512.
+    /// Signs with RS512.
     #[must_use]
     pub fn sign_sha512(&self, message: &[u8]) -> Vec<u8> {
         self.sign_digest(Pkcs1v15Sign::new::<Sha512>(), &Sha512::digest(message))
     }
 
-    /// PS256.
+    /// Signs with PS256.
     #[must_use]
     pub fn sign_pss(&self, message: &[u8]) -> Vec<u8> {
         let salted = self.key.sign_with_rng(&mut Counter(0), Pss::new::<Sha256>(), &Sha256::digest(message));
         salted.unwrap_or_else(|error| panic!("a PSS signature: {error}"))
     }
 
-    /// PKCS #1 v1.5 over a SHA-256 digest with any bytes in the place of its `DigestInfo`.
+    /// PKCS #1 v1.5 over a SHA-256 digest with any bytes instead of its `DigestInfo`.
     #[must_use]
     pub fn sign_prefixed(&self, prefix: &[u8], message: &[u8]) -> Vec<u8> {
         let scheme = Pkcs1v15Sign { hash_len: None, prefix: prefix.into() };
         self.sign_digest(scheme, &Sha256::digest(message))
     }
 
-    /// Any two texts as a JWT of this key, whatever they say.
+    /// Any two texts as a JWT signed with this key.
     #[must_use]
     pub fn jwt(&self, header: impl AsRef<[u8]>, claims: impl AsRef<[u8]>) -> String {
         self.segments(&encode(header), &encode(claims))
     }
 
-    /// Any two segments as a JWT of this key.
+    /// Any two segments as a JWT signed with this key.
     #[must_use]
     pub fn segments(&self, header: &str, claims: &str) -> String {
         let text = format!("{header}.{claims}");
@@ -138,8 +138,8 @@ pub fn encode(bytes: impl AsRef<[u8]>) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// A generator of numbers that look random and are the same in every run (SplitMix64). No secret of
-/// anybody's depends on it: the keys here are in the repository.
+/// A generator of numbers that look random and are the same in every run (SplitMix64). No secret depends
+/// on it: the keys here are in the repository.
 #[derive(Clone, Copy, Debug)]
 pub struct Counter(pub u64);
 

@@ -14,17 +14,17 @@ use super::Verdict;
 use ambiguous::{AUTHORITIES, BROKEN, CONTROLS, DOTS, ESCAPES, LETTERS, PARAMETERS, SLASHES};
 pub use reader::may_lead_to;
 
-/// What a path leads to for a request without credentials. With good ones, what is [`Leads::Private`]
-/// passes too, and nothing else changes.
+/// What a path leads to for a request without credentials. With good ones, [`Leads::Private`] passes too,
+/// and nothing else changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leads {
     /// A public rule covers all its readings.
     Public,
     /// No reading leads to a public rule, and all to the same one.
     Private,
-    /// Its readings lead to different rules, or can't be told.
+    /// Its readings lead to different rules, or can't be determined.
     Ambiguous,
-    /// It isn't one that HTTP/1 can carry.
+    /// HTTP/1 can't carry it.
     Unacceptable,
 }
 

@@ -47,7 +47,7 @@ impl RawAnswer {
     }
 }
 
-/// Sends bytes to `address` and reads until the other side closes. The bytes had better ask for that:
+/// Sends bytes to `address` and reads until the other side closes, which the bytes should ask for:
 /// `Connection: close`.
 ///
 /// # Errors
@@ -55,7 +55,7 @@ impl RawAnswer {
 pub async fn raw(address: SocketAddr, bytes: &[u8]) -> Result<RawAnswer> {
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    // A peer that has closed already has said what it wants to say.
+    // A peer that has closed already may have answered before.
     let _ = stream.write_all(bytes).await;
     let mut answer = Vec::new();
     let _ = tokio::time::timeout(LIMIT, stream.read_to_end(&mut answer)).await;

@@ -1,4 +1,4 @@
-//! An auth service that answers whatever it is told to, byte for byte: the real one is too well
+//! An auth service that answers what it is told to, byte for byte: the real one is too well
 //! behaved for most of [`super::answers`].
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};

@@ -1,4 +1,4 @@
-//! What may stand behind `Bearer`.
+//! What may follow `Bearer`.
 //!
 //! The gateway is as shipped: `jwt.token_types` are `access` and `api_token`, there is no clock skew, and
 //! `X-User-Id`, `X-Client-Id`, `X-User-Email`, `X-User-Type` and `X-Is-Admin` carry claims.
@@ -20,7 +20,7 @@ use super::{
 /// A token, as it follows `Bearer `.
 pub type Token = Case<Vec<u8>>;
 
-/// The largest token that is looked at, in bytes.
+/// The largest token that is read, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
 /// 2100-01-01.

@@ -1,14 +1,14 @@
-//! Connections that break, and messages that are none.
+//! Connections that break, and invalid messages.
 
 use super::{Answer, Case, DOWN, Input, UNREADABLE, Verdict, case, identity};
 
-/// Connections that break, and messages that are none.
+/// Connections that break, and invalid messages.
 pub(super) fn cases() -> Vec<Case<Input>> {
     let table = [connections_that_break(), bad_messages()].concat();
     table.into_iter().map(|(name, answer, expected)| case("json_body", name, answer, expected, UNREADABLE)).collect()
 }
 
-/// What an answer is, the answer, and what comes of it.
+/// A name, the answer, and the verdict.
 type Row = (&'static str, Answer, Verdict);
 
 fn raw(text: impl Into<Vec<u8>>) -> Answer {

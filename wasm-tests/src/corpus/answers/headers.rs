@@ -15,7 +15,7 @@ fn replaced(name: &str, values: &[&[u8]]) -> Answer {
     Answer::new(200, &headers, "")
 }
 
-/// Ids that are missing, or no integers.
+/// Ids that are missing, or aren't integers.
 fn numbers() -> Vec<Case<Input>> {
     let mut cases = Vec::new();
     let numbers: [&[u8]; 17] = [
@@ -58,7 +58,7 @@ fn numbers() -> Vec<Case<Input>> {
     cases
 }
 
-/// Headers that are there twice, or under another name too.
+/// Headers that occur twice, or under another name too.
 fn doubles() -> Vec<Case<Input>> {
     let mut cases = Vec::new();
     for (name, value) in IDENTITY {

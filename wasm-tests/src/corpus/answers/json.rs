@@ -1,10 +1,10 @@
-//! Claims as JSON in the body, and bodies that are none.
+//! Claims as JSON in the body, and bodies that aren't.
 
 use serde_json::Value;
 
 use super::{Answer, Case, DOWN, Input, MAX_BODY, UNREADABLE, Verdict, case, identity, jwt, values_alone};
 
-/// Both.
+/// Claims as JSON, and other bodies.
 pub(super) fn cases() -> Vec<Case<Input>> {
     [required_claims(), types_of_claims(), values_of_claims(), bodies()].concat()
 }
@@ -24,7 +24,7 @@ fn text_with(member: &str, left_out: &str) -> String {
     format!("{{{member},{}", &without(left_out).to_string()[1..])
 }
 
-/// Claims that have to be there, missing or twice.
+/// Required claims that are missing or occur twice.
 fn required_claims() -> Vec<Case<Input>> {
     let mut cases = Vec::new();
     let mut push = |name, body, expected, reason| cases.push(with_body(name, body, expected, reason));
@@ -58,7 +58,7 @@ fn required_claims() -> Vec<Case<Input>> {
     cases
 }
 
-/// Claims of other types than their own.
+/// Claims of the wrong type.
 fn types_of_claims() -> Vec<Case<Input>> {
     let values = [
         ("exp", "\"4102444800\""),
@@ -138,7 +138,7 @@ fn values_of_claims() -> Vec<Case<Input>> {
     cases
 }
 
-/// JSON bodies that are none, or too much.
+/// Bodies that aren't JSON, or are too long.
 fn bodies() -> Vec<Case<Input>> {
     let text = identity().to_string();
     let padded = |length: usize| format!("{text}{}", " ".repeat(length - text.len()));

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-/// Whether some server, of many, might read `path` as another one than those that `is_covered` knows:
-/// decoded up to three times, slashes too or all but these, dots resolved, slashes merged, backslashes turned, cut at
-/// `;`, `?` and `#`, in any order.
+/// A reading of `path` that some server might make and that `is_covered` doesn't know: decoded up to three times,
+/// escaped slashes included or not, dots resolved, slashes merged, backslashes turned, cut at `;`, `?` and `#`, in any
+/// order.
 pub fn may_lead_to(path: &str, is_covered: impl Fn(&str) -> bool) -> Option<String> {
     let mut known: BTreeSet<(Vec<u8>, u8)> = BTreeSet::new();
     let path = path.split(['?', '#']).next().unwrap_or_default();
@@ -31,12 +31,11 @@ pub fn may_lead_to(path: &str, is_covered: impl Fn(&str) -> bool) -> Option<Stri
             queue.push((unescaped(&reading, b"/\\"), decoded + 1));
         }
     }
-    // A reading that still holds what another step would take away is none that a server ends with.
     let mut readings = known.iter().map(|(reading, _)| String::from_utf8_lossy(reading));
     readings.find(|reading| !is_covered(reading)).map(|reading| reading.into_owned())
 }
 
-/// What is left of `//host/path`.
+/// The path in `//host/path`.
 fn without_authority(path: &[u8]) -> Vec<u8> {
     let end = path.iter().position(|byte| !b"/\\".contains(byte)).unwrap_or(path.len());
     if end < 2 {
@@ -58,7 +57,7 @@ fn resolved(path: &[u8]) -> Vec<u8> {
     [b"/", kept.join(&b'/').as_slice()].concat()
 }
 
-/// Escapes decoded, but for those of the bytes in `kept`.
+/// Decodes all escapes but those of the bytes in `kept`.
 fn unescaped(path: &[u8], kept: &[u8]) -> Vec<u8> {
     let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
     let mut out = Vec::with_capacity(path.len());

@@ -40,7 +40,7 @@ fn good(signer: &Signer) -> Vec<Token> {
     cases
 }
 
-/// Claims, what they are called, and why they are good.
+/// Names, claims, and why they are good.
 fn good_claims() -> Vec<(&'static str, Value, &'static str)> {
     let least = json!({"exp": FUTURE, "user_id": 7, "client_id": 70, "token_type": "access"});
     let issued_later = with("issued_by", &json!({"user_id": null, "user_type": null, "more": 1}));
@@ -222,7 +222,7 @@ fn types_within(signer: &Signer) -> Vec<Token> {
     cases
 }
 
-/// Names that stand there twice: readers differ on which one counts.
+/// Names that occur twice: parsers differ on which one counts.
 fn twins(signer: &Signer) -> Vec<Token> {
     let mut cases = Vec::new();
     for claim in ["exp", "user_id", "client_id", "token_type", "user_type", "email", "is_admin", "jti", "issued_by"] {

@@ -79,7 +79,7 @@ fn spelled(token: &str) -> Vec<Token> {
     ]
 }
 
-/// What isn't one token behind its scheme.
+/// Credentials that aren't exactly one token after the scheme.
 fn bad_credentials(token: &str) -> Vec<Token> {
     vec![
         case(
@@ -171,7 +171,7 @@ fn segment_cases(token: &str) -> Vec<Token> {
     [cases, swapped(&parts), pad_bits(&parts)].concat()
 }
 
-/// Segments in each other's places.
+/// Swapped segments.
 fn swapped(parts: &[&str]) -> Vec<Token> {
     vec![
         case(

@@ -88,7 +88,7 @@ fn algorithms(signer: &Signer) -> Vec<Token> {
     cases
 }
 
-/// `alg` of another type than its own, or missing.
+/// `alg` of the wrong type, or missing.
 fn types_of_alg(signer: &Signer) -> Vec<Token> {
     let claims = base().to_string();
     let mut cases = Vec::new();
@@ -123,7 +123,7 @@ fn types_of_alg(signer: &Signer) -> Vec<Token> {
     cases
 }
 
-/// Key confusion: HMACs under what everybody knows.
+/// Key confusion: HMACs with secrets that everybody knows.
 fn secrets(signer: &Signer) -> Vec<Token> {
     let claims = base().to_string();
     let mut cases = Vec::new();
