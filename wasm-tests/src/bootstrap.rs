@@ -32,8 +32,8 @@ pub fn plugin(listener: &mut Value) -> &mut Value {
     &mut connection_manager(listener)["http_filters"][0]["typed_config"]["config"]
 }
 
-/// The auth service's cluster, which from now on has the one host at this port and nothing but the filter to judge it:
-/// neither health checks nor outlier detection. For services of a test's own.
+/// The auth service's cluster, reduced to one host at this port, without health checks and outlier detection, so that
+/// only the filter judges it. For services of a test's own.
 ///
 /// # Panics
 /// When the bootstrap isn't built like `envoy/envoy.yaml`.
@@ -48,7 +48,7 @@ pub fn auth_service_alone(bootstrap: &mut Value, port: u16) -> &mut Value {
     cluster
 }
 
-/// Has Envoy speak HTTP/2 to the hosts of a cluster, in place of HTTP/1.1.
+/// Makes Envoy speak HTTP/2 instead of HTTP/1.1 to the hosts of a cluster.
 ///
 /// # Panics
 /// When the cluster isn't one of `envoy/envoy.yaml`.
@@ -154,8 +154,8 @@ impl Bootstrap {
         self.set(&format!("/static_resources/clusters/{index}/{endpoint}/address/socket_address"), on_localhost(port))
     }
 
-    /// Sets variables of the environment that the VMs of wasm filters see. They no longer come from Envoy's own, as Envoy
-    /// refuses what comes from both.
+    /// Sets environment variables that the VMs of wasm filters see. They no longer come from Envoy's environment, as
+    /// Envoy refuses a variable that comes from both.
     pub fn set_environment(&mut self, variables: &[(String, String)]) {
         for (name, value) in variables {
             for_each_vm(&mut self.0, &mut |vm| {
@@ -196,8 +196,8 @@ impl Bootstrap {
         Ok(())
     }
 
-    /// Takes out what an Envoy of this version doesn't know yet, and the hosts that callouts would meet without it although
-    /// nothing listens there (docs/deploying.md#versions-of-envoy).
+    /// Removes what this version of Envoy doesn't know yet, and the hosts where nothing listens that callouts would meet
+    /// without it (docs/deploying.md#versions-of-envoy).
     #[must_use]
     pub(crate) fn fit(mut self, version: (u32, u32)) -> Self {
         const OPTIONS: &str =
@@ -254,7 +254,7 @@ pub(crate) fn module(name: Option<&str>) -> Result<PathBuf> {
     path.canonicalize().with_context(|| format!("no module at {}: `make test-module` makes it", path.display()))
 }
 
-/// Puts another path wherever `filename` names a file for which there is one.
+/// Replaces each `filename` for which `other` gives another path.
 fn set_files(value: &mut Value, other: &impl Fn(&Path) -> Option<PathBuf>) {
     match value {
         Value::Object(fields) => {
@@ -270,7 +270,7 @@ fn set_files(value: &mut Value, other: &impl Fn(&Path) -> Option<PathBuf>) {
     }
 }
 
-/// Hands out the `vm_config` of every wasm filter.
+/// Calls `change` with the `vm_config` of every wasm filter.
 fn for_each_vm(value: &mut Value, change: &mut impl FnMut(&mut Value)) {
     match value {
         Value::Object(fields) => fields.iter_mut().for_each(|(name, field)| match name.as_str() {

@@ -1,4 +1,4 @@
-//! Certificates for an afternoon: an authority, and what it signs.
+//! Certificates for tests: an authority, and what it signs.
 
 use std::{fs, path::Path};
 
@@ -18,8 +18,8 @@ use rsa::{
 
 use crate::workspace;
 
-/// Writes `ca.crt`, and for each of these pairs a certificate for the second, a host's name, as `<first>.crt` and
-/// `<first>.key`. All of them have a key of the corpora, which everybody knows.
+/// Writes `ca.crt`, and for each pair of a file and a host's name the host's certificate as `<file>.crt` and
+/// `<file>.key`. All have keys of the corpora, which everybody knows.
 ///
 /// # Errors
 /// When a file cannot be read or written.
@@ -52,7 +52,7 @@ fn authority() -> Result<CertificateParams> {
     Ok(params)
 }
 
-/// A key that signs by the `rsa` crate.
+/// A key that signs with the `rsa` crate.
 struct Key {
     signer: pkcs1v15::SigningKey<Sha256>,
     public: Vec<u8>,

@@ -26,7 +26,7 @@ use crate::Echo;
 /// How long a request may take before it counts as unanswered.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The headers in which the upstream learns who asks, where the configuration names no others.
+/// The identity headers, unless the configuration names others.
 pub const IDENTITY_HEADERS: [&str; 5] = ["x-user-id", "x-client-id", "x-user-email", "x-user-type", "x-is-admin"];
 
 /// The version of HTTP that a request is sent with.
@@ -39,7 +39,7 @@ pub enum Protocol {
     Http2,
 }
 
-/// A maker of requests.
+/// Makes requests.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Client {
     pub(crate) protocol: Protocol,
@@ -99,7 +99,7 @@ impl Request {
         self.header("authorization", format!("APIKey {token}"))
     }
 
-    /// Names another host than the address: `Host` or `:authority`.
+    /// Sets `Host` or `:authority`, which is the address by default.
     pub fn host(mut self, host: &str) -> Self {
         host.clone_into(&mut self.host);
         self
@@ -226,7 +226,7 @@ impl Response {
     /// What the upstream saw of the request.
     ///
     /// # Errors
-    /// When the answer isn't the upstream's, so when the gateway answered instead.
+    /// When the answer isn't the upstream's, as when the gateway answered instead.
     pub fn upstream(&self) -> Result<Echo> {
         serde_json::from_slice(&self.body)
             .with_context(|| format!("{} {}: not the upstream's answer", self.status, self.text()))

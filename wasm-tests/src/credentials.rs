@@ -1,4 +1,4 @@
-//! Credentials: those that the auth service hands out, and those that nobody should accept.
+//! Credentials: those that the auth service issues, and those that nobody should accept.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -19,7 +19,7 @@ use crate::{Response, Stack};
 /// The header of every JWT that the service signs.
 const JWT_HEADER: &str = r#"{"typ":"JWT","alg":"RS256"}"#;
 
-/// What a login gives.
+/// The tokens of a login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tokens {
     /// The access token, good for an hour.
@@ -74,13 +74,13 @@ impl Stack {
         success(&answer).map(drop)
     }
 
-    /// Signs any two texts as a JWT with the service's current key, whatever they say.
+    /// Signs any two texts as a JWT with the service's current key.
     ///
     /// # Errors
     /// When the service doesn't give its private key.
     pub async fn mint(&self, header: &str, payload: &str) -> Result<String> {
         let pem = self.private_key().await?;
-        // Both take tens of milliseconds of a CPU in a debug build.
+        // Reading the key and signing take tens of milliseconds of a CPU in a debug build.
         let text = signing_input(header, payload);
         tokio::task::spawn_blocking(move || sign(&pem, text)).await?
     }
@@ -163,7 +163,7 @@ fn sign(pem: &str, text: String) -> Result<String> {
     Ok(format!("{text}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature)))
 }
 
-/// The answer of the auth service, when it is a success.
+/// The answer of the auth service, if it is a success.
 pub(crate) fn success(answer: &Response) -> Result<&Response> {
     ensure!((200..300).contains(&answer.status), "the auth service answered {}: {}", answer.status, answer.text());
     Ok(answer)

@@ -1,4 +1,4 @@
-//! The rows of `make demo`: one request each, what it should come to, and what it came to.
+//! The rows of `make demo`: one request each, with the expected result and the actual one.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
 pub struct Row {
     /// What was sent.
     pub request: &'static str,
-    /// What should come back, as the table writes it: the status, and whom the upstream took it to be from or the code.
+    /// What should come back, as the table writes it: the status, and the user that the upstream saw or the code.
     pub expected: String,
     /// What came back.
     pub got: String,
@@ -51,7 +51,7 @@ pub fn heading() -> String {
     format!("{:<42} {:<29} {:<29} {:>6}", "request", "expected", "got", "ms")
 }
 
-/// Sends the demo's requests one after the other, and tells of each as it is answered.
+/// Sends the demo's requests one after the other, and reports each as it is answered.
 ///
 /// It deletes a token, rotates the service's key and stops the service, so the stack is of little
 /// use afterwards.
@@ -120,7 +120,7 @@ async fn places<F: FnMut(&Row)>(table: &mut Table<F>, stack: &Stack, jwt: &str) 
     table.row("JWT where only API tokens may", "403 claims_not_sufficient", stack.get("/webhooks").bearer(jwt)).await;
 }
 
-/// The service changes its key, and is gone.
+/// The service rotates its key, and stops.
 async fn changes<F: FnMut(&Row)>(table: &mut Table<F>, stack: &mut Stack) -> Result<()> {
     let user = table.user.clone();
     stack.rotate().await?;
@@ -144,7 +144,7 @@ struct Table<F> {
     rows: Vec<Row>,
     report: F,
     identity: Identity,
-    /// What the user of the demo gets.
+    /// What [`summary`] writes for the user of the demo.
     user: String,
 }
 
@@ -163,7 +163,7 @@ impl<F: FnMut(&Row)> Table<F> {
 /// The identity headers that the upstream should see, by their lower-case names.
 type Identity = BTreeMap<&'static str, String>;
 
-/// An answer in a few words: whom the upstream took the request to be from, or the denial's code.
+/// An answer in a few words: the user that the upstream saw, or the denial's code.
 fn summary(answer: &Response, user: &Identity) -> String {
     let status = answer.status;
     match answer.identity() {

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::{Builder, Stack};
 
-/// A listener that Envoy takes from a file, and takes again whenever the file is replaced.
+/// A listener that Envoy reads from a file, and reads again whenever the file is replaced.
 #[derive(Debug)]
 pub struct Discovery {
     folder: TempDir,
@@ -50,7 +50,7 @@ impl Discovery {
         Ok((stack, first.context("the bootstrap was not patched")??))
     }
 
-    /// Publishes the listener, as a whole at once.
+    /// Publishes the listener atomically.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -58,7 +58,7 @@ impl Discovery {
         self.publish_all(version, &[&self.listener])
     }
 
-    /// Publishes these listeners in the place of those that were there, so that the others drain and end.
+    /// Replaces the published listeners with these, so that the others drain and end.
     ///
     /// # Errors
     /// When the file cannot be written.

@@ -95,7 +95,7 @@ impl Envoy {
                     .args(["--concurrency", &concurrency.to_string()])
                     .args(["--drain-time-s", &drain_time.to_string()])
                     .arg("--disable-hot-restart")
-                    // An access log is there at once, not after ten seconds.
+                    // Writes the access log soon, not after ten seconds.
                     .args(["--file-flush-interval-msec", "50"])
                     .stdin(Stdio::null())
                     .stdout(access_log)
@@ -241,10 +241,10 @@ fn binary() -> Result<PathBuf> {
     bail!("no Envoy at {}: `make envoy` fetches it, ENVOY=/path names another", path.display())
 }
 
-/// The major and minor version of Envoy, of which a process runs one.
+/// The major and minor version of Envoy. A process runs only one.
 ///
 /// # Errors
-/// When it doesn't say.
+/// When Envoy doesn't report it.
 fn version(binary: &Path) -> Result<(u32, u32)> {
     static KNOWN: OnceLock<(u32, u32)> = OnceLock::new();
     if let Some(known) = KNOWN.get() {
@@ -256,7 +256,7 @@ fn version(binary: &Path) -> Result<(u32, u32)> {
     Ok(*KNOWN.get_or_init(|| found))
 }
 
-/// Out of `<path>  version: <commit>/1.40.0/Clean/RELEASE/BoringSSL`.
+/// Parses `<path>  version: <commit>/1.40.0/Clean/RELEASE/BoringSSL`.
 fn parse_version(text: &str) -> Option<(u32, u32)> {
     let (_, said) = text.rsplit_once(" version: ")?;
     let mut numbers = said.split('/').nth(1)?.split('.');

@@ -12,12 +12,12 @@ use crate::envoy;
 pub(crate) struct Folder(TempDir);
 
 impl Folder {
-    /// A new one.
+    /// Makes a new one.
     pub(crate) fn new() -> Result<Self> {
         Ok(Self(tempfile::Builder::new().prefix("authgate-").tempdir()?))
     }
 
-    /// Where it is.
+    /// Its path.
     pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }

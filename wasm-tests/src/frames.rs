@@ -1,4 +1,4 @@
-//! HTTP/2 by the frame: requests and resets in any order, which no well-kept client sends.
+//! HTTP/2 by the frame: requests and resets in any order, which no well-behaved client sends.
 
 use anyhow::Result;
 use tokio::{
@@ -27,7 +27,7 @@ pub struct Frames {
 }
 
 impl Stack {
-    /// Opens an HTTP/2 connection for requests that are reset as the test likes.
+    /// Opens an HTTP/2 connection for requests that the test resets.
     ///
     /// # Errors
     /// When it cannot be made.

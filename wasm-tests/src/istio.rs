@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::connection_manager;
 
 /// Applies the patches of an `EnvoyFilter` to a bootstrap whose first listener is the gateway's. A listener that is added
-/// comes behind it, where no other patch meets it, as with Istio.
+/// comes behind it, where no other patch applies to it, as with Istio.
 ///
 /// # Errors
 /// At a kind of patch, or an operation, that the shipped manifest doesn't use.

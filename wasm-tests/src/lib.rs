@@ -17,11 +17,11 @@
 //! dropped. Envoy's log and bootstrap stay on disk when the test failed.
 //!
 //! - [`Stack`] owns the parts; [`Builder`] says how they start.
-//! - [`Request`] and [`Response`] are the client's side, through the gateway; [`Connection`] is it for many of them, and
-//!   [`Frames`] for those that are reset.
+//! - [`Request`] and [`Response`] are the client's side, through the gateway; [`Connection`] is for many requests, and
+//!   [`Frames`] for requests that are reset.
 //! - [`Echo`] is what the upstream saw of a request.
 //! - [`Bootstrap`] is `envoy/envoy.yaml`, read and patched as a value; with [`Discovery`] it changes while Envoy serves.
-//! - [`istio`] does to a bootstrap what Istio does with an `EnvoyFilter`.
+//! - [`istio`] applies an `EnvoyFilter` to a bootstrap as Istio does.
 //! - [`upgrades`] has an upstream that accepts WebSockets.
 //! - [`certificates`] makes what TLS needs, [`prometheus`] runs Prometheus.
 //! - [`credentials`] makes tokens, good and bad.

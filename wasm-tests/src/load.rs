@@ -1,4 +1,4 @@
-//! Many requests: over a connection that stays open, so that none of them pays for a new one.
+//! Many requests over a connection that stays open, so that none of them pays for a new one.
 
 use std::time::{Duration, Instant};
 

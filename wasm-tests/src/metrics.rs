@@ -72,7 +72,7 @@ impl Stack {
         Ok(kilobytes.context("the process has no memory")?.parse::<u64>()? * 1024)
     }
 
-    /// Whether Envoy takes a cluster's host to be healthy: by its checks of it and by how requests to it end.
+    /// Whether Envoy considers a cluster's host healthy: by health checks and by how requests to it end.
     ///
     /// # Errors
     /// When Envoy doesn't answer, or has no such host.

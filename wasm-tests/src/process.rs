@@ -1,4 +1,4 @@
-//! A child process that never outlives the thing that started it.
+//! A child process that never outlives its parent.
 
 use std::{
     path::Path,

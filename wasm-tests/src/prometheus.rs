@@ -105,7 +105,7 @@ impl Prometheus {
     }
 }
 
-/// Checks files of rules' tests, as `promtool test rules` does.
+/// Runs the tests of rules in a file, with `promtool test rules`.
 ///
 /// # Errors
 /// When promtool isn't installed, or a case fails: with what it says.
@@ -117,7 +117,7 @@ pub fn test_rules(file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `PROMETHEUS`, a folder, else the one of the Makefile.
+/// A program in the folder `PROMETHEUS`, else in that of the Makefile.
 fn binary(name: &str) -> Result<PathBuf> {
     let folder = std::env::var_os("PROMETHEUS").map_or_else(|| workspace().join(UNPACKED), PathBuf::from);
     let path = folder.join(name);

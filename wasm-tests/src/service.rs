@@ -18,8 +18,8 @@ use crate::{Request, Stack, client::Client, credentials::success};
 /// The databases of services that have started and stopped, by the users in them.
 static DATABASES: Mutex<Vec<(Vec<UserSpec>, Vec<u8>)>> = Mutex::const_new(Vec::new());
 
-/// Puts a database with these users and a key where the options say. An RSA key and a hash of a password take most of a
-/// second of a CPU, so that services of one process which are started alike have both in common.
+/// Writes a database with these users and a key where the options say. An RSA key and a password's hash take most of a
+/// second of a CPU, so services of one process with the same users share both.
 pub(crate) async fn prepare(options: &Options) -> Result<()> {
     let mut databases = DATABASES.lock().await;
     if let Some((_, database)) = databases.iter().find(|(users, _)| *users == options.users) {
@@ -27,7 +27,7 @@ pub(crate) async fn prepare(options: &Options) -> Result<()> {
     }
     let options = Options { listen: local(0), ..options.clone() };
     auth_service::start(options.clone()).await.context("starting the auth service")?.stop().await;
-    // With a log beside it, the file isn't all there is.
+    // With a write-ahead log beside it, the file is incomplete.
     if !Path::new(&format!("{}-wal", options.db)).exists() {
         databases.push((options.users, fs::read(&options.db).context("reading the auth service's database")?));
     }
@@ -82,12 +82,12 @@ impl Service {
         Client::default().request(self.address(), method, path)
     }
 
-    /// Breaks its answers, as `PUT /faults` describes it.
+    /// Breaks its answers as `PUT /faults` describes.
     pub(crate) async fn fault(&self, fault: &Value) -> Result<()> {
         success(&self.request(Method::PUT, "/faults").json(fault).send().await?).map(drop)
     }
 
-    /// What it counted.
+    /// The service's counters.
     async fn counters(&self) -> Result<Value> {
         success(&self.request(Method::GET, "/faults/counters").send().await?)?.json()
     }
@@ -157,7 +157,7 @@ impl Stack {
         self.first()?.fault(&fault).await
     }
 
-    /// Gives the auth service a new key: what it signs from now on, the old key doesn't verify.
+    /// Gives the auth service a new key. The old key doesn't verify what it signs from now on.
     ///
     /// # Errors
     /// When the service doesn't answer.

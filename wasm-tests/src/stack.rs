@@ -73,7 +73,7 @@ impl Stack {
         let mut answer = Vec::new();
         match tokio::time::timeout(RAW_LIMIT, stream.read_to_end(&mut answer)).await {
             Ok(read) => read.map(drop).context("the connection broke")?,
-            // What came until now is the answer on a connection that stays open.
+            // On a connection that stays open, what has come so far is the answer.
             Err(_elapsed) => {}
         }
         Ok(answer)
@@ -103,7 +103,7 @@ impl Stack {
         self.upstream.hits()
     }
 
-    /// How many of them came without an `Authorization`, which the filter leaves on what it lets through.
+    /// How many requests reached the upstream without an `Authorization`, which the filter leaves by default.
     #[must_use]
     pub fn anonymous_upstream_hits(&self) -> u64 {
         self.upstream.anonymous_hits()
@@ -121,7 +121,7 @@ impl Stack {
         self.envoy.access_log()
     }
 
-    /// How Envoy ended; nothing while it runs.
+    /// How Envoy ended; `None` while it runs.
     #[must_use]
     pub fn envoy_exit(&self) -> Option<&str> {
         self.envoy.exit()

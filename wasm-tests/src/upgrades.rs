@@ -1,4 +1,4 @@
-//! An upstream that accepts every upgrade, where the one of the stack answers with what it got.
+//! An upstream that accepts every upgrade; the stack's own answers with what it got.
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};

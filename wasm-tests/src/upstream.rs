@@ -55,7 +55,7 @@ impl Echo {
     }
 }
 
-/// What arrived.
+/// Counts what arrived.
 #[derive(Debug, Default)]
 struct Hits {
     all: AtomicU64,
@@ -83,7 +83,7 @@ impl Upstream {
         let listener =
             TcpListener::bind(address).await.with_context(|| format!("the upstream cannot listen on {address}"))?;
         let address = listener.local_addr()?;
-        // A failure here costs milliseconds, no more.
+        // A failure only makes answers milliseconds slower.
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         let hits = Arc::new(Hits::default());
         let app = Router::new().fallback(echo).with_state(Arc::clone(&hits));
@@ -104,7 +104,7 @@ impl Upstream {
         self.hits.all.load(Ordering::SeqCst)
     }
 
-    /// How many of them had no `Authorization`.
+    /// How many requests it got without an `Authorization`.
     pub(crate) fn anonymous_hits(&self) -> u64 {
         self.hits.anonymous.load(Ordering::SeqCst)
     }
@@ -131,7 +131,7 @@ async fn echo(State(hits): State<Arc<Hits>>, request: http::Request<Body>) -> Js
         hits.anonymous.fetch_add(1, Ordering::SeqCst);
     }
     let (head, body) = request.into_parts();
-    // A body that breaks off counts as none: the gateway sees the broken connection itself.
+    // A body that breaks off counts as empty: the gateway sees the broken connection itself.
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
     Json(Echo {
         method: head.method.to_string(),

@@ -1,14 +1,14 @@
-//! Takes the exports out of the module that the filter has no use for: `prune FROM TO`.
+//! Removes the exports that the filter doesn't use from the module: `prune FROM TO`.
 //!
 //! The SDK exports every callback, and Envoy calls each one that a module exports: for the response's head, each piece of
-//! its body, its trailers and its end. What only those exports reach goes with them.
+//! its body, its trailers and its end. Code that only those exports reach is removed with them.
 
 use anyhow::{Context as _, Result, bail};
 use walrus::Module;
 
 /// The callbacks that do nothing here.
 const UNUSED: [&str; 16] = [
-    // What it would do, the module does when it drops a context, in `proxy_on_delete`.
+    // The module does its work in `proxy_on_delete`, when it drops a context.
     "proxy_on_done",
     "proxy_on_downstream_connection_close",
     "proxy_on_downstream_data",

@@ -91,7 +91,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Run) -> Result<()> {
-    // Before anything starts, so that a signal always finds somebody who stops everything.
+    // Before anything starts, so that a signal always stops everything.
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut hung_up = signal(SignalKind::hangup())?;
@@ -130,7 +130,7 @@ async fn started(arguments: &Run) -> Result<Stack> {
         .concurrency(arguments.concurrency)
         .shipped_config()
         .service(|options| {
-            // Nobody outside the tests may break the service or read its key.
+            // Only tests may break the service or read its key.
             options.faults = false;
             if let Some(db) = &arguments.db {
                 options.db = db.to_string_lossy().into_owned();
@@ -206,7 +206,7 @@ fn render(bootstrap: &Path, output: &Path, module: &Path) -> Result<()> {
         module.canonicalize().with_context(|| format!("no module at {}: `make build` makes it", module.display()))?;
     let mut rendered = Bootstrap::read(bootstrap)?;
     rendered.set_module(&module);
-    // Certificates for any file of them, as Envoy reads them all.
+    // Envoy reads every certificate that the bootstrap names, so all of them have to exist.
     let folder = output
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())

@@ -61,7 +61,7 @@ pub struct Builder {
 }
 
 impl Default for Builder {
-    /// What [`Stack::builder`] says.
+    /// As [`Stack::builder`] says.
     fn default() -> Self {
         let user = UserSpec {
             user_type: "system_admin".to_owned(),
@@ -69,7 +69,7 @@ impl Default for Builder {
             ..UserSpec::new("admin@example.com", "correct horse battery staple")
         };
         let service = Options {
-            // A file in the stack's folder.
+            // `start` sets it to a file in the stack's folder.
             db: String::new(),
             users: vec![user],
             faults: true,
@@ -113,20 +113,19 @@ impl Builder {
         self
     }
 
-    /// From which level on Envoy and the module log. The default is info.
+    /// The lowest level that Envoy and the module log. The default is info.
     pub fn log_level(mut self, level: LogLevel) -> Self {
         self.level = level;
         self
     }
 
-    /// Lets parts of Envoy log from other levels on, as `--component-log-level` says it: `wasm:trace`.
+    /// Sets other levels for parts of Envoy, in the form of `--component-log-level`: `wasm:trace`.
     pub fn component_log_level(mut self, components: &'static str) -> Self {
         self.components = Some(components);
         self
     }
 
-    /// For how long a listener that was replaced serves the connections that it has, in seconds. The default is 600, as
-    /// Envoy's.
+    /// How long a replaced listener serves the connections that it has, in seconds. The default is 600, as in Envoy.
     pub fn drain_time(mut self, seconds: u32) -> Self {
         self.drain_time = seconds;
         self
@@ -138,7 +137,7 @@ impl Builder {
         self
     }
 
-    /// Takes this bootstrap of the workspace in the place of `envoy/envoy.yaml`. Its first listener is the gateway, and its
+    /// Takes this bootstrap of the workspace instead of `envoy/envoy.yaml`. Its first listener is the gateway, and its
     /// clusters have the names that those of `envoy/envoy.yaml` have.
     pub fn bootstrap(mut self, file: &'static str) -> Self {
         self.bootstrap = file;
@@ -159,7 +158,7 @@ impl Builder {
         self
     }
 
-    /// Puts this in the place of the filter's configuration.
+    /// Replaces the filter's configuration.
     pub fn replace_config(mut self, config: Value) -> Self {
         self.replaced = Some(config);
         self
@@ -171,13 +170,13 @@ impl Builder {
         self
     }
 
-    /// Changes Envoy's bootstrap in any way, after all else was put into it.
+    /// Changes Envoy's bootstrap in any way, after all other changes.
     pub fn envoy(mut self, patch: impl FnOnce(&mut Value) + Send + 'static) -> Self {
         self.patches.push(Box::new(patch));
         self
     }
 
-    /// Loads this file of `target/` in the place of authgate's module: one that only tests load.
+    /// Loads this file of `target/` instead of authgate's module: one that only tests load.
     pub fn module(mut self, name: &'static str) -> Self {
         self.module = Some(name);
         self

@@ -1,9 +1,9 @@
 //! The module that only tests load: authgate with panics on demand.
 //!
-//! With `VERIFIER_PROBE` in its environment it is another: it answers every request with what authgate's two verifiers say
-//! of the RS256 signature in its headers, `x-key` (SubjectPublicKeyInfo), `x-signature` and `x-message`, each in base64.
-//! Many signatures of one key go into `x-cases` instead: `signature.message` each, with a comma between them. Vectors are of
-//! arbitrary messages, which no JWT can carry; this way they reach the very code that the filter runs.
+//! With `VERIFIER_PROBE` in its environment, it instead answers every request with the verdicts of authgate's two
+//! verifiers on the RS256 signature in the headers `x-key` (SubjectPublicKeyInfo), `x-signature` and `x-message`, each in
+//! base64. Many signatures of one key go into `x-cases`: `signature.message` each, with a comma between them. Test vectors
+//! sign arbitrary messages, which no JWT can carry; this way they reach the code that the filter runs.
 #![cfg(target_arch = "wasm32")]
 
 use authgate::PublicKey;
