@@ -1,4 +1,4 @@
-//! Answers over HTTP/1.1 that break off, or that Envoy cannot take: they count for nothing but their own credential.
+//! Answers over HTTP/1.1 that break off, or that Envoy can't parse, affect only the credential they are about.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -12,7 +12,7 @@ use wasm_tests::{
     },
 };
 
-/// `is_one`: the cluster has the one host, and nothing but the filter judges it.
+/// `is_one`: the cluster has only this host, and Envoy neither checks nor ejects it.
 fn patch(bootstrap: &mut Value, service: SocketAddr, is_one: bool) {
     if is_one {
         auth_service_alone(bootstrap, service.port());
@@ -60,7 +60,7 @@ fn two_hundred() -> Vec<u8> {
     [b"HTTP/1.1 200 OK\r\n".to_vec(), b"X-A: b\r\n".repeat(200), b"Content-Length: 0\r\n\r\n".to_vec()].concat()
 }
 
-/// As shipped: with a second priority, where nothing listens.
+/// As shipped: with a second priority, whose host doesn't listen.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_headers_do_not_crash_envoy_with_a_dead_second_priority() {
     opens_no_breaker(two_hundred(), 60, false).await;

@@ -1,10 +1,10 @@
-//! Answers that the auth service could never send, because no HTTP library would: a mock that writes raw bytes.
+//! Answers that no HTTP library would send: a mock writes them as raw bytes.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use wasm_tests::Stack;
 
-/// A server that answers everything with these bytes and closes.
+/// A server that answers every connection with these bytes and closes it.
 async fn mock(answer: &'static [u8]) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -12,7 +12,7 @@ async fn mock(answer: &'static [u8]) -> u16 {
         while let Ok((mut connection, _)) = listener.accept().await {
             let mut request = [0; 4096];
             if connection.read(&mut request).await.is_ok() {
-                // The gateway may have given up on it already.
+                // The gateway may already have closed the connection.
                 drop(connection.write_all(answer).await);
             }
         }
@@ -20,7 +20,7 @@ async fn mock(answer: &'static [u8]) -> u16 {
     port
 }
 
-/// An API token is denied as unverifiable, and so is a JWT, for want of a key; the worker serves on.
+/// An API token is denied as unverifiable, and so is a JWT, because there is no key. The worker keeps serving.
 async fn is_an_outage(answer: &'static [u8]) {
     let port = mock(answer).await;
     let builder = Stack::builder().without_auth_service().envoy(move |bootstrap| {

@@ -1,5 +1,5 @@
-//! What the authentication service sees of a callout's head, over HTTP/2: servers compare `:scheme` with the connection,
-//! route by `:authority`, and compress unless the client forbids it.
+//! The head of a callout as the authentication service sees it over HTTP/2: servers compare `:scheme` with the
+//! connection, route by `:authority`, and compress unless the client forbids it.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ async fn every_callout_has_the_configured_scheme_and_host() {
         let token = format!("1${}", "a".repeat(128));
         let denied = stack.get("/orders").api_key(&token).send().await.unwrap();
         assert_eq!((denied.status, denied.code().as_deref()), (401, Some("token_rejected")), "{cluster}");
-        // The key and the list are asked for at the start, beside the request.
+        // The filter asks for the key and the list at the start, at the same time as the request.
         for path in ["/auth/verify", "/iam/public-key", "/auth/blacklist"] {
             let is_asked = || heads.lock().unwrap().iter().any(|head| head.path == path);
             let asking = async {

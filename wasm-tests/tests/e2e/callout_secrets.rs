@@ -1,5 +1,5 @@
-//! A callout carries the one credential that it asks about, in `Authorization` alone, and the request's trace; nothing else
-//! that the client said in confidence.
+//! A callout carries the credential that it asks about, only in `Authorization`, and the request's trace. It carries
+//! nothing else that is confidential.
 
 use axum::{
     Json,
@@ -37,7 +37,7 @@ fn config() -> Value {
     })
 }
 
-/// What a client sends that no callout may carry, beside the credential that is asked about.
+/// Confidential headers of a request that no callout may carry.
 const BESIDE: [(&str, &str); 5] = [
     ("Cookie", "theme=canary-of-another-cookie"),
     ("Proxy-Authorization", "Basic canary-for-a-proxy"),
@@ -48,14 +48,14 @@ const BESIDE: [(&str, &str); 5] = [
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// A JWT like no other.
+/// A JWT that is different for each number.
 fn jwt(record: &mut Record, number: usize) -> String {
     let mut claims = canary_claims();
     claims["sub"] = json!(format!("canary-sub-{number}"));
     record.token(Signer::trusted().claims(claims.to_string()))
 }
 
-/// A credential in each place: the lines of the request, and what the service is to see in `Authorization`.
+/// A credential in each place: the request's header lines, and the `Authorization` that the service must see.
 fn credentials(record: &mut Record) -> Vec<(String, String)> {
     let [in_header, alone] = [1, 2].map(|number| record.token(scripted::token(number)));
     let [bearer, cookie, protocol] = [3, 4, 5].map(|number| jwt(record, number));
@@ -76,7 +76,7 @@ fn credentials(record: &mut Record) -> Vec<(String, String)> {
     ]
 }
 
-/// What a callout carries outside of `Authorization`.
+/// The parts of a callout outside `Authorization`.
 fn beside_authorization(head: &Head) -> String {
     let headers = head.headers.iter().filter(|(name, _)| *name != "authorization");
     let lines = headers.map(|(name, value)| format!("{name}: {value}\n"));

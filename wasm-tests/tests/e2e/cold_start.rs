@@ -10,7 +10,7 @@ const REQUESTS: usize = 200;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_jwts_wait_for_one_fetch_of_the_key_per_worker() {
-    // The key takes its time, so that the requests arrive before it.
+    // The key is delayed, so that the requests arrive before it.
     let slow = json!({"on": "public_key", "kind": "delay", "delay_ms": 3000});
     let stack = Stack::builder().concurrency(WORKERS).fault(slow).start().await.unwrap();
     let jwt = stack.login().await.unwrap().access;
@@ -23,7 +23,7 @@ async fn concurrent_jwts_wait_for_one_fetch_of_the_key_per_worker() {
 
     let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
     assert_eq!(statuses, [200; REQUESTS]);
-    // Or else the key was there before they came. With a key an answer takes a few milliseconds.
+    // Otherwise the key arrived before the requests. With a key, an answer takes a few milliseconds.
     let fastest = answers.iter().map(|answer| answer.elapsed).min().unwrap();
     assert!(fastest > Duration::from_millis(100), "no request had to wait for the key: {fastest:?}");
     assert_eq!(stack.upstream_hits(), REQUESTS as u64);

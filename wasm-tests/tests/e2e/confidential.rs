@@ -1,4 +1,4 @@
-//! What nobody may write down, and where it was found all the same.
+//! Secrets that must not be written anywhere, and a search for them.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use wasm_tests::{
     corpus::{seen, tokens},
 };
 
-/// What must not be found, and what was answered.
+/// The secrets, and the answers that clients got.
 #[derive(Default)]
 pub struct Record {
     pub secrets: Vec<String>,
@@ -16,14 +16,14 @@ pub struct Record {
 }
 
 impl Record {
-    /// A text that nobody may write down.
+    /// Adds a text that must not be written anywhere.
     pub fn secret(&mut self, text: impl Into<String>) -> String {
         let text = text.into();
         self.secrets.push(text.clone());
         text
     }
 
-    /// A token, and each of its parts that is long enough to be told from other words.
+    /// Adds a token, and each of its parts that is long enough to be distinctive.
     pub fn token(&mut self, token: impl Into<String>) -> String {
         let token = self.secret(token);
         let parts = token.split(['.', '$']).filter(|part| part.len() > 8).map(str::to_owned);
@@ -31,7 +31,7 @@ impl Record {
         token
     }
 
-    /// Sends a request, and keeps what was answered.
+    /// Sends a request and records its answer.
     pub async fn send(&mut self, request: Request) -> Response {
         let answer = request.send().await.unwrap();
         let seen = seen(&answer);
@@ -42,7 +42,7 @@ impl Record {
         answer
     }
 
-    /// Every line of a key is a secret, and its bytes in hexadecimal.
+    /// Adds every line of a key, and the key's bytes in hexadecimal.
     pub fn keys(&mut self, keys: Vec<String>) {
         for key in keys {
             let lines: Vec<_> = key.lines().filter(|line| !line.starts_with('-')).map(str::to_owned).collect();
@@ -51,11 +51,11 @@ impl Record {
             self.secrets.push(lines.concat());
             self.secrets.extend(lines);
         }
-        // The header of every JWT is none's secret, but no business of a log either.
+        // The header is the same in every JWT, so it is no secret, but it doesn't belong in a log either.
         self.secrets.push("eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9".to_owned());
     }
 
-    /// Where a secret stands in what was written.
+    /// Where secrets occur in what was written.
     pub fn found_in(&self, written: &[(&str, String)]) -> Vec<String> {
         let mut found = Vec::new();
         for (place, text) in written {
@@ -72,7 +72,7 @@ impl Record {
     }
 }
 
-/// Texts of claims that are told from all others.
+/// Distinctive texts for claims.
 pub const CANARIES: [&str; 6] = [
     "canary-jti-7f3a",
     "canary@secret.example",
@@ -82,7 +82,7 @@ pub const CANARIES: [&str; 6] = [
     "canary-entity",
 ];
 
-/// Claims whose every text is a canary.
+/// Claims whose texts are all canaries.
 pub fn canary_claims() -> Value {
     let mut claims = tokens::base();
     let [jti, email, username, client, group, entity] = CANARIES;
@@ -95,7 +95,7 @@ pub fn canary_claims() -> Value {
     claims
 }
 
-/// Texts of a token's claims that a parser might quote when it refuses them.
+/// Texts from a token's claims that a parser might quote in an error.
 pub fn refused_claims() -> Vec<String> {
     let text = canary_claims().to_string();
     let broken = [("user_id", "7"), ("exp", "4102444800"), ("is_admin", "false"), ("client_id", "70")];

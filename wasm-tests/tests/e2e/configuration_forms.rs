@@ -1,4 +1,4 @@
-//! The configuration arrives as a `Struct` or as JSON text in a `StringValue`, and means the same.
+//! A configuration means the same as a `Struct` and as JSON text in a `StringValue`.
 
 use serde_json::json;
 use wasm_tests::{Builder, Stack};

@@ -1,5 +1,5 @@
-//! A new configuration while requests flow: none is lost, none gets through unauthenticated, and a bad one changes
-//! nothing.
+//! A configuration update under traffic: no request is lost, none passes unauthenticated, and an invalid configuration
+//! changes nothing.
 
 use std::{
     sync::{
@@ -12,7 +12,7 @@ use std::{
 use serde_json::{Value, json};
 use wasm_tests::{Discovery, Stack, plugin};
 
-/// A stack whose listener is in a file.
+/// A stack whose listener comes from a file.
 async fn start() -> (Stack, Discovery) {
     start_with(json!({})).await
 }
@@ -21,7 +21,7 @@ async fn start_with(config: Value) -> (Stack, Discovery) {
     Discovery::start(Stack::builder().concurrency(2).config(config)).await.unwrap()
 }
 
-/// How many updates Envoy has made of each kind: taken, refused.
+/// How many updates Envoy has accepted and rejected.
 async fn updates(stack: &Stack) -> (u64, u64) {
     let page = stack.admin("/stats?filter=listener_manager.lds.update_").await.unwrap().text();
     let value = |name: &str| {
@@ -71,7 +71,7 @@ async fn an_update_loses_no_request_and_admits_none() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
-    // The last one is in force for whoever connects from now on.
+    // The last configuration applies to every new connection.
     let mut echo = stack.get("/orders").bearer(&jwt).send().await.unwrap().upstream().unwrap();
     while echo.header("x-update-3").as_deref() != Some("1") {
         assert!(clients.try_join_next().is_none(), "a client failed");
@@ -131,7 +131,7 @@ async fn changed_cache_times_keep_known_clients_served_in_an_outage() {
     config["cache"] = json!({"ttl": "2s", "stale_ttl": "2h"});
     config["identity_headers"] = json!({"X-Update": "user_id"});
     discovery.publish("2").unwrap();
-    // Nobody who is known is told of an outage, by the old configuration or the new one.
+    // Neither configuration denies a known client as if the service were down.
     let mut updated = false;
     while !updated {
         let answer = stack.get("/orders").api_key(&known).send().await.unwrap();

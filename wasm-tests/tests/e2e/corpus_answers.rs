@@ -1,4 +1,4 @@
-//! Every answer of the auth service gets its verdict, in all formats.
+//! Every answer of the auth service gets its verdict, in every format.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -9,10 +9,10 @@ use wasm_tests::{
     corpus::{self, answers, request_to, scripted, scripted::Scripted, seen, tokens},
 };
 
-/// From this number on every token gets a good answer of the format at this place.
+/// Tokens from `GOOD * (n + 1)` on get a good answer in format number `n`.
 const GOOD: usize = 1_000_000;
 
-/// One listener for each format, and the scripted service as the filter's.
+/// Adds a listener for each format, with the scripted service as the auth service.
 fn patch(bootstrap: &mut Value, service: SocketAddr) {
     let listeners = bootstrap["static_resources"]["listeners"].as_array_mut().unwrap();
     let first = listeners[0].clone();
@@ -24,7 +24,7 @@ fn patch(bootstrap: &mut Value, service: SocketAddr) {
         listener.pointer_mut(config).unwrap()["api_token"]["response_format"] = json!(format);
         listeners.push(listener);
     }
-    // Nothing but the filter judges the answers: many of them are those of a host that is ill.
+    // Envoy doesn't check or eject the host: many of the answers are those of a failing host.
     auth_service_alone(bootstrap, service.port());
 }
 
@@ -65,7 +65,7 @@ async fn every_answer_of_the_service_gets_its_verdict() {
         if !case.expected.is(&seen) {
             wrong.push(format!("{}: got {seen}, expected {} ({})", case.name, case.expected, case.reason));
         }
-        // The next one is served, so that no failures add up either.
+        // The next question gets a good answer, so that failures don't accumulate.
         let place = answers::FORMATS.iter().position(|format| *format == case.input.0).unwrap();
         let next = ask(listener, GOOD * (place + 1) + number).await;
         if next.status != 200 {

@@ -1,4 +1,4 @@
-//! Every form of sending a credential gets its verdict, over HTTP/1, HTTP/2 and byte for byte.
+//! Every way to send a credential gets its verdict, over HTTP/1, over HTTP/2 and as raw bytes.
 
 use http::Method;
 use serde_json::json;
@@ -48,7 +48,7 @@ async fn every_form_of_a_request_gets_its_verdict() {
     let count = cases.len() + http2.len() + bytes.len();
     assert!(wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), wrong.join("\n"));
 
-    // Only what can be an API token was asked about: the good one in four spellings, and three unknown.
+    // The service was asked only about possible API tokens: the good one in four spellings, and three unknown ones.
     let asked = stack.counters().await.unwrap();
     assert!(asked["verify"].as_u64().unwrap() <= 2 * (4 + 3), "{asked}");
     assert_eq!(stack.scars(&credentials.jwt).await, Vec::<String>::new());

@@ -1,4 +1,4 @@
-//! Every path leads to its rule, however it is spelled, with Envoy's own normalisation off and on.
+//! Every spelling of a path leads to its rule, with Envoy's own normalisation off and on.
 
 use std::net::SocketAddr;
 
@@ -8,8 +8,8 @@ use wasm_tests::{
     corpus::{self, RawAnswer, paths, raw, tokens},
 };
 
-/// Name, `normalize_path`, `merge_slashes` and `path_with_escaped_slashes_action` of the listeners beside
-/// the first, which has all of it off.
+/// Name, `normalize_path`, `merge_slashes` and `path_with_escaped_slashes_action` of the listeners beside the first.
+/// The first normalises nothing.
 const NORMALISING: [(&str, bool, bool, &str); 7] = [
     ("normalize_path", true, false, "KEEP_UNCHANGED"),
     ("merge_slashes", false, true, "KEEP_UNCHANGED"),
@@ -22,7 +22,7 @@ const NORMALISING: [(&str, bool, bool, &str); 7] = [
 
 fn add_listeners(bootstrap: &mut Value) {
     let listeners = bootstrap["static_resources"]["listeners"].as_array_mut().unwrap();
-    // How long Envoy waits for the client to close first, which no client here does.
+    // How long Envoy waits for the client to close the connection first. No client here does.
     let manager = listeners[0].pointer_mut("/filter_chains/0/filters/0/typed_config").unwrap();
     manager["delayed_close_timeout"] = json!("0.01s");
     for (name, normalize, merge, action) in NORMALISING {
@@ -65,7 +65,7 @@ async fn every_path_of_the_corpus_reaches_its_rule() {
             let jwt = with_jwt.then(|| jwt.clone());
             async move {
                 let answer = get(gateway, path, jwt).await?;
-                // Whatever passes has arrived as it was sent.
+                // A path that passes arrives unchanged.
                 let changed = answer.upstream().filter(|echo| echo.path.as_bytes() != path);
                 Ok(changed.map_or_else(|| answer.seen(), |echo| format!("changed to {}", echo.path)))
             }
@@ -80,8 +80,8 @@ async fn every_path_of_the_corpus_reaches_its_rule() {
         }
     }
 
-    // What Envoy makes of a path may lead elsewhere, but whatever reaches the upstream without
-    // credentials is public in every reading.
+    // A normalised path may lead to another rule, but a request that reaches the upstream without credentials must be
+    // public in every reading of its path.
     for (name, address) in stack.listeners().await.unwrap() {
         let verdicts = corpus::verdicts(&cases, |case| {
             let (path, _) = case.input;

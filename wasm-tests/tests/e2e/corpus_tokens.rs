@@ -1,4 +1,4 @@
-//! Every token of the corpus gets its verdict, here and from Envoy's own `jwt_authn` beside it.
+//! Every token of the corpus gets its verdict, from the filter and from Envoy's own `jwt_authn`.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use wasm_tests::{
 
 use crate::jwt_authn_differences::DIFFERENCES;
 
-/// A second listener, whose only filter is `jwt_authn` with the same key.
+/// Adds a second listener, whose only filter is `jwt_authn` with the same key.
 fn add_jwt_authn(bootstrap: &mut Value) {
     let listeners = bootstrap["static_resources"]["listeners"].as_array_mut().unwrap();
     let mut listener = listeners[0].clone();
@@ -44,7 +44,7 @@ async fn every_token_gets_its_verdict_and_jwt_authn_differs_as_listed() {
         .map(|(case, seen)| format!("{}: got {seen}, expected {} ({})", case.name, case.expected, case.reason))
         .collect();
     assert!(wrong.is_empty(), "{} of {} tokens:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
-    // What reached the upstream is what was let through, and nothing that a token names was fetched.
+    // Only allowed requests reached the upstream, and no URL in a token was fetched.
     let allowed = ours.iter().filter(|seen| *seen == "200").count();
     assert_eq!(stack.upstream_hits(), allowed as u64);
     let counters = stack.counters().await.unwrap();

@@ -1,4 +1,4 @@
-//! Credentials beside `Authorization`: a header, a cookie with its cross-site check, and a WebSocket's protocols.
+//! Credentials outside `Authorization`: a header, a cookie with its cross-site check, and a WebSocket's protocols.
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::Method;
@@ -15,7 +15,7 @@ async fn stack(changes: Value) -> Stack {
     builder.envoy(allow_websockets).start().await.unwrap()
 }
 
-/// What came of a request: its status, or status and code.
+/// The result of a request: its status, or its status and code.
 async fn seen(request: Request) -> String {
     let answer = request.send().await.unwrap();
     answer.code().map_or_else(|| answer.status.to_string(), |code| format!("{} {code}", answer.status))

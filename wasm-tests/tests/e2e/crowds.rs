@@ -5,7 +5,7 @@ use wasm_tests::{Response, Stack, credentials};
 
 const CROWD: usize = 1000;
 
-/// The answers to as many requests at once, all with this JWT.
+/// The answers to many simultaneous requests with the same JWT.
 async fn crowd(stack: &Stack, jwt: &str) -> Vec<Response> {
     let mut requests = tokio::task::JoinSet::new();
     for _ in 0..CROWD {
@@ -25,7 +25,7 @@ async fn a_thousand_forged_tokens_are_each_denied() {
     let stack = Stack::builder().start().await.unwrap();
     let jwt = stack.login().await.unwrap().access;
     assert_eq!(stack.get("/orders").bearer(&jwt).send().await.unwrap().status, 200);
-    // The key takes its time, so that all of them are held when it comes.
+    // The key is delayed, so that all requests are held when it arrives.
     stack.fault(json!({"on": "public_key", "kind": "delay", "delay_ms": 2500})).await.unwrap();
     let answers = crowd(&stack, &credentials::forged(&jwt).unwrap()).await;
     all_denied_with(&answers, 401, "signature_invalid", &stack);

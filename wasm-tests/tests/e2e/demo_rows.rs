@@ -7,7 +7,7 @@ async fn every_row_is_right(protocol: Protocol, workers: u32) {
     let rows = demo::run(&mut stack, |_| ()).await.unwrap();
     let wrong: Vec<_> = rows.iter().filter(|row| !row.is_right()).map(ToString::to_string).collect();
     assert!(wrong.is_empty(), "{}\n{}", demo::heading(), wrong.join("\n"));
-    // A list of rows that went missing would pass otherwise.
+    // Without this check, missing rows would pass.
     assert!(rows.len() >= 13, "only {} rows", rows.len());
 }
 

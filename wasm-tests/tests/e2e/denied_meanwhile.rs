@@ -1,5 +1,5 @@
-//! Requests that go on while others that waited are denied. Envoy takes a denial within the callback of a request for a
-//! denial of that request, and holds it whatever the filter returns.
+//! Requests that go on while others that waited are denied. If a denial is sent within a request's callback, Envoy
+//! takes it for a denial of that request and holds the request, whatever the filter returns.
 
 use std::sync::{
     Arc,
@@ -11,10 +11,10 @@ use tokio::task::JoinSet;
 use wasm_tests::{Connection, Stack, corpus::scripted};
 
 const CONNECTIONS: usize = 8;
-/// Together fewer than the failures that open the breaker.
+/// All connections together cause fewer failures than open the breaker.
 const REQUESTS: usize = 100;
 
-/// Asks for what the service has to verify, which isn't there: the denial comes with the tick after each broken answer.
+/// Sends requests that need the service, which isn't there. Each is denied at the tick after its broken answer.
 async fn be_denied(mut connection: Connection, number: usize) {
     for token in number * REQUESTS..(number + 1) * REQUESTS {
         let answer = connection.get("/orders", &format!("APIKey {}", scripted::token(token))).await.unwrap();
@@ -22,7 +22,7 @@ async fn be_denied(mut connection: Connection, number: usize) {
     }
 }
 
-/// Asks for what needs no credential, until it is over. Returns how often.
+/// Sends requests that need no credential until `is_over`. Returns how many.
 async fn be_served(mut connection: Connection, is_over: Arc<AtomicBool>) -> usize {
     let mut served = 0;
     while !is_over.load(Ordering::SeqCst) {

@@ -10,17 +10,17 @@ use wasm_tests::{Stack, corpus::scripted};
 const CLIENTS: usize = 10_000;
 const AT_ONCE: usize = 250;
 
-/// The callouts under way.
+/// The number of callouts under way.
 async fn in_flight(stack: &Stack) -> u64 {
     stack.metric("auth_callouts_in_flight", &[]).await.unwrap()
 }
 
-/// The callouts that the service has yet to answer: the gauge follows a second later.
+/// The number of callouts that the service hasn't answered yet. The filter's gauge lags by a second.
 async fn held(stack: &Stack) -> u64 {
     stack.counters().await.unwrap()["verify_in_flight"].as_u64().unwrap()
 }
 
-/// The requests that ended in this way.
+/// The number of requests with this outcome.
 async fn ended(stack: &Stack, outcome: &str) -> u64 {
     stack.metric("auth_validation_requests_total", &[("outcome", outcome)]).await.unwrap()
 }
@@ -37,14 +37,14 @@ async fn ten_thousand_disconnects_leave_nothing_behind() {
         let answered = ended(&stack, "deny").await;
         let mut clients = Vec::new();
         for client in 0..AT_ONCE {
-            // Each with a token of its own: those with the same one wait for the same callout.
+            // Each request has its own token: requests with the same token wait for the same callout.
             let token = scripted::token(round * AT_ONCE + client);
             let request = format!("GET /orders HTTP/1.1\r\nHost: gateway\r\nAuthorization: APIKey {token}\r\n\r\n");
             let mut client = TcpStream::connect(stack.gateway()).await.unwrap();
             client.write_all(request.as_bytes()).await.unwrap();
             clients.push(client);
         }
-        // All of them are held, but for those whom a busy machine has let wait for their answer; then they leave.
+        // All of them are held, except those already denied because the machine is busy. Then the clients leave.
         while held(&stack).await + ended(&stack, "deny").await < answered + AT_ONCE as u64 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -53,7 +53,7 @@ async fn ten_thousand_disconnects_leave_nothing_behind() {
         while ended(&stack, "cancelled").await + ended(&stack, "deny").await < total {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        // Their callouts go on without them.
+        // The callouts go on without their clients.
         while in_flight(&stack).await > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

@@ -1,5 +1,5 @@
-//! What is in shared data comes and goes: a row that is empty again takes what comes next. Envoy hands an empty value
-//! over in another way than any other, so only Envoy can show it.
+//! Entries of the shared data come and go: a row that was emptied takes the next entry. Envoy returns an empty value in
+//! a different way, so only Envoy can show this.
 
 use serde_json::json;
 use wasm_tests::{Connection, Stack};
@@ -12,7 +12,7 @@ async fn verify_answers(stack: &Stack, status: u16) {
     stack.fault(fault).await.unwrap();
 }
 
-/// Asks until the answer has this status, and never the other.
+/// Asks until the answer has this status, and fails if it ever has the other.
 async fn ask_until(client: &mut Connection, authorization: &str, status: u16, never: Option<u16>) {
     loop {
         let answer = client.get("/orders", authorization).await.unwrap();
@@ -39,7 +39,7 @@ async fn a_second_refusal_also_ends_the_verdict_in_every_worker() {
     ask_until(&mut client, &authorization, 401, None).await;
     verify_answers(&stack, 200).await;
     ask_until(&mut client, &authorization, 200, None).await;
-    // Each worker has an entry of its own when both know the token.
+    // Two entries: each worker has its own once both know the token.
     let mut others = Vec::new();
     while stack.metric("auth_cache_entries", &[]).await.unwrap() < 2 {
         let mut other = stack.connect().await.unwrap();

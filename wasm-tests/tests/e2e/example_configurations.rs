@@ -1,4 +1,4 @@
-//! The configurations of `examples/configurations`, which docs/configurations.md leads with, in Envoy: a few requests
+//! The configurations of `examples/configurations`, with which docs/configurations.md begins, in Envoy: a few requests
 //! through each.
 
 use std::fs;
@@ -11,7 +11,7 @@ use wasm_tests::{
     merge, workspace,
 };
 
-/// A gateway with one of the configurations. Calls may take long on a machine that is busy; no other field is changed.
+/// A gateway with one of the configurations. Only the timeout is changed, because the machine may be busy.
 async fn with(name: &str) -> Stack {
     let file = workspace().join("examples/configurations").join(name);
     let mut config: Value = serde_norway::from_str(&fs::read_to_string(file).unwrap()).unwrap();
@@ -26,7 +26,7 @@ async fn with(name: &str) -> Stack {
     builder.start().await.unwrap()
 }
 
-/// A JWT of the service, with these claims over the usual ones.
+/// A JWT signed by the service, with these changes to the usual claims.
 async fn jwt(stack: &Stack, changes: Value) -> String {
     let mut claims = claims();
     merge(&mut claims, &changes);

@@ -1,4 +1,4 @@
-//! `authgate explain` tells of a request what Envoy then does with it.
+//! `authgate explain` predicts what Envoy does with a request.
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
@@ -6,7 +6,7 @@ use http::Method;
 use serde_json::{Value, json};
 use wasm_tests::{Response, Stack, credentials::claims};
 
-/// A request, as both get it.
+/// A request, sent to Envoy and described to the command.
 #[derive(Clone, Default)]
 struct Sent {
     method: Option<Method>,
@@ -42,7 +42,7 @@ impl Sent {
     }
 }
 
-/// Files that the command reads.
+/// The files that the command reads.
 struct Files {
     bootstrap: PathBuf,
     key: PathBuf,
@@ -70,7 +70,7 @@ async fn in_envoy(stack: &Stack, sent: &Sent) -> End {
     }
 }
 
-/// What the command tells. Where it asks for the service's answer, it gets the one that the service gave.
+/// The command's prediction. If it needs the service's answer, it gets the one that the service gave.
 fn told(files: &Files, sent: &Sent, status: u16) -> End {
     let text = |path: &PathBuf| path.to_str().unwrap().to_owned();
     let method = sent.method.clone().unwrap_or(Method::GET).to_string();

@@ -1,4 +1,4 @@
-//! The auth service's first host goes and comes back: the second one answers meanwhile, and no client notices.
+//! The auth service's first host fails and recovers. Meanwhile the second host answers, and no client notices.
 
 use std::{
     net::SocketAddr,
@@ -16,21 +16,21 @@ use wasm_tests::{Builder, Stack};
 const CLUSTER: &str = "auth_service";
 const CLIENTS: usize = 4;
 const HELD: usize = 8;
-/// Between two looks at a state that a test waits for.
+/// The interval between two checks of a state that a test waits for.
 const POLL: Duration = Duration::from_millis(10);
-/// A state that hasn't come by then never will.
+/// A test fails if a state takes longer than this.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Every request is a question to the service, however many of them fail: what the filter itself has against outages
-/// is not looked at here.
+/// Every request is a question to the service, however many questions fail: the filter's own protection against outages
+/// is off.
 fn ask_always() -> Value {
     json!({
         "auth_service": {"timeout": "20s"}, "cache": {"ttl": "0s"}, "circuit_breaker": {"failures": 1000},
     })
 }
 
-/// Two auth services, hosts that Envoy checks every 100 ms and that an ejection keeps out for no longer, and answers
-/// that a busy machine gives in time.
+/// Two hosts of the auth service. Envoy checks them every 100 ms and ejects them for no longer. The timeouts allow for
+/// a busy machine.
 fn two_services() -> Builder {
     Stack::builder().second_auth_service().config(ask_always()).envoy(|bootstrap| {
         let cluster = &mut bootstrap["static_resources"]["clusters"][1];
@@ -38,7 +38,7 @@ fn two_services() -> Builder {
         for name in ["interval", "unhealthy_edge_interval", "no_traffic_interval"] {
             check[name] = json!("0.1s");
         }
-        // A busy machine is no dead host.
+        // A check must not fail because the machine is busy.
         check["timeout"] = json!("20s");
         for name in ["interval", "base_ejection_time", "max_ejection_time"] {
             cluster["outlier_detection"][name] = json!("0.1s");
@@ -46,7 +46,7 @@ fn two_services() -> Builder {
     })
 }
 
-/// Looks until the state is there.
+/// Waits until the state is reached.
 async fn until(what: &str, state: impl AsyncFn() -> bool) {
     let looking = async {
         while !state().await {
@@ -82,14 +82,14 @@ async fn tokens(stack: &Stack, count: usize) -> Vec<String> {
     tokens
 }
 
-/// Clients that each send one request after the other until they are stopped, every second one with an API token.
+/// Clients that each send one request after another until they are stopped. Every second client has an API token.
 struct Load {
     stop: Arc<AtomicBool>,
     clients: JoinSet<u64>,
 }
 
 impl Load {
-    /// The requests are prepared in the caller: the clients have no hold on the stack, which it stops parts of.
+    /// Prepares the requests in advance, so that the clients don't borrow the stack, parts of which the test stops.
     fn start(stack: &Stack, jwt: &str, token: &str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut clients = JoinSet::new();
@@ -112,7 +112,7 @@ impl Load {
         Self { stop, clients }
     }
 
-    /// Fails where a client met anything but a 200.
+    /// Stops the clients, and fails if one got anything but a 200.
     async fn stop(self) {
         self.stop.store(true, Ordering::SeqCst);
         let served = self.clients.join_all().await;
@@ -148,7 +148,7 @@ async fn requests_of_a_dying_host_are_answered_by_the_other() {
     let mut stack = two_services().start().await.unwrap();
     let second = stack.second_address().unwrap();
     until_health(&stack, second, true).await;
-    // Those with the same one would wait for the same callout.
+    // Requests with the same token would wait for the same callout.
     let tokens = tokens(&stack, HELD).await;
     stack.fault(json!({"on": "verify", "kind": "delay", "delay_ms": 3_600_000})).await.unwrap();
 
@@ -183,7 +183,7 @@ async fn a_host_with_failing_verdicts_is_ejected_despite_good_health() {
     while ask(refused).await != 200 {
         refused += 1;
     }
-    // Two failures in a row, one request's, and the news of the ejection may be late.
+    // Two failures in a row eject the host. They are one request's, but the ejection may take effect late.
     assert!((1..=10).contains(&refused), "{refused} refused");
     until_health(&stack, first, false).await;
     let asked = by_first(&stack).await;
@@ -203,7 +203,7 @@ async fn credentials_that_get_500s_eject_no_host() {
     let stack = two_services().start().await.unwrap();
     let second = stack.second_address().unwrap();
     until_health(&stack, second, true).await;
-    // What a 500 was about isn't asked about again at once, so each request has a token of its own.
+    // A credential that got a 500 isn't asked about again at once, so each request has its own token.
     let tokens = tokens(&stack, 11).await;
     stack.fault(json!({"on": "verify", "kind": "status", "status": 500})).await.unwrap();
     for token in &tokens[..10] {
@@ -229,7 +229,7 @@ async fn clients_get_503_without_hosts_and_are_served_by_the_first_one_back() {
     until_health(&stack, first, false).await;
     until_health(&stack, second, false).await;
 
-    // Nobody waits for a host: a client gives up after 30 s, and two timeouts of a callout would take 40.
+    // No request waits for a host: a client gives up after 30 s, and two callout timeouts would take 40 s.
     let denied = stack.get("/orders").api_key(&token).send().await.unwrap();
     assert_eq!((denied.status, denied.code().as_deref()), (503, Some("auth_service_unavailable")));
     assert_eq!(stack.get("/orders").bearer(&jwt).send().await.unwrap().status, 200);
@@ -251,7 +251,7 @@ async fn the_only_host_still_serves_when_it_is_taken_for_dead() {
     let stack = builder.start().await.unwrap();
     let (_, token) = stack.api_token("alone").await.unwrap();
     assert!(!stack.is_healthy(CLUSTER, stack.service_address().unwrap()).await.unwrap());
-    // Every other one is first sent to the host that isn't there, and none but this one can answer.
+    // Every second callout first goes to the host that isn't there. Only this host can answer.
     for _ in 0..20 {
         let answer = stack.get("/orders").api_key(&token).send().await.unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());

@@ -1,11 +1,11 @@
-//! The revocation feed, as tests switch it on and wait for it.
+//! The revocation feed for tests: its configuration, and waiting until it is read.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use wasm_tests::Stack;
 
-/// The shortest interval that there is.
+/// The shortest interval that is allowed.
 pub fn config() -> Value {
     json!({"revocation": {"path": "/auth/blacklist", "poll_interval": "1s"}})
 }
@@ -15,8 +15,8 @@ async fn polls(stack: &Stack) -> u64 {
     stack.counters().await.unwrap()["blacklist"].as_u64().unwrap()
 }
 
-/// Waits until what the service has revoked by now is applied: the next poll that the service sees brings it, and has
-/// ended when another one begins.
+/// Waits until everything that the service has revoked so far is applied. The next poll that the service sees brings
+/// it, and has ended when another poll begins.
 pub async fn is_read(stack: &Stack) {
     let seen = polls(stack).await;
     while polls(stack).await < seen + 2 {

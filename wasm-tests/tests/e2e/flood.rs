@@ -1,4 +1,4 @@
-//! A flood of tokens that are seen once, while clients that come again go on: what it costs in memory, and in hits.
+//! The cost in memory and cache hits of a flood of one-time tokens while known clients continue.
 
 use std::{
     ops::Range,
@@ -20,25 +20,25 @@ use wasm_tests::{
 };
 
 const WORKERS: u32 = 2;
-/// Requests that are under way at once.
+/// The number of concurrent requests.
 const CONNECTIONS: usize = 64;
-/// How often the memory is looked at.
+/// The number of memory samples.
 const SAMPLES: u64 = 20;
-/// What the process may grow by from the half of a flood to its end.
+/// The most bytes by which the process may grow in the second half of a flood.
 const GROWTH: u64 = 16 << 20;
 const MIB: f64 = (1 << 20) as f64;
 
-/// How large a flood is. It comes in rounds, all alike.
+/// The size of a flood, which consists of equal rounds.
 #[derive(Clone, Copy)]
 struct Scale {
     rounds: u64,
     /// Forged JWTs and unknown API tokens in a round.
     garbage: u64,
-    /// One in so many of those is an API token: the service is asked about it.
+    /// One in this many of those is an API token, about which the service is asked.
     api_token_in: u64,
-    /// Requests of clients that come again in a round. One valid JWT more is never seen again.
+    /// Requests of known clients in a round. Each round also has one valid JWT that never comes again.
     known: u64,
-    /// How many of them there are, and what `cache.max_entries` says.
+    /// The number of known clients, and the value of `cache.max_entries`.
     clients: u64,
 }
 
@@ -52,7 +52,7 @@ impl Scale {
     }
 }
 
-/// What a request of a flood is.
+/// The kind of a request.
 enum Kind {
     Garbage(u64),
     /// A valid JWT, by its number.
@@ -62,15 +62,15 @@ enum Kind {
 
 struct Flood {
     scale: Scale,
-    /// Those of the clients, then one for each round.
+    /// One for each known client, then one for each round.
     jwts: Vec<String>,
-    /// For each client the sum of the weights up to its own: 1, 1/2, 1/3 and so on.
+    /// For each client the cumulative weight: the weights are 1, 1/2, 1/3 and so on.
     weights: Vec<f64>,
-    /// What a valid JWT signs, and its signature.
+    /// The signing input of a valid JWT, and its signature.
     template: (String, Vec<u8>),
     next: AtomicU64,
     known: AtomicU64,
-    /// The resident memory at a request's number.
+    /// Samples: a request's number, and the resident memory.
     curve: Mutex<Vec<(u64, u64)>>,
 }
 
@@ -89,7 +89,7 @@ impl Flood {
         Self { scale, jwts, weights, template, next, known, curve }
     }
 
-    /// The clients that come again are spread over the round.
+    /// The kind of a request. Those of known clients are spread over the round.
     fn kind(&self, number: u64) -> Kind {
         let Scale { garbage, known, .. } = self.scale;
         let (round, place) = (number / self.scale.per_round(), number % self.scale.per_round());
@@ -102,19 +102,19 @@ impl Flood {
         }
     }
 
-    /// A client after Zipf's law, by chance that is the same in each run.
+    /// A client, drawn from a Zipf distribution; the same in each run.
     fn client(&self, number: u64) -> u64 {
         let all = self.weights[self.weights.len() - 1];
         let drawn = Counter(number).below(1 << 53) as f64 / (1_u64 << 53) as f64 * all;
         self.weights.partition_point(|sum| *sum <= drawn) as u64
     }
 
-    /// The value of `Authorization`, and the status that it is answered with.
+    /// The value of `Authorization`, and the expected status.
     fn credential(&self, kind: &Kind) -> (String, u16) {
         match *kind {
             Kind::Garbage(number) if number % self.scale.api_token_in > 0 => {
                 let (text, mut signature) = self.template.clone();
-                // Not the first bytes: it must stay smaller than the modulus.
+                // The first bytes stay, so that the signature remains below the modulus.
                 for (byte, changed) in signature[8..].iter_mut().zip((number + 1).to_le_bytes()) {
                     *byte ^= changed;
                 }
@@ -156,7 +156,7 @@ impl Flood {
         }
     }
 
-    /// Reads the memory of Envoy's process.
+    /// Samples the memory of Envoy's process.
     fn look(&self, number: u64, stack: &Stack) -> u64 {
         let memory = stack.memory().unwrap();
         self.curve.lock().unwrap().push((number, memory));
@@ -164,7 +164,7 @@ impl Flood {
     }
 }
 
-/// So many valid JWTs, of one user each.
+/// Valid JWTs, each of a different user.
 fn mint(count: u64) -> Vec<String> {
     let threads = thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
     let share = count.div_ceil(threads);
@@ -190,7 +190,7 @@ fn jwt(signer: &Signer, user: u64) -> String {
     signer.claims(claims.to_string())
 }
 
-/// Envoy answers by itself, and knows the key, so that a forged JWT is refused at once.
+/// Envoy answers by itself and has the key, so that a forged JWT is refused at once.
 fn gateway(max_entries: u64) -> Builder {
     let config = json!({
         "jwt": {"public_key": {"pem": [Signer::trusted().public_pem()]}},
@@ -241,8 +241,8 @@ async fn flood(scale: Scale) {
     assert!(bytes <= entries * 1024, "{bytes} bytes in {entries} entries");
 }
 
-/// Fills the cache and shows what that takes, in the metrics and beyond: the VM's memory grows by pages, and the shared
-/// data are the process's. The first fifth comes before the measurement: a module's code is compiled as it is used.
+/// Fills the cache and prints its size, by the metrics and by the process: the VM's memory grows by pages, and the
+/// shared data belong to the process. The first fifth isn't measured, because code is compiled as it is used.
 async fn fill(tokens: u64) {
     let stack = gateway(tokens).start().await.unwrap();
     let jwts = tokio::task::spawn_blocking(move || mint(tokens)).await.unwrap();
@@ -256,7 +256,7 @@ async fn fill(tokens: u64) {
         }
     }
     let after = (stack.memory().unwrap(), heap(&stack).await);
-    // A gauge follows at the next tick.
+    // The gauge is updated at the next tick.
     let ticked = async {
         while stack.metric("auth_cache_entries", &[]).await.unwrap() < tokens {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -269,14 +269,14 @@ async fn fill(tokens: u64) {
     let each = |before: u64, after: u64| after.saturating_sub(before) / rest.len() as u64;
     println!("{entries} entries, {} bytes each by the metrics", bytes / entries);
     let (grown, shared) = (each(before.0, after.0), each(before.1, after.1));
-    // Of the former some two hundred bytes are chance: when V8 compiles, and what Envoy's allocator gives back.
+    // About 200 bytes of `grown` are noise: when V8 compiles, and how much memory Envoy's allocator returns.
     println!("the process grew by {grown} bytes for each, its heap by {shared} of them");
     assert_eq!(entries, tokens);
     assert!(bytes <= entries * 1024, "{bytes} bytes");
     assert!(shared <= 512, "{shared} bytes for each in the shared data");
 }
 
-/// What Envoy's own allocator has handed out: the shared data, and not the VM's memory.
+/// The bytes allocated through Envoy's own allocator: with the shared data, without the VM's memory.
 async fn heap(stack: &Stack) -> u64 {
     let memory = stack.admin("/memory").await.unwrap().json().unwrap();
     memory["allocated"].as_str().unwrap().parse().unwrap()
@@ -284,7 +284,7 @@ async fn heap(stack: &Stack) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_stays_flat_and_known_clients_stay_cached_under_a_flood() {
-    // Each worker verifies each JWT itself, so half of the rounds go by until both know the clients.
+    // Each worker verifies each JWT itself, so it takes half of the rounds until both know the clients.
     flood(Scale { rounds: 4000, garbage: 15, api_token_in: 5, known: 10, clients: 1000 }).await;
 }
 

@@ -1,9 +1,9 @@
-//! What reaches the upstream: renamed identity headers, and what becomes of the credential.
+//! What reaches the upstream: renamed identity headers, and the forwarded or removed credential.
 
 use serde_json::{Value, json};
 use wasm_tests::{Builder, Echo, Stack, credentials, plugin};
 
-/// What the upstream sees of a request with an API token, and of one with a JWT, under this configuration.
+/// What the upstream sees of a request with an API token and of one with a JWT under this configuration.
 async fn seen(config: Value) -> (Echo, Echo, String, String) {
     seen_by(Stack::builder().config(config)).await
 }
@@ -48,7 +48,7 @@ async fn the_upstream_can_get_the_verified_jwt_for_any_credential() {
 async fn identity_headers_can_be_renamed_removed_and_added() {
     let names = json!({"X-User-Id": null, "X-Platform-User-ID": "user_id", "X-Is-Admin": null,
         "X-Issuer": "issued_by.user_type", "X-Groups": "user_groups"});
-    // Put there as it is: merging would take the nulls for its own.
+    // Replaces the object: merging would treat the nulls as removals.
     let builder = Stack::builder().envoy(move |bootstrap| {
         plugin(&mut bootstrap["static_resources"]["listeners"][0])["configuration"]["value"]["identity_headers"] =
             names;

@@ -1,11 +1,11 @@
-//! Gauges stay true whatever becomes of the VMs that move them, and filters don't mix.
+//! Gauges stay correct when the VMs that change them end, and filters don't mix.
 
 use std::time::Duration;
 
 use serde_json::json;
 use wasm_tests::{Discovery, Stack, connection_manager, corpus::scripted, plugin};
 
-/// Waits until a gauge of a filter is where it should be.
+/// Waits until a filter's gauge has the expected value.
 pub async fn reaches(stack: &Stack, gauge: &str, filter: &str, expected: u64) {
     let mut value = u64::MAX;
     for _ in 0..60 {
@@ -18,7 +18,7 @@ pub async fn reaches(stack: &Stack, gauge: &str, filter: &str, expected: u64) {
     panic!("{gauge} of {filter} is {value} and not {expected}\n{}", stack.envoy_log());
 }
 
-/// Questions that the service doesn't answer.
+/// Asks questions that the service doesn't answer.
 async fn hang(stack: &Stack, questions: usize) -> tokio::task::JoinSet<anyhow::Result<wasm_tests::Response>> {
     stack.fault(json!({"on": "verify", "kind": "delay", "delay_ms": 60_000})).await.unwrap();
     let mut waiting = tokio::task::JoinSet::new();

@@ -14,7 +14,7 @@ async fn stack(config: Value) -> Stack {
     builder.envoy(add_cors).start().await.unwrap()
 }
 
-/// Envoy's own cors filter behind authgate, with a policy for one origin.
+/// Adds Envoy's own cors filter behind authgate, with a policy for one origin.
 fn add_cors(bootstrap: &mut Value) {
     let manager =
         bootstrap.pointer_mut("/static_resources/listeners/0/filter_chains/0/filters/0/typed_config").unwrap();
@@ -41,7 +41,7 @@ async fn a_grpc_client_gets_only_a_status_and_the_code() {
     let mut stack = stack(json!({"rules": [{"match": {"prefix": "/public"}, "public": true}]})).await;
     let jwt = tokens::good();
     let unknown = format!("999$\u{61}{}", "a".repeat(127));
-    // One that hasn't been refused with 401, which is remembered.
+    // Another token: the 401 of the first one is remembered.
     let forbidden = format!("998${}", "a".repeat(128));
     let call =
         |path: &str| stack.post(path).header("content-type", "application/grpc").header("te", "trailers").http2();
@@ -145,7 +145,7 @@ async fn only_a_page_of_a_listed_origin_may_read_a_denial() {
     }
     let none = stack.get("/orders").send().await.unwrap();
     assert_eq!((none.status, cors(&none)), (401, Vec::new()));
-    // With two of them nobody can say which page asks.
+    // With two origins it is unclear which page asks.
     let two = from(ORIGIN).header("origin", "https://evil.example").send().await.unwrap();
     assert_eq!((two.status, cors(&two)), (401, Vec::new()));
 }
@@ -162,7 +162,7 @@ async fn a_preflight_of_a_listed_origin_is_answered_by_envoys_cors_filter() {
 
     let unlisted = options("https://evil.example").header("access-control-request-method", "PUT").send().await.unwrap();
     assert_eq!((unlisted.status, unlisted.code().as_deref()), (401, Some("missing_credentials")));
-    // Not a preflight: no method is asked for, or another method than OPTIONS asks.
+    // Not preflights: a request without a requested method, and one whose method isn't OPTIONS.
     let plain = options(ORIGIN).send().await.unwrap();
     assert_eq!((plain.status, plain.code().as_deref()), (401, Some("missing_credentials")));
     let get = stack.get("/orders").header("origin", ORIGIN).header("access-control-request-method", "PUT");
@@ -208,7 +208,7 @@ async fn challenges_follow_rfc_6750() {
         assert_eq!(answer.headers.get_all("www-authenticate").iter().count(), 1, "{code}");
         let challenge = answer.header("www-authenticate").unwrap();
         assert!(challenge.starts_with("Bearer realm=\"The Gate\""), "{code}: {challenge}");
-        // RFC 6750 section 3.1: no error where the client didn't try to use a bearer token.
+        // RFC 6750 section 3.1: no error if the client didn't try to use a bearer token.
         match error {
             None => assert_eq!(challenge, "Bearer realm=\"The Gate\"", "{code}"),
             Some(error) => assert!(challenge.contains(&format!("error=\"{error}\"")), "{code}: {challenge}"),

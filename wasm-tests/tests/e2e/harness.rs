@@ -1,4 +1,4 @@
-//! The harness itself: what it sends arrives, what it starts stops.
+//! The harness itself: its requests arrive, and the processes that it starts stop.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -10,7 +10,7 @@ use wasm_tests::{
     credentials::{claims, claims_of},
 };
 
-/// A stack whose gateway lets everything through.
+/// A stack whose gateway lets every request through.
 async fn open_gateway() -> Stack {
     Stack::builder().without_filter().without_auth_service().start().await.unwrap()
 }
@@ -74,7 +74,7 @@ async fn a_dropped_stack_leaves_nothing_behind() {
     assert!(!folder.exists());
     assert!(!process.exists());
     assert!(TcpStream::connect(gateway).await.is_err());
-    // The upstream is a task, which ends at its next turn.
+    // The upstream is a task, which ends when it next runs.
     let closed = async {
         while TcpStream::connect(upstream).await.is_ok() {
             tokio::task::yield_now().await;

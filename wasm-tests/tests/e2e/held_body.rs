@@ -1,4 +1,4 @@
-//! A request whose head is held must not slip past with its body or trailers, in any mode of Envoy.
+//! A request whose head is held must not pass with its body or trailers, in any mode of Envoy.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ async fn a_body_that_arrives_while_the_head_is_held_is_forwarded() {
     }
 }
 
-/// An upstream that tells what bytes it got: no library's server shows trailers. A mock for that reason.
+/// A mock upstream that reports the bytes it got, because no library's server shows trailers.
 async fn telling_upstream() -> (u16, mpsc::UnboundedReceiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

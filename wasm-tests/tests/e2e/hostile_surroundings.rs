@@ -1,4 +1,4 @@
-//! Bytes, answers and clusters that nobody should meet: one denial, and the worker serves on.
+//! Unexpected bytes, answers and clusters: each causes one denial, and the worker keeps serving.
 
 use serde_json::{Value, json};
 use wasm_tests::{Request, Response, Stack};
@@ -45,9 +45,9 @@ async fn survives_header_bytes_that_are_not_utf8() {
     serves_on(&stack, &jwt).await;
 }
 
-/// The service's answer to a verification is this one, and the request is denied as unverifiable.
+/// With this answer to a verification, the request is denied as unverifiable.
 async fn is_no_verdict(fault: Value) {
-    // A busy machine is no outage.
+    // A busy machine must not cause an outage.
     let config = json!({"auth_service": {"timeout": "20s"}, "cache": {"negative_ttl": "1s"}});
     let stack = Stack::builder().config(config).start().await.unwrap();
     let jwt = stack.login().await.unwrap().access;
@@ -93,7 +93,7 @@ async fn survives_a_service_that_fails() {
     is_no_verdict(json!({"on": "verify", "kind": "status", "status": 500})).await;
 }
 
-/// A gateway whose auth cluster cannot be called denies what needs it, and serves the rest.
+/// A gateway whose auth cluster can't be called denies requests that need it, and serves the rest.
 async fn denies_without_a_cluster(stack: Stack) {
     let token = format!("1${}", "a".repeat(128));
     let denied = stack.get("/orders").api_key(&token).send().await.unwrap();

@@ -1,5 +1,5 @@
-//! Rules for hosts, in an Envoy with several virtual hosts: what is public under one name opens no other virtual host,
-//! and what is strict under one name isn't to be had under another spelling.
+//! Rules for hosts, in an Envoy with several virtual hosts: a path that is public under one name opens no other virtual
+//! host, and another spelling of a name doesn't bypass its strict rule.
 
 use std::net::SocketAddr;
 
@@ -9,10 +9,10 @@ use wasm_tests::{
     corpus::{self, RawAnswer, raw, tokens},
 };
 
-/// The virtual host that the upstream was reached through.
+/// The header that names the virtual host through which a request reached the upstream.
 const VIA: &str = "x-virtual-host";
 
-/// A virtual host for each of two names, and one for all others; the second listener leaves `:authority` as it came.
+/// A virtual host for each of two names, and one for all others. The second listener leaves `:authority` unchanged.
 fn several_virtual_hosts(bootstrap: &mut Value) {
     let listeners = bootstrap["static_resources"]["listeners"].as_array_mut().unwrap();
     let manager = listeners[0].pointer_mut("/filter_chains/0/filters/0/typed_config").unwrap();
@@ -57,7 +57,7 @@ async fn get(address: SocketAddr, host: &str) -> RawAnswer {
     raw(address, head.as_bytes()).await.unwrap()
 }
 
-/// The virtual host that a request reached, or the code of its denial, or Envoy's own status.
+/// The virtual host that a request reached, the code of its denial, or Envoy's own status.
 fn seen(answer: &RawAnswer) -> String {
     answer.upstream().map_or_else(|| answer.seen(), |echo| format!("via {}", echo.header(VIA).unwrap_or_default()))
 }
@@ -82,7 +82,7 @@ async fn a_public_host_does_not_open_other_virtual_hosts() {
     assert_eq!(stack.scars(&tokens::good()).await, Vec::<String>::new());
 }
 
-/// Spellings of `admin.example.com` that Envoy sends to another virtual host, and a server behind it may not.
+/// Spellings of `admin.example.com` that Envoy takes for another host, while a server behind it may not.
 const SPELLINGS: [&str; 18] = [
     "u@admin.example.com",
     "u:p@admin.example.com",
@@ -122,7 +122,7 @@ async fn another_spelling_does_not_evade_a_strict_host() {
         assert!(is_refused, "{host:?}, as the shipped bootstrap has it: {answer}");
     }
     assert_eq!(stack.upstream_hits(), before);
-    // Without a host there is nothing to decide by, and Envoy refuses it itself.
+    // Without a host there is nothing to decide by. Envoy itself refuses the request.
     let none = raw(untouched, b"GET /x HTTP/1.1\r\nConnection: close\r\n\r\n").await.unwrap();
     assert_eq!(none.status, 400);
     let old = raw(untouched, b"GET /x HTTP/1.0\r\n\r\n").await.unwrap();
@@ -141,7 +141,7 @@ async fn host_rules_apply_to_http_2() {
         assert_eq!(answer.code().as_deref(), Some("missing_credentials"), "{host}");
     }
     for host in ["admin.example.com..", "admin..example.com", "[admin.example.com]"] {
-        // Where the client or Envoy refuses it already, nothing is left to decide.
+        // Nothing is left to decide if the client or Envoy already refuses the host.
         let Ok(answer) = stack.get("/x").host(host).http2().send().await else { continue };
         let code = answer.code().unwrap_or_else(|| answer.status.to_string());
         assert!(code == "ambiguous_host" || code == "400", "{host}: {code}");

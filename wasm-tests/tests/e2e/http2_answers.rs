@@ -1,4 +1,4 @@
-//! A service over HTTP/2 whose answer about one credential Envoy can't take: a head that is too large.
+//! A service over HTTP/2 whose answer about one credential has a head that is too large for Envoy.
 
 use axum::{
     Router,
@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use wasm_tests::{Stack, auth_service_alone, corpus::scripted, corpus::tokens, speak_http2};
 
-/// Answers about tokens below 1000 with a head that is too large, and about others well.
+/// Answers about tokens below 1000 with a head that is too large, and about others with an identity.
 async fn service(headers: usize, length: usize) -> u16 {
     let answer = move |request: axum::extract::Request| async move {
         let authorization = request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or("");
@@ -32,7 +32,7 @@ async fn service(headers: usize, length: usize) -> u16 {
     port
 }
 
-/// Five questions of the attacker, each of which is tried again; then what another client gets.
+/// Sends five questions of the attacker, each with a retry. Returns the status that another client then gets.
 async fn attack(headers: usize, length: usize) -> u16 {
     let port = service(headers, length).await;
     let config = json!({"auth_service": {"timeout": "20s"}, "circuit_breaker": {"failures": 3}});

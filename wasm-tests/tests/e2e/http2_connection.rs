@@ -1,5 +1,5 @@
-//! A service over HTTP/2 whose answer about one credential is none that Envoy can take, so that Envoy ends the connection:
-//! what becomes of the others whose answers were to come by it.
+//! A service over HTTP/2 whose answer about one credential makes Envoy end the connection: what happens to the other
+//! requests whose answers were due on it.
 
 use std::{
     sync::{
@@ -29,10 +29,10 @@ const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-/// How many questions come before the one whose answer breaks. They are held until then.
+/// The number of questions before the one whose answer breaks. Their answers are held until then.
 const OTHERS: usize = 3;
 
-/// The service. It answers by the order of the questions, so that it need not read them.
+/// The service. It answers by the order of the questions, so that it needn't read them.
 struct Service {
     asked: AtomicUsize,
     broken: Notify,
@@ -99,7 +99,7 @@ impl Service {
     }
 }
 
-/// Asks about the others' credentials, then about one whose answer breaks; what the others get.
+/// Asks about the others' credentials, then about the one whose answer breaks. Returns the others' answers.
 async fn attack(head: Vec<(&'static str, String)>, http2: Value) -> (Arc<Stack>, Vec<Response>) {
     let (port, service) = Service::start(head).await;
     let key = json!({"public_key": {"pem": [Signer::trusted().public_pem()]}});

@@ -1,4 +1,4 @@
-//! A service behind HTTP/2, which can end one answer without its connection: whose failure that is.
+//! A service over HTTP/2, which can end one answer without its connection: whose failure that counts as.
 
 use std::{
     net::SocketAddr,
@@ -19,24 +19,24 @@ use wasm_tests::{
     speak_http2,
 };
 
-/// What the service does about a token.
+/// How the service treats a question about a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Conduct {
-    /// It says whose it is.
+    /// It answers with an identity.
     Vouch,
     /// Its answer has a header of 70 KiB.
     LargeHead,
     /// Its answer has 300 headers.
     ManyHeaders,
-    /// It ends the stream.
+    /// It resets the stream.
     Reset(Reason),
     /// It closes the connection.
     HangUp,
-    /// It ends the connection for good.
+    /// It sends GOAWAY and ends the connection.
     GoAway,
 }
 
-/// A token that the service treats like this, by the thousands of its number.
+/// The conducts, by the thousands digit of a token's number.
 const CONDUCTS: [Conduct; 9] = [
     Conduct::Vouch,
     Conduct::LargeHead,
@@ -54,7 +54,7 @@ fn token(conduct: Conduct, number: usize) -> String {
     scripted::token(1000 * kind + number)
 }
 
-/// Starts the service; counts its questions.
+/// Starts the service. Returns its address and the count of its questions.
 async fn start() -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -131,7 +131,7 @@ async fn gateway() -> (Stack, Arc<AtomicUsize>) {
     (builder.start().await.unwrap(), questions)
 }
 
-/// How often each credential gets its answer: as often as open the breaker.
+/// How often each credential is asked about: as often as it takes failures to open the breaker.
 const TIMES: usize = 3;
 
 #[tokio::test(flavor = "multi_thread")]

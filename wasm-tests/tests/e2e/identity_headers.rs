@@ -1,5 +1,5 @@
-//! A client names no identity: whatever it sends under the names that the filter sets, the upstream sees
-//! the verified one, once, or none.
+//! A client can't set its identity: under every name that the filter sets, the upstream sees the verified value once,
+//! or nothing.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use wasm_tests::{
     upgrades::{allow_websockets, forward_to, upgrading_upstream, values},
 };
 
-/// Names that the filter is configured with, and the value that each has of the corpus' base claims.
+/// The configured header names, and the values that the corpus' base claims give them.
 type Names = &'static [(&'static str, &'static str)];
 
 const DEFAULT: Names = &[
@@ -29,12 +29,12 @@ const RENAMED: Names = &[
     ("X-User-Type", "common"),
 ];
 
-/// What CGI, WSGI and their kin make of a name: some of `-` and `_` alone, some of all but letters and digits.
+/// A name as CGI, WSGI and the like fold it: some fold only `-` and `_`, some all but letters and digits.
 fn folded(name: &str) -> String {
     name.to_ascii_lowercase().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-")
 }
 
-/// The names under which somebody behind might find the header `name`.
+/// The names that a server behind the gateway may take for the header `name`.
 fn twins(name: &str) -> Vec<String> {
     let lower = name.to_ascii_lowercase();
     let dashes = folded(name);
@@ -50,14 +50,14 @@ fn twins(name: &str) -> Vec<String> {
     twins
 }
 
-/// All values that a header arrived with, under whatever name folds to its own.
+/// All values that arrived under names that fold to the same name.
 fn arrived(echo: &Echo, name: &str) -> Vec<String> {
     let same = echo.headers.iter().filter(|header| folded(&header[0]) == folded(name));
     same.map(|header| header[1].clone()).collect()
 }
 
-/// Sends every twin of every name, on a private and on a public route, over HTTP/1 and HTTP/2, once and
-/// several times, with and without a value that is no text.
+/// Sends every twin of every name, on a private and on a public route, over HTTP/1 and HTTP/2, once and several times,
+/// with and without a value that isn't text.
 async fn only_the_verified_identity_arrives(config: Value, names: Names) {
     let builder = Stack::builder().config(corpus::config()).config(config).fault(corpus::trusted_key());
     let stack = builder.start().await.unwrap();
@@ -68,7 +68,7 @@ async fn only_the_verified_identity_arrives(config: Value, names: Names) {
             for values in values {
                 for path in ["/orders", "/public/page"] {
                     for http2 in [false, true] {
-                        // hyper writes every name in lower case; raw bytes below don't.
+                        // hyper writes every name in lower case. The raw bytes below keep their case.
                         let request = stack.request(Method::GET, path).bearer(&jwt);
                         let request = values.iter().fold(request, |request, value| request.header(&twin, value));
                         let request = if http2 { request.http2() } else { request };
@@ -80,7 +80,7 @@ async fn only_the_verified_identity_arrives(config: Value, names: Names) {
             }
         }
     }
-    // All of a name's at once, in the case as written here; Envoy takes 100 headers.
+    // All twins of a name at once, in the case written here. Envoy accepts 100 headers.
     for (name, verified) in names {
         let all: String = twins(name).iter().map(|twin| format!("{twin}: 1\r\n")).collect();
         for path in ["/orders", "/public/page"] {

@@ -1,4 +1,4 @@
-//! Access log and audit alone tell who was denied where, and why.
+//! The access log and the audit alone show who was denied, where and why.
 
 use std::{
     collections::BTreeSet,
@@ -13,18 +13,18 @@ use wasm_tests::{
     credentials::{claims, forged},
 };
 
-/// The lines of JSON in a log, from each one's first brace on.
+/// The JSON lines of a log, each from its first brace on.
 pub fn lines(log: &str, is_line: impl Fn(&Value) -> bool) -> Vec<Value> {
     let json = log.lines().filter_map(|line| serde_json::from_str(line.get(line.find('{')?..)?).ok());
     json.filter(is_line).collect()
 }
 
-/// The lines of the audit so far. One is written before its request is answered.
+/// The audit's lines so far. A line is written before its request is answered.
 pub fn audit(stack: &Stack) -> Vec<Value> {
     lines(&stack.envoy_log(), |line| line["authgate"] == "audit")
 }
 
-/// The access log, once it has so many lines.
+/// The access log, once it has this many lines.
 pub async fn access_log(stack: &Stack, expected: usize) -> Vec<Value> {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
@@ -37,12 +37,12 @@ pub async fn access_log(stack: &Stack, expected: usize) -> Vec<Value> {
     }
 }
 
-/// What the audit calls a credential by.
+/// The digest by which the audit identifies a credential.
 pub fn digest(token: &str) -> String {
     Sha256::digest(token).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A gateway that logs as an operator has it, and takes over the ids of requests.
+/// A gateway that logs like an operator's, and keeps the request ids that clients send.
 pub fn builder() -> Builder {
     Stack::builder().log_level(LogLevel::Info).envoy(|bootstrap| {
         let manager = connection_manager(&mut bootstrap["static_resources"]["listeners"][0]);
@@ -82,12 +82,12 @@ fn rules() -> Value {
     })
 }
 
-/// The line of a request.
+/// The line of this request.
 fn find(lines: &[Value], id: &str) -> Value {
     lines.iter().find(|line| line["request_id"] == id).unwrap().clone()
 }
 
-/// Looks for a denial in both logs.
+/// Checks a denial in both logs.
 fn check_denied(denied: &Denied, log: &[Value], audit: &[Value]) {
     let (id, reason, rule, user, _) = denied;
     check(&find(audit, id), denied);
@@ -171,8 +171,8 @@ async fn the_logs_show_that_a_client_left() {
     assert_eq!(audit(&stack), Vec::<Value>::new());
 }
 
-/// How many lines of the audit one worker wrote in any second, at most; Envoy puts the time and the worker's thread
-/// before each.
+/// The most lines of the audit that one worker wrote within a second. Envoy puts the time and the worker's thread
+/// before each line.
 fn most_in_a_second(log: &str) -> usize {
     let lines: Vec<_> = log.lines().filter(|line| line.contains(r#"{"authgate": "audit", "outcome""#)).collect();
     let parts = |line: &str| -> (String, f64) {
@@ -188,7 +188,7 @@ fn most_in_a_second(log: &str) -> usize {
     lines.iter().map(within).max().unwrap_or_default()
 }
 
-/// The series of the filter, without their values, but for ages, which appear with the next tick.
+/// The filter's series, without values. Ages are left out, because they appear only with the next tick.
 async fn series(stack: &Stack) -> BTreeSet<String> {
     let page = stack.admin("/stats/prometheus").await.unwrap().text();
     let ours = page.lines().filter(|line| line.starts_with("auth_") && !line.contains("_age_seconds"));
@@ -199,7 +199,7 @@ async fn series(stack: &Stack) -> BTreeSet<String> {
 async fn a_flood_logs_a_hundred_lines_a_second_and_the_number_of_dropped_ones_and_makes_no_series() {
     const DENIALS: usize = 3000;
     let stack = builder().concurrency(2).start().await.unwrap();
-    // Denials of each kind make the series that there are: so many that they are suspicious.
+    // Denials of each kind create all series before the flood. There are enough of them to be suspicious.
     let mut connections = Vec::new();
     for _ in 0..6 {
         let mut connection = stack.connect().await.unwrap();
@@ -232,7 +232,7 @@ async fn a_flood_logs_a_hundred_lines_a_second_and_the_number_of_dropped_ones_an
         assert!(Instant::now() < deadline, "{written} written, {left_out} left out");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    // The filter's seconds begin when it likes, so that any other second may have a part of two of them.
+    // The filter's seconds can begin at any time, so any other second may overlap two of them.
     let most = most_in_a_second(&stack.envoy_log());
     assert!((1..=200).contains(&most), "{most} lines in a second");
     assert_eq!(series(&stack).await, before);

@@ -1,10 +1,10 @@
 //! Where authgate and Envoy's `jwt_authn` judge a token of the corpus differently, and why.
 
-/// Tokens that one of the two accepts, for one reason.
+/// Tokens that only one of the two accepts, all for the same reason.
 pub struct Difference {
     /// `jwt_authn accepts` or `authgate accepts`.
     pub which: &'static str,
-    /// Why it is right that they differ.
+    /// Why the difference is right.
     #[expect(dead_code, reason = "for who reads the list")]
     pub reason: &'static str,
     /// The names of the tokens.

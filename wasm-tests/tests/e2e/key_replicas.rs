@@ -11,10 +11,10 @@ use http::Method;
 use serde_json::json;
 use wasm_tests::{Stack, corpus::request_to};
 
-/// How long a rotated-away token is waited for to be refused: the grace and two fetches, and a busy machine.
+/// How long a token of the old key may stay valid: the grace and two fetches, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The replicas, each with the database of one key: a replica that gets the other one has changed its key.
+/// The replicas. A replica's database holds its key; with the other database it has changed its key.
 struct Replicas {
     options: Options,
     servers: Vec<Server>,
@@ -37,7 +37,7 @@ impl Replicas {
         auth_service::start(Options { listen, db, ..self.options.clone() }).await.unwrap()
     }
 
-    /// A replica changes its key, and keeps its port.
+    /// Changes a replica's key. The replica keeps its port.
     async fn change(&mut self, replica: usize, folder: &Path) {
         let server = self.servers.remove(replica);
         let address = server.addr();
@@ -46,7 +46,7 @@ impl Replicas {
         self.servers.insert(replica, server);
     }
 
-    /// A token that a replica has just signed.
+    /// A token newly signed by a replica.
     async fn login(&self, replica: usize) -> String {
         let UserSpec { name, password, .. } = &self.options.users[0];
         let login = request_to(self.servers[replica].addr(), Method::POST, "/auth/jwt/login")
@@ -54,7 +54,7 @@ impl Replicas {
         login.send().await.unwrap().json().unwrap()["access"].as_str().unwrap().to_owned()
     }
 
-    /// A gateway that has all three in one cluster, as shipped in all else. Nothing but requests takes a turn.
+    /// A gateway with all three in one cluster. Without health checks, only callouts take turns at the hosts.
     async fn gateway(&self) -> Stack {
         let hosts = self.servers.iter().map(|server| {
             let address = json!({"address": "127.0.0.1", "port_value": server.addr().port()});
@@ -87,7 +87,7 @@ async fn no_valid_token_gets_a_401_while_three_replicas_rotate() {
 
     for changed in 0..3 {
         replicas.change(changed, folder.path()).await;
-        // The one that has changed just now signs first: only it serves the key of its token at first.
+        // The changed replica signs first: at first only it serves its new key.
         for replica in [changed, changed + 1, changed + 2] {
             let jwt = replicas.login(replica % 3).await;
             let answer = answer(&stack, &jwt).await;
@@ -95,8 +95,8 @@ async fn no_valid_token_gets_a_401_while_three_replicas_rotate() {
         }
     }
 
-    // The rotation was none in name only: the key before is good for nothing once its grace is over.
-    // Where the machine was slow, the last fetch may have met a replica before its change: tokens of the new key bring another.
+    // The rotation took effect: the old key is invalid once its grace is over. On a slow machine the last fetch may
+    // have met a replica before its change. Tokens of the new key trigger another fetch.
     let current = replicas.login(0).await;
     let refused = async {
         while answer(&stack, &old).await != (401, Some("signature_invalid".to_owned())) {

@@ -20,8 +20,8 @@ async fn no_valid_token_gets_a_401_during_a_rotation() {
     let interval = json!({"jwt": {"public_key": {"min_refetch_interval": "100ms", "grace": "100ms"}}});
     let stack = Stack::builder().concurrency(2).config(interval).start().await.unwrap();
     let first = stack.login().await.unwrap().access;
-    // A client holds the lock while its request is under way, and the rotation holds it alone: so
-    // every request carries a token of the key that the service served meanwhile.
+    // Each client holds a read lock during its request, and the rotation holds the write lock. So every request has a
+    // token of the key that the service serves at that time.
     let stack = Arc::new(RwLock::new((stack, first.clone())));
     let done = Arc::new(AtomicBool::new(false));
     let answered = Arc::new(AtomicU64::new(0));
@@ -57,7 +57,7 @@ async fn no_valid_token_gets_a_401_during_a_rotation() {
     done.store(true, Ordering::SeqCst);
     clients.join_all().await;
     assert!(answered.load(Ordering::SeqCst) >= 100 * ROTATIONS as u64);
-    // The rotations were none in name only: what the first key signed is worth nothing any more.
+    // The rotations took effect: a token of the first key is no longer valid.
     let refused = stack.read().await.0.get("/orders").bearer(&first).send().await.unwrap();
     assert_eq!((refused.status, refused.code().as_deref()), (401, Some("signature_invalid")));
 }

@@ -1,5 +1,5 @@
-//! A denial is a local reply of Envoy's, which knows what the client spoke, whatever a filter in front has made of the
-//! request; and it carries details for access logs and `local_reply_config`.
+//! A denial is a local reply of Envoy, which knows the client's protocol even if an earlier filter has changed the
+//! request. It carries details for access logs and `local_reply_config`.
 
 use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 
@@ -14,7 +14,7 @@ use wasm_tests::{
     corpus::{self, keys::Signer},
 };
 
-/// A gRPC service with one method that authgate protects and one that `jwt_authn` does.
+/// A gRPC service with two methods: authgate protects one, `jwt_authn` the other.
 fn descriptors() -> String {
     let message = || DescriptorProto { name: Some("Empty".to_owned()), ..DescriptorProto::default() };
     let method = |name: &str| MethodDescriptorProto {
@@ -52,7 +52,7 @@ fn filter(name: &str, mut settings: Value) -> Value {
     json!({"name": format!("envoy.filters.http.{name}"), "typed_config": settings})
 }
 
-/// Envoy's own filter for JWTs behind authgate, for the method `Native`.
+/// Envoy's own JWT filter behind authgate, for the method `Native`.
 fn native() -> Value {
     let provider = json!({"local_jwks": {"inline_string": json!({"keys": [Signer::trusted().jwk()]}).to_string()}});
     filter(
@@ -82,12 +82,12 @@ async fn behind(in_front: Vec<Value>) -> Stack {
     builder.start().await.unwrap()
 }
 
-/// What tells a client whether it may call, wherever its protocol has that.
+/// What tells a client whether it may call: the HTTP status, and the gRPC status in a header.
 fn verdict(answer: &Response) -> (u16, Option<String>) {
     (answer.status, answer.header("grpc-status"))
 }
 
-/// The same request to the method that authgate protects, and to the one that `jwt_authn` does.
+/// Sends the same request to the method that authgate protects and to the one that `jwt_authn` protects.
 async fn both(stack: &Stack, request: impl Fn(Request) -> Request) -> [Response; 2] {
     let of = |path| request(stack.post(path)).send();
     [of("/test.Echo/Call").await.unwrap(), of("/test.Echo/Native").await.unwrap()]
@@ -105,7 +105,7 @@ async fn a_rest_client_of_the_transcoder_gets_the_http_status() {
     let ambiguous = stack.post("/public/%2e%2e/x").json(&json!({})).send().await.unwrap();
     assert_eq!(verdict(&ambiguous), (403, None), "what the transcoder leaves alone is denied as ever");
     assert_eq!(ambiguous.code().as_deref(), Some("ambiguous_path"));
-    // Its gRPC clients go through untouched.
+    // The transcoder leaves requests of gRPC clients alone.
     let [ours, native] = both(&stack, |request| request.header("content-type", "application/grpc").http2()).await;
     assert_eq!(verdict(&ours), (200, Some("16".to_owned())), "{ours:?}");
     assert_eq!(verdict(&native), verdict(&ours), "{native:?}");
@@ -134,7 +134,7 @@ async fn a_grpc_web_client_gets_the_grpc_status() {
                 if http2 { request.http2() } else { request }
             };
             let [ours, native] = both(&stack, web).await;
-            // With which HTTP status, Envoy decides.
+            // The HTTP status is Envoy's choice.
             assert_eq!(ours.header("grpc-status").as_deref(), Some("16"), "{kind}: {ours:?}");
             assert_eq!(verdict(&native), verdict(&ours), "{kind}: {native:?}");
             assert_eq!(ours.header("grpc-message").as_deref(), Some("missing_credentials"), "{kind}");
@@ -168,7 +168,7 @@ async fn an_unrecognised_grpc_content_type_gets_the_http_status() {
             assert_eq!(ours.header("content-type").as_deref(), Some("application/json"), "{kind}");
         }
     }
-    // Over HTTP/1, too, gRPC is what its content type says.
+    // Over HTTP/1, too, the content type decides whether a request is gRPC.
     for kind in ["application/grpc", "application/grpc+proto"] {
         let [ours, native] = both(&stack, |request| request.header("content-type", kind)).await;
         assert_eq!(verdict(&ours), (200, Some("16".to_owned())), "{kind}: {ours:?}");
@@ -188,7 +188,7 @@ impl AccessLog {
         self.0.path().join("access.log")
     }
 
-    /// The details of each path, once there are so many lines.
+    /// The details of each path, once the log has this many lines.
     async fn details(&self, lines: usize) -> BTreeMap<String, String> {
         let read = async {
             loop {

@@ -1,4 +1,4 @@
-//! What the log says of an outage, and how much it says at which level.
+//! What the log says about an outage, and how much at each level.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use wasm_tests::{Builder, Stack, auth_service_alone, corpus::scripted};
 
-/// One try of a second for each question.
+/// Each question has one try, with a timeout of a second.
 fn builder() -> Builder {
     Stack::builder().config(json!({"auth_service": {"timeout": "1s", "retries": 0}}))
 }
@@ -53,7 +53,7 @@ async fn the_log_names_a_service_that_does_not_speak_http() {
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((mut connection, _)) = listener.accept().await {
-            // The gateway may have given up on it already.
+            // The gateway may already have closed the connection.
             drop(connection.write_all(b"SSH-2.0-no-http\r\n").await);
         }
     });

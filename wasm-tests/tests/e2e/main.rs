@@ -1,7 +1,6 @@
 //! authgate in real Envoy: one scenario, one file.
 //!
-//! A test unwraps what it needs rather than returning an error: where it panics, the harness keeps
-//! Envoy's files and prints its log.
+//! A test unwraps instead of returning an error: when it panics, the harness keeps Envoy's files and prints its log.
 
 mod broken_answers;
 mod callout_bytes;

@@ -13,8 +13,8 @@ use wasm_tests::{
 
 use crate::investigation::access_log;
 
-/// What every way to deploy has to do: a good token passes with its identity, none is refused, a public path is open, and
-/// the metrics have their labels.
+/// Checks what every deployment must do: a good token passes with its identity, a missing one is refused, a public path
+/// is open, and the metrics have their labels.
 async fn serves(stack: &Stack) {
     let jwt = stack.login().await.unwrap().access;
     let passed = stack.get("/orders").bearer(&jwt).header("x-user-id", "0").send().await.unwrap();
@@ -37,7 +37,7 @@ async fn istios_envoy_filter_puts_authgate_into_a_gateway() {
     let stack = Stack::builder()
         .without_filter()
         .envoy(move |bootstrap| {
-            // As Istio's own gateway is: it has none of what the manifest brings.
+            // Like Istio's own gateway, without the settings that the manifest adds.
             bootstrap.as_object_mut().unwrap().remove("stats_config");
             let manager = connection_manager(&mut bootstrap["static_resources"]["listeners"][0]);
             for name in ["stream_idle_timeout", "request_headers_timeout", "strip_any_host_port", "access_log"] {
@@ -50,7 +50,7 @@ async fn istios_envoy_filter_puts_authgate_into_a_gateway() {
             istio::apply(&filter, bootstrap).unwrap();
             bootstrap["static_resources"]["listeners"][1]["address"]["socket_address"] =
                 json!({"address": "127.0.0.1", "port_value": 0});
-            // Argon2 on a busy machine.
+            // Argon2 is slow on a busy machine.
             let plugin = plugin(&mut bootstrap["static_resources"]["listeners"][0]);
             plugin["configuration"]["value"]["auth_service"]["timeout"] = json!("5s");
             let mut patched = Bootstrap::from(bootstrap.take());
@@ -75,7 +75,7 @@ async fn istios_envoy_filter_puts_authgate_into_a_gateway() {
     assert_eq!(stack.get("/-/auth/ready").send().await.unwrap().status, 401, "nobody's business outside");
 }
 
-/// The containers' bootstrap on free ports of this machine. Two workers, so that probes may meet another one than requests.
+/// The containers' bootstrap on free ports. It has two workers, so probes and requests may reach different ones.
 fn containers() -> Builder {
     let admin = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     Stack::builder()
@@ -93,18 +93,18 @@ fn containers() -> Builder {
         })
 }
 
-/// What is at a path of another listener.
+/// The answer at a path of another listener.
 async fn at(stack: &Stack, listener: &str, path: &str) -> Response {
     stack.get_at(listener, path).await.unwrap().send().await.unwrap()
 }
 
-/// What the readiness probe gets: the status and, where it isn't ready, the reason.
+/// What the readiness probe gets: the status and, if the gateway isn't ready, the reason.
 async fn readiness(stack: &Stack, listener: &str) -> (u16, Option<String>) {
     let answer = at(stack, listener, "/-/auth/ready").await;
     (answer.status, answer.json().unwrap()["reason"].as_str().map(str::to_owned))
 }
 
-/// What the liveness probe gets, which is 200 whatever is down.
+/// What the liveness probe gets. Its status is 200 even in an outage.
 async fn health(stack: &Stack, listener: &str) -> Value {
     let answer = at(stack, listener, "/-/auth/health").await;
     assert_eq!(answer.status, 200);
@@ -144,7 +144,7 @@ async fn probes_wait_for_the_key_and_then_tell_of_an_outage_without_a_restart() 
     );
 
     stack.fault(json!({"on": "public_key", "kind": "none"})).await.unwrap();
-    // A request that waits for the key has it fetched.
+    // A request that waits for the key triggers its fetch.
     let jwt = stack.login().await.unwrap().access;
     while stack.get("/orders").bearer(&jwt).send().await.unwrap().status != 200 {}
     assert_eq!(readiness(&stack, "status").await, (200, None));

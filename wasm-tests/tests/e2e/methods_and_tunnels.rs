@@ -46,7 +46,7 @@ async fn a_rule_for_get_covers_head() {
     }
 }
 
-/// A preflight request, but for the lines that are added to its head.
+/// A preflight request with these lines added to its head.
 fn preflight(lines: &str, rest: &str) -> Vec<u8> {
     format!(
         "OPTIONS /x HTTP/1.1\r\nHost: a.example\r\nOrigin: {ORIGIN}\r\nAccess-Control-Request-Method: PUT\r\n{lines}\r\n{rest}"

@@ -1,4 +1,4 @@
-//! What the cache, the breaker and the revocation list tell in `/stats/prometheus`, under the names of docs/reference.md#metrics.
+//! What `/stats/prometheus` shows of the cache, the breaker and the revocation list, as in docs/reference.md#metrics.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn metrics_show_the_cache_the_breaker_and_the_revocation_list() {
         assert_eq!(stack.get("/orders").api_key(&token).send().await.unwrap().status, 200);
     }
     assert_eq!((events("miss").await, events("hit").await), (1, 2));
-    // A gauge follows at the next tick.
+    // The gauge is updated at the next tick.
     let ticked = async {
         while value("auth_cache_entries", &[]).await != 1 {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -34,7 +34,7 @@ async fn metrics_show_the_cache_the_breaker_and_the_revocation_list() {
     tokio::time::timeout(Duration::from_secs(10), ticked).await.unwrap();
     let bytes = value("auth_cache_bytes", &[]).await;
     assert!((200..4096).contains(&bytes), "{bytes} bytes of one entry");
-    // There is room for one.
+    // The cache has room for one entry.
     assert_eq!(stack.get("/orders").bearer(&left).send().await.unwrap().status, 200);
     assert_eq!((events("evict").await, value("auth_cache_entries", &[]).await), (1, 1));
 

@@ -1,4 +1,4 @@
-//! The cluster of the service has no host, while a poll of the revocation list hangs at another one.
+//! The service's cluster has no host, while a poll of the revocation list hangs at another cluster.
 
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
-//! A host that doesn't offer `verify_signature`: the module verifies with its own RSA, and the verdicts are the same.
+//! A host without `verify_signature`: the module verifies with its own RSA code, with the same verdicts.
 
 use serde_json::{Map, Value, json};
 use wasm_tests::{Stack, credentials, plugin};
 
-/// All that the module may call and be called by, but for `proxy_call_foreign_function`. Envoy answers the rest
-/// with an error, as a host does that lacks it.
+/// All functions that the module may import and export, except `proxy_call_foreign_function`. Envoy answers calls of
+/// that function with an error, as a host without it does.
 const CAPABILITIES: [&str; 27] = [
     "environ_get",
     "environ_sizes_get",

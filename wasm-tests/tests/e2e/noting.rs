@@ -1,4 +1,4 @@
-//! A server that notes what it is asked, for tests of what a callout carries.
+//! A server that records its requests, for tests of what a callout carries.
 
 use std::{
     collections::BTreeMap,
@@ -15,21 +15,21 @@ use tokio::net::TcpListener;
 /// The head of a request.
 #[derive(Debug, Clone)]
 pub struct Head {
-    /// Over HTTP/2 alone; else empty.
+    /// Only over HTTP/2, otherwise empty.
     pub scheme: String,
-    /// Over HTTP/2 alone; else empty, and in `headers` as `host`.
+    /// Only over HTTP/2, otherwise empty and in `headers` as `host`.
     pub authority: String,
     pub path: String,
-    /// Without its `?`; empty where there is none.
+    /// Without its `?`; empty if there is none.
     pub query: String,
-    /// Several of one name are joined by a comma.
+    /// Values of the same name are joined by a comma.
     pub headers: BTreeMap<String, String>,
 }
 
 /// The requests so far.
 pub type Heads = Arc<Mutex<Vec<Head>>>;
 
-/// Starts a server that notes each request and answers by its path. Returns its port.
+/// Starts a server that records each request and answers by its path. Returns its port.
 pub async fn start(answer: fn(&str) -> Response) -> (u16, Heads) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

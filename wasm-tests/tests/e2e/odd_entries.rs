@@ -13,7 +13,7 @@ async fn polls(stack: &Stack, outcome: &str) -> u64 {
     stack.metric("auth_blacklist_polls_total", &[("outcome", outcome)]).await.unwrap()
 }
 
-/// The service gives this answer to polls from now on, until one of them has ended like this.
+/// Makes the service answer polls like this, and waits until one of them has had this outcome.
 async fn says(stack: &Stack, answer: &Value, outcome: &str) {
     let before = polls(stack, outcome).await;
     stack.fault(json!({"on": "blacklist", "kind": "raw", "body": answer.to_string()})).await.unwrap();
@@ -40,13 +40,13 @@ async fn unreadable_entries_are_logged_and_counted_and_keep_the_cache() {
     assert_eq!(ask().await, 200);
     let before = verifications(&stack).await;
 
-    // Fields by another name: nothing is revoked, and nobody takes it for a success.
+    // With misnamed fields nothing is revoked, and the poll doesn't count as a success.
     says(&stack, &json!({"cursor": "x", "revoked": [{"token_jti": "canary", "exp": claims["exp"]}]}), "failure").await;
     assert!(stack.envoy_log().contains("revoked[0]: missing field `jti`"), "{}", stack.envoy_log());
     assert_eq!(ask().await, 200);
     assert_eq!(verifications(&stack).await, before + 1, "verdicts are void for it");
 
-    // What can be read of such a list holds.
+    // The readable entries of such a list apply.
     let entry = json!({"jti": claims["jti"], "exp": claims["exp"]});
     says(&stack, &json!({"cursor": "x", "revoked": [entry, {"jti": "canary", "exp": "canary"}]}), "partial").await;
     assert!(stack.envoy_log().contains("revoked[1]: field `exp` has the wrong type"), "{}", stack.envoy_log());

@@ -1,5 +1,5 @@
-//! A client whose credentials get answers that are no verdict: the others go on, and the service isn't asked again and
-//! again.
+//! A client whose credentials get answers without a verdict: other clients are served, and the service isn't asked
+//! about these credentials again and again.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -14,13 +14,13 @@ use wasm_tests::{
     },
 };
 
-/// From this number on every token gets a good answer.
+/// Tokens from this number on get a good answer.
 const GOOD: usize = 1_000_000;
 
-/// How often the attacker asks, each time with another token: more often than the breaker stands.
+/// How often the attacker asks, each time with another token: more often than it takes to open the breaker.
 const TIMES: usize = 5;
 
-/// Answers that are no verdict, each in this format.
+/// Answers without a verdict: a name, the `response_format` and the answer.
 fn attacks() -> Vec<(&'static str, &'static str, Answer)> {
     let claims = |name: &str, value: Value| {
         let mut claims = tokens::base();

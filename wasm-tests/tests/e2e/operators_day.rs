@@ -1,5 +1,5 @@
-//! A day at a gateway with two filters: good clients, a denial of each code, a revocation, a rotation, an outage. What
-//! the access log, the audit and the metrics say of it agrees, with each other and with what was sent.
+//! A day at a gateway with two filters: good clients, a denial of each code, a revocation, a rotation, an outage. The
+//! access log, the audit and the metrics agree with each other and with what was sent.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,28 +19,28 @@ use crate::{
     investigation::{access_log, audit, builder, digest},
 };
 
-/// The codes that no client can provoke: `internal` is for what is never expected.
+/// The codes that no client can provoke: `internal` is for unexpected errors.
 const NEVER: [Code; 1] = [Code::Internal];
 
-/// How long the second filter takes a verdict for fresh.
+/// How long a verdict is fresh in the second filter.
 const TTL: Duration = Duration::from_secs(1);
 
-/// What became of a request, as the access log and the audit say it: outcome, reason, source, rule, user.
+/// How a request ended, by the access log and the audit: outcome, reason, source, rule, user.
 type Fate = (&'static str, &'static str, &'static str, &'static str, Option<u64>);
 
-/// A request that was sent: its fate, and the credential by which the audit tells it.
+/// A request that was sent: its fate, and the credential that the audit identifies.
 struct Sent {
     fate: Fate,
     credential: Option<String>,
 }
 
-/// The day's requests by their ids, and what sends them.
+/// The day's requests by their ids, and the stack that they are sent to.
 struct Day {
     stack: Stack,
     sent: BTreeMap<String, Sent>,
 }
 
-/// The second filter has rules of its own, no key to be had, and a throttle.
+/// The second filter has its own rules, can't get a key, and has a throttle.
 fn second_filter(bootstrap: &mut Value) {
     let listeners = bootstrap["static_resources"]["listeners"].as_array_mut().unwrap();
     let mut lab = listeners[0].clone();
@@ -107,7 +107,7 @@ impl Day {
     }
 }
 
-/// Those that present nothing good, before anything else happens.
+/// Clients without a valid credential, before anything else happens.
 async fn strangers(day: &mut Day) {
     let denied = |reason| ("deny", reason, "none", "none", None);
     let jwt = day.stack.mint_claims(&claims()).await.unwrap();
@@ -136,7 +136,7 @@ async fn strangers(day: &mut Day) {
     day.api_key("forbidden", "/orders", &scripted::token(1001), forbidden).await;
 }
 
-/// Those whose token says who they are, and not what is asked for.
+/// Clients with a good signature, and requests that need no credential.
 async fn users(day: &mut Day) {
     let jwt = day.stack.mint_claims(&claims()).await.unwrap();
     let user = Some(7);
@@ -166,7 +166,7 @@ async fn users(day: &mut Day) {
     }
 }
 
-/// A token is signed out, another deleted, and the list that says so is read.
+/// A token is signed out and another deleted; the list that says so is read.
 async fn revocation(day: &mut Day) {
     let jwt = day.stack.login().await.unwrap().access;
     let (id, token) = day.stack.api_token("deleted").await.unwrap();
@@ -180,18 +180,18 @@ async fn revocation(day: &mut Day) {
     day.api_key("deleted", "/orders", &token, ("deny", "token_rejected", "callout", "none", None)).await;
 }
 
-/// The service gets another key: tokens of the new one are good at once, those of the old one aren't for long.
+/// The service gets another key: tokens of the new one are valid at once, those of the old one only briefly.
 async fn rotation(day: &mut Day) {
     let old = day.stack.mint_claims(&claims()).await.unwrap();
     day.stack.rotate().await.unwrap();
     let new = day.stack.mint_claims(&claims()).await.unwrap();
     day.bearer("new key", "/orders", &new, ("allow", "none", "jwt", "none", Some(7))).await;
-    // Not a race: `grace` is over, however long this takes.
+    // `grace` is over after this sleep, however long the rest takes.
     tokio::time::sleep(Duration::from_millis(200)).await;
     day.bearer("old key", "/orders", &old, ("deny", "signature_invalid", "jwt", "none", None)).await;
 }
 
-/// The second filter has no key and locks out whoever guesses.
+/// The second filter has no key, and locks out clients that guess.
 async fn lab(day: &mut Day) -> String {
     let (_, token) = day.stack.api_token("lab").await.unwrap();
     day.lab("lab good", "APIKey", &token, ("allow", "none", "callout", "lab", Some(1))).await;
@@ -202,7 +202,7 @@ async fn lab(day: &mut Day) -> String {
 
 async fn outage(day: &mut Day, token_of_lab: &str) {
     let jwt = day.stack.mint_claims(&claims()).await.unwrap();
-    // A client that leaves while its question is under way.
+    // This client leaves while its question is under way.
     day.stack.fault(json!({"on": "verify", "kind": "delay", "delay_ms": 60_000})).await.unwrap();
     let slow = day.stack.get("/orders").header("x-request-id", "left").api_key(&scripted::token(1002));
     let leaving = tokio::spawn(slow.send());
@@ -211,7 +211,7 @@ async fn outage(day: &mut Day, token_of_lab: &str) {
     }
     leaving.abort();
     day.note("left", Some(&scripted::token(1002)), ("cancelled", "none", "callout", "none", None));
-    // The verdict is older than this by now, however fast the rest was.
+    // The verdict is no longer fresh after this sleep, however fast the rest was.
     tokio::time::sleep(TTL).await;
     day.stack.stop_auth().await;
 
@@ -231,7 +231,7 @@ async fn outage(day: &mut Day, token_of_lab: &str) {
     day.lab("locked", "APIKey", &scripted::token(3000), locked).await;
 }
 
-/// How many of the requests have each of these values: the labels of a metric, or what stands for them in a line.
+/// How many requests have each combination of values: a metric's labels, or the matching fields of a line.
 type Sums = BTreeMap<Vec<String>, u64>;
 
 fn sums(lines: &[Value], values: impl Fn(&Value) -> Vec<String>) -> Sums {
@@ -242,7 +242,7 @@ fn sums(lines: &[Value], values: impl Fn(&Value) -> Vec<String>) -> Sums {
     sums
 }
 
-/// What a metric counts, by these labels.
+/// The counts of a metric, by these labels.
 fn counted(metrics: &Metrics, name: &str, labels: &[&str]) -> Sums {
     let mut sums = Sums::new();
     for (its, value) in metrics.series(name).unwrap() {
@@ -253,18 +253,18 @@ fn counted(metrics: &Metrics, name: &str, labels: &[&str]) -> Sums {
     sums
 }
 
-/// A field of a line; `none` where it is absent.
+/// A field of a line; `none` if it is absent.
 fn field(line: &Value, name: &str) -> String {
     line[name].as_str().unwrap_or("none").to_owned()
 }
 
-/// All rules of the second filter have its name.
+/// The filter that a line is about: all rules of the second filter have the filter's name.
 fn filter(line: &Value) -> String {
     if line["rule"] == "lab" { "lab" } else { "authgate" }.to_owned()
 }
 
 impl Day {
-    /// The access log has a line for each request, which tells its fate.
+    /// The access log has a line for each request, with the request's fate.
     fn check_access_log(&self, log: &[Value]) {
         assert_eq!(log.len(), self.sent.len());
         for line in log {
@@ -278,7 +278,7 @@ impl Day {
         }
     }
 
-    /// The audit has a line for each denial, and says the same of it.
+    /// The audit has a line for each denial, and agrees with the access log.
     fn check_audit(&self, audit: &[Value], log: &[Value]) {
         let by_id = |lines: &[Value]| -> BTreeMap<String, Value> {
             lines.iter().map(|line| (field(line, "request_id"), line.clone())).collect()
@@ -299,7 +299,7 @@ impl Day {
     }
 }
 
-/// What the metrics count is what the lines of the access log add up to.
+/// The metrics' counts equal the sums over the lines of the access log.
 fn check_metrics(metrics: &Metrics, log: &[Value]) {
     let by = |names: &'static [&'static str]| {
         move |line: &Value| [vec![filter(line)], names.iter().map(|name| field(line, name)).collect()].concat()
@@ -322,7 +322,7 @@ fn check_metrics(metrics: &Metrics, log: &[Value]) {
 async fn access_log_audit_and_metrics_tell_the_same_of_a_day() {
     let stack = builder().config(config()).config(feed::config()).envoy(second_filter).start().await.unwrap();
     let mut day = Day { stack, sent: BTreeMap::new() };
-    // Before all else, as it voids what is cached.
+    // This comes first, because it voids cached verdicts.
     feed::is_read(&day.stack).await;
     strangers(&mut day).await;
     users(&mut day).await;
@@ -331,7 +331,7 @@ async fn access_log_audit_and_metrics_tell_the_same_of_a_day() {
     let token_of_lab = lab(&mut day).await;
     outage(&mut day, &token_of_lab).await;
 
-    // Each code but those that can't be provoked.
+    // Every code is provoked, except those in `NEVER`.
     let provoked: BTreeSet<_> = day.sent.values().map(|sent| sent.fate.1).collect();
     for code in Code::ALL {
         assert_eq!(provoked.contains(code.name()), !NEVER.contains(&code), "{}", code.name());

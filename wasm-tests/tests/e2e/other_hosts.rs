@@ -1,5 +1,5 @@
-//! The key and the revocation list served by other hosts than the one that verifies credentials, and what of a request
-//! goes along with its callout.
+//! The key and the revocation list come from other hosts than the one that verifies credentials. Checks what the
+//! callouts to each host carry of a request.
 
 use axum::{
     Json,
@@ -14,7 +14,7 @@ use wasm_tests::{
 
 use crate::noting;
 
-/// A host that serves a key of its own and an empty list, and knows nobody.
+/// A host that serves its own key and an empty list, and knows no credential.
 fn answer(path: &str) -> Response {
     match path {
         "/iam/public-key" => Json(json!({"public_key": keys::Signer::trusted().public_pem()})).into_response(),

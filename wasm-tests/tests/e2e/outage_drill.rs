@@ -1,4 +1,4 @@
-//! An outage from its beginning to its end: the auth service slow, failing, gone and back, while clients flow.
+//! An outage from beginning to end: the auth service is slow, fails, is gone and comes back, with clients throughout.
 
 use std::collections::BTreeSet;
 use std::ops::RangeFrom;
@@ -14,29 +14,29 @@ use wasm_tests::{Connection, Response, Stack};
 
 const LOCAL_JWTS: u64 = 80;
 const REMOTE_JWTS: u64 = 80;
-/// Each is verified by an expensive hash, so ten clients share one.
+/// The service verifies each one by an expensive hash, so many clients share one.
 const API_TOKENS: u64 = 2;
 const CLIENTS_PER_API_TOKEN: u64 = 20;
 const KNOWN: usize = 200;
 
 const TTL: Duration = Duration::from_secs(3);
-/// Longer than every `ttl` there is.
+/// Longer than every `ttl` in the configuration.
 const GONE_FOR: Duration = Duration::from_secs(8);
-/// Between two requests of a client.
+/// The time between two requests of a client.
 const PAUSE: Duration = Duration::from_millis(300);
-/// Between two looks at a state that the test waits for.
+/// The interval between two checks of a state that the test waits for.
 const POLL: Duration = Duration::from_millis(50);
-/// A state that hasn't come by then never will.
+/// The test fails if a state takes longer than this.
 const LIMIT: Duration = Duration::from_secs(60);
 
 const CLOSED: u64 = 0;
 const OPEN: u64 = 2;
 
-/// Where JWTs are verified by the service.
+/// Under this path the service verifies JWTs.
 const REMOTE: &str = "/remote";
 const LOCAL: &str = "/orders";
 
-/// What becomes of a client's requests, whatever the service does.
+/// The expected result of a client's requests, in every state of the service.
 #[derive(Clone, Copy, Debug)]
 enum Expected {
     /// 200, as this user.
@@ -62,12 +62,12 @@ impl Client {
         Self { what, path, authorization, expected: Expected::Kept }
     }
 
-    /// One request on a connection of its own, so on any worker.
+    /// Sends one request on its own connection, so to any worker.
     async fn ask(&self, stack: &Stack) -> Response {
         stack.get(self.path).header("authorization", &self.authorization).send().await.unwrap()
     }
 
-    /// Asks until this is the status: while the service works, a busy machine may yet make it late.
+    /// Asks until the status is this one: even when the service works, a busy machine may delay it.
     async fn ask_until(&self, status: u16, stack: &Stack) {
         let what = format!("{} on {} is answered with {status}", self.what, self.path);
         until(&what, async || self.ask(stack).await.status == status).await;
@@ -85,17 +85,17 @@ impl Client {
     }
 }
 
-/// Clients that send one request after the other, each on its own connection.
+/// Clients that send one request after another, each client on its own connection.
 struct Crowd {
-    /// The requests that each has had an answer to.
+    /// The number of answers that each client has got.
     answered: Vec<Arc<AtomicU64>>,
     problems: Arc<Mutex<Vec<String>>>,
-    /// Ends with this.
+    /// Dropping this stops the clients.
     _clients: JoinSet<()>,
 }
 
 impl Crowd {
-    /// A client holds the gate while its request is under way: whoever holds it alone has stopped them all.
+    /// A client holds a read lock of the gate during each request. Whoever holds the write lock has stopped them all.
     async fn start(stack: &Stack, gate: &Arc<RwLock<()>>, clients: &[Client]) -> Self {
         let problems = Arc::new(Mutex::default());
         let mut answered = Vec::new();
@@ -109,8 +109,8 @@ impl Crowd {
         Self { answered, problems, _clients: tasks }
     }
 
-    /// Waits until each client has had two answers from now on, none of them wrong: the second one's request was sent
-    /// after this began.
+    /// Waits until each client has got two more answers, none of them wrong. The request of the second one was sent
+    /// after this call began.
     async fn goes_on(&self, when: &str) {
         let counts = || self.answered.iter().map(|count| count.load(Ordering::SeqCst)).collect::<Vec<_>>();
         let before = counts();
@@ -121,7 +121,7 @@ impl Crowd {
         .await;
     }
 
-    /// How many answers these clients have had together.
+    /// The total number of answers that these clients have got.
     fn answered(&self, clients: RangeFrom<usize>) -> u64 {
         self.answered[clients].iter().map(|count| count.load(Ordering::SeqCst)).sum()
     }
@@ -153,7 +153,7 @@ async fn flow(
     }
 }
 
-/// Looks until the state is there.
+/// Waits until the state is reached.
 async fn until(what: &str, mut state: impl AsyncFnMut() -> bool) {
     let looking = async {
         while !state().await {
@@ -167,12 +167,12 @@ async fn breaker(stack: &Stack) -> u64 {
     stack.metric("auth_breaker_state", &[]).await.unwrap()
 }
 
-/// How often the breaker has opened, also after a probe.
+/// How often the breaker has opened, including after a failed probe.
 fn openings(stack: &Stack) -> usize {
     stack.envoy_log().matches("the circuit breaker is open").count()
 }
 
-/// How many verifications the service was asked for, since it was started.
+/// How many verifications the service has been asked for since it started.
 async fn verifications(stack: &Stack) -> u64 {
     stack.counters().await.unwrap()["verify"].as_u64().unwrap()
 }
@@ -217,7 +217,7 @@ async fn known_clients(stack: &Stack) -> Vec<Client> {
     clients
 }
 
-/// Those that the service has refused before the eyes of the gateway, which had let them in before.
+/// Clients that the gateway has let in, and has since seen the service refuse.
 async fn refused_clients(stack: &Stack) -> Vec<Client> {
     let (id, token) = api_token(stack, "deleted").await;
     let deleted = Client::stranger("a deleted API token", LOCAL, token);
@@ -236,7 +236,7 @@ async fn refused_clients(stack: &Stack) -> Vec<Client> {
     refused
 }
 
-/// Those that no service has let in, or ever would.
+/// Clients that the service has never let in and never would.
 async fn impostors(stack: &Stack) -> Vec<Client> {
     let good = mint(stack, 1).await;
     let good = good.strip_prefix("Bearer ").unwrap();
@@ -256,7 +256,7 @@ async fn impostors(stack: &Stack) -> Vec<Client> {
     ]
 }
 
-/// Answers that are no verdict: the service is there.
+/// Answers without a verdict don't open the breaker: the service is there.
 async fn answers_without_a_verdict(stack: &Stack, gate: &Arc<RwLock<()>>, crowd: &Crowd, strangers: &[Client]) {
     for fault in [json!({"kind": "status", "status": 500}), json!({"kind": "garbage"})] {
         break_answers(stack, fault.clone()).await;
@@ -267,7 +267,7 @@ async fn answers_without_a_verdict(stack: &Stack, gate: &Arc<RwLock<()>>, crowd:
     }
 }
 
-/// Answers that are later than the gateway waits. The strangers go on asking from here on.
+/// Answers that exceed the gateway's timeout. Returns the strangers, who go on asking from here on.
 async fn slow_answers(stack: &Stack, gate: &Arc<RwLock<()>>, crowd: &Crowd, strangers: &[Client]) -> Crowd {
     break_answers(stack, json!({"kind": "delay", "delay_ms": 10_000})).await;
     let strange_crowd = Crowd::start(stack, gate, strangers).await;
@@ -279,7 +279,7 @@ async fn slow_answers(stack: &Stack, gate: &Arc<RwLock<()>>, crowd: &Crowd, stra
     strange_crowd
 }
 
-/// Answers that say that the service fails, and none. Returns the breaker's states meanwhile.
+/// Answers that report a failure, and resets. Returns the breaker's states meanwhile.
 async fn failing_answers(stack: &Stack, crowds: [&Crowd; 2]) -> BTreeSet<u64> {
     let mut states = BTreeSet::new();
     for (fault, kind) in [("a 503", json!({"kind": "status", "status": 503})), ("a reset", json!({"kind": "reset"}))] {
@@ -298,7 +298,7 @@ async fn failing_answers(stack: &Stack, crowds: [&Crowd; 2]) -> BTreeSet<u64> {
     states
 }
 
-/// Its port refuses connections. `states` are the breaker's until now.
+/// The service's port refuses connections. `states` are the breaker's states so far.
 async fn while_gone(stack: &Stack, crowds: [&Crowd; 2], mut states: BTreeSet<u64>) {
     let (gone, opened) = (Instant::now(), openings(stack));
     until("probes fail for longer than any ttl", async || {
@@ -314,7 +314,7 @@ async fn while_gone(stack: &Stack, crowds: [&Crowd; 2], mut states: BTreeSet<u64
 
 /// The service is asked again, and its first answer closes the breaker.
 async fn comes_back(stack: &Stack, lone: &Client) {
-    // Of one worker: it has the verdict by then, which the other needn't know yet.
+    // All requests go to one worker, which knows the verdict by then. The other worker might ask again.
     let mut connection = stack.connect().await.unwrap();
     until("the service is asked again", async || {
         let answer = connection.get(lone.path, &lone.authorization).await.unwrap();
@@ -326,7 +326,7 @@ async fn comes_back(stack: &Stack, lone: &Client) {
     assert_eq!(verifications(stack).await, 1, "callouts until the breaker closed");
 }
 
-/// A JWT shows by itself whose it is: the gateway needn't have seen it before.
+/// A JWT proves its identity by itself: the gateway needn't have seen it before.
 async fn newcomers_pass(stack: &Stack, local: String, remote: String) {
     let fallback = allowed(stack, "fallback").await;
     for (path, jwt, user) in [(LOCAL, local, 2001), (REMOTE, remote, 2002)] {
@@ -348,7 +348,7 @@ async fn only_known_clients_are_served_in_an_outage() {
     });
     let mut stack = Stack::builder().concurrency(2).config(shortened).start().await.unwrap();
 
-    // All is well: everybody who will be known shows up, and those are refused who are to be.
+    // Before the outage, known clients are let in, and clients that have to be refused are refused.
     let known = known_clients(&stack).await;
     assert_eq!(known.len(), KNOWN);
     let mut unseen = Vec::new();
@@ -371,7 +371,7 @@ async fn only_known_clients_are_served_in_an_outage() {
     stack.stop_auth().await;
     while_gone(&stack, [&crowd, &strange_crowd], states).await;
 
-    // On what the answers rest to those clients that need the service otherwise: on stale verdicts.
+    // Clients that depend on the service are now answered from stale verdicts.
     let need_it = usize::try_from(LOCAL_JWTS).unwrap()..;
     let closed_gate = gate.write().await;
     let (stale, answered) = (allowed(&stack, "stale").await, crowd.answered(need_it.clone()));
@@ -383,7 +383,7 @@ async fn only_known_clients_are_served_in_an_outage() {
     until("the last probe ends", async || stack.metric("auth_callouts_in_flight", &[]).await.unwrap() == 0).await;
     until("the breaker is open", async || breaker(&stack).await == OPEN).await;
 
-    // Back: the first callout closes the breaker.
+    // The service is back: the first callout closes the breaker.
     stack.start_auth().await.unwrap();
     comes_back(&stack, &known[usize::try_from(LOCAL_JWTS).unwrap()]).await;
     for client in &unseen {

@@ -1,4 +1,4 @@
-//! A service that is too slow, and a cluster that takes no more requests.
+//! A service that is too slow, and a cluster that accepts no more requests.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ async fn requests_beyond_the_clusters_limit_are_denied_and_the_others_served() {
         bootstrap["static_resources"]["clusters"][1]["circuit_breakers"]["thresholds"] = full;
     });
     let stack = builder.start().await.unwrap();
-    // The key is there before the crowd.
+    // The filter has the key before the crowd comes.
     let jwt = stack.login().await.unwrap().access;
     assert_eq!(stack.get("/orders").bearer(&jwt).send().await.unwrap().status, 200);
     let good = tokens::base().to_string();
@@ -35,7 +35,7 @@ async fn requests_beyond_the_clusters_limit_are_denied_and_the_others_served() {
 
     let mut requests = tokio::task::JoinSet::new();
     for number in 0..30 {
-        // Each with a token of its own: those with the same one wait for the same callout.
+        // Each request has its own token: requests with the same token wait for the same callout.
         requests.spawn(stack.get("/orders").api_key(&scripted::token(number)).send());
     }
     let answers: Vec<_> = requests.join_all().await.into_iter().map(Result::unwrap).collect();
@@ -54,25 +54,25 @@ async fn a_cluster_filled_by_another_worker_is_not_an_outage() {
     let builder = Stack::builder().concurrency(2).config(config).envoy(|bootstrap| {
         let cluster = bootstrap["static_resources"]["clusters"][1].as_object_mut().unwrap();
         cluster["circuit_breakers"]["thresholds"] = json!([{"max_requests": 2}]);
-        // A busy machine is no outage.
+        // A busy machine must not cause an outage.
         cluster["connect_timeout"] = json!("20s");
         cluster.remove("health_checks");
         cluster.remove("outlier_detection");
     });
     let stack = builder.start().await.unwrap();
-    // The key is there before the crowd.
+    // The filter has the key before the crowd comes.
     let jwt = stack.login().await.unwrap().access;
     assert_eq!(stack.get("/orders").bearer(&jwt).send().await.unwrap().status, 200);
     stack.reset_counters().await.unwrap();
     stack.fault(json!({"on": "verify", "kind": "delay", "delay_ms": 20_000})).await.unwrap();
-    // One connection is one worker's.
+    // All requests of one connection go to one worker.
     let mut attacker = stack.frames().await.unwrap();
     let guesses = [1, 2].map(|number| format!("APIKey {}", scripted::token(number)));
     attacker.ask(&guesses).await.unwrap();
     while stack.counters().await.unwrap()["verify"].as_u64().unwrap() < 2 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    // Each on a connection of its own, so that about half of them are the other worker's.
+    // Each request has its own connection, so about half of them go to the other worker.
     for number in 100..130 {
         let answer = stack.get("/orders").api_key(&scripted::token(number)).send().await.unwrap();
         assert_eq!(answer.code().as_deref(), Some("auth_service_unavailable"), "{}", answer.text());

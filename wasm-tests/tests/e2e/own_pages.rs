@@ -1,4 +1,4 @@
-//! What the gateway answers itself: status paths, metadata of the resource, and a page for a browser that is denied.
+//! The pages that the gateway serves itself: status, metadata of the resource, and a page for a denied browser.
 
 use http::Method;
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
-//! A real Prometheus beside a running gateway, with the shipped rules: it finds data for everything that dashboard and
-//! rules ask.
+//! A real Prometheus beside a running gateway, with the shipped rules: it finds data for every query of the dashboard
+//! and the rules.
 
 use std::{
     collections::BTreeSet,
@@ -32,7 +32,7 @@ fn rules(file: &str) -> Vec<String> {
     rules.map(|rule| rule["expr"].as_str().unwrap().to_owned()).collect()
 }
 
-/// The series that an expression looks at: `name{labels}`, without ranges and functions.
+/// The series that an expression reads: `name{labels}`, without ranges and functions.
 fn selectors(expression: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let is_name = |character: char| character.is_ascii_alphanumeric() || "_:".contains(character);
@@ -44,25 +44,25 @@ fn selectors(expression: &str) -> BTreeSet<String> {
         found.insert(tail[..end].to_owned());
         rest = &tail[end..];
     }
-    // A label's value in a selector is none, nor is a label.
+    // These are a label's value and a label's name.
     found.retain(|selector| !["auth_service", "envoy_cluster_name"].contains(&selector.as_str()));
     found
 }
 
-/// Requests that set every series going that the rules ask for.
+/// Sends requests that create every series that the rules read.
 async fn traffic(stack: &mut Stack) {
     let (_, token) = stack.api_token("any").await.unwrap();
     let jwt = stack.login().await.unwrap().access;
     let ask = async |request: Request| request.send().await.unwrap().status;
-    // Before all else, as it voids what is cached.
+    // This comes first, because it voids cached verdicts.
     feed::is_read(stack).await;
-    // One entry holds, the other can't be read.
+    // One entry is valid, the other can't be read.
     let revoked = json!([{"jti": "x", "exp": credentials::claims()["exp"]}, {"jti": 1}]);
     let entry = json!({"cursor": "1", "revoked": revoked, "users": [], "purge": []});
     let partial = json!({"on": "blacklist", "kind": "raw", "headers": [["content-type", "application/json"]], "times": 1, "body": entry.to_string()});
     stack.fault(partial).await.unwrap();
     until(stack, "auth_blacklist_polls_total", &[("outcome", "partial")]).await;
-    // Allowed by the service, out of the cache, by a signature; denied.
+    // Allowed by the service, from the cache and by a signature; denied.
     for _ in 0..2 {
         assert_eq!(ask(stack.get("/orders").api_key(&token)).await, 200);
         assert_eq!(ask(stack.get("/orders").bearer(&jwt)).await, 200);
@@ -74,7 +74,7 @@ async fn traffic(stack: &mut Stack) {
     technical["token_type"] = json!("technical");
     let technical = stack.mint_claims(&technical).await.unwrap();
     assert_eq!(ask(stack.get("/orders").bearer(&technical)).await, 200);
-    // The service is down: old verdicts and signatures stand in, and the list becomes old.
+    // The service is down: stale verdicts and signatures replace it, and the list ages.
     stack.stop_auth().await;
     for (metric, label) in [
         ("auth_validation_requests_total", ("source", "stale")),
@@ -93,7 +93,7 @@ async fn traffic(stack: &mut Stack) {
             ask(stack.get("/orders").api_key(&scripted::token(1001))).await;
         }
     }
-    // Last, as it locks the address.
+    // This comes last, because it locks out the address.
     for (metric, label) in [
         ("auth_throttle_lockouts_total", ("kind", "address")),
         ("auth_suspicious_activity_total", ("kind", "repeated_failures")),
@@ -112,14 +112,14 @@ async fn until(stack: &Stack, metric: &str, labels: &[(&str, &str)]) {
     }
 }
 
-/// The metrics of the filter that Envoy shows.
+/// The filter's metrics that Envoy shows.
 async fn shown(stack: &Stack) -> BTreeSet<String> {
     let page = stack.admin("/stats/prometheus").await.unwrap().text();
     let names = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
     names.filter(|name| name.starts_with("auth_")).map(str::to_owned).collect()
 }
 
-/// Those of the reference.
+/// The metrics that the reference lists.
 fn documented() -> BTreeSet<String> {
     let text = fs::read_to_string(workspace().join("docs/reference.md")).unwrap();
     let section = text.split("\n## ").find(|section| section.starts_with("Metrics\n")).unwrap();
@@ -163,11 +163,11 @@ async fn every_query_of_dashboard_and_rules_has_data() {
 
     let expressions = [rules("recording-rules.yaml"), rules("alerts.yaml"), dashboard()].concat();
     let mut wanted: BTreeSet<_> = expressions.iter().flat_map(|expression| selectors(expression)).collect();
-    // And the whole queries, where nothing in them compares.
+    // Queries without a comparison also have data as a whole.
     wanted.extend(dashboard());
     wanted.extend(rules("recording-rules.yaml"));
     assert!(wanted.len() > 50, "{wanted:?}");
-    // Two samples of each series, and two evaluations of the rules that alerts rest on.
+    // Time for two samples of each series, and two evaluations of the rules that the alerts use.
     let deadline = Instant::now() + Duration::from_secs(60);
     for query in wanted {
         while prometheus.query(&query).await.unwrap().is_empty() {

@@ -1,15 +1,15 @@
-//! One HTTP/2 connection whose requests are reset as soon as they are sent, each with a token of its own: its questions
-//! must not cost other connections theirs.
+//! One HTTP/2 connection whose requests are reset as soon as they are sent, each with its own token: their questions
+//! must not delay those of other connections.
 
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use wasm_tests::{Builder, Frames, Stack, corpus::scripted};
 
-/// A state that hasn't come by then never will.
+/// A test fails if a state takes longer than this.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A token of this number that the service has never heard of.
+/// An unknown token with this number.
 fn guess(number: usize) -> String {
     format!("APIKey {}", scripted::token(1000 + number))
 }
@@ -22,12 +22,12 @@ async fn counter(stack: &Stack, name: &str) -> u64 {
     stack.counters().await.unwrap()[name].as_u64().unwrap()
 }
 
-/// Every answer takes this long.
+/// Delays every answer by this many milliseconds.
 async fn slow(stack: &Stack, millis: u64) {
     stack.fault(json!({"on": "verify", "kind": "delay", "delay_ms": millis})).await.unwrap();
 }
 
-/// A gateway whose cluster has room for few questions, and takes a busy machine for no outage.
+/// A gateway whose cluster has room for few questions. A busy machine doesn't cause an outage.
 fn small_cluster() -> Builder {
     let limits = json!([{"max_requests": 32, "max_pending_requests": 32, "max_connections": 32}]);
     patient().envoy(move |bootstrap| {
@@ -44,7 +44,7 @@ fn patient() -> Builder {
     })
 }
 
-/// Every request of another connection is let in, within the time.
+/// Requests on other connections are let in, each within the time limit.
 async fn others_are_served(stack: &Stack, tokens: &[String], limit: Duration) {
     for token in tokens {
         let begin = Instant::now();
@@ -62,7 +62,7 @@ async fn tokens(stack: &Stack, count: usize) -> Vec<String> {
     tokens
 }
 
-/// Looks until the state is there.
+/// Waits until the state is reached.
 async fn until(what: &str, state: impl AsyncFn() -> bool) {
     let looking = async {
         while !state().await {
@@ -112,14 +112,14 @@ async fn resets_leave_a_slow_service_time_for_other_clients() {
     let stack = patient().start().await.unwrap();
     let (id, _) = stack.api_token("the victim's").await.unwrap();
     let tokens = tokens(&stack, 3).await;
-    // How long the service takes for one, on this machine.
+    // How long the service takes for one question on this machine.
     let begin = Instant::now();
     let (_, first) = stack.api_token("the first").await.unwrap();
     others_are_served(&stack, &[first], Duration::from_secs(20)).await;
     let one = begin.elapsed();
     stack.reset_counters().await.unwrap();
     let mut attacker = stack.frames().await.unwrap();
-    // Of a number that the service knows: each costs it a hash.
+    // The service knows their number, so each of them costs it a hash.
     let secrets: Vec<_> = (0..229).map(|number| format!("APIKey {id}${number:0128x}")).collect();
     attacker.ask_and_leave(&secrets).await.unwrap();
     wait_for_questions(&stack).await;

@@ -1,11 +1,11 @@
-//! The shipped limit per client, behind authgate.
+//! The shipped rate limit per client, behind authgate.
 
 use std::fs;
 
 use serde_json::{Value, json};
 use wasm_tests::{Request, Stack, connection_manager, workspace};
 
-/// How many of so many requests aren't limited.
+/// How many of these requests aren't limited.
 async fn served(stack: &Stack, requests: usize, request: impl Fn(&Stack) -> Request) -> usize {
     let mut served = 0;
     for _ in 0..requests {
@@ -44,11 +44,11 @@ async fn the_limit_is_per_client_and_not_per_claimed_identity() {
         jwts.push(stack.mint_claims(&claims).await.unwrap());
     }
     assert_eq!(served(&stack, 110, |stack| stack.get("/orders").bearer(&jwts[0])).await, 100);
-    // Claiming to be another changes nothing, for either.
+    // Claiming to be another client changes nothing for either client.
     let claiming = |stack: &Stack| stack.get("/orders").bearer(&jwts[0]).header("x-client-id", "2");
     assert_eq!(served(&stack, 3, claiming).await, 0);
     assert_eq!(served(&stack, 110, |stack| stack.get("/orders").bearer(&jwts[1])).await, 100);
-    // Who has no identity isn't counted, and what isn't let in counts for nobody.
+    // A request without an identity isn't counted, and a denied request counts for no client.
     assert_eq!(served(&stack, 3, |stack| stack.get("/public/page").header("x-client-id", "1")).await, 3);
     assert_eq!(stack.get("/orders").header("x-client-id", "1").send().await.unwrap().status, 401);
 }

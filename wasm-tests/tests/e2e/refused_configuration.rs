@@ -1,10 +1,9 @@
-//! A configuration that the filter doesn't understand keeps Envoy from starting, and the log names
-//! the field.
+//! A configuration that the filter doesn't understand keeps Envoy from starting, and the log names the field.
 
 use serde_json::{Value, json};
 use wasm_tests::Stack;
 
-/// Envoy doesn't start with this change, and says why in a line that holds all of these words.
+/// Envoy doesn't start with this change, and explains it in a log line with all of these words.
 async fn refused(patch: Value, words: &[&str]) {
     let started = Stack::builder().without_auth_service().config(patch.clone()).start().await;
     let error = format!("{:#}", started.map(|_| ()).expect_err(&patch.to_string()));

@@ -1,4 +1,4 @@
-//! A JWT that the service has refused, then an outage, then a configuration that asks the service otherwise.
+//! A JWT that the service has refused, then an outage, then a configuration that asks the service differently.
 
 use std::time::Duration;
 

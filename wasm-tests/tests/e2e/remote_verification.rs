@@ -1,11 +1,11 @@
-//! `verification: remote`: the service has the last word on a JWT there, as long as it has any.
+//! `verification: remote`: the service has the last word on a JWT, unless it is down.
 
 use http::Method;
 use serde_json::json;
 use wasm_tests::{Response, Stack};
 
 /// JWTs are verified by the service under `/remote`, and by the filter elsewhere. Refusals aren't kept, so that no
-/// answer depends on how fast the next request comes.
+/// answer depends on the timing of the next request.
 async fn stack() -> Stack {
     let config = json!({
         "auth_service": {"timeout": "20s"},
@@ -47,11 +47,11 @@ async fn a_revoked_jwt_is_refused_on_remote_rules() {
     assert_eq!(callouts(&stack).await, 2);
     assert_eq!(allowed_by(&stack, "callout").await, 1);
 
-    // Without a feed nobody else knows; and the signature has no part in what the service says, nor the reverse.
+    // Without a feed only the service knows of the revocation. Local and remote verdicts don't affect each other.
     assert_eq!(ask(&stack, "/orders", &revoked).await.status, 200);
     assert_eq!(ask(&stack, "/remote/orders", &revoked).await.status, 401);
     assert_eq!(callouts(&stack).await, 3);
-    // What the service has confirmed is known.
+    // A verdict of the service is cached.
     assert_eq!(ask(&stack, "/remote/orders", &good).await.status, 200);
     assert_eq!(callouts(&stack).await, 3);
 }
@@ -63,7 +63,7 @@ async fn the_signature_stands_in_during_an_outage_unless_refused_before() {
     let forged = wasm_tests::credentials::forged(&unknown).unwrap();
     log_out(&stack, &revoked).await;
     assert_eq!(ask(&stack, "/remote/orders", &revoked).await.status, 401);
-    // The key is there.
+    // The filter has the key.
     let known = stack.login().await.unwrap().access;
     assert_eq!(ask(&stack, "/orders", &known).await.status, 200);
 
@@ -78,7 +78,7 @@ async fn the_signature_stands_in_during_an_outage_unless_refused_before() {
     assert_ne!(ask(&stack, "/remote/orders", &forged).await.status, 200);
     assert_eq!(stack.upstream_hits(), hits);
 
-    // What the signature alone said isn't kept as a verdict of the service.
+    // An identity by signature alone isn't cached as a verdict of the service.
     stack.start_auth().await.unwrap();
     let asked_again = async {
         loop {

@@ -1,4 +1,4 @@
-//! What the service revokes is refused by every worker once the feed has been read, however warm the caches are.
+//! What the service revokes is refused by every worker once the feed has been read, even if the caches are warm.
 
 use std::time::Duration;
 
@@ -11,15 +11,15 @@ use wasm_tests::{Builder, Request, Response, Stack};
 use crate::feed;
 
 const WORKERS: u32 = 2;
-/// Over a connection each: that all of them meet one worker is out of the question.
+/// Each request has its own connection, and there are enough of them to reach every worker.
 const REQUESTS: usize = 50;
-/// What must come, comes by then.
+/// A test fails if a state takes longer than this.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A user of each name, of clients 1, 2, 3 and so on; JWTs are verified by the service under `/remote`.
+/// A user for each name, of clients 1, 2, 3 and so on. JWTs are verified by the service under `/remote`.
 fn builder(users: &'static [&'static str]) -> Builder {
     let config = json!({
-        // A busy machine is no outage.
+        // A busy machine must not cause an outage.
         "auth_service": {"timeout": "20s"},
         "rules": [{"match": {"prefix": "/remote"}, "verification": "remote"}],
     });
@@ -29,7 +29,7 @@ fn builder(users: &'static [&'static str]) -> Builder {
     })
 }
 
-/// The service's answer, which is a success.
+/// The service's answer, which must be a success.
 async fn service(request: Request) -> Response {
     let answer = request.send().await.unwrap();
     assert!(answer.status < 300, "{} {}", answer.status, answer.text());
@@ -86,7 +86,7 @@ impl Access {
         self.request(stack).send().await.unwrap()
     }
 
-    /// What the gateway says to many requests at once: 200, or a denial's code.
+    /// The results of many requests at once: 200, or a denial's code.
     async fn verdicts(&self, stack: &Stack) -> Vec<String> {
         let requests: JoinSet<_> = (0..REQUESTS).map(|_| self.request(stack).send()).collect();
         let code = |answer: Response| answer.code().unwrap_or_else(|| answer.status.to_string());
@@ -101,7 +101,7 @@ async fn callouts(stack: &Stack) -> u64 {
     stack.counters().await.unwrap()["verify"].as_u64().unwrap()
 }
 
-/// Every worker gets an entry of its own for each of these, so that a hit needs nobody else.
+/// Waits until every worker has its own entry for each credential, so that a hit depends on no other worker.
 async fn warm_up(stack: &Stack, all: &[Access]) {
     let warming = async {
         while stack.metric("auth_cache_entries", &[]).await.unwrap() < all.len() as u64 * u64::from(WORKERS) {
@@ -119,7 +119,7 @@ async fn warm_up(stack: &Stack, all: &[Access]) {
     assert_eq!(callouts(stack).await, before, "there is nothing left to ask the service");
 }
 
-/// Every request of every one of these gets the same denial, and none reaches the upstream.
+/// Every request with each of these gets the same denial, and none reaches the upstream.
 async fn all_refused(stack: &Stack, all: &[Access], code: &str) {
     let hits = stack.upstream_hits();
     for (number, access) in all.iter().enumerate() {
@@ -148,7 +148,7 @@ async fn logout_revokes_one_jwt_and_logout_everywhere_all_of_the_user() {
     feed::is_read(&stack).await;
     let [local, remote] = [Access::local, Access::remote].map(|access| [access(&one), access(&other)]);
     all_refused(&stack, &local, "token_revoked").await;
-    // What is known of a user who has signed out is forgotten, and the service says it in its own words.
+    // Verdicts on a user who has signed out are purged, and the service refuses the JWT itself.
     all_refused(&stack, &remote, "token_rejected").await;
     all_refused(&stack, &both(&left), "token_revoked").await;
     for access in both(&stays) {
@@ -202,7 +202,7 @@ async fn a_purged_verdict_is_requested_again() {
     warm_up(&stack, &[purged.clone(), kept.clone()].concat()).await;
     let (_, client) = ids(&purged[1].2);
 
-    // No change, but the service tells gateways to forget what they know.
+    // This changes nothing, but makes the service tell gateways to purge verdicts.
     let enable = stack.service_request(Method::PUT, &format!("/faults/clients/{client}")).unwrap();
     service(enable.json(&json!({"disabled": false}))).await;
     feed::is_read(&stack).await;
@@ -261,7 +261,7 @@ async fn a_forgotten_cursor_loses_no_entry() {
     let left = jwt(&stack, "ann").await;
     let all = [Access::local(&left), Access::remote(&left)];
     warm_up(&stack, &all).await;
-    // One answer gives out the cursor of a database that is no more.
+    // One answer has the cursor of a database that no longer exists.
     let answer: Value = json!({"cursor": "elsewhere-7", "revoked": [], "users": [], "purge": []});
     let fault = json!({"on": "blacklist", "kind": "raw", "body": answer.to_string(), "times": 1});
     stack.fault(fault).await.unwrap();

@@ -1,4 +1,4 @@
-//! What a path may cost, in real Envoy.
+//! The limit on the cost of a path, in real Envoy.
 
 use serde_json::{Value, json};
 use wasm_tests::{Stack, corpus};

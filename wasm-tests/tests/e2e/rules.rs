@@ -1,5 +1,5 @@
-//! Half of the table of rules and requests, in Envoy: what becomes of each request, what reaches the upstream, and that
-//! `authgate explain` tells the same. `src/filter/tests/rules.rs` and `src/cli/explain/tests/table.rs` have all of it
+//! Half of the table of rules and requests, in Envoy: how each request ends, what reaches the upstream, and that
+//! `authgate explain` predicts it. `src/filter/tests/rules.rs` and `src/cli/explain/tests/table.rs` run all of it
 //! natively.
 
 use std::{
@@ -34,7 +34,7 @@ const IDENTITY: [(&str, &str); 5] = [
     ("x-is-admin", "is_admin"),
 ];
 
-/// The claims of a row: the table's base with the row's over it.
+/// The claims of a row: the row's changes applied to the table's base.
 fn claims(base: &Value, changes: &Value, kind: &str) -> Value {
     let mut claims = base.clone();
     claims["exp"] = json!(TIMES[usize::from(changes["exp_in"].is_number())]);
@@ -55,21 +55,21 @@ fn patch(bootstrap: &mut Value, service: SocketAddr) {
     let port = "/static_resources/clusters/1/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address\
         /socket_address/port_value";
     *bootstrap.pointer_mut(port).unwrap() = json!(service.port());
-    // The access log is to name each row.
+    // The ids in the access log identify the rows.
     connection_manager(&mut bootstrap["static_resources"]["listeners"][0])["preserve_external_request_id"] =
         json!(true);
 }
 
-/// One request and what has to become of it.
+/// One request and how it must end.
 struct Row<'t> {
     number: usize,
     path: &'t str,
     kind: &'t str,
     authorization: Option<String>,
-    /// Whom the credential stands for.
+    /// The claims behind the credential.
     claims: Value,
     end: &'t str,
-    /// What becomes of `Authorization`.
+    /// What happens to `Authorization`.
     credential: &'t str,
 }
 
@@ -105,7 +105,7 @@ impl<'t> Row<'t> {
         if self.kind == "preflight" { Method::OPTIONS } else { Method::GET }
     }
 
-    /// With identity headers of its own.
+    /// The request's headers, with forged identity headers.
     fn headers(&self) -> Vec<(&'static str, &str)> {
         let mut headers = vec![("x-user-id", "0"), ("x_is_admin", "true")];
         headers.extend(self.authorization.iter().map(|value| ("authorization", value.as_str())));
@@ -121,7 +121,7 @@ impl<'t> Row<'t> {
         request.send().await.map_err(|error| format!("{error:#}"))
     }
 
-    /// What `authgate explain` tells of it. Where it asks for the service's answer, it gets the one that the service gives.
+    /// What `authgate explain` predicts. If it needs the service's answer, it gets the one that the service gives.
     fn told(&self, stack: &Stack) -> Value {
         let file = |name: &str| stack.folder().join(name).to_str().unwrap().to_owned();
         fs::write(file("claims.json"), self.claims.to_string()).unwrap();
@@ -146,7 +146,7 @@ impl<'t> Row<'t> {
         serde_json::from_slice(&out).unwrap()
     }
 
-    /// What is wrong with what is told. `logged`: the request's line of the access log.
+    /// Compares the prediction with the answer. `logged`: the request's line of the access log.
     fn compare(&self, told: &Value, answer: &Response, logged: &Value) -> Result<(), String> {
         let decision = &told["decision"];
         for field in ["outcome", "reason"] {
@@ -183,7 +183,7 @@ impl<'t> Row<'t> {
         Ok(())
     }
 
-    /// What is wrong with what became of it.
+    /// Checks how the request ended.
     fn check(&self, answer: &Response) -> Result<(), String> {
         let goes_on = matches!(self.end, "allow" | "public") || self.end.starts_with("shadow ");
         if !goes_on {
@@ -232,7 +232,7 @@ async fn every_row_of_the_table_has_its_outcome_and_is_counted() {
             answers.map(|(number, row)| (number, Answer::new(200, &[], row.claims.to_string()))).collect();
         let service = Scripted::start(answers).await.unwrap();
         let address = service.address();
-        // The shipped rules go.
+        // The shipped rules are removed.
         let builder =
             Stack::builder().config(corpus::config()).config(json!({"rules": []})).config(group["config"].clone());
         let builder = builder.without_auth_service().envoy(move |bootstrap| patch(bootstrap, address));
@@ -264,7 +264,7 @@ async fn every_row_of_the_table_has_its_outcome_and_is_counted() {
     assert!(wrong.is_empty(), "{} rows:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// The access log, once it has so many lines.
+/// The access log, once it has this many lines.
 async fn access_log(stack: &Stack, expected: usize) -> Vec<Value> {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {

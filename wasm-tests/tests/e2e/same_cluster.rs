@@ -1,5 +1,5 @@
-//! The service is an upstream too, over HTTP/2. What a broken answer lets go on must not be sent on that connection from
-//! within the callback of the answer: Envoy 1.40 crashes.
+//! The service is also an upstream, over HTTP/2. A request that a broken answer lets go on must not be sent on the same
+//! connection within the answer's callback: Envoy 1.40 crashes.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ use wasm_tests::{
     speak_http2,
 };
 
-/// Answers the first question about each token well; later ones with a head of 70 KiB.
+/// Answers the first question about each token with an identity, and later ones with a head of 70 KiB.
 async fn start() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! `AUTHGATE_SEAL_KEY`: who has the key knows what others with it have verified, and who hasn't doesn't.
+//! `AUTHGATE_SEAL_KEY`: filters share verdicts if they have the same key or none, and otherwise they don't.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ fn key(byte: u8) -> String {
     BASE64_STANDARD.encode([byte; 32])
 }
 
-/// A busy machine is no outage.
+/// A busy machine must not cause an outage.
 fn patient() -> Builder {
     Stack::builder().config(json!({"auth_service": {"timeout": "20s"}}))
 }
@@ -26,7 +26,7 @@ async fn callouts(stack: &Stack) -> u64 {
 async fn workers_with_the_key_share_verdicts() {
     let stack = patient().concurrency(2).environment(VARIABLE, &key(7)).start().await.unwrap();
     let (_, token) = stack.api_token("any").await.unwrap();
-    // Each worker has an entry of its own when both know the token.
+    // Two entries: each worker has its own once both know the token.
     while stack.metric("auth_cache_entries", &[]).await.unwrap() < 2 {
         assert_eq!(stack.get("/orders").api_key(&token).send().await.unwrap().status, 200);
     }
@@ -35,7 +35,7 @@ async fn workers_with_the_key_share_verdicts() {
     assert_eq!(stack.get("/orders").bearer(&jwt).send().await.unwrap().status, 200);
 }
 
-/// Filters that share a `vm_id`, each behind a listener with these variables in its VM's environment.
+/// Filters that share a `vm_id`, each behind its own listener, with these environment variables in its VM.
 async fn filters(environments: Vec<Value>) -> (Stack, Vec<SocketAddr>) {
     let builder = patient().envoy(move |bootstrap| {
         let listeners = bootstrap["static_resources"]["listeners"].as_array_mut().unwrap();
@@ -54,7 +54,7 @@ async fn filters(environments: Vec<Value>) -> (Stack, Vec<SocketAddr>) {
     (stack, listeners.into_iter().map(|(_, address)| address).collect())
 }
 
-/// How often the service is asked about one token that goes through each of these listeners twice.
+/// How often the service is asked about one token that is sent to each of these listeners twice.
 async fn questions(stack: &Stack, listeners: &[SocketAddr]) -> u64 {
     let (_, token) = stack.api_token("any").await.unwrap();
     for listener in listeners {

@@ -1,5 +1,5 @@
-//! Nothing that a client or the auth service says in confidence is in what Envoy writes, with the module
-//! at its most talkative, nor in a denial.
+//! Nothing confidential from a client or the auth service appears in what Envoy writes, even at the most verbose log
+//! level, or in a denial.
 
 use std::net::SocketAddr;
 
@@ -16,21 +16,21 @@ use crate::{
     feed,
 };
 
-/// One listener for each `response_format`.
+/// Adds a listener for each `response_format`.
 fn add_listeners(bootstrap: &mut Value) {
     let listeners = bootstrap["static_resources"]["listeners"].as_array_mut().unwrap();
     for format in answers::FORMATS {
         let mut listener = listeners[0].clone();
         listener["name"] = json!(format);
         let config = "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/configuration/value";
-        // An identity in headers has no type, so the filter asks for one only of API tokens.
+        // An identity in headers has no token type, so in this format the filter asks only about API tokens.
         let kinds = if format == "json_header" { json!(["apikey"]) } else { json!(["apikey", "jwt", "other"]) };
         listener.pointer_mut(config).unwrap()["api_token"] = json!({"response_format": format, "header_types": kinds});
         listeners.push(listener);
     }
 }
 
-/// Every kind of request, through one listener.
+/// Sends every kind of request to one listener.
 async fn every_kind(record: &mut Record, stack: &Stack, listener: SocketAddr, api: &str) {
     let get = |path: &str| request_to(listener, Method::GET, path);
     let access = record.token(stack.login().await.unwrap().access);
@@ -138,14 +138,14 @@ fn answers_with_canaries() -> Vec<Value> {
     all
 }
 
-/// What the filter serves itself, with a word that is there: of the service, by now in an outage, and of the resource.
+/// Pages that the filter serves itself, each with a text in it: two of the service, and one of the resource.
 const PAGES: [(&str, &str); 3] = [
     ("/-/health", "status"),
     ("/-/ready", "status"),
     ("/.well-known/oauth-protected-resource/v1", "https://auth.example.com"),
 ];
 
-/// What has to have become of some request, or else there was nothing to write about.
+/// Results that must occur, because otherwise there is nothing to leak.
 const VERDICTS: [&str; 14] = [
     "200",
     "missing_credentials",
@@ -163,11 +163,11 @@ const VERDICTS: [&str; 14] = [
     "public_key_unavailable",
 ];
 
-/// Answers to questions that hold canaries and are no verdict.
+/// Asks about tokens and gets answers that contain canaries but no verdict.
 async fn unverified(record: &mut Record, stack: &Stack, listeners: &[(String, SocketAddr)], part: &str) {
     for (number, fault) in answers_with_canaries().into_iter().enumerate() {
         stack.fault(fault).await.unwrap();
-        // A token that no verdict is known of, and then again: whatever is known of it by now.
+        // The token is unknown at first. The second request shows what was kept of the answer.
         let token = format!("{}${part}", 1000 + number);
         for (_, listener) in listeners {
             for _ in 0..2 {
@@ -178,7 +178,7 @@ async fn unverified(record: &mut Record, stack: &Stack, listeners: &[(String, So
     stack.fault(json!({"on": "all", "kind": "none"})).await.unwrap();
 }
 
-/// Signed out, rotated, and down; each with tokens of before and after. Returns the service's keys.
+/// Signs out, rotates the key and stops the service, with tokens from before and after. Returns the service's keys.
 async fn changes(
     record: &mut Record,
     stack: &mut Stack,
@@ -225,10 +225,10 @@ async fn changes(
     keys
 }
 
-/// Everything that writes something down is on.
+/// Turns on everything that writes.
 fn config() -> Value {
     json!({
-        // It would stand between the filter and what it is to be answered.
+        // An open breaker would keep the answers from the filter.
         "circuit_breaker": {"failures": 1000},
         "revocation": {"path": "/auth/blacklist", "poll_interval": "1s"},
         "jwt": {"public_key": {"min_refetch_interval": "100ms"}},

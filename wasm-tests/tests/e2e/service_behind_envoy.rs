@@ -1,4 +1,4 @@
-//! A service behind an Envoy of its own, as in a mesh: what that one says in the service's place is an answer of a host.
+//! A service behind its own Envoy, as in a mesh: an answer of that Envoy counts as an answer of a host.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -12,11 +12,11 @@ use wasm_tests::{
     },
 };
 
-/// As often as opens the breaker.
+/// As many failures as open the breaker.
 const TIMES: usize = 3;
 
-/// A gateway whose service is behind a listener of Envoy's that leaves out what Envoys say of themselves, as a mesh may
-/// configure it. `limits` are the circuit breakers between that and the service.
+/// A gateway whose service is behind a listener with `suppress_envoy_headers`, as a mesh may configure it. `limits` are
+/// the circuit breakers between the listener and the service.
 async fn gateway(service: SocketAddr, limits: Value) -> Stack {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut config = corpus::config();

@@ -1,4 +1,4 @@
-//! Shadow mode under load: each verdict is counted as it would be, no request is stopped, and none carries an identity
+//! Shadow mode under load: each verdict is counted as if enforced, no request is stopped, and none carries an identity
 //! that isn't its own.
 
 use std::collections::BTreeMap;
@@ -14,14 +14,14 @@ use wasm_tests::{
 const CLIENTS: usize = 12;
 const ROUNDS: usize = 40;
 
-/// A request, whose identity reaches the upstream (`None`: nobody's), and how it is counted.
+/// A request, the identity that reaches the upstream (`None`: none), and how the request is counted.
 struct Sent {
     request: Request,
     user: Option<String>,
     counted: (&'static str, &'static str),
 }
 
-/// The claims of a user that nobody else is.
+/// The claims of a user of its own.
 fn of_user(user: usize, changes: &Value) -> Value {
     let mut claims = claims();
     (claims["user_id"], claims["email"]) = (json!(user), json!(format!("{user}@example.com")));
@@ -30,7 +30,7 @@ fn of_user(user: usize, changes: &Value) -> Value {
     claims
 }
 
-/// One request of each kind, of this client in this round.
+/// One request of each kind, for this client in this round.
 fn requests(stack: &Stack, client: usize, round: usize) -> Vec<Sent> {
     let user = 1000 * (client + 1) + round;
     let signer = Signer::trusted();
@@ -65,7 +65,7 @@ fn requests(stack: &Stack, client: usize, round: usize) -> Vec<Sent> {
 async fn counts_each_verdict_and_stops_no_request() {
     let config = json!({
         "mode": "shadow",
-        // A busy machine is no outage.
+        // A busy machine must not cause an outage.
         "auth_service": {"timeout": "20s"},
         "jwt": {"public_key": {"pem": [Signer::trusted().public_pem()], "min_refetch_interval": "100ms"}},
         "rules": [

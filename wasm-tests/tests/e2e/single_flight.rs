@@ -1,11 +1,11 @@
-//! A crowd with one token that nobody knows yet: the service is asked once by each worker at most.
+//! Many simultaneous requests with one unknown token: each worker asks the service at most once.
 
 use serde_json::json;
 use wasm_tests::{Response, Stack};
 
 const CROWD: usize = 1000;
 
-/// The answers to as many requests at once, each over a connection of its own.
+/// The answers to this many simultaneous requests, each on its own connection.
 async fn crowd(stack: &Stack, token: &str, size: usize) -> Vec<Response> {
     let mut requests = tokio::task::JoinSet::new();
     for _ in 0..size {
@@ -19,7 +19,7 @@ async fn callouts(stack: &Stack) -> u64 {
     stack.counters().await.unwrap()["verify"].as_u64().unwrap()
 }
 
-/// How many clients each worker has had.
+/// The number of connections that each worker has had.
 async fn connections(stack: &Stack, workers: u32) -> Vec<u64> {
     let stats = stack.admin("/stats?filter=listener.*worker_.*downstream_cx_total").await.unwrap().text();
     let of = |worker: u32| {
@@ -31,10 +31,10 @@ async fn connections(stack: &Stack, workers: u32) -> Vec<u64> {
 }
 
 async fn one_cold_token(workers: u32) {
-    // Time for all of them to miss together, and no reason to ask again.
+    // A long timeout: all requests miss together, and none asks again.
     let config = json!({"auth_service": {"timeout": "20s"}});
     let builder = Stack::builder().concurrency(workers).config(config).envoy(|bootstrap| {
-        // They all go on at the same moment, which is a lot for a busy upstream.
+        // All requests go on at the same moment, which takes time on a busy machine.
         bootstrap["static_resources"]["clusters"][0]["connect_timeout"] = json!("20s");
     });
     let stack = builder.start().await.unwrap();
@@ -58,7 +58,7 @@ async fn one_cold_token(workers: u32) {
     assert!((1..=u64::from(workers)).contains(&asked), "{asked} callouts");
     assert!(missed > CROWD as u64 / 2, "only {missed} of them were there before the answer");
 
-    // It is known to every worker now.
+    // Every worker knows the token now.
     let answers = crowd(&stack, &token, 100).await;
     assert!(answers.iter().all(|answer| answer.status == 200));
     assert_eq!(callouts(&stack).await, asked);

@@ -1,4 +1,4 @@
-//! A service that sends an answer's head and nothing more is too late, each time.
+//! A service that sends only an answer's head: each such answer is handled as a timeout.
 
 use serde_json::{Value, json};
 use tokio::{

@@ -1,9 +1,9 @@
-//! Suspicious activity is counted and written into the audit, once, and locks nobody out.
+//! Suspicious activity is counted and written into the audit, once, and locks out no client.
 
 use serde_json::{Value, json};
 use wasm_tests::{Stack, connection_manager};
 
-/// The audit's lines of what is suspicious.
+/// The audit's lines about suspicious activity.
 fn told(stack: &Stack) -> Vec<Value> {
     let log = stack.envoy_log();
     let lines = log
@@ -20,7 +20,7 @@ async fn count(stack: &Stack, kind: &str) -> u64 {
 async fn users_of_many_addresses_and_addresses_of_many_refusals_are_told_once() {
     let rules = json!([{"name": "public", "match": {"path": "/public"}, "public": true}]);
     let builder = Stack::builder().config(json!({"rules": rules, "auth_service": {"timeout": "20s"}}));
-    // Behind one proxy, whose clients are told apart by the address that it adds.
+    // All clients come through one proxy, and differ in the address that it adds.
     let builder = builder.envoy(|bootstrap| {
         let manager = connection_manager(&mut bootstrap["static_resources"]["listeners"][0]);
         manager["use_remote_address"] = json!(true);
@@ -35,7 +35,7 @@ async fn users_of_many_addresses_and_addresses_of_many_refusals_are_told_once() 
         let answer =
             from(number).header("x-forwarded-for", format!("192.0.2.{number}")).bearer(&token).send().await.unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
-        // The cache answers these.
+        // These come from the cache.
         for other in 100..110 {
             let answer =
                 from(other).header("x-forwarded-for", format!("192.0.2.{other}")).bearer(&token).send().await.unwrap();

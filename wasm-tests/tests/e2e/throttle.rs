@@ -1,4 +1,4 @@
-//! Clients that guess are turned away by the address that Envoy trusts, which none of their headers changes.
+//! Clients that guess are locked out by the address that Envoy trusts, which their headers can't change.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ const ATTEMPTS: usize = 3;
 
 fn throttled() -> Builder {
     Stack::builder().config(json!({
-        // A busy machine is no outage.
+        // A busy machine must not cause an outage.
         "auth_service": {"timeout": "20s"},
         "failed_auth_throttle": {"attempts": ATTEMPTS, "window": "1h", "lockout": "1h"},
     }))
 }
 
-/// Behind one proxy, whose own `X-Forwarded-For` is the last address in the header.
+/// Behind one trusted proxy, which adds the client's address at the end of `X-Forwarded-For`.
 fn behind_a_proxy() -> Builder {
     throttled().envoy(|bootstrap| {
         let manager = connection_manager(&mut bootstrap["static_resources"]["listeners"][0]);
@@ -30,7 +30,7 @@ fn behind_a_proxy() -> Builder {
     })
 }
 
-/// Guesses a token, a different one each time, with this `X-Forwarded-For`.
+/// Guesses a different token each time, with this `X-Forwarded-For`.
 async fn guess(stack: &Stack, number: usize, forwarded_for: &str) -> Response {
     let token = scripted::token(1000 + number);
     stack.get("/orders").header("x-forwarded-for", forwarded_for).api_key(&token).send().await.unwrap()
@@ -40,7 +40,7 @@ fn is_refused(answer: &Response) -> bool {
     (answer.status, answer.code().as_deref()) == (401, Some("token_rejected"))
 }
 
-/// Turned away with a time to come back.
+/// Whether the answer is a lockout with a `Retry-After`.
 fn is_locked(answer: &Response) -> bool {
     let wait = answer.header("retry-after").and_then(|seconds| seconds.parse::<u64>().ok());
     (answer.status, answer.code().as_deref()) == (429, Some("too_many_failures"))
@@ -229,7 +229,7 @@ async fn chosen_numbers_displace_no_record() {
     assert_eq!(first_locked, Some(40));
 }
 
-/// Numbers whose records stood in the row of 127.0.0.1, before rows were secret.
+/// Numbers whose records would share the row of 127.0.0.1 if rows weren't secret.
 fn chosen_numbers() -> impl Iterator<Item = u32> {
     let row = |kind: &[u8], value: &[u8]| {
         let digest = Sha256::new().chain_update(kind).chain_update([0]).chain_update(value).finalize();

@@ -1,5 +1,5 @@
-//! The shipped bootstrap with TLS everywhere: curl in front, the service and the upstream behind TLS with certificates
-//! of the test's own.
+//! The shipped bootstrap with TLS everywhere: curl as the client, and the service and the upstream behind TLS, with the
+//! test's own certificates.
 
 use std::{fs, net::TcpListener, path::Path, process::Command};
 
@@ -30,7 +30,7 @@ async fn start(service: &str, upstream: &str) -> (Stack, TempDir) {
     (stack, folder)
 }
 
-/// Puts a listener with TLS in front of what a cluster has as its host, and the listener in the host's place.
+/// Puts a TLS listener in front of a cluster's host, and makes the listener the cluster's host.
 fn behind_tls(bootstrap: &mut Value, cluster: &str, settings: &Value, folder: &Path) {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let resources = &mut bootstrap["static_resources"];
@@ -79,7 +79,7 @@ fn behind_tls(bootstrap: &mut Value, cluster: &str, settings: &Value, folder: &P
     }));
 }
 
-/// What curl says: the version of HTTP, the status and the body; or how it failed.
+/// What curl prints: the version of HTTP with the status, and the body; or its exit code.
 fn curl(stack: &Stack, folder: &TempDir, arguments: &[&str]) -> Result<(String, String), i32> {
     let port = stack.gateway().port();
     let output = tokio::task::block_in_place(|| {
@@ -125,7 +125,7 @@ async fn tls_works_to_clients_the_service_and_the_upstream() {
     }
     assert!(!log().contains(" http "), "{}", log());
 
-    // curl's codes: 52 and 56 for no answer to plain HTTP, 35 for a failed handshake, 60 for a name that is another.
+    // curl's exit codes: 52 and 56 for no answer to plain HTTP, 35 for a failed handshake, 60 for a wrong name.
     assert!(matches!(curl(&stack, &folder, &["http://GATEWAY/orders"]), Err(52 | 56)));
     assert_eq!(curl(&stack, &folder, &["--tls-max", "1.1", url]), Err(35));
     let address = format!("https://{}/orders", stack.gateway());

@@ -1,16 +1,16 @@
-//! A panic in the module: the VM is made anew, and nobody gets through meanwhile.
+//! A panic in the module: the VM is recreated, and no request passes unauthenticated meanwhile.
 //!
-//! The module is the filter with panics on demand, since no input is known that makes the real one trap.
+//! The module is the filter with panics on demand, because no known input makes the real one trap.
 
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use wasm_tests::{Response, Stack, connection_manager, corpus::scripted};
 
-/// The header that names the callback which is to panic next.
+/// The header that names the callback that panics next.
 const ORDER: &str = "x-authgate-panic";
 
-/// The shipped configuration, but for trailers, which Envoy drops from HTTP/1 unless it is told not to.
+/// The shipped configuration, with trailers: by default Envoy drops them from HTTP/1.
 fn builder() -> wasm_tests::Builder {
     Stack::builder().module("test_module.wasm").envoy(|bootstrap| {
         let listener = &mut bootstrap["static_resources"]["listeners"][0];
@@ -18,7 +18,7 @@ fn builder() -> wasm_tests::Builder {
     })
 }
 
-/// The gateway's answer, or nothing where it gave none.
+/// The gateway's answer, or `None` if it gave none.
 async fn ask(stack: &Stack, jwt: Option<&str>) -> Option<Response> {
     let request = stack.get("/orders");
     match jwt {
@@ -36,7 +36,7 @@ async fn serves_again_after_a_panic_in(callback: &str) {
     let (_, token) = stack.api_token("any").await.unwrap();
     assert_eq!(ask(&stack, Some(&jwt)).await.unwrap().status, 200);
 
-    // An API token's request passes through every callback of a stream, and the tick follows by itself.
+    // A request with an API token passes through every callback of a stream. The tick comes by itself.
     let order = format!(
         "POST /orders HTTP/1.1\r\nHost: a\r\nAuthorization: APIKey {token}\r\n{ORDER}: {callback}\r\n\
         Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n4\r\nbody\r\n0\r\nend: 1\r\n\r\n"
@@ -51,7 +51,7 @@ async fn serves_again_after_a_panic_in(callback: &str) {
         if let Some(nobody) = ask(&stack, None).await {
             assert!(matches!(nobody.status, 401 | 500 | 503), "{}: {}", nobody.status, nobody.text());
         }
-        // Counted where it would arrive: a response that the trap took away would not show it.
+        // Counted at the upstream, because the trap may take the response away.
         assert_eq!(stack.anonymous_upstream_hits(), 0, "a request without a credential passed");
         if let Some(answer) = ask(&stack, Some(&jwt)).await {
             if answer.status == 200 {
@@ -62,7 +62,7 @@ async fn serves_again_after_a_panic_in(callback: &str) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     println!("{callback}: served again {:?} after the order", trapped.elapsed());
-    // Three seconds from the trap on (SECURITY.md), and a tick may be a second away when it is ordered.
+    // At most three seconds after the trap (SECURITY.md). An ordered panic in the tick may take another second.
     let until_trap = Duration::from_secs(u64::from(callback == "tick"));
     assert!(trapped.elapsed() < until_trap + Duration::from_secs(3), "{:?}", trapped.elapsed());
 }
@@ -118,7 +118,7 @@ async fn requests_that_waited_in_a_trapped_vm_end_within_the_idle_timeout() {
 
     let mut waiting = tokio::task::JoinSet::new();
     for number in 0..20 {
-        // Each with a token of its own: those with the same one wait for the same callout.
+        // Each request has its own token: requests with the same token wait for the same callout.
         waiting.spawn(stack.get("/orders").api_key(&scripted::token(number)).send());
     }
     while stack.counters().await.unwrap()["verify_in_flight"] != 20 {

@@ -1,5 +1,5 @@
-//! Envoy's verifier and the one in the module give the same verdict on every token of the corpus, and on
-//! ten thousand that were made of good ones by chance.
+//! Envoy's verifier and the module's give the same verdict on every token of the corpus, and on ten thousand random
+//! mutations of good ones.
 
 use std::collections::BTreeSet;
 
@@ -17,11 +17,11 @@ use wasm_tests::{
 };
 
 const MUTATIONS: usize = 10_000;
-/// Bytes of cases in one request; a longer case has a request of its own.
+/// The most bytes of cases in one request. A longer case has its own request.
 const BATCH_BYTES: usize = 40_000;
 const SEED: u64 = 0x6175_7468_6761_7465;
 
-/// What a verifier is asked beside the key.
+/// What a verifier is asked, without the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Question {
     signature: Vec<u8>,
@@ -29,7 +29,7 @@ struct Question {
 }
 
 impl Question {
-    /// A token as a verifier would see it; what isn't base64 stays as it is.
+    /// A token as a verifier sees it. A part that isn't base64 stays as it is.
     fn of(token: &[u8]) -> Self {
         let dot = token.iter().rposition(|byte| *byte == b'.').unwrap_or(token.len());
         let signature = token.get(dot + 1..).unwrap_or_default();
@@ -38,7 +38,7 @@ impl Question {
     }
 }
 
-/// Good questions to start from: small ones, since every byte of them goes over the wire.
+/// Good questions to start from. They are small, because every byte of them goes over the wire.
 fn originals(signer: &Signer) -> Vec<Question> {
     let claims = |number| json!({"exp": 4_102_444_800_u64, "user_id": number, "client_id": 70, "token_type": "access"});
     (0..16).map(|number| Question::of(signer.claims(claims(number).to_string()).as_bytes())).collect()
@@ -76,7 +76,7 @@ fn mutated(original: &Question, other: &Question, modulus: &[u8], random: &mut C
     question
 }
 
-/// The sum of two numbers, most significant byte first, with the byte that the carry may need.
+/// The sum of two numbers, most significant byte first, with room for a carry.
 fn added(left: &[u8], right: &[u8]) -> Vec<u8> {
     let mut sum = left.to_vec();
     let mut carry = 0;
@@ -91,7 +91,7 @@ fn added(left: &[u8], right: &[u8]) -> Vec<u8> {
     sum
 }
 
-/// The verdicts of both on each question.
+/// The verdicts of both verifiers on each question.
 async fn ask(stack: &Stack, signer: &Signer, questions: &[Question]) -> Vec<String> {
     let key = BASE64_STANDARD.encode(signer.public_der());
     let encoded = questions.iter().map(|question| {
@@ -158,7 +158,7 @@ async fn both_verifiers_agree_on_the_corpus_and_ten_thousand_mutations() {
         .collect();
     let verdicts = ask(&stack, &signer, &questions).await;
     for (question, verdict) in questions.iter().zip(&verdicts) {
-        // Some mutations lead back to a good one, or to nothing new.
+        // Some mutations lead back to a good question.
         let expected = if originals.contains(question) { "yy" } else { "nn" };
         assert_eq!(verdict, expected, "{question:?}");
     }

@@ -1,5 +1,5 @@
-//! A VM comes to its plain end, as its listener is taken away, with callouts under way: the gauges are true again with the
-//! next VM that runs.
+//! A VM ends because its listener is removed, with callouts under way: the gauges are correct again with the next VM
+//! that runs.
 
 use std::{ops::Range, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::gauges::reaches;
 
 type Waiting = JoinSet<anyhow::Result<Response>>;
 
-/// A listener that was taken away goes after a second.
+/// Envoy drops a removed listener after a second.
 fn builder() -> Builder {
     Stack::builder().drain_time(1).config(json!({"auth_service": {"timeout": "60s"}}))
 }
@@ -35,13 +35,13 @@ async fn occupy(stack: &Stack, listener: &str, tokens: Range<usize>) -> Waiting 
     waiting
 }
 
-/// How many VMs there are. Envoy drops the gauge with the last of them.
+/// The number of VMs. Envoy removes the gauge with the last of them.
 async fn vms(stack: &Stack) -> u64 {
     let page = stack.admin("/stats?filter=wasm.runtime.v8.active").await.unwrap().text();
     page.trim().rsplit_once(": ").map_or(0, |(_, number)| number.parse().unwrap())
 }
 
-/// Waits until there are no more VMs than so many, and until those who waited in one that ended have been told.
+/// Waits until at most `left` VMs remain, and until the requests that waited in an ended one have ended.
 async fn ended(stack: &Stack, left: u64, waiting: Waiting) {
     let seen = stack.upstream_hits();
     let mut running = u64::MAX;
@@ -86,7 +86,7 @@ async fn a_vm_that_stays_counts_for_itself_alone_when_another_has_ended() {
     let (stack, mut discovery) = Discovery::start(builder()).await.unwrap();
     let first = discovery.listener.clone();
     let alone = vms(&stack).await;
-    // The same filter in a VM of its own: one of another configuration, which shares what the first one does.
+    // The same filter in its own VM, which has another configuration. The two share their data.
     let second = &mut discovery.listener;
     second["name"] = json!("second");
     second["address"]["socket_address"]["port_value"] = json!(0);
@@ -104,7 +104,7 @@ async fn a_vm_that_stays_counts_for_itself_alone_when_another_has_ended() {
 
     discovery.publish("3").unwrap();
     ended(&stack, alone, waiting).await;
-    // Sooner than the count of a VM that only says nothing any more is dropped.
+    // A silent VM's counts aren't dropped this soon.
     tokio::time::sleep(Duration::from_secs(1)).await;
     for (gauge, expected) in [("auth_callouts_in_flight", 3), ("auth_cache_entries", 1), ("auth_build_info", 1)] {
         assert_eq!(stack.metric(gauge, &[("filter", "authgate")]).await.unwrap(), expected, "{gauge}");

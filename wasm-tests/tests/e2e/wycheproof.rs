@@ -1,4 +1,4 @@
-//! Project Wycheproof's RSA-2048 signatures, judged by both verifiers inside real Envoy.
+//! Project Wycheproof's RSA-2048 signatures, checked by both verifiers inside real Envoy.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::Value;
@@ -15,7 +15,7 @@ fn base64_of(hex: &Value) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_verifiers_give_every_wycheproof_vector_its_verdict() {
-    // The probe in the filter's place: vectors are no JWTs, so no request to the filter could carry them.
+    // The probe replaces the filter: vectors aren't JWTs, so no request to the filter could carry them.
     let builder = Stack::builder().without_auth_service().module("test_module.wasm").environment("VERIFIER_PROBE", "1");
     let stack = builder.start().await.unwrap();
     let vectors: Value = serde_json::from_str(VECTORS).unwrap();
@@ -26,7 +26,7 @@ async fn both_verifiers_give_every_wycheproof_vector_its_verdict() {
             let request: Request = stack.get("/").header("x-key", &key);
             let request = request.header("x-signature", base64_of(&case["sig"]));
             let answer = request.header("x-message", base64_of(&case["msg"])).send().await.unwrap().text();
-            // "acceptable" is one case, a DigestInfo without its NULL, and not acceptable here.
+            // Only one case is "acceptable", a DigestInfo without its NULL, and it isn't acceptable here.
             let valid = case["result"] == "valid";
             assert_eq!(answer, format!("host: Some({valid}), module: {valid}"), "{case}");
             judged += 1;
