@@ -1,4 +1,4 @@
-//! The command line, against what it is going to be used on.
+//! The command line, on the files and the service that it is made for.
 
 mod schema;
 mod service_check;

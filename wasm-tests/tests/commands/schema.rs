@@ -1,4 +1,4 @@
-//! The JSON Schema of the configuration, in the hands of a validator that knows nothing of authgate.
+//! The JSON Schema of the configuration, in an independent validator.
 
 use std::{fs, path::Path};
 
@@ -16,7 +16,7 @@ fn validator() -> Validator {
     jsonschema::validator_for(&schema).unwrap()
 }
 
-/// Whether the filter takes it, by `authgate check`.
+/// Whether `authgate check` accepts the file.
 fn is_accepted(file: &Path) -> bool {
     authgate::cli::run(["authgate", "check", file.to_str().unwrap()], &mut Vec::new(), false) == 0
 }
@@ -31,7 +31,7 @@ fn inside(value: &Value, found: &mut Vec<Value>) {
     }
 }
 
-/// All configurations in the YAML and JSON files and in the documents of the repository.
+/// All configurations in these folders' YAML and JSON files, and in these pages.
 fn examples() -> Vec<(String, Value)> {
     let mut texts = Vec::new();
     for folder in ["envoy", "examples/axum-service", "examples"] {
@@ -85,7 +85,7 @@ fn the_schema_accepts_what_the_filter_accepts() {
     assert!(accepted >= 2, "{accepted}");
 }
 
-/// Each is wrong in a way that one field shows.
+/// Each has one field that makes it invalid.
 const BAD: &[&str] = &[
     "{}",
     "[]",

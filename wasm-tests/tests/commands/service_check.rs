@@ -2,7 +2,7 @@
 
 use auth_service::{Options, TokenHash, UserSpec};
 
-/// Runs the command on a service, and returns what it prints and its exit status.
+/// Runs the command on a service. Returns its output and its exit status.
 async fn check(url: String, options: &'static [&'static str]) -> (String, u8) {
     let checked = tokio::task::spawn_blocking(move || {
         let mut out = Vec::new();

@@ -1,4 +1,4 @@
-//! Answers over HTTP/1.1 that break off, or that Envoy can't parse, affect only the credential they are about.
+//! Answers over HTTP/1.1 that break off, or that Envoy rejects, affect only the credential they are about.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 

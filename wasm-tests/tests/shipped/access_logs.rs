@@ -1,10 +1,10 @@
-//! What the shipped files have Envoy write down of each request.
+//! What the shipped files make Envoy log about each request.
 
 use serde_json::{Value, json};
 
 use crate::files::{documents, wasm_filters, yaml_below};
 
-/// What stands in a line of the access log, by its name there. Without it nobody can tell who was denied, and why.
+/// The fields that an access log must have, by name: they tell who was denied, and why.
 const NEEDED: [(&str, &str); 8] = [
     ("outcome", "%FILTER_STATE(wasm.authgate.outcome:PLAIN)%"),
     ("reason", "%FILTER_STATE(wasm.authgate.reason:PLAIN)%"),
@@ -16,10 +16,10 @@ const NEEDED: [(&str, &str); 8] = [
     ("request_id", "%REQ(X-REQUEST-ID)%"),
 ];
 
-/// What else may: nothing that a client's credential can be in. Of a path the query may hold one.
+/// Other values that it may have. None can contain a client's credential, as a path's query can.
 const HARMLESS: [&str; 4] = ["%START_TIME%", "%RESPONSE_CODE%", "%REQ(:METHOD)%", "%REQ_WITHOUT_QUERY(:PATH)%"];
 
-/// Hands out every connection manager, whole or as a patch.
+/// Calls `take` with every connection manager, whole or as a patch.
 fn managers(value: &Value, take: &mut impl FnMut(&Value)) {
     if value["@type"].as_str().is_some_and(|name| name.ends_with("v3.HttpConnectionManager")) {
         take(value);
@@ -31,8 +31,8 @@ fn managers(value: &Value, take: &mut impl FnMut(&Value)) {
     }
 }
 
-/// Whether clients of the gateway come here. The listeners for probes and for Prometheus keep no log; Istio's patch has
-/// its filter elsewhere.
+/// Whether the manager serves clients. The listeners for probes and for Prometheus keep no log. Istio's patch has its
+/// filter elsewhere.
 fn is_for_clients(manager: &Value) -> bool {
     let mut names = Vec::new();
     wasm_filters(manager, &mut |plugin| names.push(plugin["name"].clone()));

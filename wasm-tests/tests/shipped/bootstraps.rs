@@ -1,4 +1,4 @@
-//! Bootstraps of Envoy, and every configuration of the filter.
+//! Envoy's bootstraps, and every configuration of the filter.
 
 use authgate::config::Config;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use wasm_tests::{connection_manager, workspace};
 
 use crate::files::{document, documents, plugin_configs, wasm_filters, yaml_below};
 
-/// The bootstraps, `envoy/envoy.yaml` too.
+/// All bootstraps, including `envoy/envoy.yaml`.
 fn bootstraps() -> Vec<(String, Value)> {
     let files = yaml_below("envoy").into_iter().filter(|file| {
         let text = std::fs::read_to_string(workspace().join(file)).unwrap();
@@ -25,7 +25,7 @@ fn the_filter_accepts_every_configuration() {
             found += 1;
         }
     }
-    // Three bootstraps and two ways with Istio, one of each with probes; Envoy Gateway.
+    // Three bootstraps and two Istio resources, a filter for probes in one of each, and Envoy Gateway.
     assert!(found >= 8, "{found}");
 }
 
@@ -43,7 +43,7 @@ fn every_filter_comes_back_after_a_trap_and_has_a_vm_id() {
     }
 }
 
-/// One VM for both, and one name for what they share; else the probes hear of nothing that the gateway knows.
+/// Both need the same VM configuration and the same cluster and paths; otherwise they share no data.
 #[test]
 fn a_filter_for_probes_shares_its_data_with_the_one_that_it_tells_of() {
     let mut found = 0;
@@ -64,7 +64,7 @@ fn a_filter_for_probes_shares_its_data_with_the_one_that_it_tells_of() {
     assert_eq!(found, 2, "Kubernetes and Istio");
 }
 
-/// Clients that use up all connections don't fail the probes, which would restart the gateway.
+/// Otherwise clients that use up all connections fail the probes, and the gateway is restarted.
 #[test]
 fn only_the_gateways_listener_counts_connections() {
     for (file, bootstrap) in bootstraps() {
@@ -85,7 +85,7 @@ fn every_listener_has_an_idle_timeout() {
     }
 }
 
-/// What is explained in `envoy/envoy.yaml` alone holds in the others too. They differ in what each of them says.
+/// Explanations in `envoy/envoy.yaml` apply to the others too, which explain only their differences.
 #[test]
 fn the_bootstraps_agree() {
     let first = comparable(document("envoy/envoy.yaml"));
@@ -94,7 +94,7 @@ fn the_bootstraps_agree() {
     }
 }
 
-/// A bootstrap without what is a deployment's own: addresses, TLS, listeners and clusters beside the first ones.
+/// A bootstrap without what is specific to a deployment: addresses, TLS, further listeners and clusters.
 fn comparable(mut bootstrap: Value) -> Value {
     let resources = &mut bootstrap["static_resources"];
     let listener = &mut resources["listeners"][0];

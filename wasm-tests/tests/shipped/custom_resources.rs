@@ -6,7 +6,7 @@ use crate::files::{document, documents, yaml_below};
 
 const SCHEMAS: &str = "wasm-tests/testdata/schemas";
 
-/// A schema, and what it is of.
+/// A schema, and the kind of resource that it describes.
 struct Schema {
     api_version: String,
     kind: String,
@@ -36,7 +36,7 @@ fn schemas() -> Vec<Schema> {
         .collect()
 }
 
-/// Lets no field pass that the schema doesn't name: Kubernetes drops such fields, and nobody learns of a misspelt one.
+/// Forbids fields that the schema doesn't name. Kubernetes drops them silently, so misspelt ones go unnoticed.
 fn close(schema: &mut Value) {
     let Some(fields) = schema.as_object_mut() else { return };
     let keeps_all = fields.get("x-kubernetes-preserve-unknown-fields") == Some(&json!(true));
@@ -96,7 +96,7 @@ fn a_misspelt_field_and_a_wrong_value_are_found() {
     assert_eq!(errors(&schemas, &free).unwrap(), [""; 0]);
 }
 
-/// The filter asks in the cluster that the resources beside it make.
+/// The filter's callouts go to the cluster that is generated from the resources beside it.
 #[test]
 fn the_filter_names_the_generated_cluster() {
     let host = document("envoy/istio/service-entry.yaml")["spec"]["hosts"][0].as_str().unwrap().to_owned();

@@ -1,4 +1,4 @@
-//! Reading what is shipped.
+//! Reads the shipped files.
 
 use std::{fs, path::PathBuf};
 
@@ -6,8 +6,8 @@ use serde::Deserialize as _;
 use serde_json::Value;
 use wasm_tests::workspace;
 
-/// The documents of a YAML file of the workspace. A name that is there twice is an error: readers of YAML differ in which
-/// of the two they take.
+/// The documents of a YAML file of the workspace. A repeated key is an error, because YAML parsers differ in which
+/// value they take.
 pub fn documents(path: &str) -> Vec<Value> {
     let text = fs::read_to_string(workspace().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
     serde_norway::Deserializer::from_str(&text)
@@ -17,14 +17,14 @@ pub fn documents(path: &str) -> Vec<Value> {
         .collect()
 }
 
-/// The one document of a YAML file.
+/// The only document of a YAML file.
 pub fn document(path: &str) -> Value {
     let mut all = documents(path);
     assert_eq!(all.len(), 1, "{path}");
     all.remove(0)
 }
 
-/// All YAML files below a folder of the workspace, by their paths from there, in order.
+/// All YAML files below a folder of the workspace, by their paths in the workspace, in order.
 pub fn yaml_below(folder: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::from(folder)];
@@ -44,8 +44,8 @@ pub fn yaml_below(folder: &str) -> Vec<String> {
     found
 }
 
-/// Every configuration of the filter in a value: of wasm filters in Envoy's bootstraps and patches, and of the resources
-/// that hold one themselves.
+/// Every configuration of the filter in a value: of wasm filters in Envoy's bootstraps and patches, and of resources
+/// that contain one directly.
 pub fn plugin_configs(value: &Value) -> Vec<Value> {
     let mut found = Vec::new();
     match value["kind"].as_str() {
@@ -58,7 +58,7 @@ pub fn plugin_configs(value: &Value) -> Vec<Value> {
     found
 }
 
-/// Hands out the `config` of every wasm filter.
+/// Calls `take` with the `config` of every wasm filter.
 pub fn wasm_filters(value: &Value, take: &mut impl FnMut(&Value)) {
     if value["@type"].as_str().is_some_and(|name| name.ends_with("http.wasm.v3.Wasm")) {
         take(&value["config"]);

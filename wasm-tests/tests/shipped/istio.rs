@@ -1,4 +1,4 @@
-//! The files of `envoy/istio`: that what the gateway's Deployment gets is what the EnvoyFilter names.
+//! The files of `envoy/istio`: the gateway's Deployment has what the EnvoyFilter names.
 
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ fn the_gateway_has_the_module_and_the_seal_key_that_the_filter_names() {
     });
 }
 
-/// With the numbers of Kubernetes' manifests. Clients that use up all connections don't fail them.
+/// The numbers are those of Kubernetes' manifests. Clients that use up all connections don't fail the probes.
 #[test]
 fn probes_name_the_port_and_the_paths_of_the_added_listener() {
     let mut listener = added_listener(&document("envoy/istio/envoyfilter.yaml"));

@@ -1,4 +1,4 @@
-//! The resources of `envoy/kubernetes`: that each finds what it names.
+//! The resources of `envoy/kubernetes`: each finds what it names.
 
 use serde_json::{Value, json};
 
@@ -51,7 +51,7 @@ fn a_rollout_and_a_drain_leave_enough_pods() {
     assert!(deployment["spec"]["template"]["spec"]["affinity"]["podAntiAffinity"].is_object());
 }
 
-/// The numbers of the integration guide, at ports and paths that the bootstrap serves: the filter's own status.
+/// The probes have the integration guide's numbers, and the ports and paths of the filter's status.
 #[test]
 fn probes_and_policies_name_ports_and_paths_that_envoy_serves() {
     let bootstrap = resource("envoy");
@@ -77,12 +77,12 @@ fn probes_and_policies_name_ports_and_paths_that_envoy_serves() {
     }
     let scrape = &deployment["spec"]["template"]["metadata"]["annotations"];
     assert_eq!(scrape["prometheus.io/port"], port(2).to_string());
-    // Clients, and Prometheus. The status is for the node alone, which needs no rule.
+    // Only clients and Prometheus are let in. The status is for the node, which needs no rule.
     let ingress = resource("network-policy")["spec"]["ingress"].clone();
     assert_eq!(ingress[0], json!({"ports": [{"protocol": "TCP", "port": port(0)}]}));
     assert_eq!(ingress[1]["ports"], json!([{"protocol": "TCP", "port": port(2)}]));
     assert_eq!(ingress.as_array().unwrap().len(), 2);
-    // Before Envoy ends, there is time to drain.
+    // Envoy has time to drain before it ends.
     let drain = container["args"].as_array().unwrap();
     let at = drain.iter().position(|argument| argument == "--drain-time-s").unwrap();
     assert_eq!(drain[at + 1], "15");

@@ -1,5 +1,5 @@
-//! The files that the project ships beside the module: that they are valid, agree with one another, and that the filter
-//! takes its configuration out of each.
+//! The files that the project ships with the module: they are valid and agree with one another, and the filter accepts
+//! the configuration in each.
 
 mod access_logs;
 mod bootstraps;

@@ -1,4 +1,4 @@
-//! Prometheus' rules: their cases, and the pages that alerts link to.
+//! Prometheus' rules: their test cases, and the pages that alerts link to.
 
 use std::{
     collections::BTreeSet,
@@ -36,7 +36,7 @@ fn every_alert_has_a_runbook_and_cases() {
     assert_eq!(pages, files);
 }
 
-/// What prometheus.yaml proposes for Kubernetes, in a comment, scrapes the port of the deployment that has the metrics.
+/// The scrape configuration for Kubernetes, a comment in prometheus.yaml, scrapes the port that has the metrics.
 #[test]
 fn in_kubernetes_the_metrics_port_is_scraped() {
     let text = fs::read_to_string(workspace().join("envoy/prometheus/prometheus.yaml")).unwrap();

@@ -1,4 +1,4 @@
-//! `authgate check --strict`, which an operator's CI may run, on every configuration that the project ships.
+//! `authgate check --strict`, as in an operator's CI, on every configuration that the project ships.
 
 use wasm_tests::workspace;
 

@@ -1,32 +1,32 @@
-//! A host that does as Envoy would, and counts: what the module asks of it, and the instructions that the module takes.
+//! A host that acts like Envoy and counts the module's host calls and instructions.
 
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context as _, Result, bail};
 use wasmi::{Caller, Config, Engine, Extern, Func, Instance, Module, Store, Val};
 
-/// More instructions than any test takes.
+/// More instructions than any test executes.
 const FUEL: u64 = 1 << 60;
 /// The module's root context.
 const ROOT: i32 = 1;
-/// The time that the host tells, in nanoseconds since the epoch: in the year 2023.
+/// The host's time, in nanoseconds since the epoch: in the year 2023.
 const NOW: u64 = 1_700_000_000_000_000_000;
 
 const OK: i32 = 0;
 const NOT_FOUND: i32 = 1;
 const CAS_MISMATCH: i32 = 8;
 
-/// What a header map, a property or shared data have under a name.
+/// A value in a header map, a property or shared data.
 type Bytes = Vec<u8>;
 
-/// What a request took.
+/// The cost of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Steps {
-    /// Instructions of the module, as wasmi counts them.
+    /// Instructions of the module, as counted by wasmi.
     pub(crate) instructions: u64,
-    /// Calls of the host by the module, by their names.
+    /// Host calls by the module, by name.
     pub(crate) host_calls: BTreeMap<String, u64>,
-    /// Calls of the module by the host: callbacks, and memory for what a host call returns.
+    /// Calls of the module by the host: callbacks, and allocations for the results of host calls.
     pub(crate) callbacks: u64,
 }
 
@@ -57,13 +57,13 @@ struct State {
     metrics: i32,
     callouts: Vec<Callout>,
     tokens: i32,
-    /// Statuses that the module answered requests with itself.
+    /// The status with which the module denied the request.
     denied: Option<i32>,
     resumed: bool,
     log: Vec<String>,
 }
 
-/// The module in its host.
+/// The module and its host.
 pub(crate) struct Host {
     store: Store<State>,
     instance: Instance,
@@ -105,12 +105,12 @@ impl Host {
         Ok(host)
     }
 
-    /// Time has passed.
+    /// Lets the module's timer fire.
     pub(crate) fn tick(&mut self) -> Result<()> {
         self.call("proxy_on_tick", &[ROOT]).map(drop)
     }
 
-    /// The callouts that nobody has answered yet.
+    /// Takes the callouts that haven't been answered yet.
     pub(crate) fn callouts(&mut self) -> Vec<Callout> {
         std::mem::take(&mut self.store.data_mut().callouts)
     }
@@ -128,7 +128,7 @@ impl Host {
         self.call("proxy_on_http_call_response", &[ROOT, callout.token, headers, size, 0]).map(drop)
     }
 
-    /// Sends a request, and has callouts answered by `service`, until the request goes on. Returns what it took.
+    /// Sends a request, answers its callouts by `service` until it goes on, and returns its cost.
     pub(crate) fn request(&mut self, headers: &[(&str, &str)], service: impl Fn(&Callout) -> String) -> Result<Steps> {
         self.streams += 1;
         let stream = self.streams;
@@ -174,7 +174,7 @@ impl Host {
     }
 }
 
-/// Carries out one call of the host.
+/// Carries out one host call.
 fn call(name: &str, mut caller: Caller<'_, State>, arguments: &[Val]) -> Result<i32> {
     *caller.data_mut().steps.host_calls.entry(name.to_owned()).or_default() += 1;
     for group in [of_streams, of_the_process, of_the_system] {
@@ -189,7 +189,7 @@ fn integer(arguments: &[Val], index: usize) -> i32 {
     arguments.get(index).and_then(Val::i32).unwrap_or(0)
 }
 
-/// What a request or an answer holds, and how a request ends. `None`: another function, as in those below.
+/// Host calls about a request or an answer, and its end. `None`: the name is none of these, as below.
 fn of_streams(name: &str, caller: &mut Caller<'_, State>, arguments: &[Val]) -> Result<Option<i32>> {
     let int = |index: usize| integer(arguments, index);
     let status = match name {
@@ -237,7 +237,7 @@ fn of_streams(name: &str, caller: &mut Caller<'_, State>, arguments: &[Val]) -> 
     Ok(Some(status))
 }
 
-/// What workers share, and callouts.
+/// Host calls about shared data and callouts.
 fn of_the_process(name: &str, caller: &mut Caller<'_, State>, arguments: &[Val]) -> Result<Option<i32>> {
     let int = |index: usize| integer(arguments, index);
     let status = match name {
@@ -284,7 +284,7 @@ fn of_the_process(name: &str, caller: &mut Caller<'_, State>, arguments: &[Val])
     Ok(Some(status))
 }
 
-/// The time, the log, and what WASI asks of a system.
+/// Host calls for the time and the log, and those of WASI.
 fn of_the_system(name: &str, caller: &mut Caller<'_, State>, arguments: &[Val]) -> Result<Option<i32>> {
     let int = |index: usize| integer(arguments, index);
     let status = match name {
@@ -296,7 +296,7 @@ fn of_the_system(name: &str, caller: &mut Caller<'_, State>, arguments: &[Val]) 
             caller.data_mut().log.push(String::from_utf8_lossy(&line).into_owned());
             OK
         }
-        // Never random here: the same run always takes the same steps.
+        // Not random, so that every run takes the same steps.
         "random_get" => write(caller, int(0), &vec![7; usize::try_from(int(1))?])?,
         "environ_sizes_get" => {
             write(caller, int(0), &[0; 4])?;
@@ -308,11 +308,11 @@ fn of_the_system(name: &str, caller: &mut Caller<'_, State>, arguments: &[Val]) 
     Ok(Some(status))
 }
 
-/// Hands bytes over to the module: it allocates, and finds pointer and length at these addresses.
+/// Passes bytes to the module, which allocates them; writes pointer and length at these addresses.
 fn give(caller: &mut Caller<'_, State>, bytes: &[u8], pointer_at: i32, length_at: i32) -> Result<i32> {
     let mut pointer = [Val::I32(0)];
     let length = i32::try_from(bytes.len())?;
-    // Envoy doesn't ask for no memory either.
+    // Like Envoy, it never asks for zero bytes.
     if length > 0 {
         caller.data_mut().steps.callbacks += 1;
         let allocate = caller.get_export("proxy_on_memory_allocate").and_then(Extern::into_func);
@@ -343,7 +343,7 @@ fn address(address: i32) -> Result<usize> {
     Ok(usize::try_from(address.cast_unsigned())?)
 }
 
-/// Headers as the ABI has them.
+/// Headers in the form of the ABI.
 fn serialize(headers: &[(Bytes, Bytes)]) -> Bytes {
     let number = |length: usize| u32::try_from(length).unwrap_or_default().to_le_bytes();
     let mut bytes = number(headers.len()).to_vec();

@@ -1,4 +1,4 @@
-//! The steps that requests take: counted, not timed, so that they are the same on every machine.
+//! The steps of requests. They are counted, not timed, so they are the same on every machine.
 
 mod host;
 
@@ -69,12 +69,12 @@ fn send(host: &mut Host, path: &str, authorization: &str) -> Result<Steps> {
     host.request(&headers, answer)
 }
 
-/// The module of `make build`, or another one to be looked at.
+/// The module of `make build`, or another one to measure.
 fn module() -> PathBuf {
     env::var_os("AUTHGATE_MODULE").map_or_else(|| workspace().join("target/authgate.wasm"), Into::into)
 }
 
-/// The module with the settings of the shipped configuration, and these.
+/// The module with the shipped configuration, overridden by these settings.
 fn start(settings: &Value) -> Result<Host> {
     let module = fs::read(module()).with_context(|| format!("no module at {}", module().display()))?;
     let mut configuration = Bootstrap::shipped()?.filter_config()?.clone();
@@ -90,7 +90,7 @@ fn start(settings: &Value) -> Result<Host> {
     Ok(host)
 }
 
-/// What each kind of request takes once everything is warm.
+/// The cost of each kind of request in a warm module.
 fn measure() -> Result<Vec<(String, Steps)>> {
     let mut found = Vec::new();
     let mut host = start(&json!({}))?;
@@ -125,19 +125,19 @@ fn measure() -> Result<Vec<(String, Steps)>> {
     Ok(found)
 }
 
-/// So many public rules, paths and prefixes in turn. The last one is that of `/0`.
+/// This many public rules, prefixes and paths in turn. The last one is that of `/0`.
 fn rules(count: usize) -> Vec<Value> {
     let kinds = ["prefix", "path"].into_iter().cycle();
     let rules = (0..count).rev().zip(kinds.skip(count % 2 + 1));
     rules.map(|(number, kind)| json!({"match": {kind: format!("/{number}")}, "public": true})).collect()
 }
 
-/// `budget.json`: what the module and each kind of request may take.
+/// `budget.json`: the limits for the module and each kind of request.
 fn budget() -> PathBuf {
     workspace().join("wasm-tests/tests/steps/budget.json")
 }
 
-/// What is taken now, in the form of the budget; `with_margin`: and 2 % more, where a compiler decides.
+/// The current cost, in the form of the budget. `with_margin` adds 2 % to values that depend on the compiler.
 fn taken(with_margin: bool) -> Result<Value> {
     let more = |number: u64| number + number.div_ceil(50) * u64::from(with_margin);
     let requests = measure()?.into_iter().map(|(name, steps)| {
@@ -155,7 +155,7 @@ fn taken(with_margin: bool) -> Result<Value> {
     }))
 }
 
-/// The bytes of the largest function: Envoy's compiler takes memory by it, and doesn't give all of that back.
+/// The bytes of the largest function: the memory of Envoy's compiler depends on it, and isn't all given back.
 fn largest_function(module: &[u8]) -> Result<u64> {
     let mut largest = 0;
     for payload in Parser::new(0).parse_all(module) {
@@ -166,7 +166,7 @@ fn largest_function(module: &[u8]) -> Result<u64> {
     Ok(u64::try_from(largest)?)
 }
 
-/// Every number in `taken` that is larger than that of the budget, or isn't in it, by its path.
+/// Every number in `taken` that exceeds the budget's or is missing there, by its path.
 fn beyond(taken: &Value, budget: &Value, path: &str, found: &mut Vec<String>) {
     match taken {
         Value::Object(fields) => {
@@ -179,7 +179,7 @@ fn beyond(taken: &Value, budget: &Value, path: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Where a change is worth more, or where steps were saved, `RECORD_STEPS=1` writes the budget anew.
+/// `RECORD_STEPS=1` rewrites the budget, after a change that is worth its steps or that saves steps.
 #[test]
 fn requests_take_no_more_steps_than_their_budget() -> Result<()> {
     if env::var_os("RECORD_STEPS").is_some() {
