@@ -1,8 +1,8 @@
 //! What the service answers: verdicts in all four formats, and its public key.
 //!
-//! An input is a byte, a line with the status, lines `name: value`, an empty line and the body. Of the byte, two bits
-//! say which format was asked for, one that the key was, one that the body was too large, and one that the body is
-//! a key in DER.
+//! An input is a byte, a line with the status, lines `name: value`, an empty line and the body. Two bits of the byte
+//! select the format; one each says that the key was asked for, that the body was too large, and that the body is a key
+//! in DER.
 
 use authgate::config::{AnswerHeaders, ResponseFormat};
 use authgate::internals::{read, read_public_key};
@@ -82,7 +82,7 @@ fn verdict(answer: &CalloutResponse, format: ResponseFormat) {
     }
 }
 
-/// Whose outage an answer of the service with this status is, whatever its text.
+/// The scope of the outage that an answer with this status means, whatever its text.
 const fn scope(status: u16) -> Scope {
     match status {
         502..=504 => Scope::Service,
@@ -106,7 +106,7 @@ fn jwt_of(found: Result<Verdict, Outage>) -> Option<Vec<u8>> {
     }
 }
 
-/// A header's value, `None` if it can't be read, `Some(None)` if it isn't there.
+/// A header's value: `None` if it can't be read, `Some(None)` if it is absent.
 #[expect(clippy::option_option, reason = "three cases, as everywhere in here")]
 fn one<'a>(answer: &'a CalloutResponse, name: &str) -> Option<Option<&'a str>> {
     let values: Vec<_> = answer.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value).collect();
@@ -133,7 +133,7 @@ fn from_headers(answer: &CalloutResponse) -> Option<claims::Values> {
         Some(_) => return None,
     };
     let members = [
-        // A claim set can't do without an expiry, and this answer has none: taken away again below.
+        // A claim set needs an expiry, but this answer has none. It is removed below.
         ("exp", Json::Number("0".to_owned())),
         ("token_type", Json::Text("api_token".to_owned())),
         ("user_id", integer("x-user-id")?),
@@ -175,7 +175,7 @@ fn der(bytes: &[u8]) {
     }
 }
 
-/// RSA of 2048 to 4096 bits, in the one spelling that DER has for it.
+/// Checks that a key is RSA of 2048 to 4096 bits, in the only DER encoding of that key.
 fn usable(key: &PublicKey) {
     let another =
         RsaPublicKey::from_public_key_der(key.der()).expect("what one reader takes for a key, the other does");

@@ -1,5 +1,5 @@
-//! The configuration: as JSON and as a serialised `google.protobuf.Struct`, told apart by the first byte, which is that
-//! of a `Struct`'s first field or none that JSON could begin with.
+//! The configuration, as JSON and as a serialised `google.protobuf.Struct`. JSON is tried first: a
+//! `Struct` contains control bytes, so it is never JSON.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use serde_json::Value;
 
 use crate::oracle::json::{self, Json};
 
-/// Far below what serde_json takes, and far above what any configuration needs.
+/// Far below the limit of serde_json, and far above what any configuration needs.
 const DEPTH: usize = 100;
 
 /// In milliseconds.
 const HOUR: u64 = 3_600_000;
 
-/// How many confusions of one input are tried.
+/// The number of confusions that are tried for one input.
 const CONFUSIONS: usize = 6;
 
 /// Checks one input.
@@ -37,8 +37,8 @@ pub fn run(data: &[u8]) {
         }
     }
     let Some(written) = json::parse(data, DEPTH) else {
-        // Neither JSON nor Struct, or a Struct, which means what its JSON means. Envoy writes each field once; what
-        // repeats one may be refused, whatever protobuf makes of it.
+        // Neither JSON nor a `Struct`; or a `Struct`, which means the same as its JSON. Envoy writes each field once,
+        // so a repeated field may be refused, whatever protobuf makes of it.
         let decoded = Struct::decode(data).ok();
         assert!(found.is_err() || decoded.is_some(), "bytes are taken that are neither JSON nor a Struct");
         if let Some(decoded) = decoded {
@@ -73,10 +73,10 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// Every configuration that is this one but for the type or a key of one value is refused.
+/// Checks that a configuration is refused once a value has another type or an object another key.
 ///
 /// # Panics
-/// If one isn't.
+/// If one isn't refused.
 pub fn refuses_every_confusion(data: &[u8]) {
     let written = json::parse(data, DEPTH).expect("JSON");
     assert!(Config::from_bytes(data).is_ok(), "only of a good configuration");
@@ -93,7 +93,7 @@ fn same(one: &Result<Config, ConfigErrors>, other: &Result<Config, ConfigErrors>
     }
 }
 
-/// All that a configuration says. In which order headers are set is nothing that it says: a `Struct` has none.
+/// All that a configuration says. The order of headers isn't part of it, because a `Struct` has none.
 fn shape(config: &Config) -> String {
     let mut headers: Vec<String> = config.identity_headers.iter().map(|header| format!("{header:?}")).collect();
     headers.sort();
@@ -101,7 +101,7 @@ fn shape(config: &Config) -> String {
     text.replace(&format!("{:?}", config.identity_headers), &headers.concat())
 }
 
-/// Gives one value of an accepted configuration another type, or one object a key too many.
+/// Gives one value of an accepted configuration another type, or one object an extra key.
 fn confuse(written: &Json, number: usize) {
     let mut confused = written.clone();
     let nodes = confused.nodes();
@@ -142,7 +142,7 @@ fn confuse(written: &Json, number: usize) {
     assert!(Config::from_bytes(text.as_bytes()).is_err(), "taken in spite of a wrong type: {text}");
 }
 
-/// What docs/reference.md#configuration says of values.
+/// The ranges of values in docs/reference.md#configuration.
 fn in_bounds(config: &Config) {
     let between = |low, value, high| Duration::from_millis(low) <= value && value <= Duration::from_millis(high);
     let service = &config.auth_service;
@@ -198,7 +198,7 @@ fn in_bounds(config: &Config) {
     }
 }
 
-/// Each rule has a name of its own, in letters that a label may hold, and says nothing that it ignores.
+/// Each rule has a unique name that is valid in a label, and no setting without effect.
 fn rules(config: &Config) {
     let names: BTreeSet<&str> = config.rules.iter().map(|rule| &*rule.name).collect();
     assert_eq!(names.len(), config.rules.len(), "two rules of one name");
@@ -213,12 +213,12 @@ fn rules(config: &Config) {
     }
 }
 
-/// As servers fold the names of headers.
+/// The name of a header, folded as by servers.
 fn folded(name: &str) -> String {
     name.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-")
 }
 
-/// A filter works by it: without a credential, only a rule that needs none, or shadow mode, lets a request go on.
+/// A filter runs with it. Without a credential, a request goes on only in shadow mode or if its rule needs none.
 fn serves(config: Config) {
     let may_pass = config
         .rules

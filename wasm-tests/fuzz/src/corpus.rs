@@ -1,13 +1,13 @@
-//! The inputs that are kept: written by hand, or found by libFuzzer and worth keeping.
+//! The inputs that are kept: written by hand, or found by libFuzzer.
 
 use std::path::{Path, PathBuf};
 
-/// Where the inputs of a target are.
+/// The folder with the inputs of a target.
 pub fn folder(target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target)
 }
 
-/// All inputs of a target with their names, in the names' order.
+/// All inputs of a target with their names, sorted by name.
 ///
 /// # Panics
 /// If they can't be read.

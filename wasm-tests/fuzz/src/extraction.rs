@@ -1,6 +1,6 @@
 //! Credential extraction and the stripping of headers.
 //!
-//! An input is a byte, of which six bits say what the configuration accepts, and where, and then lines `name: value`.
+//! An input is a byte and lines `name: value`. Six bits say which credentials are accepted, and where.
 
 use std::cell::OnceCell;
 use std::sync::LazyLock;
@@ -16,19 +16,19 @@ use regex::bytes::Regex;
 static GRAMMAR: LazyLock<Regex> = LazyLock::new(|| regex(r"\A(?<scheme>[A-Za-z0-9-]+) (?<token>[!-+\--~]+)\z"));
 static TOKEN: LazyLock<Regex> = LazyLock::new(|| regex(r"\A[!-+\--~]+\z"));
 static JWT: LazyLock<Regex> = LazyLock::new(|| regex(r"\A[^.]*\.[^.]*\.[^.]*\z"));
-/// With any number, in any spelling.
+/// With any number, however it is written.
 static API_TOKEN: LazyLock<Regex> = LazyLock::new(|| regex(r"\A(?<number>[0-9]+)\$[0-9a-z]{128}\z"));
 static CANONICAL: LazyLock<Regex> = LazyLock::new(|| regex(r"\A(?:0|[1-9][0-9]{0,18})\z"));
-/// A cookie of the name that is configured, with a value.
+/// A cookie with the configured name and a value.
 static SESSION: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r"\A[ \t\r\n\x0c]*session[ \t\r\n\x0c]*=[ \t\r\n\x0c]*(?<value>[^ \t\r\n\x0c](?:.*[^ \t\r\n\x0c])?)[ \t\r\n\x0c]*\z",
     )
 });
 const TOKEN_PROTOCOL: &[u8] = b"base64url.bearer.authorization.k8s.io.";
-/// What follows the scheme of an origin, and what `:authority` is.
+/// An origin without its scheme, or `:authority`.
 static ORIGIN: LazyLock<Regex> = LazyLock::new(|| regex(r"\A(?<host>.*?)(?::(?<port>[^:\]]*))?\z"));
-/// As servers fold names, `-` stands for every byte but letters and digits.
+/// `-` matches every byte but letters and digits, as servers fold names.
 static STRIPPED: LazyLock<Regex> = LazyLock::new(|| {
     let names = "x-user-id|x-client-id|x-user-email|x-user-type|x-is-admin|x-team|x-remote-user";
     regex(&format!(r"\A(?i:{})\z", names.replace('-', "[^a-z0-9]")))
@@ -47,10 +47,10 @@ pub fn run(data: &[u8]) {
         static CONFIGS: [OnceCell<Config>; 256] = const { [const { OnceCell::new() }; 256] };
     }
     let Some((selector, text)) = data.split_first() else { return };
-    // Without API tokens and others there would be nothing to ask the service about, which can't be configured.
+    // A configuration must accept a form of credential that the service is asked about.
     let choice = match usize::from(*selector) {
         choice if choice & 5 == 0 => choice | 1,
-        // Nor is there a header for API tokens where there are none.
+        // A header for API tokens requires that they are accepted.
         choice if choice & 1 == 0 => choice & !API_KEY_HEADER,
         choice => choice,
     };
@@ -58,12 +58,12 @@ pub fn run(data: &[u8]) {
     CONFIGS.with(|configs| check(&headers, choice, configs[choice].get_or_init(|| config(choice))));
 }
 
-/// The bits of places beside `Authorization`; two bits mean nothing.
+/// The bits of the places besides `Authorization`. Two bits are unused.
 const API_KEY_HEADER: usize = 8;
 const COOKIE: usize = 64;
 const PROTOCOL: usize = 128;
 
-/// Lines as headers: names in lower case, as hosts hand them over.
+/// Lines as headers. Names are in lower case, as hosts pass them.
 fn headers(text: &[u8]) -> Vec<(String, Vec<u8>)> {
     text.split(|byte| *byte == b'\n')
         .take(64)
@@ -110,7 +110,7 @@ fn check(headers: &[(String, Vec<u8>)], choice: usize, config: &Config) {
     assert_eq!(stripped, expected, "what is stripped");
 }
 
-/// All values in all places.
+/// The values in all places.
 fn values(headers: &[(String, Vec<u8>)], choice: usize) -> Result<Vec<(Place, Vec<u8>)>, Code> {
     let of = |wanted: &'static str| headers.iter().filter(move |(name, _)| name == wanted).map(|(_, value)| value);
     let mut values: Vec<_> = of("authorization").map(|value| (Place::Authorization, value.clone())).collect();
@@ -198,7 +198,7 @@ fn is_same_origin(headers: &[(String, Vec<u8>)]) -> bool {
 fn is_api_token(token: &[u8]) -> bool {
     API_TOKEN.captures(token).is_some_and(|parts| {
         let number = ascii(&parts["number"]);
-        // Nineteen digits compare as numbers do.
+        // Texts of nineteen digits compare like numbers.
         CANONICAL.is_match(number.as_bytes()) && (number.len() < 19 || number <= "9223372036854775807")
     })
 }

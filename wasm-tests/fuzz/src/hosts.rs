@@ -1,7 +1,7 @@
 //! Readings of a host, and the entries of `hosts` that cover them.
 //!
-//! An input is a line with `:authority`, and a line for each entry of `hosts`. The entries that are taken make three
-//! lists of rules: a public one, a strict one before a public one, and one of each.
+//! An input is a line with `:authority`, and a line for each entry of `hosts`. The accepted entries make three lists of
+//! rules: a public rule; a strict one before a public one; two public ones.
 
 use authgate::config::Config;
 use authgate::internals::{Target, Undecided};
@@ -41,7 +41,7 @@ fn config(rules: &Value) -> Result<Config, String> {
     Config::from_bytes(json.to_string().as_bytes()).map_err(|error| error.to_string())
 }
 
-/// Whether an entry is taken: one is that covers the host it names, and that alone, with a port only where it says so.
+/// Whether an entry is accepted. It must cover only the host that it names, with a port only if it says so.
 fn check_entry(entry: &str) -> bool {
     let taken = config(&json!([{"match": {"hosts": [entry]}}])).is_ok();
     let host = entry.strip_suffix(":*").unwrap_or(entry);
@@ -52,7 +52,7 @@ fn check_entry(entry: &str) -> bool {
     taken
 }
 
-/// Whether the rule is the one that all readings lead to.
+/// Checks that the first reading's rule decides, unless another reading leads to a rule that differs.
 fn check(authority: &[u8], rules: &Value) {
     let config = config(rules).expect("a configuration");
     let rules = rules.as_array().expect("a list of rules");

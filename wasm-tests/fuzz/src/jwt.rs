@@ -1,9 +1,9 @@
 //! Parsing and validation of JWTs.
 //!
-//! An input is a byte, of which four bits say what the rest is: with the highest of them a token as it stands, else
-//! three lines: header, claims and a tail. Of these a token is made: 0 signed with the service's first key, 1 with its
-//! second, 2 with the first, but the tail comes before the claims' end, 3 with the tail in place of a signature. With
-//! the bit of 4, the tail's bytes are then written over bytes of the token: pairs of where and what.
+//! An input is a byte, of which four bits say what the rest is. With bit 8 it is a token, otherwise three lines:
+//! header, claims and tail. Bits 1 and 2 say how to make a token of them: 0 is signed with the service's first key, 1
+//! with its second; 2 is signed with the first and has the tail after its claims; 3 has the tail as its signature. With
+//! bit 4 the tail also lists edits of the token's bytes: position and value.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::oracle::claims::{self, Values};
 use crate::oracle::host::Recorder;
 use crate::oracle::json::{self, Json};
 
-/// A key with which real tokens of the corpus are signed.
+/// A key that signed real tokens of the corpus.
 static REAL: LazyLock<PublicKey> = LazyLock::new(|| {
     let pem = include_str!("../../../src/signature/testdata/signing_key_a.pem");
     let key = RsaPrivateKey::from_pkcs8_pem(pem).expect("a key in PEM").to_public_key();
@@ -60,7 +60,7 @@ fn token(kind: u8, rest: &[u8]) -> Vec<u8> {
     token
 }
 
-/// A token as docs/reference.md#credentials and RFC 7515 want it.
+/// A token as required by docs/reference.md#credentials and RFC 7515.
 struct Expected {
     claims: Json,
     values: Values,
@@ -113,7 +113,7 @@ fn check(token: &[u8]) {
     real(token, &expected);
 }
 
-/// Verifies with these keys and the fake verifier, which has to have said yes to these very bytes.
+/// Verifies with these keys and the fake verifier, which must have accepted exactly these bytes.
 fn verified<'t>(
     jwt: UntrustedJwt<'t>,
     token: &[u8],
@@ -140,7 +140,7 @@ fn verified<'t>(
     })
 }
 
-/// Verifies with a real key and the verifier that is compiled in.
+/// Verifies with a real key and the compiled-in verifier.
 fn real(token: &[u8], expected: &Expected) {
     let host = Recorder { is_bare: true, ..Recorder::default() };
     let jwt = UntrustedJwt::parse(token).expect("parsed before");
@@ -163,7 +163,7 @@ fn is_rs256(key: &PublicKey, signature: &[u8], message: &[u8]) -> bool {
     value.modpow(key.e(), key.n()) == BigUint::from_bytes_be(&encoded)
 }
 
-/// Around `exp` and `nbf`, a token is valid exactly between them.
+/// Checks that a token is valid exactly between `nbf` and `exp`.
 fn times(claims: &Claims, json: &Json) {
     let time = |name| match json.get(name) {
         Some(Json::Number(number)) => number.parse::<u64>().ok(),
@@ -174,7 +174,7 @@ fn times(claims: &Claims, json: &Json) {
     for skew in [0, 30] {
         for edge in [0, exp, exp + skew, nbf.unwrap_or(0), nbf.unwrap_or(0).saturating_sub(skew)] {
             for now in [edge.saturating_sub(1), edge, edge + 1] {
-                // Beyond the clock's end, in 2554, no time can be told from another.
+                // Times beyond the clock's end, in 2554, can't be told apart.
                 if exp + skew > 18_000_000_000 || nbf.is_some_and(|nbf| nbf > 18_000_000_000) {
                     continue;
                 }

@@ -1,9 +1,9 @@
 //! Fuzz targets of authgate's core.
 //!
-//! A target is a function from bytes to nothing that panics where a promise is broken. `cargo fuzz` calls it with what
-//! libFuzzer makes up (`fuzz_targets/`); the test `replay` and the command `fuzz-on-stable` call it on a stable
-//! toolchain, with the inputs of `corpus/` and with mutations of them. What a result has to be is worked out a second
-//! time, by code that has nothing in common with authgate's ([`oracle`]).
+//! A target is a function of bytes that panics if a promise is broken. `cargo fuzz` calls it with inputs from libFuzzer
+//! (`fuzz_targets/`). The test `replay` and the command `fuzz-on-stable` call it on a stable toolchain, with the inputs
+//! of `corpus/` and mutations of them. Expected results are computed by code that shares nothing with authgate
+//! ([`oracle`]).
 
 pub mod answers;
 pub mod configuration;
@@ -19,7 +19,7 @@ pub mod paths;
 /// One fuzz target.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
-    /// Its name, which is that of its folder in `corpus/` too.
+    /// Its name, which is also that of its folder in `corpus/`.
     pub name: &'static str,
     /// Checks one input.
     ///
@@ -28,7 +28,7 @@ pub struct Target {
     pub run: fn(&[u8]),
 }
 
-/// All of them.
+/// All targets.
 pub const TARGETS: [Target; 7] = [
     Target { name: "extraction", run: extraction::run },
     Target { name: "jwt", run: jwt::run },

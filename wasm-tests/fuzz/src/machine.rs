@@ -1,7 +1,7 @@
-//! The whole machine: several workers of one process, and everything that can happen to them in any order.
+//! The whole machine: several workers of one process, and all events in any order.
 //!
-//! An input is a [`script::Script`], as `arbitrary` reads it from bytes. An answer of the service about a credential
-//! carries a `client_id` of its own, so that every request that goes on tells which answer it does so by.
+//! An input is a [`script::Script`], which `arbitrary` reads from bytes. Every answer of the service about a credential
+//! has its own `client_id`, so that a request that goes on shows which answer it relies on.
 
 pub mod script;
 pub mod setup;
@@ -44,7 +44,7 @@ pub type Outcomes = HashMap<Counter, u64>;
 /// How requests ended, and how many of them.
 type Counted = HashMap<(Outcome, Option<Code>), u64>;
 
-/// Checks one input, and tells what was counted meanwhile.
+/// Checks one input, and returns what was counted.
 ///
 /// # Panics
 /// If a promise is broken.
@@ -52,7 +52,7 @@ pub fn outcomes(data: &[u8]) -> Outcomes {
     Script::arbitrary(&mut Unstructured::new(data)).map_or_else(|_| Outcomes::new(), |script| play(&script, false))
 }
 
-/// Checks one input, and prints what happens, step by step.
+/// Checks one input, and prints each step.
 ///
 /// # Panics
 /// If a promise is broken.

@@ -1,6 +1,6 @@
-//! Inputs made from others, at random; the same seed makes the same inputs.
+//! Inputs made at random from others. The same seed makes the same inputs.
 
-/// The seed of tests, so that a commit has the same result wherever and whenever it is tested.
+/// The seed of tests, so that a commit has the same result everywhere.
 pub const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The longest input that is made, in bytes.
@@ -17,7 +17,7 @@ pub struct Mutator<'c> {
 }
 
 impl<'c> Mutator<'c> {
-    /// One that changes these inputs.
+    /// A mutator of these inputs.
     pub const fn new(corpus: &'c [Vec<u8>], seed: u64) -> Self {
         // xorshift never leaves 0.
         Self { corpus, state: if seed == 0 { SEED } else { seed } }
@@ -41,7 +41,7 @@ impl<'c> Mutator<'c> {
         self.corpus.get(self.below(self.corpus.len())).cloned().unwrap_or_default()
     }
 
-    /// The next input: one of the corpus, changed in a few places; now and then nothing but chance.
+    /// The next input: one of the corpus with a few changes, or now and then random bytes.
     pub fn next_input(&mut self) -> Vec<u8> {
         if self.below(16) == 0 {
             let length = self.below(512);

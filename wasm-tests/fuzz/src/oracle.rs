@@ -1,4 +1,4 @@
-//! What results have to be, found out in another way than authgate's.
+//! Expected results, computed in another way than authgate's.
 
 pub mod base64;
 pub mod claims;

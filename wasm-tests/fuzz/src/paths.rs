@@ -1,4 +1,4 @@
-//! Readings of a path, and the rule that decides.
+//! Readings of a path, and the rule that applies.
 //!
 //! An input is a byte, which selects a set of rules, a line with `:path`, one with `:method`, one with `:authority`,
 //! and then lines `name: value` with further headers, which must make no difference.
@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 use crate::oracle::hosts;
 use crate::oracle::paths::{Flaw, closure, flaw_as_sent, has_control};
 
-/// How many readings are found out in the other way, at most.
+/// The most readings that the oracle computes.
 const LIMIT: usize = 512;
 
-/// A path of so many bytes with so many readings is always read.
+/// A path with no more bytes and readings than this is always read.
 const ORDINARY: (usize, usize) = (100, 16);
 
 static RULES: LazyLock<[Value; 3]> = LazyLock::new(|| {
@@ -62,7 +62,7 @@ pub fn run(data: &[u8]) {
     CONFIGS.with(|configs| check_decision(&configs[set], &RULES[set], target, readings.as_ref(), &others));
 }
 
-/// The readings, where they can be told: exactly those that any number of steps leads to.
+/// Checks the readings, if there are any: exactly those that any number of steps leads to.
 fn check_readings(path: &[u8]) -> Result<BTreeSet<Vec<u8>>, Ambiguous> {
     let mut budget = Budget::default();
     let found = readings(path, &mut budget);
@@ -98,7 +98,7 @@ fn check_readings(path: &[u8]) -> Result<BTreeSet<Vec<u8>>, Ambiguous> {
     found.map(|readings| readings.iter().map(|reading| reading.to_vec()).collect())
 }
 
-/// The rule is the one that every reading leads to, and nothing but the target decides.
+/// Checks that the rule is the one in [`check_rule`], and that only the target decides.
 fn check_decision(
     config: &Config,
     rules: &Value,
@@ -110,7 +110,7 @@ fn check_decision(
     let found = config.rules.find(target).map(|found| found.map(|(index, _)| index));
     let expected = check_rule(rules, target, readings);
     match (found, &expected) {
-        // The rules took what the readings had left.
+        // The rules used up what the readings had left of the budget.
         (Err(Undecided::Path(Ambiguous::TooMuchWork)), Ok(_) | Err(Undecided::DifferentPaths)) => {
             let are_many = readings.is_ok_and(|readings| readings.len() > ORDINARY.1);
             assert!(target.path.len() > ORDINARY.0 || are_many);
@@ -143,7 +143,7 @@ fn check_decision(
     }
 }
 
-/// The rule that all readings of path and host lead to, or why there is none.
+/// The rule of the target as sent, if all readings lead to rules of the same effect; otherwise why there is none.
 fn check_rule(
     rules: &[Value],
     target: Target<'_>,
@@ -155,7 +155,7 @@ fn check_rule(
     let sent: Vec<u8> = target.path.iter().copied().take_while(|byte| !matches!(byte, b'?' | b'#')).collect();
     let led_to =
         |path: &[u8], host: &str| rules.iter().position(|rule| matches(&rule["match"], path, target.method, host));
-    // What a rule asks for beyond its match; no rule asks for a credential.
+    // The effect of a rule. No rule in `RULES` sets anything else.
     let effect = |index: Option<usize>| {
         let rule = index.map_or(&Value::Null, |index| &rules[index]);
         (rule["public"] == true, rule["require"].to_string())
@@ -192,7 +192,7 @@ fn decide(config: &Config, headers: &[(String, Vec<u8>)]) -> Option<&'static str
     }
 }
 
-/// docs/reference.md#rules, `match`, of one path.
+/// Whether one path satisfies a `match` (docs/reference.md#rules).
 fn matches(condition: &Value, path: &[u8], method: &[u8], host: &str) -> bool {
     let listed = |list: &Value, fits: &dyn Fn(&str) -> bool| {
         list.as_array().is_none_or(|list| list.iter().filter_map(Value::as_str).any(fits))
@@ -215,7 +215,7 @@ fn matches(condition: &Value, path: &[u8], method: &[u8], host: &str) -> bool {
         && listed(&condition["hosts"], &|known| hosts::covers(known, host))
 }
 
-/// Whether the regex matches all of the path: none of ours has an alternative that is shorter than another.
+/// Whether the regex matches the whole path. No regex here has an alternative that is shorter than another.
 fn is_whole(regex: &Regex, path: &[u8]) -> bool {
     regex.find_iter(path).any(|found| found.range() == (0..path.len()))
 }

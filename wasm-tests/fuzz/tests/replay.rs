@@ -1,11 +1,11 @@
-//! Every input of the corpus, and as many mutations of them as a test has time for.
+//! Every input of the corpus, and mutations of them.
 
 use std::collections::BTreeSet;
 
 use authgate::Code;
 use authgate_fuzz::{TARGETS, configuration, corpus, machine, mutation};
 
-/// Mutations of each target.
+/// The number of mutations for each target.
 const MUTATIONS: usize = 2_000;
 
 #[test]
@@ -33,7 +33,7 @@ fn every_target_passes_on_mutations_of_its_corpus() {
     }
 }
 
-/// A script that gets nowhere breaks no promise.
+/// Scripts that reach no outcome break no promise either.
 #[test]
 fn the_scripts_of_the_corpus_reach_every_outcome() {
     let ends: BTreeSet<String> = corpus::inputs("machine")
@@ -51,7 +51,7 @@ fn the_scripts_of_the_corpus_reach_every_outcome() {
     let unreached = [Code::Internal, Code::AmbiguousHost, Code::InsufficientUserAuthentication, Code::CrossSiteRequest];
     for code in Code::ALL.iter().filter(|code| !unreached.contains(code)) {
         let reason = format!(".reason={}", code.name());
-        // In earnest, and in shadow mode.
+        // Enforced, and in shadow mode.
         for is_shadow in [false, true] {
             let is_wanted = |known: &&String| known.contains("outcome=shadow_deny") == is_shadow;
             assert!(

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use authgate_fuzz::{TARGETS, Target, corpus, machine, mutation};
 
-/// How long to go on.
+/// When to stop.
 #[derive(Debug, Clone, Copy)]
 enum Budget {
     Runs(usize),
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// `None`: the arguments are wrong.
+/// `None` if the arguments are wrong.
 fn run(arguments: &[&str]) -> Option<ExitCode> {
     let (name, rest) = arguments.split_first()?;
     let target = TARGETS.iter().find(|target| target.name == *name)?;
@@ -80,7 +80,7 @@ fn fuzz(target: &Target, seed: u64, budget: Budget) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Whether the target keeps its promises. An input that breaks one is kept in a file.
+/// Whether the target keeps its promises. An input that breaks one is saved to a file.
 fn holds(target: &Target, input: &[u8]) -> bool {
     if std::panic::catch_unwind(|| (target.run)(input)).is_ok() {
         return true;

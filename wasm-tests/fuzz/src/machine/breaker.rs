@@ -1,4 +1,4 @@
-//! The circuit breaker a second time: what it has to let through.
+//! A second implementation of the circuit breaker: which questions it must let through.
 
 use std::time::Duration;
 
@@ -10,19 +10,19 @@ use super::state::has_passed;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Closed,
-    /// Since then.
+    /// Since this time.
     HalfOpen(UnixTime),
-    /// Since then.
+    /// Since this time.
     Open(UnixTime),
 }
 
-/// All workers' breaker.
+/// The breaker of all workers.
 #[derive(Debug)]
 pub(super) struct Breaker {
     state: State,
-    /// Counts the changes of the state: what was admitted before one decides nothing after it.
+    /// Counts changes of the state. A question that was admitted before a change has no effect after it.
     epoch: u64,
-    /// In a row.
+    /// Consecutive failures.
     failures: u64,
     most: u64,
     open_for: Duration,
@@ -39,7 +39,7 @@ impl Breaker {
         self.state == State::Closed
     }
 
-    /// As `auth_breaker_state` has it.
+    /// The value of `auth_breaker_state`.
     pub(super) const fn number(&self) -> i64 {
         match self.state {
             State::Closed => 0,
@@ -48,7 +48,7 @@ impl Breaker {
         }
     }
 
-    /// A question is sent: its epoch, and whether it is a probe.
+    /// Admits a question. Returns its epoch, and whether it is a probe.
     ///
     /// # Panics
     /// If none may be sent.
@@ -63,7 +63,7 @@ impl Breaker {
         (self.epoch, true)
     }
 
-    /// A callout of this epoch has ended, with a verdict or with an outage of this scope.
+    /// A callout of this epoch has ended with an outage of this scope; `None`: with a verdict.
     pub(super) fn report(&mut self, epoch: u64, outage: Option<Scope>, now: UnixTime) {
         if epoch != self.epoch || outage == Some(Scope::Gateway) {
             return;

@@ -1,4 +1,4 @@
-//! What the workers ask the service, and what it answers.
+//! The workers' questions to the service, and its answers.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use super::script::Reply;
 use super::state::{Cause, Errand, Moment, Pending, Question, Refusal, State, Stream, Vouching, has_passed};
 use super::world::{AT_ONCE, Machine};
 
-/// How long before its time is over an answer that breaks off is too late.
+/// An answer that breaks off within this time before its timeout counts as late.
 const SLACK: Duration = Duration::from_millis(100);
 
-/// For how long a credential without a verdict isn't asked about at least.
+/// The least time for which a credential without a verdict isn't asked about again.
 const LEAST_UNANSWERED: Duration = Duration::from_secs(1);
 
 impl Machine {
@@ -26,7 +26,7 @@ impl Machine {
         }
     }
 
-    /// A callout ends like this.
+    /// Ends a callout with this reply.
     fn reply(&mut self, pending: Pending, reply: &Reply) {
         let mut key = None;
         let (answer, mut again) = match pending.errand {
@@ -91,7 +91,7 @@ impl Machine {
         self.is_verdict = outage.is_none();
         match meaning {
             Meaning::Identity(what) => {
-                // A refusal that is no older makes a refusal of it, for all who wait.
+                // A refusal that was asked for no earlier turns the identity into a refusal, for all that wait.
                 let is_overtaken = |refusal: &Refusal| {
                     refusal.credential == credential && refusal.is_401 && refusal.asked.wall >= asked.wall
                 };
@@ -128,13 +128,13 @@ impl Machine {
         answer
     }
 
-    /// Whose outage the answer to a question is that was sent then.
+    /// The scope of the outage that an answer means, to a question that was sent at `asked`.
     fn outage(&self, reply: &Reply, meaning: &Meaning, asked: &Moment) -> Option<Scope> {
         let Meaning::Nothing(scope) = meaning else { return None };
         Some(match reply {
-            // What can't be sent while others are under way is too much, and says nothing about the service.
+            // A callout that can't be sent while others are under way is one too many. The service may be up.
             Reply::NotSent if self.host.callouts_in_flight() > 1 => Scope::Gateway,
-            // One that broke off when its time was over came too late.
+            // An answer that breaks off at its timeout is late.
             Reply::BreaksOff
                 if self.now.since(asked.wall).is_none_or(|waited| waited + SLACK >= self.setup.timeout()) =>
             {
@@ -157,7 +157,7 @@ impl Machine {
         assert_eq!(self.workers[worker].next_action(), None, "an answer counts once");
     }
 
-    /// Time passes. The host answers a callout itself whose time is up.
+    /// Lets time pass. The host ends callouts at their timeout.
     pub(super) fn pass(&mut self, millis: u64) {
         let end = self.elapsed + Duration::from_millis(millis);
         loop {
@@ -175,7 +175,7 @@ impl Machine {
         }
     }
 
-    /// Does what a worker wants. `again`: what it has to ask once more.
+    /// Carries out the actions of a worker. `again`: the errand that it must repeat.
     pub(super) fn carry_out(&mut self, worker: usize, cause: Cause, mut again: Option<Errand>) {
         self.note_signatures();
         while let Some(action) = self.workers[worker].next_action() {
@@ -198,7 +198,7 @@ impl Machine {
                 assert!(!self.setup.is_pinned(), "a pinned key is not fetched");
                 return match again.take() {
                     Some(errand @ Errand::Key { .. }) => errand,
-                    // Whom the list lets go on may not have heard yet that another worker has the key.
+                    // Requests that the list lets go on may not know yet that another worker has the key.
                     None => self.fetch_begins(matches!(
                         cause,
                         Cause::Answer(Errand::Key { is_cut: true, .. } | Errand::Feed { .. })
@@ -220,7 +220,7 @@ impl Machine {
         Errand::Verify(self.question(worker, known.expect("a client's credential"), cause))
     }
 
-    /// Whether somebody has waited for other workers for so long by then that the worker asks whatever others do.
+    /// Whether a request has waited for other workers so long by `now` that its worker asks regardless.
     fn asks_alone(&self, worker: usize, credential: usize, now: UnixTime) -> bool {
         let limit = self.setup.timeout() * (self.setup.retries() + 1) + self.setup.lease();
         self.streams.iter().any(|stream| {
@@ -229,7 +229,7 @@ impl Machine {
         })
     }
 
-    /// A question comes while no other worker asks the same, where workers can know of each other.
+    /// Checks that no other worker asks the same, unless workers can't know of each other.
     fn check_alone(&self, worker: usize, credential: usize, cause: Cause) {
         for other in &self.pending {
             let Some(question) = other.question().filter(|question| question.credential == credential) else {
@@ -255,7 +255,7 @@ impl Machine {
 
     fn question(&mut self, worker: usize, credential: usize, cause: Cause) -> Question {
         self.check_alone(worker, credential, cause);
-        // Those who wait for their turn may find that an answer has been purged or refused meanwhile.
+        // Requests that wait for their turn may find that an answer has been purged or refused meanwhile.
         let is_void = self.feed.has_purged() || self.refusals.iter().any(|refusal| refusal.credential == credential);
         match cause {
             Cause::Answer(Errand::Verify(question))
@@ -280,7 +280,7 @@ impl Machine {
                     self.check_guess(stream);
                 }
             }
-            // An answer that was purged before it came, or another worker that came to nothing.
+            // An answer was purged before it came, or another worker's question had no result.
             Cause::Answer(_) | Cause::Tick => {
                 assert!(matches!(cause, Cause::Tick) || is_void, "a question after {cause:?}");
                 let waits = |stream: &Stream| {
@@ -289,7 +289,7 @@ impl Machine {
                 assert!(self.streams.iter().any(waits), "nobody wants to know about {credential}");
             }
         }
-        // Whom a purge or a refusal has overtaken asks at once.
+        // A request whose answer a purge or a refusal has overtaken asks at once.
         assert!(
             is_void || !self.is_surely_unanswered(worker, credential),
             "asked again about what has no verdict: {credential}"
@@ -300,7 +300,7 @@ impl Machine {
         Question { credential, began, asked: began, attempt: 1, is_probe, epoch, asker, is_good }
     }
 
-    /// The request that a question is put for, if that is known. A refresh is put for none.
+    /// The request that a question is asked for, if known. A refresh is asked for none.
     fn asker(&mut self, cause: Cause) -> Option<usize> {
         match cause {
             Cause::Request(stream) => Some(stream as usize).filter(|it| self.streams[*it].state == State::Waiting),
@@ -313,20 +313,19 @@ impl Machine {
         }
     }
 
-    /// Whether the service may have been asked lately about a credential, and answered without a verdict, as a worker has
-    /// it.
+    /// Whether the service may have answered about a credential without a verdict, recently enough for this worker.
     pub(super) fn is_unanswered(&self, worker: usize, credential: usize) -> bool {
-        // Those of one moment may have broken each other, and are remembered from the last on.
+        // Answers of one moment may have broken each other. All are remembered from the last one on.
         let broken = self.broken_last.filter(|_| self.broken.contains(&credential));
         let length = self.unanswered_length(worker);
         self.has_been_unanswered(credential, length) || broken.is_some_and(|at| self.is_within(length, &at))
     }
 
-    /// Whether it surely was.
+    /// Like `is_unanswered`, but certainly.
     fn is_surely_unanswered(&self, worker: usize, credential: usize) -> bool {
         let length = self.unanswered_length(worker);
         if self.broken.contains(&credential) {
-            // Workers of different settings don't agree on when that ends.
+            // Workers with different settings disagree on when this ends.
             return !self.is_updated && self.has_been_unanswered(credential, LEAST_UNANSWERED);
         }
         self.has_been_unanswered(credential, length)
@@ -345,7 +344,7 @@ impl Machine {
         at.jumps == self.jumps && !has_passed(self.now, length, at.wall)
     }
 
-    /// Between two fetches lies the configured interval, whichever workers begin them.
+    /// Checks that fetches begin at least the configured interval apart, whichever workers begin them.
     fn fetch_begins(&mut self, mut is_cut: bool) -> Errand {
         is_cut |= self.pending.iter().any(|pending| matches!(pending.errand, Errand::Key { is_cut: true, .. }));
         if let (Some(last), false) = (self.last_fetch, is_cut) {
@@ -357,7 +356,7 @@ impl Machine {
         Errand::Key { began: self.now, retries: self.setup.retries(), question: 1, is_cut }
     }
 
-    /// Between two polls lie three quarters of their interval, or a worker's death.
+    /// Checks that polls begin at least three quarters of their interval apart, or a lease if that is shorter.
     fn poll_begins(&mut self, since: Option<usize>) -> Errand {
         let interval = self.setup.poll_interval().expect("a list");
         if let Some(last) = self.last_poll {

@@ -1,4 +1,4 @@
-//! What has to be true between two events, after a tick, and when all is over.
+//! What must hold between two events, after a tick, and at the end.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::world::Machine;
 use super::{Counted, Outcomes};
 
 impl Machine {
-    /// After a tick somebody is asking about every credential that requests wait for, or has died over it lately.
+    /// After a tick, each credential that requests wait for is being asked about, or a worker recently died asking.
     pub(super) fn check_waits(&self, worker: usize) {
         let is_waiting = |stream: &&Stream| stream.worker == worker && stream.state == State::Waiting;
         for stream in self.streams.iter().filter(is_waiting) {
@@ -31,7 +31,7 @@ impl Machine {
         }
     }
 
-    /// What has to be true between two events.
+    /// What must hold between two events.
     pub(super) fn check(&mut self) {
         self.feed.pass(self.now, self.lives.0);
         for (worker, filter) in self.workers.iter().enumerate() {
@@ -44,10 +44,10 @@ impl Machine {
         assert_eq!(gauge, i64::try_from(self.pending.len()).expect("few") + self.lost_calls, "callouts in flight");
     }
 
-    /// Everybody leaves or gets an answer, and nothing is left over.
+    /// Every client leaves or gets an answer, and nothing is left over.
     pub(super) fn finish(mut self, leave: bool) -> Outcomes {
         let is_waiting = |machine: &Self| machine.streams.iter().any(|stream| stream.state == State::Waiting);
-        // For guesses of others, for a worker that died, for the answer, and for a key.
+        // Time for guesses of others, a worker that died, the answer, and a key.
         let end = self.elapsed + self.setup.lease() * 3 + self.setup.longest_wait() + Duration::from_secs(5);
         while !leave && is_waiting(&self) {
             assert!(self.elapsed < end, "somebody waits for ever");

@@ -1,5 +1,5 @@
-//! Credentials, and what the service answers about them. An identity tells whose it is by its `user_id`, and by its
-//! `client_id` which answer it came with.
+//! Credentials, and the service's answers about them. The `user_id` of an identity tells its credential, and the
+//! `client_id` the answer that it came with.
 
 use authgate::internals::world::{KEYS, jwt_of};
 use authgate::{CalloutError, CalloutResponse, Scope, UnixTime};
@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use super::script::{Flaw, Reply};
 use super::setup::Setup;
 
-/// What stands in claims and must not stand in a denial.
+/// A text in claims that must not be in a denial.
 pub(super) const SECRET: &str = "secret@example.com";
 
-/// The `client_id` of what no answer of the service told.
+/// The `client_id` of a JWT's own claims, which are in no answer of the service.
 pub(super) const OF_ITSELF: usize = 2;
 
-/// The `client_id` that comes with the service's first answer.
+/// The `client_id` in the service's first answer.
 pub(super) const FIRST_ANSWER: usize = 1_000;
 
 /// What a credential is.
@@ -27,14 +27,14 @@ pub(super) enum Kind {
     Other,
 }
 
-/// What clients present again and again.
+/// A credential that clients present repeatedly.
 #[derive(Debug)]
 pub(super) struct Credential {
     pub(super) authorization: String,
     pub(super) kind: Kind,
     /// The number of an API token.
     pub(super) token_id: Option<usize>,
-    /// What a JWT says of itself.
+    /// A JWT's own claims.
     pub(super) own: Option<Vouched>,
 }
 
@@ -43,19 +43,19 @@ pub(super) struct Credential {
 pub(super) struct Vouched {
     /// `user_id`.
     pub(super) user: usize,
-    /// `jti`, where it is told.
+    /// `jti`, if there is one.
     pub(super) jti: Option<String>,
-    /// With which of the service's keys it is signed; `None` for what came as claims.
+    /// The number of the service's key that signed it; `None` for plain claims.
     pub(super) key: Option<usize>,
-    /// In seconds since the epoch; `None` if the service has checked it itself.
+    /// In seconds since the epoch; `None` if the service has checked it.
     pub(super) exp: Option<u64>,
     /// In seconds since the epoch.
     pub(super) nbf: Option<u64>,
     /// `token_type`.
     pub(super) kind: &'static str,
-    /// Whether it is worth nothing, whatever the time and the place.
+    /// Whether it is invalid at any time and in any place.
     pub(super) is_void: bool,
-    /// Whether that is for a claim that can't be a header alone.
+    /// Whether a claim that can't be a header is the only reason.
     pub(super) is_unspeakable: bool,
     /// The JWT itself.
     pub(super) jwt: Option<String>,
@@ -145,7 +145,7 @@ impl Claims {
     }
 }
 
-/// The `jti` of whatever identifies `user`.
+/// The `jti` of every identity of `user`.
 pub(super) fn jti(user: usize) -> String {
     format!("of {user}")
 }
@@ -180,7 +180,7 @@ pub(super) enum Meaning {
     Refused {
         is_401: bool,
     },
-    /// No verdict: whose outage that is.
+    /// No verdict: the scope of the outage.
     Nothing(Scope),
 }
 
@@ -191,7 +191,7 @@ pub(super) fn response(status: u16, headers: Vec<(&str, String)>, body: impl Int
     Ok(CalloutResponse { status, headers, body: Some(body.into()) })
 }
 
-/// The answer to a question for the key: whether it brings one.
+/// The answer to a question for the key, and whether it contains one.
 pub(super) fn key_answer(reply: &Reply, serves: usize) -> (Answer, bool) {
     let body = json!({"public_key": KEYS[serves]}).to_string();
     match reply {
@@ -202,7 +202,7 @@ pub(super) fn key_answer(reply: &Reply, serves: usize) -> (Answer, bool) {
     }
 }
 
-/// The answer to the question about a `user`'s `credential`, with this `client_id`.
+/// The answer to a question about a `user`'s `credential`, with this `client_id`.
 pub(super) fn verify_answer(
     reply: &Reply,
     setup: Setup,
@@ -251,7 +251,7 @@ pub(super) fn verify_answer(
             (answer, vouched, is_in_time && flaw != Flaw::Incomplete)
         }
     };
-    // An answer in headers is read without its body.
+    // The body of an answer in headers isn't read.
     is_readable &= !cut(reply, &mut answer) || setup.answers_in_headers();
     let meaning = match status {
         200 if is_readable => Meaning::Identity(vouched),
@@ -262,7 +262,7 @@ pub(super) fn verify_answer(
     (answer, meaning)
 }
 
-/// Whether nobody can read the body, or no more than its beginning.
+/// Removes or truncates the body if the reply says so. Returns whether it does.
 fn cut(reply: &Reply, answer: &mut Answer) -> bool {
     match (reply, answer) {
         (Reply::Unread, Ok(answer)) => answer.body = None,
@@ -272,10 +272,10 @@ fn cut(reply: &Reply, answer: &mut Answer) -> bool {
     true
 }
 
-/// An answer that is none.
+/// An answer with no usable content.
 pub(super) fn fault(reply: &Reply) -> Answer {
     match reply {
-        // What they begin with keeps them from being an answer after all.
+        // The first byte keeps the answer from being valid by chance.
         Reply::Bytes(bytes) => response(200, Vec::new(), [b"!", bytes.as_slice()].concat()),
         Reply::TooLarge | Reply::Unread => Ok(CalloutResponse { status: 200, headers: Vec::new(), body: None }),
         Reply::Part => response(200, Vec::new(), "{\"public_key\": \"-----BEGIN"),

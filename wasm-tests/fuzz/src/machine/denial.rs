@@ -1,4 +1,4 @@
-//! Whether a request may be refused: for a reason that it gave, in the form of docs/reference.md#denials, telling nothing.
+//! Denials: each has a reason in the request, takes the form of docs/reference.md#denials, and reveals nothing.
 
 use authgate::{Code, Response};
 
@@ -8,7 +8,7 @@ use super::script::Place;
 use super::state::{Refusal, Stream};
 use super::world::Machine;
 
-/// Checks a request that is refused.
+/// Checks the denial of a request.
 pub(super) fn check(machine: &Machine, stream: &Stream, response: &Response) {
     let code = response.code.name();
     assert!(!machine.setup.is_shadow(stream.place), "denied in shadow mode: {code}");
@@ -51,7 +51,7 @@ pub(super) fn check(machine: &Machine, stream: &Stream, response: &Response) {
     check_code(machine, stream, code);
 }
 
-/// Checks why a request is refused, or would be.
+/// Checks the reason of a denial, enforced or not.
 pub(super) fn check_code(machine: &Machine, stream: &Stream, code: &str) {
     if let Some(expected) = stream.place.closed_for() {
         assert_eq!(code, expected);
@@ -61,13 +61,13 @@ pub(super) fn check_code(machine: &Machine, stream: &Stream, code: &str) {
     assert!(is_justified(machine, stream, code), "{code} for {stream:?} at {:?}", machine.now);
 }
 
-/// Whether a credential that may be good was denied for a claim that can't be a header.
+/// Whether a credential that may be valid was denied for a claim that can't be a header.
 pub(super) fn is_for_header(machine: &Machine, stream: &Stream, code: Code) -> bool {
     let Some(credential) = stream.credential.filter(|_| code == Code::TokenMalformed) else { return false };
     is_unspeakable(machine, credential)
 }
 
-/// Whether anybody says something of a credential that can't be a header.
+/// Whether any claims about a credential include one that can't be a header.
 pub(super) fn is_unspeakable(machine: &Machine, credential: usize) -> bool {
     let answers = machine.vouchings.iter().filter(|vouching| vouching.credential == credential);
     let own = machine.credentials[credential].own.as_ref();
@@ -78,7 +78,7 @@ fn is_justified(machine: &Machine, stream: &Stream, code: &str) -> bool {
     let setup = machine.setup;
     let credential = stream.credential.map(|credential| &machine.credentials[credential]);
     let own = credential.and_then(|credential| credential.own.as_ref());
-    // Whatever anybody says of the credential.
+    // All claims about the credential.
     let answers = machine.vouchings.iter().filter(|vouching| Some(vouching.credential) == stream.credential);
     let mut told = own.into_iter().chain(answers.map(|vouching| &vouching.what));
     let mut refusals = machine.refusals.iter().filter(|refusal| Some(refusal.credential) == stream.credential);
@@ -96,21 +96,21 @@ fn is_justified(machine: &Machine, stream: &Stream, code: &str) -> bool {
         }
         "token_expired" => told.any(|what| what.has_expired(machine.now, setup)),
         "token_not_yet_valid" => told.any(|what| what.is_early(machine.now, setup)),
-        // Who somebody is comes first: a rule is asked about those alone whose tokens are good for access.
+        // The identity is checked first: a rule is only about tokens whose type is accepted.
         "token_type_not_accepted" => told.any(|what| !Place::Private.accepts(what.kind)),
         "claims_not_sufficient" => {
             told.any(|what| Place::Private.accepts(what.kind) && !stream.place.accepts(what.kind))
         }
         "token_revoked" => told.any(|what| machine.feed.is_revoked(what, true)),
         "token_rejected" | "forbidden_by_service" => refusals.any(|refusal| {
-            // Also by another worker, while the request waited for that one's answer, or for its turn.
+            // Another worker may have got it while the request waited for that worker's answer or for its turn.
             let setup = machine.setups[stream.worker];
             let (_, negative, _) = setup.cache();
             let is_kept = !setup.is_cache_off()
                 && (machine.now < refusal.delivered.wall.after(negative)
                     || refusal.delivered.step >= stream.arrived.step);
             let is_told = is_kept || is_answer(stream, refusal);
-            // Of a clock that was set back since nobody knows how long ago it was.
+            // After the clock was set back, the age of a refusal is unknown.
             let is_told = is_told || overtakes(machine, stream, refusal) || !machine.is_steady_since(&refusal.asked);
             is_told && refusal.is_401 == (code == "token_rejected")
         }),
@@ -125,14 +125,14 @@ fn is_justified(machine: &Machine, stream: &Stream, code: &str) -> bool {
     }
 }
 
-/// Whether a signature by this key has to be accepted.
+/// Whether a signature by this key must be accepted.
 fn is_key_good(machine: &Machine, key: usize) -> bool {
     if machine.setup.is_pinned() {
         key == 0
     } else if machine.jumps == 0 {
         machine.keys.is_good(key, machine.now)
     } else {
-        // It is unless there has been another.
+        // It must be accepted unless there has been another key.
         machine.delivered.iter().all(|other| *other == key)
     }
 }
@@ -142,7 +142,7 @@ fn is_answer(stream: &Stream, refusal: &Refusal) -> bool {
     refusal.worker == stream.worker && refusal.delivered.step >= stream.arrived.step
 }
 
-/// Whether the request waited for a yes whose callout was sent no later than the one that brought this refusal.
+/// Whether the request waited for a 200 whose callout was sent no later than this refusal's.
 fn overtakes(machine: &Machine, stream: &Stream, refusal: &Refusal) -> bool {
     machine.vouchings.iter().any(|vouching| {
         vouching.credential == refusal.credential

@@ -1,4 +1,4 @@
-//! The service's revocation list, and what the workers have been told of it.
+//! The service's revocation list, and what the workers know of it.
 
 use std::time::Duration;
 
@@ -9,32 +9,32 @@ use super::credentials::{self, Answer, Vouched};
 use super::script::Reply;
 use super::state::Moment;
 
-/// How long after its expiry a token may have to be refused for being revoked.
+/// How long after its expiry a revoked token may still have to be refused, in seconds.
 const LEEWAY: u64 = 300;
 
-/// What the list says.
+/// The content of an entry.
 #[derive(Debug, Clone)]
 pub(super) enum Item {
-    /// A token, and its expiry.
+    /// A token by its `jti`, and its expiry.
     Token(String, u64),
     /// All tokens of a user that expire before a time.
     User(usize, u64),
     PurgeUser(usize),
     PurgeClient(usize),
     PurgeToken(usize),
-    /// Nobody can read it: every verdict is to be forgotten, within a minute or so.
+    /// Unreadable: every verdict is voided, within about a minute.
     Odd,
 }
 
 impl Item {
-    /// Whether such a verdict is to be forgotten.
+    /// Whether it purges such a verdict.
     fn ends(&self, user: usize, client: usize, token: Option<usize>) -> bool {
         match self {
             Self::Token(..) => false,
             Self::User(purged, _) | Self::PurgeUser(purged) => *purged == user,
             Self::PurgeClient(purged) => *purged == client,
             Self::PurgeToken(purged) => Some(*purged) == token,
-            // Those void verdicts together: see [`Feed::voided`].
+            // These void all verdicts: see [`Feed::voided`].
             Self::Odd => false,
         }
     }
@@ -43,10 +43,10 @@ impl Item {
 #[derive(Debug)]
 struct Entry {
     item: Item,
-    /// When the workers were told first, and when last as news.
+    /// When the workers first got it, and when they last got it as news.
     told: Option<Moment>,
     told_again: Option<Moment>,
-    /// Whether the wall clock has been beyond the time at which it could be forgotten.
+    /// Whether the wall clock has passed the time from which it may be forgotten.
     is_over: bool,
 }
 
@@ -54,7 +54,7 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Feed {
     entries: Vec<Entry>,
-    /// When unreadable entries voided all verdicts for the first time, and when they may have done so for the last.
+    /// When unreadable entries first voided all verdicts, and when they may last have done so.
     voided: Option<(Moment, Moment)>,
 }
 
@@ -63,7 +63,7 @@ impl Feed {
         self.entries.push(Entry { item, told: None, told_again: None, is_over: false });
     }
 
-    /// The answer to a question for what came after the first `since` entries, and whether it is one.
+    /// The answer to a poll for the entries after the first `since`, and whether it is readable.
     pub(super) fn answer(&self, reply: &Reply, since: Option<usize>) -> (Answer, bool) {
         let (mut revoked, mut users, mut purge): (Vec<Value>, Vec<Value>, Vec<Value>) = Default::default();
         for (number, Entry { item, .. }) in self.entries.iter().enumerate().skip(since.unwrap_or(0)) {
@@ -78,7 +78,7 @@ impl Feed {
         }
         let cursor = format!("c{}", self.entries.len());
         let mut body = json!({"cursor": cursor, "revoked": revoked});
-        // Lists that are empty needn't be there.
+        // Empty lists may be absent.
         for (name, list) in [("users", users), ("purge", purge)] {
             if !list.is_empty() {
                 body[name] = json!(list);
@@ -90,7 +90,7 @@ impl Feed {
             Reply::Good { .. } => (credentials::response(200, Vec::new(), body), is_readable),
             Reply::Status(status) => (credentials::response(*status, Vec::new(), body), *status == 200 && is_readable),
             Reply::Crossed => {
-                // A list by another name is none.
+                // A list by another name is ignored.
                 let body = json!({"cursor": cursor, "tokens": revoked}).to_string();
                 (credentials::response(200, Vec::new(), body), false)
             }
@@ -98,13 +98,13 @@ impl Feed {
         }
     }
 
-    /// Whether what came after the first `since` entries can't be read: some of it, or `all`.
+    /// Whether the entries after the first `since` are unreadable: some of them, or `all`.
     fn is_odd(&self, since: Option<usize>, all: bool) -> bool {
         let mut told = self.entries.iter().skip(since.unwrap_or(0)).map(|entry| matches!(entry.item, Item::Odd));
         if all { told.len() > 0 && told.all(|is_odd| is_odd) } else { told.any(|is_odd| is_odd) }
     }
 
-    /// A good answer is handed over, which holds what came after the first `since` entries: all of the list is known.
+    /// A good answer with the entries after the first `since` is delivered: the workers have the whole list.
     pub(super) fn told(&mut self, now: Moment, since: usize) {
         for (number, entry) in self.entries.iter_mut().enumerate() {
             entry.told.get_or_insert(now);
@@ -114,8 +114,8 @@ impl Feed {
         }
     }
 
-    /// A poll ends with what came after the first `since` entries, or with nothing that is news. Unreadable ones void
-    /// all verdicts at once where none did lately, or else at the end of a later poll.
+    /// A poll ends with the entries after the first `since`, or without news. Unreadable entries void all verdicts at
+    /// once unless others did recently; otherwise they do at the end of a later poll.
     pub(super) fn poll_ends(&mut self, now: Moment, since: Option<usize>, is_heard: bool) {
         let is_odd = is_heard && self.is_odd(since, false);
         match &mut self.voided {
@@ -125,7 +125,7 @@ impl Feed {
         }
     }
 
-    /// The wall clock shows this.
+    /// The wall clock shows `now`.
     pub(super) fn pass(&mut self, now: UnixTime, longest_life: Duration) {
         for entry in &mut self.entries {
             entry.is_over |= match entry.item {
@@ -139,7 +139,7 @@ impl Feed {
         }
     }
 
-    /// Whether this was revoked, as far as the workers were told. `or_ever`: whether it may be refused for it.
+    /// Whether this is revoked, as far as the workers know. `or_ever`: also by entries that may be forgotten.
     pub(super) fn is_revoked(&self, what: &Vouched, or_ever: bool) -> bool {
         self.entries.iter().any(|entry| {
             let holds = entry.told.is_some() && (or_ever || !entry.is_over);
@@ -152,19 +152,19 @@ impl Feed {
         })
     }
 
-    /// Whether the workers were told to forget any.
+    /// Whether the workers were told to purge any verdict.
     pub(super) fn has_purged(&self) -> bool {
         let purges = |entry: &Entry| entry.told.is_some() && !matches!(entry.item, Item::Token(..));
         self.voided.is_some() || self.entries.iter().any(purges)
     }
 
-    /// When the workers were told to forget such a verdict, each time for the first time.
+    /// When the workers were first told to purge such a verdict, for each entry.
     pub(super) fn purges(&self, user: usize, client: usize, token: Option<usize>) -> impl Iterator<Item = Moment> {
         let entries = self.entries.iter().filter(move |entry| entry.item.ends(user, client, token));
         entries.filter_map(|entry| entry.told).chain(self.voided.map(|(first, _)| first))
     }
 
-    /// When they were told for the last time, or may have been.
+    /// When they were last told to, or may have been.
     pub(super) fn purges_again(
         &self,
         user: usize,

@@ -1,4 +1,4 @@
-//! Whether a request may go on: with the identity that its own credential stands for, or to a public place.
+//! Requests that go on: each has the identity of its own credential, or goes to a public place.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(super) fn check(machine: &Machine, stream: &Stream, forward: &Forward) -> Ou
     Outcome::Allow
 }
 
-/// Checks the identity that a request carries: who it is is beyond doubt. Returns what vouches for it.
+/// Checks that a request carries its credential's identity. Returns what vouches for it.
 pub(super) fn identity<'m>(machine: &'m Machine, stream: &Stream, forward: &Forward) -> &'m Vouched {
     for (index, (name, value)) in forward.set.iter().enumerate() {
         assert!(forward.set.iter().take(index).all(|(earlier, _)| earlier != name), "{name} is set twice");
@@ -72,7 +72,7 @@ pub(super) fn identity<'m>(machine: &'m Machine, stream: &Stream, forward: &Forw
     what
 }
 
-/// By what the JWT says of itself: where that is asked for, or where the service is no help.
+/// An identity by the JWT's signature: the filter verifies it, or the service is down.
 fn by_signature(machine: &Machine, stream: &Stream, credential: usize, own: &Vouched) {
     if !machine.setup.is_remote(stream.place) {
         return;
@@ -82,7 +82,7 @@ fn by_signature(machine: &Machine, stream: &Stream, credential: usize, own: &Vou
     let refused = machine.refusals.iter().filter(|refusal| {
         refusal.credential == credential
             && machine.is_steady_since(&refusal.asked)
-            // While it waits for the key others may ask again.
+            // While the request waits for the key, others may ask again.
             && (machine.setup.is_pinned() || refusal.delivered.step < stream.arrived.step)
     });
     for refusal in refused {
@@ -90,7 +90,7 @@ fn by_signature(machine: &Machine, stream: &Stream, credential: usize, own: &Vou
     }
 }
 
-/// By an answer of the service: one that came while the request waited, or one that is known and stands.
+/// An identity by the service's answer: one that came while the request waited, or a verdict that stands.
 fn by_service(machine: &Machine, stream: &Stream, client: usize, vouching: &Vouching) {
     let Vouching { credential, asked, delivered, .. } = vouching;
     let kind = machine.credentials[*credential].kind;
@@ -111,15 +111,15 @@ fn by_service(machine: &Machine, stream: &Stream, client: usize, vouching: &Vouc
     }
 }
 
-/// The service hasn't refused the credential since, unless it has accepted it again. `is_own`: the request waited for
-/// this answer.
+/// Checks that the service hasn't refused the credential since, or has accepted it again. `is_own`: the request waited
+/// for this answer.
 fn not_refused_since(machine: &Machine, stream: &Stream, vouching: &Vouching, is_own: bool) {
     let Vouching { credential, asked, delivered, .. } = vouching;
     let is_later = |refusal: &&Refusal| refusal.credential == *credential && refusal.asked.step >= asked.step;
     for refusal in machine.refusals.iter().filter(is_later) {
-        // Without a cache nobody remembers it, and what comes while an answer is being verified may be too late.
+        // Without a cache no refusal is remembered, and one that comes while an answer is verified may be late.
         let is_heard = refusal.delivered.step < delivered.step || !machine.setup.answers_in_jwts();
-        // By a clock that was set forward it was so long ago that no older verdict could be left.
+        // If the clock was set forward, the refusal is so old that no older verdict can be left.
         let is_over = has_passed(machine.now, machine.longest_memory(), refusal.delivered.wall);
         let is_off = machine.setups[stream.worker].is_cache_off();
         let is_known = !is_own || (is_heard && !is_off && !is_over);
@@ -127,8 +127,8 @@ fn not_refused_since(machine: &Machine, stream: &Stream, vouching: &Vouching, is
     }
 }
 
-/// Whether the service has accepted the credential since, in answer to a callout that was sent later by the clock of the
-/// day, or truly later.
+/// Whether the service has accepted the credential since, in answer to a callout that was sent later by the wall clock
+/// or in the script.
 fn is_withdrawn(machine: &Machine, refusal: &Refusal) -> bool {
     machine.vouchings.iter().any(|vouching| {
         let is_later = vouching.asked.step > refusal.asked.step || vouching.asked.wall > refusal.asked.wall;
@@ -136,18 +136,18 @@ fn is_withdrawn(machine: &Machine, refusal: &Refusal) -> bool {
     })
 }
 
-/// The service hasn't said since that such verdicts are to be forgotten.
+/// Checks that no purge has ended such a verdict since.
 fn not_purged_since(machine: &Machine, stream: &Stream, vouching: &Vouching, client: usize, is_own: bool) {
     let Vouching { credential, what, asked, .. } = vouching;
     let setup = machine.setups[stream.worker];
-    // Without a cache there is nothing to forget, and after a purge of a time to come nobody asks again.
+    // Without a cache nothing is purged. After a purge with a future time, the service isn't asked again.
     let is_exempt = is_own && (setup.answers_in_jwts() || setup.is_cache_off() || machine.setbacks > 0);
     for purge in machine.feed.purges(what.user, client, machine.credentials[*credential].token_id) {
         assert!(purge.step < asked.step || is_exempt, "let in by {vouching:?} after a purge at {purge:?}");
     }
 }
 
-/// Whether the service turned out to be no help while the request waited, or isn't asked.
+/// Whether the service gave no verdict while the request waited, or isn't asked.
 pub(super) fn is_without_service(machine: &Machine, stream: &Stream) -> bool {
     stream.credential.is_some_and(|credential| {
         is_failing(machine, stream, machine.outages.get(&credential).copied())
@@ -156,29 +156,29 @@ pub(super) fn is_without_service(machine: &Machine, stream: &Stream) -> bool {
     })
 }
 
-/// Whether the service turned out to be down while the request waited, or isn't asked.
+/// Whether the service was down while the request waited, or isn't asked.
 fn is_down(machine: &Machine, stream: &Stream) -> bool {
     let down = stream.credential.and_then(|credential| machine.downs.get(&credential));
     is_failing(machine, stream, down.copied())
 }
 
-/// Whether an outage at that step may have been heard of by the request, or the breaker isn't closed.
+/// Whether the request may know of an outage at this step, or the breaker isn't closed.
 fn is_failing(machine: &Machine, stream: &Stream, outage: Option<u64>) -> bool {
     let outage = outage.unwrap_or(0);
-    // It may have joined one that was waiting for another worker's answer.
+    // The request may have joined one that waited for another worker's answer.
     let mut others = machine.streams.iter().filter(|other| {
         (other.worker, other.credential) == (stream.worker, stream.credential)
             && other.ended.is_none_or(|ended| ended > stream.arrived.step)
     });
     outage >= stream.arrived.step
         || others.any(|other| outage >= other.arrived.step)
-        // By a clock that was set, an outage of before looks like one of since.
         || !machine.breaker.is_closed()
         || machine.unclosed >= stream.arrived.step
+        // After the clock was set, an earlier outage looks like a later one.
         || (outage > 0 && machine.jumps > 0)
 }
 
-/// Whether the request's worker surely knows a verdict on its credential that is not older than `life`: its own, or
+/// Whether the request's worker certainly knows a verdict on its credential that is no older than `life`: its own, or
 /// the last one that any worker has shared.
 pub(super) fn is_known(machine: &Machine, stream: &Stream, life: Duration) -> bool {
     let setup = machine.setups[stream.worker];
@@ -190,17 +190,17 @@ pub(super) fn is_known(machine: &Machine, stream: &Stream, life: Duration) -> bo
     };
     let own = kept().filter(is_local).max_by_key(|vouching| vouching.asked.step);
     let stands = |vouching: &Vouching| is_standing(machine, stream, vouching, life);
-    // Of two that were asked for in the same moment, the end of one may be the end of both.
+    // If two were asked for at the same moment, what ends one may end both.
     let shared = kept().next_back().filter(|last| {
         let asked = |vouching: &Vouching| (vouching.asked.wall, vouching.asked.step);
         kept().all(|other| asked(other) == asked(last) || other.asked.wall < last.asked.wall)
     });
-    // A newer verdict, which another worker has shared, takes the place of this worker's own: its end is the end of both.
+    // A newer verdict that another worker has shared replaces this worker's own, so the end of one is the end of both.
     let is_newest = |own: &Vouching| kept().filter(|other| other.asked.wall >= own.asked.wall).all(stands);
     own.map_or_else(|| shared.is_some_and(stands), is_newest)
 }
 
-/// Whether nothing has ended a verdict on the request's credential yet.
+/// Whether a verdict on the request's credential still stands.
 fn is_standing(machine: &Machine, stream: &Stream, vouching: &Vouching, life: Duration) -> bool {
     let Vouching { credential: number, what, asked, delivered, .. } = vouching;
     let credential = &machine.credentials[*number];
@@ -226,7 +226,7 @@ fn is_standing(machine: &Machine, stream: &Stream, vouching: &Vouching, life: Du
 fn authorization(machine: &Machine, stream: &Stream, forward: &Forward, vouched: Option<&Vouched>) {
     match (machine.config.rules.terms(None).forward_credential, &forward.authorization) {
         (ForwardCredential::Keep, Authorization::Keep) | (ForwardCredential::Remove, Authorization::Remove) => {}
-        // The client's own is what it came with.
+        // The client's own credential is the verified JWT.
         (ForwardCredential::VerifiedJwt, Authorization::Keep) => {
             let jwt = vouched.and_then(|vouched| vouched.jwt.as_deref());
             assert_eq!(stream.authorization.as_deref().and_then(|value| value.strip_prefix("Bearer ")), jwt);

@@ -1,5 +1,5 @@
-//! The service's keys, as the workers have to know them: the newest that was fetched, and those that a fetch replaced
-//! not longer ago than `jwt.public_key.grace` (docs/reference.md#key-rotation).
+//! The keys that the workers must know: the newest that was fetched, and those that a fetch replaced no longer ago than
+//! `jwt.public_key.grace` (docs/reference.md#key-rotation).
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use authgate::internals::BETWEEN_SEARCHES;
 
 use super::state::{Moment, has_passed};
 
-/// The most that are kept.
+/// The most keys that are kept.
 const MOST: usize = 4;
 
 /// A key that was fetched.
 #[derive(Debug, Clone, Copy)]
 struct Fetched {
     number: usize,
-    /// The newest: when its fetch began. Another: when it was replaced.
+    /// For the newest key, when its fetch began; for any other, when it was replaced.
     at: UnixTime,
 }
 
@@ -23,9 +23,9 @@ struct Fetched {
 #[derive(Debug)]
 pub(super) struct Keys {
     grace: Duration,
-    /// What was known from which step on, each time with the newest key first.
+    /// The known keys from each step on, newest first.
     states: Vec<(u64, Vec<Fetched>)>,
-    /// When the last search began, a fetch that asked as often as it may: each answer brought a key that was good.
+    /// When the last search began. A search is a fetch with the most questions, each answered with a key.
     searched: Option<UnixTime>,
     /// When the last fetch began.
     asked: Option<UnixTime>,
@@ -36,7 +36,7 @@ impl Keys {
         Self { grace, states: vec![(0, Vec::new())], searched: None, asked: None }
     }
 
-    /// A fetch that began at `began` has brought a key in the end.
+    /// A fetch that began at `began` has brought a key.
     pub(super) fn fetched(&mut self, number: usize, began: UnixTime, is_search: bool, now: Moment) {
         self.asked = self.asked.max(Some(began));
         if is_search {
@@ -44,7 +44,7 @@ impl Keys {
         }
         let mut known = self.states.last().map(|(_, known)| known.clone()).unwrap_or_default();
         match known.first_mut() {
-            // Another worker's fetch has overtaken it.
+            // Another worker's fetch, which began later, ended first.
             Some(newest) if newest.at > began => return,
             Some(newest) if newest.number == number => newest.at = began,
             newest => {
@@ -59,19 +59,19 @@ impl Keys {
         self.states.push((now.step, known));
     }
 
-    /// Whether a signature by this key is good for whoever has heard of every fetch.
+    /// Whether a signature by this key is valid for a worker that knows every fetch.
     pub(super) fn is_good(&self, number: usize, now: UnixTime) -> bool {
         self.states.last().is_some_and(|(_, known)| self.holds(known, number, now))
     }
 
-    /// Whether the service was searched for further keys since a request arrived, or lately, and asked since.
+    /// Whether a search began since the request arrived, or a recent one did and a fetch began since.
     pub(super) fn is_searched_since(&self, arrived: UnixTime, now: UnixTime) -> bool {
         let is_since = |began: UnixTime| began >= arrived;
         let is_late = |began: UnixTime| !has_passed(now, BETWEEN_SEARCHES, began);
         self.searched.is_some_and(|began| is_since(began) || is_late(began) && self.asked.is_some_and(is_since))
     }
 
-    /// Whether one may be good for whoever has heard of every fetch until this step, and perhaps of later ones.
+    /// Whether it may be valid for a worker that knows every fetch until this step, and perhaps later ones.
     pub(super) fn may_be_good(&self, number: usize, heard: u64, now: UnixTime) -> bool {
         let first = self.states.iter().rposition(|(step, _)| *step <= heard).unwrap_or(0);
         self.states[first..].iter().any(|(_, known)| self.holds(known, number, now))

@@ -1,9 +1,9 @@
-//! What the rules of `setup.rs` say of a place.
+//! What the rules in `setup.rs` say about a place.
 
 use super::script::Place;
 
 impl Place {
-    /// The path that leads there.
+    /// The path of the place.
     pub(super) const fn path(self) -> &'static str {
         match self {
             Self::Private => "/private",
@@ -38,7 +38,7 @@ impl Place {
         }
     }
 
-    /// Why nobody is let in, whatever the credential.
+    /// Why every request is denied, whatever its credential.
     pub(super) const fn closed_for(self) -> Option<&'static str> {
         match self {
             Self::Denied | Self::DeniedTrial => Some("denied_by_rule"),
@@ -47,7 +47,7 @@ impl Place {
         }
     }
 
-    /// Whether a good token of this type is let in.
+    /// Whether a valid token of this type is let in.
     pub(super) fn accepts(self, kind: &str) -> bool {
         let wants_machines = matches!(self, Self::Machines | Self::Trial | Self::Strict);
         kind == "api_token" || (kind == "access" && !wants_machines)

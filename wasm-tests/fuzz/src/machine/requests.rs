@@ -13,7 +13,7 @@ use super::world::{JWTS, Machine};
 use super::{denial, forward, shadow, throttle};
 
 impl Machine {
-    /// The number of a credential, which may be a new one.
+    /// The number of a credential, which may be new.
     fn numbered(&mut self, credential: Credential) -> usize {
         let known = self.credentials.iter().position(|known| known.authorization == credential.authorization);
         known.unwrap_or_else(|| {
@@ -125,7 +125,7 @@ impl Machine {
             }
         };
         shadow::check_report(stream, report, counted);
-        // In shadow mode too.
+        // Also in shadow mode.
         if let Some(code) = report.reason {
             if throttle::is_guess(code) && !denial::is_for_header(self, stream, code) {
                 self.guessed(number as usize, code);
@@ -140,14 +140,14 @@ impl Machine {
     }
 }
 
-/// What a request to a place has beside its credential.
+/// The headers of a request to a place, without its credential.
 fn headers(place: Place, is_grpc: bool, is_preflight: bool) -> Vec<(String, Vec<u8>)> {
     let method = if is_preflight { "OPTIONS" } else { "GET" };
     let mut headers = vec![
         (":path".to_owned(), place.path().as_bytes().to_vec()),
         (":method".to_owned(), method.as_bytes().to_vec()),
         (":authority".to_owned(), b"gateway.example".to_vec()),
-        // What a client would like to be.
+        // A forged identity.
         ("x-user-id".to_owned(), b"1".to_vec()),
     ];
     if is_preflight {

@@ -6,7 +6,7 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 
 use super::setup::Setup;
 
-/// How many keys the service can have.
+/// The number of keys that the service can have.
 pub const KEYS: usize = 3;
 
 /// The most events of a script.
@@ -17,13 +17,13 @@ const MAX_EVENTS: usize = 300;
 pub struct Script {
     /// The configuration.
     pub setup: Setup,
-    /// At the end, whether the clients leave; else they stay until they have their answers.
+    /// Whether the clients leave at the end; otherwise they wait for their answers.
     pub leave: bool,
     /// What happens.
     pub events: Vec<Event>,
 }
 
-/// As many events as there are bytes for.
+/// As many events as the bytes allow.
 impl<'a> Arbitrary<'a> for Script {
     fn arbitrary(bytes: &mut Unstructured<'a>) -> Result<Self> {
         let (setup, leave) = (bytes.arbitrary()?, bytes.arbitrary()?);
@@ -106,14 +106,14 @@ pub enum Event {
     },
     /// The clients get a new JWT.
     Issue {
-        /// In whose place.
+        /// Which JWT it replaces.
         slot: u8,
-        /// Signed with which key.
+        /// The key that signs it.
         key: u8,
         /// What is wrong with it.
         flaw: Flaw,
     },
-    /// The service puts something on its revocation list.
+    /// The service adds an entry to its revocation list.
     List {
         /// What.
         what: u8,
@@ -156,34 +156,34 @@ impl<'a> Arbitrary<'a> for Event {
     }
 }
 
-/// A path, by the rule that it leads to.
+/// A path, by its rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// None.
+    /// No rule.
     Private,
     /// Only API tokens.
     Machines,
     /// Public.
     Public,
-    /// Two of them.
+    /// Two rules.
     Ambiguous,
-    /// One that has JWTs verified by the service, if the setup allows that.
+    /// A rule with JWTs verified by the service, if the setup allows that.
     Remote,
-    /// One that has them verified locally.
+    /// A rule with JWTs verified by the filter.
     Local,
-    /// One where no credential is needed, and one that is there must be good.
+    /// A rule that needs no credential; one that is present must be valid.
     Optional,
-    /// Nobody is let in.
+    /// Every request is denied.
     Denied,
     /// Only API tokens; in shadow mode.
     Trial,
-    /// Nobody is let in; in shadow mode.
+    /// Every request is denied; in shadow mode.
     DeniedTrial,
-    /// Only API tokens; enforced, whatever the filter does.
+    /// Only API tokens; enforced in every mode of the filter.
     Strict,
-    /// Two of them, both in shadow mode.
+    /// Two rules, both in shadow mode.
     AmbiguousTrial,
-    /// Two of them, one of which is in shadow mode.
+    /// Two rules, one of them in shadow mode.
     HalfTrial,
 }
 
@@ -212,12 +212,12 @@ impl<'a> Arbitrary<'a> for Place {
     }
 }
 
-/// A credential. There are few of each kind, so that they come again.
+/// A credential. There are few of each kind, so that they recur.
 #[derive(Debug)]
 pub enum Presented {
     /// None.
     Nothing,
-    /// The JWT of a place.
+    /// The JWT in a slot.
     Jwt(u8),
     /// An API token.
     ApiToken(u8),
@@ -296,7 +296,7 @@ impl<'a> Arbitrary<'a> for Flaw {
 pub enum Reply {
     /// With what was asked for: an identity, the key or the list.
     Good {
-        /// For a JWT, by which key it is signed; `None`: by the one that the service serves.
+        /// The key that signs a JWT; `None`: the one that the service serves.
         key: Option<u8>,
         /// What is wrong with it.
         flaw: Flaw,
@@ -305,23 +305,23 @@ pub enum Reply {
     Crossed,
     /// With a status and a body that would be right with another. 0: with a head that has no status.
     Status(u16),
-    /// With bytes.
+    /// With these bytes.
     Bytes(Vec<u8>),
-    /// With too many of them.
+    /// With too many bytes.
     TooLarge,
-    /// It couldn't be asked.
+    /// The callout couldn't be sent.
     NotSent,
     /// The connection broke.
     Reset,
     /// With the right head, after which it breaks off.
     BreaksOff,
-    /// With a status line that is none.
+    /// With an invalid status line.
     NotHttp,
-    /// With the right head; then its stream was reset, and its connection lives on.
+    /// With the right head; then the stream is reset, and the connection stays.
     StreamReset,
-    /// With the right head, and a body that nobody could read.
+    /// With the right head and an unreadable body.
     Unread,
-    /// With the right head, and the beginning of the right body.
+    /// With the right head and the beginning of the right body.
     Part,
 }
 

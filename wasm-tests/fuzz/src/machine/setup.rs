@@ -9,13 +9,13 @@ use serde_json::json;
 
 use super::script::Place;
 
-/// The only origin that is listed.
+/// The only listed origin.
 pub const ORIGIN: &str = "https://app.example";
 
-/// How many settings of the cache there are.
+/// The number of settings of the cache.
 const CACHES: u8 = 6;
 
-/// A choice for each of them.
+/// A choice for each part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Setup {
     format: Choice<4>,
@@ -36,7 +36,7 @@ pub struct Setup {
 }
 
 impl<'a> Arbitrary<'a> for Setup {
-    /// What came later shares a byte with what was there, so that older scripts keep their meaning.
+    /// Later parts share a byte with earlier ones, so that older scripts keep their meaning.
     fn arbitrary(bytes: &mut Unstructured<'a>) -> Result<Self> {
         let (format, retries, interval): (_, _, u8) = (bytes.arbitrary()?, bytes.arbitrary()?, bytes.arbitrary()?);
         let (forward, workers, has_skew) = (bytes.arbitrary()?, bytes.arbitrary()?, bytes.arbitrary()?);
@@ -80,7 +80,7 @@ impl<const N: u8> Choice<N> {
 }
 
 impl Setup {
-    /// How many workers there are.
+    /// The number of workers.
     pub fn workers(self) -> usize {
         self.workers.of(&[2, 1, 3])
     }
@@ -130,7 +130,7 @@ impl Setup {
         self.is_pinned
     }
 
-    /// Whether a JWT is verified by the service.
+    /// Whether the service verifies JWTs.
     pub fn is_remote(self, place: Place) -> bool {
         self.format() != "json_header"
             && match place {
@@ -140,7 +140,7 @@ impl Setup {
             }
     }
 
-    /// Whether requests to a place are denied for trial alone.
+    /// Whether denials in a place are in shadow mode.
     pub const fn is_shadow(self, place: Place) -> bool {
         match place {
             Place::Trial | Place::DeniedTrial | Place::AmbiguousTrial => true,
@@ -162,30 +162,30 @@ impl Setup {
         (Duration::from_millis(ttl), Duration::from_millis(negative), Duration::from_millis(stale))
     }
 
-    /// How long a verdict can be of use.
+    /// How long a verdict can be used.
     pub fn longest_life(self) -> Duration {
         let (ttl, _, stale) = self.cache();
         ttl + stale
     }
 
-    /// For how long a worker has to know what has ended a verdict, or refused a credential.
+    /// How long a worker must remember what has ended a verdict or refused a credential.
     pub fn memory(self) -> Duration {
         let (_, negative, _) = self.cache();
         self.longest_life().max(negative)
     }
 
-    /// The same with other settings of the cache.
+    /// The same setup with other settings of the cache.
     #[must_use]
     pub const fn with_cache(self, cache: u8) -> Self {
         Self { cache: Choice(cache % CACHES), ..self }
     }
 
-    /// Whether nothing is kept.
+    /// Whether the cache is off.
     pub fn is_cache_off(self) -> bool {
         self.cache().0.is_zero()
     }
 
-    /// Whether a worker's own store holds whatever a script can put there.
+    /// Whether a worker's own cache has room for everything that a script can put there.
     pub const fn is_cache_large(self) -> bool {
         !matches!(self.cache.0, 2)
     }
@@ -247,9 +247,9 @@ impl Setup {
     /// The configuration itself.
     ///
     /// # Panics
-    /// Never: each of them is one.
+    /// Never: every setup is a valid configuration.
     pub fn config(self) -> Config {
-        // An answer in headers doesn't tell what kind of token it is about.
+        // An answer in headers has no token type.
         let types = if self.format() == "json_header" { vec!["apikey"] } else { vec!["apikey", "other"] };
         let pem: Vec<&str> = authgate::internals::world::KEYS.into_iter().take(usize::from(self.is_pinned)).collect();
         let word = |is_remote: bool| if is_remote { "remote" } else { "local" };
@@ -289,7 +289,7 @@ impl Setup {
     }
 }
 
-/// What the places ask for. `remote`: who verifies the JWTs of [`Place::Remote`].
+/// The rules of the places. `remote`: who verifies the JWTs of [`Place::Remote`].
 fn rules(remote: &str) -> serde_json::Value {
     let machines = json!({"token_types": ["api_token"]});
     json!([

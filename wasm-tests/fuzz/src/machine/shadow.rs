@@ -1,4 +1,4 @@
-//! What shadow mode makes of a denial, and what the access log is told of any request.
+//! Denials in shadow mode, and what the access log gets for every request.
 
 use authgate::metrics::Outcome;
 use authgate::{Authorization, Code, Forward, Report};
@@ -25,7 +25,7 @@ pub(super) fn check(machine: &Machine, stream: &Stream, code: Code, forward: &Fo
     Outcome::ShadowDeny
 }
 
-/// Checks what the access log is told of a request that has ended like this.
+/// Checks what the access log gets for a request that has ended like this.
 pub(super) fn check_report(stream: &Stream, report: &Report, ended: (Outcome, Option<Code>)) {
     assert_eq!((report.outcome, report.reason), ended, "what the access log is told of {stream:?}");
     assert_eq!(&*report.rule, stream.place.rule(), "the rule of {stream:?}");

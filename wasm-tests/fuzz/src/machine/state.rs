@@ -11,9 +11,9 @@ use super::script::Place;
 /// A point of the script, by each of its clocks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment {
-    /// Counts what happens, so that no two moments are the same.
+    /// Counts events, so that no two moments are equal.
     pub(super) step: u64,
-    /// What the workers are told.
+    /// The wall clock, as the workers see it.
     pub(super) wall: UnixTime,
     /// How often the wall clock had been set.
     pub(super) jumps: u32,
@@ -39,43 +39,43 @@ pub(super) struct Stream {
     pub(super) place: Place,
     pub(super) is_preflight: bool,
     pub(super) is_grpc: bool,
-    /// Which of the known credentials it presented, if that is what it presented.
+    /// The number of its credential, if it presented a known one.
     pub(super) credential: Option<usize>,
-    /// Whether it brings nothing that could be a credential.
+    /// Whether it has nothing that could be a credential.
     pub(super) is_bare: bool,
     /// Its `Authorization`, if that is one.
     pub(super) authorization: Option<String>,
     pub(super) address: Option<&'static str>,
     pub(super) state: State,
     pub(super) arrived: Moment,
-    /// The step at which the service refused its credential while it waited for that.
+    /// The step at which the service refused its credential while it waited.
     pub(super) refused: Option<u64>,
-    /// At which step it was resolved.
+    /// The step at which it was resolved.
     pub(super) ended: Option<u64>,
 }
 
 impl Stream {
-    /// Whether its credential matters.
+    /// Whether its credential is checked.
     pub(super) fn is_looked_at(&self) -> bool {
         self.place != Place::Public && self.place.closed_for().is_none() && !self.is_preflight
     }
 }
 
-/// A question about a credential, and its repetitions.
+/// A question about a credential, and its retries.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Question {
     pub(super) credential: usize,
     pub(super) began: Moment,
     /// When its last callout was sent.
     pub(super) asked: Moment,
-    /// How many callouts that makes.
+    /// The number of its callouts so far.
     pub(super) attempt: u32,
     pub(super) is_probe: bool,
-    /// The request that it was put for, where that is known.
+    /// The request that it was asked for, if known.
     pub(super) asker: Option<usize>,
     /// Whether the service has vouched for the credential before.
     pub(super) is_good: bool,
-    /// Of the breaker.
+    /// The breaker's epoch.
     pub(super) epoch: u64,
 }
 
@@ -83,17 +83,17 @@ pub(super) struct Question {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Errand {
     Verify(Question),
-    /// `is_cut`: the clock has jumped since it began, so that others may take it for dead, or it began because of one
-    /// of that kind.
+    /// `is_cut`: the clock has jumped since it began, so that others may consider it dead; or such a fetch caused this
+    /// one.
     Key {
         /// When the first of its callouts was sent.
         began: UnixTime,
         retries: u32,
-        /// Which of the fetch's questions it is, the first being 1.
+        /// The number of this question in the fetch, starting at 1.
         question: u32,
         is_cut: bool,
     },
-    /// `since`: after how many entries of the list.
+    /// `since`: the number of entries that the worker already has.
     Feed {
         retries: u32,
         since: Option<usize>,
@@ -110,7 +110,7 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// What it asks about a credential.
+    /// Its question about a credential.
     pub(super) const fn question(&self) -> Option<&Question> {
         match &self.errand {
             Errand::Verify(question) => Some(question),
@@ -119,11 +119,11 @@ impl Pending {
     }
 }
 
-/// What the actions of a worker follow from.
+/// The cause of a worker's actions.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Cause {
     Request(StreamId),
-    /// An answer; whether the same is to be asked again at once is still to be seen.
+    /// An answer. Its errand may be repeated at once.
     Answer(Errand),
     Tick,
 }
@@ -134,7 +134,7 @@ pub(super) struct Vouching {
     pub(super) credential: usize,
     pub(super) worker: usize,
     pub(super) what: Vouched,
-    /// When the callout was sent that brought it: its age counts from then.
+    /// When its callout was sent, from which its age counts.
     pub(super) asked: Moment,
     pub(super) delivered: Moment,
     /// Whether its worker keeps verdicts.
@@ -147,12 +147,12 @@ pub(super) struct Refusal {
     pub(super) credential: usize,
     pub(super) worker: usize,
     pub(super) is_401: bool,
-    /// When the callout was sent that brought it: older verdicts end by it.
+    /// When its callout was sent. It ends older verdicts.
     pub(super) asked: Moment,
     pub(super) delivered: Moment,
 }
 
-/// Whether `period` has passed since `begin`, by a clock that may have stepped back behind it, or be a second late.
+/// Whether `period` has passed since `begin`, by a clock that may have stepped back before it or be a second late.
 pub(super) fn has_passed(now: UnixTime, period: Duration, begin: UnixTime) -> bool {
     let elapsed = i128::from(now.as_nanos()) - i128::from(begin.as_nanos());
     elapsed < -1_000_000_000 || elapsed.max(0) >= i128::try_from(period.as_nanos()).expect("a period")

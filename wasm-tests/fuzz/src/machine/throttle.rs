@@ -1,4 +1,4 @@
-//! The throttle of failed authentications, and the share of a connection: who has to wait or be refused, and who may be.
+//! The throttle of failed authentications, and a connection's share: which requests must or may wait or be refused.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
@@ -11,7 +11,7 @@ use super::setup::Setup;
 use super::state::{Moment, Question, State, Stream, has_passed};
 use super::world::Machine;
 
-/// Whether the throttle counts it.
+/// Whether the throttle counts this code.
 pub(super) fn is_guess(code: Code) -> bool {
     matches!(
         code,
@@ -23,23 +23,23 @@ pub(super) fn is_guess(code: Code) -> bool {
     )
 }
 
-/// What all workers know of failures.
+/// The failures that all workers know of.
 #[derive(Debug)]
 pub(super) struct Throttle {
     attempts: usize,
     lockout: Duration,
     addresses: HashMap<&'static str, Failures>,
-    /// By the number of the API token.
+    /// By the API token's number.
     numbers: HashMap<usize, Failures>,
-    /// Whether it isn't sure any more whose failures were counted, and when.
+    /// Whether it is uncertain whose failures were counted, and when.
     pub(super) is_vague: bool,
-    /// Whether some may have been counted here that the workers haven't.
+    /// Whether more failures may have been counted here than by the workers.
     may_be_too_many: bool,
-    /// For which addresses a refusal was counted, by the step at which it was delivered.
+    /// The addresses for which a refusal was counted, with the step of its delivery.
     counted: BTreeSet<(u64, &'static str)>,
 }
 
-/// In a window, or as many as lock.
+/// The failures in a window, or those that led to a lockout.
 #[derive(Debug, Clone, Copy)]
 struct Failures {
     count: usize,
@@ -47,7 +47,7 @@ struct Failures {
 }
 
 impl Throttle {
-    /// `None`: there is none.
+    /// `None` without a throttle.
     pub(super) fn new(setup: Setup) -> Option<Self> {
         let (addresses, numbers) = (HashMap::new(), HashMap::new());
         let lockout = setup.lockout();
@@ -63,12 +63,12 @@ impl Throttle {
         })
     }
 
-    /// It isn't sure any more whose failures were counted.
+    /// From now on it is uncertain whose failures were counted.
     pub(super) const fn blur(&mut self) {
         (self.is_vague, self.may_be_too_many) = (true, true);
     }
 
-    /// An authentication has failed.
+    /// Counts a failed authentication.
     pub(super) fn fail(&mut self, address: Option<&'static str>, number: Option<usize>, now: UnixTime) {
         let Some(address) = address else { return };
         let (attempts, lockout) = (self.attempts, self.lockout);
@@ -83,7 +83,7 @@ impl Throttle {
         failures.map_or(0, |failures| failures.current(self.attempts, self.lockout, now))
     }
 
-    /// Whether this address has to be told that it failed too often.
+    /// Whether this address must be told that it failed too often.
     fn is_locked(&self, address: &'static str, number: Option<usize>, now: UnixTime) -> bool {
         let is_number_locked = number.is_some_and(|number| self.current(&self.numbers, &number, now) >= self.attempts);
         let has_failed = self.addresses.get(address).is_some_and(|it| !has_passed(now, self.lockout, it.since));
@@ -123,8 +123,8 @@ impl Machine {
         stream.credential.and_then(|credential| self.credentials[credential].token_id)
     }
 
-    /// The service has refused a credential at this step. It is one failure of each address that waits for that: of the
-    /// asker's at once.
+    /// The service has refused a credential at this step. That is one failure for each address that waits for the
+    /// answer. The asker's is counted at once.
     pub(super) fn refuse(&mut self, worker: usize, credential: usize, asker: Option<usize>, step: u64) {
         if let Some(asker) = asker {
             self.fail(asker);
@@ -138,12 +138,12 @@ impl Machine {
         self.streams.iter_mut().filter(waits).for_each(|stream| stream.refused = Some(step));
     }
 
-    /// A stream was denied for a guess.
+    /// A request was denied for a guess.
     pub(super) fn guessed(&mut self, number: usize, code: Code) {
         let stream = &self.streams[number];
         let (refused, address) = (stream.refused.filter(|_| code == Code::TokenRejected), stream.address);
         if let (Some(throttle), true) = (&mut self.throttle, self.is_ticking && code == Code::TokenRejected) {
-            // Another worker's answer, or one of many that waited for the same, or one that waited for its share.
+            // The answer was another worker's, or many waited for it, or this request waited for its share.
             throttle.blur();
         }
         if let (Some(throttle), Some(step), Some(address)) = (&mut self.throttle, refused, address)
@@ -154,8 +154,8 @@ impl Machine {
         self.fail(number);
     }
 
-    /// A stream was told that its client failed too often, perhaps in the place of a refusal. That refusal is then counted
-    /// for none of its address.
+    /// A request was told that its client failed too often, perhaps instead of a refusal. That refusal then counts for
+    /// no request of the address.
     pub(super) fn locked(&mut self, number: usize) {
         let stream = &self.streams[number];
         if let (Some(throttle), Some(step), Some(address)) = (&mut self.throttle, stream.refused, stream.address) {
@@ -163,7 +163,7 @@ impl Machine {
         }
     }
 
-    /// A stream's authentication has failed.
+    /// Counts a request's failed authentication.
     fn fail(&mut self, stream: usize) {
         let (stream, now) = (&self.streams[stream], self.now);
         let (address, number) = (stream.address, self.number(stream));
@@ -172,7 +172,7 @@ impl Machine {
         }
     }
 
-    /// A question that isn't known to be good is put only where no lock would come too late for it.
+    /// Checks that a question not known to be good is asked only while its failure would be within the limit.
     pub(super) fn check_guess(&self, stream: &Stream) {
         let (Some(throttle), Some(address)) = (&self.throttle, stream.address) else { return };
         let is_good = self.vouchings.iter().any(|vouching| Some(vouching.credential) == stream.credential);
@@ -197,8 +197,8 @@ impl Machine {
             || self.has_waited_for_guesses(stream)
     }
 
-    /// Whether others of its address, or about its number, have asked so much that it waited in vain until its own question
-    /// could be put. Each worker asks for itself where no verdicts are shared.
+    /// Whether others with its address or number have asked so much that it waited in vain for its own question.
+    /// Without shared verdicts, each worker asks for itself.
     fn has_waited_for_guesses(&self, stream: &Stream) -> bool {
         let number = self.number(stream);
         let is_other = |other: &&Stream| {
@@ -209,28 +209,28 @@ impl Machine {
             && self.streams.iter().filter(is_other).any(|other| other.arrived.step < stream.arrived.step)
     }
 
-    /// Whether a request may wait before anything is asked about it: for guesses under way, or for its connection's share.
+    /// Whether a request may wait before its question: for guesses under way, or for its connection's share.
     pub(super) fn may_wait_for_its_share(&self, stream: &Stream) -> bool {
         let is_late = |began: &Moment| has_passed(self.now, self.setup.lease(), began.wall);
-        // An answer that was void already is asked for again, and that may have to wait anew.
+        // If an answer was already void, the service is asked again, which may mean waiting again.
         let is_asked_again = self.vouchings.iter().any(|vouching| {
             (Some(vouching.credential), vouching.worker) == (stream.credential, stream.worker)
                 && vouching.delivered.step > stream.arrived.step
                 && !is_late(&vouching.delivered)
         });
-        // What came while it waited for its turn may have ended by then.
+        // An answer that came while the request waited for its turn may have ended by then.
         let is_its_turn = self.settled[stream.worker].as_ref().is_some_and(|settled| !is_late(settled));
         let is_in_time =
             !self.is_steady_since(&stream.arrived) || !is_late(&stream.arrived) || is_asked_again || is_its_turn;
         is_in_time && stream.address.is_some() && (self.throttle.is_some() || self.is_share_used_up(stream))
     }
 
-    /// Whether it has waited for its connection's share in vain.
+    /// Whether it has waited in vain for its connection's share.
     pub(super) fn has_waited_for_its_share(&self, stream: &Stream) -> bool {
         has_passed(self.now, self.setup.lease(), stream.arrived.wall) && self.is_share_used_up(stream)
     }
 
-    /// Whether others of its connection may have used up what that may ask at a time. There is one from each address.
+    /// Whether others may have used up its connection's share. There is one connection from each address.
     fn is_share_used_up(&self, stream: &Stream) -> bool {
         let is_other = |other: &&Stream| {
             (other.worker, other.address) == (stream.worker, stream.address)

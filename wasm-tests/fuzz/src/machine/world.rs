@@ -1,4 +1,4 @@
-//! The workers, their clients and the service, and what has to become of every request.
+//! The workers, their clients and the service, and how every request must end.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -21,33 +21,33 @@ use super::state::{Cause, Errand, Moment, Pending, Refusal, State, Stream, Vouch
 use super::throttle::Throttle;
 use crate::oracle::host::Recorder;
 
-/// How many requests are ended in one go.
+/// The most requests that end in one go.
 pub(super) const AT_ONCE: usize = 32;
 
-/// How many JWTs there are at a time.
+/// The number of current JWTs.
 pub(super) const JWTS: usize = 6;
 
-/// Everything.
+/// The whole process, and what is known of it.
 pub(super) struct Machine {
-    /// What all workers have in common.
+    /// The setup that all workers have in common.
     pub(super) setup: Setup,
-    /// What each worker is configured with: the cache's settings may differ.
+    /// The setup of each worker: the cache's settings may differ.
     pub(super) setups: Vec<Setup>,
     /// The shortest and the longest [`Setup::memory`] that any worker has been configured with.
     pub(super) lives: (Duration, Duration),
-    /// The shortest [`Setup::memory`] that another has come after. What has ended a verdict may be forgotten by then, so
-    /// an older verdict is of no use. A worker makes its own known at its first use of the cache, so even the longest may
-    /// be one that nobody knew.
+    /// The shortest [`Setup::memory`] that a longer one has followed. A worker may then have forgotten what ended a
+    /// verdict, so older verdicts can't be used. A worker announces its memory when it first uses the cache, so even
+    /// the longest may be unknown to all.
     pub(super) outlived: Option<Duration>,
     pub(super) config: Config,
     pub(super) host: Recorder,
     pub(super) now: UnixTime,
     pub(super) workers: Vec<Filter>,
-    /// Whether more requests waited at each of them, since its last tick, than are ended in one go.
+    /// Whether more than [`AT_ONCE`] requests have waited at each worker since its last tick.
     pub(super) crowded: Vec<bool>,
-    /// The last tick at which the turn of some may have come that others had kept waiting.
+    /// The last tick of each worker at which requests that others delayed may have had their turn.
     pub(super) settled: Vec<Option<Moment>>,
-    /// When each of them began.
+    /// When each worker began.
     pub(super) born: Vec<Moment>,
     pub(super) streams: Vec<Stream>,
     pub(super) credentials: Vec<Credential>,
@@ -55,36 +55,36 @@ pub(super) struct Machine {
     pub(super) pending: Vec<Pending>,
     pub(super) answered: Vec<(usize, CallId)>,
     pub(super) breaker: Breaker,
-    /// The last step at which the breaker wasn't closed before the present.
+    /// The last past step at which the breaker wasn't closed.
     pub(super) unclosed: u64,
     pub(super) feed: Feed,
-    /// What the workers have to know of the keys.
+    /// The keys that the workers must know.
     pub(super) keys: Keys,
-    /// At which step each of them last took over what the others know.
+    /// The step at which each worker last took over what the others know.
     pub(super) heard: Vec<u64>,
     /// The keys that the service has handed out.
     pub(super) delivered: BTreeSet<usize>,
-    /// Which messages turned out to be signed with which key.
+    /// The keys and messages of signatures that turned out to be valid.
     pub(super) signed: HashSet<(usize, Vec<u8>)>,
     pub(super) vouchings: Vec<Vouching>,
     pub(super) refusals: Vec<Refusal>,
-    /// Whether the last answer about a credential was one.
+    /// Whether the last answer about a credential was a verdict.
     pub(super) is_verdict: bool,
-    /// The last step at which the service was no help with a credential.
+    /// The last step at which the service gave no verdict, by credential.
     pub(super) outages: HashMap<usize, u64>,
-    /// Those of them in which the service was down.
+    /// The last step at which the service was down, by credential.
     pub(super) downs: HashMap<usize, u64>,
     /// When the service last answered without a verdict, by credential.
     pub(super) unanswered: HashMap<usize, Moment>,
-    /// What that was, of the credential of the last answer, before this answer.
+    /// The previous such moment, for the credential of the last answer.
     pub(super) unanswered_before: Option<Moment>,
-    /// The credentials on which an answer ever broke, and when one did last.
+    /// The credentials with an answer that broke off, and when the last one did.
     pub(super) broken: HashSet<usize>,
     pub(super) broken_last: Option<Moment>,
     /// Whether a worker's configuration has changed.
     pub(super) is_updated: bool,
     pub(super) throttle: Option<Throttle>,
-    /// Questions of workers that died over them.
+    /// Questions lost with their worker.
     pub(super) lost_leases: Vec<(usize, Moment)>,
     pub(super) elapsed: Duration,
     pub(super) jumps: u32,
@@ -95,9 +95,9 @@ pub(super) struct Machine {
     pub(super) serves: usize,
     pub(super) lost_calls: i64,
     pub(super) counted: Counted,
-    /// Whether what happens is a tick's.
+    /// Whether the current events belong to a tick.
     pub(super) is_ticking: bool,
-    /// Whether what happens is printed.
+    /// Whether events are printed.
     pub(super) is_traced: bool,
 }
 
@@ -114,7 +114,7 @@ fn config_of(setup: Setup) -> Config {
 }
 
 impl Machine {
-    /// The longest that a verdict can be of use to any worker.
+    /// The longest [`Setup::memory`] of any worker.
     pub(super) const fn longest_memory(&self) -> Duration {
         self.lives.1
     }
@@ -177,7 +177,7 @@ impl Machine {
         machine
     }
 
-    /// Prints what happens, with the time and the step.
+    /// Prints an event, with the time and the step.
     pub(super) fn trace(&self, what: std::fmt::Arguments<'_>) {
         if self.is_traced {
             let elapsed = i128::from(self.now.as_nanos()) - i128::from(BEGIN) * 1_000_000_000;
@@ -192,7 +192,7 @@ impl Machine {
         Moment { step, wall: now, jumps, setbacks }
     }
 
-    /// Whether the clock has not been set back since.
+    /// Whether the clock hasn't been set back since.
     pub(super) const fn is_steady_since(&self, moment: &Moment) -> bool {
         self.setbacks == moment.setbacks
     }
@@ -222,7 +222,7 @@ impl Machine {
         self.is_ticking = false;
         let gauge = self.host.process.gauges.borrow().get(&Gauge::BreakerState).copied();
         assert_eq!(gauge, Some(self.breaker.number()), "the breaker's state");
-        // Of a crowd not everybody's turn comes at once.
+        // In a crowd, not every request gets its turn at once.
         if !is_crowd && !self.setup.answers_in_jwts() {
             self.check_waits(worker);
         }
@@ -259,7 +259,7 @@ impl Machine {
         self.restart(worker);
     }
 
-    /// A worker begins anew. What its predecessor was asked and has asked is lost.
+    /// Restarts a worker. Its requests and callouts are lost.
     pub(super) fn restart(&mut self, worker: usize) {
         let worker = worker % self.workers.len();
         self.workers[worker] = Filter::new(config_of(self.setups[worker]));
@@ -272,12 +272,12 @@ impl Machine {
         let (lost, kept): (Vec<_>, Vec<_>) = self.pending.drain(..).partition(|pending| pending.worker == worker);
         self.pending = kept;
         self.lost_leases.extend(lost.iter().filter_map(Pending::question).map(|it| (it.credential, it.began)));
-        // Nobody is left to count them down.
+        // No worker is left that counts them down.
         self.lost_calls += i64::try_from(lost.len()).expect("few calls");
         self.answered.retain(|(answered, _)| *answered != worker);
     }
 
-    /// The service lists something.
+    /// The service adds an entry to its list.
     pub(super) fn list(&mut self, what: u8, which: usize) {
         let credential = which % self.credentials.len();
         let user = Self::user(credential);

@@ -2,7 +2,7 @@
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// The bytes that `text` stands for. `None`: it isn't what an encoder would have written for any.
+/// The bytes that `text` encodes. `None` if no encoder would write it.
 pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let (mut bits, mut held) = (0_u32, 0);
     let mut bytes = Vec::new();
@@ -16,11 +16,11 @@ pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
             bits &= (1 << held) - 1;
         }
     }
-    // Six bits over are a digit too many, and bits over that aren't zero would be another spelling.
+    // Six bits left over are a digit too many, and bits left over that aren't zero are another spelling.
     (held < 6 && bits == 0).then_some(bytes)
 }
 
-/// The one spelling of `bytes`.
+/// The only encoding of `bytes`.
 pub fn encode(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.chunks(3) {

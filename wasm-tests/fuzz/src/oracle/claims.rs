@@ -1,11 +1,11 @@
-//! docs/reference.md#claims: which JSON is a claim set, and what stands in it.
+//! docs/reference.md#claims: which JSON is a claim set, and which values it has.
 
 use authgate::internals::MAX_TIME;
 use authgate::{ClaimPath, Claims};
 
 use super::json::Json;
 
-/// What a claim has to be.
+/// The type of a claim.
 #[derive(Clone, Copy)]
 enum Kind {
     Time,
@@ -43,7 +43,7 @@ const CLAIMS: [(&str, Kind); 24] = [
     ("federation_id", Kind::Integer),
 ];
 
-/// RFC 7519 section 4.1, all but `aud`: of their types or not there.
+/// RFC 7519 section 4.1, without `aud`: of these types, or absent.
 const REGISTERED: [(&str, Kind); 6] = [
     ("exp", Kind::Time),
     ("nbf", Kind::Time),
@@ -57,10 +57,10 @@ const REQUIRED: [&str; 4] = ["exp", "user_id", "client_id", "token_type"];
 
 const TOKEN_TYPES: [&str; 5] = ["access", "refresh", "password_reset", "api_token", "technical"];
 
-/// Claims as headers would carry them, `None` where they can't.
+/// Claims as headers carry them, `None` if a header can't.
 pub type Values = Vec<(&'static str, Option<Option<String>>)>;
 
-/// What has to be read from `json`, or `None` if it is no claim set.
+/// The values that must be read from `json`, or `None` if it isn't a claim set.
 pub fn values(json: &Json) -> Option<Values> {
     let Json::Object(_) = json else { return None };
     for folder in ["issued_by", "role_params"] {
@@ -107,7 +107,7 @@ pub fn values(json: &Json) -> Option<Values> {
     Some(values)
 }
 
-/// What authgate has read.
+/// The values that authgate has read.
 pub fn read(claims: &Claims) -> Values {
     CLAIMS
         .iter()
@@ -144,7 +144,7 @@ fn text(value: &Json) -> Option<String> {
     }
 }
 
-/// A 64-bit integer that is spelt as one: `1.0`, `1e0` and `-0` are none.
+/// A 64-bit integer that is written as one, unlike `1.0`, `1e0` and `-0`.
 fn integer(value: &Json) -> Option<String> {
     let Json::Number(number) = value else { return None };
     let value: i64 = number.parse().ok()?;

@@ -1,4 +1,4 @@
-//! A host whose verifier keeps a record of what it was asked.
+//! A host that records what its verifier was asked.
 
 use std::cell::RefCell;
 
@@ -14,20 +14,20 @@ pub struct Asked {
     pub key: PublicKey,
     /// The signature.
     pub signature: Vec<u8>,
-    /// What it is to be a signature of.
+    /// The message.
     pub message: Vec<u8>,
-    /// What the verifier said.
+    /// The verifier's answer.
     pub said: bool,
 }
 
-/// The fake host of the crate's own tests, watched.
+/// The fake host of the crate's own tests, with a record.
 #[derive(Debug, Default)]
 pub struct Recorder {
     /// The host.
     pub process: Process,
     /// What its verifier was asked.
     pub asked: RefCell<Vec<Asked>>,
-    /// Whether it has no verifier, so that the one that is compiled in has to do.
+    /// Whether it has no verifier, so that the compiled-in one is used.
     pub is_bare: bool,
 }
 

@@ -5,11 +5,11 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// The longest authority that may be one.
+/// The most bytes of an authority.
 const MAX_BYTES: usize = 261;
 
-/// All readings of an authority in lower case, what was sent first; `None` if it is neither `name[:digits]` nor an IP
-/// literal.
+/// All readings of an authority in lower case, beginning with what was sent; `None` if it is neither `name[:digits]`
+/// nor an IP literal.
 pub fn readings(authority: &[u8]) -> Option<Vec<String>> {
     static FORM: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"\A(?:((?:[0-9a-z_-]+\.)*[0-9a-z_-]+)(\.?)|\[([0-9a-f:.]+)\])(:[0-9]+)?\z").expect("a regex")
@@ -43,7 +43,7 @@ pub fn readings(authority: &[u8]) -> Option<Vec<String>> {
     Some(readings)
 }
 
-/// Whether an entry of `hosts`, which is written well, covers a reading.
+/// Whether a valid entry of `hosts` covers a reading.
 pub fn covers(entry: &str, reading: &str) -> bool {
     let entry = entry.to_lowercase();
     let mut pattern = regex::escape(&entry);

@@ -1,4 +1,4 @@
-//! JSON (RFC 8259) as a tree that keeps what other readers throw away: repeated keys and how numbers are spelt.
+//! JSON (RFC 8259) as a tree that keeps what other readers drop: repeated keys and the spelling of numbers.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ pub enum Json {
     Null,
     /// `true` and `false`.
     Bool(bool),
-    /// As it is spelt.
+    /// As it is written.
     Number(String),
     /// Unescaped.
     Text(String),
@@ -19,7 +19,7 @@ pub enum Json {
     Object(Vec<(String, Json)>),
 }
 
-/// The one JSON text that `bytes` are, nested at most `depth` deep.
+/// The JSON value in `bytes`, nested at most `depth` deep.
 pub fn parse(bytes: &[u8], depth: usize) -> Option<Json> {
     let text = str::from_utf8(bytes).ok()?;
     let mut reader = Reader { rest: text };
@@ -28,13 +28,13 @@ pub fn parse(bytes: &[u8], depth: usize) -> Option<Json> {
     reader.rest.is_empty().then_some(value)
 }
 
-/// What authgate takes for JSON: no repeated keys, nesting of 8, 128 keys an object.
+/// JSON that authgate accepts: no repeated keys, a depth of 8, 128 keys in an object.
 pub fn strict(bytes: &[u8]) -> Option<Json> {
     parse(bytes, 8).filter(|json| json.is_unambiguous() && json.is_narrow())
 }
 
 impl Json {
-    /// The value of a key, which is there once.
+    /// The value of a key that isn't repeated.
     pub fn get(&self, key: &str) -> Option<&Self> {
         match self {
             Self::Object(members) => members.iter().find(|(known, _)| known == key).map(|(_, value)| value),
@@ -61,7 +61,7 @@ impl Json {
         }
     }
 
-    /// How many values it is made of.
+    /// The number of values in it, including itself.
     pub fn nodes(&self) -> usize {
         1 + match self {
             Self::Object(members) => members.iter().map(|(_, value)| value.nodes()).sum(),
@@ -70,7 +70,7 @@ impl Json {
         }
     }
 
-    /// A value that it is made of, by its number, itself first.
+    /// The value with this number in it; 0 is the value itself.
     pub fn node(&mut self, number: usize) -> Option<&mut Self> {
         let Some(mut left) = number.checked_sub(1) else { return Some(self) };
         let inner: Box<dyn Iterator<Item = &mut Self>> = match self {
@@ -88,7 +88,7 @@ impl Json {
         None
     }
 
-    /// The JSON text, without any space.
+    /// The JSON text, without whitespace.
     pub fn text(&self) -> String {
         let mut text = String::new();
         self.write(&mut text);
@@ -144,7 +144,7 @@ impl Reader<'_> {
         self.rest = self.rest.trim_start_matches([' ', '\t', '\n', '\r']);
     }
 
-    /// Takes `token`, if it comes next.
+    /// Consumes `token` if it comes next.
     fn takes(&mut self, token: &str) -> bool {
         self.space();
         match self.rest.strip_prefix(token) {
@@ -232,7 +232,7 @@ impl Reader<'_> {
             self.digits()?;
         }
         let number = &whole[..whole.len() - self.rest.len()];
-        // One that no double comes near to is refused: readers would take it for infinity.
+        // A number beyond the range of doubles is refused: readers would take it for infinity.
         number.parse::<f64>().ok()?.is_finite().then(|| Json::Number(number.to_owned()))
     }
 

@@ -1,4 +1,4 @@
-//! What a path may mean to a server: each of its readings made by one small step from another.
+//! What a path may mean to a server: each reading results from another by one small step.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -8,15 +8,15 @@ use regex::bytes::Regex;
 /// How often a server may decode.
 pub const MAX_DECODES: u8 = 2;
 
-/// A reading, and how often it took decoding.
+/// A reading, and how often it was decoded.
 pub type Reading = (Vec<u8>, u8);
 
-/// Why a step can't be taken.
+/// Why a step isn't possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flaw {
-    /// A control character comes out.
+    /// It yields a control character.
     Control,
-    /// There is no such escape in what was sent.
+    /// The path has an invalid escape as it is sent.
     BrokenEscape,
 }
 
@@ -30,13 +30,13 @@ pub fn flaw_as_sent(path: &[u8]) -> Option<Flaw> {
     is_broken.then_some(Flaw::BrokenEscape)
 }
 
-/// The byte that the two digits at the beginning of a piece stand for.
+/// The byte that the first two digits of a piece encode.
 fn escaped(piece: &[u8]) -> Option<u8> {
     let digits = piece.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
     u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// Everything that one step makes of a reading.
+/// All results of one step from a reading.
 pub fn steps((path, decodes): &Reading) -> Vec<Result<Reading, Flaw>> {
     let mut steps: Vec<_> = [
         up_to(path, b"?#"),
@@ -58,7 +58,7 @@ pub fn steps((path, decodes): &Reading) -> Vec<Result<Reading, Flaw>> {
     steps
 }
 
-/// All readings that at most `rounds` steps lead to, and the flaws on the way; cut short beyond `limit` readings.
+/// All readings within `rounds` steps, and the flaws on the way. It stops beyond `limit` readings.
 pub fn closure(path: &[u8], rounds: usize, limit: usize) -> (BTreeSet<Reading>, Vec<Flaw>) {
     let mut found = BTreeSet::from([(up_to(path, b"?#"), 0)]);
     let mut flaws = Vec::new();
@@ -89,7 +89,7 @@ fn up_to(path: &[u8], ends: &[u8]) -> Vec<u8> {
     path.iter().copied().take_while(|byte| !ends.contains(byte)).collect()
 }
 
-/// Decodes every escape, but those of the bytes that are `kept`; what is none stays.
+/// Decodes every escape except those of the `kept` bytes. Invalid escapes stay.
 fn decoded(path: &[u8], kept: &[u8]) -> Result<Vec<u8>, Flaw> {
     let mut bytes = Vec::new();
     let mut at = 0;
@@ -125,7 +125,7 @@ fn merged(path: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The path of `//host/path`, with any number of slashes of either kind, and what follows a scheme.
+/// What follows `//host`, with any number of slashes of either kind, or a scheme.
 fn without_authority(path: &[u8]) -> Vec<u8> {
     static AUTHORITY: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"(?s-u)\A(?:[/\\]{2,}(?:[^/\\][^/]*)?(/.*)?|([^/\\:]*):(.*))\z").expect("a regex")
