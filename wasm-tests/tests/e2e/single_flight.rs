@@ -66,11 +66,11 @@ async fn one_cold_token(workers: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_clients_over_two_workers_make_one_callout() {
+async fn a_thousand_clients_over_two_workers_make_a_callout_per_worker_at_most() {
     one_cold_token(2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_clients_over_four_workers_make_one_callout() {
+async fn a_thousand_clients_over_four_workers_make_a_callout_per_worker_at_most() {
     one_cold_token(4).await;
 }
