@@ -1,17 +1,17 @@
-//! Looks at eight bytes at once: every request brings a credential of up to some kilobytes.
+//! Searches eight bytes at a time: every request brings a credential of up to a few kilobytes.
 
 const ONES: u64 = u64::MAX / 255;
 const HIGH: u64 = ONES << 7;
 
-/// How many dots there are, if all bytes are visible ASCII and none is a comma.
+/// Counts the dots. `None` unless all bytes are visible ASCII and none is a comma.
 pub fn dots_without_comma(bytes: &[u8]) -> Option<usize> {
     let (chunks, rest) = bytes.as_chunks::<8>();
     let (mut good, mut dots) = (HIGH, 0_u32);
     for chunk in chunks {
         let word = u64::from_le_bytes(*chunk);
         let other_than = |byte: u8| (word ^ (ONES * u64::from(byte))).wrapping_add(HIGH - ONES);
-        // The high bit of each byte says, as long as none of `word` is set: it is `!` or more; it is below DEL; it is no
-        // comma.
+        // The high bit of each byte is set if the byte is at least `!`, below DEL, or not a comma. That holds while no
+        // high bit of `word` is set.
         let (visible, not_delete) = ((word | HIGH) - ONES * u64::from(b'!'), !(word.wrapping_add(ONES)));
         good &= visible & not_delete & other_than(b',') & !word;
         dots += (!other_than(b'.') & HIGH).count_ones();
@@ -20,7 +20,7 @@ pub fn dots_without_comma(bytes: &[u8]) -> Option<usize> {
     is_good.then(|| dots as usize + rest.iter().filter(|byte| **byte == b'.').count())
 }
 
-/// What stands before the first dot, and what behind it.
+/// Splits at the first dot, which belongs to neither part.
 pub fn split_at_dot(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (chunks, _) = bytes.as_chunks::<8>();
     let has_dot = |chunk: &[u8; 8]| has(u64::from_le_bytes(*chunk), b'.');
@@ -30,18 +30,18 @@ pub fn split_at_dot(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((bytes.get(..dot)?, bytes.get(dot + 1..)?))
 }
 
-/// Whether one of the eight bytes is this one.
+/// Whether one of the eight bytes equals `byte`.
 const fn has(word: u64, byte: u8) -> bool {
     has_below(word ^ (ONES * byte as u64), 1)
 }
 
-/// Whether one of the eight bytes is below this one, which is ASCII. Of the high bits the one of the first such byte is
-/// set, if there is one; else none is.
+/// Whether one of the eight bytes is below `limit`, which is ASCII. A borrow can falsify only the bits above the first
+/// such byte.
 const fn has_below(word: u64, limit: u8) -> bool {
     word.wrapping_sub(ONES * limit as u64) & !word & HIGH != 0
 }
 
-/// How many bytes at the beginning stand for themselves in a JSON string: before a quote, a backslash or a control
+/// How many bytes at the beginning need no escape in a JSON string: those before the first quote, backslash or control
 /// character.
 pub fn count_plain(bytes: &[u8]) -> usize {
     let (chunks, _) = bytes.as_chunks::<8>();

@@ -1,13 +1,13 @@
-//! The verification cache: what is known of a credential, so that it need not be verified again.
+//! The verification cache: what is known about a credential, so that it need not be verified for each request.
 //!
-//! Two levels: a store of this worker ([`local`]), and slots in the process's shared data, by which all workers know
-//! what the service has told one. A JWT that is verified here is known to the worker that has verified it. Refusals are
-//! kept apart ([`refusals`]), so that a flood of refused credentials displaces no verdict.
+//! It has two levels: this worker's own store ([`local`]), and slots in the process's shared data, through which all
+//! workers learn what the service told one of them. A verdict on a JWT that is verified locally stays in its worker.
+//! Refusals are kept apart ([`refusals`]), so that a flood of refused credentials displaces no verdict.
 //!
-//! An entry holds an identity with the claims that something needs ([`KeptClaims`]) and when its verification began,
-//! never a rule's decision. It is good for `min(ttl, exp)`, counted from then and never prolonged by its use; for
-//! `stale_ttl` more it may stand in while the service is down. A clock that is set back ends entries that seem to come
-//! from the future. Credentials are kept as digests alone ([`Digest`]).
+//! An entry holds an identity, with the claims that are needed ([`KeptClaims`]), and the time at which its verification
+//! began; never a rule's decision. It is valid for `ttl` from that time, but not beyond `exp`; use doesn't prolong it.
+//! For another `stale_ttl` it may stand in while the service is down. When the clock is set back, entries that seem to
+//! come from the future end. Credentials are kept only as digests ([`Digest`]).
 
 mod digest;
 mod entry;
@@ -40,23 +40,23 @@ pub use validity::Validity;
 /// How much memory the local store may take for each of `cache.max_entries`, in bytes.
 const BYTES_PER_ENTRY: usize = 1024;
 
-/// How much it may take at least, however few entries those are: one large identity has to find room.
+/// The least memory that the local store may take, in bytes: one large identity has to fit.
 const LEAST_BYTES: usize = 256 * 1024;
 
-/// An entry is verified again in the background once this part of its `ttl` is left.
+/// An entry is verified again in the background once one part in this many of its `ttl` is left.
 const REFRESH_AHEAD: u32 = 10;
 
-/// The least time before its end at which that happens, for a short `ttl`; and the time between two tries.
+/// The least time before an entry's end at which that happens, for a short `ttl`; also the time between two tries.
 const LEAST_AHEAD: Duration = Duration::from_secs(1);
 
-/// What is known of a credential.
+/// What is known about a credential.
 #[derive(Debug)]
 pub enum Lookup {
     /// It was verified no longer than `ttl` ago, and the verdict still stands.
     Fresh(Rc<Entry>),
     /// The service refused it no longer than `negative_ttl` ago. This is the code of the denial.
     Refused(Code),
-    /// Nothing.
+    /// Nothing is known.
     Miss,
 }
 
@@ -74,15 +74,15 @@ pub struct VerificationCache {
     /// How long this filter and those that share its data keep verdicts.
     pub lives: Lives,
     refusals: Refusals,
-    /// Of remote JWTs, which could stand in for themselves. In a table of their own, they displace no refusal that ended a
-    /// verdict.
+    /// Refusals of remote JWTs, which could stand in by their own signature. In a table of their own, they displace no
+    /// refusal that ended a verdict.
     jwt_refusals: Refusals,
     /// Entries and bytes, as the gauges count them.
     reported: (usize, usize),
 }
 
 impl VerificationCache {
-    /// An empty local store over whatever the shared data hold.
+    /// A cache with an empty local store; the shared data may already hold entries.
     pub fn new(config: &Config, prefix: &str) -> Self {
         let settings = config.cache;
         let policy = match settings.eviction {
@@ -115,7 +115,7 @@ impl VerificationCache {
         self.settings.is_off()
     }
 
-    /// What the caches know a credential by.
+    /// The digest that identifies a credential in the caches.
     pub fn digest(&self, kind: Kind, credential: &[u8]) -> Digest {
         self.digests.of(kind, credential)
     }
@@ -136,7 +136,7 @@ impl VerificationCache {
         Lookup::Miss
     }
 
-    /// What may stand in while the service gives no verdict: one within `ttl` and `stale_ttl`.
+    /// The entry that may stand in while the service gives no verdict: verified within the last `ttl + stale_ttl`.
     pub fn stale(
         &mut self,
         digest: &Digest,
@@ -151,7 +151,7 @@ impl VerificationCache {
         self.newest_that_stands(digest, kind, refusal.as_ref(), self.settings.longest_life(), validity, cx)
     }
 
-    /// Whether the credential was good within `ttl` and `stale_ttl`, and was not refused since.
+    /// Whether the credential was valid within the last `ttl + stale_ttl`, and hasn't been refused since.
     pub fn was_good(&mut self, digest: &Digest, kind: Kind, cx: &Cx<'_>) -> bool {
         if self.is_off() {
             return false;
@@ -192,8 +192,8 @@ impl VerificationCache {
         self.jwt_refusals.find(&digest::of_refusal(token), shared).is_none()
     }
 
-    /// The service has refused a remote JWT in a verification that began at `began`. One whose signature fits no key may
-    /// be of a key that isn't known yet; it displaces no refusal of one that `is_signed`.
+    /// Records that the service refused a remote JWT in a verification that began at `began`. If the signature fits no
+    /// known key, a new key may fit it; such a refusal displaces none of a JWT that `is_signed`.
     pub fn refuse_jwt(
         &self,
         token: &[u8],
@@ -214,7 +214,7 @@ impl VerificationCache {
         self.jwt_refusals.add(refusal, self.lives.longest(cx), cx);
     }
 
-    /// The service has confirmed a remote JWT in a verification that began at `began`.
+    /// Records that the service confirmed a remote JWT in a verification that began at `began`.
     pub fn confirm_jwt(&self, token: &[u8], began: UnixTime, cx: &Cx<'_>) {
         // A later refusal, by another filter, stays.
         let _ = self.jwt_refusals.withdraw(&digest::of_refusal(token), began, cx);
@@ -226,13 +226,13 @@ impl VerificationCache {
             .is_some_and(|refusal| refusal.at >= began && !refusal.at.is_to_come(cx.now))
     }
 
-    /// Whether the entry ends soon and is to be verified again in the background, unless another worker has done so.
-    /// True once a second at most.
+    /// Whether the entry ends soon and has to be verified again in the background, unless another worker has done so.
+    /// True at most once a second.
     pub fn wants_refresh(&mut self, digest: &Digest, entry: &Entry, cx: &Cx<'_>) -> bool {
         let ttl = self.settings.ttl;
         let ahead = (ttl / REFRESH_AHEAD).max(LEAST_AHEAD).min(ttl / 2);
         let is_soon = cx.now.has_passed(ttl.saturating_sub(ahead), entry.verified);
-        // No verification prolongs an entry that ends by its `exp`.
+        // Verifying again can't prolong an entry that ends by its `exp`.
         let expires = entry.claims().exp().is_some_and(|exp| UnixTime::from_secs(exp) <= entry.verified.after(ttl));
         let was_tried = entry.refreshed.get().is_some_and(|at| !cx.now.has_passed(LEAST_AHEAD, at));
         if !is_soon || expires || was_tried {
@@ -249,11 +249,11 @@ impl VerificationCache {
         }
     }
 
-    /// Keeps a verdict whose verification began at `verified`: a JWT's that is verified here in this worker, any other on
-    /// both levels. Returns the identity as it is kept.
+    /// Keeps a verdict whose verification began at `verified`: in this worker alone for a JWT that is verified locally,
+    /// on both levels for any other credential. Returns the identity as it is kept.
     ///
     /// # Errors
-    /// The code of the denial: the service has refused the credential in a verification that began later.
+    /// The code of the denial: the service refused the credential in a verification that began then or later.
     pub fn store(
         &mut self,
         digest: &Digest,
@@ -262,7 +262,7 @@ impl VerificationCache {
         verified: UnixTime,
         cx: &Cx<'_>,
     ) -> Result<Rc<Identity>, Code> {
-        // The clock was set back since: the end of such an entry can't be told.
+        // The clock has been set back since, so the end of this entry is unknown.
         let is_to_come = verified.is_to_come(cx.now);
         if kind != Kind::LocalJwt && !is_to_come {
             self.refusals.withdraw(digest, verified, cx)?;
@@ -275,7 +275,7 @@ impl VerificationCache {
             return Ok(identity);
         }
         let entry = Rc::new(Entry::new(Rc::clone(&identity), verified));
-        // What may end the entry has to be remembered for as long as it lives here.
+        // Makes this filter's life known: whatever may end the entry has to be remembered for as long.
         self.lives.horizon(cx);
         if kind.is_shared() {
             self.slots.write(digest, &shared::encode(digest, &entry), cx.shared);
@@ -284,7 +284,7 @@ impl VerificationCache {
         Ok(identity)
     }
 
-    /// The service has refused the credential with 401 or 403, in a verification that began at `began`. That ends a
+    /// Records that the service refused the credential in a verification that began at `began`. The refusal ends a
     /// verdict at once, in every worker, and is the answer for `negative_ttl`.
     pub fn refuse(&mut self, digest: &Digest, code: Code, expires: Option<UnixTime>, began: UnixTime, cx: &Cx<'_>) {
         let is_superseded = |entry: &Rc<Entry>| entry.verified <= began || entry.verified.is_to_come(cx.now);
@@ -301,7 +301,7 @@ impl VerificationCache {
         self.refusals.add(refusal, self.lives.longest(cx), cx);
     }
 
-    /// Drops the entry of this worker, and that of the slots unless it is newer than `verified`.
+    /// Drops this worker's entry, and those in the slots that aren't newer than `verified`.
     fn forget(&mut self, digest: &Digest, kind: Kind, verified: UnixTime, cx: &Cx<'_>) {
         self.local.remove(digest);
         if kind.is_shared() {
@@ -310,14 +310,14 @@ impl VerificationCache {
         self.report(cx);
     }
 
-    /// Drops entries from the local store that are of no use any more.
+    /// Drops entries that are no longer of use from the local store.
     pub fn sweep_local(&mut self, cx: &Cx<'_>) {
         let life = self.settings.longest_life();
         self.local.retain(|_, entry| is_of_use(Some(entry.claims()), entry.verified, life, cx.now));
         self.report(cx);
     }
 
-    /// The worker ends: what it has kept is taken off the gauges, which count all workers.
+    /// Drops all entries when the worker ends, so that the gauges, which count all workers, no longer count them.
     pub fn retire(&mut self, cx: &Cx<'_>) {
         self.local.retain(|_, _| false);
         self.report(cx);
@@ -328,7 +328,7 @@ impl VerificationCache {
         shared::SLOTS + 2 * refusals::ROWS
     }
 
-    /// Drops what is of no use any more from one row of the shared data. `life` is [`Lives::longest`].
+    /// Drops what is no longer of use from one row of the shared data. `life` is [`Lives::longest`].
     pub fn sweep_row(&self, row: u32, life: Duration, cx: &Cx<'_>) {
         match row.checked_sub(shared::SLOTS) {
             None => self.slots.sweep(row, |claims, verified| is_of_use(claims, verified, life, cx.now), cx.shared),
@@ -342,10 +342,10 @@ impl VerificationCache {
         if kind == Kind::LocalJwt { None } else { self.refusals.find(digest, shared) }
     }
 
-    /// The entry that was verified last, from either level, if that was within `life`.
+    /// The entry that was verified last, on either level, if that was within the last `life`.
     fn newest(&mut self, digest: &Digest, kind: Kind, life: Duration, cx: &Cx<'_>) -> Option<Rc<Entry>> {
         let clock_skew = self.clock_skew;
-        // Another worker may know a later `exp` of one that has expired.
+        // Where this worker's entry has expired, another worker may know a later `exp`.
         let is_good = |entry: &Entry, life| {
             entry.is_within(life, cx.now) && entry.claims().check_time(cx.now, clock_skew).is_ok()
         };

@@ -1,5 +1,5 @@
-//! The digest by which the caches know a credential. It covers the credential, how it is verified, and whatever else
-//! decides the verdict.
+//! The digest that identifies a credential in the caches. It covers the credential, how it is verified, and everything
+//! else that decides the verdict.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -12,15 +12,15 @@ use crate::config::{AuthService, Config, ResponseFormat, ServiceHost};
 use crate::order;
 use crate::public_key::{PublicKey, short_digest};
 
-/// What the caches know a credential by: the SHA-256 of it, of how it is verified, and of the configuration that its
-/// identity depends on. Of a JWT that is verified here, the keyed hash of [`WorkerSecret`].
+/// Identifies a credential in the caches: the SHA-256 of the credential, how it is verified, and the configuration that
+/// its identity depends on. For a JWT that is verified locally, it is the keyed hash of [`WorkerSecret`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Digest(pub [u8; 32]);
 
 impl Hash for Digest {
-    /// Eight bytes of either hash spread as well as all of them. To find two credentials that share them takes 2^32
-    /// hashes; many that do are out of reach. The hasher must be seeded all the same: it takes only 2^14 hashes to find
-    /// a credential for a given bucket of a table of 10,000, so clients could fill one bucket.
+    /// Eight bytes of either hash spread as well as all of them. Finding two credentials that share them takes 2^32
+    /// hashes; finding many is out of reach. The hasher must still be seeded: finding a credential for a given bucket
+    /// of a table of 10,000 takes only 2^14 hashes, so clients could fill one bucket.
     fn hash<H: Hasher>(&self, state: &mut H) {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
         state.write_u64(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
@@ -34,7 +34,8 @@ const REMEMBERED: usize = 512;
 pub(super) struct Digests {
     scope: Sha256,
     secret: WorkerSecret,
-    /// The last digests by SHA-256, each in the place that its credential's hash under the secret says, behind that hash.
+    /// The last digests by SHA-256. The credential's hash under the secret picks the place, and is kept with the
+    /// digest.
     remembered: RefCell<Vec<Option<(Hash128, Digest)>>>,
 }
 
@@ -43,7 +44,7 @@ impl Digests {
         Self { scope: scope(config), secret: WorkerSecret::random(), remembered: RefCell::default() }
     }
 
-    /// What the caches know a credential by.
+    /// The digest of a credential.
     pub(super) fn of(&self, kind: Kind, credential: &[u8]) -> Digest {
         let hash = self.secret.hash(kind, credential);
         if !kind.is_shared() {
@@ -82,19 +83,19 @@ impl fmt::Debug for Digests {
 /// A keyed hash.
 type Hash128 = [u8; 16];
 
-/// The secret by which one worker knows the JWTs that it has verified itself, and the credentials whose SHA-256 it has
-/// computed. No other worker has to know these JWTs: to verify a signature takes the host little longer than to share the
-/// verdict.
+/// The secret with which one worker hashes the JWTs that it has verified itself, and the credentials whose SHA-256 it
+/// has computed. Other workers need not recognise these JWTs: the host verifies a signature nearly as fast as it shares
+/// a verdict.
 ///
-/// A credential that is taken for another would have the other's identity. So the hash is SipHash-2-4 with 128 bits, which is a
-/// pseudorandom function: who doesn't know its key can neither choose two texts with one hash, nor one with the hash of
-/// another's JWT. The key is random for each filter in each worker, never leaves its memory, and no answer tells a hash.
-/// What is left is to guess: for each text that is tried, n in 2^128 for n entries that are kept. SHA-256 would take ten
-/// times as long for each request.
+/// A credential that is mistaken for another gets the other's identity. So the hash is SipHash-2-4 with 128 bits, a
+/// pseudorandom function: without its key, nobody can choose two texts with the same hash, or a text with the hash of
+/// somebody else's JWT. The key is random for each filter in each worker, never leaves its memory, and no answer
+/// reveals a hash. That leaves guessing: if n entries are kept, a text has one of their hashes with probability
+/// n / 2^128. SHA-256 would take ten times as long for each request.
 struct WorkerSecret(SipHasher24);
 
 impl WorkerSecret {
-    /// A new one, of the random numbers that the standard library takes from the host for its hash tables.
+    /// A new secret, from the random numbers that the standard library gets from the host for its hash tables.
     fn random() -> Self {
         let random = || RandomState::new().build_hasher().finish();
         Self(SipHasher24::new_with_keys(random(), random()))
@@ -115,7 +116,7 @@ impl fmt::Debug for WorkerSecret {
     }
 }
 
-/// How a credential is verified. A verdict found in one way counts for no other.
+/// How a credential is verified. A verdict reached in one way isn't used for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A JWT, by its signature.
@@ -149,9 +150,9 @@ impl Kind {
     }
 }
 
-/// All that a verdict depends on beside the credential. Filters that differ in it may share a `vm_id`, and must not use
-/// each other's verdicts. What is checked at each use (expiry, the client's token types, the rule) isn't part of it,
-/// nor are the times of the cache.
+/// Everything that a verdict depends on besides the credential. Filters that differ in it may share a `vm_id`, but must
+/// not use each other's verdicts. It leaves out what is checked at each use (expiry, the client's token types, the
+/// rule), and the times of the cache.
 fn scope(config: &Config) -> Sha256 {
     let (service, jwt, api_token) = (&config.auth_service, &config.jwt, &config.api_token);
     let mut scope = Sha256::new();
@@ -183,7 +184,7 @@ fn scope(config: &Config) -> Sha256 {
         order::sort(&mut names);
         add(&names);
     }
-    // Claims in a JWT that the service answers with count only where one of these keys fits its signature.
+    // The claims of a JWT in the service's answer count only if one of these keys fits its signature.
     let mut pinned: Vec<_> = jwt.public_key.pem.iter().map(PublicKey::der).collect();
     pinned.retain(|_| api_token.response_format.is_jwt());
     order::sort(&mut pinned);
@@ -191,7 +192,7 @@ fn scope(config: &Config) -> Sha256 {
     scope
 }
 
-/// What a refusal of a remote JWT is known by to every filter that asks the same service, however it asks.
+/// The digest of a remote JWT in refusals: the same in all filters that ask the same service, however they ask.
 pub(super) fn of_refusal(token: &[u8]) -> Digest {
     Digest(Sha256::new().chain_update([0]).chain_update(token).finalize().into())
 }
@@ -203,7 +204,7 @@ pub fn prefix(config: &Config) -> String {
     prefix_at(&host, &config.auth_service)
 }
 
-/// The same for what filters share that have it from this host.
+/// The prefix of the names of shared data that filters fetch from this host.
 pub fn prefix_at(host: &ServiceHost, service: &AuthService) -> String {
     let origin = format!("{}\0{}\0{}", host.cluster, host.authority, service.verify_path);
     format!("authgate.{}.", short_digest(origin.as_bytes()))

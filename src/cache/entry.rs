@@ -1,4 +1,4 @@
-//! A verdict that let a credential in, and what it takes in memory.
+//! A verdict that let a credential in, and its size in memory.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -15,11 +15,11 @@ use crate::time::UnixTime;
 pub struct Entry {
     /// Whose credential it is.
     pub identity: Rc<Identity>,
-    /// When the verification began that found this.
+    /// When the verification that gave this verdict began.
     pub verified: UnixTime,
     /// When this worker last tried to verify it again.
     pub(super) refreshed: Cell<Option<UnixTime>>,
-    /// The newest version of the revocation list that says nothing against it.
+    /// The latest version of the revocation list that was found neither to revoke nor to purge it.
     cleared: Cell<Option<Version>>,
 }
 
@@ -28,12 +28,12 @@ impl Entry {
         Self { identity, verified, refreshed: Cell::new(None), cleared: Cell::new(None) }
     }
 
-    /// Whether this version of the revocation list is known to say nothing against it.
+    /// Whether this version of the revocation list is known neither to revoke nor to purge it.
     pub fn is_cleared_by(&self, version: Version) -> bool {
         self.cleared.get() == Some(version)
     }
 
-    /// This version of the revocation list says nothing against it: the identity isn't revoked, nor the entry purged.
+    /// Notes that this version of the revocation list neither revokes the identity nor purges the entry.
     pub fn clear_by(&self, version: Version) {
         self.cleared.set(Some(version));
     }
@@ -64,7 +64,7 @@ pub(super) fn header_bytes(config: &Config) -> usize {
     config.identity_headers.iter().map(|header| header.name.len() + 8).sum::<usize>() + 32 + ALLOCATION
 }
 
-/// Whether a verdict of that time may be used at some time from now on, given that verdicts live for `life`.
+/// Whether a verdict may still be used, now or later, given that verdicts live for `life`.
 pub(super) fn is_of_use(claims: Option<&Claims>, verified: UnixTime, life: Duration, now: UnixTime) -> bool {
     let exp = claims.and_then(Claims::exp);
     let has_expired = exp.is_some_and(|exp| now >= UnixTime::from_secs(exp).after(MAX_CLOCK_SKEW));

@@ -1,9 +1,9 @@
 //! How long the filters of a process keep the verdicts that they share.
 //!
-//! A purge or a refusal is remembered for as long as any filter may use a verdict that it has ended. So the longest
-//! life that any filter of the process has had is in the shared data, and never becomes shorter. A filter whose
-//! verdicts live longer raises it. By then, purges and refusals that are older than the longest life so far may be
-//! forgotten. The time before which that may be so is the **horizon**: no filter uses an older verdict.
+//! A purge or a refusal is remembered for as long as any filter may use a verdict that it ended. So the shared data
+//! hold the longest life of verdicts in any filter of the process so far, which never becomes shorter. A filter whose
+//! verdicts live longer raises it. By then, purges and refusals older than the previous longest life may have been
+//! forgotten. The **horizon** is the time before which that may have happened: no filter uses an older verdict.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -40,19 +40,19 @@ impl table::Record for LongestLife {
 pub struct Lives {
     table: Table<LongestLife>,
     own: Duration,
-    /// The horizon when this filter made its life known. It need not be read again: should another filter move it
-    /// later, it lies further back than this filter's own life, and the filter uses no verdict that is so old.
+    /// The horizon when this filter made its life known. It need not be read again: if another filter moves it later,
+    /// it is further back than this filter's own life, and this filter uses no verdict that old.
     horizon: Cell<Option<UnixTime>>,
 }
 
 impl Lives {
-    /// - `name`: how the key of the shared data begins; nothing else may use such keys.
+    /// - `name`: the prefix of the key in shared data; nothing else may use keys with this prefix.
     /// - `own`: how long this filter may use a verdict.
     pub const fn new(name: String, own: Duration) -> Self {
         Self { table: Table::new(name, 1), own, horizon: Cell::new(None) }
     }
 
-    /// Older verdicts must not be used. The first call makes this filter's life known.
+    /// The time before which verdicts must not be used. The first call makes this filter's life known.
     pub fn horizon(&self, cx: &Cx<'_>) -> UnixTime {
         // A horizon in the future was written before the clock was set back.
         if let Some(horizon) = self.horizon.get().filter(|horizon| !horizon.is_to_come(cx.now)) {
@@ -64,7 +64,7 @@ impl Lives {
             *records = vec![after];
             (before != Some(after), after.horizon)
         });
-        // Busy: use nothing older than now, this time.
+        // Busy: this time, use no verdict from before now.
         let Ok(horizon) = joined else { return cx.now };
         self.horizon.set(Some(horizon));
         horizon
@@ -84,7 +84,7 @@ impl Lives {
         if self.own <= longest {
             return LongestLife { longest, horizon };
         }
-        // By their own clocks, other workers may still forget what was of use until a moment ago.
+        // Other workers' clocks may be ahead, so they may forget a little more.
         let forgotten = now.after(WORKERS_APART).before(longest);
         LongestLife { longest: self.own, horizon: horizon.max(forgotten) }
     }

@@ -1,4 +1,4 @@
-//! The worker's own store: bounded in entries and in bytes, and safe from a flood of credentials that are seen once.
+//! The worker's own store: bounded in entries and in bytes, and safe from a flood of credentials seen only once.
 //!
 //! It knows nothing of time: the caller decides whether a value may still be used. It starts empty and grows, because
 //! many VMs see little traffic.
@@ -15,16 +15,16 @@ use super::Digest;
 /// Which entry goes first when the store is full (`cache.eviction`, docs/reference.md#configuration).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// The least recently used one; entries that weren't used again since they came go before all others.
+    /// The least recently used one; entries that weren't used since they were inserted go first.
     Lru,
-    /// A seldom used one (CLOCK-Pro with counters, as in S3-FIFO).
+    /// A rarely used one (CLOCK-Pro with counters, as in S3-FIFO).
     Lfu,
 }
 
 impl Policy {
-    /// What an entry weighs beside its value, in bytes: the digest (32), links, its place in the hash table, and the room
-    /// that tables keep free or use to remember evicted keys. An upper estimate for 32-bit targets and a `V` that is no
-    /// larger than a few pointers; of a larger `V` the caller adds three times the size to `bytes`.
+    /// What an entry weighs besides its value, in bytes: the digest (32), links, its place in the hash table, and the
+    /// space that tables keep free or use to remember evicted keys. An upper estimate for 32-bit targets and a `V` no
+    /// larger than a few pointers; for a larger `V`, the caller adds three times its size to `bytes`.
     pub const fn overhead(self) -> usize {
         match self {
             Self::Lru => 80,
@@ -33,10 +33,10 @@ impl Policy {
     }
 }
 
-/// The part of the bound in bytes that a single entry may take: an eighth. One answer can't clear the store.
+/// A single entry may take an eighth of the bound in bytes, so that one answer can't clear the store.
 const LARGEST_SHARE: usize = 8;
 
-/// A bounded map of digests to values. One worker's: it isn't shared between threads.
+/// A bounded map from digests to values, for one worker: threads don't share it.
 #[derive(Debug)]
 pub struct LocalCache<V> {
     policy: Policy,
@@ -59,10 +59,10 @@ struct Weighed<V> {
 }
 
 impl<V: Clone> LocalCache<V> {
-    /// An empty store of at most `max_entries` entries that weigh at most `max_bytes` together; above 2^32 - 1 either
-    /// bound counts as that.
+    /// An empty store of at most `max_entries` entries that weigh at most `max_bytes` together. A bound above 2^32 - 1
+    /// counts as 2^32 - 1.
     pub fn new(policy: Policy, max_entries: usize, max_bytes: usize) -> Self {
-        // Of 32 bits each, so that their product fits 64.
+        // At most 32 bits each, so that their product fits in 64.
         let limit = usize::try_from(u32::MAX).unwrap_or(usize::MAX);
         let (max_entries, max_bytes) = (max_entries.min(limit), max_bytes.min(limit));
         let store = match policy {
@@ -107,7 +107,7 @@ impl<V: Clone> LocalCache<V> {
         }
     }
 
-    /// Takes an entry out.
+    /// Removes an entry and returns its value.
     pub fn remove(&mut self, digest: &Digest) -> Option<V> {
         match &mut self.store {
             Store::Lru(store) => store.protected.remove(digest).or_else(|| store.probation.remove(digest)),
@@ -116,7 +116,7 @@ impl<V: Clone> LocalCache<V> {
         .map(|entry| entry.value)
     }
 
-    /// Drops the entries of which `keep` says false, in no order, and returns how many those were.
+    /// Drops the entries for which `keep` returns false, in no particular order, and returns how many it dropped.
     pub fn retain(&mut self, mut keep: impl FnMut(&Digest, &V) -> bool) -> usize {
         let before = self.len();
         match &mut self.store {
@@ -146,8 +146,8 @@ impl<V: Clone> LocalCache<V> {
     }
 }
 
-/// Segmented LRU: an entry comes on probation, and its first use brings it under protection, where entries that are
-/// seen once never compete with it.
+/// Segmented LRU: an entry begins on probation, and its first use makes it protected. Entries that are seen only once
+/// never compete with protected ones.
 #[derive(Debug)]
 struct Segmented<V> {
     probation: Segment<V>,
@@ -159,7 +159,7 @@ struct Segmented<V> {
 impl<V: Clone> Segmented<V> {
     /// The part of both bounds that protected entries may take, in percent. With a larger part, more entries in use
     /// fit: with 10,000 clients by Zipf's law and as many that come once, 98.3 % hits for 90, 97.1 % for 80. But new
-    /// entries get in later, as the first two uses of a credential have to happen within the rest.
+    /// entries are protected later, as the first two uses of a credential have to happen within the rest.
     const PROTECTED_PERCENT: usize = 80;
 
     fn new(max_entries: usize, max_bytes: usize) -> Self {
@@ -205,7 +205,7 @@ impl<V: Clone> Segmented<V> {
         evicted
     }
 
-    /// Puts protected entries beyond their part back on probation, where they are evicted last.
+    /// Moves protected entries beyond their part back to probation, where they are evicted last.
     fn demote(&mut self) {
         let share = |whole: usize| whole / 100 * Self::PROTECTED_PERCENT + whole % 100 * Self::PROTECTED_PERCENT / 100;
         while self.protected.entries.len() > share(self.max_entries) || self.protected.bytes > share(self.max_bytes) {
@@ -299,8 +299,8 @@ impl<V> Frequent<V> {
     }
 }
 
-/// Weighs an entry by the larger of its shares in the two bounds, so that one bound on the sum keeps both. Where some
-/// entries are limited by one and some by the other, the store is full before either is reached.
+/// Weighs an entry by the larger of its shares in the two bounds, so that one bound on the sum enforces both. If one
+/// bound limits some entries and the other bound the rest, the store is full before either is reached.
 #[derive(Debug)]
 struct Share {
     max_entries: u64,
@@ -314,7 +314,7 @@ impl<V> Weighter<Digest, Weighed<V>> for Share {
     }
 }
 
-/// Counts what is evicted for a new entry. A replaced value counts too.
+/// Counts the values that a new entry evicts or replaces.
 #[derive(Debug)]
 struct CountEvictions;
 

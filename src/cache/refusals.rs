@@ -1,5 +1,5 @@
-//! Credentials that the service has refused. For `negative_ttl` a refusal answers further requests with the same
-//! credential. After that, for as long as older verdicts may be left, it keeps them from standing in.
+//! Credentials that the service has refused. For `negative_ttl`, a refusal answers further requests with the same
+//! credential. After that, it keeps older verdicts from standing in, for as long as any may be left.
 
 use std::time::Duration;
 
@@ -17,19 +17,19 @@ pub(crate) const ROWS: u32 = 4096;
 /// How many refusals a row holds.
 const PER_ROW: usize = 4;
 
-/// An explicit 401 or 403 of the service.
+/// A 401 or 403 of the service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// Which credential.
     pub digest: Digest,
-    /// When the verification began that ended with it.
+    /// When the verification that ended with it began.
     pub at: UnixTime,
     /// When the answer came.
     pub answered: UnixTime,
-    /// When the credential has certainly expired, if it says so itself; else when the answer came.
+    /// When the credential has certainly expired, if it has an `exp` of its own; else when the answer came.
     pub expires: UnixTime,
-    /// Whether it ended a verdict; of a JWT that could stand in for itself, whether its signature is good. Refusals of
-    /// tokens that were never good don't displace such a refusal.
+    /// Whether it ended a verdict; for a JWT that could stand in by its own signature, whether that signature is valid.
+    /// Refusals of tokens that were never valid don't displace such a refusal.
     pub ends_verdict: bool,
     /// Whether it was 403, rather than 401.
     pub is_forbidden: bool,
@@ -57,8 +57,8 @@ impl Record for Refusal {
 
 impl Refusal {
     /// Whether it is still needed: an older verdict may be left, given that verdicts live for `life`, or the credential
-    /// hasn't expired. A refusal from the future was written before the clock was set back. Its age is unknown, so it
-    /// ends every verdict, but is no answer, and the service's next answer replaces it.
+    /// hasn't expired. A refusal from the future was written before the clock was set back. Its age is unknown: it ends
+    /// every verdict but answers no request, and the service's next answer replaces it.
     fn is_alive(&self, life: Duration, now: UnixTime) -> bool {
         now < self.answered.after(life).max(self.expires)
     }
@@ -69,7 +69,7 @@ impl Refusal {
     }
 }
 
-/// Until when a refusal matters, for the sake of the credential's own expiry.
+/// Until when a refusal matters because the credential itself may not have expired.
 pub(super) fn end_of_refusal(expires: Option<UnixTime>, now: UnixTime) -> UnixTime {
     expires.map_or(now, |expires| expires.after(MAX_CLOCK_SKEW))
 }
@@ -82,12 +82,12 @@ pub struct Refusals {
 }
 
 impl Refusals {
-    /// - `negative_ttl`: for how long a refusal is the answer.
+    /// - `negative_ttl`: how long a refusal answers further requests.
     pub(super) const fn new(prefix: String, negative_ttl: Duration) -> Self {
         Self { table: Table::new(prefix, ROWS), negative_ttl }
     }
 
-    /// Whether a refusal is the answer to the same question.
+    /// Whether a refusal still answers requests with its credential.
     pub(super) fn answers(&self, refusal: &Refusal, now: UnixTime) -> bool {
         !refusal.at.is_to_come(now) && !now.has_passed(self.negative_ttl, refusal.answered)
     }
@@ -99,8 +99,8 @@ impl Refusals {
         Some(row.swap_remove(index))
     }
 
-    /// Adds one, unless a later one is known. `life` is how long verdicts live. A full row loses the oldest refusal
-    /// that ended no verdict; if there is none, the oldest of all.
+    /// Adds a refusal, unless a later one is known. `life` is how long verdicts live. A full row loses the oldest
+    /// refusal that ended no verdict; if there is none, the oldest of all.
     pub(super) fn add(&self, refusal: Refusal, life: Duration, cx: &Cx<'_>) {
         if !refusal.is_alive(life, cx.now) {
             return;
@@ -126,7 +126,7 @@ impl Refusals {
         }
     }
 
-    /// A verification that began at `verified` found the credential good.
+    /// Removes the refusal of a credential that is valid by a verification that began at `verified`.
     ///
     /// # Errors
     /// The code of the denial: it was refused in a verification that began then or later.

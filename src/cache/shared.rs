@@ -1,8 +1,8 @@
 //! The shared level: a fixed number of slots in the process's shared data, each with one entry.
 //!
 //! A keyed hash of the credential's digest picks two slots, and the record in a slot holds the whole digest. An entry
-//! goes into the first that is free. Where neither is, the entry that was verified earlier is overwritten. So the second slot
-//! has nothing as long as the first has never been written: the host forgets no key.
+//! goes into the first slot that is free. If neither is, it overwrites the entry that was verified earlier. The host
+//! forgets no key, so the second slot holds nothing as long as the first has never been written.
 
 use std::rc::Rc;
 
@@ -20,7 +20,7 @@ pub(super) const SLOTS: u32 = 32_768;
 /// The longest record that is written, in bytes. A larger identity stays in one worker.
 const MAX_BYTES: usize = 4096;
 
-/// The version of the records' form: other versions of the filter don't misread them.
+/// The version of the record format, so that other versions of the filter don't misread records.
 const VERSION: u8 = 3;
 
 /// The length of version, digest and time.
@@ -50,10 +50,10 @@ impl Slots {
         values.any(|value| head(&value.bytes).is_some_and(|(found, _)| found == *digest))
     }
 
-    /// Writes an entry's record into the first slot that is free or has one of its credential, else over the older of two
-    /// others. What the second slot may still have of the credential then is older.
+    /// Writes an entry's record into the first slot that is free or holds an entry of its credential, else over the
+    /// older of two others. If the second slot also holds an entry of the credential, that one is older.
     pub(super) fn write(&self, digest: &Digest, record: &[u8], shared: &dyn SharedData) {
-        // The head alone still says that a worker has an entry, so that a refusal of it isn't displaced.
+        // The head alone still shows that a worker has an entry, so that a refusal that ends it isn't displaced.
         let record = if record.len() > MAX_BYTES { record.get(..HEAD).unwrap_or_default() } else { record };
         // When another credential's entry in a slot was verified.
         let taken = |slot: u32| {
@@ -68,7 +68,7 @@ impl Slots {
         }
     }
 
-    /// Empties the slots that hold an entry of this credential, where `ends` says so of its time.
+    /// Empties the slots that hold an entry of this credential, if `ends` returns true for its time.
     pub(super) fn clear_if(&self, digest: &Digest, ends: impl Fn(UnixTime) -> bool, shared: &dyn SharedData) {
         for slot in slots(digest, shared) {
             let name = self.name(slot);
@@ -82,7 +82,7 @@ impl Slots {
         }
     }
 
-    /// Empties the slot unless `keep` says of its entry to keep it. Of a too large entry only the time is known.
+    /// Empties the slot unless `keep` returns true for its entry. Of a too large entry, only the time is known.
     pub(super) fn sweep(&self, slot: u32, keep: impl Fn(Option<&Claims>, UnixTime) -> bool, shared: &dyn SharedData) {
         let name = self.name(slot);
         let Some(value) = shared.shared_data(&name).filter(|value| !value.bytes.is_empty()) else { return };

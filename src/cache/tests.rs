@@ -21,7 +21,7 @@ fn at(seconds: u64) -> UnixTime {
     UnixTime::from_secs(BEGIN + seconds)
 }
 
-/// A `ttl` of 100 s, a `stale_ttl` of 1000 s, a `negative_ttl` of 10 s, and these fields over it.
+/// A `ttl` of 100 s, a `stale_ttl` of 1000 s and a `negative_ttl` of 10 s, overridden by `changes`.
 fn worker(changes: Value) -> VerificationCache {
     let mut settings = json!({"cache": {"ttl": "100s", "stale_ttl": "1000s", "negative_ttl": "10s"}});
     settings.as_object_mut().unwrap().append(&mut changes.as_object().unwrap().clone());
@@ -29,7 +29,7 @@ fn worker(changes: Value) -> VerificationCache {
     VerificationCache::new(&config, &prefix(&config))
 }
 
-/// Whom the service confirmed.
+/// An identity that the service confirmed.
 fn identity(changes: Value) -> Identity {
     let mut claims = testing::claims(json!({"exp": BEGIN + 100_000}));
     claims.as_object_mut().unwrap().append(&mut changes.as_object().unwrap().clone());
@@ -249,7 +249,7 @@ fn a_record_that_is_not_sealed_with_the_key_is_ignored() {
             "nor forged"
         );
     }
-    // The record of one slot, in another's.
+    // A record that was sealed for another slot.
     one.store(&digest, KIND, identity(json!({})), at(4), &Cx { now: at(4), shared: &sealed, host: &process }).unwrap();
     let (name, record) = process.stored(".v.").remove(0);
     assert!(!record.windows(7).any(|part| part == b"user_id"));
@@ -268,7 +268,7 @@ fn a_busy_row_of_refusals_refuses_no_valid_credential() {
     let mut cache = worker(json!({}));
     let digest = digest(&cache, 0);
     cache.refuse(&digest, Code::TokenRejected, None, at(0), &Cx::new(at(0), &process));
-    // Others are always faster to write refusals.
+    // Other workers always write refusals first.
     let heard = |key: &str| if key.contains(".n.") { Err(Conflict) } else { Ok(()) };
     let host = Overheard { host: &process, heard };
     assert!(cache.store(&digest, KIND, identity(json!({})), at(20), &Cx::new(at(21), &host)).is_ok());

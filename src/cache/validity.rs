@@ -1,6 +1,6 @@
-//! Whether something has ended a verdict before its time: a refusal, a key that is no longer good, or a purge.
+//! Whether a verdict is void: ended before its time by a refusal, a key that is no longer accepted, or a purge.
 //!
-//! Its age, `exp`, `nbf` and the horizon are looked at in `newest` of the cache.
+//! Age, `exp`, `nbf` and the horizon are checked in `newest` of the cache.
 
 use super::Entry;
 use super::refusals::Refusal;
@@ -12,25 +12,25 @@ use crate::revocation::{Revocation, Version};
 /// What may have ended a verdict before its time.
 #[derive(Debug)]
 pub struct Validity<'p> {
-    /// The keys that are good now.
+    /// The keys that are accepted now.
     keys: &'p mut Keys,
     /// The purges, and their version; `None`: there is no feed.
     revocation: Option<(&'p Revocation, Version)>,
 }
 
 impl<'p> Validity<'p> {
-    /// As of now.
+    /// What is known now.
     pub fn new(keys: &'p mut Keys, revocation: Option<&'p Revocation>, shared: &dyn SharedData) -> Self {
         Self { keys, revocation: revocation.map(|revocation| (revocation, revocation.version(shared))) }
     }
 
-    /// The version of the revocation list by which it judges.
+    /// The version of the revocation list that it uses.
     pub fn version(&self) -> Option<Version> {
         self.revocation.map(|(_, version)| version)
     }
 
     /// Whether an entry stands: the service hasn't refused the credential since, the key of its signature is still
-    /// good, and it isn't purged.
+    /// accepted, and it isn't purged.
     pub(super) fn stands(&mut self, entry: &Entry, refusal: Option<&Refusal>, cx: &Cx<'_>) -> bool {
         let is_refused = refusal.is_some_and(|refusal| refusal.at >= entry.verified);
         !is_refused && self.has_key(entry, cx) && !self.is_purged(entry, cx)

@@ -87,7 +87,7 @@ fn random_operations_keep_both_bounds_and_every_value() {
                 }
                 assert!(cache.len() <= max_entries, "{policy:?} {max_entries} {max_bytes}");
                 assert!(cache.bytes() <= max_bytes, "{policy:?} {max_entries} {max_bytes}");
-                // All of them take long to look up.
+                // Looking all of them up takes long.
                 if step % 8 != 0 {
                     continue;
                 }
