@@ -23,11 +23,11 @@ pub const MAX_TIME: u64 = 253_402_300_799;
 /// `token_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TokenType {
-    /// A user's token for access, 1 h.
+    /// A user's access token, valid for 1 h.
     Access,
-    /// Good for nothing but a new access token, 24 h.
+    /// Only obtains a new access token; valid for 24 h.
     Refresh,
-    /// For one change of a password.
+    /// Only allows one change of password.
     PasswordReset,
     /// A machine's token.
     ApiToken,
@@ -38,7 +38,7 @@ pub enum TokenType {
 }
 
 impl TokenType {
-    /// Those that a configuration can name.
+    /// The types that a configuration can name.
     pub(crate) const ALL: [Self; 5] =
         [Self::Access, Self::Refresh, Self::PasswordReset, Self::ApiToken, Self::Technical];
 
@@ -60,7 +60,7 @@ impl TokenType {
     }
 }
 
-/// In a token: any string.
+/// Reads the type in a token, where any string is allowed.
 fn token_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TokenType, D::Error> {
     let name = String::deserialize(deserializer)?;
     Ok(TokenType::from_name(&name).unwrap_or(TokenType::Unknown))
@@ -94,11 +94,10 @@ enum Audience {
     Many(Box<[Box<str>]>),
 }
 
-/// A claim set of the right shape: types are checked, required claims are there. Whether it is signed is another
-/// matter.
+/// A claim set of the right form: types are checked, required claims are present. It may be unsigned.
 ///
-/// The registered claims (RFC 7519 section 4.1) are type-checked even where the filter has no use for them, so that it
-/// accepts no token which a stricter reader would call malformed.
+/// The registered claims (RFC 7519 section 4.1) are type-checked even if the filter doesn't use them, so that it
+/// accepts no token that a stricter reader would call malformed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Claims {
     #[serde(default, deserialize_with = "json::not_null")]
@@ -128,18 +127,18 @@ pub struct Claims {
     role_params: Option<RoleParams>,
     email: Option<Box<str>>,
     username: Option<Box<str>>,
-    /// Null says that the user didn't sign in by SSO; where the claim is absent, nothing is said.
+    /// Null: the user didn't sign in by SSO. Absent: unknown.
     #[serde(default, deserialize_with = "json::not_null")]
     sso_entity: Option<Option<Box<str>>>,
     is_admin: Option<bool>,
     client_name: Option<Box<str>>,
     federation_id: Option<i64>,
-    /// Those of [`KeptClaims`] that the filter doesn't know, in their order.
+    /// The claims of [`KeptClaims`] that the filter doesn't know, in the same order.
     #[serde(skip)]
     kept: Box<[Option<Scalar>]>,
 }
 
-/// What a credential says of itself. It holds beside the service's answer, since some formats leave it out.
+/// What a credential says about itself. It applies in addition to the service's answer, which may leave it out.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OwnClaims {
     /// The `exp` of a JWT, in seconds since the epoch.
@@ -152,13 +151,13 @@ pub struct OwnClaims {
     pub token_id: Option<i64>,
 }
 
-/// Not a claim set as docs/reference.md#claims has it.
+/// Why a text isn't a claim set of docs/reference.md#claims.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClaimsError {
     /// Not strict JSON, a required claim is missing, or one has the wrong type.
     #[error(transparent)]
     Json(#[from] JsonError),
-    /// There is no `exp`, or it is null.
+    /// `exp` is absent or null.
     #[error("missing field `exp`")]
     NoExpiry,
     /// A time beyond the year 9999.
@@ -196,8 +195,7 @@ impl Claims {
         Ok(claims)
     }
 
-    /// How much memory the claims take beside their own size, in bytes: an estimate, with what an allocator adds to
-    /// each string and list.
+    /// The claims' memory on the heap, in bytes: an estimate, with what an allocator adds to each string and list.
     pub(crate) fn heap_bytes(&self) -> usize {
         const ALLOCATION: usize = 8;
         let string = |value: Option<&str>| value.map_or(0, |value| value.len() + ALLOCATION);
@@ -232,7 +230,7 @@ impl Claims {
             + integers(role.and_then(|role| role.resellers_bl.as_deref()))
     }
 
-    /// Adds what the credential says of itself. The earlier `exp` counts, and the later `nbf`.
+    /// Adds what the credential says about itself. The earlier `exp` and the later `nbf` count.
     pub(crate) fn narrow(&mut self, own: &OwnClaims) {
         self.exp = self.exp.into_iter().chain(own.exp).min();
         self.nbf = self.nbf.max(own.nbf);
@@ -250,7 +248,7 @@ impl Claims {
         self.nbf
     }
 
-    /// The token's own name, by which it can be revoked (RFC 7519 section 4.1.7).
+    /// The token's id, by which it can be revoked (RFC 7519 section 4.1.7).
     pub fn jti(&self) -> Option<&str> {
         self.jti.as_deref()
     }
@@ -265,7 +263,7 @@ impl Claims {
         self.client_id
     }
 
-    /// The API token that it is or stands for.
+    /// The number of the API token that the credential is, or stands for.
     pub const fn token_id(&self) -> Option<i64> {
         self.token_id
     }
@@ -280,7 +278,7 @@ impl Claims {
         self.iss.as_deref()
     }
 
-    /// Checks `exp` and `nbf`, with `skew` of leeway for both.
+    /// Checks `exp` and `nbf`, both with a leeway of `skew`.
     ///
     /// # Errors
     /// [`TimeError`].

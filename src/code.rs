@@ -134,9 +134,9 @@ impl Code {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum GrpcStatus {
-    /// The caller is known, and may not.
+    /// The caller is known, but not allowed to do this.
     PermissionDenied = 7,
-    /// The caller asks too often.
+    /// The caller has to wait.
     ResourceExhausted = 8,
     /// The filter failed.
     Internal = 13,

@@ -7,10 +7,10 @@ use super::{ClaimPath, Claims, NotAHeaderValue};
 
 impl Claims {
     /// The claim as a header carries it: integers in decimal, booleans as `true` and `false`, lists joined by
-    /// commas. `Ok(None)`: the token doesn't have the claim, or has it as null.
+    /// commas. `Ok(None)`: the claim is absent or null.
     ///
     /// # Errors
-    /// [`NotAHeaderValue`] if the claim holds a control character or outer blanks, or an entry of a list a comma.
+    /// [`NotAHeaderValue`] if the claim holds a control character or outer blanks, or if a list's entry holds a comma.
     pub fn header_value(&self, path: ClaimPath) -> Result<Option<Cow<'_, str>>, NotAHeaderValue> {
         let value = match self.values(path) {
             Values::Absent => return Ok(None),
@@ -26,7 +26,7 @@ impl Claims {
             Values::Texts(texts) => Cow::Owned(texts.join(",")),
             Values::Numbers(numbers) => Cow::Owned(numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(",")),
         };
-        // Outer blanks are no part of a header's value (RFC 9110 section 5.5): it would reach the upstream changed.
+        // Outer blanks aren't part of a header's value (RFC 9110 section 5.5), so the upstream would lose them.
         if value.bytes().any(|byte| byte.is_ascii_control()) || value.trim_matches(' ') != value {
             return Err(NotAHeaderValue(path));
         }

@@ -1,5 +1,5 @@
-//! Which claims a verdict keeps: those that something looks at once the credential is verified, and no others. Claims
-//! under names that the filter doesn't know are among them.
+//! Which claims a verdict keeps: only those that are used after the credential is verified. They may include claims
+//! that the filter doesn't know.
 
 use std::fmt;
 use std::str::FromStr;
@@ -24,7 +24,7 @@ impl ClaimName {
         &self.0
     }
 
-    /// What stands there in a claim set.
+    /// The value at this path in a claim set.
     fn find<'v>(&self, claims: &'v Value) -> Option<&'v Value> {
         self.0.split('.').try_fold(claims, |value, name| value.as_object()?.get(name))
     }
@@ -69,8 +69,8 @@ pub struct KeptClaims {
 }
 
 impl KeptClaims {
-    /// What is looked at whatever the configuration says: by the checks of time, the revocation list, the cache, the logs
-    /// and the check of the token's type.
+    /// The claims that are used whatever the configuration says: by the checks of time and of the token's type, the
+    /// revocation list, the cache and the logs.
     const ALWAYS: [ClaimPath; 7] = [
         ClaimPath::Exp,
         ClaimPath::Nbf,
@@ -81,7 +81,7 @@ impl KeptClaims {
         ClaimPath::TokenType,
     ];
 
-    /// What is always kept, and those of these names that the filter doesn't know.
+    /// The claims that are always kept, and those of `names` that the filter doesn't know.
     pub fn new(names: impl IntoIterator<Item = ClaimName>) -> Self {
         let is_known = |name: &ClaimName| name.as_str().parse::<ClaimPath>().is_ok();
         let mut others: Vec<_> = names.into_iter().filter(|name| !is_known(name)).collect();
@@ -90,24 +90,24 @@ impl KeptClaims {
         Self { known: 0, others }.with(Self::ALWAYS)
     }
 
-    /// The same, and these.
+    /// Keeps these claims too.
     #[must_use]
     pub fn with(self, known: impl IntoIterator<Item = ClaimPath>) -> Self {
         Self { known: known.into_iter().fold(self.known, |all, path| all | bit(path)), ..self }
     }
 
-    /// The claim of this name, if the filter knows it or it is one of those that are kept beside.
+    /// The claim of this name, if the filter knows it or it is kept.
     pub fn claim(&self, name: &ClaimName) -> Option<Claim> {
         let known = name.as_str().parse().ok().map(Claim::Known);
         known.or_else(|| self.others.binary_search(name).ok().map(Claim::Kept))
     }
 
-    /// Whether there are any that the filter doesn't know.
+    /// Whether any kept claim is one that the filter doesn't know.
     pub const fn has_others(&self) -> bool {
         !self.others.is_empty()
     }
 
-    /// The names of all of them, always in the same order.
+    /// The names of all kept claims, in a fixed order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let known = ClaimPath::NAMES.iter().filter(|(path, _)| self.keeps(*path)).map(|(_, name)| *name);
         known.chain(self.others.iter().map(ClaimName::as_str))
@@ -117,8 +117,8 @@ impl KeptClaims {
         self.known & bit(path) != 0
     }
 
-    /// The values of those that the filter doesn't know in a claim set; `None` for one that isn't there, is null, a list, an object or a number
-    /// that is no integer.
+    /// The values in `claims` of the kept claims that the filter doesn't know. `None` for a claim that is absent, null,
+    /// a list, an object, or a number that isn't an integer.
     fn pick(&self, claims: &Value) -> Box<[Option<Scalar>]> {
         let scalar = |value: &Value| match value {
             Value::Bool(flag) => Some(Scalar::Flag(*flag)),
@@ -134,7 +134,7 @@ const fn bit(path: ClaimPath) -> u32 {
     1 << path as u32
 }
 
-/// The first of these claims that isn't there, or is null. `json` has been parsed as [`Claims`].
+/// The first of these claims that is absent or null. `json` has been parsed as [`Claims`].
 pub fn missing<'n>(required: &'n [ClaimName], json: &[u8]) -> Option<&'n ClaimName> {
     if required.is_empty() {
         return None;
@@ -144,15 +144,14 @@ pub fn missing<'n>(required: &'n [ClaimName], json: &[u8]) -> Option<&'n ClaimNa
 }
 
 impl Claims {
-    /// The same with the claims that are to be kept and that the filter doesn't know, out of the JSON that these were
-    /// parsed from.
+    /// Adds the kept claims that the filter doesn't know. `json` is what these claims were parsed from.
     pub(crate) fn keep(&mut self, kept: &KeptClaims, json: &[u8]) {
         if kept.has_others() {
             self.kept = kept.pick(&serde_json::from_slice(json).unwrap_or_default());
         }
     }
 
-    /// Drops what isn't to be kept.
+    /// Drops the claims that aren't kept.
     pub(crate) fn retain(&mut self, kept: &KeptClaims) {
         fn drop_unless<T>(is_kept: bool, value: &mut Option<T>) {
             if !is_kept {
@@ -206,7 +205,7 @@ impl Claims {
 }
 
 impl IssuedBy {
-    /// What is to be kept of it.
+    /// Drops the claims that aren't kept; `None` if none is left.
     fn retain(self, kept: &KeptClaims) -> Option<Self> {
         let issuer = Self {
             user_id: self.user_id.filter(|_| kept.keeps(ClaimPath::IssuedByUserId)),
@@ -217,7 +216,7 @@ impl IssuedBy {
 }
 
 impl RoleParams {
-    /// What is to be kept of it.
+    /// Drops the claims that aren't kept; `None` if none is left.
     fn retain(self, kept: &KeptClaims) -> Option<Self> {
         let role = Self {
             role: self.role.filter(|_| kept.keeps(ClaimPath::Role)),

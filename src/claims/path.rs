@@ -114,7 +114,7 @@ impl fmt::Display for ClaimPath {
     }
 }
 
-/// No claim has this path.
+/// The filter knows no claim with this path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("is not a claim that a header can hold; these are: {}", known_paths())]
 pub struct UnknownClaim;

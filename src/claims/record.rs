@@ -38,7 +38,7 @@ impl Claims {
         let registered = (exp, nbf, iat, jti, iss, sub, aud);
         let ids = (user_id, client_id, token_id, federation_id);
         let types = (token_type.name(), user_type, user_groups, is_admin);
-        // In brackets, null is told from nothing.
+        // In an array, null differs from an absent claim.
         let sso_entity = sso_entity.as_ref().map(|entity| (entity,));
         let names = (email, username, sso_entity, client_name);
         // Serialising strings and numbers into memory can't fail; an empty record is unreadable.

@@ -1,8 +1,8 @@
-//! Reads the usual claim set in one pass, for every new JWT needs it.
+//! Reads the usual claim set in one pass, because every new JWT needs it.
 //!
-//! [`read`] gives nothing away of [`crate::json`]: what it isn't sure of it leaves to [`crate::json::parse`], which says
-//! what is wrong, or understands what is unusual: escapes, fractions, many keys, large numbers. Where it reads a claim
-//! set, that one reads the same.
+//! [`read`] is as strict as [`crate::json`]. It leaves whatever it doesn't recognise to [`crate::json::parse`], which
+//! reports errors and understands unusual texts: escapes, fractions, many keys, large numbers. When [`read`] reads a
+//! claim set, [`crate::json::parse`] reads the same one.
 
 use super::{Audience, Claims, IssuedBy, RoleParams, TokenType};
 use crate::ascii;
@@ -11,10 +11,10 @@ use crate::json::MAX_DEPTH;
 /// How many keys an object may have.
 const MAX_KEYS: usize = 32;
 
-/// How many digits a number may have: as many as fit 63 bits, whatever they are.
+/// How many digits a number may have: any number with so many digits fits in 63 bits.
 const MAX_DIGITS: usize = 18;
 
-/// A claim set, without a check of the range of its times. `None`: this one can't tell.
+/// Reads a claim set without checking the range of its times. `None`: only the parser can tell.
 pub(super) fn read(json: &[u8]) -> Option<Claims> {
     let mut scanner = Scanner { text: str::from_utf8(json).ok()?, at: 0 };
     let mut found = Found::default();
@@ -28,7 +28,7 @@ pub(super) fn read(json: &[u8]) -> Option<Claims> {
     Some(claims)
 }
 
-/// What was found so far; of the claims that every token has, whether they were.
+/// What was found so far; for each claim that every token must have, `None` until it is found.
 struct Found {
     user_id: Option<i64>,
     client_id: Option<i64>,
@@ -108,7 +108,7 @@ fn role_params(scanner: &mut Scanner<'_>) -> Option<RoleParams> {
     Some(found)
 }
 
-/// A place in a JSON text. Each method that reads something goes behind it, or can't tell what it is.
+/// A position in a JSON text. Each method moves past what it reads; `None` means that it doesn't recognise it.
 struct Scanner<'j> {
     text: &'j str,
     at: usize,
@@ -125,7 +125,7 @@ impl<'j> Scanner<'j> {
         }
     }
 
-    /// The next byte that is no blank.
+    /// The next byte that isn't a blank.
     fn next(&mut self) -> Option<u8> {
         self.skip_blanks();
         self.text.as_bytes().get(self.at).copied()
@@ -157,7 +157,7 @@ impl<'j> Scanner<'j> {
         if self.takes_word(b"true") { Some(true) } else { self.takes_word(b"false").then_some(false) }
     }
 
-    /// An integer. JSON has no leading zeros, and -0 is none.
+    /// An integer. JSON forbids leading zeros, and `-0` isn't an integer.
     fn integer(&mut self) -> Option<i64> {
         let is_negative = self.takes(b'-');
         let digits = self.rest().iter().take(MAX_DIGITS + 1).take_while(|byte| byte.is_ascii_digit());
@@ -226,7 +226,7 @@ impl<'j> Scanner<'j> {
         }
     }
 
-    /// An object at this depth: `member` reads the value of each key. None of them is given twice.
+    /// An object at this depth: `member` reads the value of each key. No key may be repeated.
     fn object(&mut self, depth: usize, member: &mut dyn FnMut(&mut Self, &'j str) -> Option<()>) -> Option<()> {
         self.take(b'{')?;
         if depth >= MAX_DEPTH {
@@ -266,12 +266,12 @@ impl<'j> Scanner<'j> {
 struct Keys<'j> {
     keys: [&'j str; MAX_KEYS],
     count: usize,
-    /// A bit for each key, perhaps the same one for several: only then they are compared.
+    /// A bit for each key. Several keys may share a bit: only then are they compared.
     bits: u64,
 }
 
 impl<'j> Keys<'j> {
-    /// `None`: it was there before, or there are too many.
+    /// `None`: the key is repeated, or there are too many.
     fn add(&mut self, key: &'j str) -> Option<()> {
         let byte = |byte: Option<&u8>| usize::from(byte.copied().unwrap_or_default());
         let (first, last) = (byte(key.as_bytes().first()), byte(key.as_bytes().last()));
@@ -294,7 +294,7 @@ mod tests {
     use super::*;
     use crate::json;
 
-    /// Read by this one, it is what the other one reads.
+    /// Whether the scanner reads the text; if it does, the parser has to read the same.
     fn agrees(text: &[u8]) -> bool {
         let (read, parsed) = (read(text), json::parse::<Claims>(text));
         let is_read = read.is_some();

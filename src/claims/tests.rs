@@ -1,4 +1,4 @@
-//! Claim sets of every shape.
+//! Claim sets of every form.
 
 mod values;
 
@@ -12,7 +12,7 @@ fn parse(claims: &Value) -> Result<Claims, ClaimsError> {
     Claims::from_json(claims.to_string().as_bytes())
 }
 
-/// The usual claims with one of them as this very text.
+/// The usual claims, with one of them as this raw text.
 fn with_raw(name: &str, raw: &str) -> Result<Claims, ClaimsError> {
     let mut text = claims(json!({name: null})).to_string();
     assert_eq!(text.pop(), Some('}'));
@@ -211,7 +211,7 @@ fn a_claim_set_is_one_object_of_bounded_size() {
     assert!(with_raw("x", &nested(5_000)).is_err());
 }
 
-/// What a claim set would be if its members came without names, in the order of some reader's fields.
+/// A claim set whose values come without names, in the order of some reader's fields.
 #[test]
 fn an_array_of_values_is_not_a_claim_set() {
     let values = format!(

@@ -1,24 +1,24 @@
-//! The values of claims, to be compared with those that a configuration names: each with its type.
+//! The values of claims, with their types, to be compared with those in a configuration.
 
 use serde::{Deserialize, Serialize};
 
 use super::kept::Claim;
 use super::{Audience, ClaimPath, Claims};
 
-/// One value with its type. A string is never the same as a number or a boolean.
+/// One value with its type. A string never equals a number or a boolean.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Scalar {
     /// `true` or `false`.
     Flag(bool),
-    /// An integer of 64 bits with sign.
+    /// A signed integer of 64 bits.
     Number(i64),
     /// A string.
     Text(Box<str>),
 }
 
 impl Scalar {
-    /// What a person would call it.
+    /// The type's name, for people.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Flag(_) => "a boolean",
@@ -28,10 +28,10 @@ impl Scalar {
     }
 }
 
-/// What a claim set says under one name.
+/// The value of a claim, or of the entries of its list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Values<'c> {
-    /// Nothing, null, or what can't be compared.
+    /// Absent, null, or a value that can't be compared.
     Absent,
     /// A string.
     Text(&'c str),
@@ -39,14 +39,14 @@ pub enum Values<'c> {
     Number(i64),
     /// A boolean.
     Flag(bool),
-    /// A list of strings, as the claim's type has it.
+    /// The strings of a claim whose type is a list.
     Texts(&'c [Box<str>]),
-    /// A list of integers, as the claim's type has it.
+    /// The integers of a claim whose type is a list.
     Numbers(&'c [i64]),
 }
 
 impl Values<'_> {
-    /// Whether it is this value, or holds it.
+    /// Whether it is this value, or a list that holds it.
     pub fn has(&self, value: &Scalar) -> bool {
         match (self, value) {
             (Self::Text(ours), Scalar::Text(theirs)) => **ours == **theirs,
@@ -112,7 +112,7 @@ impl Claims {
         }
     }
 
-    /// Whether the user signed in by SSO: `sso_entity` is a string, or null. `None`: neither, or an empty string.
+    /// Whether the user signed in by SSO: yes if `sso_entity` is a string, no if it is null. `None`: absent, or empty.
     pub fn is_sso(&self) -> Option<bool> {
         match self.sso_entity.as_ref()?.as_deref() {
             None => Some(false),
