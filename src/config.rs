@@ -21,7 +21,7 @@ mod rules;
 mod service;
 mod value;
 
-/// The table of fields, for what documents the configuration and checks it.
+/// The table of fields, for code that documents the configuration and checks it.
 #[cfg(not(target_arch = "wasm32"))]
 #[doc(hidden)]
 pub mod table {
@@ -58,7 +58,7 @@ pub struct Config {
     pub jwt: Jwt,
     /// How an API token is verified.
     pub api_token: ApiToken,
-    /// Where else than in `Authorization` a credential may stand.
+    /// Where a credential may stand, besides `Authorization`.
     pub credentials: Credentials,
     /// How long the service's verdicts are kept.
     pub cache: Cache,
@@ -70,7 +70,7 @@ pub struct Config {
     pub failed_auth_throttle: Option<FailedAuthThrottle>,
     /// `audit`.
     pub audit: Audit,
-    /// In order; the first that matches decides.
+    /// The rules in order: the first that matches decides.
     pub rules: Rules,
     /// Which claims go upstream under which names.
     pub identity_headers: IdentityHeaders,
@@ -78,7 +78,7 @@ pub struct Config {
     pub stripped_headers: StrippedHeaders,
     /// The claims that a verdict keeps: what headers, rules and the checks at each use look at.
     pub kept_claims: KeptClaims,
-    /// Where the filter says how it is.
+    /// The paths at which the filter answers for its health and readiness.
     pub status_paths: StatusPaths,
     /// What is served as metadata of the protected resource (RFC 9728).
     pub resource_metadata: Option<ResourceMetadata>,
@@ -103,7 +103,7 @@ pub struct AuthService {
     pub verify_path: String,
     /// The path of the public key.
     pub public_key_path: String,
-    /// For one attempt, 1 ms to 60 s.
+    /// The longest that one attempt may take, 1 ms to 60 s.
     pub timeout: Duration,
     /// Further attempts after one that failed, 0 to 3.
     pub retries: u32,
@@ -112,7 +112,7 @@ pub struct AuthService {
 }
 
 impl AuthService {
-    /// The longest time that a question and its retries take, and one second more. After it no answer comes.
+    /// The longest that a question and its retries can take, plus one second. No answer comes later.
     pub fn longest_callout(&self) -> Duration {
         self.timeout * (self.retries + 1) + Duration::from_secs(1)
     }
@@ -124,7 +124,7 @@ pub enum Scheme {
     /// Without TLS.
     #[default]
     Http,
-    /// The cluster has TLS.
+    /// With TLS, by the cluster.
     Https,
 }
 
@@ -146,11 +146,11 @@ pub const MAX_CLOCK_SKEW: Duration = Duration::from_secs(300);
 /// `jwt`.
 #[derive(Debug, Clone)]
 pub struct Jwt {
-    /// Who verifies, where the rule doesn't say.
+    /// Who verifies a JWT if the rule doesn't say.
     pub verification: Verification,
     /// The types that a client may present as an access token. Never empty.
     pub token_types: Vec<TokenType>,
-    /// What a claim set must have beside the four that are always required.
+    /// The claims that are required besides the four that always are.
     pub required_claims: Vec<ClaimName>,
     /// Accepted `iss`; not checked when empty.
     pub issuers: Vec<String>,
@@ -169,24 +169,24 @@ pub struct PublicKeySource {
     pub ttl: Duration,
     /// The least time between two fetches, 100 ms to 5 min.
     pub min_refetch_interval: Duration,
-    /// How long a key stays good that a fetch replaced, 0 s to 24 h.
+    /// How long a key is accepted after a fetch has replaced it, 0 s to 24 h.
     pub grace: Duration,
     /// Who serves it.
     pub host: ServiceHost,
-    /// Pinned keys; when there are any, none is fetched.
+    /// Pinned keys. If there are any, no key is fetched.
     pub pem: Vec<PublicKey>,
 }
 
 /// `api_token`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiToken {
-    /// How the service is to answer.
+    /// The form of the service's answer.
     pub response_format: ResponseFormat,
-    /// Where `json_header` has the identity.
+    /// The headers from which `json_header` reads the identity.
     pub answer_headers: AnswerHeaders,
     /// The kinds of credential that the service is asked to verify. Never empty.
     pub header_types: Vec<HeaderType>,
-    /// Whether technical tokens, which are deprecated, are let in where the service vouches for them.
+    /// Whether technical tokens, which are deprecated, are let in if the service vouches for them.
     pub accept_technical: bool,
 }
 
@@ -197,7 +197,7 @@ impl ApiToken {
     }
 }
 
-/// The form in which the service tells whose a credential is (docs/reference.md#verify).
+/// The form in which the service answers whose credential it is (docs/reference.md#verify).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResponseFormat {
     /// Claims as a JSON body.
@@ -258,9 +258,9 @@ impl HeaderType {
 pub struct Cache {
     /// The most verdicts that are kept, 1 to 1,000,000.
     pub max_entries: usize,
-    /// How long a verdict that lets a credential in is good, 0 s to 24 h; 0 s turns the whole cache off.
+    /// How long a verdict that lets a credential in is valid, 0 s to 24 h; 0 s turns the whole cache off.
     pub ttl: Duration,
-    /// How long a refusal is good, 0 s to 1 h; 0 s: refusals aren't kept.
+    /// How long a refusal is valid, 0 s to 1 h; 0 s: refusals aren't kept.
     pub negative_ttl: Duration,
     /// How long a verdict may stand in while the service gives none, 0 s to 168 h; 0 s: never.
     pub stale_ttl: Duration,
@@ -274,7 +274,7 @@ impl Cache {
         self.ttl.is_zero()
     }
 
-    /// How long a verdict can be of use at most.
+    /// The longest time for which a verdict can be of use.
     pub fn longest_life(&self) -> Duration {
         if self.is_off() { Duration::ZERO } else { self.ttl + self.stale_ttl }
     }
@@ -292,7 +292,7 @@ pub enum Eviction {
 impl Eviction {
     const ALL: [Self; 2] = [Self::Lru, Self::Lfu];
 
-    /// As it is written.
+    /// The name in the configuration.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Lru => "lru",
@@ -315,9 +315,9 @@ pub struct CircuitBreaker {
 /// `revocation`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revocation {
-    /// The service's path of the list.
+    /// The path of the list.
     pub path: String,
-    /// The time between two looks at it, 1 s to 1 h.
+    /// The time between two polls, 1 s to 1 h.
     pub poll_interval: Duration,
     /// Who serves it.
     pub host: ServiceHost,
@@ -326,7 +326,7 @@ pub struct Revocation {
 /// `failed_auth_throttle`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FailedAuthThrottle {
-    /// Failures within `window` that lock out, 1 to 1,000,000.
+    /// Failures within `window` after which a client is locked out, 1 to 1,000,000.
     pub attempts: u32,
     /// The time in which they are counted, 1 s to 24 h.
     pub window: Duration,
@@ -338,7 +338,7 @@ impl Config {
     /// Parses the bytes of Envoy's `configuration`: JSON text, or a serialised `google.protobuf.Struct`.
     ///
     /// # Errors
-    /// All that is wrong; nothing of the configuration is to be used then.
+    /// Everything that is wrong. No part of the configuration may be used then.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ConfigErrors> {
         let document = read(bytes)?;
         let mut errors = ConfigErrors::none();
@@ -350,14 +350,14 @@ impl Config {
         }
     }
 
-    /// Whether any request goes upstream with a JWT that was verified.
+    /// Whether a request may go upstream with a verified JWT in place of its credential.
     pub fn forwards_jwt(&self) -> bool {
         self.rules.all_terms().any(|terms| terms.forward_credential == ForwardCredential::VerifiedJwt)
     }
 }
 
-/// The values as they are written. A serialised Struct holds control bytes, so it is never JSON; JSON is tried first, for
-/// its better errors.
+/// The values as written. A serialised Struct holds control bytes, so it is never JSON. JSON is tried first, because
+/// its errors are better.
 fn read(bytes: &[u8]) -> Result<document::Value, ConfigErrors> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(ConfigErrors::one("auth_service.cluster", "is required, but the configuration is empty"));

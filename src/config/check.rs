@@ -1,5 +1,5 @@
-//! Compares what is written with the table of fields: unknown and repeated fields, types, words, ranges. What depends on
-//! several fields is for [`super::compile`].
+//! Checks a configuration against the table of fields: unknown and repeated fields, types, words, ranges. Whatever
+//! depends on several fields is checked in [`super::compile`].
 
 use super::document::Value;
 use super::error::ConfigErrors;
@@ -11,7 +11,7 @@ use super::value::{
 };
 use crate::claims::{ClaimName, ClaimPath};
 
-/// Checks the whole.
+/// Checks the whole configuration.
 pub(super) fn check(value: &Value, fields: &'static [Field], errors: &mut ConfigErrors) {
     Checker { path: String::new(), errors }.object(value, fields);
 }
@@ -30,7 +30,7 @@ impl Checker<'_> {
         self.errors.push(path, problem);
     }
 
-    /// One step down, to a field or an entry.
+    /// Goes one step down, to a field or an entry.
     fn below(&mut self, step: &str, look: impl FnOnce(&mut Self)) {
         let length = self.path.len();
         if length > 0 && !step.starts_with('[') {
@@ -184,7 +184,8 @@ impl Checker<'_> {
     }
 }
 
-/// What is wrong with a text. What takes work to tell, such as compiling a regular expression, is told where that is done.
+/// What is wrong with a text. Errors that take work to find, as in a regular expression, are found by
+/// [`super::compile`].
 fn problem_of(form: Text, text: &str) -> Option<String> {
     if text.is_empty() && !matches!(form, Text::RulePath | Text::HeaderName) {
         return Some("must not be empty".to_owned());
@@ -241,7 +242,7 @@ fn unknown(name: &str, fields: &[Field]) -> String {
     }
 }
 
-/// Whether the two differ in little: in letter case and signs, in one letter at most, or in an `s` at the end.
+/// Whether two names are nearly the same: letter case and signs aside, they differ by one letter or two swapped ones.
 pub fn is_near(written: &str, name: &str) -> bool {
     let folded = |text: &str| -> Vec<u8> {
         text.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase()).collect()
@@ -254,7 +255,7 @@ pub fn is_near(written: &str, name: &str) -> bool {
         || one.len() == other.len() && longer > 3 && is_swapped(&one, &other)
 }
 
-/// Whether two letters changed places.
+/// Whether they differ only in that two letters are swapped.
 fn is_swapped(one: &[u8], other: &[u8]) -> bool {
     let mut differing = one.iter().zip(other).filter(|(one, other)| one != other);
     let (first, second) = (differing.next(), differing.next());
@@ -298,7 +299,7 @@ fn hint(value: &Value, kind: &Kind) -> String {
     }
 }
 
-/// The value, as far as it helps to find it.
+/// The value as messages show it, so that it can be found.
 fn shown(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
@@ -310,7 +311,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// Its beginning will do where it is long.
+/// The text in quotes; if it is long, only its beginning.
 fn quoted(text: &str) -> String {
     const LETTERS: usize = 60;
     match text.char_indices().nth(LETTERS) {

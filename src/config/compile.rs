@@ -1,4 +1,4 @@
-//! From the values of fields to a [`Config`], with the checks that one field alone doesn't allow.
+//! Makes a [`Config`] from the values of fields, with the checks that involve several fields.
 //!
 //! Most fields are compiled by a function of their own (`inline(never)`), because Envoy's compiler takes memory for the
 //! largest function of the module.
@@ -23,7 +23,7 @@ use crate::public_key::PublicKey;
 use crate::report::Audit;
 use crate::require::Require;
 
-/// Compiles what [`super::check`] has looked at. `None`, if something of it can't be used; the errors say what.
+/// Compiles what [`super::check`] has checked. `None` if some of it can't be used; `errors` says what.
 pub(super) fn compile(document: &Value, errors: &mut ConfigErrors) -> Option<Config> {
     let root = |profile| Node::new(Some(document), CONFIGURATION, String::new(), profile);
     let profile = root(Profile::Production).word("profile", &Profile::ALL, Profile::name);
@@ -56,7 +56,7 @@ pub(super) fn compile(document: &Value, errors: &mut ConfigErrors) -> Option<Con
     if api_token.response_format == ResponseFormat::JsonHeader
         && let Some(path) = remote_verification(&jwt, &rules)
     {
-        // `json_header` tells neither the type of a token nor when it expires.
+        // `json_header` says neither of what type a token is nor when it expires.
         errors.push(path, "remote can't be combined with api_token.response_format json_header");
     }
     Some(Config {
@@ -81,7 +81,7 @@ pub(super) fn compile(document: &Value, errors: &mut ConfigErrors) -> Option<Con
     })
 }
 
-/// Which of the claims that the filter knows are looked at once a credential is verified, beside those that always are.
+/// The claims known to the filter that are used after a credential is verified, besides those that always are.
 #[inline(never)]
 fn known_needs(jwt: &Jwt, headers: &IdentityHeaders, rules: &Rules) -> Vec<ClaimPath> {
     let mut needs: Vec<_> = headers.iter().map(|header| header.claim).collect();
@@ -120,7 +120,7 @@ fn auth_service(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<AuthServic
     })
 }
 
-/// The host behind a cluster: with the `authority` that is written, else with the host that the cluster's name tells.
+/// The host behind a cluster: with the `authority` that is written, else with the host in the cluster's name.
 fn host(node: &Node<'_>, cluster: &str, errors: &mut ConfigErrors) -> Option<ServiceHost> {
     let authority = match (node.text("authority"), node.written("authority")) {
         (Some(written), _) => written,
@@ -221,7 +221,7 @@ fn api_token(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<ApiToken> {
         errors.push(node.at("header_types"), "must contain apikey or other: the service is asked only about these");
     }
     if api_token.accepts(HeaderType::Other) && api_token.response_format == ResponseFormat::JsonHeader {
-        // `json_header` doesn't tell the type of a token, and other credentials don't tell it either.
+        // Neither `json_header` nor other credentials say of what type a token is.
         errors.push(node.at("header_types"), "other can't be combined with response_format json_header");
     }
     Some(api_token)
@@ -241,7 +241,7 @@ fn answer_headers(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<AnswerHe
         if !is_token(name.as_bytes()) {
             errors.push(node.at(claim), NO_NAME);
         }
-        // Two claims in one header would be a mix-up.
+        // One header can't hold two claims.
         if headers.iter().take(index).any(|(_, earlier)| earlier.eq_ignore_ascii_case(name)) {
             errors.push(node.at(claim), "is already the header of another claim");
         }

@@ -2,7 +2,7 @@
 
 use crate::credential::{COOKIE, PROTOCOLS};
 
-/// `credentials`: the places where a credential may stand, beside `Authorization`.
+/// `credentials`: the places where a credential may stand, besides `Authorization`.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// The header that holds an API token without a scheme, its name in lower case.
@@ -14,7 +14,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// The headers that hold them, names in lower case.
+    /// The headers that may hold credentials in these places, names in lower case.
     pub fn headers(&self) -> impl Iterator<Item = &str> {
         let cookie = self.cookie.is_some().then_some(COOKIE);
         let protocols = self.websocket_protocol.then_some(PROTOCOLS);

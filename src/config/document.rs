@@ -3,7 +3,7 @@
 /// One value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// In YAML, a key with nothing behind it too.
+    /// In YAML, also a key without a value.
     Null,
     /// `true` or `false`.
     Flag(bool),
@@ -13,7 +13,7 @@ pub enum Value {
     Text(String),
     /// `[…]`.
     List(Vec<Value>),
-    /// `{…}` in the order in which it is written. A key that is given twice is kept twice: who reads it refuses it.
+    /// `{…}` in the order in which it is written. A repeated key is kept, for the check to refuse.
     Object(Vec<(String, Value)>),
 }
 
@@ -23,7 +23,7 @@ pub(super) const MAX_DEPTH: usize = 32;
 /// Reads JSON (RFC 8259).
 ///
 /// # Errors
-/// Where it ends to be JSON, and what is wrong there.
+/// Where the text stops being JSON, and what is wrong there.
 pub(super) fn parse(bytes: &[u8]) -> Result<Value, String> {
     let text = str::from_utf8(bytes).map_err(|_| "must be JSON or a google.protobuf.Struct".to_owned())?;
     let mut reader = Reader { rest: text };
@@ -43,7 +43,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Value, String> {
 
 const ENDS: &str = "it ends too early";
 
-/// What is yet to be read. At an error, it begins at what is wrong.
+/// What is still to be read. After an error, it begins at what is wrong.
 struct Reader<'t> {
     rest: &'t str,
 }
@@ -159,7 +159,7 @@ impl Reader<'_> {
         Ok(letter)
     }
 
-    /// `\uXXXX`, or two of them for what UTF-16 writes in two.
+    /// `\uXXXX`, or two of them for a surrogate pair.
     fn unicode(&mut self) -> Option<char> {
         fn unit(text: &str) -> Option<u32> {
             let digits = text.strip_prefix("\\u")?.get(..4)?;
@@ -183,7 +183,7 @@ impl Reader<'_> {
     }
 
     fn number(&mut self) -> Result<f64, &'static str> {
-        /// As many digits as a double can tell apart, and one more.
+        /// One digit more than a double can tell apart.
         const DIGITS: u64 = 100_000_000_000_000_000;
         let is_negative = self.eat("-");
         let (mut digits, mut exponent) = (0_u64, 0_i32);
@@ -221,7 +221,7 @@ impl Reader<'_> {
         Ok(if is_negative { -number } else { number })
     }
 
-    /// Hands out the digits that come next, and counts them.
+    /// Passes the digits that come next to `each`, and counts them.
     fn digits(&mut self, mut each: impl FnMut(u64)) -> usize {
         let mut count = 0;
         while let Some(byte @ b'0'..=b'9') = self.rest.bytes().next() {
@@ -247,7 +247,7 @@ impl Reader<'_> {
     }
 }
 
-/// `digits * 10^exponent`, exactly where a field's value can be meant.
+/// `digits * 10^exponent`, exact for every value that a field can have.
 #[expect(clippy::cast_precision_loss, reason = "a double is what a Struct would hold")]
 fn scaled(digits: u64, exponent: i32) -> f64 {
     if digits == 0 {

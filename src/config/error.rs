@@ -12,12 +12,12 @@ pub struct ConfigError {
     pub problem: String,
 }
 
-/// All that is wrong with a configuration: at least one error, no two of one field.
+/// All that is wrong with a configuration: at least one error, and at most one per field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<ConfigError>);
 
 impl ConfigErrors {
-    /// The most that are told: a file of another kind is wrong in each line.
+    /// The most errors that are reported: a file of another kind is wrong in every line.
     const MAX: usize = 100;
 
     pub(super) fn one(path: impl Into<String>, problem: impl Into<String>) -> Self {
@@ -45,13 +45,13 @@ impl ConfigErrors {
         self.0.is_empty()
     }
 
-    /// Each of them.
+    /// The errors.
     pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
         self.0.iter()
     }
 }
 
-/// A line for each.
+/// One line per error.
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, error) in self.0.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What a field of the configuration can hold: the words in which [`super::fields`] describes each.
+//! What a field of the configuration can hold: the types in which [`super::fields`] describes each field.
 
 /// One field of an object.
 #[derive(Debug)]
@@ -7,18 +7,18 @@ pub struct Field {
     pub name: &'static str,
     /// What it holds.
     pub kind: Kind,
-    /// What stands in for it where it isn't written.
+    /// Its default.
     pub given: Given,
     /// One phrase on what it does. Not in the module: only documents and the command need it.
     #[cfg(not(target_arch = "wasm32"))]
     pub about: &'static str,
-    /// A value, as JSON, where neither the default nor the words make one evident.
+    /// An example of a value, as JSON, if neither the default nor the words show one.
     #[cfg(not(target_arch = "wasm32"))]
     pub example: Option<&'static str>,
 }
 
 impl Field {
-    /// `about` doesn't get into the module.
+    /// The module doesn't contain `about`.
     #[cfg_attr(target_arch = "wasm32", expect(unused_variables, reason = "for documents alone"))]
     pub(super) const fn new(name: &'static str, kind: Kind, given: Given, about: &'static str) -> Self {
         Self {
@@ -32,7 +32,7 @@ impl Field {
         }
     }
 
-    /// `example`, which is JSON, doesn't get into the module.
+    /// `example` is JSON. The module doesn't contain it.
     #[cfg_attr(target_arch = "wasm32", expect(unused_variables, unused_mut, reason = "for documents alone"))]
     pub(super) const fn example(mut self, example: &'static str) -> Self {
         #[cfg(not(target_arch = "wasm32"))]
@@ -43,12 +43,12 @@ impl Field {
     }
 }
 
-/// What stands in for a field that isn't written.
+/// The default of a field.
 #[derive(Debug, Clone, Copy)]
 pub enum Given {
-    /// Nothing: it has to be written.
+    /// None: the field has to be written.
     Required,
-    /// Nothing, or what the field's description says.
+    /// None, or what the field's description says.
     Nothing,
     /// For [`Kind::Flag`] and [`Kind::FlagOr`].
     Flag(bool),
@@ -69,14 +69,14 @@ pub enum Given {
 pub enum Kind {
     /// `true` or `false`.
     Flag,
-    /// A whole number; both bounds are possible.
+    /// A whole number; both bounds are included.
     Whole {
         /// The least.
         least: u32,
         /// The most.
         most: u32,
     },
-    /// A number with a unit: `ms`, `s`, `m` or `h`; both bounds are possible.
+    /// A number with a unit: `ms`, `s`, `m` or `h`; both bounds are included.
     Duration {
         /// The least.
         least: &'static str,
@@ -89,7 +89,7 @@ pub enum Kind {
     FlagOr(&'static [&'static str]),
     /// A string.
     Text(Text),
-    /// This, or null, which says that there is none.
+    /// This, or null for none.
     OrNull(&'static Kind),
     /// Any number of these.
     List(&'static Kind),
@@ -97,18 +97,18 @@ pub enum Kind {
     Distinct(&'static Kind),
     /// An object with these fields.
     Object(&'static [Field]),
-    /// An object with these fields, or a list of such objects, one at least.
+    /// An object with these fields, or a list of at least one such object.
     ObjectOrObjects(&'static [Field]),
     /// An object whose keys are names of headers.
     Headers(&'static Kind),
-    /// A whole number, also below 0, that a double holds exactly.
+    /// A whole number, perhaps negative, that a double holds exactly.
     Integer,
-    /// An object whose keys are dotted paths of claims, and whose values are lists of strings, integers or booleans, one at
-    /// least in each.
+    /// An object whose keys are dotted paths of claims, and whose values are lists of at least one string, integer or
+    /// boolean.
     Claims,
 }
 
-/// What a string has to be like.
+/// What a string has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Text {
     /// Not empty.

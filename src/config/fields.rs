@@ -1,5 +1,4 @@
-//! Every field of the configuration. The parser, its messages, and what documents the configuration are made from this
-//! table.
+//! Every field of the configuration. The parser, its messages and the documents follow from this table.
 
 mod answers;
 mod clients;
@@ -87,7 +86,7 @@ const VERIFICATIONS: &[&str] = &[Verification::Local.name(), Verification::Remot
 
 const MODES: &[&str] = &[Mode::Enforce.name(), Mode::Shadow.name()];
 
-/// A refresh token is never an access token, nor is one that resets a password.
+/// Neither a refresh token nor one that resets a password can be an access token.
 const TOKEN_TYPES: &[&str] = &["access", "api_token", "technical"];
 
 const FORWARD: Kind = Kind::FlagOr(&["jwt"]);

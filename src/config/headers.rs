@@ -35,10 +35,10 @@ const RESERVED: [&str; 17] = [
     "via",
 ];
 
-/// Beginnings of such headers.
+/// Prefixes of further names of such headers.
 const RESERVED_PREFIXES: [&str; 3] = ["x-envoy-", "x-forwarded-client-cert", "x-forwarded-tls-"];
 
-/// What proxies write behind `X-Forwarded-`: about the connection, not about the user.
+/// What proxies write after `X-Forwarded-`: about the connection, not about the user.
 const RESERVED_FORWARDED: [&str; 16] = [
     "by", "for", "host", "method", "path", "port", "prefix", "proto", "protocol", "scheme", "server", "ssl", "uri",
     "url", "address", "ip",
@@ -74,7 +74,7 @@ pub struct IdentityHeader {
 pub struct IdentityHeaders(Vec<IdentityHeader>);
 
 impl IdentityHeaders {
-    /// The defaults, with `overrides` laid over them: a claim's path, or `None` to remove a default.
+    /// The defaults, changed by `overrides`: a claim's path, or `None` to remove a default.
     pub(super) fn new(
         overrides: Vec<(String, Option<String>)>,
         credentials: &Credentials,
@@ -118,13 +118,13 @@ impl IdentityHeaders {
     }
 }
 
-/// The names under which no upstream gets a header from a client: those that the filter sets, the defaults even where
+/// The names of headers that never go from a client to the upstream: those that the filter sets, the defaults even if
 /// the configuration removes them, `strip_headers`, and other spellings of the headers with credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StrippedHeaders {
     /// Folded.
     names: Vec<String>,
-    /// The headers with credentials but `Authorization`, in lower case.
+    /// The headers with credentials, except `Authorization`, in lower case.
     credentials: Vec<String>,
 }
 
@@ -162,9 +162,9 @@ impl StrippedHeaders {
         Some(Self { names: all, credentials: credentials.headers().map(str::to_owned).collect() })
     }
 
-    /// Whether a server might take a header of this name for one of these: the names are the same but for letter case,
-    /// and for the bytes that are neither letters nor digits, which CGI and the like turn into one. Pseudo-headers are
-    /// never covered.
+    /// Whether a server might take a header of this name for one of these: the names are the same except for letter
+    /// case, and for bytes that are neither letters nor digits, which CGI and the like turn into one. Pseudo-headers
+    /// are never covered.
     pub fn covers(&self, name: &[u8]) -> bool {
         let is_same = |ours: &String| ours.bytes().eq(name.iter().map(|byte| fold_byte(*byte)));
         !name.starts_with(b":")
@@ -196,7 +196,7 @@ pub(super) const NO_NAME: &str = "is not a header's name (RFC 9110 section 5.6.2
 
 const HOLDS_CREDENTIAL: &str = "is a header that holds credentials";
 
-/// What keeps a header of this name from holding credentials.
+/// Why a header of this name can't hold credentials.
 pub(super) fn problem_of_credential_header(name: &str) -> Option<&'static str> {
     let folded = fold(name);
     if !is_name(name) {
@@ -210,11 +210,11 @@ pub(super) fn problem_of_credential_header(name: &str) -> Option<&'static str> {
     }
 }
 
-/// Headers that are the callout's own, or say something of the client's request or connection alone.
+/// Headers that the callout sets itself, or that are only about the client's request or connection.
 const NEVER_FORWARDED: [&str; 7] =
     ["accept", "accept-encoding", "content-type", "http2-settings", "proxy-authorization", "set-cookie", "user-agent"];
 
-/// What keeps a header of this name from being copied to callouts.
+/// Why a header of this name can't be copied to callouts.
 pub(super) fn problem_of_forwarded_header(name: &str, credentials: &Credentials) -> Option<&'static str> {
     let folded = fold(name);
     let is_never = NEVER_STRIPPED.contains(&folded.as_str()) || NEVER_FORWARDED.contains(&folded.as_str());

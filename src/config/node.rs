@@ -1,5 +1,5 @@
-//! Reads values of fields, or what stands in for them, by the table of fields. What [`super::check`] has refused reads as
-//! `None`, and nothing is said of it again.
+//! Reads the values of fields, or their defaults, by the table of fields. What [`super::check`] has refused reads as
+//! `None`, without a second error.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(super) struct Node<'v> {
 }
 
 impl<'v> Node<'v> {
-    /// The object that the value is, at `path`.
+    /// The object in `value`, which stands at `path`.
     pub(super) fn new(value: Option<&'v Value>, fields: &'static [Field], path: String, profile: Profile) -> Self {
         let members: Option<&[_]> = if let Some(Value::Object(members)) = value { Some(members) } else { None };
         Self { members: members.unwrap_or_default(), is_object: members.is_some(), fields, profile, path }
@@ -39,17 +39,17 @@ impl<'v> Node<'v> {
         self.is_object && self.members.is_empty()
     }
 
-    /// What is written.
+    /// The field's value as written.
     pub(super) fn written(&self, name: &str) -> Option<&'v Value> {
         self.members.iter().find(|(written, _)| written == name).map(|(_, value)| value)
     }
 
-    /// The object with these fields in the field; an empty one where it isn't written.
+    /// The object in the field, with these fields; an empty one if it isn't written.
     pub(super) fn object(&self, name: &str, fields: &'static [Field]) -> Self {
         Self::new(self.written(name), fields, self.at(name), self.profile)
     }
 
-    /// The objects with these fields in the list.
+    /// The objects in the list, with these fields.
     pub(super) fn objects(&self, name: &str, fields: &'static [Field]) -> impl Iterator<Item = Self> {
         let entries: &[_] = if let Some(Value::List(entries)) = self.written(name) { entries } else { &[] };
         let (path, profile) = (self.at(name), self.profile);
@@ -57,7 +57,7 @@ impl<'v> Node<'v> {
         entries.iter().enumerate().map(each)
     }
 
-    /// One object with these fields, or a list of them.
+    /// The object in the field, or the objects in its list, with these fields.
     pub(super) fn maps(&self, name: &str, fields: &'static [Field]) -> Vec<Self> {
         match self.written(name) {
             Some(Value::Object(_)) => vec![self.object(name, fields)],

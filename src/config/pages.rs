@@ -5,7 +5,7 @@
 pub struct StatusPaths {
     /// Answers whether the filter can serve.
     pub health: Option<String>,
-    /// Answers whether it knows all that it needs.
+    /// Answers whether the filter has all that it needs.
     pub readiness: Option<String>,
 }
 

@@ -1,7 +1,7 @@
-//! `profile`: which values stand in for fields that aren't written.
+//! `profile`: the defaults of fields that aren't written.
 
-/// `profile` (docs/reference.md#profiles): the set of defaults. Each field still overrides its own, wherever it is
-/// written. The defaults themselves stand in the table of fields, in the order of these variants.
+/// `profile` (docs/reference.md#profiles): the set of defaults. A field that is written overrides its default. The
+/// defaults themselves are in the table of fields, in the order of these variants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Profile {
     /// The defaults of docs/reference.md#configuration.
@@ -16,7 +16,7 @@ pub enum Profile {
 impl Profile {
     pub(super) const ALL: [Self; 3] = [Self::Production, Self::Development, Self::Test];
 
-    /// As it is written.
+    /// The name in the configuration.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Production => "production",

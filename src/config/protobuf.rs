@@ -26,7 +26,7 @@ fn object(bytes: &[u8], depth: usize) -> Option<Value> {
     Some(Value::Object(members))
 }
 
-/// One entry of the map. What is missing has its default, an empty key and null.
+/// One entry of the map. A missing key is empty, and a missing value is null.
 fn member(bytes: &[u8], depth: usize) -> Option<(String, Value)> {
     let (mut key, mut value) = (String::new(), Value::Null);
     for field in Fields(bytes) {
@@ -55,7 +55,7 @@ fn value(bytes: &[u8], depth: usize) -> Option<Value> {
             (1..=6, _) => return None,
             _ => continue,
         };
-        // Of several kinds the last would hold, but nobody writes several.
+        // If there are several, protobuf takes the last; but nobody writes several.
         if found.replace(value).is_some() {
             return None;
         }
@@ -73,7 +73,7 @@ fn list(bytes: &[u8], depth: usize) -> Option<Value> {
     Some(Value::List(entries))
 }
 
-/// The fields of a message, by number; `None` for bytes that are none, and then no more.
+/// The fields of a message, by number. Bytes that aren't a field give one `None`, which is the last item.
 struct Fields<'b>(&'b [u8]);
 
 enum Payload<'b> {

@@ -15,8 +15,8 @@ use crate::matcher::{Matcher, PathMatch, Rule, Rules};
 use crate::require::{Needs, OneOf, Require};
 use crate::rule::{Access, Mode, Terms, Verification};
 
-/// The rules, and of the claims to keep those that they look at and the filter doesn't know. `filter` is what holds where a rule
-/// says nothing.
+/// The rules, and the claims to keep: those always kept, and those in rules that the filter doesn't know. `filter`
+/// holds what applies if a rule doesn't say.
 pub(super) fn rules(
     root: &Node<'_>,
     filter: Terms,
@@ -28,7 +28,7 @@ pub(super) fn rules(
     let kept = KeptClaims::new(named);
     let mut names = HashMap::new();
     let mut rules = Some(Vec::new());
-    // All of them, so that each error is told.
+    // Continues after an error, so that all errors are reported.
     for (index, node) in nodes().enumerate() {
         let name: Arc<str> = node.text("name").map_or_else(|| format!("rule_{index}").into(), Arc::from);
         if let Some(earlier) = names.insert(Arc::clone(&name), index) {
@@ -90,7 +90,7 @@ fn access(node: &Node<'_>, kept: &KeptClaims, errors: &mut ConfigErrors) -> Opti
     Some(said.into_iter().next().map_or(Access::Require(Require::default()), |(_, access)| access))
 }
 
-/// What becomes of the client's credential; `None`: it isn't said here.
+/// What becomes of the client's credential; `None`: the rule doesn't say.
 pub(super) fn forward_credential(
     node: &Node<'_>,
     api_token: Option<&ApiToken>,
@@ -137,7 +137,7 @@ fn needs(node: &Node<'_>, kept: &KeptClaims, errors: &mut ConfigErrors) -> Optio
         }
     }
     for (name, values) in named(node) {
-        // What can't be read was refused.
+        // The check has refused what can't be read.
         let claim = name.parse().ok().and_then(|name| kept.claim(&name))?;
         let Value::List(values) = values else { return None };
         claims.push((claim, OneOf::new(values.iter().filter_map(scalar))));
@@ -146,7 +146,7 @@ fn needs(node: &Node<'_>, kept: &KeptClaims, errors: &mut ConfigErrors) -> Optio
     Some(Needs { schemes, sso: node.flag("sso"), claims })
 }
 
-/// `require.claims`, as it is written.
+/// `require.claims`, as written.
 fn named<'v>(node: &Node<'v>) -> &'v [(String, Value)] {
     if let Some(Value::Object(members)) = node.written("claims") { members } else { &[] }
 }

@@ -1,4 +1,4 @@
-//! The hosts of the service, and the headers that one of its answers is read from.
+//! The hosts of the service, and the headers from which an answer is read.
 
 /// A host that callouts go to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub struct ServiceHost {
 }
 
 /// `api_token.answer_headers`: the names of the headers in which the service answers, for [`JsonHeader`](super::ResponseFormat::JsonHeader).
-/// No two are the same; letter case doesn't count.
+/// No two are the same, letter case aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnswerHeaders {
     /// Required in an answer.

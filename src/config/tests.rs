@@ -1,4 +1,4 @@
-//! Configurations that are taken, and what is said of those that aren't.
+//! Configurations that are accepted, and the errors of those that aren't.
 
 mod accepted;
 mod bytes;
@@ -44,7 +44,7 @@ fn from_struct(value: &Value) -> Result<Config, ConfigErrors> {
     Config::from_bytes(&proto_struct(value).encode_to_vec())
 }
 
-/// The one thing that is wrong.
+/// The only error.
 #[track_caller]
 fn only(refused: Result<Config, ConfigErrors>) -> ConfigError {
     let errors = refused.unwrap_err();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::matcher::NO_RULE;
 
-/// Parses a duration as a configuration has it: a number and one of `ms`, `s`, `m`, `h`.
+/// Parses a duration: a number and one of `ms`, `s`, `m`, `h`.
 pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = text.split_at_checked(unit_at)?;
@@ -26,12 +26,12 @@ pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(ms))
 }
 
-/// Whether it is something, and may stand in a header or a path.
+/// Whether the text isn't empty, and may stand in a header or a path.
 pub(super) fn is_visible(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// The `:authority` of callouts to `cluster`, where none is written: the host that the cluster's name is or holds.
+/// The `:authority` of callouts to `cluster`, if none is written: the host that the cluster's name is or holds.
 pub(super) fn host_of_cluster(cluster: &str) -> Option<&str> {
     Some(istio_host(cluster).unwrap_or(cluster)).filter(|host| is_authority(host))
 }
@@ -50,7 +50,7 @@ fn istio_host(cluster: &str) -> Option<&str> {
     (direction == "outbound" && port.parse::<u16>().is_ok() && parts.next().is_none()).then_some(host)
 }
 
-/// `host[:port]` of RFC 3986 section 3.2, without what no host of a service has. `_` counts as a host's character.
+/// `host[:port]` of RFC 3986 section 3.2, without forms that no service's host has. `_` is allowed in a host.
 pub(super) fn is_authority(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, rest)) => {
@@ -77,8 +77,8 @@ pub(super) fn is_realm(text: &str) -> bool {
     text.bytes().all(|byte| (byte == b' ' || byte.is_ascii_graphic()) && byte != b'"' && byte != b'\\')
 }
 
-/// RFC 6454 section 6.2: scheme, host and, where it isn't the scheme's own, port. `*` can't be meant: denials are
-/// answered with credentials allowed.
+/// RFC 6454 section 6.2: scheme, host and, if it isn't the scheme's default, port. `*` isn't allowed, because the
+/// headers of denials allow credentials.
 pub(super) fn is_origin(text: &str) -> bool {
     let is_host = |host: &str| {
         let byte = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_:[]".contains(&byte);
@@ -87,7 +87,7 @@ pub(super) fn is_origin(text: &str) -> bool {
     text.split_once("://").is_some_and(|(scheme, host)| is_host(scheme) && is_host(host))
 }
 
-/// An integer that a double holds exactly, and tells from its neighbours: Envoy's `Struct` keeps numbers as doubles.
+/// An integer that a double holds exactly and tells from its neighbours: Envoy's `Struct` keeps numbers as doubles.
 pub(super) fn whole(number: f64) -> Option<i64> {
     const MOST: f64 = 9_007_199_254_740_991.0;
     #[expect(clippy::cast_possible_truncation, reason = "it is whole and in range")]

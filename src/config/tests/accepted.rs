@@ -1,4 +1,4 @@
-//! Configurations that are taken, and what becomes of them.
+//! Configurations that are accepted, and what they become.
 
 use super::*;
 use crate::require::Require;

@@ -1,4 +1,4 @@
-//! What Envoy hands over: bytes, before there are fields.
+//! The bytes that Envoy hands over, before they are read as fields.
 
 use super::*;
 

@@ -24,7 +24,7 @@ fn an_unknown_field_is_named() {
     ]);
 }
 
-/// What is put in place of a field, and the path of the field that is named.
+/// What replaces a field, and the path that the error names.
 const WRONG_TYPES: &[(&str, &str)] = &[
     (r#""auth_service": "c""#, "auth_service"),
     (r#""auth_service": ["c", "a"]"#, "auth_service"),

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What is put in place of a field, and the message about it.
+/// What replaces a field, and the message about it.
 const MESSAGES: &[(&str, &str)] = &[
     (r#""cache": {"ttl": 300}"#, r#"cache.ttl: is 300, but must be a duration, a string with a unit: write "300s""#),
     (

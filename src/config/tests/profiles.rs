@@ -49,7 +49,7 @@ fn each_profile_is_a_set_of_defaults() {
     }
 }
 
-/// A new default that only some profiles are to have has to be listed above.
+/// A new default that differs between profiles has to be listed above.
 #[test]
 fn profiles_differ_in_these_defaults_only() {
     let pinned = |profile| {

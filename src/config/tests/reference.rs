@@ -1,4 +1,4 @@
-//! The reference and the corpus keep up with the table of fields.
+//! The reference and the corpus agree with the table of fields.
 
 use std::collections::BTreeSet;
 

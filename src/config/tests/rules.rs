@@ -1,4 +1,4 @@
-//! `rules`: what each says of its requests.
+//! `rules`: what each says about its requests.
 
 use super::*;
 

@@ -34,7 +34,7 @@ pub(super) fn defaults(given: Given) -> Vec<Value> {
     }
 }
 
-/// The configuration that says this of one field, and no more than it takes.
+/// The smallest configuration in which this field has this value.
 fn with(path: &str, value: Value) -> Value {
     let mut whole = json!({"auth_service": {"cluster": "auth"}});
     let mut place = &mut whole;
@@ -58,7 +58,7 @@ fn with(path: &str, value: Value) -> Value {
 fn defaults_and_examples_are_accepted() {
     for (path, field) in fields() {
         let example = field.example.map(|example| serde_json::from_str(example).expect(example));
-        // Lists whose entries matter may not be empty where they are written.
+        // These lists must not be empty if they are written.
         let is_all = |value: &Value| matches!(field.kind, Kind::Distinct(_)) && *value == json!([]);
         for value in defaults(field.given).into_iter().filter(|value| !is_all(value)).chain(example) {
             let whole = with(&path, value);

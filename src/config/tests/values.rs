@@ -1,8 +1,8 @@
-//! Values that a field can't have, by themselves or beside another.
+//! Values that a field can't have, alone or together with another field's.
 
 use super::*;
 
-/// What is put in place of a field, and the path of the field that is named.
+/// What replaces a field, and the path that the error names.
 const IMPOSSIBLE: &[(&str, &str)] = &[
     (r#""auth_service": {"cluster": ""}"#, "auth_service.cluster"),
     (r#""auth_service": {"cluster": "a b"}"#, "auth_service.cluster"),
