@@ -24,11 +24,11 @@ pub struct Rule {
     pub name: Arc<str>,
     /// The requests that it decides on.
     pub matcher: Matcher,
-    /// What becomes of them.
+    /// What the rule says about them.
     pub terms: Terms,
 }
 
-/// What the rules are matched on.
+/// What rules are matched against.
 #[derive(Debug, Clone, Copy)]
 pub struct Target<'r> {
     /// `:path` with its query.
@@ -61,22 +61,22 @@ pub enum Undecided {
 pub struct Rules {
     rules: Vec<Rule>,
     index: Index,
-    /// What holds where no rule matches.
+    /// The terms if no rule matches.
     otherwise: Terms,
-    /// The name of no rule.
+    /// [`NO_RULE`].
     none: Arc<str>,
     look_at_paths: bool,
     look_at_hosts: bool,
 }
 
-/// The name by which a request is counted that no rule decides on.
+/// Stands for the rule's name in metrics and logs, if no rule decides.
 pub const NO_RULE: &str = "none";
 
 /// A rule and its place in the list.
 type Found<'c> = Option<(usize, &'c Rule)>;
 
 impl Rules {
-    /// `otherwise` holds where no rule matches.
+    /// - `otherwise`: the terms if no rule matches.
     pub fn new(rules: Vec<Rule>, otherwise: Terms) -> Self {
         let look_at_paths = rules.iter().any(|rule| !matches!(rule.matcher.path, PathMatch::Any));
         let look_at_hosts = rules.iter().any(|rule| !rule.matcher.hosts.is_empty());
@@ -84,16 +84,16 @@ impl Rules {
         Self { rules, index, otherwise, none: NO_RULE.into(), look_at_paths, look_at_hosts }
     }
 
-    /// Finds the first rule that matches, on every reading of path and host. Where readings lead to several rules that
-    /// ask for the same, it is the rule of what was sent. `Ok(None)`: no rule matches.
+    /// Finds the first rule that matches, on every reading of path and host. If readings lead to several rules with
+    /// equal terms, it is the rule for path and host as sent. `Ok(None)`: no rule matches.
     ///
     /// # Errors
-    /// [`Undecided`] if the readings lead to rules that differ, or can't be told.
+    /// [`Undecided`] if the readings lead to rules with different terms, or can't be determined.
     pub fn find(&self, target: Target<'_>) -> Result<Found<'_>, Undecided> {
         self.find_within(target, &mut Budget::default())
     }
 
-    /// Like [`Rules::find`], and takes from the budget what it needs.
+    /// Like [`Rules::find`], but spends steps of this budget.
     ///
     /// # Errors
     /// [`Undecided`].
@@ -124,36 +124,36 @@ impl Rules {
         Ok(decided.flatten())
     }
 
-    /// The one reading of a path that has no other, or of which nothing depends: the usual case, for which no list is
+    /// The only reading of a path, or the path itself if no rule looks at paths: the usual case, for which no list is
     /// made.
     fn only_reading<'p>(&self, path: &'p [u8], budget: &mut Budget) -> Result<Option<&'p [u8]>, Ambiguous> {
         if self.look_at_paths { path::only_reading(path, budget) } else { Ok(Some(path)) }
     }
 
-    /// Whether the two ask for the same.
+    /// Whether the two have equal terms.
     fn are_alike(&self, one: Found<'_>, other: Found<'_>) -> bool {
         let terms = |found: Found<'_>| self.terms(found.map(|(index, _)| index));
         let (one, other) = (terms(one), terms(other));
         std::ptr::eq(one, other) || one == other
     }
 
-    /// What a rule says of its requests, by its place in the list. `None`: no rule matches.
+    /// The terms of the rule at this index. `None`: no rule matches.
     pub fn terms(&self, index: Option<usize>) -> &Terms {
         index.and_then(|index| self.rules.get(index)).map_or(&self.otherwise, |rule| &rule.terms)
     }
 
-    /// A rule's name, by its place in the list.
+    /// The name of the rule at this index.
     pub fn name(&self, index: Option<usize>) -> &Arc<str> {
         index.and_then(|index| self.rules.get(index)).map_or(&self.none, |rule| &rule.name)
     }
 
-    /// The terms of every rule, and those that hold where none matches.
+    /// The terms of every rule, and those if no rule matches.
     pub fn all_terms(&self) -> impl Iterator<Item = &Terms> {
         self.rules.iter().map(|rule| &rule.terms).chain([&self.otherwise])
     }
 
-    /// The mode for a request on which no rule decides: the strictest that any of its readings leads to, or the strictest
-    /// of all where its readings can't be told.
+    /// The mode for a request on which no rule decides: the strictest that any of its readings leads to, or the
+    /// strictest of all if its readings can't be determined.
     pub fn mode_of_undecided(&self, target: Target<'_>) -> Mode {
         let strictest = self.all_terms().map(|terms| terms.mode).min().unwrap_or_default();
         if self.all_terms().all(|terms| terms.mode == strictest) {
@@ -192,21 +192,21 @@ impl Rules {
 
 /// The readings of a request's host, and of its path.
 type Readings<'t> = (Vec<host::Reading>, Vec<Cow<'t, [u8]>>);
-/// How an authority may be read, for people. `None`: it is no host.
+/// The readings of an authority, for people. `None`: it isn't a host.
 #[cfg(all(feature = "cli", not(target_arch = "wasm32")))]
 pub fn host_readings(authority: &[u8]) -> Option<Vec<String>> {
     host::readings(authority).map(|readings| readings.into_iter().map(host::Reading::into_text).collect())
 }
 
-/// The rules that fit a method and one reading of the host. The configuration decides how many there are, so looking at
-/// each once is not counted as work on the request's path.
+/// The rules that fit a method and one reading of the host. Their number depends only on the configuration, so looking
+/// at each once doesn't count as work on the request's path.
 struct Fitting<'c, 'r> {
     rules: &'c Rules,
     method: &'r [u8],
     host: &'r host::Reading,
-    /// Of each list that was looked at, the first that fits. `None`: there is only one path to look for.
+    /// The first rule that fits in each list that was looked at. `None`: there is only one path to look up.
     known: Option<BTreeMap<usize, Option<usize>>>,
-    /// Of those that have to be tried on every path, those that fit.
+    /// The rules that fit, of those that have to be tried on every path.
     others: Option<Vec<usize>>,
 }
 
@@ -367,7 +367,7 @@ impl PathMatch {
     }
 }
 
-/// A path in a rule must have one reading alone, or it could never match.
+/// A path in a rule must have only one reading, or it could never match.
 fn plain(path: &str) -> Result<Vec<u8>, String> {
     if !path.starts_with('/') {
         Err(format!("{path:?} must begin with /"))

@@ -3,29 +3,29 @@
 //! Proxies and servers disagree on what `/public/..%2Fprivate` names. [`readings`] lists the possible answers: all
 //! strings that come out of the path by decoding it up to twice, with or without its slashes, resolving dots,
 //! merging slashes, taking backslashes for slashes, cutting parameters at `;` and dropping an authority, in any order.
-//! A rule decides only where all of them lead to the same.
+//! A rule decides only if all of them lead to it, or to rules with equal terms.
 
 use std::borrow::Cow;
 
-/// Why a path has no sure readings.
+/// Why the readings of a path can't be determined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Ambiguous {
-    /// A control character stands in the path, or comes out of decoding it.
+    /// The path contains a control character, as sent or after decoding.
     #[error("holds a control character")]
     Control,
     /// A `%` without two hex digits in the path as it was sent.
     #[error("holds a broken escape")]
     BrokenEscape,
-    /// Finding out all readings takes more than [`Budget::STEPS`].
+    /// Finding all readings takes more than [`Budget::STEPS`].
     #[error("takes too much work to read")]
     TooMuchWork,
 }
 
 /// The work that one request's path may cost, so that no client can keep a worker busy with a path.
 ///
-/// A step is some ten nanoseconds: a byte of a reading that is made, a rule that is tried on one, a few bytes of a
-/// comparison or of a regex's table, a state of a regex that has no table. The count depends on the path and the rules
-/// alone.
+/// A step takes about ten nanoseconds: a byte of a reading that is made, a rule that is tried on a reading, a few bytes
+/// of a comparison or of a lookup in a regex's table, or a state of a regex without a table. The count depends only on
+/// the path and the rules.
 #[derive(Debug)]
 pub struct Budget {
     left: usize,
@@ -35,15 +35,15 @@ impl Budget {
     /// What a request may spend.
     pub const STEPS: usize = 60_000;
 
-    /// What is spent.
+    /// The steps that are spent.
     pub fn spent(&self) -> usize {
         Self::STEPS - self.left
     }
 
-    /// Takes steps out of it.
+    /// Spends steps.
     ///
     /// # Errors
-    /// [`Ambiguous::TooMuchWork`] if there aren't as many left.
+    /// [`Ambiguous::TooMuchWork`] if fewer are left.
     pub fn spend(&mut self, steps: usize) -> Result<(), Ambiguous> {
         self.left = self.left.checked_sub(steps).ok_or(Ambiguous::TooMuchWork)?;
         Ok(())
@@ -56,8 +56,8 @@ impl Default for Budget {
     }
 }
 
-/// The only reading of `:path`, if it is plain but for its query and fragment, which are cut off. Only then does it take
-/// anything from the budget.
+/// The only reading of `:path`, if the path without query and fragment is plain. Only then does it spend anything of
+/// the budget.
 ///
 /// # Errors
 /// [`Ambiguous::TooMuchWork`].
@@ -86,7 +86,7 @@ pub fn readings<'p>(path: &'p [u8], budget: &mut Budget) -> Result<Vec<Cow<'p, [
     if has_broken_escape(path) {
         return Err(Ambiguous::BrokenEscape);
     }
-    // Readings are added to the list while it is gone through.
+    // The list grows while the loop goes through it.
     let mut found = Found { readings: vec![Reading { path: Cow::Borrowed(path), decoded: 0 }], budget };
     let mut next = 0;
     while let Some(reading) = found.readings.get(next).cloned() {
@@ -133,8 +133,8 @@ impl Found<'_, '_> {
             self.add(rest.to_vec(), *decoded)?;
         }
         if *decoded < 2 && path.contains(&b'%') {
-            // Slashes kept as Apache and Tomcat can be told to, for each kind on its own, and as every URL parser of a
-            // browser does while it takes `%2e` for a dot.
+            // Apache and Tomcat can be set to keep escaped slashes of either kind. The URL parsers of browsers always
+            // keep them, although they take `%2e` for a dot.
             for kept in [&b""[..], b"/\\", b"/", b"\\"] {
                 self.add(decode(path, |byte| kept.contains(&byte))?, decoded + 1)?;
             }
@@ -157,11 +157,11 @@ impl Found<'_, '_> {
 
 /// Whether a path has exactly one reading: itself.
 pub fn is_plain(path: &[u8]) -> bool {
-    // A path without a slash at its beginning may be a whole URL.
+    // A path without a leading slash may be a whole URL.
     if !path.starts_with(b"/") && path.contains(&b':') {
         return false;
     }
-    // The segment so far; before the first slash there is none. One pass, since every request needs it.
+    // The segment so far; before the first slash there is none. One pass, because every request needs this.
     let (mut length, mut dots, mut is_segment) = (0_usize, 0, false);
     for byte in path {
         match byte {
@@ -173,7 +173,7 @@ pub fn is_plain(path: &[u8]) -> bool {
             _ => length += 1,
         }
     }
-    // What stands after the last slash may be empty.
+    // The segment after the last slash may be empty.
     !(is_segment && length == dots && matches!(length, 1 | 2))
 }
 
@@ -201,7 +201,7 @@ fn without_authority(path: &[u8]) -> Option<&[u8]> {
     Some(end.and_then(|end| authority.get(end..)).unwrap_or(b"/"))
 }
 
-/// The byte that an escape at the beginning of `rest` stands for, and what comes after it.
+/// The byte that the escape at the beginning of `rest` stands for, and what follows the escape.
 fn unescape(rest: &[u8]) -> Option<(u8, &[u8])> {
     let (&[percent, high, low], after) = rest.split_first_chunk::<3>()?;
     let digit = |byte: u8| char::from(byte).to_digit(16);
@@ -213,7 +213,7 @@ fn has_broken_escape(path: &[u8]) -> bool {
     (0..path.len()).filter_map(|at| path.get(at..)).any(|rest| rest.starts_with(b"%") && unescape(rest).is_none())
 }
 
-/// Decodes all escapes but those of the bytes to `keep`. A `%` that begins no escape stays, as in lenient decoders.
+/// Decodes all escapes except those of the bytes to `keep`. A `%` that begins no escape stays, as in lenient decoders.
 fn decode(path: &[u8], keep: impl Fn(u8) -> bool) -> Result<Vec<u8>, Ambiguous> {
     let mut decoded = Vec::with_capacity(path.len());
     let mut rest = path;

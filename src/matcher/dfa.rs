@@ -1,4 +1,4 @@
-//! A regex as a table, where that has a sensible size: each byte of a path costs one look into the table.
+//! A regex as a table, if the table isn't too large: each byte of a path costs one lookup.
 
 use hashbrown::HashMap;
 use regex_syntax::hir::Look;
@@ -13,18 +13,18 @@ const MAX_ENTRIES: usize = 8 * 1024;
 /// The most visits to states of the NFA while a table is made.
 const MAX_VISITS: usize = 200_000;
 
-/// Bytes of a path that cost a step: a look is cheaper than a visit to a state of an NFA.
+/// How many bytes of a path cost a step: a lookup is cheaper than a visit to a state of an NFA.
 const BYTES_A_STEP: usize = 4;
 
 /// The table of one regex.
 #[derive(Debug, Clone)]
 pub struct Dfa {
-    /// Which column of the table each byte has.
+    /// The column of each byte.
     columns: [u8; 256],
     width: usize,
     /// The beginning of the next state's row, by this state's row and the byte's column.
     table: Box<[u16]>,
-    /// Whether the path may end in a state.
+    /// Whether the path may end in each state.
     ends: Box<[bool]>,
     start: u16,
 }
@@ -32,7 +32,7 @@ pub struct Dfa {
 impl Dfa {
     /// `None` if the table would be too large, or if a step depends on more than the byte itself.
     pub(super) fn new(nfa: &Nfa) -> Option<Self> {
-        // A column for all bytes between which no range begins or ends, and one of them for each column.
+        // Bytes between which no range begins or ends share a column. `samples` holds one byte of each column.
         let mut columns = [0; 256];
         let mut samples: Vec<u8> = Vec::new();
         let mut begins = [false; 256];
@@ -62,7 +62,7 @@ impl Dfa {
         Some(Self { columns, width, table: table.into(), ends, start })
     }
 
-    /// Whether it matches all of the path.
+    /// Whether it matches the whole path.
     pub(super) fn matches(&self, path: &[u8], budget: &mut Budget) -> Result<bool, Ambiguous> {
         let mut row = usize::from(self.start);
         for bytes in path.chunks(BYTES_A_STEP) {
@@ -108,10 +108,10 @@ impl Builder<'_> {
         self.enter(next, false)
     }
 
-    /// The row of all that these states lead to without a byte.
+    /// The row of all states that these lead to without a byte.
     fn enter(&mut self, states: Vec<StateId>, is_start: bool) -> Option<u16> {
         let (reached, ends) = self.reach(states.clone(), is_start, false)?;
-        // What only the end of the path leads to looks at no byte.
+        // States that are reached only at the end of the path look at no byte.
         let ends = ends || self.reach(states, is_start, true)?.1;
         self.number(reached, ends)
     }

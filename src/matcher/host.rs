@@ -5,7 +5,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// The longest authority that is read: a name of DNS with its final dot, a colon and a port.
+/// The longest authority that is read, in bytes: a DNS name with its final dot, a colon and a port.
 const MAX_BYTES: usize = 261;
 
 /// Every way in which Envoy or a server behind it might read `:authority`, in lower case: as sent, without its port,
@@ -61,13 +61,13 @@ fn split(authority: &str) -> Option<(&str, &str)> {
     (is_host && (port.is_empty() || is_port(port))).then_some((host, port))
 }
 
-/// What stands between the brackets, the first of which is cut off.
+/// The address in an IP literal without its opening bracket.
 fn address(literal: &str) -> Option<Ipv6Addr> {
     literal.strip_suffix(']')?.parse().ok()
 }
 
-/// Labels of letters, digits, `-` and `_`, perhaps with a final dot. Where the last of them is a number, it is an IPv4
-/// address in its usual form: many clients and servers read `127.1` and `0x7f000001` as `127.0.0.1`.
+/// Labels of letters, digits, `-` and `_`, perhaps with a final dot. If the last label is a number, the name must be an
+/// IPv4 address in its usual form: many clients and servers read `127.1` and `0x7f000001` as `127.0.0.1`.
 fn is_name(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     let is_label = |label: &str| {
@@ -81,7 +81,7 @@ fn is_name(host: &str) -> bool {
         && (!host.rsplit('.').next().is_some_and(is_number) || host.parse::<Ipv4Addr>().is_ok())
 }
 
-/// One entry of `hosts`: a name, or `*.` and a name for everything below it; with `:*` also where a port is named.
+/// One entry of `hosts`: a name, or `*.` and a name for everything below it; with `:*`, any port too.
 #[derive(Debug, Clone)]
 pub(super) struct HostMatch {
     /// In lower case; with its leading dot for a wildcard.

@@ -1,8 +1,8 @@
-//! Which rules a path can fall under, found without a look at every rule.
+//! Finds the rules that a path may fall under, without looking at every rule.
 //!
-//! `path` and `prefix` are kept in a tree, a level for each segment. A path is followed down the tree: the prefixes that
-//! cover it are on its way, and its exact rules at the end. Regular expressions, and rules that don't look at the path,
-//! are in a list beside it.
+//! `path` and `prefix` are kept in a tree with a level for each segment. A path leads down the tree: the prefixes that
+//! cover it are on the way, and its exact rules at the end. Regular expressions, and rules that don't look at the path,
+//! are in a separate list.
 
 use std::fmt;
 
@@ -10,28 +10,28 @@ use hashbrown::HashMap;
 
 use super::{PathMatch, Rule};
 
-/// Rules by their places in the list.
+/// Rules by their indices in the list.
 #[derive(Clone, Default)]
 pub(super) struct Index {
     nodes: Vec<Node>,
-    /// Those that have to be tried on every path, in order.
+    /// The rules that have to be tried on every path, in order.
     pub(super) others: Vec<usize>,
 }
 
 #[derive(Clone, Default)]
 struct Node {
-    /// The number of the next node by the next segment. The configuration alone adds to it, so no client can fill a bucket.
+    /// The next node, by the next segment. Only the configuration adds to this, so no client can fill a bucket.
     children: HashMap<Box<[u8]>, usize>,
     /// Rules with this very path, and with this prefix, in order.
     exact: Vec<usize>,
     prefix: Vec<usize>,
 }
 
-/// Rules that a path falls under, in order, and a number that these have alone.
+/// The number of a list of rules, and the rules in order.
 pub(super) type Listed<'i> = (usize, &'i [usize]);
 
 impl fmt::Debug for Index {
-    /// It says nothing that the rules don't, and its order differs from run to run.
+    /// The index says nothing that the rules don't, and its order differs from run to run.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Index").finish_non_exhaustive()
     }

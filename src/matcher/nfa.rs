@@ -1,4 +1,4 @@
-//! A regex as states that lead to one another, built from what `regex-syntax` has read.
+//! A regex as states that lead to one another, built from what `regex-syntax` has parsed.
 
 use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};
 use regex_syntax::utf8::Utf8Sequences;
@@ -9,17 +9,17 @@ const MAX_BYTES: usize = 512 * 1024;
 /// The index of a state.
 pub(super) type StateId = u32;
 
-/// Bytes from the first to the second.
+/// Bytes from the first to the second, both included.
 type Range = (u8, u8);
 
 /// One state.
 #[derive(Debug, Clone)]
 pub(super) enum State {
-    /// The end: all of the regex has matched.
+    /// The end: the whole regex has matched.
     Match,
-    /// A byte out of the ranges leads on; without ranges none does.
+    /// A byte in one of the ranges leads on; if there are no ranges, none does.
     Bytes(Box<[Range]>, StateId),
-    /// What is around this place leads on, or not.
+    /// Leads on if the bytes around this position are as required.
     Look(Look, StateId),
     /// Leads to each of them.
     Union(Vec<StateId>),
@@ -31,12 +31,12 @@ pub struct Nfa {
     states: Vec<State>,
     start: StateId,
     bytes: usize,
-    /// How many pieces were compiled. Also a piece without a state counts, so that all the work is bounded.
+    /// How many pieces were compiled. A piece without a state counts too, so that all work is bounded.
     pieces: usize,
 }
 
 impl State {
-    /// Where it leads with a byte.
+    /// The state that this byte leads to.
     pub(super) fn step(&self, byte: u8) -> Option<StateId> {
         let Self::Bytes(ranges, next) = self else { return None };
         ranges.iter().any(|(from, to)| (*from..=*to).contains(&byte)).then_some(*next)
@@ -121,7 +121,7 @@ impl Nfa {
         self.push(State::Bytes(ranges.into_iter().collect(), next))
     }
 
-    /// Once more or less often, greedy or not: all of the path has to match, so that makes no difference.
+    /// Greedy or not makes no difference, because the whole path has to match.
     fn repeat(&mut self, repetition: &Repetition, next: StateId) -> Option<StateId> {
         let (piece, mut min) = (&*repetition.sub, repetition.min);
         let mut begin = next;
@@ -143,7 +143,7 @@ impl Nfa {
     }
 }
 
-/// Whether what is around a place of the path is what `look` asks for.
+/// Whether the bytes around a position in the path are as `look` requires.
 pub(super) fn looks(look: Look, path: &[u8], at: usize) -> bool {
     let before = at.checked_sub(1).and_then(|before| path.get(before).copied());
     let after = path.get(at).copied();
@@ -154,7 +154,7 @@ pub(super) fn looks(look: Look, path: &[u8], at: usize) -> bool {
         Look::End => after.is_none(),
         Look::StartLF => matches!(before, None | Some(b'\n')),
         Look::EndLF => matches!(after, None | Some(b'\n')),
-        // Between the two bytes of a line's end, there is no line's beginning or end.
+        // Between CR and LF, no line begins or ends.
         Look::StartCRLF => matches!(before, None | Some(b'\n')) || before == Some(b'\r') && after != Some(b'\n'),
         Look::EndCRLF => matches!(after, None | Some(b'\r')) || after == Some(b'\n') && before != Some(b'\r'),
         Look::WordAscii => word_before != word_after,

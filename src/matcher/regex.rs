@@ -1,8 +1,8 @@
 //! Regexes whose work is counted.
 //!
 //! A client chooses the path, so the work of a rule's regex has to be bounded. Most regexes become a table when the
-//! configuration is read ([`Dfa`]). For the others, all states of the NFA are stepped through at once, and each visit
-//! to a state is a step of the budget.
+//! configuration is read ([`Dfa`]). The others step through all states of the NFA at once, and each visit to a state
+//! is a step of the budget.
 
 use regex_syntax::ParserBuilder;
 
@@ -13,19 +13,19 @@ use crate::path::{Ambiguous, Budget};
 /// A regex on bytes that has to match the whole path.
 #[derive(Debug, Clone)]
 pub enum Regex {
-    /// One look at each byte.
+    /// One lookup for each byte.
     Table(Box<Dfa>),
-    /// Several visits to states at each byte.
+    /// Several visits to states for each byte.
     Automaton(Nfa),
 }
 
-/// The states that the search on one path is in. Kept between searches, to reuse the memory.
+/// The states of the search on one path, kept between searches to reuse the memory.
 #[derive(Debug, Default)]
 pub(super) struct Threads {
-    /// In which round each state was last visited.
+    /// The round in which each state was last visited.
     visited: Vec<usize>,
     round: usize,
-    /// States that look at the byte that is next.
+    /// States that look at the next byte.
     now: Vec<StateId>,
     next: Vec<StateId>,
     pending: Vec<StateId>,
@@ -34,20 +34,20 @@ pub(super) struct Threads {
 impl Regex {
     pub(super) fn new(regex: &str) -> Result<Self, String> {
         let parsed = ParserBuilder::new().unicode(false).utf8(false).build().parse(regex).map_err(|error| {
-            // Behind several lines with the regex and a mark below its fault.
+            // The fault follows several lines that show the regex.
             let error = error.to_string();
             let fault = error.rsplit("error: ").next().unwrap_or_default();
             format!("{regex:?} is not a valid regular expression: {fault}")
         })?;
         if parsed.properties().look_set().contains_word_unicode() {
-            // The tables for it aren't in the module, and without them it would panic.
+            // The module doesn't contain the tables for them, without which it would panic.
             return Err(r"Unicode word boundaries are not supported: write (?-u:\b) in place of (?u:\b)".to_owned());
         }
         let nfa = Nfa::new(&parsed).ok_or("its compiled form is larger than 512 KiB")?;
         Ok(Dfa::new(&nfa).map_or(Self::Automaton(nfa), |table| Self::Table(Box::new(table))))
     }
 
-    /// Whether it matches all of the path.
+    /// Whether it matches the whole path.
     pub(super) fn matches(&self, path: &[u8], threads: &mut Threads, budget: &mut Budget) -> Result<bool, Ambiguous> {
         match self {
             Self::Table(table) => table.matches(path, budget),
@@ -89,7 +89,7 @@ impl Threads {
         Ok(is_match)
     }
 
-    /// Enters a state and all that it leads to without a byte; says whether the end is among them.
+    /// Enters a state and all that it leads to without a byte. Returns whether the end is among them.
     fn enter(
         &mut self,
         nfa: &Nfa,
@@ -117,7 +117,7 @@ impl Threads {
     }
 }
 
-/// A place in a path, between two bytes.
+/// A position in a path, between two bytes.
 #[derive(Clone, Copy)]
 struct Position<'p> {
     path: &'p [u8],
@@ -142,7 +142,7 @@ mod tests {
         }
     }
 
-    /// Each byte of a path out of a small alphabet, so that every path of up to four bytes is tried.
+    /// Every path of up to four bytes out of a small alphabet.
     fn paths() -> Vec<Vec<u8>> {
         let alphabet = b"/ab1.\r\n\xff";
         let mut paths = vec![Vec::new()];

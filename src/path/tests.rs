@@ -184,7 +184,7 @@ fn control_characters_are_refused_in_any_spelling() {
     ] {
         assert_eq!(read(path.as_bytes()), Err(Ambiguous::Control), "{path:?}");
     }
-    // Three decodings make no reading, and the query is no part of the path.
+    // Decoding three times gives no reading, and the query isn't part of the path.
     assert!(read(b"/%252500").is_ok());
     assert!(read(b"/a?%00\0").is_ok());
     // C1 controls and the halves of characters are bytes like any other.

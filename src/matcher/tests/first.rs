@@ -1,4 +1,4 @@
-//! That the index finds what a look at every rule in turn would find.
+//! The index finds what trying every rule in turn would find.
 
 use super::*;
 use crate::matcher::host::Reading;
@@ -53,7 +53,7 @@ fn rule(numbers: &mut Numbers) -> Value {
     rule
 }
 
-/// The first rule for one reading of path and host, by a look at each in turn.
+/// The first rule for one reading of path and host, found by trying each in turn.
 fn first(rules: &Rules, path: &[u8], method: &[u8], host: &Reading) -> Option<usize> {
     rules.iter().position(|rule| {
         let Matcher { path: wanted, .. } = &rule.matcher;

@@ -90,7 +90,7 @@ fn readings_of_the_host_that_ask_for_the_same_are_decided() {
     assert_eq!(ask(&rules, "/other", "GET", "a.example.:80"), Ok(None));
 }
 
-/// Authorities that no reading of the host is sure of.
+/// Authorities that can't be read as a host.
 const UNREADABLE: &[&str] = &[
     "u@admin.example.com",
     "u:p@admin.example.com",

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What becomes of a path, and the steps that it took.
+/// The decision on a path, and the steps that it took.
 fn steps(rules: &Rules, path: &str) -> (Result<Option<usize>, Undecided>, usize) {
     let mut budget = Budget::default();
     let target = Target { path: path.as_bytes(), method: b"GET", authority: b"" };
@@ -22,7 +22,7 @@ fn the_work_on_a_long_path_and_many_regexes_is_bounded() {
     let rules = rules((0..20).map(|index| json!({"regex": format!("/api/.*/item{index}")})));
     assert_eq!(steps(&rules, &format!("/api/{}", "a/".repeat(25_000))).0, TOO_MUCH);
     assert_eq!(steps(&rules, &format!("/api/{}", "a/".repeat(2_000))).0, Ok(None));
-    // What a regex can't begin with costs nothing more, and neither does the query.
+    // A path that no regex can begin with costs no more, and neither does the query.
     let elsewhere = format!("/web/{}", "a/".repeat(25_000));
     assert_eq!(steps(&rules, &elsewhere).0, Ok(None));
     assert_eq!(steps(&rules, &format!("/api/x/item19?{}", "a".repeat(50_000))).0, Ok(Some(19)));
@@ -77,7 +77,7 @@ fn the_same_path_costs_the_same_each_time() {
     assert_eq!(first.0, Ok(None));
 }
 
-/// The first rule that fits, by a look at each in turn.
+/// The first rule that fits, found by trying each in turn.
 fn in_turn(rules: &Rules, path: &str, method: &str) -> Option<usize> {
     let (mut threads, mut budget) = (Threads::default(), Budget::default());
     let fits = |rule: &Rule| {
@@ -97,10 +97,10 @@ fn the_first_rule_wins_with_and_without_the_index() {
         let mut condition = match number % 5 {
             0 | 1 => json!({"path": written}),
             2 | 3 => json!({"prefix": written}),
-            // None of these paths holds a sign that means something else in a regular expression.
+            // None of these paths holds a metacharacter of regular expressions.
             _ => json!({"regex": format!("{written}.*x?")}),
         };
-        // Without methods the first few rules would decide on everything.
+        // Without methods, the first few rules would decide on everything.
         let method = ["GET", "POST", "PUT", "PATCH", "DELETE"][number * 3 % 11 % 5];
         condition["methods"] = json!([method]);
         condition

@@ -83,7 +83,7 @@ mod independent {
     }
 }
 
-/// All that up to `steps` transforms make of a path, at most two of them decodings. An error if one can't be made.
+/// All results of up to `steps` transforms of a path, at most two of them decodings. An error if a transform fails.
 fn compositions(path: &str, steps: usize) -> Result<BTreeSet<(String, u8)>, ()> {
     let mut all = BTreeSet::from([(independent::cut(path, &['?', '#']), 0)]);
     for _ in 0..steps {
@@ -140,7 +140,7 @@ fn any_four_transforms_lead_to_a_reading_or_the_path_is_refused() {
             continue;
         };
         accepted += 1;
-        // Bytes beyond ASCII come out of escapes alone; here each is the character of its number.
+        // Only escapes give bytes beyond ASCII. Here, each becomes the character of the same number.
         let found: BTreeSet<String> =
             found.iter().map(|reading| reading.iter().map(|byte| char::from(*byte)).collect()).collect();
         let expected = compositions(&path, 4).unwrap_or_else(|()| panic!("{path} has a broken escape: {found:?}"));
