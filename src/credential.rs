@@ -1,9 +1,9 @@
-//! A credential, whole from the request's head to the callout that asks about it.
+//! A credential, from the request's head to the callout that asks about it.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// The header that holds the credential, where the configuration names no other place.
+/// The header that holds the credential, unless the configuration names other places.
 pub const AUTHORIZATION: &str = "authorization";
 
 /// The header with cookies (RFC 6265 section 5.4).
@@ -19,7 +19,7 @@ pub struct Credential<'r> {
     pub form: Form,
     /// Where it stood.
     pub place: Place,
-    /// The token; of [`Form::Other`] all that stood there.
+    /// The token; for [`Form::Other`], the whole value.
     pub text: Cow<'r, str>,
 }
 
@@ -46,7 +46,7 @@ pub enum Scheme {
 impl Scheme {
     pub(crate) const ALL: [Self; 2] = [Self::Apikey, Self::Bearer];
 
-    /// As it is written in a configuration.
+    /// The name in the configuration.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Apikey => "apikey",
@@ -79,7 +79,7 @@ impl<'r> Credential<'r> {
         self.text.as_bytes()
     }
 
-    /// The scheme under which it was presented. `None`: one that no rule knows.
+    /// The scheme under which it was presented. `None`: one that no rule can name.
     pub fn scheme(&self) -> Option<Scheme> {
         match self.form {
             Form::Jwt => Some(Scheme::Bearer),
@@ -96,7 +96,7 @@ impl<'r> Credential<'r> {
         if self.form == Form::ApiToken { self.text.split_once('$').map(|(id, _)| id) } else { None }
     }
 
-    /// The same, to be kept beyond its request.
+    /// The same credential, to be kept longer than its request.
     pub fn into_owned(self) -> Credential<'static> {
         Credential { form: self.form, place: self.place, text: Cow::Owned(self.text.into_owned()) }
     }

@@ -18,12 +18,12 @@ pub const SECRET: usize = 128;
 /// How many dots there are in a JWT, between its three segments.
 const DOTS_OF_JWT: usize = 2;
 
-/// Headers in order, wherever their texts are.
+/// Headers in order, wherever their texts are stored.
 pub trait HeaderList: fmt::Debug {
-    /// Name and value of the header at this place; `None` behind the last.
+    /// Name and value of the header at this index; `None` after the last.
     fn at(&self, index: usize) -> Option<(&str, &[u8])>;
 
-    /// The place of the first header of this name, at `from` or later.
+    /// The index of the first header of this name, at `from` or later.
     fn position(&self, name: &str, from: usize) -> Option<usize>;
 }
 
@@ -84,7 +84,7 @@ impl<'r> RequestHead<'r> {
         self.values(name).next().unwrap_or_default()
     }
 
-    /// Whether the client speaks gRPC: by its `content-type`, as Envoy decides it.
+    /// Whether the client speaks gRPC: by its `content-type`, as in Envoy.
     pub fn is_grpc(&self) -> bool {
         self.value("content-type")
             .strip_prefix(b"application/grpc")
@@ -92,7 +92,7 @@ impl<'r> RequestHead<'r> {
     }
 }
 
-/// The names of headers that must not reach the upstream, whatever becomes of the request.
+/// The names of headers that must not reach the upstream, on any route.
 pub fn headers_to_strip<'r>(head: &RequestHead<'r>, stripped: &StrippedHeaders) -> Vec<&'r str> {
     head.names().filter(|name| stripped.covers(name.as_bytes())).collect()
 }
@@ -106,7 +106,7 @@ pub fn trailers_to_strip<'r>(trailers: &'r [(String, Vec<u8>)], stripped: &Strip
 /// What becomes of a header: its name, and its new value; `None`: it is removed.
 pub type Change<'n> = (&'n str, Option<Vec<u8>>);
 
-/// What becomes of headers at once, beside those that are stripped.
+/// How headers change on arrival, apart from those that are stripped.
 pub fn headers_to_change(
     head: &RequestHead<'_>,
     stripped: &StrippedHeaders,
@@ -118,7 +118,7 @@ pub fn headers_to_change(
     connection.into_iter().chain(protocols).collect()
 }
 
-/// The new value of the `Connection` header, which Envoy leaves on upgrades alone. The next server drops every header
+/// The new value of the `Connection` header, which Envoy leaves only on upgrades. The next server drops every header
 /// that it names, and must not drop the identity. `None`: the header stays as it is.
 fn connection(head: &RequestHead<'_>, stripped: &StrippedHeaders) -> Option<Vec<u8>> {
     let options =
@@ -133,8 +133,8 @@ fn connection(head: &RequestHead<'_>, stripped: &StrippedHeaders) -> Option<Vec<
 /// Finds the request's one credential.
 ///
 /// # Errors
-/// The code of the denial: missing, malformed, of an unknown scheme, of a form that can't be valid, or in a cookie that
-/// another site's page had sent.
+/// The code of the denial: the credential is missing, malformed, of an unknown scheme, of a form that can't be valid,
+/// or in a cookie sent by a page of another site.
 pub fn extract<'r>(
     head: &RequestHead<'r>,
     accepted: &ApiToken,
@@ -162,7 +162,7 @@ pub fn extract<'r>(
     }
 }
 
-/// Visible ASCII without commas: Envoy joins repeated headers with a comma. And how many dots there are in it.
+/// A token and the number of its dots: visible ASCII without commas, because Envoy joins repeated headers with a comma.
 fn token(value: Cow<'_, [u8]>) -> Result<(Cow<'_, str>, usize), Code> {
     let dots = dots_of_token(&value);
     let text = match value {
@@ -172,7 +172,7 @@ fn token(value: Cow<'_, [u8]>) -> Result<(Cow<'_, str>, usize), Code> {
     text.zip(dots).ok_or(Code::MalformedCredentials)
 }
 
-/// How many dots there are, if this may be a token: visible ASCII without commas.
+/// The number of dots, if this may be a token: visible ASCII without commas.
 fn dots_of_token(bytes: &[u8]) -> Option<usize> {
     if bytes.is_empty() { None } else { ascii::dots_without_comma(bytes) }
 }
@@ -187,7 +187,7 @@ fn in_authorization<'r>(value: &'r [u8], accepted: &ApiToken) -> Result<Credenti
     } else if scheme.eq_ignore_ascii_case(b"apikey") && accepted.accepts(HeaderType::Apikey) {
         match token_id(token) {
             Some(number) if is_canonical(number) => credential(Form::ApiToken, token),
-            // Another spelling of a token, which the service might take for the same token.
+            // Another spelling of a number: the service might take both for the same token.
             Some(_) => Err(Code::TokenMalformed),
             None => other(Code::TokenMalformed),
         }
@@ -199,7 +199,7 @@ fn in_authorization<'r>(value: &'r [u8], accepted: &ApiToken) -> Result<Credenti
 /// The longest header value that is copied to a callout, in bytes.
 const MAX_FORWARDED: usize = 256;
 
-/// What is copied to the callout: of these headers, those that the request has once, in visible ASCII.
+/// The headers to copy to the callout: of these, those that the request has once, in visible ASCII.
 pub fn forwarded(head: &RequestHead<'_>, names: &[String]) -> Vec<(String, String)> {
     let value = |name: &String| {
         let mut values = head.values(name);
@@ -210,8 +210,8 @@ pub fn forwarded(head: &RequestHead<'_>, names: &[String]) -> Vec<(String, Strin
     names.iter().filter_map(value).collect()
 }
 
-/// `scheme SP token`: a scheme of letters, digits and `-`, one space, and visible ASCII without commas. Envoy joins
-/// repeated headers with a comma. And how many dots there are in the token.
+/// Splits `scheme SP token`: a scheme of letters, digits and `-`, one space, and visible ASCII without commas, because
+/// Envoy joins repeated headers with a comma. The last item is the number of dots in the token.
 fn split(value: &[u8]) -> Option<(&[u8], &[u8], usize)> {
     let space = value.iter().position(|byte| *byte == b' ')?;
     let (scheme, token) = (value.get(..space)?, value.get(space + 1..)?);
@@ -219,7 +219,7 @@ fn split(value: &[u8]) -> Option<(&[u8], &[u8], usize)> {
     is_scheme.then(|| Some((scheme, token, dots_of_token(token)?))).flatten()
 }
 
-/// The credential, of bytes that [`split`] has found to be ASCII.
+/// The credential in bytes that [`split`] has found to be ASCII.
 fn credential(form: Form, bytes: &[u8]) -> Result<Credential<'_>, Code> {
     let text = str::from_utf8(bytes).map_err(|_| Code::MalformedCredentials)?;
     Ok(Credential::in_authorization(form, text))
@@ -242,7 +242,7 @@ pub fn is_api_token(text: &str) -> bool {
     token_id(text.as_bytes()).is_some_and(is_canonical)
 }
 
-/// Whether digits are the one spelling of a number that fits 63 bits.
+/// Whether digits are the only spelling of a number that fits in 63 bits.
 fn is_canonical(number: &str) -> bool {
     (number == "0" || !number.starts_with('0')) && number.parse::<i64>().is_ok()
 }

@@ -1,6 +1,6 @@
-//! JSON as strict as a signed statement deserves.
+//! JSON, parsed strictly enough for signed claims.
 //!
-//! RFC 8259 leaves the meaning of a repeated key open, and so two readers of one token may see two identities.
+//! RFC 8259 leaves the meaning of a repeated key open, so two readers of one token may see two identities.
 //! [`check`] refuses repeated keys at every depth, compared after unescaping, and bounds depth and width before
 //! any typed parsing.
 
@@ -18,7 +18,7 @@ pub const MAX_DEPTH: usize = 8;
 /// How many keys one object may have.
 pub const MAX_KEYS: usize = 128;
 
-/// Not JSON, or JSON that readers could understand in different ways.
+/// Not JSON, or JSON that readers could interpret in different ways.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct JsonError(String);
@@ -26,13 +26,13 @@ pub struct JsonError(String);
 /// Parses `json`, which has to be an object, into `T` after [`check`].
 ///
 /// # Errors
-/// [`JsonError`], in words that quote nothing of `json`: it may be a token's.
+/// [`JsonError`], which quotes nothing from `json`: it may come from a token.
 pub fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, JsonError> {
     begins_an_object(json)?;
     check(json)?;
     serde_json::from_slice(json).map(|Object(value)| value).map_err(|error| {
         let text = error.to_string();
-        // Serde quotes the value that it didn't like, but only the name of a field that isn't there.
+        // Serde quotes a value that it refuses, but of a missing field only the name.
         if text.starts_with("missing field") {
             JsonError(text)
         } else {
@@ -41,7 +41,7 @@ pub fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, JsonError> {
     })
 }
 
-/// What a text that can't be an object is instead, as far as its beginning tells.
+/// Refuses a text that can't be an object, and says what its beginning looks like.
 fn begins_an_object(json: &[u8]) -> Result<(), JsonError> {
     let begin = match json.trim_ascii_start() {
         [b'{', ..] => return Ok(()),
@@ -57,7 +57,7 @@ fn begins_an_object(json: &[u8]) -> Result<(), JsonError> {
     Err(JsonError(format!("it must be a JSON object; it begins with {begin}")))
 }
 
-/// A struct that is read from an object alone: what serde derives takes an array for the fields in turn as well.
+/// A struct that is read only from an object: what serde derives also accepts an array of the fields in order.
 #[derive(Debug)]
 pub struct Object<T>(pub T);
 

@@ -1,13 +1,13 @@
-//! A JWT (RFC 7519) in JWS compact serialisation (RFC 7515 section 7.1): from bytes of an unknown
-//! client to claims that the service has signed.
+//! A JWT (RFC 7519) in JWS compact serialisation (RFC 7515 section 7.1): from the bytes of an unknown client to claims
+//! that the service has signed.
 //!
 //! ```text
 //! bytes ── UntrustedJwt::parse ──► UntrustedJwt ── verify ──► VerifiedClaims
 //! ```
 //!
-//! Everything that can be refused without arithmetic is refused by [`UntrustedJwt::parse`]. What the header says of
-//! keys (`jwk`, `jku`, `x5u`, `x5c`) is never looked at; its `kid` can only choose among the keys of a [`KeySet`], and
-//! its `alg` among those for which that is the algorithm.
+//! [`UntrustedJwt::parse`] refuses everything that can be refused without arithmetic. Keys in the header (`jwk`, `jku`,
+//! `x5u`, `x5c`) are never read; its `kid` can only choose among the keys of a [`KeySet`], and its `alg` among the keys
+//! of that algorithm.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -22,7 +22,7 @@ use crate::key_set::KeySet;
 use crate::public_key::{KeyId, SigningAlgorithm};
 use crate::signature::{Rs256, Rs256Signature};
 
-/// The longest token that is looked at, in bytes. Nothing is decoded of a longer one.
+/// The longest token that is decoded, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
 /// `{"typ":"JWT","alg":"RS256"}`, as the service writes it.
@@ -43,13 +43,13 @@ pub enum ParseError {
     /// The header is not strict JSON, or lacks `alg`.
     #[error("header: {0}")]
     Header(JsonError),
-    /// `alg` is something else than RS256.
+    /// `alg` isn't RS256.
     #[error("header: `alg` is not RS256")]
     Algorithm,
-    /// `typ` is something else than JWT.
+    /// `typ` isn't JWT.
     #[error("header: `typ` is not JWT")]
     Type,
-    /// `crit` asks for an extension (RFC 7515 section 4.1.11), and there is none that the filter understands.
+    /// `crit` requires an extension (RFC 7515 section 4.1.11), and the filter supports none.
     #[error("header: `crit` requires extensions, and none is supported")]
     Critical,
     /// No key of 2048 to 4096 bits makes a signature of this length.
@@ -71,12 +71,12 @@ struct Header {
     crit: bool,
 }
 
-/// True whatever the value is, null included.
+/// True for any value, null included.
 fn is_there<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
-/// A well-formed JWT that claims to be signed with RS256. Its claims mean nothing yet.
+/// A well-formed JWT that says it is signed with RS256. Its claims mean nothing yet.
 #[derive(Debug, Clone)]
 pub struct UntrustedJwt<'t> {
     token: &'t [u8],
@@ -88,7 +88,7 @@ pub struct UntrustedJwt<'t> {
 }
 
 impl<'t> UntrustedJwt<'t> {
-    /// Takes a token apart.
+    /// Parses a token.
     ///
     /// # Errors
     /// `ParseError` says why it isn't a JWT of the service.
@@ -111,25 +111,25 @@ impl<'t> UntrustedJwt<'t> {
         Ok(Self { token, signed_bytes, algorithm, kid, signature, claims })
     }
 
-    /// The unverified claims: enough to refuse, never enough to accept.
+    /// The unverified claims: they may suffice to refuse the JWT, never to accept it.
     pub fn claims(&self) -> &Claims {
         &self.claims
     }
 
-    /// The first of these claims that it lacks.
+    /// The first of these claims that the JWT lacks.
     pub fn missing<'n>(&self, required: &'n [ClaimName]) -> Option<&'n ClaimName> {
         if required.is_empty() { None } else { claims::missing(required, &claims_json(self.token)) }
     }
 
-    /// The token itself, to be kept beyond the request that it came with.
+    /// The token itself, to be kept longer than its request.
     pub fn into_token(self) -> Vec<u8> {
         self.token.to_vec()
     }
 
-    /// Tries the keys in turn. The only way to `VerifiedClaims` of a JWT.
+    /// Tries the keys in turn. This is the only way to `VerifiedClaims`.
     ///
     /// # Errors
-    /// The token itself, to be tried again with other keys, if its signature fits none of these.
+    /// The JWT itself if its signature fits none of these keys, so that others can be tried.
     pub fn verify<H: Signatures + ?Sized>(
         self,
         rs256: &Rs256<'_, H>,
@@ -159,7 +159,7 @@ impl VerifiedClaims {
         self.key
     }
 
-    /// The same with the claims that are to be kept beside those that the filter knows.
+    /// Adds the kept claims that the filter doesn't know.
     #[must_use]
     pub fn keeping(mut self, kept: &KeptClaims) -> Self {
         if kept.has_others() {
@@ -186,7 +186,7 @@ fn decode(name: &'static str, segment: &[u8]) -> Result<Vec<u8>, ParseError> {
     URL_SAFE_NO_PAD.decode(segment).map_err(|_| ParseError::Base64(name))
 }
 
-/// The claims' JSON of a token that was parsed.
+/// The JSON of the claims in a token that was parsed.
 fn claims_json(token: &[u8]) -> Vec<u8> {
     let segment = token.split(|byte| *byte == b'.').nth(1).unwrap_or_default();
     URL_SAFE_NO_PAD.decode(segment).unwrap_or_default()

@@ -40,7 +40,7 @@ impl<'h, H: Signatures + ?Sized> Rs256<'h, H> {
 
     /// Whether the key's owner has signed the message.
     pub fn verify(&self, key: &PublicKey, signature: &Rs256Signature, message: &[u8]) -> bool {
-        // RFC 8017 section 8.2.2 step 1, checked here so that no verifier's leniency can matter.
+        // RFC 8017 section 8.2.2 step 1, checked here so that a lenient verifier makes no difference.
         if signature.0.len() != key.modulus_bytes() {
             return false;
         }
@@ -50,8 +50,8 @@ impl<'h, H: Signatures + ?Sized> Rs256<'h, H> {
     }
 }
 
-/// RSASSA-PKCS1-v1_5 with SHA-256 by the verifier that is compiled in (RFC 8017 section 8.2.2): what was signed is
-/// encoded anew and compared whole, so that nothing of a signature's encoding has to be parsed.
+/// RSASSA-PKCS1-v1_5 with SHA-256 by the verifier that is compiled in (RFC 8017 section 8.2.2). It encodes the message
+/// again and compares the result as a whole, so that it need not parse any encoding.
 pub fn verify_in_module(key: &PublicKey, signature: &[u8], message: &[u8]) -> bool {
     let digest = Sha256::digest(message);
     let Some(padding) = key.modulus_bytes().checked_sub(3 + SHA256_PREFIX.len() + digest.len()) else { return false };

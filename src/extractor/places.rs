@@ -1,4 +1,4 @@
-//! The places in a request where its one credential may stand, and what is left there once it is taken off.
+//! The places in a request where its one credential may stand, and what is left there after it is removed.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use crate::code::Code;
 use crate::config::Credentials;
 use crate::credential::{AUTHORIZATION, COOKIE, PROTOCOLS, Place};
 
-/// How a protocol begins that holds a token: the token follows in base64url without padding, as Kubernetes has it.
+/// The prefix of a protocol that holds a token: the token follows in base64url without padding, as in Kubernetes.
 const TOKEN_PROTOCOL: &[u8] = b"base64url.bearer.authorization.k8s.io.";
 
 /// The one value that stands in a place for credentials.
@@ -30,7 +30,7 @@ pub(super) fn only_value<'r>(
             AUTHORIZATION => found.add(Place::Authorization, value),
             COOKIE => {
                 if let Some(wanted) = &credentials.cookie {
-                    // One without a value holds nothing.
+                    // A cookie without a value holds no credential.
                     let values = cookies(value).filter_map(|cookie| cookie.value_of(wanted));
                     values.filter(|value| !value.is_empty()).for_each(|value| found.add(Place::Cookie, value));
                 }
@@ -49,7 +49,7 @@ pub(super) fn only_value<'r>(
     }
     if !tokens.is_empty() && is_websocket(head) {
         if others == 0 {
-            // The server would have no protocol to choose, and browsers close such a connection.
+            // The server would have no protocol to choose, and browsers would close the connection.
             return Err(Code::MalformedCredentials);
         }
         tokens.into_iter().for_each(|token| found.add(Place::WebSocketProtocol, token));
@@ -65,7 +65,7 @@ pub(super) fn only_value<'r>(
     }
 }
 
-/// What stands in the places for credentials.
+/// What was found in the places for credentials.
 #[derive(Default)]
 struct Found<'r> {
     count: usize,
@@ -79,7 +79,7 @@ impl<'r> Found<'r> {
     }
 }
 
-/// What has to become of the headers with credentials but `Authorization`, so that no credential goes on.
+/// How the headers with credentials, except `Authorization`, change so that no credential goes on.
 pub fn taken_off<'c>(headers: &dyn HeaderList, credentials: &'c Credentials) -> Vec<Change<'c>> {
     let mut changes: Vec<Change<'_>> = Vec::new();
     if let Some(name) = &credentials.api_key_header {
@@ -90,14 +90,14 @@ pub fn taken_off<'c>(headers: &dyn HeaderList, credentials: &'c Credentials) -> 
         let is_there = || head.values(COOKIE).flat_map(cookies).any(|cookie| cookie.value_of(name).is_some());
         if is_there() {
             let left: Vec<Vec<u8>> = head.values(COOKIE).filter_map(|value| without(value, name)).collect();
-            // One line holds all (RFC 9113 section 8.2.3).
+            // One header holds all cookies (RFC 9113 section 8.2.3).
             changes.push((COOKIE, (!left.is_empty()).then(|| left.join(&b"; "[..]))));
         }
     }
     changes
 }
 
-/// The protocols that a client offers, without those that hold a token. `None`: there are no tokens among them.
+/// The protocols that a client offers, without those that hold a token. `None`: none of them holds one.
 pub(super) fn protocols(head: &RequestHead<'_>) -> Option<Vec<u8>> {
     let offered = || head.values(PROTOCOLS).flat_map(list);
     let is_token = |protocol: &&[u8]| protocol.starts_with(TOKEN_PROTOCOL);
@@ -107,14 +107,14 @@ pub(super) fn protocols(head: &RequestHead<'_>) -> Option<Vec<u8>> {
     Some(offered().filter(|protocol| !is_token(protocol)).collect::<Vec<_>>().join(&b", "[..]))
 }
 
-/// Whether this is the handshake of a WebSocket (RFC 6455 section 4.1). Over HTTP/2 it looks the same here, for Envoy
-/// rewrites it.
+/// Whether this is the handshake of a WebSocket (RFC 6455 section 4.1). Over HTTP/2 it looks the same here, because
+/// Envoy rewrites it.
 pub(super) fn is_websocket(head: &RequestHead<'_>) -> bool {
     let mut values = head.values("upgrade");
     values.next().is_some_and(|value| value.eq_ignore_ascii_case(b"websocket")) && values.next().is_none()
 }
 
-/// The entries of a list between commas (RFC 9110 section 5.6.1), the empty ones left out.
+/// The non-empty entries of a comma-separated list (RFC 9110 section 5.6.1).
 fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|entry| !entry.is_empty())
 }

@@ -1,4 +1,4 @@
-//! Every form in which a credential comes, and in which it doesn't.
+//! Every form in which a credential may come, and forms in which it may not.
 
 mod places;
 mod site;
@@ -16,7 +16,7 @@ fn accepting(header_types: &[&str]) -> ApiToken {
     config(json!({"api_token": {"header_types": header_types}})).api_token
 }
 
-/// What is found in one `authorization` header, owned so that it can leave.
+/// What is found in one `authorization` header, as owned values.
 fn found(value: &[u8], accepted: &ApiToken) -> Result<(&'static str, Vec<u8>), Code> {
     let headers = headers(&[(":path", b"/"), ("authorization", value), ("accept", b"*/*")]);
     extract(&RequestHead { headers: &headers, has_body: false }, accepted, &Credentials::default()).map(|credential| {
@@ -76,7 +76,7 @@ fn two_authorization_headers_are_refused() {
 fn a_value_that_is_not_scheme_space_token_is_malformed() {
     let token = api_token("17", 128);
     let joined = format!("APIKey {token},APIKey {token}");
-    // `other` makes no difference: the service is asked about one credential, or not at all.
+    // `other` makes no difference: the service is never asked about two credentials.
     for types in [&["apikey"][..], &["apikey", "other"]] {
         let accepted = accepting(types);
         for value in [
@@ -136,7 +136,7 @@ fn a_bearer_token_has_three_segments() {
         let expected = Ok(("other", value.clone().into_bytes()));
         assert_eq!(found(value.as_bytes(), &accepting(&["apikey", "other"])), expected, "{token}");
     }
-    // What the segments hold is for the JWT's own parser.
+    // The JWT's parser checks the content of the segments.
     for token in ["..", "a.b.c", "a==.b.c=", "a+/.b.c"] {
         let expected = Ok(("jwt", token.as_bytes().to_vec()));
         assert_eq!(found(format!("Bearer {token}").as_bytes(), &accepting(&["apikey", "other"])), expected, "{token}");
@@ -180,7 +180,7 @@ fn an_api_token_has_a_number_a_dollar_sign_and_128_characters() {
     assert_eq!(found(format!("Bearer {token}").as_bytes(), &accepting(&["apikey"])), Err(Code::TokenMalformed));
 }
 
-/// Else one token would have several verdicts, and its guesses would count for several numbers.
+/// Otherwise one token would have several verdicts, and its guesses would count for several numbers.
 #[test]
 fn an_api_token_of_another_spelling_is_refused() {
     for number in ["00", "007", "017", "9223372036854775808", "18446744073709551615", &"1".repeat(21), &"0".repeat(19)]
@@ -322,7 +322,7 @@ fn a_connection_header_cannot_name_the_filters_headers() {
         (&["Upgrade, Authorization"], Some("Upgrade")),
         (&["Upgrade, x-remote-user"], Some("Upgrade")),
         (&["Upgrade, keep-alive", "X-User-Id"], Some("Upgrade, keep-alive")),
-        // Some server might read these as names, although they are none.
+        // A server might read these as names, although they aren't.
         (&["Upgrade, X-User-Id;q=1"], Some("Upgrade")),
         (&["Upgrade, \"X-User-Id\""], Some("Upgrade")),
         (&["Upgrade, X-User-Id X-Client-Id"], Some("Upgrade")),

@@ -1,4 +1,4 @@
-//! Bytes that are no token, tokens of other signers, and tokens of the service.
+//! Bytes that aren't a token, tokens of other signers, and tokens of the service.
 
 use serde_json::{Value, json};
 
@@ -59,7 +59,7 @@ fn a_token_has_three_non_empty_segments() {
 
 #[test]
 fn segments_are_canonical_base64url() {
-    // Each of the three takes one byte more than a multiple of three, so that its base64 ends in bits that mean nothing.
+    // The length of each segment isn't a multiple of three, so that its base64url ends in bits without meaning.
     let mut claims = claims(json!({})).to_string();
     while claims.len() % 3 != 1 {
         claims.push(' ');
@@ -88,7 +88,7 @@ fn segments_are_canonical_base64url() {
     }
 }
 
-/// The same bytes to a lenient decoder: only bits that stand for nothing differ.
+/// The same bytes to a lenient decoder: only the bits without meaning differ.
 fn with_trailing_bits(segment: &str) -> String {
     const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     assert_ne!(segment.len() % 4, 0);
@@ -307,7 +307,7 @@ fn keys_in_the_header_are_ignored() {
 
 #[test]
 fn an_hmac_under_the_public_key_is_refused() {
-    // HS256 with the PEM or the DER as its key, cut to the length of a signature: never computed at all.
+    // HS256 with the PEM or the DER as its key, cut to the length of a signature: the filter never computes it.
     let key = Signer::a().public();
     let claims = base64url(claims(json!({})).to_string());
     let header = base64url(r#"{"typ":"JWT","alg":"HS256"}"#);
@@ -315,7 +315,7 @@ fn an_hmac_under_the_public_key_is_refused() {
     assert_eq!(refused(&token), ParseError::Algorithm);
 }
 
-/// A set whose keys have ids, as a JWKS has them (RFC 7517 section 4.5).
+/// A set whose keys have ids, as in a JWKS (RFC 7517 section 4.5).
 struct ByKid(Vec<(&'static str, PublicKey)>);
 
 impl KeySet for ByKid {

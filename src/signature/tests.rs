@@ -99,7 +99,7 @@ fn a_signature_of_the_wrong_length_reaches_no_verifier() {
     }
     assert!(host.asked.borrow().is_empty());
 
-    // Leading zeros make no other number, but another signature.
+    // A leading zero doesn't change the number, but makes another signature.
     let signature = Signer::a().sign(b"message");
     assert!(!verify(&BareHost::default(), &key, &[&[0], signature.as_slice()].concat(), b"message"));
     assert!(!verify_in_module(&key, &[&[0], signature.as_slice()].concat(), b"message"));

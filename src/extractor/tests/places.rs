@@ -1,4 +1,4 @@
-//! Credentials beside `Authorization`.
+//! Credentials outside `Authorization`.
 
 use super::*;
 use crate::testing::base64url;
@@ -12,7 +12,7 @@ fn everywhere() -> Credentials {
 
 type Lines<'l> = [(&'l str, &'l str)];
 
-/// What is found in a GET with these headers, where credentials may stand everywhere.
+/// What is found in a GET with these headers, with credentials allowed in every place.
 fn found_in(lines: &Lines<'_>) -> Result<(Form, Place, String), Code> {
     found_with(lines, &everywhere(), &["apikey"])
 }
@@ -170,7 +170,7 @@ fn credential_headers_are_stripped_in_other_spellings_and_from_trailers() {
     assert_eq!(headers_to_strip(&head, &off.stripped_headers), [""; 0], "nothing where they are off");
 }
 
-/// What changes at once.
+/// What changes on arrival.
 fn changes(lines: &Lines<'_>, credentials: &Value) -> Vec<(&'static str, Option<String>)> {
     let config = config(json!({"credentials": credentials}));
     let lines: Vec<_> = lines.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
@@ -205,7 +205,7 @@ fn a_connection_header_cannot_name_a_credential_header() {
     assert_eq!(off, []);
 }
 
-/// What is left of the headers when the credential goes no further.
+/// What is left of the headers when the credential isn't forwarded.
 fn left(lines: &Lines<'_>) -> Vec<(String, Option<String>)> {
     let lines: Vec<_> = lines.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
     let credentials = everywhere();

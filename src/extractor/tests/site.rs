@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Whether the cookie counts: under HTTPS at `api.example.com`, unless the headers say something else.
+/// Whether the cookie counts, over HTTPS at `api.example.com` unless the headers say otherwise.
 fn counts(lines: &[(&str, &str)]) -> bool {
     let defaults = [(":scheme", "https"), (":authority", "api.example.com"), (":method", "POST")];
     let kept = defaults.iter().filter(|(name, _)| !lines.iter().any(|(other, _)| other == name));
@@ -63,7 +63,7 @@ fn without_sec_fetch_site_the_origin_must_match() {
     for (origin, authority, may) in [
         ("https://api.example.com", "api.example.com", true),
         ("https://API.example.com", "api.Example.com", true),
-        // Envoy may have taken the port off.
+        // Envoy may have removed the port.
         ("https://api.example.com:8443", "api.example.com", true),
         ("https://api.example.com:8443", "api.example.com:8443", true),
         ("https://api.example.com", "api.example.com:443", true),
