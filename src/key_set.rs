@@ -10,7 +10,7 @@ pub trait KeySet {
     fn candidates<'s>(&'s self, kid: Option<&str>) -> Box<dyn Iterator<Item = &'s PublicKey> + 's>;
 }
 
-/// Keys without ids.
+/// These keys have no ids.
 impl KeySet for [PublicKey] {
     fn candidates<'s>(&'s self, _kid: Option<&str>) -> Box<dyn Iterator<Item = &'s PublicKey> + 's> {
         Box::new(self.iter())

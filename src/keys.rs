@@ -1,4 +1,4 @@
-//! The service's keys: which are good now, and fetching them.
+//! The service's keys: which are accepted now, and how they are fetched.
 
 mod store;
 
@@ -17,27 +17,27 @@ pub use store::{QUESTIONS, Reason};
 /// A fetch of the key that is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fetch {
-    /// When it began, which is its name.
+    /// When it began; this identifies it.
     began: UnixTime,
     retries: u32,
-    /// How often it has asked, retries apart.
+    /// How many questions it has asked, without retries.
     question: u32,
-    /// How often it may.
+    /// The most questions that it may ask.
     most: u32,
 }
 
-/// The keys of one worker, and how their fetch stands in the process.
+/// The keys of one worker, and the state of their fetch in the process.
 #[derive(Debug)]
 pub struct Keys {
     store: KeyStore,
-    /// How the last fetch stood at the last [`Self::synchronise`].
+    /// The state of the last fetch at the last [`Self::synchronise`].
     last_fetch: LastTurn,
     service: AuthService,
     cluster: String,
 }
 
 impl Keys {
-    /// The pinned keys, or none yet.
+    /// With the pinned keys, or with none yet.
     pub fn new(config: &Config) -> Self {
         Self {
             store: KeyStore::new(config),
@@ -47,24 +47,24 @@ impl Keys {
         }
     }
 
-    /// The keys as they are.
+    /// The keys that this worker knows.
     pub const fn store(&self) -> &KeyStore {
         &self.store
     }
 
-    /// How the last fetch of any worker stood at the last [`Self::synchronise`].
+    /// The state of any worker's last fetch at the last [`Self::synchronise`].
     pub const fn last_fetch(&self) -> LastTurn {
         self.last_fetch
     }
 
-    /// Takes over what other workers have fetched.
+    /// Takes over the keys that other workers have fetched.
     pub fn synchronise(&mut self, cx: &Cx<'_>) {
         self.store.synchronise(cx);
         self.last_fetch = self.store.last_fetch(cx);
     }
 
-    /// Whether a signature by this key would be accepted now. A worker that has just begun may not know yet what the
-    /// others have fetched.
+    /// Whether a signature by this key would be accepted now. A new worker may not yet know what other workers have
+    /// fetched, so it looks.
     pub fn accepts(&mut self, key: KeyId, cx: &Cx<'_>) -> bool {
         self.store.accepts(key, cx.now) || {
             self.store.synchronise(cx);
@@ -81,10 +81,10 @@ impl Keys {
         if self.store.is_due(cx.now) { self.fetch(Reason::Due, cx) } else { None }
     }
 
-    /// Begins a fetch, unless another one has begun too lately. `Some`: the caller sends [`Self::request`].
+    /// Begins a fetch, unless another one began too recently. `Some`: the caller sends [`Self::request`].
     pub fn fetch(&mut self, reason: Reason, cx: &Cx<'_>) -> Option<Fetch> {
         if self.store.fetched_at().is_none() {
-            // A worker that has just begun may not know yet what the others have fetched.
+            // A new worker may not yet know what other workers have fetched.
             self.store.synchronise(cx);
         }
         let reason = if self.store.fetched_at().is_none() { Reason::Due } else { reason };
@@ -93,12 +93,12 @@ impl Keys {
         has_begun.then_some(Fetch { began: cx.now, retries: self.service.retries, question: 1, most })
     }
 
-    /// What a fetch asks for.
+    /// The callout of a fetch.
     pub fn request(&self) -> CalloutRequest {
         CalloutRequest::get(Destination::PublicKey, self.service.public_key_path.clone())
     }
 
-    /// The service has answered a fetch, or can't. `Some`: the caller sends [`Self::request`] again.
+    /// Handles the answer to a fetch, or its failure. `Some`: the caller sends [`Self::request`] again.
     ///
     /// - `is_awaited`: a request waits for a key, which another replica of the service may serve.
     // Compiled apart: see the module `compile`.

@@ -14,7 +14,7 @@ use modulus::Modulus;
 const BEGIN: &str = "-----BEGIN PUBLIC KEY-----";
 const END: &str = "-----END PUBLIC KEY-----";
 
-/// The longest PEM text that is looked at, in bytes: a 4096-bit key takes about 800.
+/// The longest PEM text that is parsed, in bytes: a 4096-bit key takes about 800.
 const MAX_PEM_BYTES: usize = 8 * 1024;
 
 /// Why a key is refused (docs/reference.md#public-key).
@@ -31,8 +31,8 @@ pub enum KeyError {
     Size(usize),
 }
 
-/// How a signature is made. It is bound to the key: what a JWT's header says only chooses among the keys, never how one
-/// of them is used.
+/// How a signature is made. It is bound to the key: a JWT's header only chooses among the keys, never how a key is
+/// used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SigningAlgorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-256 (RFC 7518 section 3.3).
@@ -68,7 +68,7 @@ impl PublicKey {
 
     const MAX_EXPONENT: u64 = (1 << 33) - 1;
 
-    /// Parses the PEM text of `/iam/public-key` or of `jwt.public_key.pem`. Line lengths and line ends are free.
+    /// Parses the PEM text of `/iam/public-key` or of `jwt.public_key.pem`. Lines may have any length and any line end.
     ///
     /// # Errors
     /// [`KeyError`] says which of the steps failed.
@@ -131,13 +131,13 @@ impl PublicKey {
         self.bits
     }
 
-    /// The modulus' length in bytes, which is every valid signature's.
+    /// The modulus' length in bytes, which is also that of every valid signature.
     pub const fn modulus_bytes(&self) -> usize {
         self.bits.div_ceil(8)
     }
 
-    /// Whether these bytes are what the key's owner has made the signature of (RFC 8017 section 5.2.2): `RSAVP1` gives
-    /// them. Both are as long as the modulus.
+    /// Whether `RSAVP1` (RFC 8017 section 5.2.2) recovers `encoded` from the signature. Both are as long as the
+    /// modulus.
     pub(crate) fn recovers(&self, encoded: &[u8], signature: &[u8]) -> bool {
         encoded.len() == self.modulus_bytes()
             && signature.len() == self.modulus_bytes()

@@ -1,13 +1,13 @@
-//! Which keys are valid now, and when to fetch again.
+//! Which keys are accepted now, and when to fetch again.
 //!
-//! Workers share the **keys**: the newest with the time at which its fetch began, and those before it with the time at
-//! which each was replaced. However many workers want the key, one of them asks the service (a [`Turn`]).
+//! Workers share the **keys**: the newest, with the time at which its fetch began, and earlier ones, each with the time
+//! at which it was replaced. However many workers want the key, only one of them asks the service (a [`Turn`]).
 //!
-//! While the service's replicas change their key one by one, an answer with a key that is known already proves nothing:
-//! another replica may sign with a new one. So a fetch for requests that wait asks up to [`QUESTIONS`] times, until an
-//! answer brings a key that isn't good yet. One of which all answers brought good keys is a **search**, after which a
-//! signature that fits none of them is a forged one. Forged tokens must not multiply the questions: a search is made
-//! once in [`BETWEEN_SEARCHES`], and whenever a new key has come since.
+//! While the service's replicas change their key one by one, an answer with a known key proves nothing: another replica
+//! may already sign with a new key. So a fetch for waiting requests asks up to [`QUESTIONS`] times, until an answer
+//! brings a key that isn't accepted yet. A fetch of which every answer brings an accepted key is a **search**: after
+//! it, a signature that fits none of the keys is forged. So that forged tokens don't multiply the questions, a search
+//! is made at most once in [`BETWEEN_SEARCHES`], or when a new key has come since.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ use crate::table::{Reader, write_time};
 use crate::time::UnixTime;
 use crate::turn::{LastTurn, Turn};
 
-/// Without any key no JWT can be verified, so a failed first fetch is repeated sooner than
-/// `min_refetch_interval`: after at most this long.
+/// Without any key no JWT can be verified, so a failed first fetch is repeated after at most this time, even if
+/// `min_refetch_interval` is longer.
 const RETRY_WITHOUT_KEY: Duration = Duration::from_secs(1);
 
 /// No request waits longer than this for a key, so that it gets its answer from the filter and not from Envoy's
@@ -30,22 +30,22 @@ const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// The most fetched keys that are kept: the newest and those that it replaced.
 const MAX_KEYS: usize = 4;
 
-/// How often one fetch asks for the key at the most, its retries apart: once each of three replicas that Envoy asks in
-/// turn.
+/// How many times one fetch asks for the key at most, without retries: once for each of three replicas, which Envoy
+/// asks in turn.
 pub const QUESTIONS: u32 = 3;
 
-/// The least time between two searches: in between a fetch asks once, and what the last search found holds. A new key ends
-/// it.
+/// The least time between two searches. In between, a fetch asks once, and the result of the last search holds. A new
+/// key ends this time.
 pub const BETWEEN_SEARCHES: Duration = Duration::from_secs(60);
 
-/// How often the keys are written again that another worker was faster with.
+/// How many times a worker tries to write the keys when others write them first.
 const TRIES: usize = 4;
 
 /// A key that the service served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Fetched {
     key: PublicKey,
-    /// The newest: when its fetch began, so that the service served it then or later. Another: when it was replaced.
+    /// For the newest key: when its fetch began; the service served it then or later. For others: when it was replaced.
     at: UnixTime,
 }
 
@@ -60,7 +60,7 @@ fn encode(keys: &[Fetched], searched: UnixTime) -> Vec<u8> {
     record
 }
 
-/// Reads what [`encode`] wrote. Keys among `known` are not parsed again. Nothing: these bytes are something else.
+/// Reads what [`encode`] wrote. Keys among `known` are not parsed again. `None`: these bytes are something else.
 fn decode(record: &[u8], known: &[Fetched]) -> Option<(Vec<Fetched>, UnixTime)> {
     let mut reader = Reader(record);
     let searched = reader.time()?;
@@ -83,7 +83,7 @@ fn newest_at(record: &[u8]) -> Option<UnixTime> {
     reader.time()
 }
 
-/// Why a fetch is wanted, which decides how soon after the last one it may begin.
+/// Why a fetch is wanted. This decides how soon after the last fetch it may begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     /// There is no key, or it is older than `jwt.public_key.ttl`.
@@ -92,7 +92,7 @@ pub enum Reason {
     SignatureFailed,
 }
 
-/// The keys that are good at a time. The service's keys have no ids.
+/// The keys that are accepted at a time. The service's keys have no ids.
 #[derive(Debug, Clone, Copy)]
 pub struct KeysAt<'s> {
     store: &'s KeyStore,
@@ -109,18 +109,18 @@ impl KeySet for KeysAt<'_> {
 #[derive(Debug)]
 pub struct KeyStore {
     pinned: Vec<PublicKey>,
-    /// The newest first, [`MAX_KEYS`] at the most.
+    /// The newest first, at most [`MAX_KEYS`].
     fetched: Vec<Fetched>,
-    /// When the last search began; the epoch: there was none.
+    /// When the last search began; the epoch if there was none.
     searched: UnixTime,
-    /// Counts the changes of the keys, so that nobody tries the same ones twice.
+    /// Counts the changes of the keys, so that the same keys aren't tried twice.
     generation: u64,
     grace: Duration,
     ttl: Duration,
     min_refetch_interval: Duration,
     lease: Duration,
     key_name: String,
-    /// The fetch, which one worker makes at a time.
+    /// Lets one worker fetch at a time.
     turn: Turn,
 }
 
@@ -147,14 +147,14 @@ impl KeyStore {
         }
     }
 
-    /// The keys to try, the likeliest first: a key that was replaced stays good for its grace, so that requests under
-    /// way aren't refused, nor those whose key another replica of the service still signs with.
+    /// The keys to try, the likeliest first. A key that was replaced is accepted for its grace, so that neither
+    /// requests under way are refused, nor those signed by a replica of the service that still uses it.
     pub fn keys(&self, now: UnixTime) -> impl Iterator<Item = &PublicKey> {
         let replaced = self.fetched.iter().skip(1).filter(move |replaced| !now.has_passed(self.grace, replaced.at));
         self.pinned.iter().chain(self.fetched.first().into_iter().chain(replaced).map(|fetched| &fetched.key))
     }
 
-    /// The same as a set.
+    /// The keys that are accepted at `now`, as a set.
     pub const fn at(&self, now: UnixTime) -> KeysAt<'_> {
         KeysAt { store: self, now }
     }
@@ -174,13 +174,13 @@ impl KeyStore {
         self.fetched.first().map(|fetched| fetched.at)
     }
 
-    /// A number that changes when the keys do; one that was fetched again unchanged doesn't count.
+    /// A number that changes when the keys do, but not when the same key is fetched again.
     pub const fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Whether a signature that fits no key is forged, of a request that arrived at `arrived`: the service was searched for
-    /// keys since, or it was lately, and a fetch since brought nothing new.
+    /// Whether a signature that fits no key is forged, in a request that arrived at `arrived`: a search began since, or
+    /// one began recently and a fetch since then brought nothing new.
     pub fn can_judge(&self, arrived: UnixTime, now: UnixTime) -> bool {
         let since = |at: UnixTime| arrived <= at && at <= now;
         self.is_pinned() || since(self.searched) || (self.fetched_at().is_some_and(since) && !self.may_search(now))
@@ -202,7 +202,7 @@ impl KeyStore {
 
     fn take_over(&mut self, record: &[u8], now: UnixTime) {
         let Some(at) = newest_at(record) else { return };
-        // An older one comes of a worker whose answer was late; but a time to come is that of a clock since set back.
+        // An older record comes from a worker whose answer was late, unless the clock has been set back since.
         if self.fetched_at().is_some_and(|known| at == known || at < known && !known.is_to_come(now)) {
             return;
         }
@@ -211,7 +211,7 @@ impl KeyStore {
         }
     }
 
-    /// How the last fetch of any worker stands.
+    /// The state of any worker's last fetch.
     pub fn last_fetch(&self, cx: &Cx<'_>) -> LastTurn {
         self.turn.last(cx)
     }
@@ -221,8 +221,8 @@ impl KeyStore {
         !self.is_pinned() && self.fetched_at().is_none_or(|at| now.has_passed(self.ttl, at))
     }
 
-    /// Tries to become the one worker that fetches the key. True: the caller sends the request now, and calls
-    /// [`Self::succeed`] or [`Self::fail`] with `now` as `began` in the end.
+    /// Tries to become the one worker that fetches the key. True: the caller sends the request now, and at the end
+    /// calls [`Self::succeed`] or [`Self::fail`] with `now` as `began`.
     pub fn begin_fetch(&self, reason: Reason, cx: &Cx<'_>) -> bool {
         let may_begin = |last| {
             let next = self.next_fetch(reason, self.turn.within_lease(last, cx.now), cx.now);
@@ -231,15 +231,15 @@ impl KeyStore {
         !self.is_pinned() && self.turn.begin(|last, ()| may_begin(last).then_some(()), cx)
     }
 
-    /// The service answered a fetch that began at `began` with `key`. `is_search`: it asked as often as it may, and
-    /// every answer brought a key that was good before.
+    /// Ends a fetch that began at `began` and brought `key`. `is_search`: it asked [`QUESTIONS`] times, and every
+    /// answer brought a key that was accepted before.
     pub fn succeed(&mut self, key: &PublicKey, began: UnixTime, is_search: bool, cx: &Cx<'_>) {
         for attempt in 1..=TRIES {
             let shared = cx.shared.shared_data(&self.key_name);
             if let Some(SharedValue { bytes, .. }) = &shared {
                 self.take_over(bytes, cx.now);
             }
-            // A fetch that outlived its lease may have been overtaken by another worker's.
+            // If this fetch outlived its lease, another worker's may have overtaken it.
             if self.fetched_at().is_some_and(|known| known > began && !known.is_to_come(cx.now)) {
                 break;
             }
@@ -255,7 +255,7 @@ impl KeyStore {
                 None => Write::IfAbsent,
                 Some(SharedValue { cas, .. }) => Write::IfVersion(cas),
             };
-            // The keys first: whoever sees that the fetch succeeded finds them.
+            // The keys come first, so that a worker that sees the success finds them.
             if cx.shared.set_shared_data(&self.key_name, &encode(&keys, searched), write).is_ok() {
                 self.install(keys, searched);
                 break;
@@ -264,17 +264,17 @@ impl KeyStore {
         self.turn.end(began, true, |()| (), cx.shared);
     }
 
-    /// The fetch that began at `began` brought no key; those that are known stay.
+    /// Ends a fetch that began at `began` and brought no key. The known keys stay.
     pub fn fail(&self, began: UnixTime, shared: &dyn SharedData) {
         self.turn.end(began, false, |()| (), shared);
     }
 
-    /// The longest that a request can have to wait for a fetch that begins after it arrived, and its end.
+    /// The longest that a request may have to wait for a fetch to begin after its arrival, and to end.
     pub fn longest_wait(&self) -> Duration {
         (self.lease + self.min_refetch_interval + self.lease).min(LONGEST_WAIT)
     }
 
-    /// What is known once the fetch that began at `began` has brought `key`.
+    /// The keys, now that the fetch that began at `began` has brought `key`.
     fn with_newest(&self, key: &PublicKey, began: UnixTime, now: UnixTime) -> Vec<Fetched> {
         let mut keys = self.fetched.clone();
         match keys.first_mut() {
@@ -315,7 +315,7 @@ impl KeyStore {
         match last {
             LastTurn::UnderWay { .. } => None,
             LastTurn::Free => Some(now),
-            // A clock that stepped back behind the fetch must not make the wait longer than the gap.
+            // A clock that was set back to before the fetch must not make the wait longer than the gap.
             LastTurn::Succeeded { since } | LastTurn::Failed { since } if since.is_to_come(now) => Some(now),
             LastTurn::Succeeded { since } | LastTurn::Failed { since } => Some(since.after(gap)),
         }

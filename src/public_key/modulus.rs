@@ -1,9 +1,9 @@
-//! The arithmetic of RSA with a public key, and no more of it: the module is small, and nothing here is secret.
+//! The arithmetic of RSA with a public key, and no more: the code is small, and nothing here is secret.
 
 use std::cmp::Ordering;
 
-/// An odd modulus, ready for products in Montgomery's form (P. L. Montgomery, Modular Multiplication Without Trial
-/// Division, 1985). Numbers are limbs of 32 bits, the least first, as many as the modulus has.
+/// An odd modulus, prepared for products in Montgomery's form (P. L. Montgomery, Modular Multiplication Without Trial
+/// Division, 1985). Numbers are limbs of 32 bits, the least significant first, as many as the modulus has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Modulus {
     limbs: Box<[u32]>,
@@ -21,7 +21,7 @@ impl Modulus {
         if limbs.len() == 1 && least < 3 {
             return None;
         }
-        // Newton's iteration doubles the number of right bits, of which an odd number has three to begin with.
+        // Newton's iteration doubles the number of correct bits. An odd number begins with three.
         let inverse =
             (0..4).fold(least, |inverse: u32, _| inverse.wrapping_mul(2_u32.wrapping_sub(least.wrapping_mul(inverse))));
         let mut modulus = Self { limbs: limbs.into(), inverse: inverse.wrapping_neg(), square: Box::default() };
@@ -32,7 +32,7 @@ impl Modulus {
         Some(modulus)
     }
 
-    /// `2^exponent`, where that is not below the modulus: its highest bit, doubled as often as needed.
+    /// `2^exponent` modulo the modulus, for a power not below it: the highest bit, doubled as often as needed.
     fn power_of_two(&self, exponent: usize) -> Vec<u32> {
         let mut power = vec![0; self.limbs.len()];
         let mut bits = 0;
@@ -79,7 +79,7 @@ impl Modulus {
             top += add_multiple(&mut sum, other, *limb);
             let factor = sum.first().copied().unwrap_or_default().wrapping_mul(self.inverse);
             top += add_multiple(&mut sum, &self.limbs, factor);
-            // The least limb is zero now: it is divided away.
+            // The least limb is zero now, so dividing by 2^32 drops it.
             sum.rotate_left(1);
             if let Some(last) = sum.last_mut() {
                 *last = low(top);
@@ -90,7 +90,7 @@ impl Modulus {
         sum
     }
 
-    /// Takes the modulus away once, where `top` and the number together are not below it.
+    /// Subtracts the modulus once, if `top` and the number together are not below it.
     fn reduce(&self, number: &mut [u32], top: u64) {
         if top == 0 && self.is_more_than(number) {
             return;
@@ -108,7 +108,7 @@ impl Modulus {
     }
 }
 
-/// Adds `factor * number` to the sum, and returns what is carried out of it.
+/// Adds `factor * number` to the sum, and returns the carry.
 fn add_multiple(sum: &mut [u32], number: &[u32], factor: u32) -> u64 {
     let mut carry = 0;
     for (limb, of_number) in sum.iter_mut().zip(number) {
@@ -124,7 +124,7 @@ const fn low(number: u64) -> u32 {
     number as u32
 }
 
-/// Limbs of a number in bytes, the most significant first; at least `count` of them.
+/// The limbs of a number whose bytes come most significant first; at least `count` limbs.
 pub(super) fn limbs(bytes: &[u8], count: usize) -> Vec<u32> {
     let limb = |bytes: &[u8]| bytes.iter().fold(0, |limb, byte| limb << 8 | u32::from(*byte));
     let mut limbs: Vec<u32> = bytes.rchunks(4).map(limb).collect();

@@ -1,5 +1,5 @@
-//! A SubjectPublicKeyInfo of RSA (RFC 5280 section 4.1.2.7, RFC 3279 section 2.3.1), in DER alone: each key has one
-//! spelling.
+//! A SubjectPublicKeyInfo of RSA (RFC 5280 section 4.1.2.7, RFC 3279 section 2.3.1), only in DER, so that each key has
+//! one encoding.
 
 /// `rsaEncryption` with its parameter, null.
 const RSA: &[u8] = &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
@@ -17,12 +17,12 @@ pub(super) fn read(der: &[u8]) -> Option<(&[u8], &[u8])> {
     (algorithm == RSA).then_some((positive(modulus)?, positive(exponent)?))
 }
 
-/// The content of the one element that these bytes are.
+/// The content of these bytes, which have to be one element.
 fn all(bytes: &[u8], tag: u8) -> Option<&[u8]> {
     element(bytes, tag).filter(|(_, rest)| rest.is_empty()).map(|(content, _)| content)
 }
 
-/// The content of the first element, and what comes behind it.
+/// The content of the first element, and what follows the element.
 fn element(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (length, rest) = match bytes.strip_prefix(&[tag])? {
         [length @ ..=0x7f, rest @ ..] | [0x81, length @ 0x80..=0xff, rest @ ..] => (usize::from(*length), rest),
@@ -32,7 +32,7 @@ fn element(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(length)
 }
 
-/// Without the zero that keeps it from being negative.
+/// A positive integer, without the zero that keeps it from being negative.
 fn positive(content: &[u8]) -> Option<&[u8]> {
     match content {
         [1..=0x7f, ..] => Some(content),

@@ -1,4 +1,4 @@
-//! Which keys are good, for how long, and for whom.
+//! Which keys are accepted, for how long, and by which worker.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn fetch(store: &mut KeyStore, number: usize, now: UnixTime, host: &Process) {
     store.succeed(&key(number), now, false, &Cx::new(now, host));
 }
 
-/// Which of the keys are good, the likeliest first.
+/// Which of the keys are accepted, the likeliest first.
 fn good(store: &KeyStore, now: UnixTime) -> Vec<usize> {
     store.keys(now).map(|good| (0..5).find(|number| key(*number) == *good).unwrap()).collect()
 }
@@ -79,7 +79,7 @@ fn keys_that_replicas_serve_alternately_stay_good() {
         fetch(&mut store, usize::try_from(turn % 2).unwrap(), now, &host);
         assert_eq!(good(&store, now.after(Duration::from_millis(4999))).len(), 2);
     }
-    // The replicas agree: what none of them serves is good for nothing after its grace.
+    // The replicas agree: a key that none of them serves isn't accepted after its grace.
     for turn in 20..23 {
         fetch(&mut store, 1, at(turn * 5), &host);
     }
@@ -137,7 +137,7 @@ fn a_concurrent_write_of_another_worker_is_kept() {
     let (mut one, mut other) = (store(), store());
     fetch(&mut one, 0, at(0), &process);
     assert!(one.begin_fetch(Reason::Due, &Cx::new(at(100), &process)));
-    // The lease is over, and another worker's fetch brings another key a moment before this one's is written.
+    // The lease is over, and another worker's fetch brings another key just before this worker writes its own.
     let host = overtaking(&process, [|| other.succeed(&key(1), at(99), false, &Cx::new(at(104), &process))]);
     one.succeed(&key(2), at(100), false, &Cx::new(at(104), &host));
     assert_eq!(good(&one, at(105)), [2, 1, 0]);
