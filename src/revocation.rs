@@ -27,23 +27,23 @@ use poller::Poller;
 /// A poll of the feed that is under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Poll {
-    /// When it began, which is its name.
+    /// When it began; this identifies it.
     began: UnixTime,
     retries: u32,
-    /// The cursor that it goes on from; `None`: it asks for everything.
+    /// The cursor that it continues from; `None`: it asks for everything.
     since: Option<String>,
 }
 
-/// How the revocation list stands.
+/// The state of the revocation list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListStatus {
-    /// Whether there is one.
+    /// Whether there is a list.
     pub is_there: bool,
-    /// How long ago the last poll began that was read in full; `None`: there was none.
+    /// How long ago the last poll that was read in full began; `None`: there was none.
     pub age: Option<Duration>,
     /// How many tokens and users are on it.
     pub size: usize,
-    /// Whether it may lack what was revoked lately.
+    /// Whether it may lack recent revocations.
     pub is_stale: bool,
     /// Whether the last poll failed.
     pub has_failed: bool,
@@ -53,7 +53,7 @@ pub struct ListStatus {
 #[derive(Debug)]
 pub struct Revocation {
     list: List,
-    /// Whether the list may lack what was revoked lately, as of the last tick.
+    /// Whether the list may lack recent revocations, as of the last tick.
     is_stale: bool,
     /// Whether the first poll of the process has ended.
     has_begun: bool,
@@ -63,7 +63,7 @@ pub struct Revocation {
 }
 
 impl Revocation {
-    /// The list under the names of shared data that begin with `prefix`. Filters that read the list at one host share it.
+    /// The list under names of shared data that begin with `prefix`. Filters that read the list from one host share it.
     pub fn new(settings: config::Revocation, service: &AuthService, prefix: &str) -> Self {
         let name = format!("{prefix}feed.{}", short_digest(settings.path.as_bytes()));
         Self {
@@ -82,7 +82,7 @@ impl Revocation {
         !self.has_begun
     }
 
-    /// How the list stands.
+    /// The state of the list.
     pub fn status(&self, cx: &Cx<'_>) -> ListStatus {
         ListStatus {
             is_there: self.poller.has_list(cx.shared),
@@ -98,13 +98,13 @@ impl Revocation {
         if self.list.is_revoked(claims, shared) { BlacklistCheck::Revoked } else { self.cleared() }
     }
 
-    /// What is to be said of a token that isn't on the list.
+    /// The result for a token that isn't on the list.
     pub const fn cleared(&self) -> BlacklistCheck {
         if self.is_stale { BlacklistCheck::Stale } else { BlacklistCheck::Clear }
     }
 
-    /// The version of the list, to be read before the list itself. An identity that isn't on the list stays off it while
-    /// the version is the same.
+    /// The version of the list, to be read before the list itself. An identity that isn't on the list stays off it
+    /// while the version is the same.
     pub fn version(&self, shared: &dyn SharedData) -> Version {
         self.list.version(shared)
     }
@@ -115,8 +115,8 @@ impl Revocation {
     }
 
     /// Whether a verdict on these claims was purged since the service was asked at `sent`, so that it is asked again. A
-    /// purge whose time is still to come doesn't count: it was written before the clock was set back, and would void
-    /// each further answer as well, so that the service would be asked without end.
+    /// purge in the future doesn't count: it was written before the clock was set back, and would void each further
+    /// answer too, so that the service would be asked without end.
     pub fn is_purged_since(&self, claims: &Claims, sent: UnixTime, cx: &Cx<'_>) -> bool {
         let by = |time| self.list.is_purged(claims, time, cx.shared);
         by(sent) && !by(cx.now.after(WORKERS_APART))
@@ -127,7 +127,7 @@ impl Revocation {
         (self.settings.poll_interval / 4).min(Duration::from_secs(1))
     }
 
-    /// Begins a poll, if it is time. `Some`: the caller sends its [`Self::request`].
+    /// Begins a poll, if one is due. `Some`: the caller sends its [`Self::request`].
     pub fn poll(&mut self, cx: &Cx<'_>) -> Option<Poll> {
         self.is_stale = self.poller.is_stale(cx);
         cx.host.set(Gauge::BlacklistSize, u64::try_from(self.poller.size(cx.shared)).unwrap_or(u64::MAX));
@@ -138,12 +138,12 @@ impl Revocation {
         Some(Poll { began: poll.began, retries: self.retries, since: poll.since })
     }
 
-    /// What a poll asks for.
+    /// The callout of a poll.
     pub fn request(&self, poll: &Poll) -> CalloutRequest {
         CalloutRequest::get(Destination::Revocation, feed::path(&self.settings.path, poll.since.as_deref()))
     }
 
-    /// The service has answered a poll, or can't. `Some`: the caller sends the [`Self::request`] of this one.
+    /// Handles the answer to a poll, or its failure. `Some`: the caller sends the [`Self::request`] of this poll.
     ///
     /// - `life`: how long any filter of the process may use a verdict.
     // Compiled apart: see the module `compile`.
@@ -189,13 +189,13 @@ impl Revocation {
         self.list.rows()
     }
 
-    /// Drops from one row what can't be of use any more.
+    /// Drops what is no longer of use from one row.
     pub fn sweep_row(&self, row: u32, life: Duration, cx: &Cx<'_>) {
         self.list.sweep_row(row, life, cx);
     }
 
-    /// Applies the answer to a poll. An entry that can't be read may be about anybody, so that every verdict is voided
-    /// for it, soon.
+    /// Applies the answer to a poll. An unreadable entry may be about anybody, so every verdict is voided, now or when
+    /// [`poller::BETWEEN_VOIDS`] has passed.
     fn take(&self, mut changes: Changes, poll: &Poll, life: Duration, cx: &Cx<'_>) -> Result<(), Busy> {
         let voided = self.poller.voids(changes.unreadable.is_some(), cx).then_some(cx.now);
         if voided.is_some() {
@@ -222,7 +222,7 @@ impl Revocation {
         Ok(())
     }
 
-    /// A poll has failed. `is_unreadable`: it brought entries, and none that can be read.
+    /// Ends a poll that failed. `is_unreadable`: it brought entries, and all are unreadable.
     fn give_up(&self, poll: &Poll, is_unreadable: bool, life: Duration, cx: &Cx<'_>) {
         let everything = Changes { purge: vec![Subject::All], ..Changes::default() };
         let is_voided = self.poller.voids(is_unreadable, cx)

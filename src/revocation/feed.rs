@@ -17,42 +17,42 @@ pub const MAX_CURSOR: usize = 256;
 /// What an answer says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Changes {
-    /// Where the next poll goes on from.
+    /// Where the next poll continues from.
     pub cursor: String,
-    /// Tokens that are revoked one by one.
+    /// Tokens that are revoked by their `jti`.
     pub revoked: Vec<RevokedToken>,
-    /// Users whose tokens are revoked that expire before a time, in seconds since the epoch.
+    /// Users, each with a time, in seconds since the epoch: the user's tokens that expire earlier are revoked.
     pub users: Vec<(i64, u64)>,
     /// Whose cached verdicts have to be forgotten.
     pub purge: Vec<Subject>,
-    /// The entries that couldn't be read, if there are any. The others hold.
+    /// The entries that couldn't be read, if there are any. The others take effect.
     pub unreadable: Option<Unreadable>,
 }
 
-/// Entries that couldn't be read. Only the service knows whom they mean.
+/// Entries that couldn't be read. Only the service knows whom they concern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the first of {count} unreadable entries is {list}[{index}]: {oddity}")]
 pub struct Unreadable {
-    /// How many they are.
+    /// How many there are.
     pub count: usize,
-    /// The list that the first one stands in.
+    /// The list that contains the first one.
     pub list: &'static str,
-    /// Its place there, counted from 0.
+    /// Its index there, counted from 0.
     pub index: usize,
     /// What is wrong with it.
     pub oddity: Oddity,
 }
 
-/// What is wrong with an entry: nothing of it is quoted.
+/// What is wrong with an entry. It quotes nothing from the entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Oddity {
-    /// It is a text, a number or the like.
+    /// It is a string, a number or another value.
     #[error("not an object")]
     NoObject,
-    /// A field isn't there.
+    /// A field is absent.
     #[error("missing field `{0}`")]
     Missing(&'static str),
-    /// A field holds something else than it should.
+    /// A field has another type than it should.
     #[error("field `{0}` has the wrong type")]
     Type(&'static str),
     /// A purge has none of its fields.
@@ -63,13 +63,13 @@ pub enum Oddity {
 /// Why there are no changes to apply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FeedError {
-    /// 400: the service doesn't know the cursor, so that polling has to begin anew, without one.
+    /// 400: the service doesn't know the cursor, so polling has to begin again without one.
     #[error("it refused the cursor")]
     BadCursor,
     /// There was no answer.
     #[error(transparent)]
     Callout(#[from] CalloutError),
-    /// Any other status but 200.
+    /// Any other status except 200.
     #[error("it answered with status {0}")]
     Status(u16),
     /// More than [`MAX_FEED_BODY`].
@@ -78,10 +78,10 @@ pub enum FeedError {
     /// Not strict JSON, or something is missing or has the wrong type.
     #[error("its answer is unreadable: {0}")]
     Json(#[from] JsonError),
-    /// A list under another name must not look like "nothing was revoked".
+    /// There is no list. One under another name must not look like "nothing was revoked".
     #[error("its answer has none of the lists revoked, users and purge")]
     NoList,
-    /// Entries, and none that can be read: they must not look like "nothing was revoked" either.
+    /// No entry can be read: that must not look like "nothing was revoked" either.
     #[error("none of its entries can be read: {0}")]
     Unreadable(Unreadable),
     /// The cursor isn't 1 to [`MAX_CURSOR`] visible ASCII characters.
@@ -92,7 +92,7 @@ pub enum FeedError {
 /// Reads an answer, of which the caller has read at most [`MAX_FEED_BODY`].
 ///
 /// # Errors
-/// [`FeedError`]; nothing of the answer holds then.
+/// [`FeedError`]; then no part of the answer takes effect.
 pub fn read(answer: Result<CalloutResponse, CalloutError>) -> Result<Changes, FeedError> {
     let answer = answer?;
     match answer.status {
@@ -144,7 +144,7 @@ pub fn path(base: &str, since: Option<&str>) -> String {
         path.push(if base.contains('?') { '&' } else { '?' });
         path.push_str("since=");
         for byte in since.bytes() {
-            // RFC 3986 section 2.3: these mean themselves.
+            // RFC 3986 section 2.3: these need no escapes.
             if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
                 path.push(char::from(byte));
             } else {
@@ -166,12 +166,12 @@ struct Body {
     purge: Option<Vec<Item<Purge>>>,
 }
 
-/// A list that is there; null is an empty one.
+/// A list that is present; null is an empty one.
 fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Vec<T>>, D::Error> {
     Option::deserialize(deserializer).map(|list| Some(list.unwrap_or_default()))
 }
 
-/// One entry that nobody understands must not keep the others from being revoked.
+/// One unreadable entry must not keep the others from taking effect.
 struct Item<T>(Result<T, Oddity>);
 
 impl<'de, T: FromFields> Deserialize<'de> for Item<T> {
@@ -193,7 +193,7 @@ impl Fields<'_> {
         read(self.0.get(name).ok_or(Oddity::Missing(name))?).ok_or(Oddity::Type(name))
     }
 
-    /// Null is a field that isn't there.
+    /// Null is an absent field.
     fn optional_id(&self, name: &'static str) -> Result<Option<i64>, Oddity> {
         match self.0.get(name) {
             None | Some(Value::Null) => Ok(None),
@@ -209,7 +209,7 @@ impl FromFields for RevokedToken {
     }
 }
 
-/// A user, and the time before which tokens have to expire to be revoked.
+/// A user, and a time: the user's tokens that expire earlier are revoked.
 type SignedOut = (i64, u64);
 
 impl FromFields for SignedOut {
@@ -218,7 +218,7 @@ impl FromFields for SignedOut {
     }
 }
 
-/// More than one may mean either or both: forgetting too much only costs questions.
+/// If there are several, it is unclear whether any or all must match. So each is purged: that only costs questions.
 struct Purge([Option<Subject>; 3]);
 
 impl FromFields for Purge {
@@ -232,11 +232,11 @@ impl FromFields for Purge {
     }
 }
 
-/// Any number as seconds since the epoch, rounded up. None is too large to hold: a token with a later `exp` is refused
-/// anyway, so that the first second after [`MAX_TIME`] stands for all the others.
+/// Any number as seconds since the epoch, rounded up. A number beyond [`MAX_TIME`] becomes the first second after it: a
+/// token with a later `exp` is refused anyway.
 fn seconds(number: &Value) -> Option<u64> {
     let Value::Number(number) = number else { return None };
-    // The conversion saturates, so that what is negative becomes 0.
+    // The conversion saturates, so a negative number becomes 0.
     let rounded = || number.as_f64().map_or(u64::MAX, |seconds| seconds.ceil() as u64);
     Some(number.as_u64().unwrap_or_else(rounded).min(MAX_TIME + 1))
 }

@@ -1,7 +1,7 @@
 //! The revocation list: which tokens are no longer good, and which cached verdicts have to be forgotten.
 //!
-//! All of it is in shared data, so that what one worker applies holds for all of them at once. The list only grows:
-//! what the [feed](super::feed) said stays until it can't matter any more, whatever later answers leave out.
+//! All of it is in shared data, so that what one worker applies takes effect in all of them at once. The list only
+//! grows: what the [feed](super::feed) said stays as long as it matters, even if later answers leave it out.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -16,16 +16,16 @@ use crate::order;
 use crate::table::{Busy, Reader, Record, Table, write_time, write_u64};
 use crate::time::UnixTime;
 
-/// The most records in one row. Of more, those that expire first are dropped.
+/// The most records in one row. If there are more, those that expire first are dropped.
 pub const MAX_ROW: usize = 512;
 
 const TOKEN_ROWS: u32 = 1024;
 const MARK_ROWS: u32 = 256;
 
-/// The first half of a `jti`'s SHA-256: a service's names may be of any length.
+/// The first half of a `jti`'s SHA-256: a `jti` may be of any length.
 pub type TokenDigest = [u8; 16];
 
-/// How the list knows a `jti`.
+/// The digest that stands for a `jti` in the list.
 pub fn token_digest(jti: &str) -> TokenDigest {
     Sha256::digest(jti.as_bytes()).first_chunk().copied().unwrap_or_default()
 }
@@ -79,7 +79,7 @@ impl Subject {
     }
 }
 
-/// What is known of a subject.
+/// What is known about a subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Mark {
     subject: Subject,
@@ -122,13 +122,13 @@ impl Record for Mark {
     }
 }
 
-/// A record that is one subject's, and of which two become one.
+/// A record about one subject. Two records about the same subject merge.
 trait Listed: Record + Copy + PartialEq {
     type Key: Ord;
 
     fn key(&self) -> Self::Key;
 
-    /// What both say.
+    /// A record that says what both say.
     #[must_use]
     fn merge(self, other: Self) -> Self;
 
@@ -181,15 +181,15 @@ impl Listed for Mark {
 pub struct Applied {
     /// Tokens that are revoked by their `jti` now, and weren't before.
     pub revoked: usize,
-    /// Users of whom more tokens are revoked than before.
+    /// Users with more tokens revoked than before.
     pub users: usize,
     /// Subjects whose cached verdicts have to be forgotten, signed-out users among them.
     pub purged: usize,
-    /// Records that no longer fitted in their row. Tokens may be accepted again for it: an error for the log.
+    /// Records that no longer fitted in their row, so that tokens may be accepted again: an error for the log.
     pub dropped: usize,
 }
 
-/// A version of the list: another one for each change that says more than before, whichever worker makes it.
+/// A version of the list: each change that adds something makes a new one, in whichever worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Version(u32);
 
@@ -215,12 +215,12 @@ impl List {
         }
     }
 
-    /// Adds what the feed said, for all workers. Each row is written once, and only if it changes. `life` is how long a
-    /// cached verdict can be of use at most, to whichever filter.
+    /// Adds what the feed said, for all workers. Each row is written once, and only if it changes. `life` is the
+    /// longest time for which any filter may use a cached verdict.
     ///
     /// # Errors
-    /// [`Busy`] if some row couldn't be written; the others were. The poll has failed then, so that the next one brings
-    /// the changes again.
+    /// [`Busy`] if some row couldn't be written; the others were. The poll then fails, so that the next one brings the
+    /// changes again.
     pub fn apply(&self, changes: &Changes, life: Duration, cx: &Cx<'_>) -> Result<Applied, Busy> {
         let tokens = changes.revoked.iter().map(|token| (self.tokens.row(&token.token, cx.shared), *token)).collect();
         let purge = |subject| Mark { subject, exp_before: 0, purged_at: cx.now };
@@ -242,7 +242,7 @@ impl List {
         };
         let marks = add(&self.marks, marks, life, cx, &mut count_mark);
         if marks.is_ok_and(|dropped| dropped > 0) {
-            // Nobody knows any more whose verdicts the dropped ones were about.
+            // It is no longer known whose verdicts the dropped records were about.
             all.push(purge(Subject::All));
         }
         let all = all.into_iter().map(|mark| (0, mark)).collect();
@@ -259,17 +259,17 @@ impl List {
         Version(shared.version(&self.version))
     }
 
-    /// To be called behind every change that says more than before. The host counts the versions of all keys together: one
-    /// comes again after 2^32 writes, when no worker has it any more.
+    /// To be called after every change that adds something. The host counts the versions of all keys together: a
+    /// version recurs after 2^32 writes, when no worker has it any more.
     fn change_version(&self, shared: &dyn SharedData) {
         let written = shared.set_shared_data(&self.version, &[], Write::Always);
         debug_assert_eq!(written, Ok(()), "an unconditional write has nothing to conflict with");
     }
 
-    /// Whether the token was revoked: by its `jti`, or with all of its user's that expire before a time.
+    /// Whether the token is revoked: by its `jti`, or with all tokens of its user that expire before a time.
     ///
-    /// Nothing here asks for the time: what is on the list holds until it is swept, so that no clock that is fast for
-    /// a moment makes a token good again.
+    /// This doesn't read the clock: what is on the list holds until it is swept, so that a clock that is fast for a
+    /// moment doesn't make a token valid again.
     pub fn is_revoked(&self, claims: &Claims, shared: &dyn SharedData) -> bool {
         let by_jti = claims.jti().is_some_and(|jti| {
             let digest = token_digest(jti);
@@ -284,14 +284,14 @@ impl List {
     /// Whether a verdict has to be forgotten: its user, client or API token was purged, or its user signed out, at
     /// `verified` or later. `verified` is when the service was **asked**: it may have answered before the purge.
     ///
-    /// A verdict of a time to come, by a clock that was set back since, is the cache's to forget.
+    /// The cache drops verdicts from the future, which were made before the clock was set back.
     pub fn is_purged(&self, claims: &Claims, verified: UnixTime, shared: &dyn SharedData) -> bool {
         let subjects = [Subject::All, Subject::User(claims.user_id()), Subject::Client(claims.client_id())];
         let subjects = subjects.into_iter().chain(claims.token_id().map(Subject::Token));
         subjects.filter_map(|subject| self.mark(subject, shared)).any(|mark| verified <= mark.purged_at)
     }
 
-    /// How many tokens are revoked by their `jti`, and users signed out. Reads every row: for who has polled.
+    /// How many tokens are revoked by their `jti`, and users signed out. Reads every row, so call it only after a poll.
     pub fn size(&self, shared: &dyn SharedData) -> usize {
         let tokens = (0..TOKEN_ROWS).map(|row| self.tokens.read(row, shared).len());
         let users =
@@ -333,8 +333,8 @@ fn sweep<E: Listed>(table: &Table<E>, row: u32, life: Duration, cx: &Cx<'_>) {
     }
 }
 
-/// Adds entries, each with its row; calls `count` with what stood there before and stands there now, for each that
-/// changed. Returns how many no longer fitted.
+/// Adds entries, each with its row. For each that changed, calls `count` with the record before and after. Returns how
+/// many no longer fitted.
 fn add<E: Listed>(
     table: &Table<E>,
     mut entries: Vec<(u32, E)>,
@@ -370,7 +370,7 @@ fn add<E: Listed>(
     if busy { Err(Busy) } else { Ok(dropped) }
 }
 
-/// Those that haven't expired, and of too many those that expire last; and how many others hadn't expired.
+/// The entries that haven't expired; if too many, those that expire last. Then the number of the others.
 fn fit<E: Listed>(mut entries: Vec<E>, life: Duration, now: UnixTime) -> (Vec<E>, usize) {
     entries.retain(|entry| now < entry.end(life));
     let dropped = entries.len().saturating_sub(MAX_ROW);

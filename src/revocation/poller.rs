@@ -2,10 +2,10 @@
 //!
 //! A poll is a [`Turn`]. It is due again ¾ of an interval after the last one began.
 //!
-//! An entry of an answer that can't be read may be about anybody, so that every cached verdict is void for it. But a
-//! service that says such a thing in every answer must not leave the cache without use: all verdicts are voided once
-//! in [`BETWEEN_VOIDS`] at the most. What comes meanwhile is owed, and voids them when that time is over, so that no
-//! such entry is lost: it only takes effect that much later.
+//! An unreadable entry of an answer may be about anybody, so it voids every cached verdict. But a service that sends
+//! such entries in every answer must not make the cache useless: all verdicts are voided at most once in
+//! [`BETWEEN_VOIDS`]. Unreadable entries that come in between are owed, and void all verdicts when that time is over:
+//! none is lost, it only takes effect later.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::table::{Reader, write_time, write_u64};
 use crate::time::UnixTime;
 use crate::turn::{LastTurn, Payload, Turn};
 
-/// Workers read the clock a moment before they read the record: one that is this much behind it has not stepped back.
+/// Workers read the clock just before the record: a clock that is up to this much behind it has not been set back.
 const SIMULTANEOUS: Duration = Duration::from_millis(100);
 
 /// The least time between two occasions on which unreadable entries void all verdicts.
@@ -24,25 +24,25 @@ pub const BETWEEN_VOIDS: Duration = Duration::from_secs(60);
 /// A poll that the caller has to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewPoll {
-    /// When it began, which is its name.
+    /// When it began; this identifies it.
     pub began: UnixTime,
-    /// The cursor to go on from; `None`: everything.
+    /// The cursor to continue from; `None`: it asks for everything.
     pub since: Option<String>,
 }
 
-/// What the workers know of the polls.
+/// What the workers know about the polls.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Known {
-    /// When the last poll began of which anything was applied; the epoch: none has been.
+    /// When the last poll of which anything was applied began; the epoch: there was none.
     applied: UnixTime,
-    /// When the last poll began of which everything was applied; the epoch: none has been.
+    /// When the last poll of which everything was applied began; the epoch: there was none.
     succeeded: UnixTime,
     size: u64,
     /// When unreadable entries voided all verdicts; the epoch: never.
     voided: UnixTime,
-    /// Whether further ones have come since, for which they are still to be voided.
+    /// Whether unreadable entries have come since, for which all verdicts are still to be voided.
     is_owed: bool,
-    /// Empty: there is none.
+    /// The last cursor; empty: there is none.
     cursor: String,
 }
 
@@ -66,7 +66,7 @@ impl Payload for Known {
 }
 
 impl Known {
-    /// After a poll.
+    /// What is known after a poll.
     fn ended(self, is_unreadable: bool, voided: Option<UnixTime>) -> Self {
         Self {
             voided: voided.unwrap_or(self.voided),
@@ -85,28 +85,28 @@ pub struct Poller {
 }
 
 impl Poller {
-    /// Polls under the key `name`. `lease` is the longest that a poll can take before another worker takes it for dead.
+    /// Polls under the key `name`. `lease` is the longest that a poll can take before another worker may begin one.
     pub const fn new(name: String, poll_interval: Duration, lease: Duration) -> Self {
         Self { turn: Turn::new(name, lease), poll_interval, lease }
     }
 
-    /// How long until a poll may begin; zero: now. With a tick every quarter of the interval, or oftener, a poll begins
-    /// at least once an interval.
+    /// How long until a poll may begin; zero: now. With a tick at least every quarter of the interval, a poll begins at
+    /// least once an interval.
     #[cfg(test)]
     pub fn due_in(&self, cx: &Cx<'_>) -> Duration {
         self.wait(self.turn.read(cx.shared).0, cx.now)
     }
 
-    /// Tries to become the one worker that polls. `Some`: the caller asks now, and calls [`Self::succeed`] or
-    /// [`Self::fail`] in the end.
+    /// Tries to become the one worker that polls. `Some`: the caller asks now, and at the end calls [`Self::succeed`]
+    /// or [`Self::fail`].
     pub fn begin_poll(&self, cx: &Cx<'_>) -> Option<NewPoll> {
         let mut since = None;
         let may_begin = |last: LastTurn, known: Known| {
             if !self.wait(last, cx.now).is_zero() {
                 return None;
             }
-            // While the clock was fast, what is still needed may have been swept: it comes again, however often that
-            // fails.
+            // While the clock was fast, records that are still needed may have been swept: asking for everything brings
+            // them back, even if several polls fail first.
             let has_stepped = last.since().is_some_and(|began| has_stepped_back(began, cx.now));
             let cursor = if has_stepped { String::new() } else { known.cursor };
             since = (!cursor.is_empty()).then(|| cursor.clone());
@@ -115,9 +115,9 @@ impl Poller {
         self.turn.begin(may_begin, cx).then_some(NewPoll { began: cx.now, since })
     }
 
-    /// The poll that began at `began` was applied, from whose cursor the next one goes on. `size` is what
-    /// [`Self::size`] says from now on, and `voided` when all verdicts were voided for unreadable entries, if they were.
-    /// A poll that another one has overtaken changes nothing here.
+    /// Ends the poll that began at `began` and was applied. The next one continues from its cursor. `size` is what
+    /// [`Self::size`] returns from now on, and `voided` when all verdicts were voided for unreadable entries, if they
+    /// were. A poll that another one has overtaken changes nothing.
     pub fn succeed(
         &self,
         began: UnixTime,
@@ -144,12 +144,12 @@ impl Poller {
         (is_unreadable || known.is_owed) && cx.now.has_passed(BETWEEN_VOIDS, known.voided)
     }
 
-    /// The poll that began at `began` brought nothing, or nothing but unreadable entries.
+    /// Ends the poll that began at `began` and brought nothing but, perhaps, unreadable entries.
     pub fn fail(&self, began: UnixTime, is_unreadable: bool, voided: Option<UnixTime>, shared: &dyn SharedData) {
         self.turn.end(began, false, |known| known.ended(is_unreadable, voided), shared);
     }
 
-    /// Whether any poll was applied: whether there is a list.
+    /// Whether there is a list: whether any poll was applied.
     pub fn has_list(&self, shared: &dyn SharedData) -> bool {
         self.known(shared).applied != UnixTime::default()
     }
@@ -165,19 +165,19 @@ impl Poller {
         known.applied == UnixTime::default() && matches!(last, LastTurn::Free | LastTurn::UnderWay { .. })
     }
 
-    /// Whether the list may lack what was revoked lately: no poll that began within the last two intervals was applied
-    /// with all its entries.
+    /// Whether the list may lack recent revocations: no poll that began within the last two intervals was applied with
+    /// all its entries.
     pub fn is_stale(&self, cx: &Cx<'_>) -> bool {
         cx.now.has_passed(self.poll_interval * 2, self.known(cx.shared).succeeded)
     }
 
-    /// How long ago the last poll began that was applied with all its entries. `None`: there was none.
+    /// How long ago the last poll that was applied with all its entries began. `None`: there was none.
     pub fn age(&self, cx: &Cx<'_>) -> Option<Duration> {
         let succeeded = self.known(cx.shared).succeeded;
         (succeeded != UnixTime::default()).then(|| cx.now.since(succeeded).unwrap_or_default())
     }
 
-    /// How long the list was after the last poll that was applied.
+    /// The size of the list after the last poll that was applied.
     pub fn size(&self, shared: &dyn SharedData) -> usize {
         usize::try_from(self.known(shared).size).unwrap_or(usize::MAX)
     }

@@ -42,7 +42,7 @@ fn apply(lists: Value, cx: &Cx<'_>) -> Applied {
     worker().apply(&changes(lists), LIFE, cx).unwrap()
 }
 
-/// The claims of user 17, client 23 with these over them.
+/// The claims of user 17, client 23, changed by `over`.
 fn claims(over: Value) -> Claims {
     Claims::from_json(testing::claims(over).to_string().as_bytes()).unwrap()
 }
@@ -236,7 +236,7 @@ fn entries_stay_when_a_later_poll_omits_them() {
 fn a_clock_step_admits_no_revoked_token() {
     let host = Process::default();
     apply(json!({"revoked": [{"jti": "a", "exp": secs(600)}], "purge": [{"user_id": 17}]}), &Cx::new(at(0), &host));
-    // An hour later by the clock nothing of it is swept by being asked for, or by what is added elsewhere.
+    // An hour later by the clock, neither a check nor an addition elsewhere sweeps any of it.
     apply(json!({"revoked": [{"jti": "b", "exp": secs(4000)}]}), &Cx::new(at(3600), &host));
     assert!(is_revoked(json!({"jti": "a"}), &host));
     // An hour earlier.
@@ -265,7 +265,7 @@ fn the_size_counts_tokens_and_signed_out_users() {
 struct Writes(RefCell<Vec<String>>);
 
 impl Writes {
-    /// A host that notes down here what is written, but for this key: somebody else always writes it first.
+    /// A host that notes here what is written. Another worker always writes the key `contended` first.
     fn noted(&self, process: &Process, contended: &str) -> impl SharedData + Host {
         let heard = move |key: &str| {
             if key == contended {

@@ -1,4 +1,4 @@
-//! Workers that poll, and clocks that don't keep time.
+//! Workers that poll, and clocks that are wrong.
 
 use super::*;
 use crate::filter::world::{BEGIN, Process};
@@ -169,7 +169,7 @@ fn a_list_is_stale_until_a_poll_of_the_last_two_intervals_succeeds() {
     assert!(worker().is_stale(&Cx::new(at(1), &host)));
     worker().succeed(poll.began, &said("a"), 0, None, &host);
     assert!(!worker().is_stale(&Cx::new(at(1), &host)));
-    // It is when a poll began that counts, and only of those that succeed.
+    // What counts is when a poll began, and only if it succeeds.
     let poll = worker().begin_poll(&Cx::new(at(30), &host)).unwrap();
     worker().fail(poll.began, false, None, &host);
     assert!(!worker().is_stale(&Cx::new(at(79), &host)));
@@ -232,7 +232,7 @@ fn a_foreign_record_is_ignored() {
     }
 }
 
-/// A poll of which an entry can't be read, or all can be: whether it voids all verdicts.
+/// A poll with an unreadable entry, or with none. Returns whether it voids all verdicts.
 fn poll(seconds: i64, is_odd: bool, does_fail: bool, host: &Process) -> bool {
     let (now, answer) = (at(seconds), if is_odd { said_oddly("c") } else { said("c") });
     let poll = worker().begin_poll(&Cx::new(now, host)).unwrap();
