@@ -1,8 +1,8 @@
-//! What is asked of the service, and what its answer means; how `/auth/verify` is asked is in `auth_verify`.
+//! What the service is asked, and what its answer means. The module `auth_verify` asks `/auth/verify`.
 //!
-//! Only 200 with a readable identity, 401 and 403 are verdicts. Everything else is an outage, and [`Outage::scope`]
-//! says of what: of the service (no connection, a timeout, 503), of one credential (500, a body that can't be read), or
-//! of the gateway. Where no host has answered, Envoy answers in its place; [`CalloutError::of`] recognises that.
+//! Only 200 with a readable identity, 401 and 403 are verdicts. Everything else is an outage. [`Outage::scope`] says
+//! whether it is of the service (no connection, a timeout, 503), of one credential (500, an unreadable body), or of the
+//! gateway. If no host answers, Envoy answers in its place; [`CalloutError::of`] recognises that.
 
 mod auth_verify;
 
@@ -19,7 +19,7 @@ pub use auth_verify::read;
 /// The largest answer that is read, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
 
-/// How Envoy's text begins for an answer that broke, or never came.
+/// The beginning of Envoy's text if an answer broke off or never came.
 const BROKEN: &str = "upstream connect error or disconnect/reset before headers. ";
 
 /// A request to the service, at the configured cluster.
@@ -39,14 +39,14 @@ pub struct CalloutRequest {
     pub body: Option<Vec<u8>>,
 }
 
-/// Who a callout goes to. Only [`Config::host`] knows where that is.
+/// Who a callout goes to. [`Config::host`] knows the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Destination {
-    /// Who verifies credentials.
+    /// The host that verifies credentials.
     AuthService,
-    /// Who serves the public key.
+    /// The host that serves the public key.
     PublicKey,
-    /// Who serves the revocation list.
+    /// The host that serves the revocation list.
     Revocation,
 }
 
@@ -91,14 +91,14 @@ pub trait Verifier: fmt::Debug {
     /// What an answer says.
     ///
     /// # Errors
-    /// [`Outage`] if it is no verdict.
+    /// [`Outage`] if it isn't a verdict.
     fn verdict(&self, answer: CalloutResponse) -> Result<Verdict, Outage>;
 }
 
-/// The service's answer, as far as it was read.
+/// The part of the service's answer that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CalloutResponse {
-    /// The status; 0 if there was none that can be read.
+    /// The status; 0 if it was missing or unreadable.
     pub status: u16,
     /// Names in lower case, pseudo-headers left out.
     pub headers: Vec<(String, Vec<u8>)>,
@@ -112,7 +112,7 @@ pub enum CalloutError {
     /// Envoy knows no cluster of that name.
     #[error("Envoy has no such cluster")]
     NoCluster,
-    /// Envoy refused to send it, and says no more of it.
+    /// Envoy refused to send it without saying why.
     #[error("the cluster has no healthy host, or has reached its limits")]
     NotSent,
     /// Envoy found no host to send it to.
@@ -124,7 +124,7 @@ pub enum CalloutError {
     /// No connection was made within the cluster's `connect_timeout`.
     #[error("no connection within the cluster's connect_timeout")]
     ConnectTimeout,
-    /// `auth_service.timeout` is over.
+    /// `auth_service.timeout` has passed.
     #[error("no answer within auth_service.timeout")]
     TimedOut,
     /// The connection broke before the answer was whole.
@@ -133,23 +133,23 @@ pub enum CalloutError {
     /// The answer broke off after its head.
     #[error("its answer broke off")]
     Broken,
-    /// The answer's stream was reset and its connection lives on (HTTP/2): by the service, or by Envoy for a head
-    /// beyond its limits.
+    /// The answer's stream was reset while its connection lives on (HTTP/2): by the service, or by Envoy because the
+    /// head exceeds its limits.
     #[error("its answer was reset, or its head exceeds Envoy's limits")]
     StreamReset,
-    /// Bytes that Envoy could make nothing of.
+    /// Envoy couldn't parse the answer.
     #[error("its answer is not HTTP, or its head exceeds Envoy's limits")]
     NotHttp,
-    /// Envoy has as many callouts under way as the cluster's `circuit_breakers` let it.
+    /// Envoy has as many callouts under way as the cluster's `circuit_breakers` allow.
     #[error("the cluster has reached its limits")]
     Overflow,
-    /// Envoy answered in its place, for another reason.
+    /// Envoy answered in the service's place, for another reason.
     #[error("no host answered, so Envoy did, with status {0}")]
     ByEnvoy(u16),
 }
 
 impl CalloutError {
-    /// What it means that Envoy answers in the service's place, with status 502, 503 or 504 and a text. `None`: it is
+    /// What went wrong if Envoy answered in the service's place, with status 502, 503 or 504 and a text. `None`: it is
     /// the service's own answer, whatever it says.
     ///
     /// Envoy adds `x-envoy-upstream-service-time` to the answers of hosts, over whatever the service or its proxy have
@@ -157,9 +157,9 @@ impl CalloutError {
     /// come from the service's own Envoy. It would then count as the gateway's outage, which is safe: the breaker stays
     /// closed, no signature stands in, and the request is denied.
     ///
-    /// What broke one answer alone is an outage of the credential, also when a proxy beside the service reports it: it
-    /// does so in the same words. A service that dies closes its connections or refuses new streams, and that counts as
-    /// down.
+    /// What breaks only one answer is an outage of the credential, even if a proxy beside the service reports it, which
+    /// uses the same words. A service that dies closes its connections or refuses new streams, and that counts as an
+    /// outage of the service.
     pub fn of(answer: &CalloutResponse) -> Option<Self> {
         if !matches!(answer.status, 502..=504) {
             return None;
@@ -190,7 +190,7 @@ impl CalloutError {
         })
     }
 
-    /// What it is the outage of.
+    /// What it is an outage of.
     const fn scope(self) -> Scope {
         match self {
             Self::NoCluster
@@ -210,54 +210,54 @@ impl CalloutError {
 /// Why there is no verdict of the service.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Outage {
-    /// There was no answer.
+    /// There was no answer from the service.
     #[error(transparent)]
     Callout(#[from] CalloutError),
-    /// An answer that is no verdict.
+    /// An answer that isn't a verdict.
     #[error("it answered with status {0}")]
     Status(u16),
     /// More than [`Filter::body_limit`](crate::Filter::body_limit).
     #[error("its answer is larger than {MAX_BODY} bytes")]
     TooLarge,
-    /// A body that is no JSON, or lacks what it is for.
+    /// A body that isn't JSON, or lacks a field.
     #[error("its answer is unreadable: {0}")]
     Json(#[from] JsonError),
     /// Claims that aren't those of docs/reference.md#claims.
     #[error("its claims are unreadable: {0}")]
     Claims(#[from] ClaimsError),
-    /// A JWT that can't be the service's.
+    /// A JWT that can't come from the service.
     #[error("its JWT is unusable: {0}")]
     Jwt(String),
     /// A header or body that isn't what `response_format` asks for.
     #[error("its answer lacks a readable {0}")]
     Missing(&'static str),
-    /// A claim that `jwt.required_claims` lists isn't there.
+    /// A claim that `jwt.required_claims` lists is absent.
     #[error("its claims lack `{0}`")]
     Lacking(ClaimName),
-    /// A header of `api_token.answer_headers` that isn't there, or isn't what it should be.
+    /// A header of `api_token.answer_headers` that is absent or unreadable.
     #[error("its answer lacks a readable {0}")]
     MissingHeader(Box<str>),
 }
 
-/// What an outage is the outage of.
+/// What an outage affects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// The service: no credential gets an answer.
     Service,
     /// One credential: the service answered, but gave no verdict on it. A client can choose such a credential, so this
-    /// must not open the breaker, nor let a JWT in by its signature alone.
+    /// outage must neither open the breaker nor let a JWT in by its signature alone.
     Credential,
-    /// The gateway: Envoy sends no more for now.
+    /// The gateway: Envoy sends no more callouts for now.
     Gateway,
 }
 
 impl Outage {
-    /// Whether Envoy could not take the answer, or its end. Over HTTP/2 that may break other answers as well.
+    /// Whether Envoy could not read the answer, or its end. Over HTTP/2, that may break other answers too.
     pub const fn is_broken(&self) -> bool {
         matches!(self, Self::Callout(CalloutError::NotHttp | CalloutError::Broken))
     }
 
-    /// What it is the outage of.
+    /// What it is an outage of.
     pub const fn scope(&self) -> Scope {
         match self {
             Self::Callout(error) => error.scope(),
@@ -279,7 +279,7 @@ impl Outage {
 pub struct Confirmed(Box<Claims>);
 
 impl Confirmed {
-    /// What a verifier has read in an answer.
+    /// The claims that a verifier has read in an answer.
     pub fn new(claims: Claims) -> Self {
         Self(Box::new(claims))
     }
@@ -290,7 +290,7 @@ impl Confirmed {
     }
 }
 
-/// What the service says of a credential.
+/// What the service says about a credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// It is valid, and this is its identity.

@@ -8,10 +8,9 @@ use crate::credential::{Credential, Form};
 /// `/auth/verify` of the authentication service.
 #[derive(Debug, Clone)]
 pub struct AuthVerify {
-    /// Where a JWT is asked about: rules ask for that, whatever `header_types` says of credentials that aren't verified
-    /// locally.
+    /// The path for questions about JWTs. Rules may require them, even if `header_types` doesn't list JWTs.
     path_for_jwts: String,
-    /// Where any other credential is.
+    /// The path for questions about other credentials.
     path: String,
     format: ResponseFormat,
     required: Vec<ClaimName>,
@@ -20,7 +19,7 @@ pub struct AuthVerify {
 }
 
 impl AuthVerify {
-    /// The service as it is configured.
+    /// From the configuration.
     pub fn new(config: &Config) -> Self {
         let mut kinds: Vec<&str> = config.api_token.header_types.iter().map(|kind| kind.name()).collect();
         let path = path_of(config, &kinds);
@@ -39,7 +38,7 @@ impl AuthVerify {
 }
 
 impl Verifier for AuthVerify {
-    /// A JWT is asked about as it came.
+    /// A JWT goes to the service as the client sent it.
     fn question(&self, credential: &Credential<'_>) -> CalloutRequest {
         let text = &*credential.text;
         let (path, authorization) = match credential.form {
@@ -75,10 +74,10 @@ fn path_of(config: &Config, kinds: &[&str]) -> String {
 
 /// Reads an answer of `/auth/verify`.
 ///
-/// - `names`: where `json_header` has the identity.
+/// - `names`: the headers from which `json_header` reads the identity.
 ///
 /// # Errors
-/// [`Outage`] if it is no verdict.
+/// [`Outage`] if it isn't a verdict.
 pub fn read(answer: &CalloutResponse, format: ResponseFormat, names: &AnswerHeaders) -> Result<Verdict, Outage> {
     match answer.status {
         200 => identity(answer, format, names),
@@ -115,8 +114,8 @@ fn identity(answer: &CalloutResponse, format: ResponseFormat, names: &AnswerHead
     }
 }
 
-/// `json_header` has neither `exp` nor `token_type`: the service has checked the one, and the other is what was asked
-/// about.
+/// `json_header` has neither `exp` nor `token_type`: the service has checked the first, and the question implies the
+/// second.
 fn from_headers(answer: &CalloutResponse, names: &AnswerHeaders) -> Result<Claims, Outage> {
     let missing = |name: &str| Outage::MissingHeader(name.into());
     let integer = |name: &str| {
@@ -135,7 +134,7 @@ fn from_headers(answer: &CalloutResponse, names: &AnswerHeaders) -> Result<Claim
     Ok(Claims::from_answer_headers(TokenType::ApiToken, user_id, client_id, email, user_type, is_admin))
 }
 
-/// The header's value, if it is there. Two values are an error, and so is one that isn't text.
+/// The header's value, if it is present. Two values are an error, and so is a value that isn't text.
 fn text<'a>(answer: &'a CalloutResponse, name: &str, otherwise: &Outage) -> Result<Option<&'a str>, Outage> {
     let is_same = |known: &str| known.eq_ignore_ascii_case(name);
     let mut values = answer.headers.iter().filter(|(known, _)| is_same(known)).map(|(_, value)| value);

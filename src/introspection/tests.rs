@@ -37,7 +37,7 @@ fn value(claims: &Claims, path: ClaimPath) -> Option<String> {
     claims.header_value(path).unwrap().map(|value| value.into_owned())
 }
 
-/// An answer of which every format can read an identity.
+/// An answer in which every format finds an identity.
 fn complete() -> CalloutResponse {
     let headers: [(&str, &[u8]); 6] = [
         ("x-user-id", b"17"),
@@ -171,7 +171,7 @@ fn broken(reason: &str) -> String {
     format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}")
 }
 
-/// An answer of Envoy's own, and one of a host: the same but for what Envoy adds.
+/// Envoy's own answer, and a host's: the same except for what Envoy adds.
 fn by_envoy_and_by_a_host(status: u16, text: &str) -> [CalloutResponse; 2] {
     [
         answer(status, &[("content-type", b"text/plain")], text.as_bytes()),

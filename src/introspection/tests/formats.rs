@@ -164,7 +164,7 @@ fn jwt_body_holds_a_token_that_has_yet_to_be_verified() {
     for body in [&b"a.b.c"[..], b"a.b.c\n", b"\r\n a.b.c \t"] {
         assert_eq!(read_body(body, ResponseFormat::JwtBody), Ok(Verdict::Jwt(b"a.b.c".to_vec())));
     }
-    // Garbage is handed on too, and fails as a JWT.
+    // Garbage is passed on too, and fails as a JWT.
     assert_eq!(read_body(b"\xff <html>", ResponseFormat::JwtBody), Ok(Verdict::Jwt(b"\xff <html>".to_vec())));
     for body in [&b""[..], b" ", b"\r\n"] {
         assert_eq!(read_body(body, ResponseFormat::JwtBody), Err(Outage::Missing("JWT in the body")), "{body:?}");
