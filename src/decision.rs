@@ -1,5 +1,5 @@
-//! What leaves the filter: the headers of a request that goes on, or the one response of a denial. Only this module
-//! knows what a denial looks like (docs/reference.md#denials).
+//! What leaves the filter: the headers of a request that goes on, or the response of a denial. Only this module knows
+//! what a denial looks like (docs/reference.md#denials).
 
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ impl From<Code> for Denial {
     }
 }
 
-/// A denial as the host gets it. Of the two statuses the host sends the one of the client's protocol: a filter in front
-/// may have translated the request, and only the host knows from what.
+/// A denial as the host gets it. The host sends the status of the client's protocol: a filter in front may have
+/// translated the request, and only the host knows from which protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     /// Why, for the response code details.
@@ -48,7 +48,7 @@ impl Response {
     }
 }
 
-/// What the form of a denial depends on, beside its code.
+/// What the form of a denial depends on, besides its code.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Client {
     /// Whether the request, as it reaches the filter, is gRPC: then the host copies the body into `grpc-message`.
@@ -59,7 +59,7 @@ pub struct Client {
     pub navigates: bool,
 }
 
-/// What the configuration says of responses.
+/// What the configuration says about responses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look<'c> {
     /// `responses.realm`.
@@ -81,7 +81,7 @@ impl<'c> From<&'c Config> for Look<'c> {
 }
 
 impl<'c> Look<'c> {
-    /// With a realm and nothing more: for a request that has no filter.
+    /// With nothing but a realm, for a request that has no filter.
     #[cfg(any(target_arch = "wasm32", test))]
     pub const fn plain(realm: &'c str) -> Self {
         Self { realm, resource_metadata: None, sign_in_url: None }
@@ -107,11 +107,11 @@ impl Client {
         ]
     }
 
-    /// Whether this is a CORS preflight request of an origin that is listed (Fetch standard, "CORS-preflight request"):
-    /// it carries no credential by definition, and Envoy's own cors filter answers it.
+    /// Whether this is a CORS preflight request of a listed origin (Fetch standard, "CORS-preflight request"). It
+    /// carries no credential by definition, and Envoy's own cors filter answers it.
     ///
-    /// The method's letter case counts here, since it does in Envoy's cors filter. A request that brings a body or asks
-    /// for a tunnel is no preflight: where no cors filter answers it, the upstream would act on it.
+    /// The method's letter case matters here, as in Envoy's cors filter. A request that brings a body or asks for a
+    /// tunnel isn't a preflight request: if no cors filter answered it, the upstream would act on it.
     pub fn is_preflight(&self, head: &RequestHead<'_>) -> bool {
         let announces_more = || {
             ["upgrade", ":protocol", "transfer-encoding"].iter().any(|name| head.values(name).next().is_some())
@@ -147,7 +147,7 @@ impl Denial {
             page(code, look.sign_in_url)
         } else {
             headers.push(("content-type", "application/json".to_owned()));
-            // None of the three texts holds anything that JSON has to escape.
+            // None of the three texts needs escapes in JSON.
             format!(r#"{{"error": "{}", "details": "{}", "code": "{}"}}"#, title(code), code.details(), code.name())
         };
         Response { code, status: code.status(), grpc: code.grpc_status(), headers, body }
@@ -165,8 +165,8 @@ const fn title(code: Code) -> &'static str {
     }
 }
 
-/// RFC 6750 section 3: no error where the client didn't try to use a bearer token. RFC 9728 section 5.1: where the
-/// resource's metadata are.
+/// RFC 6750 section 3: no error if the client didn't try to use a bearer token. RFC 9728 section 5.1: the URL of the
+/// resource's metadata.
 fn challenge(code: Code, look: Look<'_>) -> String {
     let error = match code {
         Code::MissingCredentials | Code::UnsupportedScheme => None,
@@ -180,7 +180,7 @@ fn challenge(code: Code, look: Look<'_>) -> String {
     format!("Bearer realm=\"{}\"{}{}", look.realm, error.unwrap_or_default(), metadata.unwrap_or_default())
 }
 
-/// Whether a browser is to show what comes as a page: it asks for HTML, and not for a WebSocket.
+/// Whether a browser is to show the response as a page: it asks for HTML, and not for a WebSocket.
 fn navigates(head: &RequestHead<'_>) -> bool {
     let is_html = |range: &[u8]| {
         range.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().eq_ignore_ascii_case(b"text/html")
@@ -189,13 +189,13 @@ fn navigates(head: &RequestHead<'_>) -> bool {
         && head.values("upgrade").next().is_none()
 }
 
-/// A denial as a page, with a link for who may do better when signed in.
+/// A denial as a page, with a link for users whom signing in may help.
 fn page(code: Code, sign_in_url: Option<&str>) -> String {
     let link = sign_in_url.filter(|_| code.status() < 500).map(|url| {
         let url = url.replace('&', "&amp;").replace('\'', "&#39;");
         format!("<p><a href=\"{url}\">Sign in</a></p>\n")
     });
-    // None of the texts holds anything that HTML has to escape, nor does the URL, quotes and `&` aside.
+    // None of the texts needs escapes in HTML; in the URL, only quotes and `&` do.
     let (title, details, name) = (title(code), code.details(), code.name());
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>{title}</title>\n<h1>{title}</h1>\n\
@@ -217,20 +217,20 @@ pub struct Page {
     pub body: String,
 }
 
-/// What changes on a request that goes on; what was stripped at its arrival stays stripped.
+/// What changes in a request that goes on. Headers that were stripped at its arrival stay stripped.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Forward {
-    /// Headers to set, names in lower case. None of them is in the request any more.
+    /// Headers to set, names in lower case. The request no longer has any of them.
     pub set: Headers,
     /// What becomes of `Authorization`.
     pub authorization: Authorization,
 }
 
 impl Forward {
-    /// What becomes of the headers with credentials but `Authorization`.
+    /// What becomes of the headers with credentials, except `Authorization`.
     pub fn taken_off<'c>(&self, headers: &dyn HeaderList, credentials: &'c Credentials) -> Vec<Change<'c>> {
         match self.authorization {
-            // With the client's JWT in `Authorization` there is nothing in the other places.
+            // If the client's JWT is in `Authorization`, the other places are empty.
             Authorization::Keep => Vec::new(),
             Authorization::Remove | Authorization::Replace(_) => extractor::taken_off(headers, credentials),
         }
@@ -249,9 +249,9 @@ pub enum Authorization {
     Replace(String),
 }
 
-/// The headers with which a permitted request goes on, under a rule that says this of the client's credential.
+/// The headers with which a permitted request goes on, if its rule has this `forward_credential`.
 ///
-/// - `own_jwt`: the client's own JWT, where it didn't stand in `Authorization` as `Bearer`, in that letter case.
+/// - `own_jwt`: the client's own JWT, unless it stood in `Authorization` as `Bearer`, in that letter case.
 ///
 /// # Errors
 /// [`Code::TokenMalformed`] if a claim can't be a header's value.
@@ -269,7 +269,7 @@ pub fn forward(
         ForwardCredential::Keep => Authorization::Keep,
         ForwardCredential::Remove => Authorization::Remove,
         ForwardCredential::VerifiedJwt => match permit.identity() {
-            // The client sent the JWT itself: it goes on, and isn't kept with its verdict.
+            // The client sent the JWT itself. It isn't kept with its verdict, so it is taken from the request.
             Some(identity) if identity.jwt().is_none() && matches!(identity.verified_by(), VerifiedBy::Key(_)) => {
                 own_jwt.map_or(Authorization::Keep, |jwt| Authorization::Replace(format!("Bearer {jwt}")))
             }

@@ -1,4 +1,4 @@
-//! Identity and rule: allowed or not.
+//! Whether the configuration and a rule allow an identity.
 
 use std::cell::OnceCell;
 use std::iter;
@@ -17,8 +17,8 @@ use crate::require::{Lack, Require};
 /// The identity headers for the upstream: names in lower case, and values. They are kept with each cached verdict, so
 /// they take one allocation: a line for each name and one for its value, neither of which can hold a newline.
 ///
-/// A resolution may go to another thread than its filter's; where there is one thread, an `Arc` costs what an `Rc`
-/// does.
+/// A resolution may go to another thread than its filter's, so this is an `Arc`. With a single thread, it costs no more
+/// than an `Rc`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Headers(Arc<str>);
 
@@ -26,7 +26,7 @@ impl Headers {
     /// Names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         let mut rest = &*self.0;
-        // Bytes are looked at one by one: the lines are short, and searching for a `char` is made for long texts.
+        // Looks at one byte after another: the lines are short, and searching for a `char` is made for long texts.
         let mut line = move || {
             let end = rest.bytes().position(|byte| byte == b'\n')?;
             let line = rest.get(..end)?;
@@ -45,7 +45,7 @@ impl Headers {
 impl<N: AsRef<str>, V: AsRef<str>> FromIterator<(N, V)> for Headers {
     /// A header whose name or value holds a newline is left out. No claim with one gets this far.
     fn from_iter<I: IntoIterator<Item = (N, V)>>(headers: I) -> Self {
-        // As a rule they find room in this.
+        // Most headers fit in this.
         let mut lines = String::with_capacity(256);
         for (name, value) in headers {
             let (name, value) = (name.as_ref(), value.as_ref());
@@ -96,20 +96,20 @@ impl Identity {
     /// The headers for the upstream, rendered at the first call and kept.
     ///
     /// # Errors
-    /// What `render` says, at every call.
+    /// The error of `render`, at every call.
     pub fn headers(&self, render: impl FnOnce(&Claims) -> Result<Headers, Code>) -> Result<Headers, Code> {
         self.headers.get_or_init(|| render(&self.claims)).clone()
     }
 
-    /// The same identity, as the service's answer about a credential with these claims of its own. The answer may hold
-    /// a signed JWT; still the service vouches for it, not the key.
+    /// The same identity, as the service's answer about a credential with these claims of its own. Even if the answer
+    /// holds a signed JWT, it is the service that vouches for the identity, not the key.
     #[must_use]
     pub fn by_service(mut self, own: &OwnClaims) -> Self {
         self.claims.narrow(own);
         Self { verified_by: VerifiedBy::Service, ..self }
     }
 
-    /// What a verdict keeps of it: these claims, and with `with_text` the JWT's text, which is kept only where it goes
+    /// What a verdict keeps of it: these claims, and with `with_text` the JWT's text, which is kept only if it goes
     /// upstream.
     #[must_use]
     pub fn reduced_to(mut self, kept: &KeptClaims, with_text: bool) -> Self {
@@ -146,13 +146,13 @@ impl From<Confirmed> for Identity {
 /// Who presented the credential that the identity came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presenter {
-    /// The client sent a JWT, so `jwt.token_types` says which types are good for access.
+    /// The client sent a JWT, so `jwt.token_types` says which types are accepted.
     Client,
-    /// The service answered for it.
+    /// The service answered with the identity.
     Service,
 }
 
-/// An identity that passed every check but the rule's: who it is isn't in doubt. Only [`accept`] makes one.
+/// An identity that passed every check except the rule's. Only [`accept`] makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted(Rc<Identity>);
 
@@ -168,7 +168,7 @@ impl Permit {
         Self { identity: None }
     }
 
-    /// For a request that shadow mode lets go on, and that would be denied otherwise.
+    /// For a request that would be denied if shadow mode didn't let it go on.
     pub fn in_shadow(accepted: Option<Accepted>) -> Self {
         Self { identity: accepted.map(|Accepted(identity)| identity) }
     }
@@ -205,7 +205,7 @@ pub fn authorise(
     let claims = identity.claims();
     match require.map_or(Ok(()), |require| require.check(claims, scheme)) {
         Ok(()) => Ok(Permit { identity: Some(identity) }),
-        // Signing in again can help a user alone.
+        // Signing in again can help only a user.
         Err(Lack::Sso) if presenter == Presenter::Client && claims.token_type() == TokenType::Access => {
             Err(Code::InsufficientUserAuthentication)
         }
@@ -214,7 +214,7 @@ pub fn authorise(
 }
 
 /// Whether a JWT with these claims would be accepted if it were valid. If not, the service need not be asked about it.
-/// What the rule requires, the identity has to have that the service answers with.
+/// The rule isn't checked here: its requirements apply to the identity in the service's answer.
 ///
 /// # Errors
 /// The code of the denial.
@@ -234,7 +234,7 @@ fn check_type(claims: &Claims, presenter: Presenter, config: &Config) -> Result<
     if is_accepted { Ok(()) } else { Err(Code::TokenTypeNotAccepted) }
 }
 
-/// RFC 7519 sections 4.1.1 and 4.1.3, where the configuration lists any.
+/// RFC 7519 sections 4.1.1 and 4.1.3, if the configuration lists any issuers or audiences.
 fn check_issuer_and_audience(claims: &Claims, jwt: &Jwt) -> Result<(), Code> {
     let is_known = claims.issuer().is_some_and(|issuer| jwt.issuers.iter().any(|known| known == issuer));
     if !jwt.issuers.is_empty() && !is_known {

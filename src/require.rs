@@ -4,12 +4,12 @@ use crate::claims::{Claim, ClaimPath, Claims, Scalar};
 use crate::credential::Scheme;
 use crate::order;
 
-/// One value out of these: sorted, each once, so that two lists of the same values are equal.
+/// One of these values. They are sorted, each once, so that two lists of the same values are equal.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OneOf<T>(Vec<T>);
 
 impl<T: Ord> OneOf<T> {
-    /// In any order.
+    /// From values in any order.
     pub fn new(values: impl IntoIterator<Item = T>) -> Self {
         let mut values: Vec<_> = values.into_iter().collect();
         order::sort(&mut values);
@@ -30,7 +30,7 @@ pub struct Needs {
     pub schemes: Option<OneOf<Scheme>>,
     /// Whether the user signed in by SSO.
     pub sso: Option<bool>,
-    /// Each of these claims has, or holds, one of its values.
+    /// Each of these claims is, or holds, one of its values.
     pub claims: Vec<(Claim, OneOf<Scalar>)>,
 }
 
@@ -54,19 +54,19 @@ impl Needs {
 /// What an identity lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lack {
-    /// It would do if the user had signed in by SSO.
+    /// Nothing but a sign-in by SSO.
     Sso,
     /// More than that, or something else.
     Claims,
 }
 
-/// `require`: one of these maps has to hold; nothing is required where there are none. They are sorted, each once: two of
-/// these that are equal let in the same identities.
+/// `require`: one of these maps has to hold; if there are none, nothing is required. They are sorted, each once, so
+/// that two lists of the same maps are equal.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Require(Vec<Needs>);
 
 impl Require {
-    /// In any order.
+    /// From maps in any order.
     pub fn new(alternatives: impl IntoIterator<Item = Needs>) -> Self {
         let sorted = |mut needs: Needs| {
             order::sort(&mut needs.claims);
@@ -76,7 +76,7 @@ impl Require {
         Self(OneOf::new(alternatives.into_iter().map(sorted)).0)
     }
 
-    /// The claims that are looked at.
+    /// The claims that are checked.
     pub fn claims(&self) -> impl Iterator<Item = Claim> {
         let sso = |needs: &Needs| needs.sso.map(|_| Claim::Known(ClaimPath::SsoEntity));
         self.0.iter().flat_map(move |needs| needs.claims.iter().map(|(claim, _)| *claim).chain(sso(needs)))

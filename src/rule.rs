@@ -1,9 +1,9 @@
-//! What an entry of `rules` says of the requests that it decides on.
+//! What an entry of `rules` says about the requests that it decides on.
 
 use crate::require::Require;
 
-/// What a rule says of its requests: everything but its name and what it matches. What the rule itself leaves open is
-/// filled in from the filter's own settings. Rules of equal terms ask for the same.
+/// What a rule says about its requests: everything except its name and what it matches. What the rule itself doesn't
+/// say comes from the filter's settings. Rules with equal terms ask for the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
     /// Whom it lets in.
@@ -12,7 +12,7 @@ pub struct Terms {
     pub verification: Verification,
     /// What becomes of the client's credential.
     pub forward_credential: ForwardCredential,
-    /// Whether its denials are carried out.
+    /// Whether its denials are enforced.
     pub mode: Mode,
 }
 
@@ -21,16 +21,16 @@ pub struct Terms {
 pub enum Access {
     /// Everybody: no credential is needed, none is looked at.
     Public,
-    /// Everybody; but a credential that is there must be good.
+    /// Everybody; but a credential that is presented must be valid.
     Optional,
     /// Nobody.
     Deny,
-    /// Whoever has an identity like this.
+    /// Whoever has such an identity.
     Require(Require),
 }
 
 impl Access {
-    /// What an identity has to be like.
+    /// What is required of an identity.
     pub const fn require(&self) -> Option<&Require> {
         match self {
             Self::Require(require) => Some(require),
@@ -51,7 +51,7 @@ pub enum Verification {
 impl Verification {
     pub(crate) const ALL: [Self; 2] = [Self::Local, Self::Remote];
 
-    /// As it is written.
+    /// The name in the configuration.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Local => "local",
@@ -60,10 +60,10 @@ impl Verification {
     }
 }
 
-/// Whether denials are carried out. The strictest comes first.
+/// Whether denials are enforced. The strictest mode comes first.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {
-    /// They are.
+    /// They are enforced.
     #[default]
     Enforce,
     /// They are counted and reported, and the request goes on.
@@ -73,7 +73,7 @@ pub enum Mode {
 impl Mode {
     pub(crate) const ALL: [Self; 2] = [Self::Enforce, Self::Shadow];
 
-    /// As it is written.
+    /// The name in the configuration.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Enforce => "enforce",

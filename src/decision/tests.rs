@@ -1,4 +1,4 @@
-//! Denials to the letter, and what goes upstream.
+//! The exact text of denials, and what goes upstream.
 
 mod pages;
 
@@ -141,7 +141,7 @@ fn a_challenge_has_the_form_of_rfc_6750() {
             }
         };
         assert_eq!(header(&response, "www-authenticate"), Some(expected.as_str()), "{code:?}");
-        // Section 3: the characters that error_description may hold.
+        // RFC 6750 section 3: the characters that error_description may hold.
         assert!(code.details().bytes().all(|byte| matches!(byte, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e)));
     }
 }

@@ -117,7 +117,7 @@ fn issuer_and_audience_must_both_match() {
         (json!({"iss": "auth", "aud": "gateway"}), Ok(())),
         (json!({"iss": "auth", "aud": "x"}), Err(Code::ClaimsNotSufficient)),
         (json!({"iss": "x", "aud": "gateway"}), Err(Code::ClaimsNotSufficient)),
-        // The type is looked at first: a refresh token says nothing about what it would be good for.
+        // The type is checked first, so that a refresh token doesn't show what else would be accepted.
         (json!({"iss": "x", "aud": "x", "token_type": "refresh"}), Err(Code::TokenTypeNotAccepted)),
     ] {
         assert_eq!(verdict(by_jwt(changes.clone()), Presenter::Client, &config), result, "{changes}");

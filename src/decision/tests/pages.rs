@@ -1,4 +1,4 @@
-//! What a browser and a client that looks for metadata are told.
+//! What browsers, and clients that look for metadata, are told.
 
 use super::*;
 
