@@ -1,5 +1,5 @@
-//! The audit: one JSON object on one line for a request (docs/reference.md#access-log-and-audit). It holds no token, and of
-//! its claims only who sent it and the token's type.
+//! The audit: one line with a JSON object per request (docs/reference.md#access-log-and-audit). A line holds no token,
+//! and of the claims only who sent the request and the token's type.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use crate::report::Report;
 /// The longest text of a line, in bytes, escapes included.
 const MAX_TEXT: usize = 256;
 
-/// What a line says of a request's head: texts are cut and escaped.
+/// What a line says about a request's head. Texts are escaped and cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     address: Option<String>,
@@ -26,9 +26,9 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Without the credential.
+    /// From a request's head, without the credential.
     ///
-    /// - `address`: of the client, with its port, which is left out.
+    /// - `address`: the client's address and port; the port is left out.
     pub fn new(head: &RequestHead<'_>, address: Option<&str>) -> Self {
         let path = head.value(":path");
         let end = path.iter().position(|byte| b"?#".contains(byte)).unwrap_or(path.len());
@@ -55,7 +55,7 @@ impl Origin {
         Self { credential: Some(format!("{a:02x}{b:02x}{c:02x}{d:02x}")), ..self }
     }
 
-    /// What it takes up beside itself.
+    /// Its memory on the heap, in bytes.
     pub fn heap_bytes(&self) -> usize {
         let optional = [&self.address, &self.request_id, &self.credential];
         let optional = optional.iter().map(|text| text.as_ref().map_or(0, String::capacity));
@@ -63,7 +63,7 @@ impl Origin {
     }
 }
 
-/// The line of a request.
+/// The line about a request.
 pub fn line(report: &Report, origin: Option<&Origin>) -> String {
     let Report { outcome, reason, source, rule, who } = report;
     let token_type = who.map(|who| who.token_type).filter(|kind| *kind != TokenType::Unknown).map(TokenType::name);
@@ -84,7 +84,7 @@ pub fn line(report: &Report, origin: Option<&Origin>) -> String {
     )
 }
 
-/// The line of something suspicious, about the request that showed it.
+/// The line about suspicious activity that this request revealed.
 pub fn suspicious(suspicion: Suspicion, report: &Report, origin: Option<&Origin>) -> String {
     let Report { rule, who, .. } = report;
     let of_origin = |text: fn(&Origin) -> Option<&str>| quoted(origin.and_then(text));
@@ -98,7 +98,7 @@ pub fn suspicious(suspicion: Suspicion, report: &Report, origin: Option<&Origin>
     )
 }
 
-/// The line that says how many others were left out.
+/// The line that says how many lines were left out.
 pub fn left_out(lines: u64) -> String {
     format!(r#"{{"authgate": "audit", "left_out": {lines}}}"#)
 }
@@ -111,7 +111,7 @@ fn number(number: Option<i64>) -> String {
     number.map_or("null".to_owned(), |number| number.to_string())
 }
 
-/// A text as JSON has it between quotes: visible ASCII and blanks, all else as escapes, cut at [`MAX_TEXT`].
+/// The content of a JSON string: visible ASCII and spaces as they are, all else escaped, cut at [`MAX_TEXT`].
 fn escape(text: &[u8]) -> String {
     let mut escaped = String::new();
     let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
@@ -121,7 +121,7 @@ fn escape(text: &[u8]) -> String {
     {
         return plain.to_owned();
     }
-    // Beyond that nothing can find room.
+    // Escaping never shortens a text.
     let text = text.get(..MAX_TEXT).unwrap_or(text);
     for chunk in text.utf8_chunks() {
         let broken = (!chunk.invalid().is_empty()).then_some(char::REPLACEMENT_CHARACTER);
@@ -131,7 +131,7 @@ fn escape(text: &[u8]) -> String {
                 '"' | '\\' => escaped.extend(['\\', character]),
                 ' '..='~' => escaped.push(character),
                 _ => character.encode_utf16(&mut [0; 2]).iter().for_each(|unit| {
-                    // A string takes whatever is written to it.
+                    // Writing to a `String` can't fail.
                     let _ = write!(escaped, "\\u{unit:04x}");
                 }),
             }

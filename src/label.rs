@@ -2,7 +2,7 @@
 
 use crate::host::{SharedData, SharedValue, Write};
 
-/// The filter's name in the host, as a label's value: Envoy makes labels of what stands between dots.
+/// The filter's name in the host, as a label's value: Envoy makes labels of the parts between dots.
 pub fn value(name: &[u8]) -> String {
     let label = |byte: &u8| if byte.is_ascii_alphanumeric() || b"_-".contains(byte) { char::from(*byte) } else { '_' };
     if name.is_empty() { "unnamed".to_owned() } else { name.iter().map(label).collect() }
@@ -11,8 +11,8 @@ pub fn value(name: &[u8]) -> String {
 /// The most names that are noted for one label.
 const MAX_NAMES: usize = 8;
 
-/// Notes that a filter of this name has this label. Returns the name of another one that has it too, once for each
-/// name, however many workers there are. Filters of different `vm_id`s don't see one another.
+/// Notes that a filter of this name has this label. Returns the name of another filter that has the same label, once
+/// for each name, however many workers there are. Filters of different `vm_id`s don't see one another.
 pub fn newly_mixed_with(name: &[u8], label: &str, shared: &dyn SharedData) -> Option<String> {
     let key = format!("authgate.names.{label}");
     // Other workers note names at the same time. After a conflict, read what they wrote.

@@ -24,7 +24,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// As labels and logs have it.
+    /// The name in labels and logs.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Allow => "allow",
@@ -48,14 +48,14 @@ pub enum Source {
     Stale,
     /// The service's answer.
     Callout,
-    /// A JWT that the service was to verify, verified locally while it was down.
+    /// A JWT that the service should have verified, verified locally while the service was down.
     Fallback,
     /// None of these.
     None,
 }
 
 impl Source {
-    /// As labels and logs have it.
+    /// The name in labels and logs.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Jwt => "jwt",
@@ -77,7 +77,7 @@ pub enum Presented {
     Apikey,
     /// Anything else, good or malformed.
     Other,
-    /// Nothing, or nothing that is looked at.
+    /// Nothing, or a credential that isn't looked at.
     None,
 }
 
@@ -120,7 +120,7 @@ pub enum Suspicion {
 }
 
 impl Suspicion {
-    /// As labels and the audit have it.
+    /// The name in labels and the audit.
     pub const fn name(self) -> &'static str {
         match self {
             Self::ManyAddresses => "many_addresses",
@@ -134,9 +134,9 @@ impl Suspicion {
 pub enum CacheEvent {
     /// A verdict was there.
     Hit,
-    /// None was.
+    /// No verdict was there.
     Miss,
-    /// One stood in while the service was down.
+    /// A verdict stood in while the service was down.
     Stale,
     /// A refusal was there.
     Negative,
@@ -159,14 +159,14 @@ impl CacheEvent {
     }
 }
 
-/// What the revocation list said of an identity.
+/// What the revocation list said about an identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BlacklistCheck {
     /// It isn't on the list.
     Clear,
-    /// It is.
+    /// It is on the list.
     Revoked,
-    /// It isn't, but the list is old: no poll of the last two intervals was read in full.
+    /// It isn't on the list, but the list is old: no poll of the last two intervals was read in full.
     Stale,
 }
 
@@ -183,11 +183,11 @@ impl BlacklistCheck {
 /// How a poll of the revocation feed ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BlacklistPoll {
-    /// All of the answer holds.
+    /// The whole answer took effect.
     Success,
-    /// Some entries of the answer couldn't be read. The others hold.
+    /// Some entries of the answer couldn't be read. The others took effect.
     Partial,
-    /// Nothing came, or nothing that could be read.
+    /// No answer came, or none that could be read.
     Failure,
 }
 
@@ -201,47 +201,47 @@ impl BlacklistPoll {
     }
 }
 
-/// Something to count.
+/// An event to count.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Counter {
     /// A request that the filter saw; each is counted exactly once.
     Request {
         /// How it ended.
         outcome: Outcome,
-        /// What that rests on.
+        /// What the verdict rests on.
         source: Source,
         /// The code of a denial.
         reason: Option<Code>,
     },
     /// A request that was denied, whoever is at fault.
     Error(Code),
-    /// The same requests by their rules.
+    /// A request that the filter saw, by its rule.
     Rule {
         /// The rule's name, or `none`.
         rule: Arc<str>,
         /// How it ended.
         outcome: Outcome,
     },
-    /// The same requests by their credentials.
+    /// A request that the filter saw, by its credential.
     TokenType(Presented),
     /// A request that was let in with a technical token.
     DeprecatedToken,
     /// A client's JWT whose signature fits a key that was known.
     PublicKeyHit,
-    /// A lock of the throttle that began.
+    /// A lockout that began.
     Lockout(Locked),
-    /// Something suspicious that has begun.
+    /// Suspicious activity that began.
     Suspicious(Suspicion),
-    /// An attempt to fetch the public key that came to its end.
+    /// A fetch of the public key that ended.
     PublicKeyRefresh {
-        /// Whether it brought one.
+        /// Whether it brought a key.
         success: bool,
     },
-    /// Something in the verification cache.
+    /// An event in the verification cache.
     Cache(CacheEvent),
-    /// A look at the revocation list.
+    /// A check against the revocation list.
     BlacklistCheck(BlacklistCheck),
-    /// A poll of the revocation feed that came to its end.
+    /// A poll of the revocation feed that ended.
     BlacklistPoll(BlacklistPoll),
 }
 
@@ -292,13 +292,13 @@ pub enum Gauge {
     CalloutsInFlight,
     /// Entries of the workers' own stores of the verification cache.
     CacheEntries,
-    /// What they take in memory, in bytes.
+    /// The memory that these entries take, in bytes.
     CacheBytes,
     /// 0: closed, 1: half-open, 2: open.
     BreakerState,
     /// Tokens and users on the revocation list.
     BlacklistSize,
-    /// How long ago the last poll began that was read in full, in seconds.
+    /// How long ago the last poll that was read in full began, in seconds.
     BlacklistAge,
     /// How long ago the fetch of the newest public key began, in seconds.
     PublicKeyAge,
@@ -326,7 +326,7 @@ impl fmt::Display for Gauge {
     }
 }
 
-/// Durations, of which the host keeps how many were how long.
+/// Durations, of which the host keeps the distribution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Histogram {
     /// From a request's head to its verdict, in milliseconds, for a request that had to wait.

@@ -21,7 +21,7 @@ pub enum Audit {
 impl Audit {
     pub(crate) const ALL: [Self; 3] = [Self::Off, Self::Denials, Self::All];
 
-    /// As it is written.
+    /// The name in the configuration.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Off => "off",
@@ -40,7 +40,7 @@ impl Audit {
     }
 }
 
-/// Whom a request came from, once that is verified.
+/// Who sent a request, by its verified credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Who {
     /// The user.
@@ -60,7 +60,7 @@ impl From<&Claims> for Who {
 /// What became of a request, and by whom it was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// How it ended. Of a request that waits: [`Outcome::Cancelled`], in case that nothing ends its wait.
+    /// How it ended. For a request that waits: [`Outcome::Cancelled`], in case nothing ends its wait.
     pub outcome: Outcome,
     /// The code of its denial.
     pub reason: Option<Code>,
@@ -68,13 +68,13 @@ pub struct Report {
     pub source: Source,
     /// The name of its rule, or `none`.
     pub rule: Arc<str>,
-    /// Who sent it. Who is denied for what the rule asks, or because the token is revoked, is known too.
+    /// Who sent it: also known if the rule denies it, or if its token is revoked.
     pub who: Option<Who>,
 }
 
 impl Report {
-    /// Hands over what the access log is to know: names of filter state, without the `wasm.` that Envoy puts before
-    /// them, and values. What is absent is left out, and so is what it knows already, by the report that it was `told`.
+    /// Passes what the access log needs to `set`: names of filter state, without the `wasm.` that Envoy puts before
+    /// them, and values. It leaves out what is absent, and what the access log knows from the report `told`.
     pub fn each(&self, told: Option<&Self>, mut set: impl FnMut(&'static str, &str)) {
         let is_new = |is_same: fn(&Self, &Self) -> bool| !told.is_some_and(|told| is_same(self, told));
         if is_new(|one, other| one.outcome == other.outcome) {
@@ -96,7 +96,7 @@ impl Report {
     }
 }
 
-/// Writes a number as text. Every cached verdict comes here twice, so it allocates nothing.
+/// Writes a number as text. Every cached verdict needs this twice, so it doesn't allocate.
 fn decimal(number: i64, then: impl FnOnce(&str)) {
     let mut digits = [0; 20];
     let (mut rest, mut free) = (number.unsigned_abs(), digits.len());
