@@ -2,7 +2,7 @@
 //!
 //! # A request's way
 //!
-//! 1. `extractor::headers_to_strip`: whatever the filter itself can set is taken off the request, on every route.
+//! 1. `extractor::headers_to_strip`: the headers that the filter sets are stripped from the request, on every route.
 //! 2. `matcher::Rules::find`: the first rule whose path, method and host fit, on every reading of the path (`path`).
 //! 3. `extractor::extract`: the one credential.
 //! 4. Verification: with the service's key (`jwt`, `signature`, `keys`), or by a callout (`introspection`). Both end in
@@ -10,10 +10,10 @@
 //! 5. `policy::accept`, `policy::authorise`: identity and rule make a `policy::Permit`.
 //! 6. `decision`: the permit's headers, or the one response of a denial.
 //!
-//! [`Filter`] strings these together. It is pure: time, shared data and the host come with the events ([`host::Cx`]),
-//! and whatever has to be waited for is an [`Action`] that the caller carries out. Only the `shell` and the module's
-//! start function use `proxy_wasm`. Both are compiled for wasm32 alone; building the crate for any other target proves
-//! that the core needs none of it.
+//! [`Filter`] connects these steps. It is pure: time, shared data and the host come with the events ([`host::Cx`]), and
+//! whatever has to be waited for is an [`Action`] that the caller carries out. Only the `shell` and the module's start
+//! function use `proxy_wasm`. Both are compiled only for wasm32; building the crate for another target proves that the
+//! core doesn't need it.
 //!
 //! # In a service of your own
 //!
@@ -26,7 +26,7 @@
 //! - [`Filter::on_tick`] every [`Filter::tick_period`],
 //! - [`Filter::on_retirement`] at the end.
 //!
-//! After each of them, carry out what [`Filter::next_action`] gives until it gives nothing more.
+//! After each of them, carry out what [`Filter::next_action`] returns, until it returns nothing more.
 //! `examples/axum-service` in the repository does this in a middleware.
 //!
 //! docs/architecture.md follows a request, an answer and a tick through the modules, and says where each thing is.
@@ -99,7 +99,7 @@ pub use public_key::{KeyError, KeyId, PublicKey};
 pub use report::{Audit, Report, Who};
 pub use time::UnixTime;
 
-/// What tests in other crates look into beyond that.
+/// What else tests in other crates use.
 #[cfg(feature = "testing")]
 pub mod internals {
     pub use crate::cache::prefix;
@@ -123,7 +123,7 @@ mod entry {
     use crate::shell;
 
     proxy_wasm::main! {{
-        // Replaced by Envoy's own level as soon as the host may be asked for it.
+        // Envoy's own level replaces this one as soon as the host may be asked.
         proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Info);
         shell::vacate_at_panic();
         proxy_wasm::set_root_context(|id| Box::new(shell::Root::new(id)));

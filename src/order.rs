@@ -1,12 +1,12 @@
-//! Sorting with little code. The sorts of the standard library are made for speed and take up to 17 KB for each type that
-//! is sorted; Envoy compiles the module at its start, and no request waits for a sort of more than a few entries.
+//! Sorting with little code. The sorts of the standard library are made for speed and take up to 17 KB for each type
+//! that is sorted. Envoy compiles the module at its start, and requests only wait for sorts of a few entries.
 
-/// Sorts by a key. Entries of equal keys end in any order.
+/// Sorts by a key. Entries with equal keys end up in any order.
 pub fn sort_by_key<T, K: Ord>(entries: &mut [T], key: impl Fn(&T) -> K) {
     sort_by(entries, &|one, other| key(one) < key(other));
 }
 
-/// Sorts entries by themselves.
+/// Sorts entries by their own order.
 pub fn sort<T: Ord>(entries: &mut [T]) {
     sort_by(entries, &|one, other| one < other);
 }

@@ -1,4 +1,4 @@
-//! What the tests of several modules share: real keys, tokens signed with them, and a host that can't do anything.
+//! What the tests of several modules share: real keys, tokens signed with them, and a host that does nothing.
 
 use std::cell::RefCell;
 
@@ -21,7 +21,7 @@ pub const HEADER: &str = r#"{"typ":"JWT","alg":"RS256"}"#;
 /// A time at which [`claims`] are valid.
 pub const NOW: u64 = 1_800_000_000;
 
-/// A private key of which the service's public one could be the other half.
+/// A private key, as the service might have one.
 pub struct Signer(RsaPrivateKey);
 
 impl Signer {
@@ -51,7 +51,7 @@ impl Signer {
         self.0.sign(padding, &Sha256::digest(message)).unwrap()
     }
 
-    /// A compact JWS over these very bytes.
+    /// A compact JWS over exactly these bytes.
     pub fn token(&self, header: &str, claims: &str) -> String {
         let signed = format!("{}.{}", base64url(header), base64url(claims));
         let signature = base64url(self.sign(signed.as_bytes()));
@@ -69,7 +69,7 @@ pub fn base64url(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The claims of an access token, with `changes` laid over them: null removes a claim.
+/// The claims of an access token, changed by `changes`: null removes a claim.
 pub fn claims(changes: Value) -> Value {
     let mut claims = json!({
         "exp": NOW + 3600, "jti": "5f0c", "user_id": 17, "client_id": 23, "token_type": "access",
@@ -79,7 +79,7 @@ pub fn claims(changes: Value) -> Value {
     claims
 }
 
-/// A configuration: the least that is required, with `changes` laid over it.
+/// The least configuration, changed by `changes`.
 pub fn config(changes: Value) -> Config {
     let mut config = json!({"auth_service": {"cluster": "auth_service"}});
     merge(&mut config, changes);
@@ -98,7 +98,7 @@ fn merge(base: &mut Value, changes: Value) {
     }
 }
 
-/// A host without shared data, and by default without a verifier, so that the one that is compiled in has to do.
+/// A host without shared data, and by default without a verifier, so that the one that is compiled in is used.
 #[derive(Default)]
 pub struct BareHost {
     /// What its own verifier says, if it has one.
@@ -150,7 +150,7 @@ impl Peer for BareHost {
     }
 }
 
-/// A host on which another worker acts between a worker's read and its write. Each of the next writes is preceded by one
+/// A host on which another worker acts between a worker's read and its write. Before each of the next writes comes one
 /// action, the last action first.
 pub fn overtaking<H: SharedData + Host, F: FnOnce()>(
     host: &H,

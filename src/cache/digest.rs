@@ -34,8 +34,7 @@ const REMEMBERED: usize = 512;
 pub(super) struct Digests {
     scope: Sha256,
     secret: WorkerSecret,
-    /// The last digests by SHA-256. The credential's hash under the secret picks the place, and is kept with the
-    /// digest.
+    /// The last digests by SHA-256. The credential's hash under the secret picks the place, and is kept there too.
     remembered: RefCell<Vec<Option<(Hash128, Digest)>>>,
 }
 

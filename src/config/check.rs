@@ -184,8 +184,7 @@ impl Checker<'_> {
     }
 }
 
-/// What is wrong with a text. Errors that take work to find, as in a regular expression, are found by
-/// [`super::compile`].
+/// What is wrong with a text. What takes work to check, such as a regular expression, is left to [`super::compile`].
 fn problem_of(form: Text, text: &str) -> Option<String> {
     if text.is_empty() && !matches!(form, Text::RulePath | Text::HeaderName) {
         return Some("must not be empty".to_owned());
