@@ -45,7 +45,7 @@ impl Origin {
         }
     }
 
-    /// Adds the first 8 hex digits of the credential's SHA-256, if it was looked at as a JWT or an API token.
+    /// Adds the first 8 hex digits of the credential's SHA-256, if it has the form of a JWT or an API token.
     #[must_use]
     pub fn naming(self, credential: &[u8], presented: Presented) -> Self {
         if !matches!(presented, Presented::Jwt | Presented::Apikey) {

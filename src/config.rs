@@ -76,7 +76,7 @@ pub struct Config {
     pub identity_headers: IdentityHeaders,
     /// What clients may not send.
     pub stripped_headers: StrippedHeaders,
-    /// The claims that a verdict keeps: what headers, rules and the checks at each use look at.
+    /// The claims that a verdict keeps: those that headers, rules and the checks at each use need.
     pub kept_claims: KeptClaims,
     /// The paths at which the filter answers for its health and readiness.
     pub status_paths: StatusPaths,
@@ -229,7 +229,7 @@ impl ResponseFormat {
     }
 }
 
-/// A kind of credential that `/auth/verify` is asked to look at.
+/// A kind of credential that `/auth/verify` is asked to verify.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeaderType {
     /// `Authorization: APIKey <token>`.

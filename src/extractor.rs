@@ -79,7 +79,7 @@ impl<'r> RequestHead<'r> {
         self.iter().map(|(name, _)| name)
     }
 
-    /// The first value of a header; empty if it isn't there.
+    /// The first value of a header; empty if the header is absent.
     pub fn value(&self, name: &str) -> &'r [u8] {
         self.values(name).next().unwrap_or_default()
     }

@@ -19,7 +19,7 @@
 //!
 //! The same rules, cache and verdicts work outside Envoy. Make a [`Config`](config::Config) and one [`Filter`] for each
 //! thread; implement [`SharedData`](host::SharedData), [`Signatures`](host::Signatures), [`Metrics`](host::Metrics) and
-//! [`Peer`](host::Peer). Then tell the filter of each event, with a [`Cx`](host::Cx), or with the host alone:
+//! [`Peer`](host::Peer). Then pass each event to the filter, with a [`Cx`](host::Cx) or with the host alone:
 //!
 //! - [`Filter::on_request`] with the head of each request, and [`Filter::on_end`] once it has ended,
 //! - [`Filter::on_answer`] with what came of each [`Action::Callout`],

@@ -75,7 +75,7 @@ pub enum Presented {
     Jwt,
     /// An API token of the right form.
     Apikey,
-    /// Anything else, good or malformed.
+    /// Any other credential, well-formed or not.
     Other,
     /// Nothing, or a credential that isn't looked at.
     None,

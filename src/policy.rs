@@ -57,7 +57,7 @@ impl<N: AsRef<str>, V: AsRef<str>> FromIterator<(N, V)> for Headers {
     }
 }
 
-/// Who sent the request. Only verification makes an identity: from a JWT with a good signature, or from the service's
+/// Who sent the request. Only verification makes an identity: from a JWT with a valid signature, or from the service's
 /// answer. The verification cache may restore it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {

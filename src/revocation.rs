@@ -76,7 +76,7 @@ impl Revocation {
         }
     }
 
-    /// Whether the first list is still to come.
+    /// Whether the workers still wait for the first list.
     pub fn is_awaited(&mut self, shared: &dyn SharedData) -> bool {
         self.has_begun = self.has_begun || !self.poller.awaits_first(shared);
         !self.has_begun

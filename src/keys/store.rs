@@ -7,7 +7,7 @@
 //! may already sign with a new key. So a fetch for waiting requests asks up to [`QUESTIONS`] times, until an answer
 //! brings a key that isn't accepted yet. A fetch of which every answer brings an accepted key is a **search**: after
 //! it, a signature that fits none of the keys is forged. So that forged tokens don't multiply the questions, a search
-//! is made at most once in [`BETWEEN_SEARCHES`], or when a new key has come since.
+//! is made at most once in [`BETWEEN_SEARCHES`], unless a new key has come since.
 
 use std::time::Duration;
 
@@ -147,8 +147,8 @@ impl KeyStore {
         }
     }
 
-    /// The keys to try, the likeliest first. A key that was replaced is accepted for its grace, so that neither
-    /// requests under way are refused, nor those signed by a replica of the service that still uses it.
+    /// The keys to try, the likeliest first. A key that was replaced is accepted for its grace, so that its JWTs under
+    /// way aren't refused, nor those of a replica of the service that still signs with it.
     pub fn keys(&self, now: UnixTime) -> impl Iterator<Item = &PublicKey> {
         let replaced = self.fetched.iter().skip(1).filter(move |replaced| !now.has_passed(self.grace, replaced.at));
         self.pinned.iter().chain(self.fetched.first().into_iter().chain(replaced).map(|fetched| &fetched.key))

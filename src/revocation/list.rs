@@ -1,4 +1,4 @@
-//! The revocation list: which tokens are no longer good, and which cached verdicts have to be forgotten.
+//! The revocation list: which tokens are revoked, and which cached verdicts have to be forgotten.
 //!
 //! All of it is in shared data, so that what one worker applies takes effect in all of them at once. The list only
 //! grows: what the [feed](super::feed) said stays as long as it matters, even if later answers leave it out.

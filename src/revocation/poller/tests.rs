@@ -25,7 +25,7 @@ fn said(cursor: &str) -> Changes {
     Changes { cursor: cursor.to_owned(), ..Changes::default() }
 }
 
-/// An answer of which an entry can't be read.
+/// An answer with an unreadable entry.
 fn said_oddly(cursor: &str) -> Changes {
     let unreadable = Unreadable { count: 1, list: "purge", index: 0, oddity: Oddity::NamesNobody };
     Changes { unreadable: Some(unreadable), ..said(cursor) }
