@@ -152,7 +152,7 @@ const BAD: &[&str] = &[
 ];
 
 #[test]
-fn the_schema_refuses_values_that_one_field_shows_to_be_wrong() {
+fn the_schema_refuses_values_that_are_wrong_by_themselves() {
     let validator = validator();
     let file = tempfile::Builder::new().suffix(".json").tempfile().unwrap();
     for bad in BAD {

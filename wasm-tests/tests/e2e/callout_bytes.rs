@@ -39,37 +39,37 @@ async fn is_an_outage(answer: &'static [u8]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_with_a_header_name_that_is_not_utf8() {
+async fn an_answer_with_a_header_name_that_is_not_utf8_is_an_outage() {
     is_an_outage(b"HTTP/1.1 200 OK\r\nX-\xff\xfe: 1\r\nContent-Length: 2\r\n\r\n{}").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_with_header_values_that_are_not_utf8() {
+async fn an_answer_with_header_values_that_are_not_utf8_is_an_outage() {
     is_an_outage(b"HTTP/1.1 200 OK\r\nX-User-Id: \xff\r\nAuthorization: Bearer \xff\r\nContent-Length: 2\r\n\r\n{}")
         .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_with_an_invalid_status() {
+async fn an_answer_with_an_invalid_status_is_an_outage() {
     is_an_outage(b"HTTP/1.1 2x0 OK\r\nContent-Length: 2\r\n\r\n{}").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_is_not_http() {
+async fn an_answer_that_is_not_http_is_an_outage() {
     is_an_outage(b"\x00\x01\x02\xff\xfe").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_ends_within_the_headers() {
+async fn an_answer_that_ends_within_the_headers_is_an_outage() {
     is_an_outage(b"HTTP/1.1 200 OK\r\nContent-Le").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_ends_within_a_chunk() {
+async fn an_answer_that_ends_within_a_chunk_is_an_outage() {
     is_an_outage(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{\"user_id\": 1").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_informational_answer_without_a_final_one() {
+async fn an_informational_answer_without_a_final_one_is_an_outage() {
     is_an_outage(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n").await;
 }

@@ -32,7 +32,7 @@ async fn updates(stack: &Stack) -> (u64, u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_update_loses_no_request_and_admits_none() {
+async fn an_update_loses_no_request_and_admits_none_unauthenticated() {
     let (stack, mut discovery) = start().await;
     let jwt = stack.login().await.unwrap().access;
     let stack = Arc::new(stack);

@@ -12,21 +12,21 @@ async fn every_row_is_right(protocol: Protocol, workers: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_http1_with_one_worker() {
+async fn every_row_is_right_over_http1_with_one_worker() {
     every_row_is_right(Protocol::Http1, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_http1_with_two_workers() {
+async fn every_row_is_right_over_http1_with_two_workers() {
     every_row_is_right(Protocol::Http1, 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_http2_with_one_worker() {
+async fn every_row_is_right_over_http2_with_one_worker() {
     every_row_is_right(Protocol::Http2, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_http2_with_two_workers() {
+async fn every_row_is_right_over_http2_with_two_workers() {
     every_row_is_right(Protocol::Http2, 2).await;
 }

@@ -44,7 +44,7 @@ async fn outcome(request: Request) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn private_with_public_paths() {
+async fn only_the_public_paths_need_no_credential() {
     let stack = with("private-with-public-paths.yaml").await;
     let jwt = jwt(&stack, json!({})).await;
     for (path, without, with) in [
@@ -63,7 +63,7 @@ async fn private_with_public_paths() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn webhooks() {
+async fn webhooks_take_api_tokens_alone() {
     let stack = with("webhooks.yaml").await;
     let jwt = jwt(&stack, json!({})).await;
     let (_, token) = stack.api_token("hook").await.unwrap();
@@ -80,7 +80,7 @@ async fn webhooks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn admin_panel() {
+async fn the_admin_panel_admits_administrators_who_signed_in_by_sso() {
     let stack = with("admin-panel.yaml").await;
     let admin = json!({"user_type": "system_admin", "sso_entity": "idp", "is_admin": true});
     let admin = jwt(&stack, admin).await;
@@ -108,7 +108,7 @@ async fn admin_panel() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn remote() {
+async fn the_service_verifies_every_credential() {
     let mut stack = with("remote.yaml").await;
     let known = stack.login().await.unwrap().access;
     let unknown = stack.login().await.unwrap().access;
@@ -119,7 +119,7 @@ async fn remote() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn key_from_another_host() {
+async fn the_key_comes_from_another_host() {
     let stack = with("key-from-another-host.yaml").await;
     let access = stack.login().await.unwrap().access;
     assert_eq!(outcome(stack.get("/orders").bearer(&access)).await, "200 as 1");
@@ -127,7 +127,7 @@ async fn key_from_another_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn migration_in_shadow() {
+async fn shadow_mode_denies_no_request() {
     let stack = with("migration-in-shadow.yaml").await;
     let user = jwt(&stack, json!({})).await;
     let reseller = jwt(&stack, json!({"user_type": "reseller"})).await;

@@ -173,7 +173,7 @@ async fn a_preflight_of_a_listed_origin_is_answered_by_envoys_cors_filter() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_preflight_is_a_request_like_any_other_where_no_origin_is_listed() {
+async fn a_preflight_needs_a_credential_if_no_origin_is_listed() {
     let stack = stack(json!({})).await;
     let preflight = stack.request(Method::OPTIONS, "/orders").header("origin", ORIGIN);
     let answer = preflight.header("access-control-request-method", "PUT").send().await.unwrap();

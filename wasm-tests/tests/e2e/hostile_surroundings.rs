@@ -19,7 +19,7 @@ async fn serves_on(stack: &Stack, jwt: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn survives_header_bytes_that_are_not_utf8() {
+async fn a_worker_survives_header_bytes_that_are_not_utf8() {
     let stack = Stack::builder().start().await.unwrap();
     let jwt = stack.login().await.unwrap().access;
     let malformed = stack.get("/orders").header("authorization", b"Bearer \xff\xfe").send().await;
@@ -69,27 +69,27 @@ async fn is_no_verdict(fault: Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn survives_a_callout_that_is_reset() {
+async fn a_worker_survives_a_callout_that_is_reset() {
     is_no_verdict(json!({"on": "verify", "kind": "reset"})).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn survives_a_callout_that_is_reset_within_its_body() {
+async fn a_worker_survives_a_callout_that_is_reset_within_its_body() {
     is_no_verdict(json!({"on": "verify", "kind": "reset_mid_body"})).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn survives_an_answer_of_garbage() {
+async fn a_worker_survives_an_answer_of_garbage() {
     is_no_verdict(json!({"on": "verify", "kind": "garbage"})).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn survives_an_answer_of_fifty_megabytes() {
+async fn a_worker_survives_an_answer_of_fifty_megabytes() {
     is_no_verdict(json!({"on": "verify", "kind": "huge", "megabytes": 50})).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn survives_a_service_that_fails() {
+async fn a_worker_survives_a_service_that_fails() {
     is_no_verdict(json!({"on": "verify", "kind": "status", "status": 500})).await;
 }
 
@@ -107,13 +107,13 @@ async fn denies_without_a_cluster(stack: Stack) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn survives_a_missing_cluster() {
+async fn a_worker_survives_a_missing_cluster() {
     let nowhere = json!({"auth_service": {"cluster": "nowhere"}});
     denies_without_a_cluster(Stack::builder().config(nowhere).start().await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn survives_a_cluster_without_endpoints() {
+async fn a_worker_survives_a_cluster_without_endpoints() {
     let emptied = Stack::builder().envoy(|bootstrap| {
         bootstrap["static_resources"]["clusters"][1]["load_assignment"]["endpoints"] = json!([]);
     });

@@ -196,7 +196,7 @@ async fn series(stack: &Stack) -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_logs_a_hundred_lines_a_second_and_the_number_of_dropped_ones_and_makes_no_series() {
+async fn a_flood_of_denials_is_logged_up_to_a_bound_and_makes_no_series() {
     const DENIALS: usize = 3000;
     let stack = builder().concurrency(2).start().await.unwrap();
     // Denials of each kind create all series before the flood. There are enough of them to be suspicious.

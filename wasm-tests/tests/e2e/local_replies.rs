@@ -113,7 +113,7 @@ async fn a_rest_client_of_the_transcoder_gets_the_http_status() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connect_client_gets_the_same_as_from_the_native_filter() {
+async fn a_connect_request_gets_the_same_answer_as_from_jwt_authn() {
     let stack = behind(vec![filter("connect_grpc_bridge", json!({}))]).await;
     for kind in ["application/json", "application/proto"] {
         let connect =

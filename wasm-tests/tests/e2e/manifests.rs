@@ -133,7 +133,7 @@ async fn the_bootstrap_of_the_containers_serves_and_shows_status_and_metrics_alo
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn probes_wait_for_the_key_and_then_tell_of_an_outage_without_a_restart() {
+async fn readiness_waits_for_the_key_and_an_outage_restarts_nothing() {
     let no_key = json!({"on": "public_key", "kind": "status", "status": 503});
     let mut stack = containers().fault(no_key).start().await.unwrap();
     assert_eq!(readiness(&stack, "status").await, (503, Some("public_key_not_loaded".to_owned())));

@@ -319,7 +319,7 @@ fn check_metrics(metrics: &Metrics, log: &[Value]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn access_log_audit_and_metrics_tell_the_same_of_a_day() {
+async fn access_log_audit_and_metrics_agree_with_what_was_sent() {
     let stack = builder().config(config()).config(feed::config()).envoy(second_filter).start().await.unwrap();
     let mut day = Day { stack, sent: BTreeMap::new() };
     // This comes first, because it voids cached verdicts.

@@ -9,7 +9,7 @@ use wasm_tests::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_service_is_asked_twice() {
+async fn a_question_to_a_slow_service_is_retried_once() {
     let config = json!({"auth_service": {"timeout": "300ms", "retries": 1}});
     let stack = Stack::builder().config(config).start().await.unwrap();
     let (_, token) = stack.api_token("any").await.unwrap();

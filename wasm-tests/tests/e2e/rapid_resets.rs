@@ -108,7 +108,7 @@ async fn a_hundred_requests_reset_together_ask_few_questions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn resets_leave_a_slow_service_time_for_other_clients() {
+async fn a_slow_service_answers_others_while_a_client_resets_requests() {
     let stack = patient().start().await.unwrap();
     let (id, _) = stack.api_token("the victim's").await.unwrap();
     let tokens = tokens(&stack, 3).await;

@@ -62,7 +62,7 @@ fn requests(stack: &Stack, client: usize, round: usize) -> Vec<Sent> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn counts_each_verdict_and_stops_no_request() {
+async fn shadow_mode_counts_each_verdict_and_stops_no_request() {
     let config = json!({
         "mode": "shadow",
         // A busy machine must not cause an outage.

@@ -17,7 +17,7 @@ async fn count(stack: &Stack, kind: &str) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_of_many_addresses_and_addresses_of_many_refusals_are_told_once() {
+async fn suspicious_users_and_addresses_are_reported_once() {
     let rules = json!([{"name": "public", "match": {"path": "/public"}, "public": true}]);
     let builder = Stack::builder().config(json!({"rules": rules, "auth_service": {"timeout": "20s"}}));
     // All clients come through one proxy, and differ in the address that it adds.

@@ -68,42 +68,42 @@ async fn serves_again_after_a_panic_in(callback: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn recovers_from_a_trap_at_the_start_of_a_stream() {
+async fn a_worker_serves_again_after_a_trap_at_the_start_of_a_stream() {
     serves_again_after_a_panic_in("create_context").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn recovers_from_a_trap_in_a_request() {
+async fn a_worker_serves_again_after_a_trap_in_a_request() {
     serves_again_after_a_panic_in("request_headers").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn recovers_from_a_trap_in_a_body() {
+async fn a_worker_serves_again_after_a_trap_in_a_body() {
     serves_again_after_a_panic_in("request_body").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn recovers_from_a_trap_in_trailers() {
+async fn a_worker_serves_again_after_a_trap_in_trailers() {
     serves_again_after_a_panic_in("request_trailers").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn recovers_from_a_trap_in_actions() {
+async fn a_worker_serves_again_after_a_trap_in_actions() {
     serves_again_after_a_panic_in("carry_out").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn recovers_from_a_trap_in_an_answer() {
+async fn a_worker_serves_again_after_a_trap_in_an_answer() {
     serves_again_after_a_panic_in("call_response").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn recovers_from_a_trap_at_the_end_of_a_stream() {
+async fn a_worker_serves_again_after_a_trap_at_the_end_of_a_stream() {
     serves_again_after_a_panic_in("done").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn recovers_from_a_trap_in_a_tick() {
+async fn a_worker_serves_again_after_a_trap_in_a_tick() {
     serves_again_after_a_panic_in("tick").await;
 }
 

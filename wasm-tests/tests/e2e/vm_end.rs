@@ -82,7 +82,7 @@ async fn a_vm_that_follows_one_that_ended_counts_from_zero() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_vm_that_stays_counts_for_itself_alone_when_another_has_ended() {
+async fn gauges_leave_out_a_vm_that_has_ended() {
     let (stack, mut discovery) = Discovery::start(builder()).await.unwrap();
     let first = discovery.listener.clone();
     let alone = vms(&stack).await;

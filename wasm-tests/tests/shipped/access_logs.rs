@@ -63,7 +63,7 @@ fn logs() -> Vec<(String, Value, bool)> {
 }
 
 #[test]
-fn every_request_of_a_client_has_a_line_of_json_that_tells_how_it_ended() {
+fn every_request_has_a_line_of_json_with_its_outcome() {
     let mut files = Vec::new();
     for (file, log, _) in logs().into_iter().filter(|(.., for_clients)| *for_clients) {
         let format = &log[0]["typed_config"]["log_format"]["json_format"];

@@ -30,7 +30,7 @@ fn the_filter_accepts_every_configuration() {
 }
 
 #[test]
-fn every_filter_comes_back_after_a_trap_and_has_a_vm_id() {
+fn every_filter_reloads_after_a_trap_and_has_a_vm_id() {
     for file in yaml_below("envoy") {
         for value in documents(&file) {
             wasm_filters(&value, &mut |plugin| {
@@ -45,7 +45,7 @@ fn every_filter_comes_back_after_a_trap_and_has_a_vm_id() {
 
 /// Both need the same VM configuration and the same cluster and paths; otherwise they share no data.
 #[test]
-fn a_filter_for_probes_shares_its_data_with_the_one_that_it_tells_of() {
+fn a_filter_for_probes_shares_data_with_the_filter_that_it_reports_on() {
     let mut found = 0;
     for file in yaml_below("envoy") {
         let mut plugins = Vec::new();
@@ -87,7 +87,7 @@ fn every_listener_has_an_idle_timeout() {
 
 /// Explanations in `envoy/envoy.yaml` apply to the others too, which explain only their differences.
 #[test]
-fn the_bootstraps_agree() {
+fn bootstraps_differ_only_where_they_have_to() {
     let first = comparable(document("envoy/envoy.yaml"));
     for (file, bootstrap) in bootstraps() {
         assert_eq!(comparable(bootstrap), first, "{file}");
