@@ -1,6 +1,9 @@
 //! The JSON Schema of the configuration, in an independent validator.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use jsonschema::Validator;
 use serde_json::Value;
@@ -31,21 +34,30 @@ fn inside(value: &Value, found: &mut Vec<Value>) {
     }
 }
 
-/// All configurations in these folders' YAML and JSON files, and in these pages.
-fn examples() -> Vec<(String, Value)> {
-    let mut texts = Vec::new();
-    for folder in ["envoy", "examples/axum-service", "examples"] {
-        for entry in fs::read_dir(root().join(folder)).unwrap() {
-            let path = entry.unwrap().path();
-            if path.extension().is_some_and(|kind| kind == "yaml" || kind == "json") {
-                texts.push((path.display().to_string(), fs::read_to_string(&path).unwrap()));
-            }
+/// The files in a folder and in those below it, except what was built, with one of these extensions.
+fn files(folder: &Path, extensions: &[&str], found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") {
+            files(&path, extensions, found);
+        } else if path.extension().is_some_and(|kind| extensions.iter().any(|extension| kind == *extension)) {
+            found.push(path);
         }
     }
-    for page in ["README.md", "docs/reference.md", "docs/operating.md"] {
-        let text = fs::read_to_string(root().join(page)).unwrap();
+}
+
+/// The configurations in the files that are shipped, and in the pages.
+fn examples() -> Vec<(String, Value)> {
+    let (mut shipped, mut pages) = (Vec::new(), vec![root().join("README.md")]);
+    for folder in ["envoy", "examples"] {
+        files(&root().join(folder), &["yaml", "json"], &mut shipped);
+    }
+    files(&root().join("docs"), &["md"], &mut pages);
+    let named = |path: PathBuf| (path.display().to_string(), fs::read_to_string(&path).unwrap());
+    let mut texts: Vec<_> = shipped.into_iter().map(named).collect();
+    for (name, text) in pages.into_iter().map(named) {
         let blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
-        texts.extend(blocks.map(|block| (page.to_owned(), block.to_owned())));
+        texts.extend(blocks.map(|block| (name.clone(), block.to_owned())));
     }
     let mut examples = Vec::new();
     for (name, text) in texts {
@@ -63,7 +75,7 @@ fn examples() -> Vec<(String, Value)> {
 fn the_schema_accepts_every_example() {
     let validator = validator();
     let examples = examples();
-    assert!(examples.len() >= 5, "{examples:?}");
+    assert!(examples.len() >= 15, "{} examples", examples.len());
     for (name, config) in examples {
         let errors: Vec<_> = validator.iter_errors(&config).map(|error| error.to_string()).collect();
         assert!(errors.is_empty(), "{name}: {errors:?}");
