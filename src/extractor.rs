@@ -1,7 +1,7 @@
 //! From the request's headers to its one credential (docs/reference.md#credentials).
 
 mod places;
-mod site;
+pub mod site;
 
 use std::borrow::Cow;
 use std::{fmt, iter};

@@ -151,7 +151,7 @@ impl Kind {
 
 /// Everything that a verdict depends on besides the credential. Filters that differ in it may share a `vm_id`, but must
 /// not use each other's verdicts. It leaves out what is checked at each use (expiry, the client's token types, the
-/// rule), and the times of the cache.
+/// rule, apart from the claims that it reads), and the times of the cache.
 fn scope(config: &Config) -> Sha256 {
     let (service, jwt, api_token) = (&config.auth_service, &config.jwt, &config.api_token);
     let mut scope = Sha256::new();

@@ -15,7 +15,7 @@ use super::check::{self, Problem, Report};
 use super::machine::Answer;
 use super::tree::Node;
 use super::{FINE, Format, WRONG};
-use crate::extractor::RequestHead;
+use crate::extractor::{RequestHead, site};
 use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse, Destination};
 use crate::public_key::PublicKey;
 use crate::revocation::feed;
@@ -163,8 +163,7 @@ fn headers(options: &Options, manager: Option<&Node>) -> Result<Vec<(String, Vec
 /// A request's host as a connection manager leaves it.
 fn left_of(host: &str, manager: Option<&Node>) -> String {
     let is_on = |name: &str| manager.is_some_and(|manager| manager.is_on(name));
-    let bracket = host.rfind(']').unwrap_or_default();
-    let (name, port) = host.split_at(host.rfind(':').filter(|colon| *colon > bracket).unwrap_or(host.len()));
+    let (name, port) = host.split_at(site::split_port(host.as_bytes()).0.len());
     // Envoy leaves a port that is no number.
     let is_port = port.get(1..).is_some_and(|digits| digits.parse::<u32>().is_ok());
     let port = if is_on("strip_any_host_port") && is_port { "" } else { port };

@@ -51,7 +51,7 @@ fn split_scheme(origin: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Host and port. A colon within the brackets of an IPv6 address doesn't begin a port.
-fn split_port(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
+pub fn split_port(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
     let colon = authority.iter().rposition(|byte| *byte == b':');
     let bracket = authority.iter().rposition(|byte| *byte == b']');
     match colon.filter(|colon| bracket.is_none_or(|bracket| *colon > bracket)) {

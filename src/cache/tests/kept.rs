@@ -175,10 +175,13 @@ fn the_text_of_a_forwarded_jwt_is_kept_whole() {
     let digest = digest(&one, 0);
     let claims = identity(everything()).claims().clone();
     let identity = Identity::recall(claims, VerifiedBy::Service, true, Some(b"a.b.c".to_vec()));
-    one.store(&digest, KIND, identity, at(0), &Cx::new(at(0), &host)).unwrap();
+    let kept = one.store(&digest, KIND, identity, at(0), &Cx::new(at(0), &host)).unwrap();
     let mut keys = no_keys();
     match other.look_up(&digest, KIND, &mut Validity::new(&mut keys, None, &host), &Cx::new(at(1), &host)) {
-        Lookup::Fresh(entry) => assert_eq!(entry.identity.jwt(), Some(&b"a.b.c"[..])),
+        Lookup::Fresh(entry) => {
+            assert_eq!(entry.identity.jwt(), Some(&b"a.b.c"[..]));
+            assert_eq!(entry.identity, kept);
+        }
         found => panic!("{found:?}"),
     }
 }

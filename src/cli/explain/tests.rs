@@ -268,6 +268,9 @@ fn a_list_that_the_filter_cannot_read_is_refused() {
             "{list}"
         );
     }
+    let readable = File::new(r#"{"cursor": "1", "revoked": []}"#);
+    let arguments = ["--token", &jwt(json!({})), "--key", "KEY", "--revoked", readable.path()];
+    assert_eq!(output(config, &arguments).0, 0);
 }
 
 #[test]
