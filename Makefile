@@ -155,7 +155,7 @@ test-oldest: ## Run the demo and the corpora in the oldest version of Envoy
 	@$(MAKE) --no-print-directory test-versions VERSIONS='$(firstword $(OTHER_ENVOY_VERSIONS))' \
 		SCENARIOS='demo_rows corpus_answers corpus_headers corpus_paths corpus_tokens'
 
-bench: build envoy wrk ## Measure what the filter costs (ARGS=--quick: in a minute)
+bench: build envoy wrk ## Measure what the filter costs, in 14 minutes (ARGS=--quick: in one)
 	@echo '==> building the filters that it is compared with'
 	@cargo build --profile wasm --target $(TARGET) --package noop --package floor --lib
 	@cp '$(CARGO_TARGET_DIR)/$(TARGET)/wasm/noop.wasm' target/noop.wasm
@@ -313,7 +313,7 @@ lint: components build envoy gateway deny ## Check format, lints, docs, links, d
 		$$(grep -rlE --include='*.yaml' '^kind: (WasmPlugin|EnvoyFilter|EnvoyExtensionPolicy)' envoy)
 
 # Advisories come from a repository of their own, which can't be reached from everywhere.
-deny: toolchain $(CARGO_DENY) ## Check what dependencies are licensed under, come from, and are known for
+deny: toolchain $(CARGO_DENY) ## Check the licences, sources and advisories of the dependencies
 	@echo '==> dependencies: bans, licenses, sources'
 	@$(CARGO_DENY) --workspace --locked check bans licenses sources
 	@if $(CARGO_DENY) --workspace --locked fetch db >/dev/null 2>&1; then \

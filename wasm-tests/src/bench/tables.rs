@@ -179,7 +179,7 @@ fn sizing(results: &Results) -> String {
     }
     let _ = writeln!(
         text,
-        "| each cached token in each worker that has seen it: memory | {:.0} bytes |",
+        "| each cached API token, with its shared verdict, one worker: memory | {:.0} bytes |",
         results.memory.bytes_per_token()
     );
     text
