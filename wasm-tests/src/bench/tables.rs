@@ -141,12 +141,12 @@ fn growth(groups: &[Growth]) -> String {
 }
 
 fn goals(results: &Results) -> String {
-    let mut text = "| figure | name in `results.json` | measured | of the floor | goal | reached |\n\
+    let mut text = "| figure | name in `results.json` | measured | of the least | goal | reached |\n\
                     |---|---|--:|--:|--:|---|\n"
         .to_owned();
     for (name, about, goal) in FIGURES {
         let Some(value) = results.ratios.get(name) else { continue };
-        let floor = results.floors.get(name).map_or_else(|| "–".to_owned(), |floor| number(*floor));
+        let floor = results.least.get(name).map_or_else(|| "–".to_owned(), |floor| number(*floor));
         let (goal, reached) = match goal {
             Goal::AtMost(most) => {
                 (format!("at most {}", number(most)), if (0.0..=most).contains(value) { "yes" } else { "no" })
