@@ -1,6 +1,7 @@
 //! How the cost of a request grows with what the filter holds, and how much memory a cached token takes.
 
 mod groups;
+mod memory;
 
 use std::path::PathBuf;
 
@@ -12,7 +13,10 @@ use super::{
     load::{Load, Mode},
     stats::Spread,
 };
-pub(crate) use groups::{Memory, Sizes, measure};
+pub(crate) use groups::{Sizes, measure};
+#[cfg(test)]
+pub(crate) use memory::Grown;
+pub(crate) use memory::Memory;
 
 /// A quantity that grows, and the cost of a request at each size.
 #[derive(Clone, Debug, Serialize)]

@@ -53,7 +53,7 @@ pub(crate) enum Goal {
 }
 
 /// A figure's name, what it says, and its goal.
-pub(crate) const FIGURES: [(&str, &str, Goal); 15] = [
+pub(crate) const FIGURES: [(&str, &str, Goal); 16] = [
     ("public_vs_noop", "public rule / no-op filter", Goal::AtMost(1.3)),
     ("jwt_repeat_vs_jwt_authn", "repeated JWT / `jwt_authn`", Goal::AtMost(0.25)),
     ("jwt_repeat_vs_jwt_authn_cached", "repeated JWT / `jwt_authn` with its cache", Goal::AtMost(1.5)),
@@ -64,7 +64,8 @@ pub(crate) const FIGURES: [(&str, &str, Goal); 15] = [
     ("start_vs_noop", "start over no filter / no-op filter, wall", Goal::AtMost(4.0)),
     ("start_cpu_vs_noop", "the same, CPU", Goal::AtMost(4.0)),
     ("memory_over_noop_mib", "memory over the no-op filter, MiB", Goal::AtMost(12.0)),
-    ("bytes_per_cached_token", "memory per cached token, bytes", Goal::AtMost(700.0)),
+    ("bytes_per_cached_token", "memory per cached API token, bytes", Goal::AtMost(700.0)),
+    ("bytes_per_cached_jwt", "memory per cached JWT, bytes", Goal::None),
     ("module_bytes", "module, bytes", Goal::AtMost(400_000.0)),
     ("mix_throughput_vs_native", "mix, throughput / native chain", Goal::AtLeast(4.0)),
     ("mix_throughput_vs_native_without_forged_jwts", "the same, without forged JWTs", Goal::None),
@@ -79,7 +80,8 @@ impl Results {
         let mut figures = cost_figures(&costs, |_| "authgate");
         figures.extend(start_figures(&starts));
         figures.extend(mix_figures(&mix));
-        figures.push(("bytes_per_cached_token", Some(memory.bytes_per_token())));
+        figures.push(("bytes_per_cached_token", Some(memory.api_tokens.bytes_each())));
+        figures.push(("bytes_per_cached_jwt", Some(memory.jwts.bytes_each())));
         figures.push(("module_bytes", Some(module_bytes as f64)));
         let known = |figures: Vec<(&'static str, Option<f64>)>| {
             figures.into_iter().filter_map(|(name, figure)| Some((name, figure?))).collect()
@@ -107,6 +109,15 @@ impl Results {
 /// The filter that does the least for such requests.
 fn least(traffic: Traffic) -> &'static str {
     if traffic == Traffic::Public { "floor" } else { "least" }
+}
+
+/// Whether a ratio or a difference needs the cost of this contender.
+pub(crate) fn is_in_a_figure(name: &str, traffic: Traffic) -> bool {
+    match name {
+        "floor" => least(traffic) == name,
+        "noop_pruned" | "callout" => false,
+        _ => true,
+    }
 }
 
 /// Figures of CPU per request for the filter that `name` names.
@@ -168,6 +179,7 @@ pub(crate) fn added(costs: &[Cost], name: &str, traffic: Traffic) -> Option<Spre
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::growth::Grown;
 
     fn cost(name: &str, traffic: Traffic, us: f64) -> Cost {
         let added_us = Spread { min: us, quartile: us, median: us };
@@ -185,7 +197,8 @@ mod tests {
             cost("authgate", Traffic::NewApiTokens, 100.0),
         ];
         let machine = Machine { envoy: String::new(), cpu: String::new(), cores: 2, load_average: 0.0 };
-        let memory = Memory { tokens: [1000, 2000], mib: [10.0, 11.0] };
+        let grown = |mib| Grown { count: [1000, 2000], mib: [10.0, mib] };
+        let memory = Memory { api_tokens: grown(11.0), jwts: grown(10.5) };
         let results = Results::of(Measured {
             machine,
             costs,
@@ -197,6 +210,7 @@ mod tests {
         });
         let expected = [
             ("api_cold_vs_ext_authz", 2.0),
+            ("bytes_per_cached_jwt", 524.288),
             ("bytes_per_cached_token", 1048.576),
             ("module_bytes", 7.0),
             ("public_vs_noop", 1.5),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::{
     cpu::{Cost, NO_FILTER},
-    growth::{Growth, Point},
+    growth::{Growth, Memory, Point},
     machine::Machine,
     mix::Mix,
     results::{FIGURES, Goal, Results},
@@ -177,10 +177,13 @@ fn sizing(results: &Results) -> String {
     if let (Some(with), Some(without)) = (memory("authgate"), memory(NO_FILTER)) {
         let _ = writeln!(text, "| authgate at start, one worker: memory | {:.0} MiB |", with - without);
     }
+    let Memory { api_tokens, jwts } = results.memory;
     let _ = writeln!(
         text,
-        "| each cached API token, with its shared verdict, one worker: memory | {:.0} bytes |",
-        results.memory.bytes_per_token()
+        "| each cached API token, with its shared verdict, one worker: memory | {:.0} bytes |\n\
+         | each cached JWT, one worker: memory | {:.0} bytes |",
+        api_tokens.bytes_each(),
+        jwts.bytes_each()
     );
     text
 }

@@ -1,18 +1,17 @@
 //! The quantities that grow. Each has an Envoy, with a listener for each size.
 
-use std::{ops::Range, path::Path};
+use std::path::Path;
 
-use anyhow::{Result, ensure};
-use serde::Serialize;
+use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Case, Growth, cost};
+use super::{
+    Case, Growth, cost,
+    memory::{self, Memory},
+};
 use crate::bench::{
     Bench, NO_FILTER,
     config::{self, Listener},
-    cpu::Gateway,
-    load::{Load, Mode},
-    start,
 };
 
 /// Which sizes are measured.
@@ -24,39 +23,36 @@ pub(crate) struct Sizes {
     pub(crate) jwt_kb: &'static [f64],
     /// The smaller number of cached API tokens in the comparison of memory; the other is the largest of `cached`.
     pub(crate) memory_from: usize,
+    /// After how many rounds of new JWTs the memory is compared. Between the two, the cache's table doubles once.
+    pub(crate) memory_rounds: [usize; 2],
+    pub(crate) workers: &'static [u32],
 }
 
 impl Sizes {
-    pub(crate) const QUICK: Self =
-        Self { cached: &[3000], rules: &[1000], revoked: &[1000], jwt_kb: &[14.0], memory_from: 1000 };
+    pub(crate) const QUICK: Self = Self {
+        cached: &[3000],
+        rules: &[1000],
+        revoked: &[1000],
+        jwt_kb: &[14.0],
+        memory_from: 1000,
+        memory_rounds: [1, 2],
+        workers: &[2],
+    };
     pub(crate) const FULL: Self = Self {
         cached: &[100, 1000, 10_000, 100_000],
         rules: &[1, 10, 100, 1000],
         revoked: &[0, 100, 1000, 10_000, 100_000],
         jwt_kb: &[0.5, 1.0, 2.0, 4.0, 8.0, 14.0],
         memory_from: 20_000,
+        memory_rounds: [4, 9],
+        workers: &[1, 2],
     };
-}
-
-/// Memory of Envoy with two numbers of cached tokens, with one worker.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Memory {
-    pub(crate) tokens: [usize; 2],
-    pub(crate) mib: [f64; 2],
-}
-
-impl Memory {
-    /// The memory that a token takes, in bytes.
-    pub(crate) fn bytes_per_token(&self) -> f64 {
-        let ([few, many], [before, after]) = (self.tokens, self.mib);
-        (after - before) * 1024.0 * 1024.0 / (many - few) as f64
-    }
 }
 
 /// Few connections are enough for one worker.
 const CONNECTIONS: u32 = 8;
 /// The kernel spreads connections over workers unevenly, so several workers need more.
-const CONNECTIONS_OF_SEVERAL: u32 = 64;
+pub(super) const CONNECTIONS_OF_SEVERAL: u32 = 64;
 /// Long enough that nothing expires, or is asked about again, during a measurement.
 const LONG: &str = "2h";
 
@@ -76,7 +72,7 @@ pub(crate) async fn measure(
         rules(bench, module, sizes.rules, rounds).await?,
         revoked_ids(bench, module, sizes.revoked, rounds).await?,
         token_size(bench, module, sizes.jwt_kb, rounds).await?,
-        workers(bench, module, rounds).await?,
+        workers(bench, module, sizes.workers, rounds).await?,
     ];
     Ok((groups, memory))
 }
@@ -86,15 +82,15 @@ async fn cached_tokens(bench: &Bench, module: &Path, sizes: Sizes, rounds: usize
     let settings = json!({"cache": {"max_entries": 200_000, "ttl": LONG}});
     let behind = bench.services(&[]).await?;
     let gateway = bench.gateway(&behind, listeners(module, sizes.cached, |_| settings.clone())?, 1).await?;
-    let (few, many) = (sizes.memory_from, sizes.cached.iter().copied().max().unwrap_or_default());
-    fill(bench, &gateway, &name(&many), 0..few).await?;
-    let before = start::memory_mib(gateway.envoy.id())?;
-    fill(bench, &gateway, &name(&many), few..many).await?;
-    let memory = Memory { tokens: [few, many], mib: [before, start::memory_mib(gateway.envoy.id())?] };
+    let many = sizes.cached.iter().copied().max().unwrap_or_default();
+    let memory = Memory {
+        api_tokens: memory::of_api_tokens(bench, &gateway, &name(&many), [sizes.memory_from, many]).await?,
+        jwts: memory::of_jwts(bench, &gateway, &name(&sizes.cached[0]), sizes.memory_rounds).await?,
+    };
     let mut cases = Vec::new();
     for size in sizes.cached {
         if *size < many {
-            fill(bench, &gateway, &name(size), 0..*size).await?;
+            memory::fill(bench, &gateway, &name(size), 0..*size).await?;
         }
         cases.push(Case {
             series: "one of so many API tokens",
@@ -108,29 +104,6 @@ async fn cached_tokens(bench: &Bench, module: &Path, sizes: Sizes, rounds: usize
     }
     let points = cost(&cases, rounds).await?;
     Ok((Growth { group: "cached_tokens", title: "Cached tokens", unit: "tokens in the cache", points }, memory))
-}
-
-/// Fills a filter's cache with the API tokens of these numbers.
-async fn fill(bench: &Bench, gateway: &Gateway, listener: &str, numbers: Range<usize>) -> Result<()> {
-    /// wrk runs for the whole time that it is given, even if the file ends earlier. So there are several short runs.
-    const AT_ONCE: usize = 10_000;
-    const SECONDS: u32 = 3;
-    let mut from = numbers.start;
-    while from < numbers.end {
-        let to = numbers.end.min(from + AT_ONCE);
-        eprintln!("    {listener}: {to} API tokens");
-        let credentials = &bench.tokens.some_api_tokens(from, to)?;
-        let load =
-            Load { path: "/", credentials, mode: Mode::Once, connections: CONNECTIONS_OF_SEVERAL, seconds: SECONDS };
-        // A run that was too short is repeated, and gets further, because cached tokens take less time.
-        let mut turns = 1;
-        while gateway.turn_of_good_requests(listener, &load).await?.summary.requests < (to - from) as u64 {
-            ensure!(turns < 20, "{listener}: API tokens take too long");
-            turns += 1;
-        }
-        from = to;
-    }
-    Ok(())
 }
 
 async fn rules(bench: &Bench, module: &Path, sizes: &[usize], rounds: usize) -> Result<Growth> {
@@ -208,12 +181,12 @@ async fn token_size(bench: &Bench, module: &Path, sizes: &[f64], rounds: usize) 
     Ok(Growth { group: "token_size", title: "Size of a repeated JWT, KB", unit: "KB", points })
 }
 
-async fn workers(bench: &Bench, module: &Path, rounds: usize) -> Result<Growth> {
+async fn workers(bench: &Bench, module: &Path, counts: &[u32], rounds: usize) -> Result<Growth> {
     eprintln!("  workers");
     let behind = bench.services(&[]).await?;
     let mut gateways = Vec::new();
-    for count in [1, 2] {
-        gateways.push((count, bench.gateway(&behind, listeners(module, &[0], |_| json!({}))?, count).await?));
+    for count in counts {
+        gateways.push((*count, bench.gateway(&behind, listeners(module, &[0], |_| json!({}))?, *count).await?));
     }
     let mut cases = Vec::new();
     for (count, gateway) in &gateways {
