@@ -1,10 +1,13 @@
 //! Which rule decides on a request. Only `:path`, `:method` and `:authority` are looked at.
 
+mod class;
 mod dfa;
 mod host;
 mod index;
 mod nfa;
+mod piece;
 mod regex;
+mod syntax;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

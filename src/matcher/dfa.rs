@@ -1,9 +1,9 @@
 //! A regex as a table, if the table isn't too large: each byte of a path costs one lookup.
 
 use hashbrown::HashMap;
-use regex_syntax::hir::Look;
 
 use super::nfa::{Nfa, State, StateId};
+use super::piece::Look;
 use crate::order;
 use crate::path::{Ambiguous, Budget};
 

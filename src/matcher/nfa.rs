@@ -1,7 +1,9 @@
-//! A regex as states that lead to one another, built from what `regex-syntax` has parsed.
+//! A regex as states that lead to one another, built from its pieces.
 
-use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};
-use regex_syntax::utf8::Utf8Sequences;
+use regex_syntax::utf8::{Utf8Range, Utf8Sequences};
+
+use super::class::Alphabet;
+use super::piece::{Look, Piece, Times};
 
 /// The largest compiled form of a rule's regex, in bytes.
 const MAX_BYTES: usize = 512 * 1024;
@@ -45,7 +47,7 @@ impl State {
 
 impl Nfa {
     /// `None`, if it is larger than [`MAX_BYTES`].
-    pub(super) fn new(regex: &Hir) -> Option<Self> {
+    pub(super) fn new(regex: &Piece) -> Option<Self> {
         let mut nfa = Self { states: Vec::new(), start: 0, bytes: 0, pieces: 0 };
         let end = nfa.push(State::Match)?;
         nfa.start = nfa.compile(regex, end)?;
@@ -84,33 +86,32 @@ impl Nfa {
     }
 
     /// Compiles a piece that leads to `next`, and returns where it begins.
-    fn compile(&mut self, regex: &Hir, next: StateId) -> Option<StateId> {
+    fn compile(&mut self, piece: &Piece, next: StateId) -> Option<StateId> {
         self.pieces += 1;
         if self.pieces > MAX_BYTES {
             return None;
         }
-        match regex.kind() {
-            HirKind::Empty => Some(next),
-            HirKind::Literal(literal) => {
-                literal.0.iter().rev().try_fold(next, |next, byte| self.bytes([(*byte, *byte)], next))
+        match piece {
+            Piece::Empty => Some(next),
+            Piece::Literal(bytes) => bytes.iter().rev().try_fold(next, |next, byte| self.bytes([(*byte, *byte)], next)),
+            Piece::Class(Alphabet::Bytes, set) => {
+                let byte = |number| u8::try_from(number).unwrap_or(u8::MAX);
+                self.bytes(set.ranges().map(|(first, last)| (byte(first), byte(last))), next)
             }
-            HirKind::Class(Class::Bytes(class)) => {
-                self.bytes(class.iter().map(|range| (range.start(), range.end())), next)
-            }
-            HirKind::Class(Class::Unicode(class)) => {
+            Piece::Class(Alphabet::Chars, set) => {
                 let mut forms = Vec::new();
-                for form in class.iter().flat_map(|range| Utf8Sequences::new(range.start(), range.end())) {
-                    let byte =
-                        |next, range: &regex_syntax::utf8::Utf8Range| self.bytes([(range.start, range.end)], next);
+                let ranges = set.ranges().map(|(first, last)| (Alphabet::char(first), Alphabet::char(last)));
+                for form in ranges.flat_map(|(first, last)| Utf8Sequences::new(first, last)) {
+                    let byte = |next, range: &Utf8Range| self.bytes([(range.start, range.end)], next);
                     forms.push(form.as_slice().iter().rev().try_fold(next, byte)?);
                 }
                 self.push(State::Union(forms))
             }
-            HirKind::Look(look) => self.push(State::Look(*look, next)),
-            HirKind::Repetition(repetition) => self.repeat(repetition, next),
-            HirKind::Capture(capture) => self.compile(&capture.sub, next),
-            HirKind::Concat(parts) => parts.iter().rev().try_fold(next, |next, part| self.compile(part, next)),
-            HirKind::Alternation(parts) => {
+            Piece::Look(look) => self.push(State::Look(*look, next)),
+            Piece::Repeat(times, piece) => self.repeat(*times, piece, next),
+            Piece::Capture(_, piece) => self.compile(piece, next),
+            Piece::Concat(parts) => parts.iter().rev().try_fold(next, |next, part| self.compile(part, next)),
+            Piece::Alternation(parts) => {
                 let parts = parts.iter().map(|part| self.compile(part, next)).collect::<Option<_>>()?;
                 self.push(State::Union(parts))
             }
@@ -122,10 +123,10 @@ impl Nfa {
     }
 
     /// Greedy or not makes no difference, because the whole path has to match.
-    fn repeat(&mut self, repetition: &Repetition, next: StateId) -> Option<StateId> {
-        let (piece, mut min) = (&*repetition.sub, repetition.min);
+    fn repeat(&mut self, times: Times, piece: &Piece, next: StateId) -> Option<StateId> {
+        let mut min = times.min;
         let mut begin = next;
-        if let Some(max) = repetition.max {
+        if let Some(max) = times.max {
             for _ in min..max {
                 let once_more = self.compile(piece, begin)?;
                 begin = self.push(State::Union(vec![once_more, next]))?;
@@ -152,23 +153,16 @@ pub(super) fn looks(look: Look, path: &[u8], at: usize) -> bool {
     match look {
         Look::Start => before.is_none(),
         Look::End => after.is_none(),
-        Look::StartLF => matches!(before, None | Some(b'\n')),
-        Look::EndLF => matches!(after, None | Some(b'\n')),
+        Look::LineStart => matches!(before, None | Some(b'\n')),
+        Look::LineEnd => matches!(after, None | Some(b'\n')),
         // Between CR and LF, no line begins or ends.
-        Look::StartCRLF => matches!(before, None | Some(b'\n')) || before == Some(b'\r') && after != Some(b'\n'),
-        Look::EndCRLF => matches!(after, None | Some(b'\r')) || after == Some(b'\n') && before != Some(b'\r'),
-        Look::WordAscii => word_before != word_after,
-        Look::WordAsciiNegate => word_before == word_after,
-        Look::WordStartAscii => !word_before && word_after,
-        Look::WordEndAscii => word_before && !word_after,
-        Look::WordStartHalfAscii => !word_before,
-        Look::WordEndHalfAscii => !word_after,
-        // Refused when the regex is read.
-        Look::WordUnicode
-        | Look::WordUnicodeNegate
-        | Look::WordStartUnicode
-        | Look::WordEndUnicode
-        | Look::WordStartHalfUnicode
-        | Look::WordEndHalfUnicode => false,
+        Look::CrlfLineStart => matches!(before, None | Some(b'\n')) || before == Some(b'\r') && after != Some(b'\n'),
+        Look::CrlfLineEnd => matches!(after, None | Some(b'\r')) || after == Some(b'\n') && before != Some(b'\r'),
+        Look::WordBoundary => word_before != word_after,
+        Look::NotWordBoundary => word_before == word_after,
+        Look::WordStart => !word_before && word_after,
+        Look::WordEnd => word_before && !word_after,
+        Look::NotAfterWord => !word_before,
+        Look::NotBeforeWord => !word_after,
     }
 }

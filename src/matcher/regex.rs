@@ -4,10 +4,9 @@
 //! configuration is read ([`Dfa`]). The others step through all states of the NFA at once, and each visit to a state
 //! is a step of the budget.
 
-use regex_syntax::ParserBuilder;
-
 use super::dfa::Dfa;
 use super::nfa::{Nfa, State, StateId, looks};
+use super::syntax;
 use crate::path::{Ambiguous, Budget};
 
 /// A regex on bytes that has to match the whole path.
@@ -33,17 +32,7 @@ pub(super) struct Threads {
 
 impl Regex {
     pub(super) fn new(regex: &str) -> Result<Self, String> {
-        let parsed = ParserBuilder::new().unicode(false).utf8(false).build().parse(regex).map_err(|error| {
-            // The fault follows several lines that show the regex.
-            let error = error.to_string();
-            let fault = error.rsplit("error: ").next().unwrap_or_default();
-            format!("{regex:?} is not a valid regular expression: {fault}")
-        })?;
-        if parsed.properties().look_set().contains_word_unicode() {
-            // The module doesn't contain the tables for them, without which it would panic.
-            return Err(r"Unicode word boundaries are not supported: write (?-u:\b) in place of (?u:\b)".to_owned());
-        }
-        let nfa = Nfa::new(&parsed).ok_or("its compiled form is larger than 512 KiB")?;
+        let nfa = Nfa::new(&syntax::read(regex)?).ok_or("its compiled form is larger than 512 KiB")?;
         Ok(Dfa::new(&nfa).map_or(Self::Automaton(nfa), |table| Self::Table(Box::new(table))))
     }
 
@@ -187,8 +176,7 @@ mod tests {
             "(a|b)*?1",
         ] {
             let Regex::Table(_) = Regex::new(regex).unwrap() else { panic!("{regex} has no table") };
-            let parsed = ParserBuilder::new().unicode(false).utf8(false).build().parse(regex).unwrap();
-            let nfa = Nfa::new(&parsed).unwrap();
+            let nfa = Nfa::new(&syntax::read(regex).unwrap()).unwrap();
             let (table, automaton) = (Regex::new(regex).unwrap(), Regex::Automaton(nfa));
             for path in &paths {
                 let by = |regex: &Regex| regex.matches(path, &mut Threads::default(), &mut Budget::default()).unwrap();

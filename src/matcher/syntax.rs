@@ -1,0 +1,279 @@
+//! Reads a regex: the syntax is that of Rust's `regex` crate, on bytes, without the tables of Unicode.
+//!
+//! The crate `regex-syntax` reads the syntax tree. Its next step isn't used, because that one is large and would add the
+//! code for tables that the module doesn't contain.
+
+use regex_syntax::ast::{self, AssertionKind, Ast, ClassAsciiKind, ClassPerlKind, ClassSet, ClassSetItem};
+
+use super::class::{Alphabet, BOTH, EITHER, JUST_ONE, ONLY_FIRST, Set};
+use super::piece::{Look, Piece, Times};
+
+/// Why a regex that the syntax permits is refused.
+type Fault = &'static str;
+
+const NOT_UNICODE: Fault = "Unicode not allowed here";
+const PROPERTY: Fault = r"Unicode properties like \p{L} are not supported";
+const PERL_CLASS: Fault = r"the classes \d, \s and \w of Unicode are not supported: write (?-u:\w) in place of (?u:\w)";
+const CASES: Fault = "matching Unicode without regard to case is not supported: write (?i-u:a) in place of (?iu:a)";
+const WORD_BOUNDARY: &str = r"Unicode word boundaries are not supported: write (?-u:\b) in place of (?u:\b)";
+
+/// Reads a regex. The error says what is wrong with it.
+pub(super) fn read(regex: &str) -> Result<Piece, String> {
+    let invalid = |fault: &dyn std::fmt::Display| format!("{regex:?} is not a valid regular expression: {fault}");
+    let tree = ast::parse::Parser::new().parse(regex).map_err(|error| invalid(error.kind()))?;
+    let mut reader = Reader::default();
+    let piece = reader.piece(&tree).map_err(|fault| invalid(&fault))?;
+    if reader.has_unicode_boundary { Err(WORD_BOUNDARY.to_owned()) } else { Ok(piece) }
+}
+
+/// The flags in force.
+#[derive(Clone, Copy, Default)]
+struct Flags {
+    ignores_case: bool,
+    is_multi_line: bool,
+    dot_matches_all: bool,
+    swaps_greed: bool,
+    is_unicode: bool,
+    is_crlf: bool,
+}
+
+#[derive(Default)]
+struct Reader {
+    flags: Flags,
+    has_unicode_boundary: bool,
+}
+
+impl Reader {
+    fn alphabet(&self) -> Alphabet {
+        if self.flags.is_unicode { Alphabet::Chars } else { Alphabet::Bytes }
+    }
+
+    fn piece(&mut self, tree: &Ast) -> Result<Piece, Fault> {
+        Ok(match tree {
+            Ast::Empty(_) => Piece::Empty,
+            Ast::Flags(set) => {
+                self.set(&set.flags);
+                Piece::Empty
+            }
+            Ast::Literal(literal) => self.literal(literal)?,
+            Ast::Dot(_) => Piece::class(self.alphabet(), self.dot()),
+            Ast::Assertion(assertion) => Piece::Look(self.look(&assertion.kind)),
+            Ast::ClassUnicode(_) => return Err(self.property()),
+            Ast::ClassPerl(class) => Piece::class(self.alphabet(), self.perl_class(class)?),
+            Ast::ClassBracketed(class) => Piece::class(self.alphabet(), self.class(class)?),
+            Ast::Repetition(repetition) => self.repetition(repetition)?,
+            Ast::Group(group) => self.group(group)?,
+            Ast::Alternation(alternation) => {
+                let mut pieces = Vec::new();
+                for tree in &alternation.asts {
+                    self.piece(tree)?.add_to(&mut pieces);
+                }
+                Piece::alternation(pieces)
+            }
+            Ast::Concat(concat) => {
+                let mut pieces = Vec::new();
+                for tree in &concat.asts {
+                    self.piece(tree)?.append_to(&mut pieces);
+                }
+                Piece::concat(pieces)
+            }
+        })
+    }
+
+    fn set(&mut self, flags: &ast::Flags) {
+        let mut value = true;
+        for item in &flags.items {
+            let ast::FlagsItemKind::Flag(flag) = item.kind else {
+                value = false;
+                continue;
+            };
+            let own = match flag {
+                ast::Flag::CaseInsensitive => &mut self.flags.ignores_case,
+                ast::Flag::MultiLine => &mut self.flags.is_multi_line,
+                ast::Flag::DotMatchesNewLine => &mut self.flags.dot_matches_all,
+                ast::Flag::SwapGreed => &mut self.flags.swaps_greed,
+                ast::Flag::Unicode => &mut self.flags.is_unicode,
+                ast::Flag::CRLF => &mut self.flags.is_crlf,
+                // The syntax tree is already without the spaces.
+                ast::Flag::IgnoreWhitespace => continue,
+            };
+            *own = value;
+        }
+    }
+
+    fn literal(&self, literal: &ast::Literal) -> Result<Piece, Fault> {
+        let char = literal.c;
+        match literal.byte() {
+            _ if self.flags.is_unicode => {}
+            Some(byte) if !byte.is_ascii() => return Ok(Piece::Literal(vec![byte])),
+            _ if self.flags.ignores_case && char.is_ascii_alphabetic() => {
+                return Ok(Piece::class(Alphabet::Bytes, Set::one(u32::from(char)).folded()));
+            }
+            _ => return Ok(Piece::char(char)),
+        }
+        if self.flags.ignores_case { Err(CASES) } else { Ok(Piece::char(char)) }
+    }
+
+    fn dot(&self) -> Set {
+        let none = match self.flags {
+            Flags { dot_matches_all: true, .. } => Set::default(),
+            Flags { is_crlf: true, .. } => Set::from_edges(b"\n\x0b\r\x0e"),
+            _ => Set::from_edges(b"\n\x0b"),
+        };
+        none.negated(self.alphabet())
+    }
+
+    fn look(&mut self, kind: &AssertionKind) -> Look {
+        let Flags { is_multi_line, is_crlf, .. } = self.flags;
+        let look = match kind {
+            AssertionKind::StartLine if is_multi_line && is_crlf => Look::CrlfLineStart,
+            AssertionKind::StartLine if is_multi_line => Look::LineStart,
+            AssertionKind::StartLine | AssertionKind::StartText => Look::Start,
+            AssertionKind::EndLine if is_multi_line && is_crlf => Look::CrlfLineEnd,
+            AssertionKind::EndLine if is_multi_line => Look::LineEnd,
+            AssertionKind::EndLine | AssertionKind::EndText => Look::End,
+            AssertionKind::WordBoundary => Look::WordBoundary,
+            AssertionKind::NotWordBoundary => Look::NotWordBoundary,
+            AssertionKind::WordBoundaryStart | AssertionKind::WordBoundaryStartAngle => Look::WordStart,
+            AssertionKind::WordBoundaryEnd | AssertionKind::WordBoundaryEndAngle => Look::WordEnd,
+            AssertionKind::WordBoundaryStartHalf => Look::NotAfterWord,
+            AssertionKind::WordBoundaryEndHalf => Look::NotBeforeWord,
+        };
+        self.has_unicode_boundary |= self.flags.is_unicode && look.is_of_words();
+        look
+    }
+
+    fn repetition(&mut self, repetition: &ast::Repetition) -> Result<Piece, Fault> {
+        let (min, max) = match repetition.op.kind {
+            ast::RepetitionKind::ZeroOrOne => (0, Some(1)),
+            ast::RepetitionKind::ZeroOrMore => (0, None),
+            ast::RepetitionKind::OneOrMore => (1, None),
+            ast::RepetitionKind::Range(ast::RepetitionRange::Exactly(times)) => (times, Some(times)),
+            ast::RepetitionKind::Range(ast::RepetitionRange::AtLeast(min)) => (min, None),
+            ast::RepetitionKind::Range(ast::RepetitionRange::Bounded(min, max)) => (min, Some(max)),
+        };
+        let had_unicode_boundary = self.has_unicode_boundary;
+        let piece = self.piece(&repetition.ast)?;
+        if max == Some(0) {
+            // The piece isn't part of the regex.
+            self.has_unicode_boundary = had_unicode_boundary;
+        }
+        let is_greedy = repetition.greedy != self.flags.swaps_greed;
+        Ok(Piece::repeat(Times { min, max, is_greedy }, piece))
+    }
+
+    fn group(&mut self, group: &ast::Group) -> Result<Piece, Fault> {
+        let outside = self.flags;
+        group.flags().into_iter().for_each(|flags| self.set(flags));
+        let piece = self.piece(&group.ast)?;
+        self.flags = outside;
+        Ok(match group.capture_index() {
+            Some(index) => Piece::Capture(index, Box::new(piece)),
+            None => piece,
+        })
+    }
+
+    /// Why a property of Unicode is refused.
+    fn property(&self) -> Fault {
+        if self.flags.is_unicode { PROPERTY } else { NOT_UNICODE }
+    }
+
+    fn perl_class(&self, class: &ast::ClassPerl) -> Result<Set, Fault> {
+        if self.flags.is_unicode {
+            return Err(PERL_CLASS);
+        }
+        let set = ascii(match class.kind {
+            ClassPerlKind::Digit => &ClassAsciiKind::Digit,
+            ClassPerlKind::Space => &ClassAsciiKind::Space,
+            ClassPerlKind::Word => &ClassAsciiKind::Word,
+        });
+        Ok(self.negated_if(class.negated, set))
+    }
+
+    fn class(&self, class: &ast::ClassBracketed) -> Result<Set, Fault> {
+        Ok(self.negated_if(class.negated, self.folded(self.class_set(&class.kind)?)))
+    }
+
+    fn negated_if(&self, is_negated: bool, set: Set) -> Set {
+        if is_negated { set.negated(self.alphabet()) } else { set }
+    }
+
+    /// A class of Unicode that contains anything has already been refused if the case makes no difference.
+    fn folded(&self, set: Set) -> Set {
+        if self.flags.ignores_case && !self.flags.is_unicode { set.folded() } else { set }
+    }
+
+    fn class_set(&self, set: &ClassSet) -> Result<Set, Fault> {
+        let operation = match set {
+            ClassSet::Item(item) => return self.class_item(item),
+            ClassSet::BinaryOp(operation) => operation,
+        };
+        let first = self.folded(self.class_set(&operation.lhs)?);
+        let second = self.folded(self.class_set(&operation.rhs)?);
+        let kind = match operation.kind {
+            ast::ClassSetBinaryOpKind::Intersection => BOTH,
+            ast::ClassSetBinaryOpKind::Difference => ONLY_FIRST,
+            ast::ClassSetBinaryOpKind::SymmetricDifference => JUST_ONE,
+        };
+        Ok(first.combine(kind, &second))
+    }
+
+    fn class_item(&self, item: &ClassSetItem) -> Result<Set, Fault> {
+        Ok(match item {
+            ClassSetItem::Empty(_) => Set::default(),
+            ClassSetItem::Literal(literal) => Set::one(self.class_literal(literal)?),
+            ClassSetItem::Range(range) => {
+                Set::range(self.class_literal(&range.start)?, self.class_literal(&range.end)?)
+            }
+            ClassSetItem::Ascii(_) if self.ignores_unicode_case() => return Err(CASES),
+            ClassSetItem::Ascii(class) => self.negated_if(class.negated, self.folded(ascii(&class.kind))),
+            ClassSetItem::Unicode(_) => return Err(self.property()),
+            ClassSetItem::Perl(class) => self.perl_class(class)?,
+            ClassSetItem::Bracketed(class) => self.class(class)?,
+            ClassSetItem::Union(union) => {
+                let mut all = Set::default();
+                for item in &union.items {
+                    all = all.combine(EITHER, &self.class_item(item)?);
+                }
+                all
+            }
+        })
+    }
+
+    fn ignores_unicode_case(&self) -> bool {
+        self.flags.ignores_case && self.flags.is_unicode
+    }
+
+    fn class_literal(&self, literal: &ast::Literal) -> Result<u32, Fault> {
+        match literal.byte() {
+            _ if self.ignores_unicode_case() => Err(CASES),
+            _ if self.flags.is_unicode => Ok(Alphabet::number(literal.c)),
+            Some(byte) => Ok(u32::from(byte)),
+            None if literal.c.is_ascii() => Ok(u32::from(literal.c)),
+            None => Err(NOT_UNICODE),
+        }
+    }
+}
+
+/// The first byte of each range, and the first after it.
+fn ascii(class: &ClassAsciiKind) -> Set {
+    Set::from_edges(match class {
+        ClassAsciiKind::Alnum => b"0:A[a{",
+        ClassAsciiKind::Alpha => b"A[a{",
+        ClassAsciiKind::Ascii => b"\0\x80",
+        ClassAsciiKind::Blank => b"\t\n !",
+        ClassAsciiKind::Cntrl => b"\0 \x7f\x80",
+        ClassAsciiKind::Digit => b"0:",
+        ClassAsciiKind::Graph => b"!\x7f",
+        ClassAsciiKind::Lower => b"a{",
+        ClassAsciiKind::Print => b" \x7f",
+        ClassAsciiKind::Punct => b"!0:A[a{\x7f",
+        ClassAsciiKind::Space => b"\t\x0e !",
+        ClassAsciiKind::Upper => b"A[",
+        ClassAsciiKind::Word => b"0:A[_`a{",
+        ClassAsciiKind::Xdigit => b"0:AGag",
+    })
+}
+
+#[cfg(test)]
+mod tests;
