@@ -56,6 +56,7 @@ mod keys;
 #[cfg(any(target_arch = "wasm32", test))]
 mod label;
 mod limits;
+mod map;
 mod matcher;
 pub mod metrics;
 mod order;

@@ -10,7 +10,6 @@ mod regex;
 mod syntax;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -207,20 +206,35 @@ struct Fitting<'c, 'r> {
     rules: &'c Rules,
     method: &'r [u8],
     host: &'r host::Reading,
-    /// The first rule that fits in each list that was looked at. `None`: there is only one path to look up.
-    known: Option<BTreeMap<usize, Option<usize>>>,
+    /// The first rule that fits in each list that was looked at, by the list's number. `None`: there is only one path
+    /// to look up.
+    known: Option<Vec<(usize, Option<usize>)>>,
     /// The rules that fit, of those that have to be tried on every path.
     others: Option<Vec<usize>>,
 }
 
 impl<'c, 'r> Fitting<'c, 'r> {
     fn new(rules: &'c Rules, method: &'r [u8], host: &'r host::Reading, has_many_paths: bool) -> Self {
-        Self { rules, method, host, known: has_many_paths.then(BTreeMap::new), others: None }
+        Self { rules, method, host, known: has_many_paths.then(Vec::new), others: None }
     }
 
     fn fits(&self, index: usize) -> bool {
         let matcher = self.rules.get(index).map(|rule| &rule.matcher);
         matcher.is_some_and(|matcher| matcher.covers_method(self.method) && matcher.covers_host(self.host))
+    }
+
+    /// The first rule that fits in a list.
+    fn first_of(&mut self, number: usize, list: &[usize]) -> Option<usize> {
+        let found = self.known.as_ref().map(|known| known.binary_search_by_key(&number, |(number, _)| *number));
+        let known = self.known.as_ref().zip(found).and_then(|(known, found)| known.get(found.ok()?));
+        if let Some((_, first)) = known {
+            return *first;
+        }
+        let first = list.iter().copied().find(|index| self.fits(*index));
+        if let Some((known, Err(place))) = self.known.as_mut().zip(found) {
+            known.insert(place, (number, first));
+        }
+        first
     }
 
     /// The first rule that fits a path.
@@ -230,11 +244,7 @@ impl<'c, 'r> Fitting<'c, 'r> {
         let mut first: Option<usize> = None;
         for (number, list) in rules.index.lists(path) {
             budget.spend(1)?;
-            let known = self.known.as_ref().and_then(|known| known.get(&number)).copied();
-            let of_list = known.unwrap_or_else(|| list.iter().copied().find(|index| self.fits(*index)));
-            if let Some(all) = &mut self.known {
-                all.insert(number, of_list);
-            }
+            let of_list = self.first_of(number, list);
             first = first.into_iter().chain(of_list).min();
         }
         if self.known.is_some() && self.others.is_none() {

@@ -17,7 +17,7 @@ mod question;
 pub mod shares;
 mod unanswered;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::host::{ConnectionId, Cx, StreamId};
 use crate::introspection::Scope;
 use crate::limits::{MAX_CALLOUT_BYTES, MAX_CALLOUTS};
+use crate::map::Map;
 use crate::metrics::Gauge;
 use crate::throttle::Guess;
 use crate::time::UnixTime;
@@ -121,7 +122,7 @@ pub enum Elsewhere {
 /// The questions of one worker.
 #[derive(Debug)]
 pub struct Questions {
-    open: BTreeMap<Digest, Open>,
+    open: Map<Digest, Box<Open>>,
     /// Those that other workers ask, in the order in which they are looked at.
     elsewhere: VecDeque<Digest>,
     bytes: ByteCount,
@@ -147,7 +148,7 @@ impl Questions {
         let longest = service.longest_callout();
         let unanswered = config.cache.negative_ttl.max(LEAST_UNANSWERED);
         Self {
-            open: BTreeMap::new(),
+            open: Map::default(),
             elsewhere: VecDeque::new(),
             bytes: ByteCount::default(),
             leases: Leases::new(format!("{prefix}l."), longest),
@@ -236,7 +237,7 @@ impl Questions {
     /// Whether a verdict may be refreshed now: no worker is asking, and the question recently neither failed nor went
     /// unanswered.
     pub fn may_refresh(&self, digest: &Digest, cx: &Cx<'_>) -> bool {
-        !self.open.contains_key(digest)
+        self.open.get(digest).is_none()
             && self.unanswered.remaining(digest, cx).is_none()
             && match self.leases.look_up(digest, cx) {
                 LeaseState::Held { .. } => false,
@@ -291,7 +292,7 @@ impl Questions {
 
     /// The open question about a credential.
     pub fn get(&self, digest: &Digest) -> Option<&Open> {
-        self.open.get(digest)
+        self.open.get(digest).map(Box::as_ref)
     }
 
     /// A callout came back without a verdict. True: the caller sends it again.
@@ -383,12 +384,12 @@ impl Questions {
         if open.is_elsewhere {
             self.elsewhere.push_back(digest);
         }
-        self.open.insert(digest, open);
+        self.open.insert(digest, Box::new(open));
     }
 
     fn remove(&mut self, digest: &Digest, shares: &mut Shares) -> Option<Open> {
         let open = self.open.remove(digest)?;
         shares.end(open.asker.connection, open.question.bytes(), open.waiters.is_empty());
-        Some(open)
+        Some(*open)
     }
 }

@@ -1,12 +1,13 @@
 //! The callouts of one worker: their numbers, and what each is for. Also the filter's other actions.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use super::{Action, CallId, Resolution};
 use crate::host::{Cx, StreamId};
 use crate::introspection::{CalloutRequest, MAX_BODY};
 use crate::keys::Fetch;
 use crate::limits::MAX_CALLOUTS;
+use crate::map::Map;
 use crate::metrics::Gauge;
 use crate::questions;
 use crate::report::Report;
@@ -27,7 +28,7 @@ pub(super) enum Purpose {
 /// What is under way, and what the shell is to do next.
 #[derive(Debug, Default)]
 pub(super) struct Callouts {
-    under_way: BTreeMap<CallId, Purpose>,
+    under_way: Map<u64, Purpose>,
     next: u64,
     to_send: VecDeque<(CallId, CalloutRequest)>,
     resolved: VecDeque<(StreamId, Resolution, Report)>,
@@ -38,21 +39,21 @@ impl Callouts {
     pub(super) fn send(&mut self, request: CalloutRequest, purpose: Purpose, cx: &Cx<'_>) {
         let call = CallId(self.next);
         self.next += 1;
-        self.under_way.insert(call, purpose);
+        self.under_way.insert(call.0, purpose);
         self.to_send.push_back((call, request));
         cx.host.shift(Gauge::CalloutsInFlight, 1);
     }
 
     /// A callout has ended. `None`: it isn't under way.
     pub(super) fn end(&mut self, call: CallId, cx: &Cx<'_>) -> Option<Purpose> {
-        let purpose = self.under_way.remove(&call)?;
+        let purpose = self.under_way.remove(&call.0)?;
         cx.host.shift(Gauge::CalloutsInFlight, -1);
         Some(purpose)
     }
 
     /// The most bytes of an answer that are read.
     pub(super) fn body_limit(&self, call: CallId) -> usize {
-        if matches!(self.under_way.get(&call), Some(Purpose::Feed(_))) { MAX_FEED_BODY } else { MAX_BODY }
+        if matches!(self.under_way.get(&call.0), Some(Purpose::Feed(_))) { MAX_FEED_BODY } else { MAX_BODY }
     }
 
     /// How many are under way.

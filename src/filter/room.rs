@@ -1,6 +1,6 @@
 //! The requests that wait, in a bounded room, and the queues in which they are looked at again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,6 +9,8 @@ use super::key_wait::KeyWait;
 use super::request::{Facts, Wait};
 use crate::host::{ConnectionId, StreamId};
 use crate::limits::{AT_ONCE, MAP_ENTRY_BYTES, MAX_WAITING_FOR_KEY};
+use crate::map::Map;
+use crate::order;
 use crate::questions::Answered;
 use crate::questions::shares::Shares;
 use crate::time::UnixTime;
@@ -51,7 +53,7 @@ pub(super) fn may_hold(connection: Option<ConnectionId>, bytes: usize, shares: &
 /// All requests that wait.
 #[derive(Debug, Default)]
 pub(super) struct Room {
-    held: BTreeMap<StreamId, Held>,
+    held: Map<StreamId, Box<Held>>,
     /// Requests whose answers have come, in the order of their turns.
     answered: VecDeque<StreamId>,
     /// Requests that wait for their share, in order.
@@ -93,7 +95,7 @@ impl Room {
             Wait::Answer(_) | Wait::Answered(_) => {}
         }
         shares.enter(held.facts.connection, held.bytes());
-        self.held.insert(stream, held);
+        self.held.insert(stream, Box::new(held));
     }
 
     /// A request no longer waits. `None`: it didn't wait.
@@ -108,7 +110,7 @@ impl Room {
             Wait::Share(_) => self.for_share.retain(|queued| *queued != stream),
             Wait::Answer(_) | Wait::Answered(_) => {}
         }
-        Some(held)
+        Some(*held)
     }
 
     /// A question is answered: queues those of its `waiters` that still wait for it.
@@ -125,7 +127,7 @@ impl Room {
     /// The next request whose turn it is. Skips queued requests that have left, and later requests with their numbers.
     pub(super) fn next_answered(&mut self, shares: &mut Shares) -> Option<(Facts, Rc<Answered>)> {
         while let Some(stream) = self.answered.pop_front() {
-            if let Some(Held { wait: Wait::Answered(answered), .. }) = self.held.get(&stream) {
+            if let Some(Wait::Answered(answered)) = self.wait(stream) {
                 let answered = Rc::clone(answered);
                 return self.take(stream, shares).map(|held| (held.facts, answered));
             }
@@ -152,7 +154,11 @@ impl Room {
 
     /// Whether a request waits for its share.
     pub(super) fn waits_for_share(&self, stream: StreamId) -> bool {
-        matches!(self.held.get(&stream), Some(Held { wait: Wait::Share(_), .. }))
+        matches!(self.wait(stream), Some(Wait::Share(_)))
+    }
+
+    fn wait(&self, stream: StreamId) -> Option<&Wait> {
+        self.held.get(&stream).map(|held| &held.wait)
     }
 
     /// Whether any request waits for a key.
@@ -163,8 +169,10 @@ impl Room {
     /// The next requests of the round, at most [`AT_ONCE`]. With news, or after [`ROUND`], a new round begins first.
     pub(super) fn next_for_key(&mut self, news: KeyNews, now: UnixTime) -> Vec<StreamId> {
         if self.begun.is_none_or(|(at, before)| now.has_passed(ROUND, at) || before != news) {
-            let waits = |held: &Held| matches!(held.wait, Wait::Key(_));
-            self.round = self.held.iter().filter(|(_, held)| waits(held)).map(|(stream, _)| *stream).collect();
+            let waiting = self.held.iter().filter(|(_, held)| matches!(held.wait, Wait::Key(_)));
+            let mut round: Vec<StreamId> = waiting.map(|(stream, _)| *stream).collect();
+            order::sort(&mut round);
+            self.round = round.into();
             self.begun = Some((now, news));
         }
         let chunk = self.round.len().min(AT_ONCE);
@@ -178,7 +186,7 @@ impl Room {
 
     /// Takes out a request of the round, if it still waits for a key.
     pub(super) fn take_for_key(&mut self, stream: StreamId, shares: &mut Shares) -> Option<(Facts, Box<KeyWait>)> {
-        if !matches!(self.held.get(&stream), Some(Held { wait: Wait::Key(_), .. })) {
+        if !matches!(self.wait(stream), Some(Wait::Key(_))) {
             return None;
         }
         let Held { facts, wait: Wait::Key(wait) } = self.take(stream, shares)? else { return None };

@@ -6,10 +6,9 @@
 //! many clients. A connection that leaves a question behind is back at [`FIRST_QUESTIONS`], and so is one with neither
 //! questions nor waiting requests. Requests beyond its share wait, in one queue for all connections.
 
-use std::collections::BTreeMap;
-
 use crate::host::ConnectionId;
 use crate::limits::{MAX_CALLOUT_BYTES, MAX_WAITING, MAX_WAITING_BYTES};
+use crate::map::Map;
 
 /// How many questions a connection may have under way at first.
 pub const FIRST_QUESTIONS: usize = 8;
@@ -44,7 +43,7 @@ impl Default for Share {
 /// The shares of all connections. Requests without a known connection are limited only all together.
 #[derive(Debug, Default)]
 pub struct Shares {
-    by_connection: BTreeMap<ConnectionId, Share>,
+    by_connection: Map<ConnectionId, Share>,
     waiting: usize,
     waiting_bytes: usize,
     /// Questions that no request waits for.
@@ -135,7 +134,14 @@ impl Shares {
 
     fn change(&mut self, connection: Option<ConnectionId>, change: impl FnOnce(&mut Share)) {
         let Some(connection) = connection else { return };
-        let share = self.by_connection.entry(connection).or_default();
+        let Some(share) = self.by_connection.get_mut(&connection) else {
+            let mut share = Share::default();
+            change(&mut share);
+            if share.waiting > 0 || share.questions > 0 {
+                self.by_connection.insert(connection, share);
+            }
+            return;
+        };
         change(share);
         if share.waiting == 0 && share.questions == 0 {
             self.by_connection.remove(&connection);

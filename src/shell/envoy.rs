@@ -1,17 +1,17 @@
 //! The [host's](crate::host) services over Envoy's host calls.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::fmt::Display;
-use std::hash::Hash;
+use std::fmt;
+use std::hash::{Hash as _, Hasher};
 use std::time::UNIX_EPOCH;
 
-use hashbrown::HashMap;
 use proxy_wasm::hostcalls;
-use proxy_wasm::types::MetricType;
+use proxy_wasm::types::{MetricType, Status};
 
 use super::root::SEAL_KEY;
 use crate::host::{Conflict, Metrics, Peer, SharedData, SharedValue, Signatures, Write};
 use crate::label;
+use crate::map::{Key, Map};
 use crate::metrics::{Counter, Gauge, Histogram};
 use crate::public_key::PublicKey;
 use crate::seal::is_newly_unsealed;
@@ -29,9 +29,7 @@ pub struct EnvoyHost {
     has_verify_signature: Cell<bool>,
     secret: OnceCell<Secret>,
     /// The host's numbers of the metrics defined so far. The host assigns a new number at every definition.
-    counters: RefCell<HashMap<Counter, Option<u32>>>,
-    gauges: RefCell<HashMap<Gauge, Option<u32>>>,
-    histograms: RefCell<HashMap<Histogram, Option<u32>>>,
+    metrics: RefCell<Map<Metric, Option<u32>>>,
     tally: RefCell<Tally>,
     /// The filter's name in the host.
     name: Vec<u8>,
@@ -48,9 +46,7 @@ impl EnvoyHost {
         Self {
             has_verify_signature: Cell::new(true),
             secret: OnceCell::new(),
-            counters: RefCell::default(),
-            gauges: RefCell::default(),
-            histograms: RefCell::default(),
+            metrics: RefCell::default(),
             tally: RefCell::new(Tally::new(&filter)),
             name,
             filter,
@@ -88,11 +84,7 @@ impl EnvoyHost {
     pub fn flush_gauges(&self, now: UnixTime) {
         let moved = self.tally.borrow_mut().flush(now, self);
         for (gauge, by) in GAUGES.into_iter().zip(moved.unwrap_or_default()).filter(|(_, by)| *by != 0) {
-            if let Some(id) = self.define(&self.gauges, MetricType::Gauge, &gauge)
-                && hostcalls::increment_metric(id, by).is_err()
-            {
-                log::error!("the metric {gauge} could not be changed");
-            }
+            self.change(Metric::Gauge(gauge), |id| hostcalls::increment_metric(id, by));
         }
         if moved.is_some() {
             self.mark_place();
@@ -122,24 +114,28 @@ impl EnvoyHost {
     }
 
     fn mark_place(&self) {
-        PLACES.with_borrow_mut(|places| match self.tally.borrow().place_name() {
-            Some(place) => places.insert(self.root_id, place),
-            None => places.remove(&self.root_id),
+        PLACES.with_borrow_mut(|places| {
+            places.retain(|(root_id, _)| *root_id != self.root_id);
+            places.extend(self.tally.borrow().place_name().map(|place| (self.root_id, place)));
         });
     }
 
-    fn define<M: Clone + Eq + Hash + Display>(
-        &self,
-        known: &RefCell<HashMap<M, Option<u32>>>,
-        kind: MetricType,
-        metric: &M,
-    ) -> Option<u32> {
-        if let Some(id) = known.borrow().get(metric) {
-            return *id;
+    /// Changes a metric, if the host knows it.
+    fn change(&self, metric: Metric, change: impl FnOnce(u32) -> Result<(), Status>) {
+        let known = self.metrics.borrow().get(&metric).copied();
+        let id = known.unwrap_or_else(|| {
+            let kind = match metric {
+                Metric::Counter(_) => MetricType::Counter,
+                Metric::Gauge(_) => MetricType::Gauge,
+                Metric::Histogram(_) => MetricType::Histogram,
+            };
+            let id = hostcalls::define_metric(kind, &format!("{metric}.filter={}", self.filter)).ok();
+            self.metrics.borrow_mut().insert(metric.clone(), id);
+            id
+        });
+        if id.is_some_and(|id| change(id).is_err()) {
+            log::error!("the metric {metric} could not be changed");
         }
-        let id = hostcalls::define_metric(kind, &format!("{metric}.filter={}", self.filter)).ok();
-        known.borrow_mut().insert(metric.clone(), id);
-        id
     }
 
     /// The host's wall clock; the epoch if it is set before that.
@@ -198,10 +194,7 @@ impl Signatures for EnvoyHost {
 
 impl Metrics for EnvoyHost {
     fn count(&self, counter: Counter) {
-        let id = self.define(&self.counters, MetricType::Counter, &counter);
-        if id.is_some_and(|id| hostcalls::increment_metric(id, 1).is_err()) {
-            log::error!("the metric {counter} could not be changed");
-        }
+        self.change(Metric::Counter(counter), |id| hostcalls::increment_metric(id, 1));
     }
 
     fn shift(&self, gauge: Gauge, by: i64) {
@@ -209,17 +202,11 @@ impl Metrics for EnvoyHost {
     }
 
     fn set(&self, gauge: Gauge, to: u64) {
-        let id = self.define(&self.gauges, MetricType::Gauge, &gauge);
-        if id.is_some_and(|id| hostcalls::record_metric(id, to).is_err()) {
-            log::error!("the metric {gauge} could not be set");
-        }
+        self.change(Metric::Gauge(gauge), |id| hostcalls::record_metric(id, to));
     }
 
     fn record(&self, histogram: Histogram, value: u64) {
-        let id = self.define(&self.histograms, MetricType::Histogram, &histogram);
-        if id.is_some_and(|id| hostcalls::record_metric(id, value).is_err()) {
-            log::error!("the metric {histogram} could not be changed");
-        }
+        self.change(Metric::Histogram(histogram), |id| hostcalls::record_metric(id, value));
     }
 
     fn callouts_in_flight(&self) -> u64 {
@@ -239,9 +226,52 @@ impl Peer for EnvoyHost {
     }
 }
 
+/// What the host keeps a number for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Metric {
+    Counter(Counter),
+    Gauge(Gauge),
+    Histogram(Histogram),
+}
+
+impl Key for Metric {
+    fn number(&self) -> u64 {
+        let mut mix = Mix(0);
+        self.hash(&mut mix);
+        mix.0
+    }
+}
+
+/// Not seeded: metrics come from closed sets, so no client can choose them.
+struct Mix(u64);
+
+impl Hasher for Mix {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_usize((*byte).into()));
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.0 = (self.0.rotate_left(5) ^ number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Counter(counter) => counter.fmt(formatter),
+            Self::Gauge(gauge) => gauge.fmt(formatter),
+            Self::Histogram(histogram) => histogram.fmt(formatter),
+        }
+    }
+}
+
 thread_local! {
     /// Where the filters of this VM keep their tallies, by their root contexts.
-    static PLACES: RefCell<HashMap<u32, String>> = RefCell::default();
+    static PLACES: RefCell<Vec<(u32, String)>> = RefCell::default();
 }
 
 /// Makes a panic remove what this VM has counted, after its message: Envoy no longer calls the VM.
@@ -250,7 +280,7 @@ pub fn vacate_at_panic() {
     std::panic::set_hook(Box::new(move |info| {
         report(info);
         PLACES.with(|places| {
-            for place in places.try_borrow().iter().flat_map(|places| places.values()) {
+            for (_, place) in places.try_borrow().iter().flat_map(|places| places.iter()) {
                 // A failure can no longer be reported.
                 let _ = hostcalls::set_shared_data(place, Some(&[]), None);
             }

@@ -4,7 +4,6 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use hashbrown::HashMap;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{MapType, Status};
 
@@ -18,6 +17,7 @@ use crate::filter::{Action, CallId, Filter, Resolution, Step};
 use crate::host::{Cx, StreamId};
 use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
 use crate::limits::AT_ONCE;
+use crate::map::Map;
 use crate::report::Report;
 use crate::seal::{Seal, Sealed};
 use crate::time::UnixTime;
@@ -40,14 +40,14 @@ pub(super) struct Worker {
     filter: RefCell<Filter>,
     host: Sealed<EnvoyHost>,
     /// The call of each callout, by the host's number.
-    callouts: RefCell<HashMap<u32, CallId>>,
+    callouts: RefCell<Map<u32, CallId>>,
     /// The stream whose request callback is running. Envoy can't resume a stream from within that callback, so its
     /// resolution is returned instead. Resolutions of others wait for a tick: if any stream is denied in the callback,
     /// Envoy takes this one for denied and holds it, whatever the callback returns.
     receiving: Cell<Option<StreamId>>,
     early: RefCell<Option<(Resolution, Report)>>,
     /// Streams that are held.
-    held: RefCell<HashMap<StreamId, Held>>,
+    held: RefCell<Map<StreamId, Held>>,
     /// The host's effective context.
     context: Cell<u32>,
     /// The time of the last event that had one.
