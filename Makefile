@@ -26,9 +26,11 @@ PRUNE = '$(CARGO_TARGET_DIR)/debug/prune'
 
 # Makes the module smaller, and cheaper to compile, than rustc leaves it: $(call optimise,from,to). What the module may use
 # of WebAssembly's extensions is what rustc uses by default. A function with one caller is inlined only if it is small
-# (`ocimfs`): Envoy's compiler takes memory for the largest function (docs/performance.md#start).
+# (`ocimfs`): Envoy's compiler takes memory for the largest function (docs/performance.md#start). The first 1,024 bytes
+# of memory are where the stack ends (`--stack-first`), so nothing but a stack that is all but used up is there
+# (`low-memory-unused`).
 WASM_OPT ?= .tools/binaryen/usr/bin/wasm-opt
-optimise = $(WASM_OPT) -Oz -ocimfs 60 --strip-producers --enable-bulk-memory --enable-multivalue --enable-mutable-globals \
+optimise = $(WASM_OPT) -Oz -ocimfs 60 --low-memory-unused --converge --strip-producers --enable-bulk-memory --enable-multivalue --enable-mutable-globals \
 	--enable-nontrapping-float-to-int --enable-reference-types --enable-sign-ext '$(1)' -o '$(2)'
 
 # Where cargo builds. The module always ends up in target/.
