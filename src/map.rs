@@ -1,9 +1,11 @@
 //! A hash map that takes little code for each type of key and value, and few steps while it holds little.
 //!
 //! The maps of the standard library and of `hashbrown` take from 2 to 8 KB for each. Here, what doesn't depend on the
-//! types is there once: which keys share a bucket is kept apart from the entries, as a chain of their places.
+//! types is there once: one type of `hashbrown`'s table holds the places of all entries, and the entries are apart.
 
 use std::hash::{BuildHasher as _, RandomState};
+
+use hashbrown::HashTable;
 
 /// What entries are found by.
 pub trait Key: Eq {
@@ -26,44 +28,44 @@ impl Key for u64 {
 /// A map without an order. No client can choose keys that fill one bucket.
 #[derive(Debug)]
 pub struct Map<K, V> {
-    chains: Chains,
+    index: Index,
     entries: Vec<Option<(K, V)>>,
 }
 
 impl<K, V> Default for Map<K, V> {
     fn default() -> Self {
-        Self { chains: Chains::default(), entries: Vec::new() }
+        Self { index: Index::default(), entries: Vec::new() }
     }
 }
 
 impl<K: Key, V> Map<K, V> {
     /// How many entries there are.
-    pub const fn len(&self) -> usize {
-        self.chains.len
+    pub fn len(&self) -> usize {
+        self.index.places.len()
     }
 
     /// Whether there are none.
     #[cfg(test)]
-    pub const fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// The value of a key.
     pub fn get(&self, key: &K) -> Option<&V> {
-        let place = self.find(self.chains.hash(key.number()), key)?;
+        let place = self.find(self.index.hash(key.number()), key)?;
         self.entries.get(place)?.as_ref().map(|(_, value)| value)
     }
 
     /// The value of a key.
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        let place = self.find(self.chains.hash(key.number()), key)?;
+        let place = self.find(self.index.hash(key.number()), key)?;
         self.entries.get_mut(place)?.as_mut().map(|(_, value)| value)
     }
 
     /// Sets the value of a key.
     pub fn insert(&mut self, key: K, value: V) {
-        let hash = self.chains.hash(key.number());
-        let place = self.find(hash, &key).unwrap_or_else(|| self.chains.add(hash));
+        let hash = self.index.hash(key.number());
+        let place = self.find(hash, &key).unwrap_or_else(|| self.index.add(hash));
         let entry = Some((key, value));
         match self.entries.get_mut(place) {
             Some(former) => *former = entry,
@@ -73,9 +75,9 @@ impl<K: Key, V> Map<K, V> {
 
     /// Removes the value of a key.
     pub fn remove(&mut self, key: &K) -> Option<V> {
-        let hash = self.chains.hash(key.number());
+        let hash = self.index.hash(key.number());
         let place = self.find(hash, key)?;
-        self.chains.remove(hash, place);
+        self.index.remove(hash, place);
         self.entries.get_mut(place)?.take().map(|(_, value)| value)
     }
 
@@ -84,121 +86,62 @@ impl<K: Key, V> Map<K, V> {
         self.entries.iter().flatten()
     }
 
-    fn find(&self, hash: u32, key: &K) -> Option<usize> {
-        let mut place = self.chains.first(hash);
-        loop {
-            let link = self.chains.links.get(place)?;
-            if link.hash == hash && matches!(self.entries.get(place), Some(Some((known, _))) if known == key) {
-                return Some(place);
-            }
-            place = link.next;
-        }
+    fn find(&self, hash: u64, key: &K) -> Option<usize> {
+        self.index.find(hash, &|at| matches!(self.entries.get(at), Some(Some((known, _))) if known == key))
     }
 }
 
-/// No place: the end of a chain.
-const END: usize = usize::MAX;
-
-/// The places of entries in chains, one for each bucket, and one of those that are free.
+/// Which place each key's entry has, by hashes.
 #[derive(Debug)]
-struct Chains {
-    /// The first place in each bucket's chain. Their number is 0 or a power of two, and no less than that of places.
-    first: Vec<usize>,
-    links: Vec<Link>,
-    free: usize,
-    len: usize,
+struct Index {
+    places: HashTable<Place>,
+    /// The places without an entry.
+    free: Vec<usize>,
     secrets: [u64; 2],
 }
 
-/// What is known about a place.
+/// The place of an entry, and the hash of its key.
 #[derive(Debug)]
-struct Link {
-    /// The hash of its entry's key.
-    hash: u32,
-    /// The next place in its chain.
-    next: usize,
+struct Place {
+    hash: u64,
+    at: usize,
 }
 
-impl Default for Chains {
+impl Default for Index {
     fn default() -> Self {
         let state = RandomState::new();
         let secrets = [state.hash_one(0), state.hash_one(1) | 1];
-        Self { first: Vec::new(), links: Vec::new(), free: END, len: 0, secrets }
+        Self { places: HashTable::new(), free: Vec::new(), secrets }
     }
 }
 
-impl Chains {
+impl Index {
     /// A multiplication by a secret spreads numbers that are chosen without knowing it.
-    fn hash(&self, number: u64) -> u32 {
+    fn hash(&self, number: u64) -> u64 {
         let [mask, factor] = self.secrets;
         let product = (number ^ mask).wrapping_mul(factor);
-        (product ^ product >> 32) as u32
+        product ^ product >> 32
     }
 
-    fn bucket(&self, hash: u32) -> usize {
-        hash as usize & self.first.len().wrapping_sub(1)
+    /// The place that `is_it` knows, among those of keys with this hash.
+    #[inline(never)]
+    fn find(&self, hash: u64, is_it: &dyn Fn(usize) -> bool) -> Option<usize> {
+        self.places.find(hash, |place| place.hash == hash && is_it(place.at)).map(|place| place.at)
     }
 
-    fn first(&self, hash: u32) -> usize {
-        self.first.get(self.bucket(hash)).copied().unwrap_or(END)
+    /// A place for a new entry: a free one, or the next one.
+    #[inline(never)]
+    fn add(&mut self, hash: u64) -> usize {
+        let at = self.free.pop().unwrap_or(self.places.len());
+        self.places.insert_unique(hash, Place { hash, at }, |place| place.hash);
+        at
     }
 
-    /// A place for a new entry: a free one, or a new one at the end.
-    fn add(&mut self, hash: u32) -> usize {
-        if self.len == self.first.len() {
-            self.grow();
-        }
-        self.len += 1;
-        let place = if self.free == END { self.links.len() } else { self.free };
-        match self.links.get_mut(place) {
-            Some(link) => {
-                self.free = link.next;
-                link.hash = hash;
-            }
-            None => self.links.push(Link { hash, next: END }),
-        }
-        self.link(place);
-        place
-    }
-
-    /// Twice as many buckets. No place is free, as there are no more places than buckets.
-    fn grow(&mut self) {
-        let count = (2 * self.first.len()).max(8);
-        self.first.clear();
-        self.first.resize(count, END);
-        (0..self.links.len()).for_each(|place| self.link(place));
-    }
-
-    /// Makes a place the first of its chain.
-    fn link(&mut self, place: usize) {
-        let Some(link) = self.links.get_mut(place) else { return };
-        let bucket = link.hash as usize & self.first.len().wrapping_sub(1);
-        if let Some(first) = self.first.get_mut(bucket) {
-            link.next = *first;
-            *first = place;
-        }
-    }
-
-    fn remove(&mut self, hash: u32, place: usize) {
-        let Some(link) = self.links.get_mut(place) else { return };
-        let next = link.next;
-        link.next = self.free;
-        self.free = place;
-        self.len -= 1;
-        let bucket = self.bucket(hash);
-        let mut at = match self.first.get_mut(bucket) {
-            Some(first) if *first == place => {
-                *first = next;
-                return;
-            }
-            first => first.map_or(END, |first| *first),
-        };
-        while let Some(link) = self.links.get_mut(at) {
-            if link.next == place {
-                link.next = next;
-                return;
-            }
-            at = link.next;
+    #[inline(never)]
+    fn remove(&mut self, hash: u64, at: usize) {
+        if let Ok(place) = self.places.find_entry(hash, |place| place.at == at) {
+            place.remove();
+            self.free.push(at);
         }
     }
 }
@@ -248,11 +191,11 @@ mod tests {
 
     #[test]
     fn numbers_at_any_distance_get_different_hashes() {
-        let chains = Chains { secrets: [0x0123_4567_89ab_cdef, 0x9e37_79b9_7f4a_7c15], ..Chains::default() };
+        let index = Index { secrets: [0x0123_4567_89ab_cdef, 0x9e37_79b9_7f4a_7c15], ..Index::default() };
         for distance in [1, 3, 1 << 10, 1 << 20, 1 << 24] {
             let mut taken = vec![0; 128];
             for number in 0..128_u64 {
-                let bucket = chains.hash(number * distance) as usize % 128;
+                let bucket = index.hash(number * distance) as usize % 128;
                 taken[bucket] += 1;
             }
             assert!(taken.iter().max() < Some(&24), "{distance}: {taken:?}");
