@@ -21,7 +21,7 @@ pub(super) const SLOTS: u32 = 32_768;
 const MAX_BYTES: usize = 4096;
 
 /// The version of the record format, so that other versions of the filter don't misread records.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// The length of version, digest and time.
 const HEAD: usize = 1 + 32 + 8;
