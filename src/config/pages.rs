@@ -27,13 +27,16 @@ impl ResourceMetadata {
         let host_end = resource.match_indices('/').nth(2).map_or(resource.len(), |(index, _)| index);
         let (origin, path) = resource.split_at(host_end);
         let path = format!("{WELL_KNOWN}{}", if path == "/" { "" } else { path });
-        let mut body = serde_json::Map::new();
-        body.insert("resource".to_owned(), resource.into());
-        for (name, list) in [("authorization_servers", authorization_servers), ("scopes_supported", scopes_supported)] {
-            if !list.is_empty() {
-                body.insert(name.to_owned(), list.into());
-            }
-        }
-        Self { url: format!("{origin}{path}"), path, body: serde_json::Value::from(body).to_string() }
+        // Neither URLs nor scopes have bytes that need escapes in JSON: the table of fields allows none.
+        let list = |name, list: &[String]| match list {
+            [] => String::new(),
+            _ => format!("\"{name}\":[\"{}\"]", list.join("\",\"")),
+        };
+        let servers = list("authorization_servers", authorization_servers);
+        let scopes = list("scopes_supported", scopes_supported);
+        let resource = format!("\"resource\":\"{resource}\"");
+        let members: Vec<_> = [servers, resource, scopes].into_iter().filter(|member| !member.is_empty()).collect();
+        let body = format!("{{{}}}", members.join(","));
+        Self { url: format!("{origin}{path}"), path, body }
     }
 }
