@@ -9,8 +9,6 @@ mod values;
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize};
-
 use crate::json::{self, JsonError};
 use crate::time::UnixTime;
 pub use kept::{Claim, ClaimName, KeptClaims, missing};
@@ -60,23 +58,15 @@ impl TokenType {
     }
 }
 
-/// Reads the type in a token, where any string is allowed.
-fn token_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TokenType, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    Ok(TokenType::from_name(&name).unwrap_or(TokenType::Unknown))
-}
-
 /// `issued_by`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct IssuedBy {
     user_id: Option<i64>,
     user_type: Option<Box<str>>,
 }
 
 /// `role_params`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RoleParams {
     role: Option<Box<str>>,
     read_only: Option<bool>,
@@ -87,8 +77,7 @@ pub struct RoleParams {
 }
 
 /// `aud` (RFC 7519 section 4.1.3): one string or several.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Audience {
     One(Box<str>),
     Many(Box<[Box<str>]>),
@@ -98,43 +87,31 @@ enum Audience {
 ///
 /// The registered claims (RFC 7519 section 4.1) are type-checked even if the filter doesn't use them, so that it
 /// accepts no token that a stricter reader would call malformed.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
-    #[serde(default, deserialize_with = "json::not_null")]
     exp: Option<u64>,
-    #[serde(default, deserialize_with = "json::not_null")]
     nbf: Option<u64>,
-    #[serde(default, deserialize_with = "json::not_null")]
     iat: Option<u64>,
-    #[serde(default, deserialize_with = "json::not_null")]
     jti: Option<Box<str>>,
-    #[serde(default, deserialize_with = "json::not_null")]
     iss: Option<Box<str>>,
-    #[serde(default, deserialize_with = "json::not_null")]
     sub: Option<Box<str>>,
-    #[serde(default, deserialize_with = "json::not_null")]
     aud: Option<Audience>,
     user_id: i64,
     client_id: i64,
     token_id: Option<i64>,
-    #[serde(default, deserialize_with = "json::optional_object")]
     issued_by: Option<IssuedBy>,
-    #[serde(deserialize_with = "token_type")]
     token_type: TokenType,
     user_type: Option<Box<str>>,
     user_groups: Option<Box<[Box<str>]>>,
-    #[serde(default, deserialize_with = "json::optional_object")]
     role_params: Option<RoleParams>,
     email: Option<Box<str>>,
     username: Option<Box<str>>,
     /// Null: the user didn't sign in by SSO. Absent: unknown.
-    #[serde(default, deserialize_with = "json::not_null")]
     sso_entity: Option<Option<Box<str>>>,
     is_admin: Option<bool>,
     client_name: Option<Box<str>>,
     federation_id: Option<i64>,
     /// The claims of [`KeptClaims`] that the filter doesn't know, in the same order.
-    #[serde(skip)]
     kept: Box<[Option<Scalar>]>,
 }
 
@@ -182,7 +159,7 @@ impl Claims {
     /// # Errors
     /// [`ClaimsError`] says what is wrong with it.
     pub fn from_json(json: &[u8]) -> Result<Self, ClaimsError> {
-        let claims: Self = scan::read(json).map_or_else(|| json::parse(json), Ok)?;
+        let claims: Self = json::parse(json, scan::read)?;
         if claims.exp.ok_or(ClaimsError::NoExpiry)? > MAX_TIME {
             return Err(ClaimsError::OutOfRange("exp"));
         }

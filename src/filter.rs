@@ -356,7 +356,7 @@ impl Filter {
     }
 }
 
-#[cfg(any(test, feature = "testing"))]
+#[cfg(any(test, all(feature = "testing", not(target_arch = "wasm32"))))]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "for tests alone")]
 pub mod world;
 

@@ -308,16 +308,23 @@ pub enum Verdict {
 /// # Errors
 /// [`Outage`] if it holds no text under `public_key`.
 pub fn read_public_key(answer: &CalloutResponse) -> Result<String, Outage> {
-    #[derive(serde::Deserialize)]
-    struct Body {
-        public_key: String,
-    }
     if answer.status != 200 {
         return Err(Outage::Status(answer.status));
     }
     let body = answer.body.as_deref().ok_or(Outage::TooLarge)?;
-    let body: Body = json::parse(body)?;
-    Ok(body.public_key)
+    let key = json::parse(body, |reader| {
+        let mut key = None;
+        reader.object(&mut |reader, name| {
+            if name == "public_key" {
+                key = Some(reader.string()?);
+                Some(())
+            } else {
+                reader.skip()
+            }
+        })?;
+        reader.required(key, "public_key")
+    })?;
+    Ok(key.into())
 }
 
 #[cfg(test)]

@@ -1,17 +1,15 @@
 //! JSON, parsed strictly enough for signed claims.
 //!
-//! RFC 8259 leaves the meaning of a repeated key open, so two readers of one token may see two identities.
-//! [`check`] refuses repeated keys at every depth, compared after unescaping, and bounds depth and width before
-//! any typed parsing.
+//! RFC 8259 leaves the meaning of a repeated key open, so two readers of one token may see two identities. The [`Reader`]
+//! refuses repeated keys at every depth, compared after unescaping, and bounds depth and width.
 
-use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
+mod reader;
+mod unusual;
+mod value;
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{
-    Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor,
-};
+pub use reader::Reader;
+use reader::{Problem, WRONG_TYPE};
+pub use value::{Number, Value};
 
 /// How deep objects and arrays may be nested.
 pub const MAX_DEPTH: usize = 8;
@@ -23,22 +21,57 @@ pub const MAX_KEYS: usize = 128;
 #[error("{0}")]
 pub struct JsonError(String);
 
-/// Parses `json`, which has to be an object, into `T` after [`check`].
+/// Reads `json`, which has to be an object, with `read`.
 ///
 /// # Errors
 /// [`JsonError`], which quotes nothing from `json`: it may come from a token.
-pub fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, JsonError> {
-    begins_an_object(json)?;
-    check(json)?;
-    serde_json::from_slice(json).map(|Object(value)| value).map_err(|error| {
-        let text = error.to_string();
-        // Serde quotes a value that it refuses, but of a missing field only the name.
-        if text.starts_with("missing field") {
-            JsonError(text)
-        } else {
-            JsonError(format!("a value has the wrong type at line {} column {}", error.line(), error.column()))
-        }
-    })
+pub fn parse<T>(json: &[u8], read: impl FnOnce(&mut Reader<'_>) -> Option<T>) -> Result<T, JsonError> {
+    let masked;
+    let text = if let Ok(text) = str::from_utf8(json) {
+        text
+    } else {
+        masked = mask(json);
+        &masked
+    };
+    let mut reader = Reader::new(text, json);
+    match read(&mut reader) {
+        Some(value) if reader.next().is_none() => Ok(value),
+        _ => Err(refusal(reader)),
+    }
+}
+
+/// The text with a backslash for each byte that isn't UTF-8.
+#[cold]
+fn mask(json: &[u8]) -> String {
+    let mut text = String::with_capacity(json.len());
+    for chunk in json.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| '\\'));
+    }
+    text
+}
+
+/// What is wrong with a text that wasn't read. That it isn't JSON, even further down, comes before a wrong type.
+#[cold]
+fn refusal(mut reader: Reader<'_>) -> JsonError {
+    let json = reader.bytes;
+    if let Err(error) = begins_an_object(json) {
+        return error;
+    }
+    if reader.problem.is_none() {
+        let _: Option<()> = reader.fail("trailing characters", reader.at + 1);
+    }
+    let Some(Problem { what, field, at }) = reader.problem else { return JsonError(String::new()) };
+    if (field.is_some() || what == WRONG_TYPE)
+        && let Err(error) = parse(json, |reader| reader.skip())
+    {
+        return error;
+    }
+    let before = json.get(..at).unwrap_or_default();
+    let lines = before.iter().filter(|byte| **byte == b'\n').count();
+    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count();
+    let what = field.map_or_else(|| what.to_owned(), |field| format!("{what} `{field}`"));
+    JsonError(format!("{what} at line {} column {column}", lines + 1))
 }
 
 /// Refuses a text that can't be an object, and says what its beginning looks like.
@@ -57,246 +90,24 @@ fn begins_an_object(json: &[u8]) -> Result<(), JsonError> {
     Err(JsonError(format!("it must be a JSON object; it begins with {begin}")))
 }
 
-/// A struct that is read only from an object: what serde derives also accepts an array of the fields in order.
-#[derive(Debug)]
-pub struct Object<T>(pub T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members<T>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
-            type Value = T;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map))
-            }
-        }
-
-        deserializer.deserialize_map(Members(PhantomData)).map(Self)
+/// `digits * 10^exponent`, exact if the power is at most 10^22.
+#[expect(clippy::cast_precision_loss, reason = "a double is what was asked for")]
+pub fn scaled(digits: u64, exponent: i32) -> f64 {
+    /// A double has no larger power of ten.
+    const MOST: u32 = 308;
+    if digits == 0 {
+        return 0.0;
     }
+    let most = exponent.unsigned_abs().min(2 * MOST);
+    let (one, other) = (power(most.min(MOST)), power(most.saturating_sub(MOST)));
+    if exponent < 0 { digits as f64 / one / other } else { digits as f64 * one * other }
 }
 
-/// For `deserialize_with`: an [`Object`] or null.
-///
-/// # Errors
-/// The deserializer's.
-pub fn optional_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    Ok(Option::deserialize(deserializer)?.map(|Object(value)| value))
-}
-
-/// For `deserialize_with` and `default`: a value that may be missing, but not null.
-///
-/// # Errors
-/// The deserializer's.
-pub fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
-
-/// Checks that `json` is one JSON text in UTF-8 without repeated keys, at most [`MAX_DEPTH`] deep and with at most
-/// [`MAX_KEYS`] keys an object.
-///
-/// # Errors
-/// [`JsonError`] says what was found.
-pub fn check(json: &[u8]) -> Result<(), JsonError> {
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    Strict { depth: 0 }
-        .deserialize(&mut deserializer)
-        .and_then(|()| deserializer.end())
-        .map_err(|error| JsonError(error.to_string()))
-}
-
-#[derive(Clone, Copy)]
-struct Strict {
-    depth: usize,
-}
-
-impl Strict {
-    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
-        if self.depth < MAX_DEPTH {
-            Ok(Self { depth: self.depth + 1 })
-        } else {
-            Err(E::custom(format!("nested deeper than {MAX_DEPTH}")))
-        }
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Strict {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Strict {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("JSON")
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let inner = self.deeper()?;
-        while seq.next_element_seed(inner)?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let inner = self.deeper()?;
-        let mut keys: Vec<Cow<'de, str>> = Vec::with_capacity(24);
-        while let Some(key) = map.next_key_seed(Key)? {
-            if keys.contains(&key) {
-                return Err(A::Error::custom("a key is given twice"));
-            }
-            if keys.len() == MAX_KEYS {
-                return Err(A::Error::custom(format!("more than {MAX_KEYS} keys in one object")));
-            }
-            keys.push(key);
-            map.next_value_seed(inner)?;
-        }
-        Ok(())
-    }
-}
-
-/// A key, borrowed where it holds no escapes.
-struct Key;
-
-impl<'de> DeserializeSeed<'de> for Key {
-    type Value = Cow<'de, str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Key {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a key")
-    }
-
-    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(key))
-    }
-
-    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(key.to_owned()))
-    }
+fn power(exponent: u32) -> f64 {
+    const POWERS: [f64; 9] = [1e1, 1e2, 1e4, 1e8, 1e16, 1e32, 1e64, 1e128, 1e256];
+    let used = POWERS.iter().enumerate().filter(|(bit, _)| exponent >> bit & 1 == 1);
+    used.fold(1.0, |power, (_, factor)| power * factor)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn repeated_keys_are_refused_at_every_depth_and_after_unescaping() {
-        for json in [
-            r#"{"a":1,"a":1}"#,
-            r#"{"exp":1,"\u0065xp":2}"#,
-            r#"{"x":{"a":1,"a":2}}"#,
-            r#"{"x":[{"b":1},{"a":1,"a":2}]}"#,
-            r#"{"":1,"":2}"#,
-        ] {
-            let error = check(json.as_bytes()).unwrap_err();
-            assert!(error.to_string().contains("a key is given twice"), "{json}: {error}");
-        }
-        assert_eq!(check(br#"{"x":{"a":1},"y":{"a":1},"A":0,"a":0}"#), Ok(()));
-    }
-
-    #[test]
-    fn errors_quote_nothing_of_what_they_are_about() {
-        #[derive(Debug, serde::Deserialize)]
-        struct Number {
-            #[expect(dead_code, reason = "only its type matters")]
-            number: u8,
-        }
-        for json in
-            [r#"{"number":"s3cret"}"#, r#"{"number":7331}"#, r#"{"s3cret":1,"s3cret":1}"#, r#"{"s3cret":1}"#, "s3cret"]
-        {
-            let error = parse::<Number>(json.as_bytes()).unwrap_err().to_string();
-            assert!(!error.contains("s3cret") && !error.contains("7331"), "{json}: {error}");
-        }
-        assert_eq!(parse::<Number>(b"{}").unwrap_err().to_string(), "missing field `number` at line 1 column 2");
-    }
-
-    #[test]
-    fn a_text_that_is_no_object_is_recognised_by_its_beginning() {
-        for (text, told) in [
-            (&b""[..], "it is empty"),
-            (b" \r\n", "it is empty"),
-            (b"\x1f\x8b\x08\x00", "it is compressed (gzip)"),
-            (b"\n<!doctype html>", "it must be a JSON object; it begins with `<`"),
-            (b"[1]", "it must be a JSON object; it begins with `[`"),
-            (b"\"s3cret\"", "it must be a JSON object; it begins with a quotation mark"),
-            (b"eyJhbGciOiJSUzI1NiJ9.e30.", "it must be a JSON object; it begins with a letter or a digit"),
-            (b"7$s3cret", "it must be a JSON object; it begins with a letter or a digit"),
-            (b"-----BEGIN PUBLIC KEY-----", "it must be a JSON object; it begins with a punctuation mark"),
-            (b"\xef\xbb\xbf{}", "it must be a JSON object; it begins with a byte that isn't visible ASCII"),
-        ] {
-            let error = parse::<serde_json::Value>(text).unwrap_err();
-            assert_eq!(error.to_string(), told, "{}", text.escape_ascii());
-        }
-    }
-
-    #[test]
-    fn depth_and_width_are_bounded() {
-        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        assert_eq!(check(nested(MAX_DEPTH).as_bytes()), Ok(()));
-        assert!(check(nested(MAX_DEPTH + 1).as_bytes()).is_err());
-        assert!(check(nested(100_000).as_bytes()).is_err());
-
-        let wide = |keys: usize| {
-            let members: Vec<String> = (0..keys).map(|key| format!("\"{key}\":0")).collect();
-            format!("{{{}}}", members.join(","))
-        };
-        assert_eq!(check(wide(MAX_KEYS).as_bytes()), Ok(()));
-        assert!(check(wide(MAX_KEYS + 1).as_bytes()).is_err());
-    }
-
-    #[test]
-    fn only_one_json_text_in_utf8_is_json() {
-        for json in [
-            &b"{} x"[..],
-            b"{}{}",
-            b"",
-            b"{",
-            b"{\"a\":\"\xff\"}",
-            b"\xef\xbb\xbf{}",
-            b"{'a':1}",
-            b"{\"a\":1,}",
-            b"NaN",
-        ] {
-            assert!(check(json).is_err(), "{json:?}");
-        }
-    }
-}
+mod tests;

@@ -11,13 +11,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use crate::ascii;
 use crate::claims::{self, ClaimName, Claims, ClaimsError, KeptClaims};
 use crate::host::Signatures;
-use crate::json::{self, JsonError};
+use crate::json::{self, JsonError, Reader};
 use crate::key_set::KeySet;
 use crate::public_key::{KeyId, SigningAlgorithm};
 use crate::signature::{Rs256, Rs256Signature};
@@ -60,20 +58,28 @@ pub enum ParseError {
     Claims(#[from] ClaimsError),
 }
 
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Header {
-    alg: String,
-    #[serde(default, deserialize_with = "json::not_null")]
-    typ: Option<String>,
-    #[serde(default, deserialize_with = "json::not_null")]
+    alg: Option<Box<str>>,
+    typ: Option<Box<str>>,
     kid: Option<Box<str>>,
-    #[serde(default, deserialize_with = "is_there")]
+    /// Whether it is there with any value, null included.
     crit: bool,
 }
 
-/// True for any value, null included.
-fn is_there<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    IgnoredAny::deserialize(deserializer).map(|_| true)
+impl Header {
+    fn member(&mut self, reader: &mut Reader<'_>, name: &str) -> Option<()> {
+        match name {
+            "alg" => self.alg = Some(reader.string()?),
+            "typ" => self.typ = Some(reader.string()?),
+            "kid" => self.kid = Some(reader.string()?),
+            _ => {
+                reader.skip()?;
+                self.crit |= name == "crit";
+            }
+        }
+        Some(())
+    }
 }
 
 /// A well-formed JWT that says it is signed with RS256. Its claims mean nothing yet.
@@ -194,11 +200,17 @@ fn claims_json(token: &[u8]) -> Vec<u8> {
 
 /// The algorithm that the header names, and the id of the key.
 fn read_header(header: &[u8]) -> Result<(SigningAlgorithm, Option<Box<str>>), ParseError> {
-    let header: Header = json::parse(header).map_err(ParseError::Header)?;
+    let (header, alg) = json::parse(header, |reader| {
+        let mut header = Header::default();
+        reader.object(&mut |reader, name| header.member(reader, name))?;
+        let alg = reader.required(header.alg.take(), "alg")?;
+        Some((header, alg))
+    })
+    .map_err(ParseError::Header)?;
     if header.crit {
         return Err(ParseError::Critical);
     }
-    let algorithm = SigningAlgorithm::from_name(&header.alg).ok_or(ParseError::Algorithm)?;
+    let algorithm = SigningAlgorithm::from_name(&alg).ok_or(ParseError::Algorithm)?;
     if header.typ.is_some_and(|typ| !typ.eq_ignore_ascii_case("JWT")) {
         return Err(ParseError::Type);
     }

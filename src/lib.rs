@@ -106,6 +106,7 @@ pub mod internals {
     pub use crate::cache::prefix;
     pub use crate::claims::MAX_TIME;
     pub use crate::extractor::{extract, headers_to_strip};
+    #[cfg(not(target_arch = "wasm32"))]
     pub use crate::filter::world;
     pub use crate::introspection::{read, read_public_key};
     pub use crate::jwt::{MAX_TOKEN_BYTES, UntrustedJwt};

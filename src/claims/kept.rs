@@ -4,11 +4,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde_json::Value;
-
 use super::values::Scalar;
 use super::{ClaimPath, Claims, IssuedBy, RoleParams};
-use crate::json::MAX_DEPTH;
+use crate::json::{self, MAX_DEPTH, Number, Value};
 use crate::order;
 
 /// The longest name, in bytes.
@@ -26,7 +24,7 @@ impl ClaimName {
 
     /// The value at this path in a claim set.
     fn find<'v>(&self, claims: &'v Value) -> Option<&'v Value> {
-        self.0.split('.').try_fold(claims, |value, name| value.as_object()?.get(name))
+        self.0.split('.').try_fold(claims, |value, name| value.get(name))
     }
 }
 
@@ -121,10 +119,10 @@ impl KeptClaims {
     /// a list, an object, or a number that isn't an integer.
     fn pick(&self, claims: &Value) -> Box<[Option<Scalar>]> {
         let scalar = |value: &Value| match value {
-            Value::Bool(flag) => Some(Scalar::Flag(*flag)),
-            Value::Number(number) => number.as_i64().map(Scalar::Number),
-            Value::String(text) => Some(Scalar::Text(text.as_str().into())),
-            Value::Null | Value::Array(_) | Value::Object(_) => None,
+            Value::Flag(flag) => Some(Scalar::Flag(*flag)),
+            Value::Number(Number::Integer(number)) => Some(Scalar::Number(*number)),
+            Value::Text(text) => Some(Scalar::Text(text.clone())),
+            Value::Null | Value::Number(_) | Value::List | Value::Object(_) => None,
         };
         self.others.iter().map(|name| name.find(claims).and_then(scalar)).collect()
     }
@@ -134,20 +132,25 @@ const fn bit(path: ClaimPath) -> u32 {
     1 << path as u32
 }
 
+/// Claims that have been parsed before.
+fn tree(json: &[u8]) -> Value {
+    json::parse(json, |reader| reader.value()).unwrap_or(Value::Null)
+}
+
 /// The first of these claims that is absent or null. `json` has been parsed as [`Claims`].
 pub fn missing<'n>(required: &'n [ClaimName], json: &[u8]) -> Option<&'n ClaimName> {
     if required.is_empty() {
         return None;
     }
-    let claims: Value = serde_json::from_slice(json).unwrap_or_default();
-    required.iter().find(|name| name.find(&claims).is_none_or(Value::is_null))
+    let claims = tree(json);
+    required.iter().find(|name| name.find(&claims).is_none_or(|claim| *claim == Value::Null))
 }
 
 impl Claims {
     /// Adds the kept claims that the filter doesn't know. `json` is what these claims were parsed from.
     pub(crate) fn keep(&mut self, kept: &KeptClaims, json: &[u8]) {
         if kept.has_others() {
-            self.kept = kept.pick(&serde_json::from_slice(json).unwrap_or_default());
+            self.kept = kept.pick(&tree(json));
         }
     }
 

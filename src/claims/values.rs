@@ -1,13 +1,10 @@
 //! The values of claims, with their types, to be compared with those in a configuration.
 
-use serde::{Deserialize, Serialize};
-
 use super::kept::Claim;
 use super::{Audience, ClaimPath, Claims};
 
 /// One value with its type. A string never equals a number or a boolean.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scalar {
     /// `true` or `false`.
     Flag(bool),

@@ -217,7 +217,7 @@ impl Reader<'_> {
             let written = i32::try_from(written).unwrap_or(i32::MAX);
             exponent = exponent.saturating_add(if is_negative { -written } else { written });
         }
-        let number = scaled(digits, exponent);
+        let number = crate::json::scaled(digits, exponent);
         Ok(if is_negative { -number } else { number })
     }
 
@@ -245,16 +245,6 @@ impl Reader<'_> {
     fn skip(&mut self, bytes: usize) {
         self.rest = self.rest.get(bytes..).unwrap_or_default();
     }
-}
-
-/// `digits * 10^exponent`, exact for every value that a field can have.
-#[expect(clippy::cast_precision_loss, reason = "a double is what a Struct would hold")]
-fn scaled(digits: u64, exponent: i32) -> f64 {
-    if digits == 0 {
-        return 0.0;
-    }
-    let power = (0..exponent.unsigned_abs().min(400)).fold(1.0, |power, _| power * 10.0);
-    if exponent < 0 { digits as f64 / power } else { digits as f64 * power }
 }
 
 #[cfg(test)]

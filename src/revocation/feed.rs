@@ -1,12 +1,9 @@
 //! The feed: `GET /auth/blacklist` (docs/reference.md#revocation-feed).
 
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
-
 use super::{RevokedToken, Subject, token_digest};
 use crate::claims::MAX_TIME;
 use crate::introspection::{CalloutError, CalloutResponse};
-use crate::json::{self, JsonError};
+use crate::json::{self, JsonError, Number, Reader, Value};
 
 /// The largest answer that is read, in bytes: about 100,000 tokens.
 pub const MAX_FEED_BODY: usize = 8 * 1024 * 1024;
@@ -100,20 +97,19 @@ pub fn read(answer: Result<CalloutResponse, CalloutError>) -> Result<Changes, Fe
         400 => return Err(FeedError::BadCursor),
         status => return Err(FeedError::Status(status)),
     }
-    let body: Body = json::parse(&answer.body.ok_or(FeedError::TooLarge)?)?;
-    if body.cursor.is_empty() || body.cursor.len() > MAX_CURSOR || !body.cursor.bytes().all(|b| b.is_ascii_graphic()) {
+    let body = json::parse(&answer.body.ok_or(FeedError::TooLarge)?, Body::read)?;
+    let Body { cursor, mut changes, has_list, unreadable } = body;
+    if cursor.is_empty() || cursor.len() > MAX_CURSOR || !cursor.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(FeedError::Cursor);
     }
-
-    if body.revoked.is_none() && body.users.is_none() && body.purge.is_none() {
+    if !has_list {
         return Err(FeedError::NoList);
     }
-
-    let mut changes = Changes { cursor: body.cursor, ..Changes::default() };
-    changes.revoked = readable("revoked", body.revoked, &mut changes.unreadable);
-    changes.users = readable("users", body.users, &mut changes.unreadable);
-    let purges: Vec<Purge> = readable("purge", body.purge, &mut changes.unreadable);
-    changes.purge.extend(purges.into_iter().flat_map(|Purge(subjects)| subjects).flatten());
+    changes.cursor = cursor.into();
+    changes.unreadable = unreadable
+        .into_iter()
+        .flatten()
+        .reduce(|first, other| Unreadable { count: first.count + other.count, ..first });
     match changes {
         Changes { unreadable: Some(unreadable), revoked, users, purge, .. }
             if revoked.is_empty() && users.is_empty() && purge.is_empty() =>
@@ -122,19 +118,6 @@ pub fn read(answer: Result<CalloutResponse, CalloutError>) -> Result<Changes, Fe
         }
         changes => Ok(changes),
     }
-}
-
-/// The entries of a list that can be read. The others are counted.
-fn readable<T>(list: &'static str, items: Option<Vec<Item<T>>>, unreadable: &mut Option<Unreadable>) -> Vec<T> {
-    let items = items.unwrap_or_default().into_iter().enumerate();
-    let known = items.filter_map(|(index, item)| match item {
-        Item(Ok(known)) => Some(known),
-        Item(Err(oddity)) => {
-            unreadable.get_or_insert(Unreadable { count: 0, list, index, oddity }).count += 1;
-            None
-        }
-    });
-    known.collect()
 }
 
 /// The path to ask: with the cursor, if there is one.
@@ -155,90 +138,100 @@ pub fn path(base: &str, since: Option<&str>) -> String {
     path
 }
 
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Body {
-    cursor: String,
-    #[serde(default, deserialize_with = "list")]
-    revoked: Option<Vec<Item<RevokedToken>>>,
-    #[serde(default, deserialize_with = "list")]
-    users: Option<Vec<Item<SignedOut>>>,
-    #[serde(default, deserialize_with = "list")]
-    purge: Option<Vec<Item<Purge>>>,
+    cursor: Box<str>,
+    changes: Changes,
+    has_list: bool,
+    /// For each list, in the order in which messages name them.
+    unreadable: [Option<Unreadable>; 3],
 }
 
-/// A list that is present; null is an empty one.
-fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Vec<T>>, D::Error> {
-    Option::deserialize(deserializer).map(|list| Some(list.unwrap_or_default()))
-}
-
-/// One unreadable entry must not keep the others from taking effect.
-struct Item<T>(Result<T, Oddity>);
-
-impl<'de, T: FromFields> Deserialize<'de> for Item<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let item = Value::deserialize(deserializer)?;
-        Ok(Self(item.as_object().ok_or(Oddity::NoObject).and_then(|item| T::from_fields(&Fields(item)))))
+impl Body {
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let (mut body, mut cursor) = (Self::default(), None);
+        reader.object(&mut |reader, name| {
+            let Changes { revoked, users, purge, .. } = &mut body.changes;
+            let [of_revoked, of_users, of_purge] = &mut body.unreadable;
+            match name {
+                "cursor" => {
+                    cursor = Some(reader.string()?);
+                    return Some(());
+                }
+                "revoked" => entries(reader, "revoked", of_revoked, &mut |entry| {
+                    let token = token_digest(get(entry, "jti", Value::as_str)?);
+                    revoked.push(RevokedToken { token, exp: get(entry, "exp", seconds)? });
+                    Ok(())
+                })?,
+                "users" => entries(reader, "users", of_users, &mut |entry| {
+                    users.push((get(entry, "user_id", Value::as_i64)?, get(entry, "exp_before", seconds)?));
+                    Ok(())
+                })?,
+                "purge" => entries(reader, "purge", of_purge, &mut |entry| purged(entry, purge))?,
+                _ => return reader.skip(),
+            }
+            body.has_list = true;
+            Some(())
+        })?;
+        body.cursor = reader.required(cursor, "cursor")?;
+        Some(body)
     }
 }
 
-trait FromFields: Sized {
-    fn from_fields(fields: &Fields<'_>) -> Result<Self, Oddity>;
-}
-
-/// The fields of an entry.
-struct Fields<'e>(&'e serde_json::Map<String, Value>);
-
-impl Fields<'_> {
-    fn get<'v, T>(&'v self, name: &'static str, read: impl FnOnce(&'v Value) -> Option<T>) -> Result<T, Oddity> {
-        read(self.0.get(name).ok_or(Oddity::Missing(name))?).ok_or(Oddity::Type(name))
+/// Reads the entries of a list; null is an empty one. One unreadable entry must not keep the others from taking effect.
+fn entries(
+    reader: &mut Reader<'_>,
+    list: &'static str,
+    unreadable: &mut Option<Unreadable>,
+    take: &mut dyn FnMut(&Value) -> Result<(), Oddity>,
+) -> Option<()> {
+    if reader.null() {
+        return Some(());
     }
-
-    /// Null is an absent field.
-    fn optional_id(&self, name: &'static str) -> Result<Option<i64>, Oddity> {
-        match self.0.get(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(id) => id.as_i64().map(Some).ok_or(Oddity::Type(name)),
+    let mut index = 0;
+    reader.list(&mut |reader| {
+        let entry = reader.value()?;
+        let taken = if let Value::Object(_) = entry { take(&entry) } else { Err(Oddity::NoObject) };
+        if let Err(oddity) = taken {
+            unreadable.get_or_insert(Unreadable { count: 0, list, index, oddity }).count += 1;
         }
-    }
+        index += 1;
+        Some(())
+    })
 }
 
-impl FromFields for RevokedToken {
-    fn from_fields(fields: &Fields<'_>) -> Result<Self, Oddity> {
-        let token = token_digest(fields.get("jti", Value::as_str)?);
-        Ok(Self { token, exp: fields.get("exp", seconds)? })
-    }
+/// A field of an entry.
+fn get<'v, T>(entry: &'v Value, name: &'static str, read: impl FnOnce(&'v Value) -> Option<T>) -> Result<T, Oddity> {
+    read(entry.get(name).ok_or(Oddity::Missing(name))?).ok_or(Oddity::Type(name))
 }
 
-/// A user, and a time: the user's tokens that expire earlier are revoked.
-type SignedOut = (i64, u64);
-
-impl FromFields for SignedOut {
-    fn from_fields(fields: &Fields<'_>) -> Result<Self, Oddity> {
-        Ok((fields.get("user_id", Value::as_i64)?, fields.get("exp_before", seconds)?))
+/// Null is an absent field. If there are several, it is unclear whether any or all must match. So each is purged: that
+/// only costs questions.
+fn purged(entry: &Value, purge: &mut Vec<Subject>) -> Result<(), Oddity> {
+    let id = |name| match entry.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(id) => id.as_i64().map(Some).ok_or(Oddity::Type(name)),
+    };
+    let subjects =
+        [id("user_id")?.map(Subject::User), id("client_id")?.map(Subject::Client), id("token_id")?.map(Subject::Token)];
+    if subjects.iter().all(Option::is_none) {
+        return Err(Oddity::NamesNobody);
     }
-}
-
-/// If there are several, it is unclear whether any or all must match. So each is purged: that only costs questions.
-struct Purge([Option<Subject>; 3]);
-
-impl FromFields for Purge {
-    fn from_fields(fields: &Fields<'_>) -> Result<Self, Oddity> {
-        let subjects = [
-            fields.optional_id("user_id")?.map(Subject::User),
-            fields.optional_id("client_id")?.map(Subject::Client),
-            fields.optional_id("token_id")?.map(Subject::Token),
-        ];
-        if subjects.iter().all(Option::is_none) { Err(Oddity::NamesNobody) } else { Ok(Self(subjects)) }
-    }
+    purge.extend(subjects.into_iter().flatten());
+    Ok(())
 }
 
 /// Any number as seconds since the epoch, rounded up. A number beyond [`MAX_TIME`] becomes the first second after it: a
 /// token with a later `exp` is refused anyway.
 fn seconds(number: &Value) -> Option<u64> {
     let Value::Number(number) = number else { return None };
-    // The conversion saturates, so a negative number becomes 0.
-    let rounded = || number.as_f64().map_or(u64::MAX, |seconds| seconds.ceil() as u64);
-    Some(number.as_u64().unwrap_or_else(rounded).min(MAX_TIME + 1))
+    let seconds = match *number {
+        Number::Integer(seconds) => u64::try_from(seconds).unwrap_or_default(),
+        Number::Large(seconds) => seconds,
+        // The conversion saturates, so a negative number becomes 0.
+        Number::Fraction(seconds) => seconds.ceil() as u64,
+    };
+    Some(seconds.min(MAX_TIME + 1))
 }
 
 #[cfg(test)]
