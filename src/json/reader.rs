@@ -73,6 +73,12 @@ impl<'j> Reader<'j> {
         self.text.as_bytes().get(self.at).copied()
     }
 
+    /// What begins at the next byte that isn't a blank.
+    fn trimmed(&mut self) -> &'j [u8] {
+        self.skip_blanks();
+        self.rest()
+    }
+
     pub(super) fn takes(&mut self, byte: u8) -> bool {
         let is_next = self.next() == Some(byte);
         self.at += usize::from(is_next);
@@ -120,17 +126,18 @@ impl<'j> Reader<'j> {
         let is_negative = self.next() == Some(b'-');
         let begin = self.at + usize::from(is_negative);
         let digits = self.text.as_bytes().get(begin..).unwrap_or_default();
-        let (mut number, mut count) = (0_i64, 0);
+        let (mut number, mut count, mut end) = (0_i64, 0, 0);
         for byte in digits {
             let digit = byte.wrapping_sub(b'0');
             if digit > 9 {
-                if matches!(byte, b'.' | b'e' | b'E') {
-                    return None;
-                }
+                end = *byte;
                 break;
             }
             number = number.wrapping_mul(10).wrapping_add(i64::from(digit));
             count += 1;
+        }
+        if matches!(end, b'.' | b'e' | b'E') {
+            return None;
         }
         let is_canonical = if digits.first() == Some(&b'0') { count == 1 && !is_negative } else { count > 0 };
         (is_canonical && count <= MAX_DIGITS).then(|| {
@@ -150,16 +157,14 @@ impl<'j> Reader<'j> {
 
     /// A string without escapes. If it isn't one, nothing is read but blanks.
     pub fn plain(&mut self) -> Option<&'j str> {
-        if self.next() != Some(b'"') {
+        let [b'"', rest @ ..] = self.trimmed() else { return None };
+        let length = ascii::count_plain(rest);
+        if rest.get(length) != Some(&b'"') {
             return None;
         }
         let begin = self.at + 1;
-        let end = begin + ascii::count_plain(self.text.as_bytes().get(begin..).unwrap_or_default());
-        let text = self.text.get(begin..end)?;
-        (self.text.as_bytes().get(end) == Some(&b'"')).then(|| {
-            self.at = end + 1;
-            text
-        })
+        self.at = begin + length + 1;
+        self.text.get(begin..begin + length)
     }
 
     /// A string.
@@ -221,7 +226,7 @@ impl<'j> Reader<'j> {
         }
         self.enter()?;
         if !self.takes(b'}') {
-            let mut keys = Keys::default();
+            let mut keys = Keys::NONE;
             loop {
                 if let Some(key) = self.plain() {
                     let is_new = keys.add(key);
@@ -286,7 +291,6 @@ impl<'j> Reader<'j> {
 }
 
 /// The keys of one object.
-#[derive(Default)]
 struct Keys<'j> {
     keys: [&'j str; FEW_KEYS],
     count: usize,
@@ -297,6 +301,8 @@ struct Keys<'j> {
 }
 
 impl<'j> Keys<'j> {
+    const NONE: Self = Self { keys: [""; FEW_KEYS], count: 0, more: Vec::new(), bits: 0 };
+
     /// `false`: the key is repeated, or there are too many.
     fn add(&mut self, key: &'j str) -> bool {
         let bit = bit_of(key);
