@@ -11,28 +11,51 @@ pub fn sort<T: Ord>(entries: &mut [T]) {
     sort_by(entries, &|one, other| one < other);
 }
 
-/// In `n log n` steps, whatever the order was (J. W. J. Williams, Heapsort, 1964).
-fn sort_by<T>(entries: &mut [T], is_less: &impl Fn(&T, &T) -> bool) {
+fn sort_by<T>(entries: &mut [T], is_less: &dyn Fn(&T, &T) -> bool) {
     let count = entries.len();
+    heapsort(&mut Entries { entries, is_less }, count);
+}
+
+/// What a sort does with entries, whatever their type is.
+trait Places {
+    /// Whether the entry at one place comes before that at another.
+    fn is_less(&self, one: usize, other: usize) -> bool;
+    fn swap(&mut self, one: usize, other: usize);
+}
+
+struct Entries<'e, T> {
+    entries: &'e mut [T],
+    is_less: &'e dyn Fn(&T, &T) -> bool,
+}
+
+impl<T> Places for Entries<'_, T> {
+    fn is_less(&self, one: usize, other: usize) -> bool {
+        let pair = self.entries.get(one).zip(self.entries.get(other));
+        pair.is_some_and(|(one, other)| (self.is_less)(one, other))
+    }
+
+    fn swap(&mut self, one: usize, other: usize) {
+        self.entries.swap(one, other);
+    }
+}
+
+/// In `n log n` steps, whatever the order was (J. W. J. Williams, Heapsort, 1964).
+fn heapsort(entries: &mut dyn Places, count: usize) {
     for root in (0..count / 2).rev() {
-        sift_down(entries, root, count, is_less);
+        sift_down(entries, root, count);
     }
     for end in (1..count).rev() {
         entries.swap(0, end);
-        sift_down(entries, 0, end, is_less);
+        sift_down(entries, 0, end);
     }
 }
 
 /// Moves the entry at `root` below those that are greater, within the first `end` entries.
-fn sift_down<T>(entries: &mut [T], mut root: usize, end: usize, is_less: &impl Fn(&T, &T) -> bool) {
+fn sift_down(entries: &mut dyn Places, mut root: usize, end: usize) {
     loop {
-        let are_in_order = |one: usize, other: usize| {
-            let pair = entries.get(one).zip(entries.get(other));
-            pair.is_some_and(|(one, other)| is_less(one, other))
-        };
         let left = 2 * root + 1;
-        let greater = if left + 1 < end && are_in_order(left, left + 1) { left + 1 } else { left };
-        if greater >= end || !are_in_order(root, greater) {
+        let greater = if left + 1 < end && entries.is_less(left, left + 1) { left + 1 } else { left };
+        if greater >= end || !entries.is_less(root, greater) {
             return;
         }
         entries.swap(root, greater);
