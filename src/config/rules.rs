@@ -1,6 +1,5 @@
 //! `rules`: names, terms, and what identities need.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::document::Value;
@@ -26,13 +25,18 @@ pub(super) fn rules(
     let nodes = || root.objects("rules", RULE);
     let named: Vec<_> = nodes().flat_map(|rule| rule.maps("require", REQUIRE)).flat_map(|map| names_in(&map)).collect();
     let kept = KeptClaims::new(named);
-    let mut names = HashMap::new();
+    // Sorted.
+    let mut names: Vec<(Arc<str>, usize)> = Vec::new();
     let mut rules = Some(Vec::new());
     // Continues after an error, so that all errors are reported.
     for (index, node) in nodes().enumerate() {
         let name: Arc<str> = node.text("name").map_or_else(|| format!("rule_{index}").into(), Arc::from);
-        if let Some(earlier) = names.insert(Arc::clone(&name), index) {
-            errors.push(node.at("name"), format!("{name:?} is already the name of rules[{earlier}]"));
+        match names.binary_search_by(|(known, _)| known.cmp(&name)) {
+            Ok(place) => {
+                let earlier = names.get(place).map_or(index, |(_, earlier)| *earlier);
+                errors.push(node.at("name"), format!("{name:?} is already the name of rules[{earlier}]"));
+            }
+            Err(place) => names.insert(place, (Arc::clone(&name), index)),
         }
         let rule = rule(&node, name, &filter, api_token, &kept, errors);
         rules = rules.zip(rule).map(|(mut rules, rule)| {

@@ -1,7 +1,5 @@
 //! A regex as a table, if the table isn't too large: each byte of a path costs one lookup.
 
-use hashbrown::HashMap;
-
 use super::nfa::{Nfa, State, StateId};
 use super::piece::Look;
 use crate::order;
@@ -46,7 +44,7 @@ impl Dfa {
             *column = u8::try_from(samples.len() - 1).unwrap_or_default();
         }
         let width = samples.len();
-        let mut builder = Builder { nfa, width, states: Vec::new(), numbers: HashMap::new(), visits: 0 };
+        let mut builder = Builder { nfa, width, states: Vec::new(), sorted: Vec::new(), visits: 0 };
         // The first row leads nowhere.
         builder.number(Vec::new(), false)?;
         let mut table = vec![0; width];
@@ -85,21 +83,29 @@ struct Builder<'n> {
     width: usize,
     /// The states that look at the next byte, and whether the path may end there.
     states: Vec<(Vec<StateId>, bool)>,
-    numbers: HashMap<(Vec<StateId>, bool), u16>,
+    /// Their indices, in the order of the states.
+    sorted: Vec<usize>,
     visits: usize,
 }
 
 impl Builder<'_> {
     /// The row of a state.
     fn number(&mut self, state: Vec<StateId>, ends: bool) -> Option<u16> {
-        if let Some(number) = self.numbers.get(&(state.clone(), ends)) {
-            return Some(*number);
-        }
-        let row = self.states.len() * self.width;
-        let number = u16::try_from(row).ok().filter(|_| row + self.width <= MAX_ENTRIES)?;
-        self.states.push((state.clone(), ends));
-        self.numbers.insert((state, ends), number);
-        Some(number)
+        let wanted = (state, ends);
+        let found = self.sorted.binary_search_by(|index| self.states.get(*index).cmp(&Some(&wanted)));
+        let index = match found {
+            Ok(place) => *self.sorted.get(place)?,
+            Err(place) => {
+                let index = self.states.len();
+                if (index + 1) * self.width > MAX_ENTRIES {
+                    return None;
+                }
+                self.states.push(wanted);
+                self.sorted.insert(place, index);
+                index
+            }
+        };
+        u16::try_from(index * self.width).ok()
     }
 
     fn step(&mut self, state: &[StateId], byte: u8) -> Option<u16> {

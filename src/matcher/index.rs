@@ -6,8 +6,6 @@
 
 use std::fmt;
 
-use hashbrown::HashMap;
-
 use super::{PathMatch, Rule};
 
 /// Rules by their indices in the list.
@@ -20,11 +18,19 @@ pub(super) struct Index {
 
 #[derive(Clone, Default)]
 struct Node {
-    /// The next node, by the next segment. Only the configuration adds to this, so no client can fill a bucket.
-    children: HashMap<Box<[u8]>, usize>,
+    /// The next node, by the next segment, sorted.
+    children: Vec<(Box<[u8]>, usize)>,
     /// Rules with this very path, and with this prefix, in order.
     exact: Vec<usize>,
     prefix: Vec<usize>,
+}
+
+impl Node {
+    /// The next node by this segment, or where it would be among the children.
+    fn find(&self, segment: &[u8]) -> Result<usize, usize> {
+        let place = self.children.binary_search_by(|(known, _)| (**known).cmp(segment))?;
+        self.children.get(place).map(|(_, next)| *next).ok_or(place)
+    }
 }
 
 /// The number of a list of rules, and the rules in order.
@@ -63,9 +69,14 @@ impl Index {
         let mut at = 0;
         for segment in path.split(|byte| *byte == b'/').skip(1) {
             let next = self.nodes.len();
-            at = *self.nodes.get_mut(at)?.children.entry_ref(segment).or_insert(next);
-            if at == next {
-                self.nodes.push(Node::default());
+            let node = self.nodes.get_mut(at)?;
+            match node.find(segment) {
+                Ok(known) => at = known,
+                Err(place) => {
+                    node.children.insert(place, (segment.into(), next));
+                    self.nodes.push(Node::default());
+                    at = next;
+                }
             }
         }
         self.nodes.get_mut(at)
@@ -81,9 +92,9 @@ impl Index {
             let rest = segments.as_mut()?;
             match rest.next() {
                 Some(segment) => {
-                    match node.children.get(segment) {
-                        Some(next) => at = *next,
-                        None => segments = None,
+                    match node.find(segment) {
+                        Ok(next) => at = next,
+                        Err(_) => segments = None,
                     }
                     Some([listed, (0, &[])])
                 }
