@@ -4,7 +4,7 @@
 //! - `public`: reads the headers, asks for the time, sets the filter state of the access log, counts. Almost as many
 //!   calls of the host as authgate needs for a request without a credential.
 //! - `identity`: the same for a request with a known credential; also sets five headers.
-//! - `least`: the same for any credential, with the least work of its own ([`least`]).
+//! - `least`: the same for any credential, with the least work of its own (`least.rs`).
 //! - `callout`: only asks the auth service, and waits for its answer.
 #![cfg(target_arch = "wasm32")]
 
