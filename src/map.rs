@@ -3,42 +3,31 @@
 //! The maps of the standard library and of `hashbrown` take from 2 to 8 KB for each. Here, what doesn't depend on the
 //! types is there once: one type of `hashbrown`'s table holds the places of all entries, and the entries are apart.
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, RandomState};
 
 use hashbrown::HashTable;
+use rustc_hash::FxHasher;
 
-/// What entries are found by.
-pub trait Key: Eq {
-    /// A number that few other keys have. It need not be mixed.
-    fn number(&self) -> u64;
-}
-
-impl Key for u32 {
-    fn number(&self) -> u64 {
-        (*self).into()
-    }
-}
-
-impl Key for u64 {
-    fn number(&self) -> u64 {
-        *self
-    }
-}
-
-/// A map without an order. No client can choose keys that fill one bucket.
+/// A map without an order.
+///
+/// The usual hasher is seeded, so that no client can choose keys that fill one bucket. [`IdMap`] has a quicker one.
 #[derive(Debug)]
-pub struct Map<K, V> {
+pub struct Map<K, V, S = RandomState> {
+    hasher: S,
     index: Index,
     entries: Vec<Option<(K, V)>>,
 }
 
-impl<K, V> Default for Map<K, V> {
+/// A map whose keys no client can choose: numbers that are counted here or by the host, and names of metrics.
+pub type IdMap<K, V> = Map<K, V, BuildHasherDefault<FxHasher>>;
+
+impl<K, V, S: Default> Default for Map<K, V, S> {
     fn default() -> Self {
-        Self { index: Index::default(), entries: Vec::new() }
+        Self { hasher: S::default(), index: Index::default(), entries: Vec::new() }
     }
 }
 
-impl<K: Key, V> Map<K, V> {
+impl<K: Hash + Eq, V, S: BuildHasher> Map<K, V, S> {
     /// How many entries there are.
     pub fn len(&self) -> usize {
         self.index.places.len()
@@ -52,19 +41,19 @@ impl<K: Key, V> Map<K, V> {
 
     /// The value of a key.
     pub fn get(&self, key: &K) -> Option<&V> {
-        let place = self.find(self.index.hash(key.number()), key)?;
+        let place = self.find(self.hasher.hash_one(key), key)?;
         self.entries.get(place)?.as_ref().map(|(_, value)| value)
     }
 
     /// The value of a key.
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        let place = self.find(self.index.hash(key.number()), key)?;
+        let place = self.find(self.hasher.hash_one(key), key)?;
         self.entries.get_mut(place)?.as_mut().map(|(_, value)| value)
     }
 
     /// Sets the value of a key.
     pub fn insert(&mut self, key: K, value: V) {
-        let hash = self.index.hash(key.number());
+        let hash = self.hasher.hash_one(&key);
         let place = self.find(hash, &key).unwrap_or_else(|| self.index.add(hash));
         let entry = Some((key, value));
         match self.entries.get_mut(place) {
@@ -73,9 +62,23 @@ impl<K: Key, V> Map<K, V> {
         }
     }
 
+    /// The value of a key, which is inserted if there is none. Never `None`.
+    pub fn or_default(&mut self, key: K) -> Option<&mut V>
+    where
+        V: Default,
+    {
+        let hash = self.hasher.hash_one(&key);
+        let place = self.find(hash, &key).unwrap_or_else(|| self.index.add(hash));
+        if place == self.entries.len() {
+            self.entries.push(None);
+        }
+        let entry = self.entries.get_mut(place)?.get_or_insert_with(|| (key, V::default()));
+        Some(&mut entry.1)
+    }
+
     /// Removes the value of a key.
     pub fn remove(&mut self, key: &K) -> Option<V> {
-        let hash = self.index.hash(key.number());
+        let hash = self.hasher.hash_one(key);
         let place = self.find(hash, key)?;
         self.index.remove(hash, place);
         self.entries.get_mut(place)?.take().map(|(_, value)| value)
@@ -92,37 +95,21 @@ impl<K: Key, V> Map<K, V> {
 }
 
 /// Which place each key's entry has, by hashes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Index {
-    places: HashTable<Place>,
+    places: HashTable<Slot>,
     /// The places without an entry.
     free: Vec<usize>,
-    secrets: [u64; 2],
 }
 
 /// The place of an entry, and the hash of its key.
 #[derive(Debug)]
-struct Place {
+struct Slot {
     hash: u64,
     at: usize,
 }
 
-impl Default for Index {
-    fn default() -> Self {
-        let state = RandomState::new();
-        let secrets = [state.hash_one(0), state.hash_one(1) | 1];
-        Self { places: HashTable::new(), free: Vec::new(), secrets }
-    }
-}
-
 impl Index {
-    /// A multiplication by a secret spreads numbers that are chosen without knowing it.
-    fn hash(&self, number: u64) -> u64 {
-        let [mask, factor] = self.secrets;
-        let product = (number ^ mask).wrapping_mul(factor);
-        product ^ product >> 32
-    }
-
     /// The place that `is_it` knows, among those of keys with this hash.
     #[inline(never)]
     fn find(&self, hash: u64, is_it: &dyn Fn(usize) -> bool) -> Option<usize> {
@@ -133,7 +120,7 @@ impl Index {
     #[inline(never)]
     fn add(&mut self, hash: u64) -> usize {
         let at = self.free.pop().unwrap_or(self.places.len());
-        self.places.insert_unique(hash, Place { hash, at }, |place| place.hash);
+        self.places.insert_unique(hash, Slot { hash, at }, |place| place.hash);
         at
     }
 
@@ -152,7 +139,7 @@ mod tests {
 
     #[test]
     fn entries_are_found_until_they_are_removed() {
-        let mut map = Map::default();
+        let mut map: Map<u64, u64> = Map::default();
         for round in 0..3_u64 {
             for key in 0..1000_u64 {
                 map.insert(key, key + round);
@@ -165,6 +152,9 @@ mod tests {
             assert_eq!(keys, (0..1000).collect::<Vec<_>>());
             *map.get_mut(&7).unwrap() = 0;
             assert_eq!(map.remove(&7), Some(0));
+            *map.or_default(7).unwrap() += 5;
+            *map.or_default(7).unwrap() += 5;
+            assert_eq!(map.remove(&7), Some(10));
             assert_eq!((map.remove(&7), map.get(&7), map.get(&1000)), (None, None, None));
             assert!((0..1000).filter(|key| *key != 7).all(|key| map.remove(&key) == Some(key + round + 1)));
             assert!(map.is_empty());
@@ -174,31 +164,16 @@ mod tests {
     }
 
     #[test]
-    fn keys_with_one_number_are_told_apart() {
+    fn keys_with_one_hash_are_told_apart() {
         #[derive(PartialEq, Eq)]
         struct Same(u8);
-        impl Key for Same {
-            fn number(&self) -> u64 {
-                1
-            }
+        impl Hash for Same {
+            fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
         }
-        let mut map = Map::default();
+        let mut map: Map<Same, u8> = Map::default();
         (0..50).for_each(|key| map.insert(Same(key), key));
         assert_eq!(map.remove(&Same(17)), Some(17));
         assert!((0..50).filter(|key| *key != 17).all(|key| map.get(&Same(key)) == Some(&key)));
         assert_eq!(map.get(&Same(17)), None);
-    }
-
-    #[test]
-    fn numbers_at_any_distance_get_different_hashes() {
-        let index = Index { secrets: [0x0123_4567_89ab_cdef, 0x9e37_79b9_7f4a_7c15], ..Index::default() };
-        for distance in [1, 3, 1 << 10, 1 << 20, 1 << 24] {
-            let mut taken = vec![0; 128];
-            for number in 0..128_u64 {
-                let bucket = index.hash(number * distance) as usize % 128;
-                taken[bucket] += 1;
-            }
-            assert!(taken.iter().max() < Some(&24), "{distance}: {taken:?}");
-        }
     }
 }

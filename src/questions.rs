@@ -122,6 +122,7 @@ pub enum Elsewhere {
 /// The questions of one worker.
 #[derive(Debug)]
 pub struct Questions {
+    // In boxes, as the map keeps the room of entries that are removed.
     open: Map<Digest, Box<Open>>,
     /// Those that other workers ask, in the order in which they are looked at.
     elsewhere: VecDeque<Digest>,

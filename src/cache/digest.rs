@@ -9,7 +9,6 @@ use sha2::{Digest as _, Sha256};
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
 use crate::config::{AuthService, Config, ResponseFormat, ServiceHost};
-use crate::map::Key;
 use crate::order;
 use crate::public_key::{PublicKey, short_digest};
 
@@ -23,14 +22,8 @@ impl Hash for Digest {
     /// hashes; finding many is out of reach. The hasher must still be seeded: finding a credential for a given bucket
     /// of a table of 10,000 takes only 2^14 hashes, so clients could fill one bucket.
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.number());
-    }
-}
-
-impl Key for Digest {
-    fn number(&self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+        state.write_u64(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
     }
 }
 

@@ -7,7 +7,7 @@ use crate::host::{Cx, StreamId};
 use crate::introspection::{CalloutRequest, MAX_BODY};
 use crate::keys::Fetch;
 use crate::limits::MAX_CALLOUTS;
-use crate::map::Map;
+use crate::map::IdMap;
 use crate::metrics::Gauge;
 use crate::questions;
 use crate::report::Report;
@@ -28,7 +28,7 @@ pub(super) enum Purpose {
 /// What is under way, and what the shell is to do next.
 #[derive(Debug, Default)]
 pub(super) struct Callouts {
-    under_way: Map<u64, Purpose>,
+    under_way: IdMap<u64, Purpose>,
     next: u64,
     to_send: VecDeque<(CallId, CalloutRequest)>,
     resolved: VecDeque<(StreamId, Resolution, Report)>,

@@ -9,7 +9,7 @@ use super::key_wait::KeyWait;
 use super::request::{Facts, Wait};
 use crate::host::{ConnectionId, StreamId};
 use crate::limits::{AT_ONCE, MAP_ENTRY_BYTES, MAX_WAITING_FOR_KEY};
-use crate::map::Map;
+use crate::map::IdMap;
 use crate::order;
 use crate::questions::Answered;
 use crate::questions::shares::Shares;
@@ -53,7 +53,8 @@ pub(super) fn may_hold(connection: Option<ConnectionId>, bytes: usize, shares: &
 /// All requests that wait.
 #[derive(Debug, Default)]
 pub(super) struct Room {
-    held: Map<StreamId, Box<Held>>,
+    // In boxes, as the map keeps the room of entries that are removed.
+    held: IdMap<StreamId, Box<Held>>,
     /// Requests whose answers have come, in the order of their turns.
     answered: VecDeque<StreamId>,
     /// Requests that wait for their share, in order.

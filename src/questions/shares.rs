@@ -8,7 +8,7 @@
 
 use crate::host::ConnectionId;
 use crate::limits::{MAX_CALLOUT_BYTES, MAX_WAITING, MAX_WAITING_BYTES};
-use crate::map::Map;
+use crate::map::IdMap;
 
 /// How many questions a connection may have under way at first.
 pub const FIRST_QUESTIONS: usize = 8;
@@ -43,7 +43,7 @@ impl Default for Share {
 /// The shares of all connections. Requests without a known connection are limited only all together.
 #[derive(Debug, Default)]
 pub struct Shares {
-    by_connection: Map<ConnectionId, Share>,
+    by_connection: IdMap<ConnectionId, Share>,
     waiting: usize,
     waiting_bytes: usize,
     /// Questions that no request waits for.
@@ -134,14 +134,7 @@ impl Shares {
 
     fn change(&mut self, connection: Option<ConnectionId>, change: impl FnOnce(&mut Share)) {
         let Some(connection) = connection else { return };
-        let Some(share) = self.by_connection.get_mut(&connection) else {
-            let mut share = Share::default();
-            change(&mut share);
-            if share.waiting > 0 || share.questions > 0 {
-                self.by_connection.insert(connection, share);
-            }
-            return;
-        };
+        let Some(share) = self.by_connection.or_default(connection) else { return };
         change(share);
         if share.waiting == 0 && share.questions == 0 {
             self.by_connection.remove(&connection);

@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
-use std::hash::{Hash as _, Hasher};
 use std::time::UNIX_EPOCH;
 
 use proxy_wasm::hostcalls;
@@ -11,7 +10,7 @@ use proxy_wasm::types::{MetricType, Status};
 use super::root::SEAL_KEY;
 use crate::host::{Conflict, Metrics, Peer, SharedData, SharedValue, Signatures, Write};
 use crate::label;
-use crate::map::{Key, Map};
+use crate::map::IdMap;
 use crate::metrics::{Counter, Gauge, Histogram};
 use crate::public_key::PublicKey;
 use crate::seal::is_newly_unsealed;
@@ -29,7 +28,7 @@ pub struct EnvoyHost {
     has_verify_signature: Cell<bool>,
     secret: OnceCell<Secret>,
     /// The host's numbers of the metrics defined so far. The host assigns a new number at every definition.
-    metrics: RefCell<Map<Metric, Option<u32>>>,
+    metrics: RefCell<IdMap<Metric, Option<u32>>>,
     tally: RefCell<Tally>,
     /// The filter's name in the host.
     name: Vec<u8>,
@@ -232,31 +231,6 @@ enum Metric {
     Counter(Counter),
     Gauge(Gauge),
     Histogram(Histogram),
-}
-
-impl Key for Metric {
-    fn number(&self) -> u64 {
-        let mut mix = Mix(0);
-        self.hash(&mut mix);
-        mix.0
-    }
-}
-
-/// Not seeded: metrics come from closed sets, so no client can choose them.
-struct Mix(u64);
-
-impl Hasher for Mix {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_usize((*byte).into()));
-    }
-
-    fn write_usize(&mut self, number: usize) {
-        self.0 = (self.0.rotate_left(5) ^ number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 impl fmt::Display for Metric {

@@ -110,31 +110,19 @@ fn compositions(path: &str, steps: usize) -> Result<BTreeSet<(String, u8)>, ()> 
     Ok(all)
 }
 
-/// xorshift64*, so that every run tries the same paths.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let drawn = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
-        usize::try_from(drawn).unwrap() % limit
-    }
-}
-
 #[test]
 fn any_four_transforms_lead_to_a_reading_or_the_path_is_refused() {
     const PIECES: [&str; 24] = [
         "/", "/", "/", ".", "..", "/../", "/..", "a", "b", "\\", ";", ";", "%2f", "%2F", "%2e", "%2e%2e", "%5c", "%3b",
         "%25", "%252f", "%252e", "%3f", "%23", "%",
     ];
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    // Every run tries the same paths.
+    let mut random = fastrand::Rng::with_seed(1);
     let (mut accepted, mut refused) = (0, 0);
     for _ in 0..6_000 {
-        let length = 1 + random.below(7);
+        let length = 1 + random.usize(..7);
         let path: String =
-            std::iter::once("/").chain((0..length).map(|_| PIECES[random.below(PIECES.len())])).collect();
+            std::iter::once("/").chain((0..length).map(|_| PIECES[random.usize(..PIECES.len())])).collect();
         let Ok(found) = read(path.as_bytes()) else {
             refused += 1;
             continue;
