@@ -161,9 +161,9 @@ bench: build envoy wrk ## Measure what the filter costs, in 14 minutes (ARGS=--q
 	@echo '==> building the filters that it is compared with'
 	@cargo build --profile wasm --target $(TARGET) --package noop --package floor --lib
 	@cp '$(CARGO_TARGET_DIR)/$(TARGET)/wasm/noop.wasm' target/noop.wasm
-	@for name in noop floor; do \
-		$(PRUNE) "$(CARGO_TARGET_DIR)/$(TARGET)/wasm/$$name.wasm" "target/$${name}_pruned.wasm" || exit 1; \
-	done
+	@$(foreach name,noop floor, \
+		$(PRUNE) '$(CARGO_TARGET_DIR)/$(TARGET)/wasm/$(name).wasm' 'target/$(name)_pruned.part' && \
+		$(call optimise,target/$(name)_pruned.part,target/$(name)_pruned.wasm) && rm 'target/$(name)_pruned.part' &&) true
 	@echo '==> building the bench command'
 	@cargo build --package wasm-tests --bin bench
 	@exec env ENVOY="$$ENVOY_ABSOLUTE" cargo run --quiet --package wasm-tests --bin bench -- $(ARGS)

@@ -173,10 +173,10 @@ impl Bench {
             ("least", "floor_least", Traffic::NewApiTokens),
             ("authgate", "authgate", Traffic::NewApiTokens),
         ];
-        let has_figure = |name, traffic| results::is_in_a_figure(name, traffic) || rounds > 0;
+        let is_measured = |name, traffic| results::is_in_a_figure(name, traffic) || rounds > 0;
         let contenders: Vec<Contender> = contenders
             .into_iter()
-            .filter(|(name, _, traffic)| has_figure(name, *traffic))
+            .filter(|(name, _, traffic)| is_measured(name, *traffic))
             .map(|(name, listener, traffic)| Contender { name, listener, traffic })
             .collect();
         self.costs_of(listeners, &contenders, rounds).await

@@ -1,34 +1,47 @@
-//! The work that no filter can leave out that keeps verdicts in the worker and in shared data, with the same libraries
-//! as authgate: it recognises a credential that it knows, reads a new JWT, or asks the service about a new API token.
-//! It checks nothing, and knows no rules, errors or outages.
+//! The least work of a filter that keeps verdicts in the worker and in shared data: it recognises a credential that it
+//! knows, verifies a new JWT, or asks the service about a new API token.
+//!
+//! It knows no rules, denies nobody, and checks neither claims nor the form of a token.
 
 use std::{
     cell::RefCell,
     collections::{HashMap, VecDeque},
-    hash::Hasher as _,
+    hash::{BuildHasherDefault, Hasher as _},
 };
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use proxy_wasm::hostcalls;
-use serde_json::Value;
+use rustc_hash::FxHasher;
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
 use crate::host;
 
-/// As many as authgate keeps by default.
+/// How many identities a worker keeps: as many as authgate by default.
 const MOST: usize = 10_000;
 
-/// What an identity header needs of the claims.
+/// The claims that become headers, and when they expire.
+#[derive(Deserialize)]
+struct Claims<'c> {
+    user_id: i64,
+    client_id: i64,
+    user_type: &'c str,
+    email: &'c str,
+    is_admin: bool,
+    exp: u64,
+}
+
+/// The values of the identity headers.
 struct Identity {
-    headers: [(&'static str, String); 5],
+    values: [Box<str>; 5],
     exp: u64,
 }
 
 /// The identities that this worker knows. The oldest makes room for a new one.
 #[derive(Default)]
 struct Known {
-    identities: HashMap<u128, Identity>,
+    identities: HashMap<u128, Identity, BuildHasherDefault<FxHasher>>,
     order: VecDeque<u128>,
 }
 
@@ -36,14 +49,21 @@ thread_local! {
     static KNOWN: RefCell<Known> = RefCell::default();
 }
 
-/// A request's credential isn't known yet.
-pub(crate) struct Unknown {
+/// A credential that this worker doesn't know.
+pub(crate) struct NewCredential<'c> {
     key: u128,
-    pub(crate) credential: Vec<u8>,
+    credential: &'c [u8],
 }
 
-/// Sets the identity headers, if the credential of a request with these headers is known.
-pub(crate) fn recognise(encoded: &[u8], now: u64) -> Result<(), Unknown> {
+/// A question that the service hasn't answered.
+pub(crate) struct Question {
+    key: u128,
+    verdict: String,
+    lease: String,
+}
+
+/// Sets the identity headers, if the credential among these headers is known and hasn't expired.
+pub(crate) fn recognise(encoded: &[u8], now: u64) -> Result<(), NewCredential<'_>> {
     let credential = host::value_of(encoded, b"authorization").unwrap_or_default();
     let mut hasher = SipHasher24::new_with_keys(1, 2);
     hasher.write(credential);
@@ -53,67 +73,69 @@ pub(crate) fn recognise(encoded: &[u8], now: u64) -> Result<(), Unknown> {
             identity.tell();
             Ok(())
         }
-        _ => Err(Unknown { key, credential: credential.to_vec() }),
+        _ => Err(NewCredential { key, credential }),
     })
 }
 
-impl Unknown {
+impl<'c> NewCredential<'c> {
+    /// The token of a JWT.
+    pub(crate) fn jwt(&self) -> Option<&'c [u8]> {
+        self.credential.strip_prefix(b"Bearer ")
+    }
+
+    /// The value of `Authorization`.
+    pub(crate) fn text(&self) -> &'c str {
+        str::from_utf8(self.credential).unwrap_or_default()
+    }
+
     /// Verifies and reads a JWT, and keeps its identity.
-    pub(crate) fn verify(self) -> Option<()> {
-        let jwt = self.credential.strip_prefix(b"Bearer ")?;
+    pub(crate) fn verify(&self, jwt: &[u8]) -> Option<()> {
         let end_of_header = jwt.iter().position(|byte| *byte == b'.')?;
         let end_of_text = jwt.iter().rposition(|byte| *byte == b'.')?;
         let decode = |part: &[u8]| BASE64_URL_SAFE_NO_PAD.decode(part).ok();
-        let header: Value = serde_json::from_slice(&decode(jwt.get(..end_of_header)?)?).ok()?;
-        if header.get("alg")?.as_str()? != "RS256" {
-            return None;
-        }
         host::verify_signature(&decode(jwt.get(end_of_text + 1..)?)?, jwt.get(..end_of_text)?);
-        let claims = serde_json::from_slice(&decode(jwt.get(end_of_header + 1..end_of_text)?)?).ok()?;
-        keep(self.key, &claims);
+        let claims = decode(jwt.get(end_of_header + 1..end_of_text)?)?;
+        keep(self.key, Identity::of(&claims)?);
         Some(())
     }
 
-    /// What is known of the credential in shared data, and that it is asked about: one worker asks, and all know its
-    /// answer. Returns the names of the verdict and the lease.
-    pub(crate) fn begin(&self) -> [String; 2] {
-        let digest = Sha256::digest(&self.credential);
+    /// Looks the credential up in shared data, and records there that this worker asks, so that no other does.
+    pub(crate) fn begin(&self) -> Question {
+        let digest = Sha256::digest(self.credential);
         let row = u32::from_le_bytes([digest[0], digest[1], digest[2], 0]) % 4096;
-        let [refusals, verdict, lease] = ["n", "v", "l"].map(|table| format!("floor.{table}.{row:x}"));
+        let [refusals, verdict, lease] = ["floor.n.", "floor.v.", "floor.l."].map(|table| name(table, row));
         for name in [&refusals, &verdict, "floor.breaker", &lease] {
             let _ = hostcalls::get_shared_data(name);
         }
         let _ = hostcalls::set_shared_data(&lease, Some(&[1; 33]), None);
-        [verdict, lease]
+        Question { key: self.key, verdict, lease }
     }
+}
 
+impl Question {
     /// The service has answered: keeps the identity, here and for all workers.
-    pub(crate) fn end(&self, [verdict, lease]: &[String; 2], body: &[u8]) -> Option<()> {
-        let claims: Value = serde_json::from_slice(body).ok()?;
-        for name in ["floor.breaker", verdict, lease] {
+    pub(crate) fn end(self, body: &[u8]) -> Option<()> {
+        let identity = Identity::of(body)?;
+        for name in ["floor.breaker", &self.verdict, &self.lease] {
             let _ = hostcalls::get_shared_data(name);
         }
-        let _ = hostcalls::set_shared_data(verdict, Some(body), None);
-        let _ = hostcalls::set_shared_data(lease, None, None);
-        keep(self.key, &claims);
+        let record = identity.values.concat();
+        let _ = hostcalls::set_shared_data(&self.verdict, Some(record.as_bytes()), None);
+        let _ = hostcalls::set_shared_data(&self.lease, None, None);
+        keep(self.key, identity);
         Some(())
     }
 }
 
-fn keep(key: u128, claims: &Value) {
-    let text = |claim: &str| match claims.get(claim) {
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-        None => String::new(),
-    };
-    let headers = [
-        ("x-user-id", text("user_id")),
-        ("x-client-id", text("client_id")),
-        ("x-user-type", text("user_type")),
-        ("x-user-email", text("email")),
-        ("x-is-admin", text("is_admin")),
-    ];
-    let identity = Identity { headers, exp: claims.get("exp").and_then(Value::as_u64).unwrap_or(u64::MAX) };
+/// A key of shared data.
+fn name(table: &str, row: u32) -> String {
+    let mut name = String::with_capacity(table.len() + 3);
+    name.push_str(table);
+    name.extend([8, 4, 0].map(|shift| char::from_digit(row >> shift & 0xf, 16).unwrap_or('0')));
+    name
+}
+
+fn keep(key: u128, identity: Identity) {
     identity.tell();
     KNOWN.with_borrow_mut(|known| {
         if known.order.len() >= MOST
@@ -127,9 +149,21 @@ fn keep(key: u128, claims: &Value) {
 }
 
 impl Identity {
+    fn of(claims: &[u8]) -> Option<Self> {
+        let claims: Claims<'_> = serde_json::from_slice(claims).ok()?;
+        let values = [
+            claims.user_id.to_string().into(),
+            claims.client_id.to_string().into(),
+            claims.user_type.into(),
+            claims.email.into(),
+            if claims.is_admin { "true" } else { "false" }.into(),
+        ];
+        Some(Self { values, exp: claims.exp })
+    }
+
+    /// Sets the headers.
     fn tell(&self) {
-        for (name, value) in &self.headers {
-            host::set_header(name, value);
-        }
+        const NAMES: [&str; 5] = ["x-user-id", "x-client-id", "x-user-type", "x-user-email", "x-is-admin"];
+        NAMES.iter().zip(&self.values).for_each(|(name, value)| host::set_header(name, value));
     }
 }

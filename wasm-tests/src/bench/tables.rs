@@ -146,7 +146,7 @@ fn goals(results: &Results) -> String {
         .to_owned();
     for (name, about, goal) in FIGURES {
         let Some(value) = results.ratios.get(name) else { continue };
-        let floor = results.least.get(name).map_or_else(|| "–".to_owned(), |floor| number(*floor));
+        let least = results.least.get(name).map_or_else(|| "–".to_owned(), |least| number(*least));
         let (goal, reached) = match goal {
             Goal::AtMost(most) => {
                 (format!("at most {}", number(most)), if (0.0..=most).contains(value) { "yes" } else { "no" })
@@ -154,7 +154,7 @@ fn goals(results: &Results) -> String {
             Goal::AtLeast(least) => (format!("at least {}", number(least)), if *value >= least { "yes" } else { "no" }),
             Goal::None => ("–".to_owned(), "–"),
         };
-        let _ = writeln!(text, "| {about} | `{name}` | {} | {floor} | {goal} | {reached} |", number(*value));
+        let _ = writeln!(text, "| {about} | `{name}` | {} | {least} | {goal} | {reached} |", number(*value));
     }
     text
 }

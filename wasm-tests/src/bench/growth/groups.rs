@@ -53,6 +53,8 @@ impl Sizes {
 const CONNECTIONS: u32 = 8;
 /// The kernel spreads connections over workers unevenly, so several workers need more.
 pub(super) const CONNECTIONS_OF_SEVERAL: u32 = 64;
+/// The listener that caches JWTs.
+const JWTS: &str = "authgate_jwts";
 /// Long enough that nothing expires, or is asked about again, during a measurement.
 const LONG: &str = "2h";
 
@@ -81,11 +83,13 @@ async fn cached_tokens(bench: &Bench, module: &Path, sizes: Sizes, rounds: usize
     eprintln!("  cached tokens");
     let settings = json!({"cache": {"max_entries": 200_000, "ttl": LONG}});
     let behind = bench.services(&[]).await?;
-    let gateway = bench.gateway(&behind, listeners(module, sizes.cached, |_| settings.clone())?, 1).await?;
+    let mut filters = listeners(module, sizes.cached, |_| settings.clone())?;
+    filters.push(Listener::new(JWTS, vec![config::authgate(JWTS, module, &settings)?]));
+    let gateway = bench.gateway(&behind, filters, 1).await?;
     let many = sizes.cached.iter().copied().max().unwrap_or_default();
     let memory = Memory {
         api_tokens: memory::of_api_tokens(bench, &gateway, &name(&many), [sizes.memory_from, many]).await?,
-        jwts: memory::of_jwts(bench, &gateway, &name(&sizes.cached[0]), sizes.memory_rounds).await?,
+        jwts: memory::of_jwts(bench, &gateway, JWTS, sizes.memory_rounds).await?,
     };
     let mut cases = Vec::new();
     for size in sizes.cached {
