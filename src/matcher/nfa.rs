@@ -109,7 +109,6 @@ impl Nfa {
             }
             Piece::Look(look) => self.push(State::Look(*look, next)),
             Piece::Repeat(times, piece) => self.repeat(*times, piece, next),
-            Piece::Capture(_, piece) => self.compile(piece, next),
             Piece::Concat(parts) => parts.iter().rev().try_fold(next, |next, part| self.compile(part, next)),
             Piece::Alternation(parts) => {
                 let parts = parts.iter().map(|part| self.compile(part, next)).collect::<Option<_>>()?;
@@ -122,7 +121,6 @@ impl Nfa {
         self.push(State::Bytes(ranges.into_iter().collect(), next))
     }
 
-    /// Greedy or not makes no difference, because the whole path has to match.
     fn repeat(&mut self, times: Times, piece: &Piece, next: StateId) -> Option<StateId> {
         let mut min = times.min;
         let mut begin = next;

@@ -22,13 +22,12 @@ pub(super) enum Look {
     NotBeforeWord,
 }
 
-/// How often a piece repeats.
+/// How often a piece repeats. Greedy or not makes no difference, because the whole path has to match.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Times {
     pub(super) min: u32,
     /// `None`: any number.
     pub(super) max: Option<u32>,
-    pub(super) is_greedy: bool,
 }
 
 /// A part of a regex.
@@ -41,8 +40,6 @@ pub(super) enum Piece {
     Class(Alphabet, Set),
     Look(Look),
     Repeat(Times, Box<Piece>),
-    /// A group with its number.
-    Capture(u32, Box<Piece>),
     /// At least two, none of them empty or a concatenation, and no two literals side by side.
     Concat(Vec<Piece>),
     /// At least two, none of them an alternation.
@@ -91,7 +88,7 @@ impl Piece {
         match self {
             Self::Empty | Self::Look(_) => true,
             Self::Literal(_) | Self::Class(..) => false,
-            Self::Repeat(_, piece) | Self::Capture(_, piece) => piece.consumes_nothing(),
+            Self::Repeat(_, piece) => piece.consumes_nothing(),
             Self::Concat(pieces) | Self::Alternation(pieces) => pieces.iter().all(Self::consumes_nothing),
         }
     }

@@ -32,7 +32,6 @@ struct Flags {
     ignores_case: bool,
     is_multi_line: bool,
     dot_matches_all: bool,
-    swaps_greed: bool,
     is_unicode: bool,
     is_crlf: bool,
 }
@@ -91,11 +90,10 @@ impl Reader {
                 ast::Flag::CaseInsensitive => &mut self.flags.ignores_case,
                 ast::Flag::MultiLine => &mut self.flags.is_multi_line,
                 ast::Flag::DotMatchesNewLine => &mut self.flags.dot_matches_all,
-                ast::Flag::SwapGreed => &mut self.flags.swaps_greed,
                 ast::Flag::Unicode => &mut self.flags.is_unicode,
                 ast::Flag::CRLF => &mut self.flags.is_crlf,
                 // The syntax tree is already without the spaces.
-                ast::Flag::IgnoreWhitespace => continue,
+                ast::Flag::IgnoreWhitespace | ast::Flag::SwapGreed => continue,
             };
             *own = value;
         }
@@ -158,19 +156,15 @@ impl Reader {
             // The piece isn't part of the regex.
             self.has_unicode_boundary = had_unicode_boundary;
         }
-        let is_greedy = repetition.greedy != self.flags.swaps_greed;
-        Ok(Piece::repeat(Times { min, max, is_greedy }, piece))
+        Ok(Piece::repeat(Times { min, max }, piece))
     }
 
     fn group(&mut self, group: &ast::Group) -> Result<Piece, Fault> {
         let outside = self.flags;
         group.flags().into_iter().for_each(|flags| self.set(flags));
-        let piece = self.piece(&group.ast)?;
+        let piece = self.piece(&group.ast);
         self.flags = outside;
-        Ok(match group.capture_index() {
-            Some(index) => Piece::Capture(index, Box::new(piece)),
-            None => piece,
-        })
+        piece
     }
 
     /// Why a property of Unicode is refused.

@@ -4,19 +4,45 @@ mod generated;
 
 use regex_automata::nfa::thompson::{NFA, pikevm::PikeVM};
 use regex_syntax::ParserBuilder;
-use regex_syntax::hir::{Class, Hir, HirKind, Look as HirLook};
+use regex_syntax::hir::{Class, Hir, HirKind, Look as HirLook, translate::TranslatorBuilder};
 
 use super::*;
 use crate::matcher::regex::{Regex, Threads};
 use crate::path::Budget;
 
-/// What `regex-syntax` makes of a regex, or its fault.
+/// What `regex-syntax` makes of a regex without its captures and without its preferences among matches, or its fault.
 fn hir(regex: &str) -> Result<Hir, String> {
-    let hir = ParserBuilder::new().unicode(false).utf8(false).build().parse(regex).map_err(|error| {
-        let error = error.to_string();
-        error.rsplit("error: ").next().unwrap_or_default().to_owned()
-    })?;
+    let last = |error: String| error.rsplit("error: ").next().unwrap_or_default().to_owned();
+    let mut tree = ast::parse::Parser::new().parse(regex).map_err(|error| last(error.to_string()))?;
+    simplify(&mut tree);
+    let mut translator = TranslatorBuilder::new().unicode(false).utf8(false).build();
+    let hir = translator.translate(regex, &tree).map_err(|error| last(error.to_string()))?;
     if hir.properties().look_set().contains_word_unicode() { Err(WORD_BOUNDARY.to_owned()) } else { Ok(hir) }
+}
+
+/// Takes away what makes no difference because the whole path has to match.
+fn simplify(tree: &mut Ast) {
+    let greedy_as_before = |flags: &mut ast::Flags| {
+        let swaps_greed = |item: &ast::FlagsItem| item.kind == ast::FlagsItemKind::Flag(ast::Flag::SwapGreed);
+        flags.items.retain(|item| !swaps_greed(item));
+    };
+    match tree {
+        Ast::Flags(set) => greedy_as_before(&mut set.flags),
+        Ast::Repetition(repetition) => {
+            repetition.greedy = true;
+            simplify(&mut repetition.ast);
+        }
+        Ast::Group(group) => {
+            match &mut group.kind {
+                ast::GroupKind::NonCapturing(flags) => greedy_as_before(flags),
+                kind => *kind = ast::GroupKind::NonCapturing(ast::Flags { span: group.span, items: Vec::new() }),
+            }
+            simplify(&mut group.ast);
+        }
+        Ast::Alternation(alternation) => alternation.asts.iter_mut().for_each(simplify),
+        Ast::Concat(concat) => concat.asts.iter_mut().for_each(simplify),
+        _ => {}
+    }
 }
 
 /// The same pieces, one for one.
@@ -37,10 +63,10 @@ fn piece(hir: &Hir) -> Piece {
         }
         HirKind::Look(condition) => Piece::Look(look(*condition)),
         HirKind::Repetition(repetition) => {
-            let times = Times { min: repetition.min, max: repetition.max, is_greedy: repetition.greedy };
+            let times = Times { min: repetition.min, max: repetition.max };
             Piece::Repeat(times, Box::new(piece(&repetition.sub)))
         }
-        HirKind::Capture(capture) => Piece::Capture(capture.index, Box::new(piece(&capture.sub))),
+        HirKind::Capture(_) => panic!("{hir:?} has captures"),
         HirKind::Concat(parts) => Piece::Concat(all(parts)),
         HirKind::Alternation(parts) => Piece::Alternation(all(parts)),
     }
@@ -91,7 +117,8 @@ fn compare(regex: &str) -> Option<Piece> {
 
 /// Checks that both match the same of these paths. Returns how many matched.
 fn compare_matches(regex: &str, paths: &[Vec<u8>]) -> usize {
-    let whole = Hir::concat(vec![Hir::look(HirLook::Start), hir(regex).unwrap(), Hir::look(HirLook::End)]);
+    let hir = ParserBuilder::new().unicode(false).utf8(false).build().parse(regex).unwrap();
+    let whole = Hir::concat(vec![Hir::look(HirLook::Start), hir, Hir::look(HirLook::End)]);
     let nfa = NFA::compiler().configure(NFA::config().utf8(false)).build_from_hir(&whole).unwrap();
     let other = PikeVM::new_from_nfa(nfa).unwrap();
     let mut cache = other.create_cache();

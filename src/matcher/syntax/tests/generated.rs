@@ -127,7 +127,6 @@ impl Random {
                     self.path(piece, path);
                 }
             }
-            Piece::Capture(_, piece) => self.path(piece, path),
             Piece::Concat(pieces) => pieces.iter().for_each(|piece| self.path(piece, path)),
             Piece::Alternation(pieces) => {
                 let index = self.below(pieces.len());
