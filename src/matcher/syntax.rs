@@ -15,15 +15,13 @@ const NOT_UNICODE: Fault = "Unicode not allowed here";
 const PROPERTY: Fault = r"Unicode properties like \p{L} are not supported";
 const PERL_CLASS: Fault = r"the classes \d, \s and \w of Unicode are not supported: write (?-u:\w) in place of (?u:\w)";
 const CASES: Fault = "matching Unicode without regard to case is not supported: write (?i-u:a) in place of (?iu:a)";
-const WORD_BOUNDARY: &str = r"Unicode word boundaries are not supported: write (?-u:\b) in place of (?u:\b)";
+const WORD_BOUNDARY: Fault = r"Unicode word boundaries are not supported: write (?-u:\b) in place of (?u:\b)";
 
 /// Reads a regex. The error says what is wrong with it.
 pub(super) fn read(regex: &str) -> Result<Piece, String> {
     let invalid = |fault: &dyn std::fmt::Display| format!("{regex:?} is not a valid regular expression: {fault}");
     let tree = ast::parse::Parser::new().parse(regex).map_err(|error| invalid(error.kind()))?;
-    let mut reader = Reader::default();
-    let piece = reader.piece(&tree).map_err(|fault| invalid(&fault))?;
-    if reader.has_unicode_boundary { Err(WORD_BOUNDARY.to_owned()) } else { Ok(piece) }
+    Reader::default().piece(&tree).map_err(|fault| invalid(&fault))
 }
 
 /// The flags in force.
@@ -39,7 +37,6 @@ struct Flags {
 #[derive(Default)]
 struct Reader {
     flags: Flags,
-    has_unicode_boundary: bool,
 }
 
 impl Reader {
@@ -56,7 +53,7 @@ impl Reader {
             }
             Ast::Literal(literal) => self.literal(literal)?,
             Ast::Dot(_) => Piece::class(self.alphabet(), self.dot()),
-            Ast::Assertion(assertion) => Piece::Look(self.look(&assertion.kind)),
+            Ast::Assertion(assertion) => Piece::Look(self.look(&assertion.kind)?),
             Ast::ClassUnicode(_) => return Err(self.property()),
             Ast::ClassPerl(class) => Piece::class(self.alphabet(), self.perl_class(class)?),
             Ast::ClassBracketed(class) => Piece::class(self.alphabet(), self.class(class)?),
@@ -121,7 +118,7 @@ impl Reader {
         none.negated(self.alphabet())
     }
 
-    fn look(&mut self, kind: &AssertionKind) -> Look {
+    fn look(&self, kind: &AssertionKind) -> Result<Look, Fault> {
         let Flags { is_multi_line, is_crlf, .. } = self.flags;
         let look = match kind {
             AssertionKind::StartLine if is_multi_line && is_crlf => Look::CrlfLineStart,
@@ -137,8 +134,7 @@ impl Reader {
             AssertionKind::WordBoundaryStartHalf => Look::NotAfterWord,
             AssertionKind::WordBoundaryEndHalf => Look::NotBeforeWord,
         };
-        self.has_unicode_boundary |= self.flags.is_unicode && look.is_of_words();
-        look
+        if self.flags.is_unicode && look.is_of_words() { Err(WORD_BOUNDARY) } else { Ok(look) }
     }
 
     fn repetition(&mut self, repetition: &ast::Repetition) -> Result<Piece, Fault> {
@@ -150,13 +146,7 @@ impl Reader {
             ast::RepetitionKind::Range(ast::RepetitionRange::AtLeast(min)) => (min, None),
             ast::RepetitionKind::Range(ast::RepetitionRange::Bounded(min, max)) => (min, Some(max)),
         };
-        let had_unicode_boundary = self.has_unicode_boundary;
-        let piece = self.piece(&repetition.ast)?;
-        if max == Some(0) {
-            // The piece isn't part of the regex.
-            self.has_unicode_boundary = had_unicode_boundary;
-        }
-        Ok(Piece::repeat(Times { min, max }, piece))
+        Ok(Piece::repeat(Times { min, max }, self.piece(&repetition.ast)?))
     }
 
     fn group(&mut self, group: &ast::Group) -> Result<Piece, Fault> {
