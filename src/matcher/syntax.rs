@@ -13,15 +13,15 @@ type Fault = &'static str;
 
 const NOT_UNICODE: Fault = "Unicode not allowed here";
 const PROPERTY: Fault = r"Unicode properties like \p{L} are not supported";
-const PERL_CLASS: Fault = r"the classes \d, \s and \w of Unicode are not supported: write (?-u:\w) in place of (?u:\w)";
-const CASES: Fault = "matching Unicode without regard to case is not supported: write (?i-u:a) in place of (?iu:a)";
-const WORD_BOUNDARY: Fault = r"Unicode word boundaries are not supported: write (?-u:\b) in place of (?u:\b)";
+const PERL_CLASS: Fault = r"the classes \d, \s and \w of Unicode are not supported: write (?-u:…) around the class";
+const CASES: Fault = "matching Unicode without regard to case is not supported: write (?i-u:…) in place of (?iu:…)";
+const WORD_BOUNDARY: Fault = r"Unicode word boundaries like \b are not supported: write (?-u:…) around the boundary";
 
 /// Reads a regex. The error says what is wrong with it.
 pub(super) fn read(regex: &str) -> Result<Piece, String> {
-    let invalid = |fault: &dyn std::fmt::Display| format!("{regex:?} is not a valid regular expression: {fault}");
-    let tree = ast::parse::Parser::new().parse(regex).map_err(|error| invalid(error.kind()))?;
-    Reader::default().piece(&tree).map_err(|fault| invalid(&fault))
+    let tree = ast::parse::Parser::new().parse(regex);
+    let tree = tree.map_err(|error| format!("{regex:?} is not a valid regular expression: {}", error.kind()))?;
+    Reader::default().piece(&tree).map_err(|fault| format!("{regex:?} can't be used: {fault}"))
 }
 
 /// The flags in force.
