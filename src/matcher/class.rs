@@ -18,16 +18,6 @@ pub(super) struct Set {
     edges: Vec<u32>,
 }
 
-/// Whether a number is in the result of an operation, as four bits: if it is in neither set, only in the second, only
-/// in the first, in both.
-#[derive(Clone, Copy)]
-pub(super) struct Operation(u8);
-
-pub(super) const EITHER: Operation = Operation(0b1110);
-pub(super) const BOTH: Operation = Operation(0b1000);
-pub(super) const ONLY_FIRST: Operation = Operation(0b0100);
-pub(super) const JUST_ONE: Operation = Operation(0b0110);
-
 impl Alphabet {
     /// The number of a character.
     pub(super) fn number(char: char) -> u32 {
@@ -83,38 +73,40 @@ impl Set {
         self.edges.last().is_none_or(|end| *end <= 0x80)
     }
 
-    pub(super) fn combine(&self, operation: Operation, other: &Self) -> Self {
+    /// The numbers for which `is_in` holds, given whether this set contains the number and whether the other does. It
+    /// must not hold for what neither contains.
+    pub(super) fn combine(&self, other: &Self, is_in: fn(bool, bool) -> bool) -> Self {
         let mut edges = Vec::new();
         let (mut ones, mut others) = (self.edges.iter().peekable(), other.edges.iter().peekable());
-        let mut place = 0;
-        let mut is_inside = false;
+        let (mut in_one, mut in_other, mut in_result) = (false, false, false);
         while let Some(edge) = ones.peek().into_iter().chain(others.peek()).min().map(|edge| **edge) {
-            if ones.next_if_eq(&&edge).is_some() {
-                place ^= 0b10;
-            }
-            if others.next_if_eq(&&edge).is_some() {
-                place ^= 0b01;
-            }
-            if is_inside != (operation.0 >> place & 1 == 1) {
-                is_inside = !is_inside;
+            in_one ^= ones.next_if_eq(&&edge).is_some();
+            in_other ^= others.next_if_eq(&&edge).is_some();
+            if in_result != is_in(in_one, in_other) {
+                in_result = !in_result;
                 edges.push(edge);
             }
         }
         Self { edges }
     }
 
+    /// The numbers of both sets.
+    pub(super) fn union(&self, other: &Self) -> Self {
+        self.combine(other, |one, other| one || other)
+    }
+
     /// All of the alphabet that isn't in the set.
     pub(super) fn negated(&self, alphabet: Alphabet) -> Self {
-        self.combine(JUST_ONE, &Self { edges: vec![0, alphabet.end()] })
+        self.combine(&Self { edges: vec![0, alphabet.end()] }, |one, all| all && !one)
     }
 
     /// With both cases of each ASCII letter in it.
     pub(super) fn folded(&self) -> Self {
         let mut folded = self.clone();
         for (letters, other_case) in [(b"A[", 0x20_u32), (b"a{", 0_u32.wrapping_sub(0x20))] {
-            let mut letters = self.combine(BOTH, &Self::from_edges(letters));
+            let mut letters = self.combine(&Self::from_edges(letters), |one, letter| one && letter);
             letters.edges.iter_mut().for_each(|edge| *edge = edge.wrapping_add(other_case));
-            folded = folded.combine(EITHER, &letters);
+            folded = folded.union(&letters);
         }
         folded
     }

@@ -1,6 +1,6 @@
 //! A regex as pieces, in a form that leads to few states: each rule that makes it smaller stands at a constructor.
 
-use super::class::{Alphabet, EITHER, Set};
+use super::class::{Alphabet, Set};
 
 /// A condition on the bytes around a position.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -127,7 +127,7 @@ impl Piece {
         let are_literals = matches!(pieces.first(), Some(Self::Literal(_)));
         for alphabet in [Alphabet::Chars, Alphabet::Bytes] {
             let mut sets = pieces.iter().map(|piece| piece.as_set(alphabet, are_literals));
-            if let Some(set) = sets.try_fold(Set::default(), |all, set| Some(all.combine(EITHER, &set?))) {
+            if let Some(set) = sets.try_fold(Set::default(), |all, set| Some(all.union(&set?))) {
                 return Self::class(alphabet, set);
             }
         }

@@ -5,7 +5,7 @@
 
 use regex_syntax::ast::{self, AssertionKind, Ast, ClassAsciiKind, ClassPerlKind, ClassSet, ClassSetItem};
 
-use super::class::{Alphabet, BOTH, EITHER, JUST_ONE, ONLY_FIRST, Set};
+use super::class::{Alphabet, Set};
 use super::piece::{Look, Piece, Times};
 
 /// Why a regex that the syntax permits is refused.
@@ -98,15 +98,16 @@ impl Reader {
 
     fn literal(&self, literal: &ast::Literal) -> Result<Piece, Fault> {
         let char = literal.c;
-        match literal.byte() {
-            _ if self.flags.is_unicode => {}
-            Some(byte) if !byte.is_ascii() => return Ok(Piece::Literal(vec![byte])),
-            _ if self.flags.ignores_case && char.is_ascii_alphabetic() => {
-                return Ok(Piece::class(Alphabet::Bytes, Set::one(u32::from(char)).folded()));
-            }
-            _ => return Ok(Piece::char(char)),
+        if self.flags.is_unicode {
+            return if self.flags.ignores_case { Err(CASES) } else { Ok(Piece::char(char)) };
         }
-        if self.flags.ignores_case { Err(CASES) } else { Ok(Piece::char(char)) }
+        Ok(match literal.byte() {
+            Some(byte) if !byte.is_ascii() => Piece::Literal(vec![byte]),
+            _ if self.flags.ignores_case && char.is_ascii_alphabetic() => {
+                Piece::class(Alphabet::Bytes, Set::one(u32::from(char)).folded())
+            }
+            _ => Piece::char(char),
+        })
     }
 
     fn dot(&self) -> Set {
@@ -194,12 +195,12 @@ impl Reader {
         };
         let first = self.folded(self.class_set(&operation.lhs)?);
         let second = self.folded(self.class_set(&operation.rhs)?);
-        let kind = match operation.kind {
-            ast::ClassSetBinaryOpKind::Intersection => BOTH,
-            ast::ClassSetBinaryOpKind::Difference => ONLY_FIRST,
-            ast::ClassSetBinaryOpKind::SymmetricDifference => JUST_ONE,
+        let is_in: fn(bool, bool) -> bool = match operation.kind {
+            ast::ClassSetBinaryOpKind::Intersection => |first, second| first && second,
+            ast::ClassSetBinaryOpKind::Difference => |first, second| first && !second,
+            ast::ClassSetBinaryOpKind::SymmetricDifference => |first, second| first != second,
         };
-        Ok(first.combine(kind, &second))
+        Ok(first.combine(&second, is_in))
     }
 
     fn class_item(&self, item: &ClassSetItem) -> Result<Set, Fault> {
@@ -217,7 +218,7 @@ impl Reader {
             ClassSetItem::Union(union) => {
                 let mut all = Set::default();
                 for item in &union.items {
-                    all = all.combine(EITHER, &self.class_item(item)?);
+                    all = all.union(&self.class_item(item)?);
                 }
                 all
             }

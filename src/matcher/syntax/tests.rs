@@ -48,7 +48,7 @@ fn simplify(tree: &mut Ast) {
 /// The same pieces, one for one.
 fn piece(hir: &Hir) -> Piece {
     let all = |parts: &[Hir]| parts.iter().map(piece).collect();
-    let or = |all: Set, range: Set| all.combine(EITHER, &range);
+    let or = |all: Set, range: Set| all.union(&range);
     match hir.kind() {
         HirKind::Empty => Piece::Empty,
         HirKind::Literal(literal) => Piece::Literal(literal.0.to_vec()),
@@ -239,7 +239,7 @@ fn what_the_regex_crate_refuses_is_refused_for_the_same_reason() {
 fn the_characters_next_to_the_surrogates_can_be_excluded() {
     let none = Piece::Class(Alphabet::Bytes, Set::default());
     assert_eq!(read(r"(?u)[^\x{0}-\x{D7FF}\x{E000}-\x{10FFFF}]"), Ok(none));
-    let others = Set::from_edges(b"").negated(Alphabet::Chars).combine(ONLY_FIRST, &Set::range(0xd7ff, 0xd800));
+    let others = Set::range(0xd7ff, 0xd800).negated(Alphabet::Chars);
     assert_eq!(read(r"(?u)[^\x{D7FF}\x{E000}]"), Ok(Piece::Class(Alphabet::Chars, others)));
 }
 
