@@ -225,16 +225,18 @@ impl<'c, 'r> Fitting<'c, 'r> {
 
     /// The first rule that fits in a list.
     fn first_of(&mut self, number: usize, list: &[usize]) -> Option<usize> {
-        let found = self.known.as_ref().map(|known| known.binary_search_by_key(&number, |(number, _)| *number));
-        let known = self.known.as_ref().zip(found).and_then(|(known, found)| known.get(found.ok()?));
-        if let Some((_, first)) = known {
-            return *first;
+        let find = |rules: &Self| list.iter().copied().find(|index| rules.fits(*index));
+        let Some(known) = &self.known else { return find(self) };
+        match known.binary_search_by_key(&number, |(number, _)| *number) {
+            Ok(place) => known.get(place).and_then(|(_, first)| *first),
+            Err(place) => {
+                let first = find(self);
+                if let Some(known) = &mut self.known {
+                    known.insert(place, (number, first));
+                }
+                first
+            }
         }
-        let first = list.iter().copied().find(|index| self.fits(*index));
-        if let Some((known, Err(place))) = self.known.as_mut().zip(found) {
-            known.insert(place, (number, first));
-        }
-        first
     }
 
     /// The first rule that fits a path.
