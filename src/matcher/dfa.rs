@@ -83,7 +83,7 @@ struct Builder<'n> {
     width: usize,
     /// The states that look at the next byte, and whether the path may end there.
     states: Vec<(Vec<StateId>, bool)>,
-    /// Their indices, in the order of the states.
+    /// Their indices, sorted by the states that they name.
     sorted: Vec<usize>,
     visits: usize,
 }

@@ -4,19 +4,17 @@
 //! cover it are on the way, and its exact rules at the end. Regular expressions, and rules that don't look at the path,
 //! are in a separate list.
 
-use std::fmt;
-
 use super::{PathMatch, Rule};
 
 /// Rules by their indices in the list.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Index {
     nodes: Vec<Node>,
     /// The rules that have to be tried on every path, in order.
     pub(super) others: Vec<usize>,
 }
 
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 struct Node {
     /// The next node, by the next segment, sorted.
     children: Vec<(Box<[u8]>, usize)>,
@@ -35,13 +33,6 @@ impl Node {
 
 /// The number of a list of rules, and the rules in order.
 pub(super) type Listed<'i> = (usize, &'i [usize]);
-
-impl fmt::Debug for Index {
-    /// The index says nothing that the rules don't, and its order differs from run to run.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Index").finish_non_exhaustive()
-    }
-}
 
 impl Index {
     pub(super) fn new(rules: &[Rule]) -> Self {
