@@ -17,8 +17,8 @@ fn sort_by<T>(entries: &mut [T], is_less: &dyn Fn(&T, &T) -> bool) {
 }
 
 /// What a sort does with entries, whatever their type is.
-trait Places {
-    /// Whether the entry at one place comes before that at another.
+trait Sequence {
+    /// Whether the entry at one index comes before that at another.
     fn is_less(&self, one: usize, other: usize) -> bool;
     fn swap(&mut self, one: usize, other: usize);
 }
@@ -28,7 +28,7 @@ struct Entries<'e, T> {
     is_less: &'e dyn Fn(&T, &T) -> bool,
 }
 
-impl<T> Places for Entries<'_, T> {
+impl<T> Sequence for Entries<'_, T> {
     fn is_less(&self, one: usize, other: usize) -> bool {
         let pair = self.entries.get(one).zip(self.entries.get(other));
         pair.is_some_and(|(one, other)| (self.is_less)(one, other))
@@ -40,7 +40,7 @@ impl<T> Places for Entries<'_, T> {
 }
 
 /// In `n log n` steps, whatever the order was (J. W. J. Williams, Heapsort, 1964).
-fn heapsort(entries: &mut dyn Places, count: usize) {
+fn heapsort(entries: &mut dyn Sequence, count: usize) {
     for root in (0..count / 2).rev() {
         sift_down(entries, root, count);
     }
@@ -51,7 +51,7 @@ fn heapsort(entries: &mut dyn Places, count: usize) {
 }
 
 /// Moves the entry at `root` below those that are greater, within the first `end` entries.
-fn sift_down(entries: &mut dyn Places, mut root: usize, end: usize) {
+fn sift_down(entries: &mut dyn Sequence, mut root: usize, end: usize) {
     loop {
         let left = 2 * root + 1;
         let greater = if left + 1 < end && entries.is_less(left, left + 1) { left + 1 } else { left };

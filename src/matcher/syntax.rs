@@ -21,7 +21,7 @@ const WORD_BOUNDARY: Fault = r"Unicode word boundaries like \b are not supported
 pub(super) fn read(regex: &str) -> Result<Piece, String> {
     let tree = ast::parse::Parser::new().parse(regex);
     let tree = tree.map_err(|error| format!("{regex:?} is not a valid regular expression: {}", error.kind()))?;
-    Reader::default().piece(&tree).map_err(|fault| format!("{regex:?} can't be used: {fault}"))
+    Translator::default().piece(&tree).map_err(|fault| format!("{regex:?} can't be used: {fault}"))
 }
 
 /// The flags in force.
@@ -35,11 +35,11 @@ struct Flags {
 }
 
 #[derive(Default)]
-struct Reader {
+struct Translator {
     flags: Flags,
 }
 
-impl Reader {
+impl Translator {
     fn alphabet(&self) -> Alphabet {
         if self.flags.is_unicode { Alphabet::Chars } else { Alphabet::Bytes }
     }
