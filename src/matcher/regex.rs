@@ -119,15 +119,41 @@ mod tests {
 
     use super::*;
 
+    fn is_match(regex: &str, path: &[u8]) -> bool {
+        Regex::new(regex).unwrap().matches(path, &mut Threads::default(), &mut Budget::default()).unwrap()
+    }
+
+    /// docs/reference.md, *Rules*.
     #[test]
-    fn a_word_boundary_of_unicode_is_refused() {
-        let refused = [r"(?u)/a\b.*", r"(?u:/a\B).*", r"/a(?u:\b{start}).*", r"(?u)/a\b{end-half}.*", r"/(?u)\b{end}"];
-        for regex in refused {
-            let error = Regex::new(regex).expect_err(regex);
-            assert!(error.contains("word boundaries"), "{regex}: {error}");
+    fn a_regex_knows_unicode_as_far_as_it_needs_no_tables() {
+        for (regex, path, matches) in [
+            ("/.", "/é", false),
+            ("/..", "/é", true),
+            ("(?u)/.", "/é", true),
+            ("/[^a]", "/é", false),
+            ("(?u)/[^a]", "/é", true),
+            ("(?u)/[é]", "/é", true),
+            ("(?u)/[à-ý]", "/é", true),
+            ("/é", "/é", true),
+            ("(?i)/éA", "/éa", true),
+            ("(?i)/É", "/é", false),
+            (r"/\w+", "/é", false),
+            (r"/\d", "/٣", false),
+            (r"(?s)/\s.*", "/\u{2003}", false),
+            (r"/\bé.*", "/é", false),
+            (r"(?u)/é(?-u:\d\s\w\b)", "/é1 a", true),
+            ("(?iu)(?-u:/a)", "/A", true),
+        ] {
+            assert_eq!(is_match(regex, path.as_bytes()), matches, "{regex} {path}");
         }
-        for regex in [r"/a\b.*", r"(?u)(?-u:/a\b).*", "(?u)/é.*"] {
-            assert!(Regex::new(regex).is_ok(), "{regex}");
+        let of_tables =
+            [r"\d", r"\D", r"\s", r"\w", r"[\w]", r"\b", r"\B", r"\b{start}", r"\b{end-half}", "(?i)é", "(?i)a"];
+        for part in of_tables {
+            assert!(Regex::new(&format!("(?u)/{part}")).is_err(), "{part}");
+            assert!(Regex::new(&format!("(?u)/(?-u:{part})")).is_ok(), "{part}");
+        }
+        for regex in [r"/\p{L}", r"(?u)/\p{L}", r"(?u)/(?-u:\p{L})", "/[é]", "(?u)/(?-u:[é])"] {
+            assert!(Regex::new(regex).is_err(), "{regex}");
         }
     }
 
