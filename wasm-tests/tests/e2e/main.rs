@@ -47,6 +47,7 @@ mod logs;
 mod manifests;
 mod methods_and_tunnels;
 mod metrics;
+mod nested_regexes;
 mod no_host;
 mod no_verify_signature;
 mod noting;
