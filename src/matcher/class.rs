@@ -1,5 +1,7 @@
 //! Sets of bytes and of characters: the classes of a regex.
 
+use crate::order;
+
 /// What the numbers of a set stand for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Alphabet {
@@ -90,9 +92,18 @@ impl Set {
         Self { edges }
     }
 
-    /// The numbers of both sets.
-    pub(super) fn union(&self, other: &Self) -> Self {
-        self.combine(other, |one, other| one || other)
+    /// The numbers of all these sets, in `n log n` steps: a class may list any number of characters.
+    pub(super) fn union(sets: &[Self]) -> Self {
+        let mut ranges: Vec<(u32, u32)> = sets.iter().flat_map(Self::ranges).collect();
+        order::sort(&mut ranges);
+        let mut edges: Vec<u32> = Vec::new();
+        for (first, last) in ranges {
+            match edges.last_mut() {
+                Some(end) if first <= *end => *end = (*end).max(last + 1),
+                _ => edges.extend([first, last + 1]),
+            }
+        }
+        Self { edges }
     }
 
     /// All of the alphabet that isn't in the set.
@@ -106,7 +117,7 @@ impl Set {
         for (letters, other_case) in [(b"A[", 0x20_u32), (b"a{", 0_u32.wrapping_sub(0x20))] {
             let mut letters = self.combine(&Self::from_edges(letters), |one, letter| one && letter);
             letters.edges.iter_mut().for_each(|edge| *edge = edge.wrapping_add(other_case));
-            folded = folded.union(&letters);
+            folded = Self::union(&[folded, letters]);
         }
         folded
     }

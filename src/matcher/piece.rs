@@ -126,9 +126,9 @@ impl Piece {
     pub(super) fn alternation(pieces: Vec<Self>) -> Self {
         let are_literals = matches!(pieces.first(), Some(Self::Literal(_)));
         for alphabet in [Alphabet::Chars, Alphabet::Bytes] {
-            let mut sets = pieces.iter().map(|piece| piece.as_set(alphabet, are_literals));
-            if let Some(set) = sets.try_fold(Set::default(), |all, set| Some(all.union(&set?))) {
-                return Self::class(alphabet, set);
+            let sets: Option<Vec<Set>> = pieces.iter().map(|piece| piece.as_set(alphabet, are_literals)).collect();
+            if let Some(sets) = sets {
+                return Self::class(alphabet, Set::union(&sets));
             }
         }
         Self::without_common_beginning(pieces)

@@ -216,11 +216,8 @@ impl Translator {
             ClassSetItem::Perl(class) => self.perl_class(class)?,
             ClassSetItem::Bracketed(class) => self.class(class)?,
             ClassSetItem::Union(union) => {
-                let mut all = Set::default();
-                for item in &union.items {
-                    all = all.union(&self.class_item(item)?);
-                }
-                all
+                let sets: Result<Vec<Set>, Fault> = union.items.iter().map(|item| self.class_item(item)).collect();
+                Set::union(&sets?)
             }
         })
     }

@@ -48,18 +48,17 @@ fn simplify(tree: &mut Ast) {
 /// The same pieces, one for one.
 fn piece(hir: &Hir) -> Piece {
     let all = |parts: &[Hir]| parts.iter().map(piece).collect();
-    let or = |all: Set, range: Set| all.union(&range);
     match hir.kind() {
         HirKind::Empty => Piece::Empty,
         HirKind::Literal(literal) => Piece::Literal(literal.0.to_vec()),
         HirKind::Class(Class::Bytes(class)) => {
             let ranges = class.iter().map(|range| Set::range(range.start().into(), range.end().into()));
-            Piece::Class(Alphabet::Bytes, ranges.fold(Set::default(), or))
+            Piece::Class(Alphabet::Bytes, Set::union(&ranges.collect::<Vec<_>>()))
         }
         HirKind::Class(Class::Unicode(class)) => {
             let range = |first, last| Set::range(Alphabet::number(first), Alphabet::number(last));
             let ranges = class.iter().map(|both| range(both.start(), both.end()));
-            Piece::Class(Alphabet::Chars, ranges.fold(Set::default(), or))
+            Piece::Class(Alphabet::Chars, Set::union(&ranges.collect::<Vec<_>>()))
         }
         HirKind::Look(condition) => Piece::Look(look(*condition)),
         HirKind::Repetition(repetition) => {
@@ -257,4 +256,16 @@ fn a_fault_says_what_to_write_instead() {
     ] {
         assert_eq!(read(regex), Err(format!("{regex:?} {fault}")));
     }
+}
+
+/// Steps that grow with the square of their number would take minutes.
+#[test]
+fn many_characters_are_read_in_few_steps() {
+    let characters = || (0..50_000).filter_map(|number| char::from_u32(0x1_0000 + 2 * number));
+    let class = format!("(?u)/[{}&&\u{10002}a]", characters().rev().collect::<String>());
+    let alternation = characters().map(String::from).collect::<Vec<_>>().join("|");
+    let Piece::Literal(bytes) = read(&class).unwrap() else { panic!("one character is left") };
+    assert_eq!(bytes, "/\u{10002}".as_bytes());
+    let Piece::Class(Alphabet::Chars, set) = read(&alternation).unwrap() else { panic!("a class") };
+    assert_eq!(set.ranges().count(), 50_000);
 }
