@@ -322,7 +322,7 @@ pub fn read_public_key(answer: &CalloutResponse) -> Result<String, Outage> {
                 reader.skip()
             }
         })?;
-        reader.required(key, "public_key")
+        reader.required(key, "missing field `public_key`")
     })?;
     Ok(key.into())
 }

@@ -8,7 +8,6 @@ mod unusual;
 mod value;
 
 pub use reader::Reader;
-use reader::{Problem, WRONG_TYPE};
 pub use value::{Number, Value};
 
 /// How deep objects and arrays may be nested.
@@ -21,57 +20,50 @@ pub const MAX_KEYS: usize = 128;
 #[error("{0}")]
 pub struct JsonError(String);
 
+/// The first thing that is wrong with a text. It quotes nothing from the text.
+pub struct Fault {
+    /// What is wrong.
+    pub problem: &'static str,
+    /// Where it is, counted from 1.
+    pub line: usize,
+    /// Where it is in that line, in characters, counted from 1.
+    pub column: usize,
+}
+
+impl Fault {
+    /// What is wrong after `at` bytes.
+    #[cold]
+    fn new(problem: &'static str, text: &[u8], at: usize) -> Self {
+        let before = text.get(..at).unwrap_or_default();
+        let begin = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let is_first_of_letter = |byte: &&u8| **byte & 0xc0 != 0x80;
+        Self {
+            problem,
+            line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
+            column: before.iter().skip(begin).filter(is_first_of_letter).count() + 1,
+        }
+    }
+}
+
 /// Reads `json`, which has to be an object, with `read`.
 ///
 /// # Errors
 /// [`JsonError`], which quotes nothing from `json`: it may come from a token.
 pub fn parse<T>(json: &[u8], read: impl FnOnce(&mut Reader<'_>) -> Option<T>) -> Result<T, JsonError> {
-    let masked;
-    let text = if let Ok(text) = str::from_utf8(json) {
-        text
-    } else {
-        masked = mask(json);
-        &masked
-    };
-    let mut reader = Reader::new(text, json);
-    match read(&mut reader) {
-        Some(value) if reader.next().is_none() => Ok(value),
-        _ => Err(refusal(reader)),
+    match str::from_utf8(json) {
+        Ok(text) => Reader::new(text).whole(read).map_err(|fault| refusal(json, &fault)),
+        Err(error) => Err(refusal(json, &Fault::new("it isn't UTF-8", json, error.valid_up_to()))),
     }
 }
 
-/// The text with a backslash for each byte that isn't UTF-8.
+/// What is wrong with a text that wasn't read.
 #[cold]
-fn mask(json: &[u8]) -> String {
-    let mut text = String::with_capacity(json.len());
-    for chunk in json.utf8_chunks() {
-        text.push_str(chunk.valid());
-        text.extend(chunk.invalid().iter().map(|_| '\\'));
+fn refusal(json: &[u8], fault: &Fault) -> JsonError {
+    let Fault { problem, line, column } = fault;
+    match begins_an_object(json) {
+        Ok(()) => JsonError(format!("{problem} at line {line}, column {column}")),
+        Err(error) => error,
     }
-    text
-}
-
-/// What is wrong with a text that wasn't read. That it isn't JSON, even further down, comes before a wrong type.
-#[cold]
-fn refusal(mut reader: Reader<'_>) -> JsonError {
-    let json = reader.bytes;
-    if let Err(error) = begins_an_object(json) {
-        return error;
-    }
-    if reader.problem.is_none() {
-        let _: Option<()> = reader.fail("trailing characters", reader.at + 1);
-    }
-    let Some(Problem { what, field, at }) = reader.problem else { return JsonError(String::new()) };
-    if (field.is_some() || what == WRONG_TYPE)
-        && let Err(error) = parse(json, |reader| reader.skip())
-    {
-        return error;
-    }
-    let before = json.get(..at).unwrap_or_default();
-    let lines = before.iter().filter(|byte| **byte == b'\n').count();
-    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count();
-    let what = field.map_or_else(|| what.to_owned(), |field| format!("{what} `{field}`"));
-    JsonError(format!("{what} at line {} column {column}", lines + 1))
 }
 
 /// Refuses a text that can't be an object, and says what its beginning looks like.
@@ -90,7 +82,7 @@ fn begins_an_object(json: &[u8]) -> Result<(), JsonError> {
     Err(JsonError(format!("it must be a JSON object; it begins with {begin}")))
 }
 
-/// `digits * 10^exponent`, exact if the power is at most 10^22.
+/// `digits * 10^exponent`, correctly rounded if `digits` is below 2^53 and the power at most 10^22.
 #[expect(clippy::cast_precision_loss, reason = "a double is what was asked for")]
 pub fn scaled(digits: u64, exponent: i32) -> f64 {
     /// A double has no larger power of ten.

@@ -203,7 +203,7 @@ fn read_header(header: &[u8]) -> Result<(SigningAlgorithm, Option<Box<str>>), Pa
     let (header, alg) = json::parse(header, |reader| {
         let mut header = Header::default();
         reader.object(&mut |reader, name| header.member(reader, name))?;
-        let alg = reader.required(header.alg.take(), "alg")?;
+        let alg = reader.required(header.alg.take(), "missing field `alg`")?;
         Some((header, alg))
     })
     .map_err(ParseError::Header)?;

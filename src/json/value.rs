@@ -51,7 +51,7 @@ impl Value {
 impl Reader<'_> {
     /// Any value.
     pub fn value(&mut self) -> Option<Value> {
-        Some(match self.next() {
+        Some(match self.peek() {
             Some(b'{') => {
                 let mut members = Vec::new();
                 self.object(&mut |reader, key| {

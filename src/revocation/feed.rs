@@ -173,7 +173,7 @@ impl Body {
             body.has_list = true;
             Some(())
         })?;
-        body.cursor = reader.required(cursor, "cursor")?;
+        body.cursor = reader.required(cursor, "missing field `cursor`")?;
         Some(body)
     }
 }
