@@ -1,7 +1,8 @@
 //! JSON, parsed strictly enough for signed claims.
 //!
-//! RFC 8259 leaves the meaning of a repeated key open, so two readers of one token may see two identities. The [`Reader`]
-//! refuses repeated keys at every depth, compared after unescaping, and bounds depth and width.
+//! RFC 8259 leaves the meaning of a repeated key open, so two readers of one token may see two identities. [`parse`]
+//! refuses repeated keys at every depth, compared after unescaping, and bounds depth and width. The configuration is
+//! read by the same [`Reader`], but its repeated keys are refused later, each with its path.
 
 mod reader;
 mod unusual;
@@ -51,7 +52,7 @@ impl Fault {
 /// [`JsonError`], which quotes nothing from `json`: it may come from a token.
 pub fn parse<T>(json: &[u8], read: impl FnOnce(&mut Reader<'_>) -> Option<T>) -> Result<T, JsonError> {
     match str::from_utf8(json) {
-        Ok(text) => Reader::new(text).whole(read).map_err(|fault| refusal(json, &fault)),
+        Ok(text) => Reader::strict(text).whole(read).map_err(|fault| refusal(json, &fault)),
         Err(error) => Err(refusal(json, &Fault::new("it isn't UTF-8", json, error.valid_up_to()))),
     }
 }
@@ -84,7 +85,7 @@ fn begins_an_object(json: &[u8]) -> Result<(), JsonError> {
 
 /// `digits * 10^exponent`, correctly rounded if `digits` is below 2^53 and the power at most 10^22.
 #[expect(clippy::cast_precision_loss, reason = "a double is what was asked for")]
-pub fn scaled(digits: u64, exponent: i32) -> f64 {
+fn scaled(digits: u64, exponent: i32) -> f64 {
     /// A double has no larger power of ten.
     const MOST: u32 = 308;
     if digits == 0 {

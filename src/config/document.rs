@@ -1,5 +1,7 @@
 //! A configuration as it is written: the tree of its values, from JSON text or from a `google.protobuf.Struct`.
 
+use crate::json::{Fault, Reader};
+
 /// One value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
@@ -26,225 +28,36 @@ pub(super) const MAX_DEPTH: usize = 32;
 /// Where the text stops being JSON, and what is wrong there.
 pub(super) fn parse(bytes: &[u8]) -> Result<Value, String> {
     let text = str::from_utf8(bytes).map_err(|_| "must be JSON or a google.protobuf.Struct".to_owned())?;
-    let mut reader = Reader { rest: text };
-    let read = reader.value(0).and_then(|value| {
-        reader.space();
-        if reader.rest.is_empty() { Ok(value) } else { Err("nothing may follow the configuration") }
-    });
-    read.map_err(|problem| {
-        let before = text.get(..text.len() - reader.rest.len()).unwrap_or_default();
-        let line = before.split('\n').count();
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    Reader::lenient(text, MAX_DEPTH).whole(value).map_err(|Fault { problem, line, column }| {
         let is_yaml = line == 1 && column == 1 && text.starts_with(|first: char| first.is_ascii_alphabetic());
         let hint = if is_yaml { "; YAML is for a google.protobuf.Struct, not for a StringValue" } else { "" };
         format!("must be JSON (line {line}, column {column}: {problem}){hint}")
     })
 }
 
-const ENDS: &str = "it ends too early";
-
-/// What is still to be read. After an error, it begins at what is wrong.
-struct Reader<'t> {
-    rest: &'t str,
-}
-
-impl Reader<'_> {
-    fn value(&mut self, depth: usize) -> Result<Value, &'static str> {
-        if depth > MAX_DEPTH {
-            return Err("this is nested too deep");
+fn value(reader: &mut Reader<'_>) -> Option<Value> {
+    Some(match reader.peek() {
+        Some(b'{') => {
+            let mut members = Vec::new();
+            reader.object(&mut |reader, name| {
+                members.push((name.to_owned(), value(reader)?));
+                Some(())
+            })?;
+            Value::Object(members)
         }
-        self.space();
-        match self.rest.bytes().next() {
-            None => Err(ENDS),
-            Some(b'{') => self.object(depth + 1),
-            Some(b'[') => self.list(depth + 1),
-            Some(b'"') => self.string().map(Value::Text),
-            Some(b'-' | b'0'..=b'9') => self.number().map(Value::Number),
-            Some(_) if self.eat("true") => Ok(Value::Flag(true)),
-            Some(_) if self.eat("false") => Ok(Value::Flag(false)),
-            Some(_) if self.eat("null") => Ok(Value::Null),
-            Some(b'\'') => Err("strings must be in double quotes"),
-            Some(_) => Err("expected {, [, a string in double quotes, a number, true, false or null"),
+        Some(b'[') => {
+            let mut entries = Vec::new();
+            reader.list(&mut |reader| {
+                entries.push(value(reader)?);
+                Some(())
+            })?;
+            Value::List(entries)
         }
-    }
-
-    fn object(&mut self, depth: usize) -> Result<Value, &'static str> {
-        let mut members = Vec::new();
-        self.skip(1);
-        self.space();
-        if self.eat("}") {
-            return Ok(Value::Object(members));
-        }
-        loop {
-            self.space();
-            let key = match self.rest.bytes().next() {
-                None => return Err(ENDS),
-                Some(b'"') => self.string()?,
-                Some(_) => return Err("expected a field's name in double quotes"),
-            };
-            self.space();
-            if !self.eat(":") {
-                return Err("a colon is missing");
-            }
-            members.push((key, self.value(depth)?));
-            self.space();
-            if self.eat("}") {
-                return Ok(Value::Object(members));
-            }
-            self.comma("a comma or } is missing")?;
-        }
-    }
-
-    fn list(&mut self, depth: usize) -> Result<Value, &'static str> {
-        let mut entries = Vec::new();
-        self.skip(1);
-        self.space();
-        if self.eat("]") {
-            return Ok(Value::List(entries));
-        }
-        loop {
-            entries.push(self.value(depth)?);
-            self.space();
-            if self.eat("]") {
-                return Ok(Value::List(entries));
-            }
-            self.comma("a comma or ] is missing")?;
-        }
-    }
-
-    fn comma(&mut self, missing: &'static str) -> Result<(), &'static str> {
-        if self.eat(",") {
-            Ok(())
-        } else if self.rest.is_empty() {
-            Err(ENDS)
-        } else {
-            Err(missing)
-        }
-    }
-
-    fn string(&mut self) -> Result<String, &'static str> {
-        let mut text = String::new();
-        self.skip(1);
-        loop {
-            match self.rest.chars().next() {
-                None => return Err(ENDS),
-                Some('"') => {
-                    self.skip(1);
-                    return Ok(text);
-                }
-                Some('\\') => text.push(self.escape()?),
-                Some('\0'..='\x1f') => return Err("control characters in a string must be escaped, as in \\n"),
-                Some(letter) => {
-                    self.skip(letter.len_utf8());
-                    text.push(letter);
-                }
-            }
-        }
-    }
-
-    fn escape(&mut self) -> Result<char, &'static str> {
-        const UNKNOWN: &str = "this is not a JSON escape";
-        let mut letters = self.rest.chars().skip(1);
-        let letter = match letters.next().ok_or(ENDS)? {
-            letter @ ('"' | '\\' | '/') => letter,
-            'b' => '\x08',
-            'f' => '\x0c',
-            'n' => '\n',
-            'r' => '\r',
-            't' => '\t',
-            'u' => return self.unicode().ok_or(UNKNOWN),
-            _ => return Err(UNKNOWN),
-        };
-        self.skip(2);
-        Ok(letter)
-    }
-
-    /// `\uXXXX`, or two of them for a surrogate pair.
-    fn unicode(&mut self) -> Option<char> {
-        fn unit(text: &str) -> Option<u32> {
-            let digits = text.strip_prefix("\\u")?.get(..4)?;
-            if digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                u32::from_str_radix(digits, 16).ok()
-            } else {
-                None
-            }
-        }
-        let high = unit(self.rest)?;
-        if let Some(letter) = char::from_u32(high) {
-            self.skip(6);
-            return Some(letter);
-        }
-        let low = unit(self.rest.get(6..)?)?;
-        if high >= 0xdc00 || !(0xdc00..0xe000).contains(&low) {
-            return None;
-        }
-        self.skip(12);
-        char::from_u32(0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00))
-    }
-
-    fn number(&mut self) -> Result<f64, &'static str> {
-        /// One digit more than a double can tell apart.
-        const DIGITS: u64 = 100_000_000_000_000_000;
-        let is_negative = self.eat("-");
-        let (mut digits, mut exponent) = (0_u64, 0_i32);
-        let leading_zero = self.rest.starts_with('0');
-        let whole = self.digits(|digit| {
-            if digits < DIGITS { digits = digits * 10 + digit } else { exponent = exponent.saturating_add(1) }
-        });
-        if whole == 0 || leading_zero && whole > 1 {
-            return Err("this is not a JSON number");
-        }
-        if self.eat(".") {
-            let fraction = self.digits(|digit| {
-                if digits < DIGITS {
-                    digits = digits * 10 + digit;
-                    exponent = exponent.saturating_sub(1);
-                }
-            });
-            if fraction == 0 {
-                return Err("a digit is missing");
-            }
-        }
-        if self.eat("e") || self.eat("E") {
-            let is_negative = self.eat("-");
-            if !is_negative {
-                self.eat("+");
-            }
-            let mut written = 0_u64;
-            if self.digits(|digit| written = written.saturating_mul(10).saturating_add(digit)) == 0 {
-                return Err("a digit is missing");
-            }
-            let written = i32::try_from(written).unwrap_or(i32::MAX);
-            exponent = exponent.saturating_add(if is_negative { -written } else { written });
-        }
-        let number = crate::json::scaled(digits, exponent);
-        Ok(if is_negative { -number } else { number })
-    }
-
-    /// Passes the digits that come next to `each`, and counts them.
-    fn digits(&mut self, mut each: impl FnMut(u64)) -> usize {
-        let mut count = 0;
-        while let Some(byte @ b'0'..=b'9') = self.rest.bytes().next() {
-            each(u64::from(byte - b'0'));
-            self.skip(1);
-            count += 1;
-        }
-        count
-    }
-
-    fn space(&mut self) {
-        self.rest = self.rest.trim_start_matches([' ', '\t', '\n', '\r']);
-    }
-
-    fn eat(&mut self, token: &str) -> bool {
-        let rest = self.rest.strip_prefix(token);
-        self.rest = rest.unwrap_or(self.rest);
-        rest.is_some()
-    }
-
-    fn skip(&mut self, bytes: usize) {
-        self.rest = self.rest.get(bytes..).unwrap_or_default();
-    }
+        Some(b'"') => Value::Text(reader.string()?.into()),
+        Some(b't' | b'f') => Value::Flag(reader.flag()?),
+        _ if reader.null() => Value::Null,
+        _ => Value::Number(reader.number()?.as_f64()),
+    })
 }
 
 #[cfg(test)]
@@ -297,6 +110,8 @@ mod tests {
         }
         let twice = vec![("a".to_owned(), Value::Null), ("a".to_owned(), Value::Flag(true))];
         assert_eq!(parse(br#"{"a":null,"\u0061":true}"#), Ok(Value::Object(twice)));
+        let many: Vec<_> = (0..1000).map(|number| format!("\"{number}\":null")).collect();
+        assert!(parse(format!("{{{}}}", many.join(",")).as_bytes()).is_ok());
     }
 
     #[test]
@@ -310,7 +125,7 @@ mod tests {
             ("{\"é\": 1 \"b\": 2}", "line 1, column 9: a comma or } is missing"),
             ("[1 2]", "line 1, column 4: a comma or ] is missing"),
             ("[1,", "line 1, column 4: it ends too early"),
-            ("{} x", "line 1, column 4: nothing may follow the configuration"),
+            ("{} x", "line 1, column 4: it should end here"),
             ("\"a\nb\"", "line 1, column 3: control characters in a string must be escaped, as in \\n"),
             ("auth_service:\n", "line 1, column 1: expected {, [, a string"),
         ] {

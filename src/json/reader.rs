@@ -22,17 +22,28 @@ pub struct Reader<'j> {
     /// How many bytes come before what is read next; once the text is refused, before what is wrong.
     pub(super) at: usize,
     depth: usize,
+    max_depth: usize,
+    checks_keys: bool,
     /// What is wrong with the text, once it is refused.
     problem: &'static str,
 }
 
 impl<'j> Reader<'j> {
-    pub(super) const fn new(text: &'j str) -> Self {
-        Self { text, at: 0, depth: 0, problem: "it is not JSON" }
+    /// For a text that has one meaning for every reader.
+    pub(super) const fn strict(text: &'j str) -> Self {
+        Self { text, at: 0, depth: 0, max_depth: MAX_DEPTH, checks_keys: true, problem: "it is not JSON" }
+    }
+
+    /// For a text in which an object may have any number of keys, and the caller judges those that are repeated.
+    pub const fn lenient(text: &'j str, max_depth: usize) -> Self {
+        Self { max_depth, checks_keys: false, ..Self::strict(text) }
     }
 
     /// Reads the whole text with `read`.
-    pub(super) fn whole<T>(mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, Fault> {
+    ///
+    /// # Errors
+    /// The first fault of a text that `read` doesn't take, or that goes on after it.
+    pub fn whole<T>(mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, Fault> {
         let problem = match read(&mut self) {
             Some(value) if self.peek().is_none() => return Ok(value),
             Some(_) => "it should end here",
@@ -213,7 +224,7 @@ impl<'j> Reader<'j> {
         Some(())
     }
 
-    /// An object: `member` reads the value of each key. No key may be repeated.
+    /// An object: `member` reads the value of each key.
     pub fn object(&mut self, member: &mut dyn FnMut(&mut Self, &str) -> Option<()>) -> Option<()> {
         if !self.takes(b'{') {
             return self.other_type(self.at);
@@ -226,7 +237,9 @@ impl<'j> Reader<'j> {
                     Some(key) => Cow::Borrowed(key),
                     None => Cow::Owned(self.unusual_key()?.into()),
                 };
-                if let Err(problem) = keys.add(&key) {
+                if self.checks_keys
+                    && let Err(problem) = keys.add(&key)
+                {
                     return self.fail(problem);
                 }
                 if !self.takes(b':') {
@@ -246,7 +259,7 @@ impl<'j> Reader<'j> {
     }
 
     fn enter(&mut self) -> Option<()> {
-        if self.depth >= MAX_DEPTH {
+        if self.depth >= self.max_depth {
             return self.fail("this is nested too deep");
         }
         self.depth += 1;

@@ -30,6 +30,18 @@ pub enum Number {
     Fraction(f64),
 }
 
+impl Number {
+    /// The nearest double.
+    #[expect(clippy::cast_precision_loss, reason = "a double is what was asked for")]
+    pub const fn as_f64(self) -> f64 {
+        match self {
+            Self::Integer(number) => number as f64,
+            Self::Large(number) => number as f64,
+            Self::Fraction(number) => number,
+        }
+    }
+}
+
 impl Value {
     /// The value of a key. `None`: it is absent, or this is no object.
     pub fn get(&self, key: &str) -> Option<&Self> {
