@@ -9,7 +9,7 @@ mod values;
 
 use std::time::Duration;
 
-use crate::json::{self, JsonError};
+use crate::json::{self, JsonError, Reader};
 use crate::time::UnixTime;
 pub use kept::{Claim, ClaimName, KeptClaims, missing};
 pub use path::{ClaimPath, NotAHeaderValue};
@@ -159,17 +159,29 @@ impl Claims {
     /// # Errors
     /// [`ClaimsError`] says what is wrong with it.
     pub fn from_json(json: &[u8]) -> Result<Self, ClaimsError> {
-        let claims: Self = json::parse(json, scan::read)?;
-        if claims.exp.ok_or(ClaimsError::NoExpiry)? > MAX_TIME {
+        json::parse(json, Self::read)?.in_range()
+    }
+
+    /// Reads a claim set whose times are not checked yet: [`Self::in_range`].
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        scan::read(reader)
+    }
+
+    /// The claims, if they have an `exp` and no time is beyond [`MAX_TIME`].
+    ///
+    /// # Errors
+    /// [`ClaimsError`] names the claim.
+    pub(crate) fn in_range(self) -> Result<Self, ClaimsError> {
+        if self.exp.ok_or(ClaimsError::NoExpiry)? > MAX_TIME {
             return Err(ClaimsError::OutOfRange("exp"));
         }
-        if claims.nbf.is_some_and(|nbf| nbf > MAX_TIME) {
+        if self.nbf.is_some_and(|nbf| nbf > MAX_TIME) {
             return Err(ClaimsError::OutOfRange("nbf"));
         }
-        if claims.iat.is_some_and(|iat| iat > MAX_TIME) {
+        if self.iat.is_some_and(|iat| iat > MAX_TIME) {
             return Err(ClaimsError::OutOfRange("iat"));
         }
-        Ok(claims)
+        Ok(self)
     }
 
     /// The claims' memory on the heap, in bytes: an estimate, with what an allocator adds to each string and list.
@@ -289,6 +301,11 @@ impl Claims {
         user_type: Option<Box<str>>,
         is_admin: Option<bool>,
     ) -> Self {
+        Self { token_type, user_id, client_id, email, user_type, is_admin, ..Self::empty() }
+    }
+
+    /// No claims.
+    fn empty() -> Self {
         Self {
             exp: None,
             nbf: None,
@@ -297,18 +314,18 @@ impl Claims {
             iss: None,
             sub: None,
             aud: None,
-            user_id,
-            client_id,
+            user_id: 0,
+            client_id: 0,
             token_id: None,
             issued_by: None,
-            token_type,
-            user_type,
+            token_type: TokenType::Unknown,
+            user_type: None,
             user_groups: None,
             role_params: None,
-            email,
+            email: None,
             username: None,
             sso_entity: None,
-            is_admin,
+            is_admin: None,
             client_name: None,
             federation_id: None,
             kept: Box::default(),

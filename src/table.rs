@@ -124,11 +124,18 @@ pub fn key(prefix: &str, row: u32) -> String {
     key
 }
 
-/// Takes numbers and digests off the front of a record.
+/// Takes values off the front of bytes. `None`: the bytes end before the value does.
 #[derive(Debug)]
 pub struct Reader<'b>(pub &'b [u8]);
 
-impl Reader<'_> {
+impl<'b> Reader<'b> {
+    /// The next bytes, so many of them.
+    pub fn take(&mut self, count: usize) -> Option<&'b [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
     /// The next bytes.
     pub fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (first, rest) = self.0.split_first_chunk::<N>()?;
@@ -136,7 +143,20 @@ impl Reader<'_> {
         Some(*first)
     }
 
-    /// The next number.
+    /// The next number in base 128: the lowest digits come first; the high bit says that more follow.
+    pub fn varint(&mut self) -> Option<u64> {
+        let (mut number, mut shift) = (0, 0);
+        loop {
+            let [byte] = self.bytes()?;
+            number |= u64::from(byte & 0x7f).checked_shl(shift)?;
+            if byte < 0x80 {
+                return Some(number);
+            }
+            shift += 7;
+        }
+    }
+
+    /// The next number of 64 bits.
     pub fn u64(&mut self) -> Option<u64> {
         self.bytes().map(u64::from_le_bytes)
     }
@@ -145,6 +165,15 @@ impl Reader<'_> {
     pub fn time(&mut self) -> Option<UnixTime> {
         self.u64().map(UnixTime::from_nanos)
     }
+}
+
+/// Appends a number as [`Reader::varint`] reads it.
+pub fn write_varint(to: &mut Vec<u8>, mut number: u64) {
+    while number > 0x7f {
+        to.push(0x80 | (number & 0x7f) as u8);
+        number >>= 7;
+    }
+    to.push((number & 0x7f) as u8);
 }
 
 /// Appends a number as [`Reader::u64`] reads it.
@@ -181,6 +210,19 @@ mod tests {
 
     fn table() -> Table<Number> {
         Table::new("t.".to_owned(), 16)
+    }
+
+    #[test]
+    fn numbers_of_any_length_are_read_as_they_were_written() {
+        for (number, length) in [(0, 1), (0x7f, 1), (0x80, 2), (0x3fff, 2), (0x4000, 3), (u64::MAX, 10)] {
+            let mut bytes = Vec::new();
+            write_varint(&mut bytes, number);
+            assert_eq!(bytes.len(), length, "{number}");
+            assert_eq!(Reader(&bytes).varint(), Some(number));
+            assert_eq!(Reader(&bytes[1..]).varint().is_none(), length == 1, "{number}");
+            assert_eq!(Reader(&bytes[..length - 1]).varint(), None, "{number}");
+        }
+        assert_eq!(Reader(&[0x80; 11]).varint(), None);
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(super) const SLOTS: u32 = 32_768;
 const MAX_BYTES: usize = 4096;
 
 /// The version of the record format, so that other versions of the filter don't misread records.
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 
 /// The length of version, digest and time.
 const HEAD: usize = 1 + 32 + 8;
@@ -147,8 +147,8 @@ fn decode(record: &[u8]) -> Option<(Digest, Entry)> {
         _ => VerifiedBy::Key(KeyId(id)),
     };
     let length = usize::try_from(u32::from_le_bytes(reader.bytes()?)).ok()?;
-    let (jwt, claims) = reader.0.split_at_checked(length)?;
+    let jwt = reader.take(length)?;
     let jwt = (!jwt.is_empty()).then(|| jwt.to_vec());
-    let identity = Identity::recall(Claims::recall(claims)?, verifier, tag & 2 != 0, jwt);
+    let identity = Identity::recall(Claims::recall(reader.0)?, verifier, tag & 2 != 0, jwt);
     Some((digest, Entry::new(Rc::new(identity), verified)))
 }

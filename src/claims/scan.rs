@@ -5,7 +5,7 @@ use crate::json::Reader;
 
 /// Reads a claim set without checking the range of its times.
 pub(super) fn read(reader: &mut Reader<'_>) -> Option<Claims> {
-    let mut found = Found::default();
+    let mut found = Found { user_id: None, client_id: None, token_type: None, claims: Claims::empty() };
     reader.object(&mut |reader, name| found.member(reader, name))?;
     let Found { user_id, client_id, token_type, mut claims } = found;
     claims.user_id = reader.required(user_id, "missing field `user_id`")?;
@@ -20,13 +20,6 @@ struct Found {
     client_id: Option<i64>,
     token_type: Option<TokenType>,
     claims: Claims,
-}
-
-impl Default for Found {
-    fn default() -> Self {
-        let claims = Claims::from_answer_headers(TokenType::Unknown, 0, 0, None, None, None);
-        Self { user_id: None, client_id: None, token_type: None, claims }
-    }
 }
 
 impl Found {

@@ -10,6 +10,7 @@
 //! ```
 
 use super::document::{MAX_DEPTH, Value};
+use crate::table::Reader;
 
 /// Decodes a serialised `Struct`. `None`: the bytes are something else.
 pub(super) fn decode(bytes: &[u8]) -> Option<Value> {
@@ -18,7 +19,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Value> {
 
 fn object(bytes: &[u8], depth: usize) -> Option<Value> {
     let mut members = Vec::new();
-    for field in Fields(bytes) {
+    for field in Fields(Reader(bytes)) {
         if let (1, payload) = field? {
             members.push(member(payload.bytes()?, depth)?);
         }
@@ -29,7 +30,7 @@ fn object(bytes: &[u8], depth: usize) -> Option<Value> {
 /// One entry of the map. A missing key is empty, and a missing value is null.
 fn member(bytes: &[u8], depth: usize) -> Option<(String, Value)> {
     let (mut key, mut value) = (String::new(), Value::Null);
-    for field in Fields(bytes) {
+    for field in Fields(Reader(bytes)) {
         match field? {
             (1, payload) => key = payload.text()?,
             (2, payload) => value = self::value(payload.bytes()?, depth)?,
@@ -44,7 +45,7 @@ fn value(bytes: &[u8], depth: usize) -> Option<Value> {
         return None;
     }
     let mut found = None;
-    for field in Fields(bytes) {
+    for field in Fields(Reader(bytes)) {
         let value = match field? {
             (1, Payload::Varint(_)) => Value::Null,
             (2, Payload::Fixed64(bits)) => Value::Number(f64::from_le_bytes(bits)),
@@ -65,7 +66,7 @@ fn value(bytes: &[u8], depth: usize) -> Option<Value> {
 
 fn list(bytes: &[u8], depth: usize) -> Option<Value> {
     let mut entries = Vec::new();
-    for field in Fields(bytes) {
+    for field in Fields(Reader(bytes)) {
         if let (1, payload) = field? {
             entries.push(value(payload.bytes()?, depth)?);
         }
@@ -74,7 +75,7 @@ fn list(bytes: &[u8], depth: usize) -> Option<Value> {
 }
 
 /// The fields of a message, by number. Bytes that aren't a field give one `None`, which is the last item.
-struct Fields<'b>(&'b [u8]);
+struct Fields<'b>(Reader<'b>);
 
 enum Payload<'b> {
     Varint(u64),
@@ -98,39 +99,21 @@ impl<'b> Payload<'b> {
 
 impl<'b> Fields<'b> {
     fn field(&mut self) -> Option<(u64, Payload<'b>)> {
-        let tag = self.varint()?;
+        let tag = self.0.varint()?;
         let payload = match tag & 7 {
-            0 => Payload::Varint(self.varint()?),
-            1 => Payload::Fixed64(self.take(8)?.try_into().ok()?),
+            0 => Payload::Varint(self.0.varint()?),
+            1 => Payload::Fixed64(self.0.bytes()?),
             2 => {
-                let length = self.varint()?;
-                Payload::Bytes(self.take(usize::try_from(length).ok()?)?)
+                let length = self.0.varint()?;
+                Payload::Bytes(self.0.take(usize::try_from(length).ok()?)?)
             }
             5 => {
-                self.take(4)?;
+                self.0.take(4)?;
                 Payload::Fixed32
             }
             _ => return None,
         };
         Some((tag >> 3, payload)).filter(|(number, _)| *number > 0)
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = *self.take(1)?.first()?;
-            number |= u64::from(byte & 0x7f).checked_shl(shift)?;
-            if byte < 0x80 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    fn take(&mut self, count: usize) -> Option<&'b [u8]> {
-        let (taken, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(taken)
     }
 }
 
@@ -138,12 +121,12 @@ impl<'b> Iterator for Fields<'b> {
     type Item = Option<(u64, Payload<'b>)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
+        if self.0.0.is_empty() {
             return None;
         }
         let field = self.field();
         if field.is_none() {
-            self.0 = &[];
+            self.0 = Reader(&[]);
         }
         Some(field)
     }
