@@ -1,12 +1,13 @@
 //! Another kind of service that verifies credentials: OAuth 2.0 Token Introspection (RFC 7662).
 
-use serde_json::{Value, json};
+use serde_json::{Value, json as value};
 
 use super::{Answer, Ending, World, api_token, claims};
 use crate::claims::Claims;
 use crate::credential::Credential;
 use crate::filter::Filter;
 use crate::introspection::{CalloutRequest, CalloutResponse, Confirmed, Destination, Outage, Verdict, Verifier};
+use crate::json;
 
 /// `POST /introspect`, which answers 200 for every token and says in the body whether it is active.
 #[derive(Debug)]
@@ -25,25 +26,33 @@ impl Verifier for TokenIntrospection {
     }
 
     fn verdict(&self, answer: CalloutResponse) -> Result<Verdict, Outage> {
-        let body: Value = match (answer.status, &answer.body) {
-            (200, Some(body)) => {
-                crate::json::parse(body, |reader| reader.skip())?;
-                serde_json::from_slice(body).unwrap()
-            }
+        let body = match (answer.status, answer.body) {
+            (200, Some(body)) => body,
+            (200, None) => return Err(Outage::TooLarge),
             (status, _) => return Err(Outage::Status(status)),
         };
-        match body["active"] {
-            Value::Bool(true) => {
-                Ok(Verdict::Identity(Confirmed::new(Claims::from_json(body["claims"].to_string().as_bytes())?)))
-            }
-            Value::Bool(false) => Ok(Verdict::Rejected),
-            _ => Err(Outage::Missing("active")),
+        let (is_active, claims) = json::parse(&body, |reader| {
+            let (mut is_active, mut claims) = (None, None);
+            reader.object(&mut |reader, name| {
+                match name {
+                    "active" => is_active = Some(reader.flag()?),
+                    "claims" => claims = Some(Claims::read(reader)?),
+                    _ => reader.skip()?,
+                }
+                Some(())
+            })?;
+            Some((reader.required(is_active, "missing field `active`")?, claims))
+        })?;
+        match (is_active, claims) {
+            (false, _) => Ok(Verdict::Rejected),
+            (true, None) => Err(Outage::Missing("claims")),
+            (true, Some(claims)) => Ok(Verdict::Identity(Confirmed::new(claims.in_range()?))),
         }
     }
 }
 
 fn world() -> World {
-    let mut world = World::new(json!({"auth_service": {"cluster": "auth", "retries": 0}}));
+    let mut world = World::new(value!({"auth_service": {"cluster": "auth", "retries": 0}}));
     world.tick();
     world.settle();
     let config = world.workers[0].config().clone();
@@ -65,13 +74,13 @@ fn ask(world: &mut World, answer: &Value) -> Ending {
 fn an_active_token_is_accepted_and_cached() {
     let mut world = world();
     let mut confirmed = claims();
-    confirmed["token_type"] = json!("api_token");
-    assert_eq!(ask(&mut world, &json!({"active": true, "claims": confirmed})).code(), "");
+    confirmed["token_type"] = value!("api_token");
+    assert_eq!(ask(&mut world, &value!({"active": true, "claims": confirmed})).code(), "");
     assert_eq!(world.ask(&api_token()).code(), "", "the cache knows it");
 }
 
 #[test]
 fn an_inactive_token_is_rejected_and_an_unreadable_answer_is_an_outage() {
-    assert_eq!(ask(&mut world(), &json!({"active": false})).code(), "token_rejected");
-    assert_eq!(ask(&mut world(), &json!({"active": "yes"})).code(), "auth_service_unavailable");
+    assert_eq!(ask(&mut world(), &value!({"active": false})).code(), "token_rejected");
+    assert_eq!(ask(&mut world(), &value!({"active": "yes"})).code(), "auth_service_unavailable");
 }
