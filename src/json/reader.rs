@@ -1,8 +1,6 @@
 //! Reads JSON in one pass, with the claims of a new JWT in mind: what is usual there is read by few instructions, and
 //! the rest by functions apart ([`super::unusual`]).
 
-use std::borrow::Cow;
-
 use super::value::Number;
 use super::{Fault, MAX_DEPTH, MAX_KEYS};
 use crate::ascii;
@@ -87,7 +85,8 @@ impl<'j> Reader<'j> {
     }
 
     pub(super) fn takes(&mut self, byte: u8) -> bool {
-        let is_next = self.peek() == Some(byte);
+        self.skip_blanks();
+        let is_next = self.text.as_bytes().get(self.at) == Some(&byte);
         self.at += usize::from(is_next);
         is_next
     }
@@ -101,7 +100,8 @@ impl<'j> Reader<'j> {
 
     /// Whether null is next, and was read.
     pub fn null(&mut self) -> bool {
-        self.takes_word(b"null")
+        self.skip_blanks();
+        self.text.as_bytes().get(self.at) == Some(&b'n') && self.takes_word(b"null")
     }
 
     /// Null, or what `read` reads.
@@ -233,19 +233,23 @@ impl<'j> Reader<'j> {
         if !self.takes(b'}') {
             let mut keys = Keys::NONE;
             loop {
-                let key = match self.plain() {
-                    Some(key) => Cow::Borrowed(key),
-                    None => Cow::Owned(self.unusual_key()?.into()),
+                let unescaped;
+                let (key, plain) = match self.plain() {
+                    Some(key) => (key, Some(key)),
+                    None => {
+                        unescaped = self.unusual_key()?;
+                        (&*unescaped, None)
+                    }
                 };
                 if self.checks_keys
-                    && let Err(problem) = keys.add(&key)
+                    && let Err(problem) = keys.add(key, plain)
                 {
                     return self.fail(problem);
                 }
                 if !self.takes(b':') {
                     return self.unended("a colon is missing");
                 }
-                member(self, &key)?;
+                member(self, key)?;
                 if !self.takes(b',') {
                     if self.takes(b'}') {
                         break;
@@ -293,15 +297,15 @@ struct Keys<'j> {
 impl<'j> Keys<'j> {
     const NONE: Self = Self { keys: [""; FEW_KEYS], count: 0, more: Vec::new(), bits: 0 };
 
-    /// Refuses a key that is repeated, or one too many.
-    fn add(&mut self, key: &Cow<'j, str>) -> Result<(), &'static str> {
+    /// Refuses a key that is repeated, or one too many. `plain` is the key if it is in the text as it is.
+    fn add(&mut self, key: &str, plain: Option<&'j str>) -> Result<(), &'static str> {
         let bit = bit_of(key);
         if self.bits & bit != 0 && self.has(key) {
             return Err("a key is given twice");
         }
         self.bits |= bit;
-        match (key, self.keys.get_mut(self.count)) {
-            (Cow::Borrowed(key), Some(place)) if self.more.is_empty() => {
+        match (plain, self.keys.get_mut(self.count)) {
+            (Some(key), Some(place)) if self.more.is_empty() => {
                 *place = key;
                 self.count += 1;
                 Ok(())
