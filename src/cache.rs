@@ -83,6 +83,8 @@ pub struct VerificationCache {
 
 impl VerificationCache {
     /// A cache with an empty local store; the shared data may already hold entries.
+    // Compiled apart: docs/performance.md#start.
+    #[inline(never)]
     pub fn new(config: &Config, prefix: &str) -> Self {
         let settings = config.cache;
         let policy = match settings.eviction {

@@ -38,6 +38,8 @@ pub struct Keys {
 
 impl Keys {
     /// With the pinned keys, or with none yet.
+    // Compiled apart: docs/performance.md#start.
+    #[inline(never)]
     pub fn new(config: &Config) -> Self {
         Self {
             store: KeyStore::new(config),
@@ -101,7 +103,7 @@ impl Keys {
     /// Handles the answer to a fetch, or its failure. `Some`: the caller sends [`Self::request`] again.
     ///
     /// - `is_awaited`: a request waits for a key, which another replica of the service may serve.
-    // Compiled apart: see the module `compile`.
+    // Compiled apart: docs/performance.md#start.
     #[inline(never)]
     pub fn on_answer(
         &mut self,

@@ -143,6 +143,8 @@ pub struct Questions {
 
 impl Questions {
     /// No questions yet. All names in the shared data begin with `prefix`.
+    // Compiled apart: docs/performance.md#start.
+    #[inline(never)]
     pub fn new(config: &Config, prefix: &str) -> Self {
         let service = &config.auth_service;
         let breaker = config.circuit_breaker;

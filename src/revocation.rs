@@ -64,6 +64,8 @@ pub struct Revocation {
 
 impl Revocation {
     /// The list under names of shared data that begin with `prefix`. Filters that read the list from one host share it.
+    // Compiled apart: docs/performance.md#start.
+    #[inline(never)]
     pub fn new(settings: config::Revocation, service: &AuthService, prefix: &str) -> Self {
         let name = format!("{prefix}feed.{}", short_digest(settings.path.as_bytes()));
         Self {
@@ -146,7 +148,7 @@ impl Revocation {
     /// Handles the answer to a poll, or its failure. `Some`: the caller sends the [`Self::request`] of this poll.
     ///
     /// - `life`: how long any filter of the process may use a verdict.
-    // Compiled apart: see the module `compile`.
+    // Compiled apart: docs/performance.md#start.
     #[inline(never)]
     pub fn on_answer(
         &self,
@@ -196,6 +198,8 @@ impl Revocation {
 
     /// Applies the answer to a poll. An unreadable entry may be about anybody, so every verdict is voided, now or when
     /// [`poller::BETWEEN_VOIDS`] has passed.
+    // Compiled apart: docs/performance.md#start.
+    #[inline(never)]
     fn take(&self, mut changes: Changes, poll: &Poll, life: Duration, cx: &Cx<'_>) -> Result<(), Busy> {
         let voided = self.poller.voids(changes.unreadable.is_some(), cx).then_some(cx.now);
         if voided.is_some() {
@@ -223,6 +227,8 @@ impl Revocation {
     }
 
     /// Ends a poll that failed. `is_unreadable`: it brought entries, and all are unreadable.
+    // Compiled apart: docs/performance.md#start.
+    #[inline(never)]
     fn give_up(&self, poll: &Poll, is_unreadable: bool, life: Duration, cx: &Cx<'_>) {
         let everything = Changes { purge: vec![Subject::All], ..Changes::default() };
         let is_voided = self.poller.voids(is_unreadable, cx)

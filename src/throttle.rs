@@ -48,6 +48,8 @@ impl Suspect {
     ///   address counts by its /64, which is what one host gets (RFC 4291 section 2.5.4), and an IPv4-mapped one as
     ///   IPv4. Anything else gives no suspect.
     /// - `number`: what stands before the `$` of an API token; leading zeros don't count. Anything else is no number.
+    // Compiled apart: docs/performance.md#start.
+    #[inline(never)]
     pub fn new(address: &str, number: Option<&str>) -> Option<Self> {
         let address = match address.parse::<SocketAddr>().ok()?.ip().to_canonical() {
             IpAddr::V4(ip) => hash("ipv4", &ip.octets()),

@@ -1,7 +1,6 @@
 //! Makes a [`Config`] from the values of fields, with the checks that involve several fields.
 //!
-//! Most fields are compiled by a function of their own (`inline(never)`), because Envoy's compiler takes memory for the
-//! largest function of the module.
+//! Most fields are compiled by a function of their own (`inline(never)`): docs/performance.md#start says why.
 
 use super::document::Value;
 use super::error::ConfigErrors;
@@ -24,6 +23,7 @@ use crate::report::Audit;
 use crate::require::Require;
 
 /// Compiles what [`super::check`] has checked. `None` if some of it can't be used; `errors` says what.
+#[inline(never)]
 pub(super) fn compile(document: &Value, errors: &mut ConfigErrors) -> Option<Config> {
     let root = |profile| Node::new(Some(document), CONFIGURATION, String::new(), profile);
     let profile = root(Profile::Production).word("profile", &Profile::ALL, Profile::name);

@@ -75,6 +75,8 @@ pub struct IdentityHeaders(Vec<IdentityHeader>);
 
 impl IdentityHeaders {
     /// The defaults, changed by `overrides`: a claim's path, or `None` to remove a default.
+    // Compiled apart: docs/performance.md#start.
+    #[inline(never)]
     pub(super) fn new(
         overrides: Vec<(String, Option<String>)>,
         credentials: &Credentials,
@@ -130,6 +132,8 @@ pub struct StrippedHeaders {
 
 impl StrippedHeaders {
     /// The names that the filter sets and `names`, which `strip_headers` lists.
+    // Compiled apart: docs/performance.md#start.
+    #[inline(never)]
     pub(super) fn new(
         identity_headers: &IdentityHeaders,
         names: Option<Vec<String>>,

@@ -16,6 +16,8 @@ use crate::rule::{Access, Mode, Terms, Verification};
 
 /// The rules, and the claims to keep: those always kept, and those in rules that the filter doesn't know. `filter`
 /// holds what applies if a rule doesn't say.
+// Compiled apart: docs/performance.md#start.
+#[inline(never)]
 pub(super) fn rules(
     root: &Node<'_>,
     filter: Terms,
@@ -47,6 +49,8 @@ pub(super) fn rules(
     Some((Rules::new(rules?, filter), kept))
 }
 
+// Compiled apart: docs/performance.md#start.
+#[inline(never)]
 fn rule(
     node: &Node<'_>,
     name: Arc<str>,

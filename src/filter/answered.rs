@@ -29,7 +29,7 @@ enum Answer {
 }
 
 /// The service has answered a question, or can't. Returns the result, unless the question is asked again.
-// Compiled apart: see the module `compile`.
+// Compiled apart: docs/performance.md#start.
 #[inline(never)]
 pub(super) fn on_answer(
     call: Call,
@@ -238,6 +238,8 @@ fn ask_here(open: Open, is_alone: bool, parts: &mut Parts, cx: &Cx<'_>) {
 }
 
 /// Continues a request whose question is answered.
+// Compiled apart: docs/performance.md#start.
+#[inline(never)]
 pub(super) fn settle<'r>(
     answered: &Rc<Answered>,
     facts: &mut Facts,

@@ -66,6 +66,8 @@ enum Looked {
 }
 
 /// Looks for a key that fits; without one, the JWT waits for the next key or is denied.
+// Compiled apart: docs/performance.md#start.
+#[inline(never)]
 pub(super) fn await_key<'r>(
     mut wait: Box<KeyWait>,
     facts: &mut Facts,

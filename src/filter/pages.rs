@@ -12,6 +12,8 @@ use crate::introspection::Destination;
 use crate::turn::LastTurn;
 
 /// The page that the request asks for, if any: by GET or HEAD, on exactly its path.
+// Compiled apart: docs/performance.md#start.
+#[inline(never)]
 pub(super) fn serve(head: &RequestHead<'_>, parts: &mut Parts, cx: &Cx<'_>) -> Option<Page> {
     let paths = &parts.config.status_paths;
     let metadata = parts.config.resource_metadata.as_ref();

@@ -39,6 +39,8 @@ pub(super) struct Parts {
 }
 
 impl Parts {
+    // Compiled apart: docs/performance.md#start.
+    #[inline(never)]
     pub(super) fn new(config: Config, verifier: Box<dyn Verifier>) -> Self {
         let prefix = cache::prefix(&config);
         Self {

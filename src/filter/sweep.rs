@@ -41,7 +41,7 @@ impl Sweep {
     }
 
     /// A tick.
-    // Compiled apart: see the module `compile`.
+    // Compiled apart: docs/performance.md#start.
     #[inline(never)]
     pub(super) fn on_tick(&mut self, parts: &mut Parts, cx: &Cx<'_>) {
         if self.ticked.replace(cx.now).is_some_and(|last| last.is_to_come(cx.now)) {
