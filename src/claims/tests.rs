@@ -320,6 +320,12 @@ fn a_record_returns_every_claim() {
     }
     let headers = Claims::from_answer_headers(TokenType::Technical, i64::MIN, i64::MAX, None, None, None);
     assert_eq!(Claims::recall(&headers.record()), Some(headers));
+    let numbers = [i64::MIN, -129, -128, -1, 0, 1, 127, 128, 255, 256, i64::MAX].map(Scalar::Number);
+    let texts = ["", "a", &"b".repeat(300)].map(|text| Scalar::Text(text.into()));
+    let flags = [false, true].map(Scalar::Flag);
+    let kept = numbers.into_iter().chain(texts).chain(flags).map(Some).chain([None]);
+    let claims = Claims { kept: kept.collect(), ..parse(&everything()).unwrap() };
+    assert_eq!(Claims::recall(&claims.record()), Some(claims));
 }
 
 #[test]
@@ -334,5 +340,6 @@ fn bytes_of_another_form_are_not_a_record() {
     for length in 0..record.len() {
         assert_eq!(Claims::recall(&record[..length]), None, "{length}");
     }
+    assert_eq!(Claims::recall(&[&record[..], &[0]].concat()), None, "a claim that this version doesn't know");
     assert_eq!(Claims::recall(everything().to_string().as_bytes()), None);
 }
