@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{Answer, Ending, World, bearer, claims, jwt, jwt_of};
 use crate::host::Cx;
 use crate::introspection::CalloutError;
+use crate::limits::AT_ONCE;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -103,6 +104,19 @@ fn a_second_rotation_within_the_interval_waits_for_the_next_fetch() {
     world.live(2 * SECOND);
     assert_eq!(world.ending(stream).unwrap().code(), "");
     assert_eq!(world.key_fetches, 3);
+}
+
+#[test]
+fn a_new_request_overtakes_none_that_waits_for_the_key() {
+    let mut world = World::new(json!({}));
+    let streams: Vec<_> = (0..=AT_ONCE).map(|_| world.send(&bearer(&jwt(0)))).collect();
+    world.end(0, streams[0]);
+    let newest = world.send(&bearer(&jwt(0)));
+    world.answer_next();
+    assert!(streams[1..].iter().all(|stream| world.ending(*stream).is_some()));
+    assert_eq!(world.ending(newest), None);
+    world.tick();
+    assert_eq!(world.ending(newest).unwrap().code(), "");
 }
 
 #[test]
