@@ -49,12 +49,10 @@ pub(super) enum Piece {
 impl Look {
     /// Whether it depends on which characters make words.
     pub(super) fn is_of_words(self) -> bool {
-        match self {
-            Self::Start | Self::End => false,
-            Self::LineStart | Self::LineEnd | Self::CrlfLineStart | Self::CrlfLineEnd => false,
-            Self::WordBoundary | Self::NotWordBoundary | Self::WordStart | Self::WordEnd => true,
-            Self::NotAfterWord | Self::NotBeforeWord => true,
-        }
+        !matches!(
+            self,
+            Self::Start | Self::End | Self::LineStart | Self::LineEnd | Self::CrlfLineStart | Self::CrlfLineEnd
+        )
     }
 }
 

@@ -9,13 +9,15 @@ use super::class::{Alphabet, Set};
 use super::piece::{Look, Piece, Times};
 
 /// Why a regex that the syntax permits is refused.
-type Fault = &'static str;
+type Refusal = &'static str;
 
-const NOT_UNICODE: Fault = "Unicode not allowed here";
-const PROPERTY: Fault = r"Unicode properties like \p{L} are not supported";
-const PERL_CLASS: Fault = r"the classes \d, \s and \w of Unicode are not supported: write (?-u:…) around the class";
-const CASES: Fault = "matching Unicode without regard to case is not supported: write (?i-u:…) in place of (?iu:…)";
-const WORD_BOUNDARY: Fault = r"Unicode word boundaries like \b are not supported: write (?-u:…) around the boundary";
+const NOT_A_BYTE: Refusal =
+    "a class matches one byte, so it can't contain é and the like: write (?u:…) around the class";
+const PROPERTY: Refusal = r"Unicode properties like \p{L} are not supported";
+const PERL_CLASS: Refusal = r"the classes \d, \s and \w of Unicode are not supported: write (?-u:…) around the class";
+const CASES: Refusal = "the letter case of Unicode can't be ignored: write both cases of each letter that isn't ASCII, as in \
+                      (?i:a)(?u:[éÉ])";
+const WORD_BOUNDARY: Refusal = r"Unicode word boundaries like \b are not supported: write (?-u:…) around the boundary";
 
 /// Reads a regex. The error says what is wrong with it.
 pub(super) fn read(regex: &str) -> Result<Piece, String> {
@@ -44,7 +46,7 @@ impl Translator {
         if self.flags.is_unicode { Alphabet::Chars } else { Alphabet::Bytes }
     }
 
-    fn piece(&mut self, tree: &Ast) -> Result<Piece, Fault> {
+    fn piece(&mut self, tree: &Ast) -> Result<Piece, Refusal> {
         Ok(match tree {
             Ast::Empty(_) => Piece::Empty,
             Ast::Flags(set) => {
@@ -54,7 +56,7 @@ impl Translator {
             Ast::Literal(literal) => self.literal(literal)?,
             Ast::Dot(_) => Piece::class(self.alphabet(), self.dot()),
             Ast::Assertion(assertion) => Piece::Look(self.look(&assertion.kind)?),
-            Ast::ClassUnicode(_) => return Err(self.property()),
+            Ast::ClassUnicode(_) => return Err(PROPERTY),
             Ast::ClassPerl(class) => Piece::class(self.alphabet(), self.perl_class(class)?),
             Ast::ClassBracketed(class) => Piece::class(self.alphabet(), self.class(class)?),
             Ast::Repetition(repetition) => self.repetition(repetition)?,
@@ -96,7 +98,7 @@ impl Translator {
         }
     }
 
-    fn literal(&self, literal: &ast::Literal) -> Result<Piece, Fault> {
+    fn literal(&self, literal: &ast::Literal) -> Result<Piece, Refusal> {
         let char = literal.c;
         if self.flags.is_unicode {
             return if self.flags.ignores_case { Err(CASES) } else { Ok(Piece::char(char)) };
@@ -119,7 +121,7 @@ impl Translator {
         none.negated(self.alphabet())
     }
 
-    fn look(&self, kind: &AssertionKind) -> Result<Look, Fault> {
+    fn look(&self, kind: &AssertionKind) -> Result<Look, Refusal> {
         let Flags { is_multi_line, is_crlf, .. } = self.flags;
         let look = match kind {
             AssertionKind::StartLine if is_multi_line && is_crlf => Look::CrlfLineStart,
@@ -138,7 +140,7 @@ impl Translator {
         if self.flags.is_unicode && look.is_of_words() { Err(WORD_BOUNDARY) } else { Ok(look) }
     }
 
-    fn repetition(&mut self, repetition: &ast::Repetition) -> Result<Piece, Fault> {
+    fn repetition(&mut self, repetition: &ast::Repetition) -> Result<Piece, Refusal> {
         let (min, max) = match repetition.op.kind {
             ast::RepetitionKind::ZeroOrOne => (0, Some(1)),
             ast::RepetitionKind::ZeroOrMore => (0, None),
@@ -150,7 +152,7 @@ impl Translator {
         Ok(Piece::repeat(Times { min, max }, self.piece(&repetition.ast)?))
     }
 
-    fn group(&mut self, group: &ast::Group) -> Result<Piece, Fault> {
+    fn group(&mut self, group: &ast::Group) -> Result<Piece, Refusal> {
         let outside = self.flags;
         group.flags().into_iter().for_each(|flags| self.set(flags));
         let piece = self.piece(&group.ast);
@@ -158,12 +160,7 @@ impl Translator {
         piece
     }
 
-    /// Why a property of Unicode is refused.
-    fn property(&self) -> Fault {
-        if self.flags.is_unicode { PROPERTY } else { NOT_UNICODE }
-    }
-
-    fn perl_class(&self, class: &ast::ClassPerl) -> Result<Set, Fault> {
+    fn perl_class(&self, class: &ast::ClassPerl) -> Result<Set, Refusal> {
         if self.flags.is_unicode {
             return Err(PERL_CLASS);
         }
@@ -175,7 +172,7 @@ impl Translator {
         Ok(self.negated_if(class.negated, set))
     }
 
-    fn class(&self, class: &ast::ClassBracketed) -> Result<Set, Fault> {
+    fn class(&self, class: &ast::ClassBracketed) -> Result<Set, Refusal> {
         Ok(self.negated_if(class.negated, self.folded(self.class_set(&class.kind)?)))
     }
 
@@ -188,7 +185,7 @@ impl Translator {
         if self.flags.ignores_case && !self.flags.is_unicode { set.folded() } else { set }
     }
 
-    fn class_set(&self, set: &ClassSet) -> Result<Set, Fault> {
+    fn class_set(&self, set: &ClassSet) -> Result<Set, Refusal> {
         let operation = match set {
             ClassSet::Item(item) => return self.class_item(item),
             ClassSet::BinaryOp(operation) => operation,
@@ -203,7 +200,7 @@ impl Translator {
         Ok(first.combine(&second, is_in))
     }
 
-    fn class_item(&self, item: &ClassSetItem) -> Result<Set, Fault> {
+    fn class_item(&self, item: &ClassSetItem) -> Result<Set, Refusal> {
         Ok(match item {
             ClassSetItem::Empty(_) => Set::default(),
             ClassSetItem::Literal(literal) => Set::one(self.class_literal(literal)?),
@@ -212,11 +209,11 @@ impl Translator {
             }
             ClassSetItem::Ascii(_) if self.ignores_unicode_case() => return Err(CASES),
             ClassSetItem::Ascii(class) => self.negated_if(class.negated, self.folded(ascii(&class.kind))),
-            ClassSetItem::Unicode(_) => return Err(self.property()),
+            ClassSetItem::Unicode(_) => return Err(PROPERTY),
             ClassSetItem::Perl(class) => self.perl_class(class)?,
             ClassSetItem::Bracketed(class) => self.class(class)?,
             ClassSetItem::Union(union) => {
-                let sets: Result<Vec<Set>, Fault> = union.items.iter().map(|item| self.class_item(item)).collect();
+                let sets: Result<Vec<Set>, Refusal> = union.items.iter().map(|item| self.class_item(item)).collect();
                 Set::union(&sets?)
             }
         })
@@ -226,13 +223,13 @@ impl Translator {
         self.flags.ignores_case && self.flags.is_unicode
     }
 
-    fn class_literal(&self, literal: &ast::Literal) -> Result<u32, Fault> {
+    fn class_literal(&self, literal: &ast::Literal) -> Result<u32, Refusal> {
         match literal.byte() {
             _ if self.ignores_unicode_case() => Err(CASES),
             _ if self.flags.is_unicode => Ok(Alphabet::number(literal.c)),
             Some(byte) => Ok(u32::from(byte)),
             None if literal.c.is_ascii() => Ok(u32::from(literal.c)),
-            None => Err(NOT_UNICODE),
+            None => Err(NOT_A_BYTE),
         }
     }
 }

@@ -98,8 +98,9 @@ fn compare(regex: &str) -> Option<Piece> {
         }
         (Err(fault), other) => {
             let other = other.map(|hir| piece(&hir));
-            let needs_tables =
-                [PROPERTY, PERL_CLASS, CASES, WORD_BOUNDARY].into_iter().find(|needs| fault.ends_with(needs));
+            let needs_tables = [PROPERTY, PERL_CLASS, CASES, WORD_BOUNDARY, NOT_A_BYTE]
+                .into_iter()
+                .find(|needs| fault.ends_with(needs));
             // Another crate of the same build can ask for the tables.
             let tables = needs_tables.filter(|_| hir(r"(?u)\w").is_ok());
             match (needs_tables, other) {
@@ -251,7 +252,8 @@ fn a_fault_says_what_to_write_instead() {
         (r"/(?u)\p{L}", format!("can't be used: {PROPERTY}")),
         ("(?iu)/a", format!("can't be used: {CASES}")),
         (r"/a(?u)\b", format!("can't be used: {WORD_BOUNDARY}")),
-        ("/[é]", "can't be used: Unicode not allowed here".to_owned()),
+        ("/[é]", format!("can't be used: {NOT_A_BYTE}")),
+        (r"/\p{L}", format!("can't be used: {PROPERTY}")),
         ("/a(b", "is not a valid regular expression: unclosed group".to_owned()),
     ] {
         assert_eq!(read(regex), Err(format!("{regex:?} {fault}")));
