@@ -29,7 +29,7 @@ pub(super) const MAX_DEPTH: usize = 32;
 pub(super) fn parse(bytes: &[u8]) -> Result<Value, String> {
     let text = str::from_utf8(bytes).map_err(|_| "must be JSON or a google.protobuf.Struct".to_owned())?;
     Reader::lenient(text, MAX_DEPTH).whole(value).map_err(|Fault { problem, line, column }| {
-        let is_yaml = line == 1 && column == 1 && text.starts_with(|first: char| first.is_ascii_alphabetic());
+        let is_yaml = !text.trim_ascii_start().starts_with(['{', '[', '"']);
         let hint = if is_yaml { "; YAML is for a google.protobuf.Struct, not for a StringValue" } else { "" };
         format!("must be JSON (line {line}, column {column}: {problem}){hint}")
     })
@@ -167,7 +167,11 @@ mod tests {
 
     #[test]
     fn yaml_in_a_string_is_refused_with_advice() {
-        let error = parse(b"auth_service:\n  cluster: c\n").unwrap_err();
-        assert!(error.ends_with("; YAML is for a google.protobuf.Struct, not for a StringValue"), "{error}");
+        for text in ["auth_service:\n  cluster: c\n", "---\nauth_service: {}", "# x\nauth_service: {}", "\n- a: 1"] {
+            let error = parse(text.as_bytes()).unwrap_err();
+            assert!(error.ends_with("; YAML is for a google.protobuf.Struct, not for a StringValue"), "{error}");
+        }
+        let error = parse(b"{auth_service: {}}").unwrap_err();
+        assert!(!error.contains("YAML"), "{error}");
     }
 }
