@@ -134,7 +134,7 @@ pub enum ClaimsError {
     /// Not strict JSON, a required claim is missing, or one has the wrong type.
     #[error(transparent)]
     Json(#[from] JsonError),
-    /// `exp` is absent or null.
+    /// `exp` is absent.
     #[error("missing field `exp`")]
     NoExpiry,
     /// A time beyond the year 9999.

@@ -51,20 +51,16 @@ impl Fault {
 /// # Errors
 /// [`JsonError`], which quotes nothing from `json`: it may come from a token.
 pub fn parse<T>(json: &[u8], read: impl FnOnce(&mut Reader<'_>) -> Option<T>) -> Result<T, JsonError> {
+    begins_an_object(json)?;
     match str::from_utf8(json) {
-        Ok(text) => Reader::strict(text).whole(read).map_err(|fault| refusal(json, &fault)),
-        Err(error) => Err(refusal(json, &Fault::new("it isn't UTF-8", json, error.valid_up_to()))),
+        Ok(text) => Reader::strict(text).whole(read).map_err(|fault| refusal(&fault)),
+        Err(error) => Err(refusal(&Fault::new("it isn't UTF-8", json, error.valid_up_to()))),
     }
 }
 
-/// What is wrong with a text that wasn't read.
 #[cold]
-fn refusal(json: &[u8], fault: &Fault) -> JsonError {
-    let Fault { problem, line, column } = fault;
-    match begins_an_object(json) {
-        Ok(()) => JsonError(format!("{problem} at line {line}, column {column}")),
-        Err(error) => error,
-    }
+fn refusal(Fault { problem, line, column }: &Fault) -> JsonError {
+    JsonError(format!("{problem} at line {line}, column {column}"))
 }
 
 /// Refuses a text that can't be an object, and says what its beginning looks like.
@@ -81,25 +77,6 @@ fn begins_an_object(json: &[u8]) -> Result<(), JsonError> {
         _ => "a byte that isn't visible ASCII",
     };
     Err(JsonError(format!("it must be a JSON object; it begins with {begin}")))
-}
-
-/// `digits * 10^exponent`, correctly rounded if `digits` is below 2^53 and the power at most 10^22.
-#[expect(clippy::cast_precision_loss, reason = "a double is what was asked for")]
-fn scaled(digits: u64, exponent: i32) -> f64 {
-    /// A double has no larger power of ten.
-    const MOST: u32 = 308;
-    if digits == 0 {
-        return 0.0;
-    }
-    let most = exponent.unsigned_abs().min(2 * MOST);
-    let (one, other) = (power(most.min(MOST)), power(most.saturating_sub(MOST)));
-    if exponent < 0 { digits as f64 / one / other } else { digits as f64 * one * other }
-}
-
-fn power(exponent: u32) -> f64 {
-    const POWERS: [f64; 9] = [1e1, 1e2, 1e4, 1e8, 1e16, 1e32, 1e64, 1e128, 1e256];
-    let used = POWERS.iter().enumerate().filter(|(bit, _)| exponent >> bit & 1 == 1);
-    used.fold(1.0, |power, (_, factor)| power * factor)
 }
 
 #[cfg(test)]

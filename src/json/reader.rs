@@ -14,10 +14,11 @@ const FEW_KEYS: usize = 32;
 const TOO_MANY: &str = "more than 128 keys in one object";
 const _: () = assert!(MAX_KEYS == 128, "as the message says");
 
-/// A position in a JSON text. Each method moves past what it reads; after `None`, the text is refused.
+/// A position in a JSON text. Each method moves past what it reads; after `None`, the text is refused, unless the method
+/// says otherwise.
 pub struct Reader<'j> {
     pub(super) text: &'j str,
-    /// How many bytes come before what is read next; once the text is refused, before what is wrong.
+    /// How many bytes come before what is read next; once the text is refused, before or after what is wrong.
     pub(super) at: usize,
     depth: usize,
     max_depth: usize,
@@ -216,7 +217,7 @@ impl<'j> Reader<'j> {
                     if self.takes(b']') {
                         break;
                     }
-                    return self.unended("a comma or ] is missing");
+                    return self.unexpected("a comma or ] is missing");
                 }
             }
         }
@@ -247,14 +248,14 @@ impl<'j> Reader<'j> {
                     return self.fail(problem);
                 }
                 if !self.takes(b':') {
-                    return self.unended("a colon is missing");
+                    return self.unexpected("a colon is missing");
                 }
                 member(self, key)?;
                 if !self.takes(b',') {
                     if self.takes(b'}') {
                         break;
                     }
-                    return self.unended("a comma or } is missing");
+                    return self.unexpected("a comma or } is missing");
                 }
             }
         }

@@ -11,7 +11,7 @@ impl Reader<'_> {
 
     /// Refuses the next byte, or the end of the text.
     #[cold]
-    pub(super) fn unended<T>(&mut self, problem: &'static str) -> Option<T> {
+    pub(super) fn unexpected<T>(&mut self, problem: &'static str) -> Option<T> {
         self.fail(if self.at < self.text.len() { problem } else { "it ends too early" })
     }
 
@@ -62,7 +62,7 @@ impl Reader<'_> {
         if self.peek() == Some(b'"') {
             self.escaped()
         } else {
-            self.unended("expected a field's name in double quotes")
+            self.unexpected("expected a field's name in double quotes")
         }
     }
 
@@ -86,7 +86,7 @@ impl Reader<'_> {
                     text.push(letter);
                     self.at += length;
                 }
-                _ => return self.unended("control characters in a string must be escaped, as in \\n"),
+                _ => return self.unexpected("control characters in a string must be escaped, as in \\n"),
             }
         }
     }
@@ -98,7 +98,7 @@ impl Reader<'_> {
             Some(b'-') => true,
             Some(b'0'..=b'9') => false,
             Some(b'\'') => return self.fail("strings must be in double quotes"),
-            _ => return self.unended("expected {, [, a string in double quotes, a number, true, false or null"),
+            _ => return self.unexpected("expected {, [, a string in double quotes, a number, true, false or null"),
         };
         self.at += usize::from(is_negative);
         let (begin, has_leading_zero) = (self.at, self.peek_byte() == Some(b'0'));
@@ -119,7 +119,7 @@ impl Reader<'_> {
             self.at += 1;
             exponent = exponent.saturating_add(self.exponent()?);
         }
-        let number = super::scaled(digits, exponent);
+        let number = scaled(digits, exponent);
         if number.is_infinite() {
             return self.fail("this number is too large");
         }
@@ -144,7 +144,7 @@ impl Reader<'_> {
             }
             self.at += 1;
         }
-        if self.at == begin { self.unended("a digit is missing") } else { Some(()) }
+        if self.at == begin { self.unexpected("a digit is missing") } else { Some(()) }
     }
 
     /// What comes after `e`. Beyond 32 bits, the number is 0 or too large all the same.
@@ -199,4 +199,23 @@ fn unicode(text: &[u8]) -> Option<(char, usize)> {
         return None;
     }
     Some((char::from_u32(0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00))?, 12))
+}
+
+/// `digits * 10^exponent`, correctly rounded if `digits` is below 2^53 and the power at most 10^22.
+#[expect(clippy::cast_precision_loss, reason = "a double is what was asked for")]
+fn scaled(digits: u64, exponent: i32) -> f64 {
+    /// A double has no larger power of ten.
+    const MOST: u32 = 308;
+    if digits == 0 {
+        return 0.0;
+    }
+    let most = exponent.unsigned_abs().min(2 * MOST);
+    let (one, other) = (power(most.min(MOST)), power(most.saturating_sub(MOST)));
+    if exponent < 0 { digits as f64 / one / other } else { digits as f64 * one * other }
+}
+
+fn power(exponent: u32) -> f64 {
+    const POWERS: [f64; 9] = [1e1, 1e2, 1e4, 1e8, 1e16, 1e32, 1e64, 1e128, 1e256];
+    let used = POWERS.iter().enumerate().filter(|(bit, _)| exponent >> bit & 1 == 1);
+    used.fold(1.0, |power, (_, factor)| power * factor)
 }
