@@ -16,7 +16,7 @@
 use std::time::Duration;
 
 use crate::host::{Cx, SharedData};
-use crate::table::{Reader, write_time, write_u64};
+use crate::table::{Bytes, write_time, write_u64};
 use crate::time::UnixTime;
 use crate::turn::{LastTurn, Payload, Turn};
 
@@ -140,7 +140,7 @@ impl Payload for Calls {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader(bytes);
+        let mut reader = Bytes(bytes);
         let calls = Self { openings: reader.u64()?, failures: reader.u64()?, opened: reader.time()? };
         reader.0.is_empty().then_some(calls)
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::host::Cx;
 use crate::metrics::Suspicion;
-use crate::table::{self, Reader, Table, write_time, write_u64};
+use crate::table::{self, Bytes, Table, write_time, write_u64};
 use crate::throttle::Hash;
 use crate::time::UnixTime;
 
@@ -148,7 +148,7 @@ impl table::Record for Notes {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader(bytes);
+        let mut reader = Bytes(bytes);
         let subject = reader.bytes()?;
         let mut record = Self { told: reader.time()?, ..Self::new(subject) };
         for note in &mut record.notes {

@@ -126,9 +126,9 @@ pub fn key(prefix: &str, row: u32) -> String {
 
 /// Takes values off the front of bytes. `None`: the bytes end before the value does.
 #[derive(Debug)]
-pub struct Reader<'b>(pub &'b [u8]);
+pub struct Bytes<'b>(pub &'b [u8]);
 
-impl<'b> Reader<'b> {
+impl<'b> Bytes<'b> {
     /// The next bytes, so many of them.
     pub fn take(&mut self, count: usize) -> Option<&'b [u8]> {
         let (taken, rest) = self.0.split_at_checked(count)?;
@@ -167,7 +167,7 @@ impl<'b> Reader<'b> {
     }
 }
 
-/// Appends a number as [`Reader::varint`] reads it.
+/// Appends a number as [`Bytes::varint`] reads it.
 pub fn write_varint(to: &mut Vec<u8>, mut number: u64) {
     while number > 0x7f {
         to.push(0x80 | (number & 0x7f) as u8);
@@ -176,12 +176,12 @@ pub fn write_varint(to: &mut Vec<u8>, mut number: u64) {
     to.push((number & 0x7f) as u8);
 }
 
-/// Appends a number as [`Reader::u64`] reads it.
+/// Appends a number as [`Bytes::u64`] reads it.
 pub fn write_u64(to: &mut Vec<u8>, number: u64) {
     to.extend_from_slice(&number.to_le_bytes());
 }
 
-/// Appends a time as [`Reader::time`] reads it.
+/// Appends a time as [`Bytes::time`] reads it.
 pub fn write_time(to: &mut Vec<u8>, time: UnixTime) {
     write_u64(to, time.as_nanos());
 }
@@ -204,7 +204,7 @@ mod tests {
         }
 
         fn decode(bytes: &[u8]) -> Option<Self> {
-            Reader(bytes).u64().map(Self)
+            Bytes(bytes).u64().map(Self)
         }
     }
 
@@ -218,11 +218,11 @@ mod tests {
             let mut bytes = Vec::new();
             write_varint(&mut bytes, number);
             assert_eq!(bytes.len(), length, "{number}");
-            assert_eq!(Reader(&bytes).varint(), Some(number));
-            assert_eq!(Reader(&bytes[1..]).varint().is_none(), length == 1, "{number}");
-            assert_eq!(Reader(&bytes[..length - 1]).varint(), None, "{number}");
+            assert_eq!(Bytes(&bytes).varint(), Some(number));
+            assert_eq!(Bytes(&bytes[1..]).varint().is_none(), length == 1, "{number}");
+            assert_eq!(Bytes(&bytes[..length - 1]).varint(), None, "{number}");
         }
-        assert_eq!(Reader(&[0x80; 11]).varint(), None);
+        assert_eq!(Bytes(&[0x80; 11]).varint(), None);
     }
 
     #[test]

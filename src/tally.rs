@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::host::{SharedData, SharedValue, Write};
 use crate::metrics::Gauge;
-use crate::table::{self, Reader, write_time, write_u64};
+use crate::table::{self, Bytes, write_time, write_u64};
 use crate::time::UnixTime;
 
 /// The gauges that all VMs move.
@@ -51,7 +51,7 @@ impl Counted {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader(bytes);
+        let mut reader = Bytes(bytes);
         let (claimed, seen) = (reader.time()?, reader.time()?);
         let mut levels = Levels::default();
         for level in &mut levels {

@@ -15,7 +15,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use crate::host::{Cx, SharedData};
-use crate::table::{self, Busy, Reader, write_time};
+use crate::table::{self, Busy, Bytes, write_time};
 use crate::time::UnixTime;
 
 /// What the workers share besides the turn itself.
@@ -183,7 +183,7 @@ fn encode(last: LastTurn, payload: &impl Payload) -> Vec<u8> {
 }
 
 fn decode<P: Payload>(bytes: &[u8]) -> Option<(LastTurn, P)> {
-    let mut reader = Reader(bytes);
+    let mut reader = Bytes(bytes);
     let ([tag], since) = (reader.bytes()?, reader.time()?);
     Some((LastTurn::from_tag(tag, since)?, P::decode(reader.0)?))
 }

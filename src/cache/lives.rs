@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use crate::host::Cx;
-use crate::table::{self, Reader, Table, write_time, write_u64};
+use crate::table::{self, Bytes, Table, write_time, write_u64};
 use crate::time::{UnixTime, WORKERS_APART};
 
 /// The table's one row.
@@ -30,7 +30,7 @@ impl table::Record for LongestLife {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader(bytes);
+        let mut reader = Bytes(bytes);
         Some(Self { longest: Duration::from_nanos(reader.u64()?), horizon: reader.time()? })
     }
 }

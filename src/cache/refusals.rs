@@ -8,7 +8,7 @@ use crate::code::Code;
 use crate::config::MAX_CLOCK_SKEW;
 use crate::host::{Cx, SharedData};
 use crate::order;
-use crate::table::{Reader, Record, Table, write_time};
+use crate::table::{Bytes, Record, Table, write_time};
 use crate::time::UnixTime;
 
 /// How many rows the table has.
@@ -47,7 +47,7 @@ impl Record for Refusal {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader(bytes);
+        let mut reader = Bytes(bytes);
         let digest = Digest(reader.bytes()?);
         let (at, answered, expires, [flags]) = (reader.time()?, reader.time()?, reader.time()?, reader.bytes()?);
         let (ends_verdict, is_forbidden) = (flags & 1 != 0, flags & 2 != 0);

@@ -11,7 +11,7 @@ use crate::claims::Claims;
 use crate::host::{SharedData, Write};
 use crate::policy::{Identity, VerifiedBy};
 use crate::public_key::KeyId;
-use crate::table::{self, Reader, write_time};
+use crate::table::{self, Bytes, write_time};
 use crate::time::UnixTime;
 
 /// How many slots there are: a power of two.
@@ -130,7 +130,7 @@ pub(super) fn encode(digest: &Digest, entry: &Entry) -> Vec<u8> {
 }
 
 fn head(record: &[u8]) -> Option<(Digest, UnixTime)> {
-    let mut reader = Reader(record);
+    let mut reader = Bytes(record);
     let [version] = reader.bytes()?;
     let digest = Digest(reader.bytes()?);
     let verified = reader.time()?;
@@ -139,7 +139,7 @@ fn head(record: &[u8]) -> Option<(Digest, UnixTime)> {
 
 fn decode(record: &[u8]) -> Option<(Digest, Entry)> {
     let (digest, verified) = head(record)?;
-    let mut reader = Reader(record.get(HEAD..)?);
+    let mut reader = Bytes(record.get(HEAD..)?);
     let [tag] = reader.bytes()?;
     let id = reader.bytes()?;
     let verifier = match tag & 1 {

@@ -1,7 +1,7 @@
 //! Claims as the cache stores them: the values in a fixed order, without names, which would take nearly half the space.
 
 use super::{Audience, Claims, IssuedBy, RoleParams, Scalar, TokenType};
-use crate::table::{Reader, write_varint};
+use crate::table::{Bytes, write_varint};
 
 impl Claims {
     /// Writes a record for [`Self::recall`].
@@ -50,7 +50,7 @@ impl Claims {
     /// Reads what [`Self::record`] wrote. The claims were checked before they were written, so
     /// this checks less than [`Self::from_json`]: an `exp` may be missing, as in an answer by headers.
     pub(crate) fn recall(record: &[u8]) -> Option<Self> {
-        let mut from = Taker(Reader(record));
+        let mut from = Taker(Bytes(record));
         let [exp, nbf, iat, user_id, client_id, token_id, federation_id] = from.array(Taker::integer)?;
         let [jti, iss, sub, user_type, email, username, client_name] = from.array(Taker::string)?;
         let is_admin = from.flag()?;
@@ -174,7 +174,7 @@ impl Writer {
 }
 
 /// What is left of a record. Each method takes a value; `None`: it isn't there.
-struct Taker<'r>(Reader<'r>);
+struct Taker<'r>(Bytes<'r>);
 
 #[expect(clippy::option_option, reason = "the outer one says whether it could be read")]
 impl<'r> Taker<'r> {

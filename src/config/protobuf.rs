@@ -10,7 +10,7 @@
 //! ```
 
 use super::document::{MAX_DEPTH, Value};
-use crate::table::Reader;
+use crate::table::Bytes;
 
 /// Decodes a serialised `Struct`. `None`: the bytes are something else.
 pub(super) fn decode(bytes: &[u8]) -> Option<Value> {
@@ -19,7 +19,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Value> {
 
 fn object(bytes: &[u8], depth: usize) -> Option<Value> {
     let mut members = Vec::new();
-    for field in Fields(Reader(bytes)) {
+    for field in Fields(Bytes(bytes)) {
         if let (1, payload) = field? {
             members.push(member(payload.bytes()?, depth)?);
         }
@@ -30,7 +30,7 @@ fn object(bytes: &[u8], depth: usize) -> Option<Value> {
 /// One entry of the map. A missing key is empty, and a missing value is null.
 fn member(bytes: &[u8], depth: usize) -> Option<(String, Value)> {
     let (mut key, mut value) = (String::new(), Value::Null);
-    for field in Fields(Reader(bytes)) {
+    for field in Fields(Bytes(bytes)) {
         match field? {
             (1, payload) => key = payload.text()?,
             (2, payload) => value = self::value(payload.bytes()?, depth)?,
@@ -45,7 +45,7 @@ fn value(bytes: &[u8], depth: usize) -> Option<Value> {
         return None;
     }
     let mut found = None;
-    for field in Fields(Reader(bytes)) {
+    for field in Fields(Bytes(bytes)) {
         let value = match field? {
             (1, Payload::Varint(_)) => Value::Null,
             (2, Payload::Fixed64(bits)) => Value::Number(f64::from_le_bytes(bits)),
@@ -66,7 +66,7 @@ fn value(bytes: &[u8], depth: usize) -> Option<Value> {
 
 fn list(bytes: &[u8], depth: usize) -> Option<Value> {
     let mut entries = Vec::new();
-    for field in Fields(Reader(bytes)) {
+    for field in Fields(Bytes(bytes)) {
         if let (1, payload) = field? {
             entries.push(value(payload.bytes()?, depth)?);
         }
@@ -75,7 +75,7 @@ fn list(bytes: &[u8], depth: usize) -> Option<Value> {
 }
 
 /// The fields of a message, by number. Bytes that aren't a field give one `None`, which is the last item.
-struct Fields<'b>(Reader<'b>);
+struct Fields<'b>(Bytes<'b>);
 
 enum Payload<'b> {
     Varint(u64),
@@ -126,7 +126,7 @@ impl<'b> Iterator for Fields<'b> {
         }
         let field = self.field();
         if field.is_none() {
-            self.0 = Reader(&[]);
+            self.0 = Bytes(&[]);
         }
         Some(field)
     }

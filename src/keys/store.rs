@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::host::{Cx, SharedData, SharedValue, Write};
 use crate::key_set::KeySet;
 use crate::public_key::{KeyId, PublicKey, short_digest};
-use crate::table::{Reader, write_time};
+use crate::table::{Bytes, write_time};
 use crate::time::UnixTime;
 use crate::turn::{LastTurn, Turn};
 
@@ -62,7 +62,7 @@ fn encode(keys: &[Fetched], searched: UnixTime) -> Vec<u8> {
 
 /// Reads what [`encode`] wrote. Keys among `known` are not parsed again. `None`: these bytes are something else.
 fn decode(record: &[u8], known: &[Fetched]) -> Option<(Vec<Fetched>, UnixTime)> {
-    let mut reader = Reader(record);
+    let mut reader = Bytes(record);
     let searched = reader.time()?;
     let mut keys = Vec::new();
     while !reader.0.is_empty() && keys.len() < MAX_KEYS {
@@ -78,7 +78,7 @@ fn decode(record: &[u8], known: &[Fetched]) -> Option<(Vec<Fetched>, UnixTime)> 
 
 /// When the fetch of the newest key in a record began.
 fn newest_at(record: &[u8]) -> Option<UnixTime> {
-    let mut reader = Reader(record);
+    let mut reader = Bytes(record);
     reader.time()?;
     reader.time()
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::cache::Digest;
 use crate::host::{Cx, SharedData};
-use crate::table::{Reader, Record, Table, write_time};
+use crate::table::{Bytes, Record, Table, write_time};
 use crate::time::UnixTime;
 
 const ROWS: u32 = 1024;
@@ -58,7 +58,7 @@ impl Record for Lease {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader(bytes);
+        let mut reader = Bytes(bytes);
         let (digest, at, [state]) = (reader.bytes()?, reader.time()?, reader.bytes()?);
         Some(Self { digest, at, failed: state & 1 != 0, was_retried: state & 2 != 0, failed_at: reader.time()? })
     }

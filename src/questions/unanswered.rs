@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::cache::Digest;
 use crate::host::Cx;
 use crate::order;
-use crate::table::{Reader, Record, Table, write_time};
+use crate::table::{Bytes, Record, Table, write_time};
 use crate::time::UnixTime;
 
 const ROWS: u32 = 1024;
@@ -31,7 +31,7 @@ impl Record for NoVerdict {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader(bytes);
+        let mut reader = Bytes(bytes);
         Some(Self { digest: reader.bytes()?, at: reader.time()? })
     }
 }

@@ -13,7 +13,7 @@ use crate::claims::Claims;
 use crate::config::MAX_CLOCK_SKEW;
 use crate::host::{Cx, SharedData, Write};
 use crate::order;
-use crate::table::{Busy, Reader, Record, Table, write_time, write_u64};
+use crate::table::{Busy, Bytes, Record, Table, write_time, write_u64};
 use crate::time::UnixTime;
 
 /// The most records in one row. If there are more, those that expire first are dropped.
@@ -98,7 +98,7 @@ impl Record for RevokedToken {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader(bytes);
+        let mut reader = Bytes(bytes);
         Some(Self { token: reader.bytes()?, exp: reader.u64()? })
     }
 }
@@ -115,7 +115,7 @@ impl Record for Mark {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader(bytes);
+        let mut reader = Bytes(bytes);
         let [kind] = reader.bytes()?;
         let subject = Subject::decode(kind, reader.u64()?.cast_signed())?;
         Some(Self { subject, exp_before: reader.u64()?, purged_at: reader.time()? })

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::feed::Changes;
 use crate::host::{Cx, SharedData};
-use crate::table::{Reader, write_time, write_u64};
+use crate::table::{Bytes, write_time, write_u64};
 use crate::time::UnixTime;
 use crate::turn::{LastTurn, Payload, Turn};
 
@@ -57,7 +57,7 @@ impl Payload for Known {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader(bytes);
+        let mut reader = Bytes(bytes);
         let (applied, succeeded, voided) = (reader.time()?, reader.time()?, reader.time()?);
         let (size, [is_owed]) = (reader.u64()?, reader.bytes()?);
         let cursor = String::from_utf8(reader.0.to_vec()).ok()?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Hash;
-use crate::table::{self, Reader, write_time, write_u64};
+use crate::table::{self, Bytes, write_time, write_u64};
 use crate::time::UnixTime;
 
 /// The failures of one subject, and its questions under way.
@@ -31,7 +31,7 @@ impl table::Record for History {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader(bytes);
+        let mut reader = Bytes(bytes);
         let (subject, failures, since) = (reader.bytes()?, reader.u64()?, reader.time()?);
         let (length, span) = (reader.u64()?, reader.u64()?);
         let mut count = || reader.bytes().map(u32::from_le_bytes);
