@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_expire_in_order() {
+    fn entries_are_sorted_by_a_key_and_by_themselves() {
         for count in 0..70_u64 {
             for seed in 0..20_u64 {
                 let mixed = |number: u64| (number + 1).wrapping_mul(seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58;

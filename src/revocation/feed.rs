@@ -98,14 +98,14 @@ pub fn read(answer: Result<CalloutResponse, CalloutError>) -> Result<Changes, Fe
         status => return Err(FeedError::Status(status)),
     }
     let body = json::parse(&answer.body.ok_or(FeedError::TooLarge)?, Body::read)?;
-    let Body { cursor, mut changes, has_list, unreadable } = body;
+    let Body { mut changes, has_list, unreadable } = body;
+    let cursor = &changes.cursor;
     if cursor.is_empty() || cursor.len() > MAX_CURSOR || !cursor.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(FeedError::Cursor);
     }
     if !has_list {
         return Err(FeedError::NoList);
     }
-    changes.cursor = cursor.into();
     changes.unreadable = unreadable
         .into_iter()
         .flatten()
@@ -140,7 +140,6 @@ pub fn path(base: &str, since: Option<&str>) -> String {
 
 #[derive(Default)]
 struct Body {
-    cursor: Box<str>,
     changes: Changes,
     has_list: bool,
     /// For each list, in the order in which messages name them.
@@ -173,7 +172,7 @@ impl Body {
             body.has_list = true;
             Some(())
         })?;
-        body.cursor = reader.required(cursor, "missing field `cursor`")?;
+        body.changes.cursor = reader.required(cursor, "missing field `cursor`")?.into();
         Some(body)
     }
 }

@@ -17,7 +17,7 @@ use crate::filter::{Action, CallId, Filter, Resolution, Step};
 use crate::host::{Cx, StreamId};
 use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
 use crate::limits::AT_ONCE;
-use crate::map::Map;
+use crate::map::IdMap;
 use crate::report::Report;
 use crate::seal::{Seal, Sealed};
 use crate::time::UnixTime;
@@ -40,14 +40,14 @@ pub(super) struct Worker {
     filter: RefCell<Filter>,
     host: Sealed<EnvoyHost>,
     /// The call of each callout, by the host's number.
-    callouts: RefCell<Map<u32, CallId>>,
+    callouts: RefCell<IdMap<u32, CallId>>,
     /// The stream whose request callback is running. Envoy can't resume a stream from within that callback, so its
     /// resolution is returned instead. Resolutions of others wait for a tick: if any stream is denied in the callback,
     /// Envoy takes this one for denied and holds it, whatever the callback returns.
     receiving: Cell<Option<StreamId>>,
     early: RefCell<Option<(Resolution, Report)>>,
-    /// Streams that are held.
-    held: RefCell<Map<StreamId, Held>>,
+    /// Streams that are held. In boxes, as the map keeps the room of entries that are removed.
+    held: RefCell<IdMap<StreamId, Box<Held>>>,
     /// The host's effective context.
     context: Cell<u32>,
     /// The time of the last event that had one.
@@ -113,7 +113,7 @@ impl Worker {
                     Step::Resolve(resolution)
                 }
                 None => {
-                    let held = Held { passed: Rc::clone(passed), told: reception.report };
+                    let held = Box::new(Held { passed: Rc::clone(passed), told: reception.report });
                     self.held.borrow_mut().insert(stream, held);
                     Step::Wait
                 }
@@ -217,7 +217,7 @@ impl Worker {
                     *self.early.borrow_mut() = Some((resolution, report));
                 }
                 Action::Resolve { stream, resolution, report } => {
-                    let held = self.held.borrow_mut().remove(&stream);
+                    let held = self.held.borrow_mut().remove(&stream).map(|held| *held);
                     // A stream that the host no longer knows has no client to answer.
                     if let Some(Held { passed, told }) = held
                         && self.become_context(stream)
