@@ -124,7 +124,8 @@ fn only_one_json_text_in_utf8_is_json() {
     for json in
         [&b"{} x"[..], b"{}{}", b"", b"{", b"{\"a\":\"\xff\"}", b"\xef\xbb\xbf{}", b"{'a':1}", b"{\"a\":1,}", b"NaN"]
     {
-        assert!(check(json).is_err(), "{json:?}");
+        assert!(read_all(json).is_err(), "{json:?}");
+        assert!(check(json).is_err(), "{json:?} as a value");
     }
 }
 
