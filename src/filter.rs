@@ -281,7 +281,7 @@ impl Filter {
                 Ok(Next::Stage(stage)) => next = stage.advance(&mut facts, &mut self.parts, cx),
                 Ok(Next::Hold(wait)) => {
                     if let Some(head) = head {
-                        ending::keep_for_later(&mut facts, head, &wait, &self.parts, cx.host);
+                        ending::keep_for_later(&mut facts, head, &wait, &self.parts, cx);
                     }
                     facts.has_waited = true;
                     let report = ending::report(&facts, Outcome::Cancelled, None, &self.parts);

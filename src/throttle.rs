@@ -20,8 +20,6 @@ mod history;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::host::{Cx, SharedData};
 use crate::metrics::{Counter, Locked};
 use crate::order;
@@ -33,7 +31,7 @@ const ROWS: u32 = 1024;
 
 const RECORDS_PER_ROW: usize = 8;
 
-/// The first 16 bytes of the SHA-256 of a subject's kind and value.
+/// A hash of a subject's kind and value under the secret of the process.
 pub type Hash = [u8; 16];
 
 /// The client that a failure counts against.
@@ -50,14 +48,14 @@ impl Suspect {
     /// - `number`: what stands before the `$` of an API token; leading zeros don't count. Anything else is no number.
     // Compiled apart: docs/performance.md#start.
     #[inline(never)]
-    pub fn new(address: &str, number: Option<&str>) -> Option<Self> {
+    pub fn new(address: &str, number: Option<&str>, shared: &dyn SharedData) -> Option<Self> {
         let address = match address.parse::<SocketAddr>().ok()?.ip().to_canonical() {
-            IpAddr::V4(ip) => hash("ipv4", &ip.octets()),
-            IpAddr::V6(ip) => hash("ipv6", &(ip.to_bits() >> 64).to_be_bytes()),
+            IpAddr::V4(ip) => hash("ipv4", &ip.octets(), shared),
+            IpAddr::V6(ip) => hash("ipv6", &(ip.to_bits() >> 64).to_be_bytes(), shared),
         };
         let number = number
             .filter(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
-            .map(|number| hash("token", number.trim_start_matches('0').as_bytes()));
+            .map(|number| hash("token", number.trim_start_matches('0').as_bytes(), shared));
         Some(Self { address, number })
     }
 
@@ -72,9 +70,11 @@ impl Suspect {
     }
 }
 
-fn hash(kind: &str, value: &[u8]) -> Hash {
-    let digest = Sha256::new().chain_update(kind).chain_update([0]).chain_update(value).finalize();
-    digest.first_chunk().copied().unwrap_or_default()
+fn hash(kind: &str, value: &[u8], shared: &dyn SharedData) -> Hash {
+    let mut text = [kind.as_bytes(), &[0], value].concat();
+    let low = shared.keyed_hash(&text);
+    text.push(1);
+    (u128::from(shared.keyed_hash(&text)) << 64 | u128::from(low)).to_le_bytes()
 }
 
 /// Why a question may not be put.

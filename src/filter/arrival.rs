@@ -78,7 +78,7 @@ pub(super) fn arrive<'r>(
     }
     if parts.throttle.is_some() {
         let token_id = credential.as_ref().ok().and_then(Credential::token_id);
-        facts.suspect = cx.host.client_address().and_then(|address| Suspect::new(&address, token_id));
+        facts.suspect = cx.host.client_address().and_then(|address| Suspect::new(&address, token_id, cx.shared));
     }
     if credential.as_ref().is_err_and(|code| *code == Code::TokenMalformed) {
         parts.log_malformed(&"neither a JWT (three segments separated by dots) nor an API token (number$secret)", cx);

@@ -109,9 +109,9 @@ pub(super) fn report(facts: &Facts, outcome: Outcome, reason: Option<Code>, part
 
 /// A request has to wait: keeps what may be needed later from its head and the host.
 #[inline(never)]
-pub(super) fn keep_for_later(facts: &mut Facts, head: &RequestHead<'_>, wait: &Wait, parts: &Parts, host: &dyn Host) {
-    let address = host.client_address();
-    facts.suspect = facts.suspect.or_else(|| Suspect::new(address.as_deref()?, None));
+pub(super) fn keep_for_later(facts: &mut Facts, head: &RequestHead<'_>, wait: &Wait, parts: &Parts, cx: &Cx<'_>) {
+    let address = cx.host.client_address();
+    facts.suspect = facts.suspect.or_else(|| Suspect::new(address.as_deref()?, None, cx.shared));
     if parts.config.audit != Audit::Off {
         facts.asked = match wait {
             Wait::Share(wait) => Some(wait.question()),

@@ -49,7 +49,7 @@ fn suspect(facts: &Facts, cx: &Cx<'_>) -> Option<Suspect> {
     if facts.suspect.is_some() || facts.has_waited {
         return facts.suspect;
     }
-    Suspect::new(&cx.host.client_address()?, None)
+    Suspect::new(&cx.host.client_address()?, None, cx.shared)
 }
 
 pub(super) const fn too_many_failures(retry_after: Duration) -> Denial {

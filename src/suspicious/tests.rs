@@ -16,7 +16,7 @@ fn at(millis: u64, process: &Process) -> Cx<'_> {
 
 fn address(number: u32) -> Hash {
     let [_, b, c, d] = number.to_be_bytes();
-    Suspect::new(&format!("10.{b}.{c}.{d}:80"), None).unwrap().address()
+    Suspect::new(&format!("10.{b}.{c}.{d}:80"), None, &Process::default()).unwrap().address()
 }
 
 fn good(number: u32, millis: u64, process: &Process) -> bool {

@@ -6,7 +6,7 @@ use std::array::from_fn;
 use super::*;
 use crate::filter::world::{BEGIN, Process};
 use crate::host::Write;
-use crate::testing::overtaking;
+use crate::testing::{BareHost, overtaking};
 
 const WINDOW: Duration = Duration::from_secs(60);
 const LOCKOUT: Duration = Duration::from_secs(300);
@@ -32,7 +32,7 @@ fn throttle_of(attempts: u32, window: Duration, lockout: Duration) -> Throttle {
 }
 
 fn of(address: &str, number: &str) -> Suspect {
-    Suspect::new(address, Some(number).filter(|it| !it.is_empty())).unwrap()
+    Suspect::new(address, Some(number).filter(|it| !it.is_empty()), &Process::default()).unwrap()
 }
 
 fn a() -> Suspect {
@@ -202,7 +202,7 @@ fn the_longer_of_two_locks_is_reported() {
 
 #[test]
 fn addresses_are_normalised_without_port_ipv6_to_64_bits() {
-    let address = |text| Suspect::new(text, None).unwrap();
+    let address = |text| Suspect::new(text, None, &Process::default()).unwrap();
     for (one, other) in [
         ("192.0.2.1:1000", "192.0.2.1:0"),
         ("[2001:db8:1:2::1]:80", "[2001:db8:1:2:ffff:ffff:ffff:ffff]:81"),
@@ -247,14 +247,18 @@ fn an_unreadable_address_is_none() {
         "\u{661}92.0.2.1:1",
         "é",
     ] {
-        assert_eq!(Suspect::new(text, None), None, "{text:?}");
-        assert_eq!(Suspect::new(text, Some("7")), None, "{text:?}: nobody is locked out by a number alone");
+        assert_eq!(Suspect::new(text, None, &Process::default()), None, "{text:?}");
+        assert_eq!(
+            Suspect::new(text, Some("7"), &Process::default()),
+            None,
+            "{text:?}: nobody is locked out by a number alone"
+        );
     }
 }
 
 #[test]
 fn a_token_id_must_be_a_number() {
-    let token = |id| Suspect::new("192.0.2.1:1", Some(id)).unwrap();
+    let token = |id| Suspect::new("192.0.2.1:1", Some(id), &Process::default()).unwrap();
     assert_eq!(token("7"), token("007"));
     assert_eq!(token("0"), token("00"));
     for (one, other) in [("7", "70"), ("0", "7"), ("18446744073709551617", "1")] {
@@ -285,8 +289,15 @@ fn records_contain_neither_addresses_nor_ids() {
         assert!(!stored.windows(7).any(|bytes| bytes == b"1234567"));
     }
     assert_eq!(host.stored("f.").len(), 2);
-    let digest = Sha256::digest(b"token\x001234567");
-    assert_eq!(subject.number.unwrap()[..], digest[..16]);
+}
+
+#[test]
+fn subjects_are_hashed_under_the_secret_of_the_process() {
+    // Its hash is always 0.
+    let host = BareHost::default();
+    let [one, other] = ["192.0.2.1:1", "192.0.2.2:1"].map(|address| Suspect::new(address, Some("1"), &host).unwrap());
+    assert_eq!(one, other);
+    assert_ne!(of("192.0.2.1:1", "1"), of("192.0.2.2:1", "1"));
 }
 
 #[test]
