@@ -67,6 +67,29 @@ fn cached_jwt(bencher: Bencher, permissions: usize) {
     forwarded(bencher, &mut World::new(json!({})), &headers);
 }
 
+/// A request with a new JWT, from its head to its permit. The fake host verifies signatures with one hash.
+#[divan::bench]
+fn new_jwt(bencher: Bencher) {
+    let mut world = World::new(json!({}));
+    world.tick();
+    world.settle();
+    let (now, process) = (world.now, &world.process);
+    let filter: &mut Filter = &mut world.workers[0];
+    let mut stream = 1_000_000;
+    let heads = || {
+        stream += 1;
+        let mut claims = claims();
+        claims["jti"] = json!(stream.to_string());
+        (stream, bearer(&jwt_of(0, &claims)))
+    };
+    bencher.with_inputs(heads).bench_local_values(|(stream, headers)| {
+        let head = RequestHead { headers: &headers.as_slice(), has_body: false };
+        let passed = matches!(filter.on_request(stream, &head, &Cx::new(now, process)).step, Step::Resolve(_));
+        filter.on_end(stream, process);
+        assert!(passed, "the request waits");
+    });
+}
+
 /// A request with a new API token, from its head to its permit, including the service's answer.
 #[divan::bench]
 fn new_api_token(bencher: Bencher) {
