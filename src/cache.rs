@@ -11,6 +11,7 @@
 
 mod digest;
 mod entry;
+mod forged;
 pub mod lives;
 pub mod local;
 pub mod refusals;
@@ -31,6 +32,7 @@ use digest::Digests;
 pub use digest::{Digest, Kind, prefix, prefix_at};
 pub use entry::Entry;
 use entry::{header_bytes, is_of_use, weight};
+use forged::Forged;
 use lives::Lives;
 use local::{LocalCache, Policy};
 use refusals::{Refusal, Refusals, end_of_refusal};
@@ -77,6 +79,7 @@ pub struct VerificationCache {
     /// Refusals of remote JWTs, which could stand in by their own signature. In a table of their own, they displace no
     /// refusal that ended a verdict.
     jwt_refusals: Refusals,
+    forged: Forged,
     /// Entries and bytes, as the gauges count them.
     reported: (usize, usize),
 }
@@ -108,8 +111,21 @@ impl VerificationCache {
             lives: Lives::new(format!("{prefix}life."), settings.longest_life().max(negative_ttl)),
             refusals: Refusals::new(format!("{prefix}n."), negative_ttl),
             jwt_refusals: Refusals::new(format!("{prefix}j."), Duration::ZERO),
+            forged: Forged::default(),
             reported: (0, 0),
         }
+    }
+
+    /// The signature of a JWT fits none of the keys of this generation, and the service has no others.
+    pub fn refuse_forged(&mut self, digest: &Digest, generation: u64) {
+        if !self.is_off() && !self.settings.negative_ttl.is_zero() {
+            self.forged.add(digest, generation);
+        }
+    }
+
+    /// Whether a JWT was found forged with the keys of this generation.
+    pub fn is_forged(&self, digest: &Digest, generation: u64) -> bool {
+        self.forged.contains(digest, generation)
     }
 
     /// Whether nothing is kept: `cache.ttl` is 0.

@@ -7,11 +7,13 @@ use super::fallback::StandIn;
 use super::parts::Parts;
 use super::request::{Facts, Next, Stage, Wait};
 use super::verification::time_code;
+use crate::cache::Kind;
 use crate::code::Code;
 use crate::decision::Denial;
 use crate::host::Cx;
 use crate::jwt::UntrustedJwt;
 use crate::keys::Reason;
+use crate::metrics::{CacheEvent, Counter, Source};
 use crate::policy::{Identity, Presenter};
 use crate::questions::Answered;
 use crate::time::UnixTime;
@@ -78,7 +80,7 @@ pub(super) fn await_key<'r>(
         // Another worker may have fetched the key since the last tick.
         parts.keys.synchronise(cx);
     }
-    match (look_at(&mut wait, parts, cx), wait.answer.take()) {
+    match (look_at(&mut wait, facts, parts, cx), wait.answer.take()) {
         (Looked::Fits(identity), None) => {
             Ok(Stage::Keep { identity, since: wait.since, stands_in: wait.stands_in }.into())
         }
@@ -111,7 +113,7 @@ fn hold<'r>(mut wait: Box<KeyWait>, facts: &Facts, parts: &mut Parts, cx: &Cx<'_
     Ok(Next::Hold(Wait::Key(wait)))
 }
 
-fn look_at(wait: &mut KeyWait, parts: &mut Parts, cx: &Cx<'_>) -> Looked {
+fn look_at(wait: &mut KeyWait, facts: &mut Facts, parts: &mut Parts, cx: &Cx<'_>) -> Looked {
     let presenter = wait.presenter();
     if wait.since.is_to_come(cx.now) {
         // The clock was set back: the wait begins anew.
@@ -135,8 +137,17 @@ fn look_at(wait: &mut KeyWait, parts: &mut Parts, cx: &Cx<'_>) -> Looked {
         }
     }
     let store = parts.keys.store();
+    let digest = facts.digest.filter(|_| presenter == Presenter::Client && facts.kind == Kind::LocalJwt);
     if store.can_judge(wait.since, cx.now) {
+        if let Some(digest) = digest {
+            parts.cache.refuse_forged(&digest, generation);
+        }
         return Looked::Denied(presenter.denied(Code::SignatureInvalid));
+    }
+    if store.is_just_fetched(cx.now) && digest.is_some_and(|digest| parts.cache.is_forged(&digest, generation)) {
+        cx.host.count(Counter::Cache(CacheEvent::Negative));
+        facts.source = Source::Cache;
+        return Looked::Denied(Code::SignatureInvalid.into());
     }
     let began_since = |since: UnixTime| since >= wait.since && since <= cx.now;
     let last = parts.keys.last_fetch();

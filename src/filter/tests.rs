@@ -20,6 +20,7 @@ mod crowds;
 mod displacement;
 mod elsewhere;
 mod first_list;
+mod forged;
 mod hosts;
 mod key_grace;
 mod key_refetch;

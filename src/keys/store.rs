@@ -186,6 +186,11 @@ impl KeyStore {
         self.is_pinned() || since(self.searched) || (self.fetched_at().is_some_and(since) && !self.may_search(now))
     }
 
+    /// Whether the newest key was fetched so recently that no signature can have it fetched again yet.
+    pub fn is_just_fetched(&self, now: UnixTime) -> bool {
+        self.fetched_at().is_some_and(|at| !now.has_passed(self.min_refetch_interval, at))
+    }
+
     /// Whether the next fetch may be a search.
     pub fn may_search(&self, now: UnixTime) -> bool {
         now.has_passed(BETWEEN_SEARCHES, self.searched)
