@@ -25,6 +25,7 @@ mod explained;
 mod failover;
 mod feed;
 mod flood;
+mod forged_again;
 mod forwarding;
 mod gauges;
 mod grpc_and_cors;

@@ -1,0 +1,27 @@
+//! A forged JWT that comes again.
+
+use serde_json::json;
+use wasm_tests::{Stack, credentials};
+
+const TIMES: u64 = 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_jwt_that_comes_again_does_not_wait_for_the_next_fetch() {
+    // The key was fetched at the start, so the first one waits for the next fetch. The others come before the one after.
+    let interval = json!({"jwt": {"public_key": {"min_refetch_interval": "10s"}}});
+    let stack = Stack::builder().concurrency(1).config(interval).start().await.unwrap();
+    let jwt = stack.login().await.unwrap().access;
+    assert_eq!(stack.get("/orders").bearer(&jwt).send().await.unwrap().status, 200);
+    let forged = credentials::forged(&jwt).unwrap();
+    let mut codes = Vec::new();
+    for _ in 0..=TIMES {
+        codes.push(stack.get("/orders").bearer(&forged).send().await.unwrap().code().unwrap_or_default());
+    }
+    assert!(codes.iter().all(|code| code == "signature_invalid"), "{codes:?}");
+    let metrics = stack.metrics().await.unwrap();
+    let count = |name, labels: &[(&str, &str)]| metrics.value(name, labels).unwrap();
+    assert_eq!(count("auth_cache_events_total", &[("event", "negative")]), TIMES);
+    assert_eq!(count("auth_public_key_refresh_total", &[("outcome", "success")]), 2);
+    assert_eq!(count("auth_validation_errors_total", &[("reason", "signature_invalid")]), TIMES + 1);
+    assert_eq!(stack.get("/orders").bearer(&jwt).send().await.unwrap().status, 200);
+}
