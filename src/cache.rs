@@ -2,7 +2,7 @@
 //!
 //! It has two levels: this worker's own store ([`local`]), and slots in the process's shared data, through which all
 //! workers learn what the service told one of them. A verdict on a JWT that is verified locally stays in its worker.
-//! Refusals are kept apart ([`refusals`]), so that a flood of refused credentials displaces no verdict.
+//! Refusals ([`refusals`]) and forged JWTs (`forged`) are kept apart, so that a flood of them displaces no verdict.
 //!
 //! An entry holds an identity, with the claims that are needed ([`KeptClaims`]), and the time at which its verification
 //! began; never a rule's decision. It is valid for `ttl` from that time, but not beyond `exp`; use doesn't prolong it.
