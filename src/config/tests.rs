@@ -10,6 +10,7 @@ mod reference;
 mod resilience;
 mod rules;
 mod table;
+mod unreadable;
 mod values;
 mod verification;
 

@@ -35,7 +35,7 @@ pub(super) fn defaults(given: Given) -> Vec<Value> {
 }
 
 /// The smallest configuration in which this field has this value.
-fn with(path: &str, value: Value) -> Value {
+pub(super) fn with(path: &str, value: Value) -> Value {
     let mut whole = json!({"auth_service": {"cluster": "auth"}});
     let mut place = &mut whole;
     for step in path.split('.') {
