@@ -343,11 +343,7 @@ impl Config {
         let document = read(bytes)?;
         let mut errors = ConfigErrors::none();
         check::check(&document, fields::CONFIGURATION, &mut errors);
-        match compile::compile(&document, &mut errors) {
-            Some(config) if errors.is_empty() => Ok(config),
-            None if errors.is_empty() => Err(ConfigErrors::one("configuration", "can't be used")),
-            _ => Err(errors),
-        }
+        compile::compile(&document, errors)
     }
 
     /// Whether a request may go upstream with a verified JWT in place of its credential.

@@ -279,7 +279,7 @@ impl Deref for Rules {
 }
 
 /// `match`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Matcher {
     path: PathMatch,
     methods: Vec<String>,
@@ -294,10 +294,8 @@ impl Matcher {
     pub fn new(path: PathMatch, methods: Vec<String>, hosts: Vec<String>) -> Result<Self, (String, String)> {
         for (index, method) in methods.iter().enumerate() {
             if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') {
-                return Err((
-                    format!("methods[{index}]"),
-                    format!("{method:?} is not a method: methods are in upper case"),
-                ));
+                let problem = format!("{method:?} is not a method: methods are in upper case");
+                return Err((format!("methods[{index}]"), problem));
             }
         }
         let hosts = hosts
@@ -323,9 +321,10 @@ fn is_method(known: &str, method: &[u8]) -> bool {
 }
 
 /// `path`, `prefix` or `regex`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub enum PathMatch {
     /// No condition.
+    #[default]
     Any,
     /// This path and no other.
     Exact(Vec<u8>),

@@ -3,7 +3,7 @@
 //! Most fields are compiled by a function of their own (`inline(never)`): docs/performance.md#start says why.
 
 use super::document::Value;
-use super::error::ConfigErrors;
+use super::error::{ConfigErrors, Found};
 use super::fields::{
     ANSWER_HEADERS, API_TOKEN, AUTH_SERVICE, CACHE, CIRCUIT_BREAKER, CONFIGURATION, CREDENTIALS, FAILED_AUTH_THROTTLE,
     JWT, PUBLIC_KEY, RESOURCE_METADATA, RESPONSES, REVOCATION, STATUS_PATHS,
@@ -12,9 +12,9 @@ use super::headers::NO_NAME;
 use super::node::Node;
 use super::{
     Access, AnswerHeaders, ApiToken, AuthService, Cache, CircuitBreaker, Config, Credentials, Eviction,
-    FailedAuthThrottle, ForwardCredential, HeaderType, IdentityHeaders, Jwt, Mode, Profile, PublicKeySource,
-    ResourceMetadata, ResponseFormat, Revocation, Rule, Scheme, ServiceHost, StatusPaths, StrippedHeaders, Terms,
-    Verification, headers, is_token, rules, value,
+    FailedAuthThrottle, HeaderType, IdentityHeaders, Jwt, Mode, Profile, PublicKeySource, ResourceMetadata,
+    ResponseFormat, Revocation, Rule, Scheme, ServiceHost, StatusPaths, StrippedHeaders, Terms, Verification, headers,
+    is_token, rules, value,
 };
 use crate::claims::{Claim, ClaimPath, TokenType};
 use crate::matcher::Rules;
@@ -22,63 +22,62 @@ use crate::public_key::PublicKey;
 use crate::report::Audit;
 use crate::require::Require;
 
-/// Compiles what [`super::check`] has checked. `None` if some of it can't be used; `errors` says what.
-#[inline(never)]
-pub(super) fn compile(document: &Value, errors: &mut ConfigErrors) -> Option<Config> {
-    let root = |profile| Node::new(Some(document), CONFIGURATION, String::new(), profile);
-    let profile = root(Profile::Production).word("profile", &Profile::ALL, Profile::name);
-    let root = root(profile.unwrap_or_default());
+/// Compiles what [`super::check`] has checked, with these errors.
+pub(super) fn compile(document: &Value, errors: ConfigErrors) -> Result<Config, ConfigErrors> {
+    let found = Found::new(errors);
+    let root = |profile| Node::new(document, CONFIGURATION, String::new(), profile, &found);
+    let profile = root(Profile::Production).word("profile", Profile::Production, &Profile::ALL, Profile::name);
+    let config = config(&root(profile));
+    let errors = found.into_errors();
+    if errors.is_empty() { Ok(config) } else { Err(errors) }
+}
 
-    let auth_service = auth_service(&root.object("auth_service", AUTH_SERVICE), errors);
-    let jwt = jwt(&root.object("jwt", JWT), auth_service.as_ref(), errors);
-    let api_token = api_token(&root.object("api_token", API_TOKEN), errors);
+#[inline(never)]
+fn config(root: &Node<'_>) -> Config {
+    let service_node = root.object("auth_service", AUTH_SERVICE);
+    let mut auth_service = auth_service(&service_node);
+    let jwt = jwt(&root.object("jwt", JWT), &auth_service);
+    let api_token = api_token(&root.object("api_token", API_TOKEN));
     let filter = Terms {
         access: Access::Require(Require::default()),
-        verification: jwt.as_ref().map_or(Verification::Local, |jwt| jwt.verification),
-        forward_credential: rules::forward_credential(&root, api_token.as_ref(), errors)
-            .unwrap_or(ForwardCredential::Keep),
-        mode: root.word("mode", &Mode::ALL, Mode::name).unwrap_or_default(),
+        verification: jwt.verification,
+        forward_credential: rules::forward_credential(root, &api_token),
+        mode: root.word("mode", Mode::Enforce, &Mode::ALL, Mode::name),
     };
-    let rules = rules::rules(&root, filter, api_token.as_ref(), errors);
-    let credentials = credentials(&root.object("credentials", CREDENTIALS), api_token.as_ref(), errors);
-    let identity_headers = IdentityHeaders::new(root.pairs("identity_headers"), &credentials, errors);
-    let stripped_headers = StrippedHeaders::new(&identity_headers, root.texts("strip_headers"), &credentials, errors);
-    let revocation =
-        auth_service.as_ref().and_then(|service| revocation(&root.object("revocation", REVOCATION), service, errors));
-    let forward_headers = stripped_headers.as_ref().and_then(|stripped| {
-        forward_headers(&root.object("auth_service", AUTH_SERVICE), stripped, &credentials, errors)
-    });
-    let responses = root.object("responses", RESPONSES);
-    let resource_metadata = resource_metadata(&responses);
-
-    let (jwt, api_token, (rules, kept_claims), resource_metadata) = (jwt?, api_token?, rules?, resource_metadata?);
-    let known_needs = known_needs(&jwt, &identity_headers, &rules);
+    let (rules, kept_claims) = rules::rules(root, filter, &api_token);
+    let credentials = credentials(&root.object("credentials", CREDENTIALS), &api_token);
+    let identity_headers = IdentityHeaders::new(&root.object("identity_headers", &[]), &credentials);
+    let stripped_headers = StrippedHeaders::new(&identity_headers, root, &credentials);
+    let revocation = revocation(&root.object("revocation", REVOCATION), &auth_service);
+    auth_service.forward_headers = forward_headers(&service_node, &stripped_headers, &credentials);
     if api_token.response_format == ResponseFormat::JsonHeader
         && let Some(path) = remote_verification(&jwt, &rules)
     {
         // `json_header` says neither of what type a token is nor when it expires.
-        errors.push(path, "remote can't be combined with api_token.response_format json_header");
+        root.refuse(&path, "remote can't be combined with api_token.response_format json_header");
     }
-    Some(Config {
-        auth_service: AuthService { forward_headers: forward_headers?, ..auth_service? },
-        cache: cache(&root.object("cache", CACHE))?,
-        circuit_breaker: circuit_breaker(&root.object("circuit_breaker", CIRCUIT_BREAKER))?,
-        revocation: revocation?,
-        failed_auth_throttle: throttle(&root.object("failed_auth_throttle", FAILED_AUTH_THROTTLE))?,
+    let responses = root.object("responses", RESPONSES);
+    let resource_metadata = resource_metadata(&responses);
+    Config {
+        auth_service,
+        cache: cache(&root.object("cache", CACHE)),
+        circuit_breaker: circuit_breaker(&root.object("circuit_breaker", CIRCUIT_BREAKER)),
+        revocation,
+        failed_auth_throttle: throttle(&root.object("failed_auth_throttle", FAILED_AUTH_THROTTLE)),
+        kept_claims: kept_claims.with(known_needs(&jwt, &identity_headers, &rules)),
         rules,
         credentials,
         identity_headers,
-        stripped_headers: stripped_headers?,
-        kept_claims: kept_claims.with(known_needs),
-        audit: root.word("audit", &Audit::ALL, Audit::name).unwrap_or_default(),
-        status_paths: status_paths(&root.object("status_paths", STATUS_PATHS), resource_metadata.as_ref(), errors),
+        stripped_headers,
+        audit: root.word("audit", Audit::default(), &Audit::ALL, Audit::name),
+        status_paths: status_paths(&root.object("status_paths", STATUS_PATHS), resource_metadata.as_ref()),
         resource_metadata,
         sign_in_url: responses.text("sign_in_url").map(str::to_owned),
-        realm: responses.text("realm")?.to_owned(),
-        cors_origins: responses.texts("cors_origins")?,
+        realm: responses.string("realm"),
+        cors_origins: responses.texts("cors_origins"),
         jwt,
         api_token,
-    })
+    }
 }
 
 /// The claims known to the filter that are used after a credential is verified, besides those that always are.
@@ -105,230 +104,209 @@ fn remote_verification(jwt: &Jwt, rules: &[Rule]) -> Option<String> {
 }
 
 #[inline(never)]
-fn auth_service(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<AuthService> {
-    let cluster = node.text("cluster").filter(|cluster| value::is_visible(cluster))?;
-    let ServiceHost { cluster, authority } = host(node, cluster, errors)?;
-    Some(AuthService {
+fn auth_service(node: &Node<'_>) -> AuthService {
+    let ServiceHost { cluster, authority } = host(node, node.text("cluster").unwrap_or_default());
+    AuthService {
         cluster,
         authority,
-        scheme: node.word("scheme", &Scheme::ALL, Scheme::name)?,
-        verify_path: node.text("verify_path")?.to_owned(),
-        public_key_path: node.text("public_key_path")?.to_owned(),
-        timeout: node.duration("timeout")?,
-        retries: node.whole("retries")?,
+        scheme: node.word("scheme", Scheme::Http, &Scheme::ALL, Scheme::name),
+        verify_path: node.string("verify_path"),
+        public_key_path: node.string("public_key_path"),
+        timeout: node.duration("timeout"),
+        retries: node.whole("retries"),
         forward_headers: Vec::new(),
-    })
+    }
 }
 
 /// The host behind a cluster: with the `authority` that is written, else with the host in the cluster's name.
-fn host(node: &Node<'_>, cluster: &str, errors: &mut ConfigErrors) -> Option<ServiceHost> {
-    let authority = match (node.text("authority"), node.written("authority")) {
-        (Some(written), _) => written,
-        (None, Some(written)) if *written != Value::Null => return None,
-        (None, _) => {
-            let Some(host) = value::host_of_cluster(cluster) else {
-                errors.push(
-                    node.at("authority"),
-                    format!("is required: the cluster's name {cluster:?} is not a valid host"),
-                );
-                return None;
-            };
-            host
-        }
-    };
-    Some(ServiceHost { cluster: cluster.to_owned(), authority: authority.to_owned() })
+fn host(node: &Node<'_>, cluster: &str) -> ServiceHost {
+    let written = node.text("authority").or_else(|| value::host_of_cluster(cluster));
+    if written.is_none() && value::is_visible(cluster) {
+        let problem = format!("is required: the cluster's name {cluster:?} is not a valid host");
+        node.refuse("authority", &problem);
+    }
+    ServiceHost { cluster: cluster.to_owned(), authority: node.or_refuse(written).to_owned() }
 }
 
 /// The host that is named here, else the service's.
-fn own_host(node: &Node<'_>, service: &AuthService, errors: &mut ConfigErrors) -> Option<ServiceHost> {
+fn own_host(node: &Node<'_>, service: &AuthService) -> ServiceHost {
     match node.text("cluster") {
-        Some(cluster) => value::is_visible(cluster).then(|| host(node, cluster, errors)).flatten(),
-        None => Some(ServiceHost {
+        Some(cluster) => host(node, cluster),
+        None => ServiceHost {
             cluster: service.cluster.clone(),
             authority: node.text("authority").unwrap_or(&service.authority).to_owned(),
-        }),
+        },
     }
 }
 
 /// The headers to copy to callouts. A default that a client may not send, or that holds credentials, is left out.
 #[inline(never)]
-fn forward_headers(
-    node: &Node<'_>,
-    stripped: &StrippedHeaders,
-    credentials: &Credentials,
-    errors: &mut ConfigErrors,
-) -> Option<Vec<String>> {
+fn forward_headers(node: &Node<'_>, stripped: &StrippedHeaders, credentials: &Credentials) -> Vec<String> {
     const NAME: &str = "forward_headers";
     let mut names: Vec<String> = Vec::new();
-    for (index, name) in node.texts(NAME)?.iter().map(|name| name.to_ascii_lowercase()).enumerate() {
+    for (index, name) in node.texts(NAME).iter().map(|name| name.to_ascii_lowercase()).enumerate() {
         let is_stripped = stripped.covers(name.as_bytes());
         let problem = headers::problem_of_forwarded_header(&name, credentials)
             .or_else(|| is_stripped.then_some("is a header that no client may send"))
             .or_else(|| names.contains(&name).then_some("is given twice"));
         match problem {
             None => names.push(name),
-            Some(_) if node.written(NAME).is_none() => {}
-            Some(problem) => errors.push(format!("{}[{index}]", node.at(NAME)), problem),
+            Some(problem) if node.has(NAME) => node.refuse_entry(NAME, index, problem),
+            Some(_) => {}
         }
     }
-    Some(names)
+    names
 }
 
 #[inline(never)]
-fn jwt(node: &Node<'_>, service: Option<&AuthService>, errors: &mut ConfigErrors) -> Option<Jwt> {
-    let public_key = public_key(&node.object("public_key", PUBLIC_KEY), service, errors);
-    Some(Jwt {
-        verification: node.word("verification", &Verification::ALL, Verification::name)?,
-        token_types: node.words("token_types", &TokenType::ALL, TokenType::name)?,
-        required_claims: node.texts("required_claims")?.iter().map(|name| name.parse().ok()).collect::<Option<_>>()?,
-        issuers: node.texts("issuers")?,
-        audiences: node.texts("audiences")?,
-        clock_skew: node.duration("clock_skew")?,
-        public_key: public_key?,
-    })
+fn jwt(node: &Node<'_>, service: &AuthService) -> Jwt {
+    let required_claims = node.texts("required_claims").iter().map(|name| name.parse().ok()).collect();
+    Jwt {
+        public_key: public_key(&node.object("public_key", PUBLIC_KEY), service),
+        verification: node.word("verification", Verification::Local, &Verification::ALL, Verification::name),
+        token_types: node.words("token_types", &TokenType::ALL, TokenType::name),
+        required_claims: node.or_refuse(required_claims),
+        issuers: node.texts("issuers"),
+        audiences: node.texts("audiences"),
+        clock_skew: node.duration("clock_skew"),
+    }
 }
 
-fn public_key(node: &Node<'_>, service: Option<&AuthService>, errors: &mut ConfigErrors) -> Option<PublicKeySource> {
+fn public_key(node: &Node<'_>, service: &AuthService) -> PublicKeySource {
     let mut pem = Vec::new();
-    for (index, text) in node.texts("pem")?.iter().enumerate() {
+    for (index, text) in node.texts("pem").iter().enumerate() {
         match PublicKey::from_pem(text) {
             Ok(key) => pem.push(key),
-            Err(error) => errors.push(format!("{}[{index}]", node.at("pem")), error.to_string()),
+            Err(error) => node.refuse_entry("pem", index, &error.to_string()),
         }
     }
-    Some(PublicKeySource {
-        ttl: node.duration("ttl")?,
-        min_refetch_interval: node.duration("min_refetch_interval")?,
-        grace: node.duration("grace")?,
-        host: own_host(node, service?, errors)?,
+    PublicKeySource {
+        ttl: node.duration("ttl"),
+        min_refetch_interval: node.duration("min_refetch_interval"),
+        grace: node.duration("grace"),
+        host: own_host(node, service),
         pem,
-    })
+    }
 }
 
 #[inline(never)]
-fn api_token(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<ApiToken> {
-    let answer_headers = answer_headers(&node.object("answer_headers", ANSWER_HEADERS), errors);
+fn api_token(node: &Node<'_>) -> ApiToken {
+    // To one that can't be read, no check of another field objects.
+    let response_format = ResponseFormat::JwtBody;
     let api_token = ApiToken {
-        response_format: node.word("response_format", &ResponseFormat::ALL, ResponseFormat::name)?,
-        answer_headers: answer_headers?,
-        header_types: node.words("header_types", &HeaderType::ALL, HeaderType::name)?,
-        accept_technical: node.flag("accept_technical")?,
+        response_format: node.word("response_format", response_format, &ResponseFormat::ALL, ResponseFormat::name),
+        answer_headers: answer_headers(&node.object("answer_headers", ANSWER_HEADERS)),
+        header_types: node.words("header_types", &HeaderType::ALL, HeaderType::name),
+        accept_technical: node.flag("accept_technical"),
     };
     if !api_token.header_types.is_empty()
         && !api_token.accepts(HeaderType::Apikey)
         && !api_token.accepts(HeaderType::Other)
     {
-        errors.push(node.at("header_types"), "must contain apikey or other: the service is asked only about these");
+        node.refuse("header_types", "must contain apikey or other: the service is asked only about these");
     }
     if api_token.accepts(HeaderType::Other) && api_token.response_format == ResponseFormat::JsonHeader {
         // Neither `json_header` nor other credentials say of what type a token is.
-        errors.push(node.at("header_types"), "other can't be combined with response_format json_header");
+        node.refuse("header_types", "other can't be combined with response_format json_header");
     }
-    Some(api_token)
+    api_token
 }
 
 #[inline(never)]
-fn answer_headers(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<AnswerHeaders> {
-    let name = |claim| node.text(claim).map(str::to_owned);
+fn answer_headers(node: &Node<'_>) -> AnswerHeaders {
     let headers = AnswerHeaders {
-        user_id: name("user_id")?,
-        client_id: name("client_id")?,
-        email: name("email")?,
-        user_type: name("user_type")?,
-        is_admin: name("is_admin")?,
+        user_id: node.string("user_id"),
+        client_id: node.string("client_id"),
+        email: node.string("email"),
+        user_type: node.string("user_type"),
+        is_admin: node.string("is_admin"),
     };
     for (index, (claim, name)) in headers.iter().enumerate() {
         if !is_token(name.as_bytes()) {
-            errors.push(node.at(claim), NO_NAME);
+            node.refuse(claim, NO_NAME);
         }
         // One header can't hold two claims.
         if headers.iter().take(index).any(|(_, earlier)| earlier.eq_ignore_ascii_case(name)) {
-            errors.push(node.at(claim), "is already the header of another claim");
+            node.refuse(claim, "is already the header of another claim");
         }
     }
-    Some(headers)
+    headers
 }
 
 #[inline(never)]
-fn credentials(node: &Node<'_>, api_token: Option<&ApiToken>, errors: &mut ConfigErrors) -> Credentials {
+fn credentials(node: &Node<'_>, api_token: &ApiToken) -> Credentials {
     const HEADER: &str = "api_key_header";
     if let Some(name) = node.text(HEADER) {
         if let Some(problem) = headers::problem_of_credential_header(name) {
-            errors.push(node.at(HEADER), problem);
+            node.refuse(HEADER, problem);
         }
-        if api_token.is_some_and(|api_token| !api_token.accepts(HeaderType::Apikey)) {
-            errors.push(node.at(HEADER), "needs apikey in api_token.header_types");
+        if !api_token.header_types.is_empty() && !api_token.accepts(HeaderType::Apikey) {
+            node.refuse(HEADER, "needs apikey in api_token.header_types");
         }
     }
     Credentials {
         api_key_header: node.text(HEADER).map(str::to_ascii_lowercase),
         cookie: node.text("cookie").map(str::to_owned),
-        websocket_protocol: node.flag("websocket_protocol").unwrap_or_default(),
+        websocket_protocol: node.flag("websocket_protocol"),
     }
 }
 
 #[inline(never)]
-fn cache(node: &Node<'_>) -> Option<Cache> {
-    Some(Cache {
-        max_entries: node.whole("max_entries")? as usize,
-        ttl: node.duration("ttl")?,
-        negative_ttl: node.duration("negative_ttl")?,
-        stale_ttl: node.duration("stale_ttl")?,
-        eviction: node.word("eviction", &Eviction::ALL, Eviction::name)?,
-    })
+fn cache(node: &Node<'_>) -> Cache {
+    Cache {
+        max_entries: node.whole("max_entries") as usize,
+        ttl: node.duration("ttl"),
+        negative_ttl: node.duration("negative_ttl"),
+        stale_ttl: node.duration("stale_ttl"),
+        eviction: node.word("eviction", Eviction::Lru, &Eviction::ALL, Eviction::name),
+    }
 }
 
 #[inline(never)]
-fn circuit_breaker(node: &Node<'_>) -> Option<CircuitBreaker> {
-    Some(CircuitBreaker {
-        failures: node.whole("failures")?,
-        open_for: node.duration("open_for")?,
-        fallback: node.flag("fallback")?,
-    })
+fn circuit_breaker(node: &Node<'_>) -> CircuitBreaker {
+    CircuitBreaker {
+        failures: node.whole("failures"),
+        open_for: node.duration("open_for"),
+        fallback: node.flag("fallback"),
+    }
 }
 
-/// `Some(None)`: the service has no list.
-#[expect(clippy::option_option, reason = "the outer one says whether it can be used")]
+/// `None`: the service has no list.
 #[inline(never)]
-fn revocation(node: &Node<'_>, service: &AuthService, errors: &mut ConfigErrors) -> Option<Option<Revocation>> {
-    let (poll_interval, host) = (node.duration("poll_interval")?, own_host(node, service, errors)?);
-    Some(node.text("path").map(|path| Revocation { path: path.to_owned(), poll_interval, host }))
+fn revocation(node: &Node<'_>, service: &AuthService) -> Option<Revocation> {
+    let (poll_interval, host) = (node.duration("poll_interval"), own_host(node, service));
+    node.text("path").map(|path| Revocation { path: path.to_owned(), poll_interval, host })
 }
 
-/// `Some(None)`: there is no lockout.
-#[expect(clippy::option_option, reason = "the outer one says whether it can be used")]
+/// `None`: there is no lockout.
 #[inline(never)]
-fn throttle(node: &Node<'_>) -> Option<Option<FailedAuthThrottle>> {
-    let attempts = node.whole("attempts")?;
-    let throttle =
-        FailedAuthThrottle { attempts, window: node.duration("window")?, lockout: node.duration("lockout")? };
-    Some((attempts > 0).then_some(throttle))
+fn throttle(node: &Node<'_>) -> Option<FailedAuthThrottle> {
+    let attempts = node.whole("attempts");
+    let throttle = FailedAuthThrottle { attempts, window: node.duration("window"), lockout: node.duration("lockout") };
+    (attempts > 0).then_some(throttle)
 }
 
 #[inline(never)]
-fn status_paths(node: &Node<'_>, metadata: Option<&ResourceMetadata>, errors: &mut ConfigErrors) -> StatusPaths {
+fn status_paths(node: &Node<'_>, metadata: Option<&ResourceMetadata>) -> StatusPaths {
     let path = |name| node.text(name).map(str::to_owned);
     for name in ["health", "readiness"] {
         if node.text(name).is_some_and(|path| metadata.is_some_and(|metadata| metadata.path == path)) {
-            errors.push(node.at(name), "is already the path of the resource metadata");
+            node.refuse(name, "is already the path of the resource metadata");
         }
     }
     let paths = StatusPaths { health: path("health"), readiness: path("readiness") };
     if paths.health.is_some() && paths.health == paths.readiness {
-        errors.push(node.at("readiness"), "is already the path of health");
+        node.refuse("readiness", "is already the path of health");
     }
     paths
 }
 
-/// `Some(None)`: there is none.
-#[expect(clippy::option_option, reason = "the outer one says whether it can be used")]
+/// `None`: none is served.
 #[inline(never)]
-fn resource_metadata(responses: &Node<'_>) -> Option<Option<ResourceMetadata>> {
+fn resource_metadata(responses: &Node<'_>) -> Option<ResourceMetadata> {
     const NAME: &str = "resource_metadata";
-    if responses.written(NAME).is_none_or(|written| *written == Value::Null) {
-        return Some(None);
-    }
+    responses.written(NAME)?;
     let node = responses.object(NAME, RESOURCE_METADATA);
-    let (servers, scopes) = (node.texts("authorization_servers")?, node.texts("scopes_supported")?);
-    Some(Some(ResourceMetadata::new(node.text("resource")?, &servers, &scopes)))
+    let (servers, scopes) = (node.texts("authorization_servers"), node.texts("scopes_supported"));
+    Some(ResourceMetadata::new(node.text("resource")?, &servers, &scopes))
 }

@@ -1,5 +1,6 @@
 //! What is wrong with a configuration: everything at once, each with its field.
 
+use std::cell::Cell;
 use std::fmt;
 
 /// Why a configuration was refused: the field's path and what is wrong there.
@@ -63,3 +64,37 @@ impl fmt::Display for ConfigErrors {
 }
 
 impl std::error::Error for ConfigErrors {}
+
+/// What is found wrong while fields are read.
+pub(super) struct Found {
+    errors: Cell<ConfigErrors>,
+    /// Whether something couldn't be read, whether or not an error says so.
+    is_unreadable: Cell<bool>,
+}
+
+impl Found {
+    /// After the check has found these.
+    pub(super) const fn new(errors: ConfigErrors) -> Self {
+        Self { errors: Cell::new(errors), is_unreadable: Cell::new(false) }
+    }
+
+    pub(super) fn refuse(&self, path: String, problem: &str) {
+        let mut errors = self.errors.replace(ConfigErrors::none());
+        errors.push(path, problem);
+        self.errors.set(errors);
+    }
+
+    /// Refuses the configuration without an error of its own: the check nearly always has one, perhaps further up.
+    pub(super) fn refuse_unreadable(&self) {
+        self.is_unreadable.set(true);
+    }
+
+    /// All of it; empty if the configuration can be used.
+    pub(super) fn into_errors(self) -> ConfigErrors {
+        let mut errors = self.errors.into_inner();
+        if errors.is_empty() && self.is_unreadable.get() {
+            errors.push("configuration", "can't be used");
+        }
+        errors
+    }
+}

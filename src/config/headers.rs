@@ -2,7 +2,8 @@
 //! never do.
 
 use super::Credentials;
-use super::error::ConfigErrors;
+use super::document::Value;
+use super::node::Node;
 use crate::claims::ClaimPath;
 use crate::credential::{AUTHORIZATION, PROTOCOLS};
 
@@ -74,41 +75,40 @@ pub struct IdentityHeader {
 pub struct IdentityHeaders(Vec<IdentityHeader>);
 
 impl IdentityHeaders {
-    /// The defaults, changed by `overrides`: a claim's path, or `None` to remove a default.
+    /// The defaults, changed by `identity_headers`: a claim's path, or null to remove a default.
     // Compiled apart: docs/performance.md#start.
     #[inline(never)]
-    pub(super) fn new(
-        overrides: Vec<(String, Option<String>)>,
-        credentials: &Credentials,
-        errors: &mut ConfigErrors,
-    ) -> Self {
-        let mut headers: Vec<(String, Option<String>)> =
-            DEFAULTS.iter().map(|(name, claim)| ((*name).to_owned(), Some((*claim).to_owned()))).collect();
+    pub(super) fn new(node: &Node<'_>, credentials: &Credentials) -> Self {
+        let mut headers: Vec<(&str, Option<&str>)> = DEFAULTS.map(|(name, claim)| (name, Some(claim))).to_vec();
         let mut seen: Vec<String> = Vec::new();
-        for (name, claim) in overrides {
-            let path = path_of(&name);
-            let folded = fold(&name);
+        for (name, value) in node.members() {
+            let claim = match value {
+                Value::Null => None,
+                Value::Text(claim) => Some(claim.as_str()),
+                _ => node.or_refuse(None),
+            };
+            let folded = fold(name);
             if seen.contains(&folded) {
-                errors.push(path, TWICE);
+                node.refuse(name, TWICE);
                 continue;
             }
             if credentials.headers().any(|credential| fold(credential) == folded) {
-                errors.push(path, HOLDS_CREDENTIAL);
+                node.refuse(name, HOLDS_CREDENTIAL);
                 continue;
             }
             match headers.iter_mut().find(|(known, _)| fold(known) == folded) {
                 Some(known) => *known = (name, claim),
-                None if claim.is_none() => errors.push(path, "null removes a default header, and this is not one"),
+                None if claim.is_none() => node.refuse(name, "null removes a default header, and this is not one"),
                 None => headers.push((name, claim)),
             }
             seen.push(folded);
         }
         let mut all = Vec::new();
         for (name, claim) in headers {
-            match claim.map(|claim| header(&name, &claim)) {
+            match claim.map(|claim| header(name, claim)) {
                 None => {}
                 Some(Ok(header)) => all.push(header),
-                Some(Err(problem)) => errors.push(path_of(&name), problem),
+                Some(Err(problem)) => node.refuse(name, &problem),
             }
         }
         Self(all)
@@ -131,16 +131,12 @@ pub struct StrippedHeaders {
 }
 
 impl StrippedHeaders {
-    /// The names that the filter sets and `names`, which `strip_headers` lists.
+    /// The names that the filter sets, and those that `strip_headers` of `root` lists.
     // Compiled apart: docs/performance.md#start.
     #[inline(never)]
-    pub(super) fn new(
-        identity_headers: &IdentityHeaders,
-        names: Option<Vec<String>>,
-        credentials: &Credentials,
-        errors: &mut ConfigErrors,
-    ) -> Option<Self> {
-        let names = names?;
+    pub(super) fn new(identity_headers: &IdentityHeaders, root: &Node<'_>, credentials: &Credentials) -> Self {
+        const NAME: &str = "strip_headers";
+        let names = root.texts(NAME);
         let listed: Vec<String> = names.iter().map(|name| fold(name)).collect();
         for (index, (name, folded)) in names.iter().zip(&listed).enumerate() {
             let problem = if !is_name(name) {
@@ -154,7 +150,7 @@ impl StrippedHeaders {
             } else {
                 continue;
             };
-            errors.push(format!("strip_headers[{index}]"), problem);
+            root.refuse_entry(NAME, index, problem);
         }
         let mut all: Vec<String> = Vec::new();
         let set = identity_headers.iter().map(|header| fold(&header.name));
@@ -163,7 +159,7 @@ impl StrippedHeaders {
                 all.push(name);
             }
         }
-        Some(Self { names: all, credentials: credentials.headers().map(str::to_owned).collect() })
+        Self { names: all, credentials: credentials.headers().map(str::to_owned).collect() }
     }
 
     /// Whether a server might take a header of this name for one of these: the names are the same except for letter
@@ -248,10 +244,6 @@ fn is_reserved(folded: &str) -> bool {
     RESERVED.contains(&folded)
         || RESERVED_PREFIXES.iter().any(|prefix| folded.starts_with(prefix))
         || folded.strip_prefix("x-forwarded-").is_some_and(|rest| RESERVED_FORWARDED.contains(&rest))
-}
-
-fn path_of(name: &str) -> String {
-    format!("identity_headers.{name}")
 }
 
 fn fold(name: &str) -> String {

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use super::document::Value;
-use super::error::ConfigErrors;
 use super::fields::{MATCH, REQUIRE, RULE};
 use super::node::Node;
 use super::value::whole;
 use super::{ApiToken, ForwardCredential};
-use crate::claims::{Claim, ClaimName, ClaimPath, KeptClaims, Scalar};
+use crate::claims::{Claim, ClaimPath, KeptClaims, Scalar};
 use crate::credential::Scheme;
 use crate::matcher::{Matcher, PathMatch, Rule, Rules};
 use crate::require::{Needs, OneOf, Require};
@@ -18,149 +17,120 @@ use crate::rule::{Access, Mode, Terms, Verification};
 /// holds what applies if a rule doesn't say.
 // Compiled apart: docs/performance.md#start.
 #[inline(never)]
-pub(super) fn rules(
-    root: &Node<'_>,
-    filter: Terms,
-    api_token: Option<&ApiToken>,
-    errors: &mut ConfigErrors,
-) -> Option<(Rules, KeptClaims)> {
-    let nodes = || root.objects("rules", RULE);
-    let named: Vec<_> = nodes().flat_map(|rule| rule.maps("require", REQUIRE)).flat_map(|map| names_in(&map)).collect();
-    let kept = KeptClaims::new(named);
+pub(super) fn rules(root: &Node<'_>, filter: Terms, api_token: &ApiToken) -> (Rules, KeptClaims) {
+    let nodes = root.objects("rules", RULE);
+    let maps = nodes.iter().flat_map(|rule| rule.maps("require", REQUIRE));
+    let claims = maps.flat_map(|map| map.object("claims", &[]).members());
+    let kept = KeptClaims::new(claims.filter_map(|(name, _)| name.parse().ok()).collect::<Vec<_>>());
     // Sorted.
     let mut names: Vec<(Arc<str>, usize)> = Vec::new();
-    let mut rules = Some(Vec::new());
-    // Continues after an error, so that all errors are reported.
-    for (index, node) in nodes().enumerate() {
+    let mut rules = Vec::new();
+    for (index, node) in nodes.iter().enumerate() {
         let name: Arc<str> = node.text("name").map_or_else(|| format!("rule_{index}").into(), Arc::from);
         match names.binary_search_by(|(known, _)| known.cmp(&name)) {
             Ok(place) => {
                 let earlier = names.get(place).map_or(index, |(_, earlier)| *earlier);
-                errors.push(node.at("name"), format!("{name:?} is already the name of rules[{earlier}]"));
+                node.refuse("name", &format!("{name:?} is already the name of rules[{earlier}]"));
             }
             Err(place) => names.insert(place, (Arc::clone(&name), index)),
         }
-        let rule = rule(&node, name, &filter, api_token, &kept, errors);
-        rules = rules.zip(rule).map(|(mut rules, rule)| {
-            rules.push(rule);
-            rules
-        });
+        rules.push(rule(node, name, &filter, api_token, &kept));
     }
-    Some((Rules::new(rules?, filter), kept))
+    (Rules::new(rules, filter), kept)
 }
 
 // Compiled apart: docs/performance.md#start.
 #[inline(never)]
-fn rule(
-    node: &Node<'_>,
-    name: Arc<str>,
-    filter: &Terms,
-    api_token: Option<&ApiToken>,
-    kept: &KeptClaims,
-    errors: &mut ConfigErrors,
-) -> Option<Rule> {
-    let matcher = matcher(&node.object("match", MATCH), errors);
+fn rule(node: &Node<'_>, name: Arc<str>, filter: &Terms, api_token: &ApiToken, kept: &KeptClaims) -> Rule {
+    let matcher = matcher(&node.object("match", MATCH));
+    let access = access(node, kept);
+    let written = node.has(FORWARD_CREDENTIAL).then(|| forward_credential(node, api_token));
     let terms = Terms {
-        access: access(node, kept, errors)?,
-        verification: node.word("verification", &Verification::ALL, Verification::name).unwrap_or(filter.verification),
-        forward_credential: forward_credential(node, api_token, errors).unwrap_or(filter.forward_credential),
-        mode: node.word("mode", &Mode::ALL, Mode::name).unwrap_or(filter.mode),
+        access,
+        verification: node.word("verification", filter.verification, &Verification::ALL, Verification::name),
+        forward_credential: written.unwrap_or(filter.forward_credential),
+        mode: node.word("mode", filter.mode, &Mode::ALL, Mode::name),
     };
     for (is_said, said, ignored, why) in [
         (terms.access == Access::Public, "public", "verification", "no credential is verified"),
         (terms.access == Access::Deny, "deny", "verification", "no credential is verified"),
-        (terms.access == Access::Deny, "deny", "forward_credential", "nothing is forwarded"),
+        (terms.access == Access::Deny, "deny", FORWARD_CREDENTIAL, "nothing is forwarded"),
     ] {
-        if is_said && node.written(ignored).is_some() {
-            errors.push(node.at(ignored), format!("{said} and {ignored} can't be combined: {why}"));
+        if is_said && node.has(ignored) {
+            node.refuse(ignored, &format!("{said} and {ignored} can't be combined: {why}"));
         }
     }
-    Some(Rule { name, matcher: matcher?, terms })
+    Rule { name, matcher, terms }
 }
 
 /// Whom the rule lets in.
-fn access(node: &Node<'_>, kept: &KeptClaims, errors: &mut ConfigErrors) -> Option<Access> {
-    let maps = node.maps("require", REQUIRE);
+fn access(node: &Node<'_>, kept: &KeptClaims) -> Access {
     let flags = [("public", Access::Public), ("optional", Access::Optional), ("deny", Access::Deny)];
-    let mut said = Vec::new();
-    for (name, access) in flags {
-        if node.flag(name)? {
-            said.push((name, access));
-        }
-    }
-    if matches!(node.written("require"), Some(Value::Object(_) | Value::List(_))) {
-        let needs = maps.iter().map(|map| needs(map, kept, errors)).collect::<Option<Vec<_>>>();
-        said.push(("require", Access::Require(Require::new(needs.unwrap_or_default()))));
+    let mut said: Vec<_> = flags.into_iter().filter(|(name, _)| node.flag(name)).collect();
+    let maps = node.maps("require", REQUIRE);
+    if !maps.is_empty() {
+        said.push(("require", Access::Require(Require::new(maps.iter().map(|map| needs(map, kept))))));
     }
     if let [(one, _), (other, _), ..] = &*said {
-        errors.push(node.path(), format!("{one} and {other} can't be combined"));
+        node.refuse_whole(&format!("{one} and {other} can't be combined"));
     }
-    Some(said.into_iter().next().map_or(Access::Require(Require::default()), |(_, access)| access))
+    said.into_iter().next().map_or(Access::Require(Require::default()), |(_, access)| access)
 }
 
-/// What becomes of the client's credential; `None`: the rule doesn't say.
-pub(super) fn forward_credential(
-    node: &Node<'_>,
-    api_token: Option<&ApiToken>,
-    errors: &mut ConfigErrors,
-) -> Option<ForwardCredential> {
-    const NAME: &str = "forward_credential";
-    match node.flag(NAME) {
-        Some(true) => Some(ForwardCredential::Keep),
-        Some(false) => Some(ForwardCredential::Remove),
-        None => {
-            if node.text(NAME)? == "jwt" && !api_token?.response_format.is_jwt() {
-                errors.push(node.at(NAME), "\"jwt\" needs api_token.response_format jwt_body or jwt_header");
+const FORWARD_CREDENTIAL: &str = "forward_credential";
+
+/// What becomes of the client's credential.
+pub(super) fn forward_credential(node: &Node<'_>, api_token: &ApiToken) -> ForwardCredential {
+    match node.written(FORWARD_CREDENTIAL) {
+        Some(Value::Text(text)) if text == "jwt" => {
+            if !api_token.response_format.is_jwt() {
+                let problem = "\"jwt\" needs api_token.response_format jwt_body or jwt_header";
+                node.refuse(FORWARD_CREDENTIAL, problem);
             }
-            Some(ForwardCredential::VerifiedJwt)
+            ForwardCredential::VerifiedJwt
         }
+        _ if node.flag(FORWARD_CREDENTIAL) => ForwardCredential::Keep,
+        _ => ForwardCredential::Remove,
     }
 }
 
 /// One map of `require`.
-fn needs(node: &Node<'_>, kept: &KeptClaims, errors: &mut ConfigErrors) -> Option<Needs> {
+fn needs(node: &Node<'_>, kept: &KeptClaims) -> Needs {
     if node.is_empty() {
-        errors.push(node.path(), "must not be empty");
+        node.refuse_whole("must not be empty");
     }
     let mut claims = Vec::new();
-    let texts = |texts: Vec<String>| OneOf::new(texts.into_iter().map(|text| Scalar::Text(text.into())));
     for (field, claim) in [
         ("token_types", ClaimPath::TokenType),
         ("user_types", ClaimPath::UserType),
         ("groups", ClaimPath::UserGroups),
         ("roles", ClaimPath::Role),
+        ("client_ids", ClaimPath::ClientId),
+        ("federation_ids", ClaimPath::FederationId),
+        ("is_admin", ClaimPath::IsAdmin),
+        ("read_only", ClaimPath::RoleReadOnly),
     ] {
-        if let Some(accepted) = node.texts(field) {
-            claims.push((Claim::Known(claim), texts(accepted)));
+        if let Some(value) = node.written(field) {
+            claims.push((Claim::Known(claim), one_of(node, value)));
         }
     }
-    for (field, claim) in [("client_ids", ClaimPath::ClientId), ("federation_ids", ClaimPath::FederationId)] {
-        if let Some(Value::List(ids)) = node.written(field) {
-            claims.push((Claim::Known(claim), OneOf::new(ids.iter().filter_map(scalar))));
+    for (name, values) in node.object("claims", &[]).members() {
+        match name.parse().ok().and_then(|name| kept.claim(&name)) {
+            Some(claim) => claims.push((claim, one_of(node, values))),
+            None => node.refuse_unreadable(),
         }
     }
-    for (field, claim) in [("is_admin", ClaimPath::IsAdmin), ("read_only", ClaimPath::RoleReadOnly)] {
-        if let Some(flag) = node.flag(field) {
-            claims.push((Claim::Known(claim), OneOf::new([Scalar::Flag(flag)])));
-        }
+    Needs {
+        schemes: node.has("schemes").then(|| OneOf::new(node.words("schemes", &Scheme::ALL, Scheme::name))),
+        sso: node.has("sso").then(|| node.flag("sso")),
+        claims,
     }
-    for (name, values) in named(node) {
-        // The check has refused what can't be read.
-        let claim = name.parse().ok().and_then(|name| kept.claim(&name))?;
-        let Value::List(values) = values else { return None };
-        claims.push((claim, OneOf::new(values.iter().filter_map(scalar))));
-    }
-    let schemes = node.words("schemes", &Scheme::ALL, Scheme::name).map(OneOf::new);
-    Some(Needs { schemes, sso: node.flag("sso"), claims })
 }
 
-/// `require.claims`, as written.
-fn named<'v>(node: &Node<'v>) -> &'v [(String, Value)] {
-    if let Some(Value::Object(members)) = node.written("claims") { members } else { &[] }
-}
-
-fn names_in(node: &Node<'_>) -> Vec<ClaimName> {
-    named(node).iter().filter_map(|(name, _)| name.parse().ok()).collect()
+/// The values that a claim is compared with: those in a list, or a single one.
+fn one_of(node: &Node<'_>, value: &Value) -> OneOf<Scalar> {
+    let values = if let Value::List(values) = value { values } else { std::slice::from_ref(value) };
+    OneOf::new(node.or_refuse(values.iter().map(scalar).collect::<Option<Vec<_>>>()))
 }
 
 /// A value that a claim is compared with. `None`: no claim can be compared with it.
@@ -173,10 +143,9 @@ pub(super) fn scalar(value: &Value) -> Option<Scalar> {
     }
 }
 
-fn matcher(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<Matcher> {
+fn matcher(node: &Node<'_>) -> Matcher {
     if node.is_empty() {
-        errors.push(node.path(), "must not be empty; {\"prefix\": \"/\"} matches every path");
-        return None;
+        node.refuse_whole("must not be empty; {\"prefix\": \"/\"} matches every path");
     }
     let compiled = [
         ("path", node.text("path").map(PathMatch::exact)),
@@ -188,13 +157,15 @@ fn matcher(node: &Node<'_>, errors: &mut ConfigErrors) -> Option<Matcher> {
         match compiled {
             None => {}
             Some(Ok(path)) => paths.push(path),
-            Some(Err(problem)) => errors.push(node.at(name), problem),
+            Some(Err(problem)) => node.refuse(name, &problem),
         }
     }
     if paths.len() > 1 {
-        errors.push(node.path(), "only one of path, prefix and regex is allowed");
+        node.refuse_whole("only one of path, prefix and regex is allowed");
     }
-    Matcher::new(paths.pop().unwrap_or(PathMatch::Any), node.texts("methods")?, node.texts("hosts")?)
-        .map_err(|(field, problem)| errors.push(node.at(&field), problem))
-        .ok()
+    let path = paths.pop().unwrap_or_default();
+    Matcher::new(path, node.texts("methods"), node.texts("hosts")).unwrap_or_else(|(field, problem)| {
+        node.refuse(&field, &problem);
+        Matcher::default()
+    })
 }
