@@ -191,7 +191,7 @@ fn public_key(node: &Node<'_>, service: &AuthService) -> PublicKeySource {
 
 #[inline(never)]
 fn api_token(node: &Node<'_>) -> ApiToken {
-    // To one that can't be read, no check of another field objects.
+    // A stand-in to which no other check objects: `forward_credential: jwt` and remote verification agree with it.
     let response_format = ResponseFormat::JwtBody;
     let api_token = ApiToken {
         response_format: node.word("response_format", response_format, &ResponseFormat::ALL, ResponseFormat::name),

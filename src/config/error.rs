@@ -73,7 +73,7 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// After the check has found these.
+    /// With the errors that the check has found.
     pub(super) const fn new(errors: ConfigErrors) -> Self {
         Self { errors: Cell::new(errors), is_unreadable: Cell::new(false) }
     }
@@ -84,7 +84,7 @@ impl Found {
         self.errors.set(errors);
     }
 
-    /// Refuses the configuration without an error of its own: the check nearly always has one, perhaps further up.
+    /// Refuses the configuration. It adds no error, since the check has one: for this field, or for one above it.
     pub(super) fn refuse_unreadable(&self) {
         self.is_unreadable.set(true);
     }

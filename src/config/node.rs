@@ -1,6 +1,6 @@
 //! Reads the values of fields, or their defaults, by the table of fields.
 //!
-//! [`super::check`] has refused what can't be read here. It reads as a stand-in, such as zero, and the configuration is
+//! What can't be read here, [`super::check`] has refused. It gets a stand-in, such as zero, and the configuration is
 //! refused: with the errors of the check, or as a whole if there are none.
 
 use std::time::Duration;

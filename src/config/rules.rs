@@ -27,7 +27,9 @@ pub(super) fn rules(root: &Node<'_>, filter: Terms, api_token: &ApiToken) -> (Ru
     let mut rules = Vec::new();
     for (index, node) in nodes.iter().enumerate() {
         let name: Arc<str> = node.text("name").map_or_else(|| format!("rule_{index}").into(), Arc::from);
+        let is_readable = node.text("name").is_some() || !node.has("name");
         match names.binary_search_by(|(known, _)| known.cmp(&name)) {
+            _ if !is_readable => {}
             Ok(place) => {
                 let earlier = names.get(place).map_or(index, |(_, earlier)| *earlier);
                 node.refuse("name", &format!("{name:?} is already the name of rules[{earlier}]"));
@@ -68,7 +70,9 @@ fn access(node: &Node<'_>, kept: &KeptClaims) -> Access {
     let flags = [("public", Access::Public), ("optional", Access::Optional), ("deny", Access::Deny)];
     let mut said: Vec<_> = flags.into_iter().filter(|(name, _)| node.flag(name)).collect();
     let maps = node.maps("require", REQUIRE);
-    if !maps.is_empty() {
+    if maps.is_empty() && node.has("require") {
+        node.refuse_unreadable();
+    } else if !maps.is_empty() {
         said.push(("require", Access::Require(Require::new(maps.iter().map(|map| needs(map, kept))))));
     }
     if let [(one, _), (other, _), ..] = &*said {

@@ -43,6 +43,7 @@ fn whatever_else_cannot_be_read_is_refused_if_the_check_misses_it() {
         json!({"forward_credential": "no"}),
         json!({"rules": [null]}),
         json!({"rules": [{"match": {"prefix": null}}]}),
+        json!({"rules": [{"match": {"prefix": "/"}, "require": []}]}),
         json!({"rules": [{"match": {"prefix": "/"}, "require": [null]}]}),
         json!({"rules": [{"match": {"prefix": "/"}, "require": {"groups": [0.5]}}]}),
         json!({"rules": [{"match": {"prefix": "/"}, "require": {"claims": {"a..b": [1]}}}]}),
@@ -55,7 +56,7 @@ fn whatever_else_cannot_be_read_is_refused_if_the_check_misses_it() {
 }
 
 #[test]
-fn what_depends_on_it_is_no_second_error() {
+fn a_value_that_cannot_be_read_causes_no_error_elsewhere() {
     assert_paths(&[
         (r#""api_token": 1, "forward_credential": "jwt", "credentials": {"api_key_header": "X-Key"}"#, "api_token"),
         (
@@ -65,6 +66,10 @@ fn what_depends_on_it_is_no_second_error() {
         (
             r#""api_token": {"header_types": ["basic"]}, "credentials": {"api_key_header": "X-Key"}"#,
             "api_token.header_types[0]",
+        ),
+        (
+            r#""rules": [{"name": 5, "match": {"prefix": "/a"}}, {"name": "rule_0", "match": {"prefix": "/b"}}]"#,
+            "rules[0].name",
         ),
         (r#""auth_service": {"cluster": "a b"}, "revocation": {"path": "/revoked"}"#, "auth_service.cluster"),
         (
