@@ -298,6 +298,8 @@ fn subjects_are_hashed_under_the_secret_of_the_process() {
     let [one, other] = ["192.0.2.1:1", "192.0.2.2:1"].map(|address| Suspect::new(address, Some("1"), &host).unwrap());
     assert_eq!(one, other);
     assert_ne!(of("192.0.2.1:1", "1"), of("192.0.2.2:1", "1"));
+    let hash = of("192.0.2.1:1", "1").address();
+    assert_ne!(hash[..8], hash[8..], "of 128 bits");
 }
 
 #[test]
