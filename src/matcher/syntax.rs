@@ -9,15 +9,18 @@ use super::class::{Alphabet, Set};
 use super::piece::{Look, Piece, Times};
 
 /// Why a regex that the syntax permits is refused.
-type Refusal = &'static str;
+type Unsupported = &'static str;
 
-const NOT_A_BYTE: Refusal =
+const NOT_A_BYTE: Unsupported =
     "a class matches one byte, so it can't contain é and the like: write (?u:…) around the class";
-const PROPERTY: Refusal = r"Unicode properties like \p{L} are not supported";
-const PERL_CLASS: Refusal = r"the classes \d, \s and \w of Unicode are not supported: write (?-u:…) around the class";
-const CASES: Refusal = "the letter case of Unicode can't be ignored: write both cases of each letter that isn't ASCII, as in \
-                      (?i:a)(?u:[éÉ])";
-const WORD_BOUNDARY: Refusal = r"Unicode word boundaries like \b are not supported: write (?-u:…) around the boundary";
+const PROPERTY: Unsupported =
+    r"Unicode properties like \p{L} are not supported: write a class of the characters, as in (?u:[a-zß-ÿ])";
+const PERL_CLASS: Unsupported =
+    r"the classes \d, \s and \w of Unicode are not supported: write (?-u:…) around the class";
+const CASES: Unsupported = "the letter case of Unicode can't be ignored: write both cases of each letter that isn't ASCII, as in \
+                      (?i:a)(?u-i:[éÉ])";
+const WORD_BOUNDARY: Unsupported =
+    r"Unicode word boundaries like \b are not supported: write (?-u:…) around the boundary";
 
 /// Reads a regex. The error says what is wrong with it.
 pub(super) fn read(regex: &str) -> Result<Piece, String> {
@@ -46,7 +49,7 @@ impl Translator {
         if self.flags.is_unicode { Alphabet::Chars } else { Alphabet::Bytes }
     }
 
-    fn piece(&mut self, tree: &Ast) -> Result<Piece, Refusal> {
+    fn piece(&mut self, tree: &Ast) -> Result<Piece, Unsupported> {
         Ok(match tree {
             Ast::Empty(_) => Piece::Empty,
             Ast::Flags(set) => {
@@ -98,7 +101,7 @@ impl Translator {
         }
     }
 
-    fn literal(&self, literal: &ast::Literal) -> Result<Piece, Refusal> {
+    fn literal(&self, literal: &ast::Literal) -> Result<Piece, Unsupported> {
         let char = literal.c;
         if self.flags.is_unicode {
             return if self.flags.ignores_case { Err(CASES) } else { Ok(Piece::char(char)) };
@@ -121,7 +124,7 @@ impl Translator {
         none.negated(self.alphabet())
     }
 
-    fn look(&self, kind: &AssertionKind) -> Result<Look, Refusal> {
+    fn look(&self, kind: &AssertionKind) -> Result<Look, Unsupported> {
         let Flags { is_multi_line, is_crlf, .. } = self.flags;
         let look = match kind {
             AssertionKind::StartLine if is_multi_line && is_crlf => Look::CrlfLineStart,
@@ -140,7 +143,7 @@ impl Translator {
         if self.flags.is_unicode && look.is_of_words() { Err(WORD_BOUNDARY) } else { Ok(look) }
     }
 
-    fn repetition(&mut self, repetition: &ast::Repetition) -> Result<Piece, Refusal> {
+    fn repetition(&mut self, repetition: &ast::Repetition) -> Result<Piece, Unsupported> {
         let (min, max) = match repetition.op.kind {
             ast::RepetitionKind::ZeroOrOne => (0, Some(1)),
             ast::RepetitionKind::ZeroOrMore => (0, None),
@@ -152,7 +155,7 @@ impl Translator {
         Ok(Piece::repeat(Times { min, max }, self.piece(&repetition.ast)?))
     }
 
-    fn group(&mut self, group: &ast::Group) -> Result<Piece, Refusal> {
+    fn group(&mut self, group: &ast::Group) -> Result<Piece, Unsupported> {
         let outside = self.flags;
         group.flags().into_iter().for_each(|flags| self.set(flags));
         let piece = self.piece(&group.ast);
@@ -160,7 +163,7 @@ impl Translator {
         piece
     }
 
-    fn perl_class(&self, class: &ast::ClassPerl) -> Result<Set, Refusal> {
+    fn perl_class(&self, class: &ast::ClassPerl) -> Result<Set, Unsupported> {
         if self.flags.is_unicode {
             return Err(PERL_CLASS);
         }
@@ -172,7 +175,7 @@ impl Translator {
         Ok(self.negated_if(class.negated, set))
     }
 
-    fn class(&self, class: &ast::ClassBracketed) -> Result<Set, Refusal> {
+    fn class(&self, class: &ast::ClassBracketed) -> Result<Set, Unsupported> {
         Ok(self.negated_if(class.negated, self.folded(self.class_set(&class.kind)?)))
     }
 
@@ -185,7 +188,7 @@ impl Translator {
         if self.flags.ignores_case && !self.flags.is_unicode { set.folded() } else { set }
     }
 
-    fn class_set(&self, set: &ClassSet) -> Result<Set, Refusal> {
+    fn class_set(&self, set: &ClassSet) -> Result<Set, Unsupported> {
         let operation = match set {
             ClassSet::Item(item) => return self.class_item(item),
             ClassSet::BinaryOp(operation) => operation,
@@ -200,7 +203,7 @@ impl Translator {
         Ok(first.combine(&second, is_in))
     }
 
-    fn class_item(&self, item: &ClassSetItem) -> Result<Set, Refusal> {
+    fn class_item(&self, item: &ClassSetItem) -> Result<Set, Unsupported> {
         Ok(match item {
             ClassSetItem::Empty(_) => Set::default(),
             ClassSetItem::Literal(literal) => Set::one(self.class_literal(literal)?),
@@ -213,7 +216,8 @@ impl Translator {
             ClassSetItem::Perl(class) => self.perl_class(class)?,
             ClassSetItem::Bracketed(class) => self.class(class)?,
             ClassSetItem::Union(union) => {
-                let sets: Result<Vec<Set>, Refusal> = union.items.iter().map(|item| self.class_item(item)).collect();
+                let sets: Result<Vec<Set>, Unsupported> =
+                    union.items.iter().map(|item| self.class_item(item)).collect();
                 Set::union(&sets?)
             }
         })
@@ -223,7 +227,7 @@ impl Translator {
         self.flags.ignores_case && self.flags.is_unicode
     }
 
-    fn class_literal(&self, literal: &ast::Literal) -> Result<u32, Refusal> {
+    fn class_literal(&self, literal: &ast::Literal) -> Result<u32, Unsupported> {
         match literal.byte() {
             _ if self.ignores_unicode_case() => Err(CASES),
             _ if self.flags.is_unicode => Ok(Alphabet::number(literal.c)),

@@ -246,7 +246,7 @@ fn the_characters_next_to_the_surrogates_can_be_excluded() {
 }
 
 #[test]
-fn a_fault_says_what_to_write_instead() {
+fn what_is_not_supported_has_advice() {
     for (regex, fault) in [
         (r"/(?u)\d", format!("can't be used: {PERL_CLASS}")),
         (r"/(?u)\p{L}", format!("can't be used: {PROPERTY}")),
