@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use crate::claims::KeptClaims;
 use crate::code::Code;
-use crate::config::{self, Config, Eviction};
+use crate::config::{self, Config};
 use crate::host::{Cx, SharedData};
 use crate::metrics::{CacheEvent, Counter, Gauge};
 use crate::policy::Identity;
@@ -32,9 +32,9 @@ use digest::Digests;
 pub use digest::{Digest, Kind, prefix, prefix_at};
 pub use entry::Entry;
 use entry::{header_bytes, is_of_use, weight};
-use forged::Forged;
+pub use forged::Forged;
 use lives::Lives;
-use local::{LocalCache, Policy};
+use local::LocalCache;
 use refusals::{Refusal, Refusals, end_of_refusal};
 use shared::Slots;
 pub use validity::Validity;
@@ -79,7 +79,8 @@ pub struct VerificationCache {
     /// Refusals of remote JWTs, which could stand in by their own signature. In a table of their own, they displace no
     /// refusal that ended a verdict.
     jwt_refusals: Refusals,
-    forged: Forged,
+    /// JWTs that were found forged.
+    pub forged: Forged,
     /// Entries and bytes, as the gauges count them.
     reported: (usize, usize),
 }
@@ -90,10 +91,7 @@ impl VerificationCache {
     #[inline(never)]
     pub fn new(config: &Config, prefix: &str) -> Self {
         let settings = config.cache;
-        let policy = match settings.eviction {
-            Eviction::Lru => Policy::Lru,
-            Eviction::Lfu => Policy::Lfu,
-        };
+        let max_bytes = settings.max_entries.saturating_mul(BYTES_PER_ENTRY).max(LEAST_BYTES);
         let negative_ttl = if settings.is_off() { Duration::ZERO } else { settings.negative_ttl };
         Self {
             settings,
@@ -102,30 +100,14 @@ impl VerificationCache {
             kept_claims: config.kept_claims.clone(),
             header_bytes: header_bytes(config),
             digests: Digests::new(config),
-            local: LocalCache::new(
-                policy,
-                settings.max_entries,
-                settings.max_entries.saturating_mul(BYTES_PER_ENTRY).max(LEAST_BYTES),
-            ),
+            local: LocalCache::new(settings.eviction.into(), settings.max_entries, max_bytes),
             slots: Slots::new(format!("{prefix}v.")),
             lives: Lives::new(format!("{prefix}life."), settings.longest_life().max(negative_ttl)),
             refusals: Refusals::new(format!("{prefix}n."), negative_ttl),
             jwt_refusals: Refusals::new(format!("{prefix}j."), Duration::ZERO),
-            forged: Forged::default(),
+            forged: Forged::new(negative_ttl),
             reported: (0, 0),
         }
-    }
-
-    /// The signature of a JWT fits none of the keys of this generation, and the service has no others.
-    pub fn refuse_forged(&mut self, digest: &Digest, generation: u64) {
-        if !self.is_off() && !self.settings.negative_ttl.is_zero() {
-            self.forged.add(digest, generation);
-        }
-    }
-
-    /// Whether a JWT was found forged with the keys of this generation.
-    pub fn is_forged(&self, digest: &Digest, generation: u64) -> bool {
-        self.forged.contains(digest, generation)
     }
 
     /// Whether nothing is kept: `cache.ttl` is 0.

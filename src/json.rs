@@ -53,13 +53,13 @@ impl Fault {
 pub fn parse<T>(json: &[u8], read: impl FnOnce(&mut Reader<'_>) -> Option<T>) -> Result<T, JsonError> {
     begins_an_object(json)?;
     match str::from_utf8(json) {
-        Ok(text) => Reader::strict(text).whole(read).map_err(|fault| refusal(&fault)),
-        Err(error) => Err(refusal(&Fault::new("it isn't UTF-8", json, error.valid_up_to()))),
+        Ok(text) => Reader::strict(text).whole(read).map_err(|fault| at_fault(&fault)),
+        Err(error) => Err(at_fault(&Fault::new("it isn't UTF-8", json, error.valid_up_to()))),
     }
 }
 
 #[cold]
-fn refusal(Fault { problem, line, column }: &Fault) -> JsonError {
+fn at_fault(Fault { problem, line, column }: &Fault) -> JsonError {
     JsonError(format!("{problem} at line {line}, column {column}"))
 }
 

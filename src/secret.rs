@@ -1,5 +1,5 @@
-//! The secret of a process: the key of the hash that picks rows and slots of the shared data, and of those that name
-//! clients there.
+//! The secret of a process: the key of the hashes that pick rows and slots of the shared data, and that stand there for
+//! addresses and tokens' numbers.
 //!
 //! Rows are small, and a full row drops its least useful record. If clients knew which credentials, addresses or token
 //! numbers share a row, they could choose those that displace a refusal or their own failures.

@@ -11,6 +11,7 @@ use quick_cache::unsync::Cache;
 use quick_cache::{Lifecycle, Weighter};
 
 use super::Digest;
+use crate::config::Eviction;
 
 /// Which entry goes first when the store is full (`cache.eviction`, docs/reference.md#configuration).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,15 @@ pub enum Policy {
     Lru,
     /// A rarely used one (CLOCK-Pro with counters, as in S3-FIFO).
     Lfu,
+}
+
+impl From<Eviction> for Policy {
+    fn from(eviction: Eviction) -> Self {
+        match eviction {
+            Eviction::Lru => Self::Lru,
+            Eviction::Lfu => Self::Lfu,
+        }
+    }
 }
 
 impl Policy {

@@ -13,9 +13,9 @@ use crate::decision::Denial;
 use crate::host::Cx;
 use crate::jwt::UntrustedJwt;
 use crate::keys::Reason;
-use crate::metrics::{CacheEvent, Counter, Source};
 use crate::policy::{Identity, Presenter};
 use crate::questions::Answered;
+use crate::signature::Rs256;
 use crate::time::UnixTime;
 use crate::turn::LastTurn;
 
@@ -50,6 +50,12 @@ impl KeyWait {
     /// Its size, in bytes, without an answer, which all requests that wait for it share.
     pub(super) fn bytes(&self) -> usize {
         size_of::<Self>() + if self.answer.is_none() { self.token.len() } else { 0 }
+    }
+
+    /// Whether its signature fits a key that was replaced, and that the service may serve again.
+    fn fits_a_replaced_key(&self, parts: &Parts, cx: &Cx<'_>) -> bool {
+        let keys = parts.keys.store().fetched();
+        UntrustedJwt::parse(&self.token).is_ok_and(|jwt| jwt.verify(&Rs256::new(cx.host), &keys).is_ok())
     }
 
     const fn presenter(&self) -> Presenter {
@@ -113,7 +119,7 @@ fn hold<'r>(mut wait: Box<KeyWait>, facts: &Facts, parts: &mut Parts, cx: &Cx<'_
     Ok(Next::Hold(Wait::Key(wait)))
 }
 
-fn look_at(wait: &mut KeyWait, facts: &mut Facts, parts: &mut Parts, cx: &Cx<'_>) -> Looked {
+fn look_at(wait: &mut KeyWait, facts: &Facts, parts: &mut Parts, cx: &Cx<'_>) -> Looked {
     let presenter = wait.presenter();
     if wait.since.is_to_come(cx.now) {
         // The clock was set back: the wait begins anew.
@@ -139,14 +145,14 @@ fn look_at(wait: &mut KeyWait, facts: &mut Facts, parts: &mut Parts, cx: &Cx<'_>
     let store = parts.keys.store();
     let digest = facts.digest.filter(|_| presenter == Presenter::Client && facts.kind == Kind::LocalJwt);
     if store.can_judge(wait.since, cx.now) {
-        if let Some(digest) = digest {
-            parts.cache.refuse_forged(&digest, generation);
+        if let Some(digest) = digest.filter(|_| !store.is_pinned() && !wait.fits_a_replaced_key(parts, cx)) {
+            parts.cache.forged.remember(&digest, generation);
         }
         return Looked::Denied(presenter.denied(Code::SignatureInvalid));
     }
-    if store.is_just_fetched(cx.now) && digest.is_some_and(|digest| parts.cache.is_forged(&digest, generation)) {
-        cx.host.count(Counter::Cache(CacheEvent::Negative));
-        facts.source = Source::Cache;
+    if let (Some(fetched), Some(digest)) = (store.just_fetched(cx.now), digest)
+        && parts.cache.forged.contains(&digest, generation, fetched, cx.now)
+    {
         return Looked::Denied(Code::SignatureInvalid.into());
     }
     let began_since = |since: UnixTime| since >= wait.since && since <= cx.now;

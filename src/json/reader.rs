@@ -18,7 +18,7 @@ const _: () = assert!(MAX_KEYS == 128, "as the message says");
 /// says otherwise.
 pub struct Reader<'j> {
     pub(super) text: &'j str,
-    /// How many bytes come before what is read next; once the text is refused, before or after what is wrong.
+    /// How many bytes come before what is read next; once the text is refused, before where the message points to.
     pub(super) at: usize,
     depth: usize,
     max_depth: usize,

@@ -105,6 +105,16 @@ impl KeySet for KeysAt<'_> {
     }
 }
 
+/// The keys that the service served lately, whether or not they are accepted.
+#[derive(Debug, Clone, Copy)]
+pub struct FetchedKeys<'s>(&'s KeyStore);
+
+impl KeySet for FetchedKeys<'_> {
+    fn candidates<'s>(&'s self, _kid: Option<&str>) -> Box<dyn Iterator<Item = &'s PublicKey> + 's> {
+        Box::new(self.0.fetched.iter().map(|fetched| &fetched.key))
+    }
+}
+
 /// A worker's view of the keys.
 #[derive(Debug)]
 pub struct KeyStore {
@@ -159,6 +169,11 @@ impl KeyStore {
         KeysAt { store: self, now }
     }
 
+    /// The keys that the service served lately, and may serve again.
+    pub const fn fetched(&self) -> FetchedKeys<'_> {
+        FetchedKeys(self)
+    }
+
     /// Whether a signature by this key would be accepted now.
     pub fn accepts(&self, key: KeyId, now: UnixTime) -> bool {
         self.keys(now).any(|known| known.id() == key)
@@ -186,9 +201,9 @@ impl KeyStore {
         self.is_pinned() || since(self.searched) || (self.fetched_at().is_some_and(since) && !self.may_search(now))
     }
 
-    /// Whether the newest key was fetched so recently that no signature can have it fetched again yet.
-    pub fn is_just_fetched(&self, now: UnixTime) -> bool {
-        self.fetched_at().is_some_and(|at| !now.has_passed(self.min_refetch_interval, at))
+    /// When the newest key was fetched, if no signature can have it fetched again yet, and the next fetch is no search.
+    pub fn just_fetched(&self, now: UnixTime) -> Option<UnixTime> {
+        self.fetched_at().filter(|at| !now.has_passed(self.min_refetch_interval, *at) && !self.may_search(now))
     }
 
     /// Whether the next fetch may be a search.
@@ -298,8 +313,12 @@ impl KeyStore {
 
     fn install(&mut self, keys: Vec<Fetched>, searched: UnixTime) {
         let newest = |keys: &[Fetched]| keys.first().map(|fetched| fetched.key.clone());
-        let is_new = |fetched: &Fetched| !self.fetched.iter().any(|known| known.key == fetched.key);
-        if newest(&keys) != newest(&self.fetched) || keys.iter().any(is_new) {
+        let is_known = |fetched: &Fetched| self.fetched.iter().any(|known| known.key == fetched.key);
+        // A replaced key was the newest again in between, so it is accepted again.
+        let was_newest = |fetched: &Fetched| {
+            self.fetched.iter().skip(1).any(|known| known.key == fetched.key && known.at < fetched.at)
+        };
+        if newest(&keys) != newest(&self.fetched) || keys.iter().any(|key| !is_known(key) || was_newest(key)) {
             self.generation += 1;
         }
         if let (Some(before), Some(after)) = (newest(&self.fetched), newest(&keys))

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::world::head;
-use super::{Answer, Ending, World, bearer, jwt};
+use super::world::{BEGIN, KEYS, head};
+use super::{Answer, Ending, World, bearer, claims, jwt, jwt_of};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -75,7 +75,7 @@ fn a_key_that_is_served_later_lets_it_in_within_one_interval() {
 }
 
 #[test]
-fn a_key_that_another_jwt_brings_lets_it_in_at_once() {
+fn after_a_new_key_a_forged_jwt_waits_again() {
     let mut world = after_a_forged_jwt(json!({}));
     world.live(6 * SECOND);
     world.serves = 2;
@@ -111,4 +111,79 @@ fn the_service_is_asked_about_a_remote_jwt_all_the_same() {
     let mut world = after_a_forged_jwt(json!({"rules": [{"match": {"prefix": "/remote"}, "verification": "remote"}]}));
     let stream = world.send(&head(&[(":path", "/remote"), ("authorization", &format!("Bearer {}", jwt(1)))]));
     assert_eq!((world.ending(stream), world.pending.len()), (None, 1), "the service is asked");
+}
+
+/// The headers of a request with a JWT of this key that lives long.
+fn long(key: usize) -> Vec<(String, Vec<u8>)> {
+    let mut claims = claims();
+    claims["exp"] = json!(BEGIN + 1_000_000);
+    bearer(&jwt_of(key, &claims))
+}
+
+#[test]
+fn a_rotation_that_is_rolled_back_costs_no_valid_token_a_401() {
+    let mut world = World::new(json!({}));
+    assert_eq!(world.ask(&long(0)).code(), "");
+    world.live(600 * SECOND);
+    world.serves = 1;
+    assert_eq!(world.ask(&long(1)).code(), "");
+    world.live(600 * SECOND);
+    assert_eq!(world.ask(&long(0)), FORGED, "the grace is over");
+    world.live(SECOND);
+    world.serves = 0;
+    for _ in 0..4 {
+        let stream = world.send(&long(0));
+        world.live(6 * SECOND);
+        assert_eq!(world.ending(stream).unwrap().code(), "");
+    }
+}
+
+#[test]
+fn a_forged_jwt_waits_for_a_search_when_one_is_due() {
+    // Keys are fetched in the background all the time. Only the third replica in a row has the new key.
+    let config = json!({"jwt": {"public_key": {"ttl": "1s", "min_refetch_interval": "5s", "grace": "24h"}}});
+    let mut world = World::new(config);
+    world.live(10 * SECOND);
+    let stream = world.send(&long(1));
+    world.live(10 * SECOND);
+    assert_eq!(world.ending(stream), Some(FORGED));
+    let ask = |world: &mut World| {
+        let stream = world.send(&long(1));
+        for _ in 0..50 {
+            world.pass(Duration::from_millis(20));
+            let mut question = 0;
+            while let Some(pending) = world.pending.first().cloned() {
+                question += 1;
+                let key = KEYS[usize::from(question == 3)];
+                world.answer(&pending, &Answer::json(&json!({"public_key": key})));
+            }
+        }
+        world.ending(stream).map(|ending| ending.code())
+    };
+    let passed = (0..120).find(|_| ask(&mut world) == Some(""));
+    assert!(passed.is_some(), "a search is made once per minute");
+}
+
+#[test]
+fn a_key_that_another_worker_fetched_lets_it_in_at_once() {
+    let mut world = World::with_workers(2, json!({}));
+    world.tick();
+    world.settle();
+    world.live(10 * SECOND);
+    assert_eq!(world.ask_at(0, &bearer(&jwt(1))), FORGED);
+    world.live(6 * SECOND);
+    world.serves = 1;
+    assert_eq!(world.ask_at(1, &bearer(&jwt(1))).code(), "");
+    let stream = world.send_to(0, &bearer(&jwt(1)));
+    assert_eq!(world.ending(stream).unwrap().code(), "");
+}
+
+#[test]
+fn with_pinned_keys_a_forged_jwt_never_waits() {
+    let mut world = World::new(json!({"jwt": {"public_key": {"pem": [KEYS[0]]}}}));
+    for _ in 0..2 {
+        let stream = world.send(&bearer(&jwt(1)));
+        assert_eq!(world.ending(stream), Some(FORGED));
+    }
+    assert_eq!(world.key_fetches, 0);
 }

@@ -107,7 +107,7 @@ fn a_second_rotation_within_the_interval_waits_for_the_next_fetch() {
 }
 
 #[test]
-fn a_new_request_overtakes_none_that_waits_for_the_key() {
+fn requests_that_wait_for_the_key_go_on_before_a_newer_one() {
     let mut world = World::new(json!({}));
     let streams: Vec<_> = (0..=AT_ONCE).map(|_| world.send(&bearer(&jwt(0)))).collect();
     world.end(0, streams[0]);
@@ -311,4 +311,34 @@ fn a_late_answer_does_not_restore_an_older_key() {
         let stream = world.send_to(worker, &bearer(&jwt(1)));
         assert_eq!(world.ending(stream).unwrap().code(), "", "worker {worker}, without waiting");
     }
+}
+
+#[test]
+fn a_replaced_key_that_was_the_newest_again_is_tried_again() {
+    let mut world = World::with_workers(2, json!({"jwt": {"public_key": {"min_refetch_interval": "200ms"}}}));
+    world.tick();
+    world.settle();
+    world.live(10 * SECOND);
+    world.serves = 1;
+    assert_eq!(world.ask_at(0, &bearer(&jwt(1))).code(), "");
+    world.live(10 * SECOND);
+    assert_eq!(world.ask_at(1, &bearer(&jwt(0))).code(), "signature_invalid", "the grace is over");
+    world.live(2 * SECOND);
+    // Between two looks of the second worker, the first one sees the old key, and the new one again.
+    let mut see = |serves: usize| {
+        world.serves = serves;
+        let stream = world.send_to(0, &bearer(&jwt(serves)));
+        world.settle();
+        world.now = world.now.after(Duration::from_millis(210));
+        world.tick_one(0);
+        world.settle();
+        assert_eq!(world.ending(stream).unwrap().code(), "");
+    };
+    see(0);
+    world.serves = 1;
+    world.send_to(0, &bearer(&jwt(2)));
+    world.settle();
+    let stream = world.send_to(1, &bearer(&jwt(0)));
+    world.settle();
+    assert_eq!(world.ending(stream).map(|ending| ending.code()), Some(""));
 }

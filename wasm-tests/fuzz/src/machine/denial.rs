@@ -89,7 +89,11 @@ fn is_justified(machine: &Machine, stream: &Stream, code: &str) -> bool {
         }
         "token_malformed" => own.is_none() || told.any(|what| what.is_void),
         "signature_invalid" => {
+            let is_known = |credential| machine.forged.contains(&(stream.worker, credential));
+            let is_remembered =
+                stream.credential.is_some_and(is_known) && machine.keys.is_just_asked(setup.interval(), machine.now);
             let is_searched = setup.is_pinned()
+                || is_remembered
                 || machine.jumps > 0
                 || machine.keys.is_searched_since(stream.arrived.wall, machine.now);
             is_searched && own.is_some_and(|own| own.is_void || own.key.is_none_or(|key| !is_key_good(machine, key)))

@@ -71,6 +71,11 @@ impl Keys {
         self.searched.is_some_and(|began| is_since(began) || is_late(began) && self.asked.is_some_and(is_since))
     }
 
+    /// Whether the last fetch began less than this long ago.
+    pub(super) fn is_just_asked(&self, interval: Duration, now: UnixTime) -> bool {
+        self.asked.is_some_and(|began| !has_passed(now, interval, began))
+    }
+
     /// Whether it may be valid for a worker that knows every fetch until this step, and perhaps later ones.
     pub(super) fn may_be_good(&self, number: usize, heard: u64, now: UnixTime) -> bool {
         let first = self.states.iter().rposition(|(step, _)| *step <= heard).unwrap_or(0);

@@ -126,6 +126,11 @@ impl Machine {
         };
         shadow::check_report(stream, report, counted);
         // Also in shadow mode.
+        if report.reason == Some(Code::SignatureInvalid)
+            && let Some(credential) = stream.credential
+        {
+            self.forged.push((worker, credential));
+        }
         if let Some(code) = report.reason {
             if throttle::is_guess(code) && !denial::is_for_header(self, stream, code) {
                 self.guessed(number as usize, code);
