@@ -8,9 +8,11 @@ use std::time::Duration;
 use super::Digest;
 use crate::time::UnixTime;
 
-/// How many places there are, a power of two. The hash picks the place; a later JWT in the same place replaces the
-/// earlier one, which then waits again.
-const PLACES: usize = 4096;
+/// How many rows there are, a power of two. The hash picks the row. In a full row it also picks whose place a later JWT
+/// takes; the earlier one then waits again.
+const ROWS: usize = 1024;
+
+const PER_ROW: usize = 4;
 
 /// Half of a digest of [`Kind::LocalJwt`](super::Kind::LocalJwt), which is all of its keyed hash. Clients can't choose
 /// it, so they can't choose either whose place they take.
@@ -20,7 +22,7 @@ type Hash = [u8; 16];
 #[derive(Debug)]
 pub struct Forged {
     /// None until there is one.
-    places: Vec<Option<Hash>>,
+    rows: Vec<[Option<Hash>; PER_ROW]>,
     /// Which keys their signatures don't fit.
     generation: u64,
     /// How long after a fetch of the key they are refused; zero: none is remembered.
@@ -29,7 +31,7 @@ pub struct Forged {
 
 impl Forged {
     pub(super) const fn new(negative_ttl: Duration) -> Self {
-        Self { places: Vec::new(), generation: 0, negative_ttl }
+        Self { rows: Vec::new(), generation: 0, negative_ttl }
     }
 
     /// Remembers a JWT whose signature fits none of the keys of this generation, and for which no fetch has brought
@@ -38,29 +40,32 @@ impl Forged {
         if self.negative_ttl.is_zero() {
             return;
         }
-        if self.generation != generation || self.places.is_empty() {
-            self.places = vec![None; PLACES];
+        if self.generation != generation || self.rows.is_empty() {
+            self.rows = vec![[None; PER_ROW]; ROWS];
             self.generation = generation;
         }
-        let (place, hash) = place_of(digest);
-        if let Some(place) = self.places.get_mut(place) {
+        let (row, hash) = row_of(digest);
+        let Some(row) = self.rows.get_mut(row) else { return };
+        let [.., last] = hash;
+        let free = row.iter().position(|place| place.is_none_or(|known| known == hash));
+        if let Some(place) = row.get_mut(free.unwrap_or(usize::from(last) % PER_ROW)) {
             *place = Some(hash);
         }
     }
 
     /// Whether a JWT was found forged with the keys of this generation, of which the newest was fetched at `fetched`.
     pub fn contains(&self, digest: &Digest, generation: u64, fetched: UnixTime, now: UnixTime) -> bool {
-        let (place, hash) = place_of(digest);
+        let (row, hash) = row_of(digest);
         self.generation == generation
-            && self.places.get(place) == Some(&Some(hash))
+            && self.rows.get(row).is_some_and(|row| row.contains(&Some(hash)))
             && !now.has_passed(self.negative_ttl, fetched)
     }
 }
 
-fn place_of(digest: &Digest) -> (usize, Hash) {
+fn row_of(digest: &Digest) -> (usize, Hash) {
     let hash: Hash = digest.0.first_chunk().copied().unwrap_or_default();
     let [low, high, ..] = hash;
-    (usize::from(u16::from_le_bytes([low, high])) % PLACES, hash)
+    (usize::from(u16::from_le_bytes([low, high])) % ROWS, hash)
 }
 
 #[cfg(test)]
@@ -80,15 +85,20 @@ mod tests {
     }
 
     #[test]
-    fn a_later_jwt_replaces_one_in_the_same_place() {
+    fn in_a_full_row_a_later_jwt_takes_the_place_of_one() {
         let mut forged = forged();
         assert!(!forged.contains(&digest(0, 0), 0, FETCHED, FETCHED));
-        for added in [digest(1, 1), digest(2, 1), digest(2, 2)] {
-            forged.remember(&added, 0);
+        forged.remember(&digest(1, 1), 0);
+        for _ in 0..2 {
+            (0..4).for_each(|last| forged.remember(&digest(2, last), 0));
         }
-        for (digest, is_known) in [(digest(1, 1), true), (digest(2, 1), false), (digest(2, 2), true)] {
-            assert_eq!(forged.contains(&digest, 0, FETCHED, FETCHED), is_known);
+        let known = |forged: &Forged, last| forged.contains(&digest(2, last), 0, FETCHED, FETCHED);
+        assert!((0..4).all(|last| known(&forged, last)));
+        forged.remember(&digest(2, 5), 0);
+        for (last, is_known) in [(0, true), (1, false), (2, true), (3, true), (5, true)] {
+            assert_eq!(known(&forged, last), is_known, "{last}");
         }
+        assert!(forged.contains(&digest(1, 1), 0, FETCHED, FETCHED));
     }
 
     #[test]
