@@ -52,10 +52,11 @@ impl KeyWait {
         size_of::<Self>() + if self.answer.is_none() { self.token.len() } else { 0 }
     }
 
-    /// Whether its signature fits a key that was replaced, and that the service may serve again.
-    fn fits_a_replaced_key(&self, parts: &Parts, cx: &Cx<'_>) -> bool {
-        let keys = parts.keys.store().fetched();
-        UntrustedJwt::parse(&self.token).is_ok_and(|jwt| jwt.verify(&Rs256::new(cx.host), &keys).is_ok())
+    /// Whether its signature fits a key that is no longer accepted, but that the service may serve again.
+    fn fits_an_outdated_key(&self, parts: &Parts, cx: &Cx<'_>) -> bool {
+        let keys = parts.keys.store().outdated(cx.now);
+        let fits = |jwt: UntrustedJwt<'_>| jwt.verify(&Rs256::new(cx.host), &keys).is_ok();
+        !keys.is_empty() && UntrustedJwt::parse(&self.token).is_ok_and(fits)
     }
 
     const fn presenter(&self) -> Presenter {
@@ -145,7 +146,7 @@ fn look_at(wait: &mut KeyWait, facts: &Facts, parts: &mut Parts, cx: &Cx<'_>) ->
     let store = parts.keys.store();
     let digest = facts.digest.filter(|_| presenter == Presenter::Client && facts.kind == Kind::LocalJwt);
     if store.can_judge(wait.since, cx.now) {
-        if let Some(digest) = digest.filter(|_| !store.is_pinned() && !wait.fits_a_replaced_key(parts, cx)) {
+        if let Some(digest) = digest.filter(|_| !store.is_pinned() && !wait.fits_an_outdated_key(parts, cx)) {
             parts.cache.forged.remember(&digest, generation);
         }
         return Looked::Denied(presenter.denied(Code::SignatureInvalid));

@@ -105,13 +105,22 @@ impl KeySet for KeysAt<'_> {
     }
 }
 
-/// The keys that the service served lately, whether or not they are accepted.
+/// The keys that the service served before, and that are no longer accepted. It may serve them again.
 #[derive(Debug, Clone, Copy)]
-pub struct FetchedKeys<'s>(&'s KeyStore);
+pub struct OutdatedKeys<'s>(KeysAt<'s>);
 
-impl KeySet for FetchedKeys<'_> {
+impl OutdatedKeys<'_> {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.candidates(None).next().is_none()
+    }
+}
+
+impl KeySet for OutdatedKeys<'_> {
     fn candidates<'s>(&'s self, _kid: Option<&str>) -> Box<dyn Iterator<Item = &'s PublicKey> + 's> {
-        Box::new(self.0.fetched.iter().map(|fetched| &fetched.key))
+        let KeysAt { store, now } = self.0;
+        let is_outdated = move |key: &&PublicKey| !store.accepts(key.id(), now);
+        Box::new(store.fetched.iter().map(|fetched| &fetched.key).filter(is_outdated))
     }
 }
 
@@ -169,9 +178,9 @@ impl KeyStore {
         KeysAt { store: self, now }
     }
 
-    /// The keys that the service served lately, and may serve again.
-    pub const fn fetched(&self) -> FetchedKeys<'_> {
-        FetchedKeys(self)
+    /// The keys that were accepted before `now`, and no longer are.
+    pub const fn outdated(&self, now: UnixTime) -> OutdatedKeys<'_> {
+        OutdatedKeys(self.at(now))
     }
 
     /// Whether a signature by this key would be accepted now.

@@ -35,6 +35,16 @@ fn a_forged_jwt_that_comes_again_is_refused_at_once() {
 }
 
 #[test]
+fn a_forged_jwt_is_verified_once_with_each_key() {
+    let mut world = World::new(json!({}));
+    world.tick();
+    world.settle();
+    world.live(10 * SECOND);
+    assert_eq!(world.ask(&bearer(&jwt(1))), FORGED);
+    assert_eq!(world.process.signatures.get(), 1);
+}
+
+#[test]
 fn another_forged_jwt_waits_for_the_next_fetch() {
     let mut world = after_a_forged_jwt(json!({}));
     let stream = world.send(&bearer(&jwt(2)));
