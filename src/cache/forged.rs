@@ -12,6 +12,7 @@ use crate::time::UnixTime;
 /// takes; the earlier one then waits again.
 const ROWS: usize = 1024;
 
+/// How many JWTs a row remembers.
 const PER_ROW: usize = 4;
 
 /// Half of a digest of [`Kind::LocalJwt`](super::Kind::LocalJwt), which is all of its keyed hash. Clients can't choose

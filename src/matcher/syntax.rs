@@ -17,8 +17,8 @@ const PROPERTY: Unsupported =
     r"Unicode properties like \p{L} are not supported: write a class of the characters, as in (?u:[a-zß-ÿ])";
 const PERL_CLASS: Unsupported =
     r"the classes \d, \s and \w of Unicode are not supported: write (?-u:…) around the class";
-const CASES: Unsupported = "the letter case of Unicode can't be ignored: write both cases of each letter that isn't ASCII, as in \
-                      (?i:a)(?u-i:[éÉ])";
+const CASES: Unsupported =
+    "the letter case of Unicode can't be ignored: write both cases of letters outside ASCII, as in (?i:a)(?u-i:[éÉ])";
 const WORD_BOUNDARY: Unsupported =
     r"Unicode word boundaries like \b are not supported: write (?-u:…) around the boundary";
 
