@@ -29,7 +29,8 @@ pub(super) const MAX_DEPTH: usize = 32;
 pub(super) fn parse(bytes: &[u8]) -> Result<Value, String> {
     let text = str::from_utf8(bytes).map_err(|_| "must be JSON or a google.protobuf.Struct".to_owned())?;
     Reader::lenient(text, MAX_DEPTH).whole(value).map_err(|Fault { problem, line, column }| {
-        let is_yaml = !text.trim_ascii_start().starts_with(['{', '[', '"']);
+        let may_begin_yaml = |first: char| first.is_ascii_alphabetic() || first == '-' || first == '#';
+        let is_yaml = text.trim_ascii_start().starts_with(may_begin_yaml);
         let hint = if is_yaml { "; YAML is for a google.protobuf.Struct, not for a StringValue" } else { "" };
         format!("must be JSON (line {line}, column {column}: {problem}){hint}")
     })
@@ -171,7 +172,9 @@ mod tests {
             let error = parse(text.as_bytes()).unwrap_err();
             assert!(error.ends_with("; YAML is for a google.protobuf.Struct, not for a StringValue"), "{error}");
         }
-        let error = parse(b"{auth_service: {}}").unwrap_err();
-        assert!(!error.contains("YAML"), "{error}");
+        for text in ["{auth_service: {}}", "\u{feff}{}", "// c\n{}", "<html>"] {
+            let error = parse(text.as_bytes()).unwrap_err();
+            assert!(!error.contains("YAML"), "{error}");
+        }
     }
 }
