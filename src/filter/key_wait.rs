@@ -146,8 +146,10 @@ fn look_at(wait: &mut KeyWait, facts: &Facts, parts: &mut Parts, cx: &Cx<'_>) ->
     let store = parts.keys.store();
     let digest = facts.digest.filter(|_| presenter == Presenter::Client && facts.kind == Kind::LocalJwt);
     if store.can_judge(wait.since, cx.now) {
-        if let Some(digest) = digest.filter(|_| !store.is_pinned() && !wait.fits_an_outdated_key(parts, cx)) {
-            parts.cache.forged.remember(&digest, generation);
+        if let (Some(fetched), Some(digest)) = (store.fetched_at(), digest)
+            && !wait.fits_an_outdated_key(parts, cx)
+        {
+            parts.cache.forged.remember(&digest, generation, fetched);
         }
         return Looked::Denied(presenter.denied(Code::SignatureInvalid));
     }

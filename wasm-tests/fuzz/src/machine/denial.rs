@@ -89,7 +89,9 @@ fn is_justified(machine: &Machine, stream: &Stream, code: &str) -> bool {
         }
         "token_malformed" => own.is_none() || told.any(|what| what.is_void),
         "signature_invalid" => {
-            let is_known = |credential| machine.forged.contains(&(stream.worker, credential));
+            let refused =
+                |credential| machine.forged.iter().filter(|known| **known == (stream.worker, credential)).count();
+            let is_known = |credential| refused(credential) >= 2;
             let is_remembered =
                 stream.credential.is_some_and(is_known) && machine.keys.is_just_asked(setup.interval(), machine.now);
             let is_searched = setup.is_pinned()
