@@ -21,17 +21,21 @@ export RUSTUP_TOOLCHAIN := $(SAME_VERSION)
 endif
 endif
 
-# Takes the exports out of the module that the filter has no use for.
-PRUNE = '$(CARGO_TARGET_DIR)/debug/prune'
+# What `prune` and `limit-inlining` do to the module: wasm-tests/prune.
+TOOLS = $(CARGO_TARGET_DIR)/debug
 
-# Makes the module smaller, and cheaper to compile, than rustc leaves it: $(call optimise,from,to). What the module may use
-# of WebAssembly's extensions is what rustc uses by default. A function with one caller is inlined only if it is small
+# Makes the module smaller than rustc leaves it: $(call optimise,from,to). What the module may use of WebAssembly's
+# extensions is what rustc uses by default. A function with one caller is inlined only if it is small
 # (`ocimfs`): Envoy's compiler takes memory for the largest function (docs/performance.md#start). The first 1,024 bytes
 # of memory are where the stack ends (`--stack-first`), so nothing but a stack that is all but used up is there
 # (`low-memory-unused`).
 WASM_OPT ?= .tools/binaryen/usr/bin/wasm-opt
-optimise = $(WASM_OPT) -Oz -ocimfs 60 --low-memory-unused --converge --strip-producers --enable-bulk-memory --enable-multivalue --enable-mutable-globals \
+optimise = $(WASM_OPT) -Oz -ocimfs 150 --low-memory-unused --converge --strip-producers --enable-bulk-memory --enable-multivalue --enable-mutable-globals \
 	--enable-nontrapping-float-to-int --enable-reference-types --enable-sign-ext '$(1)' -o '$(2)'
+
+# Makes what Envoy loads of what cargo has built: $(call finish,from,to).
+finish = '$(TOOLS)/prune' '$(1)' '$(2).pruned' && $(call optimise,$(2).pruned,$(2).optimised) && \
+	'$(TOOLS)/limit-inlining' '$(2).optimised' '$(2)' && rm '$(2).pruned' '$(2).optimised'
 
 # Where cargo builds. The module always ends up in target/.
 CARGO_TARGET_DIR ?= target
@@ -72,13 +76,10 @@ help: ## List the targets
 build: toolchain $(WASM_OPT) ## Build the module: target/authgate.wasm
 	@echo '==> building $(MODULE)'
 	@cargo build --profile wasm --target $(TARGET) --package authgate --lib
-	@echo '==> taking out the exports that it has no use for'
+	@echo '==> optimising it as a whole'
 	@cargo build --package prune
 	@mkdir -p target
-	@$(PRUNE) '$(CARGO_TARGET_DIR)/$(TARGET)/wasm/authgate.wasm' '$(MODULE).pruned'
-	@echo '==> optimising it as a whole'
-	@$(call optimise,$(MODULE).pruned,$(MODULE).part)
-	@rm '$(MODULE).pruned'
+	@$(call finish,$(CARGO_TARGET_DIR)/$(TARGET)/wasm/authgate.wasm,$(MODULE).part)
 	@if cmp -s '$(MODULE).part' '$(MODULE)'; then rm '$(MODULE).part'; else mv '$(MODULE).part' '$(MODULE)'; fi
 
 # With the profile of fuzzing, so that what runs at build time is built once for both; the optimiser of the real module's
@@ -86,7 +87,7 @@ build: toolchain $(WASM_OPT) ## Build the module: target/authgate.wasm
 test-module: build
 	@echo '==> building the module that only tests load'
 	@cargo build --release --target $(TARGET) --package test-module --lib
-	@$(PRUNE) '$(CARGO_TARGET_DIR)/$(TARGET)/release/test_module.wasm' target/test_module.wasm
+	@'$(TOOLS)/prune' '$(CARGO_TARGET_DIR)/$(TARGET)/release/test_module.wasm' target/test_module.wasm
 
 envoy: $(ENVOY) ## Fetch Envoy (into .tools/)
 
@@ -162,8 +163,7 @@ bench: build envoy wrk ## Measure what the filter costs, in 14 minutes (ARGS=--q
 	@cargo build --profile wasm --target $(TARGET) --package noop --package floor --lib
 	@cp '$(CARGO_TARGET_DIR)/$(TARGET)/wasm/noop.wasm' target/noop.wasm
 	@$(foreach name,noop floor, \
-		$(PRUNE) '$(CARGO_TARGET_DIR)/$(TARGET)/wasm/$(name).wasm' 'target/$(name)_pruned.part' && \
-		$(call optimise,target/$(name)_pruned.part,target/$(name)_pruned.wasm) && rm 'target/$(name)_pruned.part' &&) true
+		$(call finish,$(CARGO_TARGET_DIR)/$(TARGET)/wasm/$(name).wasm,target/$(name)_pruned.wasm) &&) true
 	@echo '==> building the bench command'
 	@cargo build --package wasm-tests --bin bench
 	@exec env ENVOY="$$ENVOY_ABSOLUTE" cargo run --quiet --package wasm-tests --bin bench -- $(ARGS)
@@ -215,8 +215,7 @@ dist: toolchain $(WASM_OPT) ## Write what is released to target/dist: module, im
 	@echo '==> building the module for everybody'
 	@$(DIST_CARGO) --profile wasm --target $(TARGET) --lib
 	@cargo build --locked --package prune
-	@$(PRUNE) '$(DIST_TARGET_DIR)/$(TARGET)/wasm/authgate.wasm' '$(DIST_TARGET_DIR)/pruned.wasm'
-	@$(call optimise,$(DIST_TARGET_DIR)/pruned.wasm,$(DIST_TARGET_DIR)/authgate.wasm)
+	@$(call finish,$(DIST_TARGET_DIR)/$(TARGET)/wasm/authgate.wasm,$(DIST_TARGET_DIR)/authgate.wasm)
 	@echo '==> building the program'
 	@triple=$$(rustc --version --verbose | sed -n 's/^host: //p') && \
 		$(DIST_CARGO) --profile program --target "$$triple" --no-default-features --features cli --bin authgate && \

@@ -1,6 +1,7 @@
 //! The steps of requests. They are counted, not timed, so they are the same on every machine.
 
 mod host;
+mod inlining;
 
 use std::{env, fs, path::PathBuf};
 
@@ -148,9 +149,11 @@ fn taken(with_margin: bool) -> Result<Value> {
     });
     let requests: serde_json::Map<_, _> = requests.collect();
     let module = fs::read(module())?;
+    println!("compiled bytes: {}", inlining::compiled_bytes(&module)?);
     Ok(json!({
         "module_bytes": more(u64::try_from(module.len())?),
         "largest_function_bytes": more(largest_function(&module)?),
+        "compiled_bytes": more(u64::try_from(inlining::compiled_bytes(&module)?)?),
         "requests": requests,
     }))
 }
