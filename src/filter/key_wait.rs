@@ -123,8 +123,9 @@ fn hold<'r>(mut wait: Box<KeyWait>, facts: &Facts, parts: &mut Parts, cx: &Cx<'_
 fn look_at(wait: &mut KeyWait, facts: &Facts, parts: &mut Parts, cx: &Cx<'_>) -> Looked {
     let presenter = wait.presenter();
     if wait.since.is_to_come(cx.now) {
-        // The clock was set back: the wait begins anew.
+        // The clock was set back: the wait begins anew. A key may be accepted again.
         wait.since = cx.now;
+        wait.tried = None;
     }
     let has_time = !cx.now.has_passed(parts.config.auth_service.longest_callout(), wait.since);
     if presenter == Presenter::Client && has_time && parts.awaits_list(cx) {
@@ -144,7 +145,8 @@ fn look_at(wait: &mut KeyWait, facts: &Facts, parts: &mut Parts, cx: &Cx<'_>) ->
         }
     }
     let store = parts.keys.store();
-    let digest = facts.digest.filter(|_| presenter == Presenter::Client && facts.kind == Kind::LocalJwt);
+    // Only a client's own JWT is of this kind here: the service isn't asked about it.
+    let digest = facts.digest.filter(|_| facts.kind == Kind::LocalJwt);
     if store.can_judge(wait.since, cx.now) {
         if let (Some(fetched), Some(digest)) = (store.fetched_at(), digest)
             && !wait.fits_an_outdated_key(parts, cx)
