@@ -53,7 +53,9 @@ impl Forged {
             return;
         }
         if self.generation != generation || self.rows.is_empty() {
-            self.rows = vec![[None; PER_ROW]; ROWS];
+            // Not a second one beside it: the module's memory never shrinks.
+            self.rows.clear();
+            self.rows.resize(ROWS, [None; PER_ROW]);
             self.generation = generation;
         }
         let (row, hash) = row_of(digest);
@@ -140,6 +142,7 @@ mod tests {
         assert!(forged.contains(&digest(1, 1), 7, FETCHED, FETCHED));
         assert!(!forged.contains(&digest(1, 1), 8, FETCHED, FETCHED));
         remember(&mut forged, &digest(2, 2), 8);
+        assert!(forged.contains(&digest(2, 2), 8, FETCHED, FETCHED));
         assert!(!forged.contains(&digest(1, 1), 8, FETCHED, FETCHED));
     }
 

@@ -210,7 +210,7 @@ impl KeyStore {
         self.is_pinned() || since(self.searched) || (self.fetched_at().is_some_and(since) && !self.may_search(now))
     }
 
-    /// When the newest key was fetched, if no signature can have it fetched again yet, and the next fetch is no search.
+    /// When the newest key was fetched, if no signature can have it fetched again yet, and no search is due.
     pub fn just_fetched(&self, now: UnixTime) -> Option<UnixTime> {
         self.fetched_at().filter(|at| !now.has_passed(self.min_refetch_interval, *at) && !self.may_search(now))
     }

@@ -221,6 +221,65 @@ fn a_key_that_another_worker_fetched_lets_it_in_at_once() {
 }
 
 #[test]
+fn all_that_wait_for_one_fetch_count_as_one() {
+    let config = json!({"jwt": {"public_key": {"min_refetch_interval": "15s"}}, "cache": {"negative_ttl": "1h"}});
+    let mut world = World::new(config);
+    world.tick();
+    world.settle();
+    world.live(20 * SECOND);
+    // More than are looked at in one event.
+    let streams: Vec<_> = (0..100).map(|_| world.send(&bearer(&jwt(1)))).collect();
+    world.live(SECOND);
+    for stream in streams {
+        assert_eq!(world.ending(stream), Some(FORGED));
+    }
+    let stream = world.send(&bearer(&jwt(1)));
+    assert_eq!(world.ending(stream), None);
+}
+
+#[test]
+fn a_forged_jwt_waits_again_after_negative_ttl() {
+    let mut world = after_a_forged_jwt(json!({"cache": {"negative_ttl": "2s"}}));
+    let stream = world.send(&bearer(&jwt(1)));
+    assert_eq!(world.ending(stream), Some(FORGED));
+    world.live(SECOND);
+    let stream = world.send(&bearer(&jwt(1)));
+    assert_eq!(world.ending(stream), None);
+}
+
+#[test]
+fn a_jwt_for_the_service_is_not_remembered_as_forged() {
+    let mut world = World::new(json!({"jwt": {"verification": "remote"}}));
+    world.tick();
+    world.settle();
+    world.is_host_gone = true;
+    for _ in 0..3 {
+        world.live(6 * SECOND);
+        world.ask(&bearer(&jwt(1)));
+    }
+    world.live(SECOND);
+    let stream = world.send(&bearer(&jwt(1)));
+    assert_eq!(world.ending(stream), None);
+}
+
+#[test]
+fn after_the_clock_is_set_back_a_waiting_jwt_is_tried_with_a_key_in_its_grace() {
+    let mut world = World::new(json!({"jwt": {"public_key": {"grace": "30s", "min_refetch_interval": "5s"}}}));
+    assert_eq!(world.ask(&long(0)).code(), "");
+    world.live(60 * SECOND);
+    world.serves = 1;
+    assert_eq!(world.ask(&long(1)).code(), "");
+    world.live(32 * SECOND);
+    world.send(&long(2));
+    world.live(SECOND);
+    let stream = world.send(&long(0));
+    assert_eq!(world.ending(stream), None, "the grace is over");
+    world.step(-5);
+    world.live(SECOND);
+    assert_eq!(world.ending(stream).unwrap().code(), "");
+}
+
+#[test]
 fn with_pinned_keys_a_forged_jwt_never_waits() {
     let mut world = World::new(json!({"jwt": {"public_key": {"pem": [KEYS[0]]}}}));
     for _ in 0..2 {

@@ -1,5 +1,7 @@
 //! Denials: each has a reason in the request, takes the form of docs/reference.md#denials, and reveals nothing.
 
+use std::collections::BTreeSet;
+
 use authgate::{Code, Response};
 
 use super::credentials::{Kind, SECRET};
@@ -89,11 +91,9 @@ fn is_justified(machine: &Machine, stream: &Stream, code: &str) -> bool {
         }
         "token_malformed" => own.is_none() || told.any(|what| what.is_void),
         "signature_invalid" => {
-            let refused =
-                |credential| machine.forged.iter().filter(|known| **known == (stream.worker, credential)).count();
-            let is_known = |credential| refused(credential) >= 2;
-            let is_remembered =
-                stream.credential.is_some_and(is_known) && machine.keys.is_just_asked(setup.interval(), machine.now);
+            let is_it = |known: &&(usize, usize, _)| known.0 == stream.worker && Some(known.1) == stream.credential;
+            let asked: BTreeSet<_> = machine.forged.iter().filter(is_it).map(|known| known.2).collect();
+            let is_remembered = asked.len() > 1 && machine.keys.is_just_asked(setup.interval(), machine.now);
             let is_searched = setup.is_pinned()
                 || is_remembered
                 || machine.jumps > 0

@@ -71,6 +71,11 @@ impl Keys {
         self.searched.is_some_and(|began| is_since(began) || is_late(began) && self.asked.is_some_and(is_since))
     }
 
+    /// When the service was last asked.
+    pub(super) const fn asked(&self) -> Option<UnixTime> {
+        self.asked
+    }
+
     /// Whether the last fetch began less than this long ago.
     pub(super) fn is_just_asked(&self, interval: Duration, now: UnixTime) -> bool {
         self.asked.is_some_and(|began| !has_passed(now, interval, began))

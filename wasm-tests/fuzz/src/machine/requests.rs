@@ -129,7 +129,7 @@ impl Machine {
         if report.reason == Some(Code::SignatureInvalid)
             && let Some(credential) = stream.credential
         {
-            self.forged.push((worker, credential));
+            self.forged.push((worker, credential, self.keys.asked()));
         }
         if let Some(code) = report.reason {
             if throttle::is_guess(code) && !denial::is_for_header(self, stream, code) {

@@ -83,8 +83,8 @@ pub(super) struct Machine {
     pub(super) broken_last: Option<Moment>,
     /// Whether a worker's configuration has changed.
     pub(super) is_updated: bool,
-    /// Which JWTs each worker has found forged.
-    pub(super) forged: Vec<(usize, usize)>,
+    /// Which JWTs each worker has found forged, and when the service was last asked for its key then.
+    pub(super) forged: Vec<(usize, usize, Option<UnixTime>)>,
     pub(super) throttle: Option<Throttle>,
     /// Questions lost with their worker.
     pub(super) lost_leases: Vec<(usize, Moment)>,
@@ -265,7 +265,7 @@ impl Machine {
     /// Restarts a worker. Its requests and callouts are lost.
     pub(super) fn restart(&mut self, worker: usize) {
         let worker = worker % self.workers.len();
-        self.forged.retain(|(of, _)| *of != worker);
+        self.forged.retain(|(of, ..)| *of != worker);
         self.workers[worker] = Filter::new(config_of(self.setups[worker]));
         self.born[worker] = self.moment();
         for stream in self.streams.iter_mut().filter(|stream| stream.worker == worker) {
