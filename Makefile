@@ -158,7 +158,7 @@ test-oldest: ## Run the demo and the corpora in the oldest version of Envoy
 	@$(MAKE) --no-print-directory test-versions VERSIONS='$(firstword $(OTHER_ENVOY_VERSIONS))' \
 		SCENARIOS='demo_rows corpus_answers corpus_headers corpus_paths corpus_tokens'
 
-bench: build envoy wrk ## Measure what the filter costs, in 14 minutes (ARGS=--quick: in one)
+bench: build envoy wrk ## Measure what the filter costs, in 15 minutes (ARGS=--quick: in one)
 	@echo '==> building the filters that it is compared with'
 	@cargo build --profile wasm --target $(TARGET) --package noop --package floor --lib
 	@cp '$(CARGO_TARGET_DIR)/$(TARGET)/wasm/noop.wasm' target/noop.wasm

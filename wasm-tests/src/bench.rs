@@ -53,7 +53,7 @@ impl Effort {
     /// A run of a minute, which shows that everything works, and large differences.
     pub const QUICK: Self =
         Self { rounds: 0, starts: 1, mix_rounds: 0, mix_seconds: 1, growth_rounds: 0, sizes: Sizes::QUICK };
-    /// A run for figures, of fourteen minutes.
+    /// A run for figures, of fifteen minutes.
     pub const FULL: Self =
         Self { rounds: 12, starts: 7, mix_rounds: 3, mix_seconds: 7, growth_rounds: 3, sizes: Sizes::FULL };
 }
