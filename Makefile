@@ -21,7 +21,7 @@ export RUSTUP_TOOLCHAIN := $(SAME_VERSION)
 endif
 endif
 
-# What `prune` and `limit-inlining` do to the module: wasm-tests/prune.
+# Where cargo puts `prune` and `limit-inlining` (wasm-tests/prune).
 TOOLS = $(CARGO_TARGET_DIR)/debug
 
 # Makes the module smaller than rustc leaves it: $(call optimise,from,to). What the module may use of WebAssembly's
@@ -83,7 +83,7 @@ build: toolchain $(WASM_OPT) ## Build the module: target/authgate.wasm
 	@if cmp -s '$(MODULE).part' '$(MODULE)'; then rm '$(MODULE).part'; else mv '$(MODULE).part' '$(MODULE)'; fi
 
 # With the profile of fuzzing, so that what runs at build time is built once for both; the optimiser of the real module's
-# profile would take longer.
+# profile, and what comes after it, would take longer.
 test-module: build
 	@echo '==> building the module that only tests load'
 	@cargo build --release --target $(TARGET) --package test-module --lib

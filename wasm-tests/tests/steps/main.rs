@@ -149,11 +149,12 @@ fn taken(with_margin: bool) -> Result<Value> {
     });
     let requests: serde_json::Map<_, _> = requests.collect();
     let module = fs::read(module())?;
-    println!("compiled bytes: {}", inlining::compiled_bytes(&module)?);
+    let compiled = inlining::compiled_bytes(&module)?;
+    println!("compiled bytes: {compiled}");
     Ok(json!({
         "module_bytes": more(u64::try_from(module.len())?),
         "largest_function_bytes": more(largest_function(&module)?),
-        "compiled_bytes": more(u64::try_from(inlining::compiled_bytes(&module)?)?),
+        "compiled_bytes": more(u64::try_from(compiled)?),
         "requests": requests,
     }))
 }

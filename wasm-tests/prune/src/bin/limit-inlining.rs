@@ -2,12 +2,12 @@
 //!
 //! Envoy runs V8 with its optimising compiler alone, which then has no counts that tell which calls matter. So it inlines
 //! one call after the other, in the order of the code, until a function has grown to three to six times its size or has
-//! 60 inlined calls (`NoLiftoffBudget` and `should_inline` in V8's `src/wasm`). Most of the module is compiled more than
-//! once, at each start and update, and requests run through more code than the processor's caches hold.
+//! 60 inlined calls (`NoLiftoffBudget` and `should_inline` in the `src/wasm` of V8 14.6). Most of the module is compiled
+//! more than once, at each start and update.
 //!
-//! So each function gets a branch in front of its code that is never taken. In it is a call, and inlining that uses up
-//! what the function may grow by. It leads to functions that do nothing, and the compiler drops the branch afterwards. A
-//! host that doesn't inline calls skips the branch.
+//! So each function that calls another gets a branch in front of its code, unless it is small. The branch is never taken.
+//! In it is a call of functions that do nothing. The compiler inlines them until what the function may grow by is used
+//! up, and then drops the branch. A host that doesn't inline calls skips it.
 
 use anyhow::{Context as _, Result, bail};
 use wasm_encoder::{
@@ -15,8 +15,8 @@ use wasm_encoder::{
     reencode::{Error, Reencode, utils},
 };
 use wasmparser::{
-    CodeSectionReader, FunctionBody, FunctionSectionReader, ImportSectionReader, Operator, Parser, TypeRef,
-    TypeSectionReader,
+    CodeSectionReader, FunctionBody, FunctionSectionReader, ImportSectionReader, Operator, Parser, Payload, TypeRef,
+    TypeSectionReader, Validator,
 };
 
 /// In bytes. A smaller function can't grow by much, and a branch takes eight bytes.
@@ -26,8 +26,12 @@ const MIN_BODY: usize = 60;
 /// takes some of the compiler's stack.
 const CALLS: [usize; 2] = [4, 16];
 
-/// In bytes, what the lowest function of the tower takes. A small function has no more than a few times as much to grow.
+/// How many `nop`s the lowest function of the tower has. About so many bytes are left in the end of what a function may
+/// grow by, and only calls of smaller functions are still inlined.
 const FILLER: usize = 30;
+
+/// The custom sections that say nothing about positions in the code.
+const KEPT: [&str; 3] = ["name", "producers", "target_features"];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -38,9 +42,18 @@ fn main() -> Result<()> {
 }
 
 fn limit(module: &[u8]) -> Result<Vec<u8>> {
+    for payload in Parser::new(0).parse_all(module) {
+        if let Payload::CustomSection(section) = payload?
+            && !KEPT.contains(&section.name())
+        {
+            bail!("it has a section {:?}, which may be about the code as it was", section.name());
+        }
+    }
     let mut limited = Module::new();
     Limiter::default().parse_core_module(&mut limited, Parser::new(0), module)?;
-    Ok(limited.finish())
+    let limited = limited.finish();
+    Validator::new().validate_all(&limited).context("what came out is invalid")?;
+    Ok(limited)
 }
 
 /// Copies a module, and adds the branches and the tower of functions that they call. The tower comes last, so that no
@@ -132,8 +145,7 @@ impl Reencode for Limiter {
 
 #[cfg(test)]
 mod tests {
-    use wasm_encoder::{EntityType, ImportSection};
-    use wasmparser::{Payload, Validator};
+    use wasm_encoder::{CustomSection, EntityType, ImportSection};
 
     use super::*;
 
@@ -175,7 +187,6 @@ mod tests {
         let functions = [body(2, 100), body(0, 100), body(1, MIN_BODY - 4), body(1, MIN_BODY - 5)];
         let before = module(&functions);
         let after = limit(&before).unwrap();
-        Validator::new().validate_all(&after).unwrap();
         let (before, after) = (bodies(&before), bodies(&after));
         // No locals; then `i32.const 0`, `if`, `call 5`, `end`.
         let branch = [0, 0x41, 0, 0x04, 0x40, 0x10, 5, 0x0b];
@@ -188,7 +199,14 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_module_is_refused() {
+    fn a_module_that_it_could_spoil_is_refused() {
         assert!(limit(b"no module").is_err());
+        // Without functions there is no place for the tower's types, only for its code.
+        let mut module = Module::new();
+        assert!(limit(module.section(&CodeSection::new()).as_slice()).is_err());
+        let mut module = Module::new();
+        let hints = CustomSection { name: "metadata.code.branch_hint".into(), data: (&[][..]).into() };
+        let error = limit(module.section(&hints).as_slice()).unwrap_err();
+        assert!(error.to_string().contains("metadata.code.branch_hint"), "{error}");
     }
 }
