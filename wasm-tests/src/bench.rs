@@ -209,14 +209,14 @@ impl Bench {
             Listener::new("native", native()),
             Listener::new("native_without_revoked_jwts", native()).without_ext_authz_for_jwts(),
         ];
-        let chain = |name| Chain { name, listener: name, forged: true };
+        let chain = |name| Chain { name, listener: name, forged: true, warm_up: false };
         let chains = [
             chain(NO_FILTER),
-            chain("authgate"),
+            Chain { warm_up: true, ..chain("authgate") },
             chain("native"),
             chain("native_without_revoked_jwts"),
-            Chain { name: "authgate_without_forged_jwts", listener: "authgate", forged: false },
-            Chain { name: "native_without_forged_jwts", listener: "native", forged: false },
+            Chain { listener: "authgate", forged: false, ..chain("authgate_without_forged_jwts") },
+            Chain { listener: "native", forged: false, ..chain("native_without_forged_jwts") },
         ];
         let services = services_of(&behind, "slow_auth").await?;
         let gateway = self.start(&config::gateway(listeners, services), 2).await?;

@@ -16,7 +16,7 @@ use crate::envoy::Envoy;
 const CONNECTIONS: u32 = 256;
 
 /// authgate refuses a JWT at once after two fetches of the key have found it forged, and fetches the key every five
-/// seconds at most. All of the mix have come up often enough after this time.
+/// seconds at most. After this time and the turn that doesn't count, all of the mix have come up often enough.
 const WARM_UP_SECONDS: u32 = 20;
 
 /// A listener, and the mix that it gets.
@@ -27,6 +27,8 @@ pub(crate) struct Chain {
     pub(crate) listener: &'static str,
     /// Whether the invalid JWTs are forged, so that their key may be an unknown one, or malformed.
     pub(crate) forged: bool,
+    /// Whether it is loaded for a while before the first round.
+    pub(crate) warm_up: bool,
 }
 
 /// The figures of a chain of filters under the mix.
@@ -47,7 +49,7 @@ pub(crate) struct Mix {
     pub(crate) callouts: f64,
 }
 
-/// Loads the chains in turns, after a warm-up of authgate and a warm-up turn, which counts only if it is the only one.
+/// Loads the chains in turns, after a warm-up and a turn that counts only if it is the only one.
 ///
 /// # Errors
 /// When a run fails.
@@ -58,7 +60,7 @@ pub(crate) async fn measure(
     rounds: usize,
     seconds: u32,
 ) -> Result<Vec<Mix>> {
-    for chain in chains.iter().filter(|chain| chain.name == "authgate" && rounds > 0) {
+    for chain in chains.iter().filter(|chain| chain.warm_up && rounds > 0) {
         eprintln!("  warm-up");
         turn(gateway, tokens, *chain, WARM_UP_SECONDS).await?;
     }
