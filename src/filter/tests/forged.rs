@@ -11,12 +11,18 @@ const SECOND: Duration = Duration::from_secs(1);
 
 const FORGED: Ending = Ending::Denied(401, "signature_invalid", None);
 
-/// A worker that has found the JWT of key 1 forged twice, the second time by a fetch a second ago.
-fn after_a_forged_jwt(overrides: Value) -> World {
+/// A worker that fetched the key so many seconds ago.
+fn after_a_fetch(overrides: Value, seconds: u32) -> World {
     let mut world = World::new(overrides);
     world.tick();
     world.settle();
-    world.live(10 * SECOND);
+    world.live(seconds * SECOND);
+    world
+}
+
+/// A worker that has found the JWT of key 1 forged twice, the second time by a fetch a second ago.
+fn after_a_forged_jwt(overrides: Value) -> World {
+    let mut world = after_a_fetch(overrides, 10);
     for _ in 0..2 {
         assert_eq!(world.ask(&bearer(&jwt(1))), FORGED);
         world.live(6 * SECOND);
@@ -41,10 +47,7 @@ fn a_forged_jwt_that_comes_again_is_refused_at_once() {
 #[test]
 fn a_jwt_that_was_refused_once_waits_for_its_key() {
     let config = json!({"jwt": {"public_key": {"min_refetch_interval": "15s"}}, "cache": {"negative_ttl": "1h"}});
-    let mut world = World::new(config);
-    world.tick();
-    world.settle();
-    world.live(20 * SECOND);
+    let mut world = after_a_fetch(config, 20);
     // All of them are refused by one fetch.
     let streams = [(); 3].map(|()| world.send(&bearer(&jwt(1))));
     world.settle();
@@ -61,10 +64,7 @@ fn a_jwt_that_was_refused_once_waits_for_its_key() {
 
 #[test]
 fn a_forged_jwt_is_verified_once_with_each_key() {
-    let mut world = World::new(json!({}));
-    world.tick();
-    world.settle();
-    world.live(10 * SECOND);
+    let mut world = after_a_fetch(json!({}), 10);
     assert_eq!(world.ask(&bearer(&jwt(1))), FORGED);
     assert_eq!(world.process.signatures.get(), 1);
 }
@@ -223,10 +223,7 @@ fn a_key_that_another_worker_fetched_lets_it_in_at_once() {
 #[test]
 fn all_that_wait_for_one_fetch_count_as_one() {
     let config = json!({"jwt": {"public_key": {"min_refetch_interval": "15s"}}, "cache": {"negative_ttl": "1h"}});
-    let mut world = World::new(config);
-    world.tick();
-    world.settle();
-    world.live(20 * SECOND);
+    let mut world = after_a_fetch(config, 20);
     // More than are looked at in one event.
     let streams: Vec<_> = (0..100).map(|_| world.send(&bearer(&jwt(1)))).collect();
     world.live(SECOND);
