@@ -18,7 +18,7 @@ pub struct Map<K, V, S = RandomState> {
     entries: Vec<Option<(K, V)>>,
 }
 
-/// A map whose keys no client can choose: numbers that are counted here or by the host, and names of metrics.
+/// A map whose keys no client can choose: numbers that are counted here or by the host.
 pub type IdMap<K, V> = Map<K, V, BuildHasherDefault<FxHasher>>;
 
 impl<K, V, S: Default> Default for Map<K, V, S> {

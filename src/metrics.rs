@@ -1,6 +1,9 @@
 //! What is counted (docs/reference.md#metrics): names and labels from closed sets, so that no client can make a new
 //! series.
 
+#[cfg(any(target_arch = "wasm32", test))]
+pub mod metric;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -217,6 +220,8 @@ pub enum Counter {
     Error(Code),
     /// A request that the filter saw, by its rule.
     Rule {
+        /// The rule's index in the configuration. `None`: no rule matched.
+        index: Option<usize>,
         /// The rule's name, or `none`.
         rule: Arc<str>,
         /// How it ended.
@@ -257,7 +262,7 @@ impl fmt::Display for Counter {
                 reason.map_or("none", Code::name)
             ),
             Self::Error(reason) => write!(formatter, "auth_validation_errors_total.reason={}", reason.name()),
-            Self::Rule { rule, outcome } => {
+            Self::Rule { rule, outcome, .. } => {
                 write!(formatter, "auth_rule_requests_total.rule={rule}.outcome={}", outcome.name())
             }
             Self::TokenType(presented) => {

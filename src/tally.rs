@@ -110,13 +110,19 @@ impl Tally {
         level.and_then(|level| u64::try_from(level).ok()).unwrap_or_default()
     }
 
+    /// Whether [`Self::flush`] would write nothing, as no callout began or ended.
+    pub const fn is_settled(&self) -> bool {
+        let [callouts, ..] = self.pending;
+        callouts == 0
+    }
+
     /// An event has ended. If the VM's tally is wrong about whether callouts are under way, writes what was counted
     /// since, and returns by how much to move the gauges.
     pub fn flush(&mut self, now: UnixTime, shared: &dyn SharedData) -> Option<Levels> {
         let ([known, ..], [more, ..]) = (self.levels, self.pending);
         let is_busy = known.saturating_add(more) > 0;
         let is_early = || !is_busy && self.rested.is_some_and(|rested| !now.has_passed(LOOK_INTERVAL, rested));
-        if self.has_ended || is_busy == (known > 0) || is_early() {
+        if self.has_ended || self.is_settled() || is_busy == (known > 0) || is_early() {
             return None;
         }
         if !is_busy {

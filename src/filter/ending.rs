@@ -141,7 +141,7 @@ fn count(facts: &Facts, report: &Report, host: &dyn Host) {
     let Report { outcome, reason, source, ref rule, .. } = *report;
     host.count(Counter::Request { outcome, source, reason });
     host.count(Counter::TokenType(facts.presented));
-    host.count(Counter::Rule { rule: Arc::clone(rule), outcome });
+    host.count(Counter::Rule { index: facts.rule, rule: Arc::clone(rule), outcome });
 }
 
 /// Counts the suspicious activity that a request reveals, and writes it into the audit unless that is off.

@@ -1,7 +1,6 @@
 //! The [host's](crate::host) services over Envoy's host calls.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::fmt;
 use std::time::UNIX_EPOCH;
 
 use proxy_wasm::hostcalls;
@@ -10,7 +9,7 @@ use proxy_wasm::types::{MetricType, Status};
 use super::root::SEAL_KEY;
 use crate::host::{Conflict, Metrics, Peer, SharedData, SharedValue, Signatures, Write};
 use crate::label;
-use crate::map::IdMap;
+use crate::metrics::metric::Metric;
 use crate::metrics::{Counter, Gauge, Histogram};
 use crate::public_key::PublicKey;
 use crate::seal::is_newly_unsealed;
@@ -22,13 +21,22 @@ use crate::time::UnixTime;
 /// it succeeds only where the key doesn't exist, since then the host doesn't compare.
 const NO_VERSION: u32 = u32::MAX;
 
+/// What the host has said about a metric. It assigns a new number at every definition.
+#[derive(Debug, Clone, Copy)]
+enum Known {
+    Nothing,
+    /// Its number.
+    As(u32),
+    Refused,
+}
+
 /// The services of the host that this VM runs in.
 #[derive(Debug)]
 pub struct EnvoyHost {
     has_verify_signature: Cell<bool>,
     secret: OnceCell<Secret>,
-    /// The host's numbers of the metrics defined so far. The host assigns a new number at every definition.
-    metrics: RefCell<IdMap<Metric, Option<u32>>>,
+    /// What is known of each metric, by its place.
+    metrics: RefCell<Vec<Known>>,
     tally: RefCell<Tally>,
     /// The filter's name in the host.
     name: Vec<u8>,
@@ -80,7 +88,15 @@ impl EnvoyHost {
     }
 
     /// Called at the end of every event: moves the gauges if they mustn't wait for the next tick.
+    #[inline]
     pub fn flush_gauges(&self, now: UnixTime) {
+        if !self.tally.borrow().is_settled() {
+            self.flush_tally(now);
+        }
+    }
+
+    #[inline(never)]
+    fn flush_tally(&self, now: UnixTime) {
         let moved = self.tally.borrow_mut().flush(now, self);
         for (gauge, by) in GAUGES.into_iter().zip(moved.unwrap_or_default()).filter(|(_, by)| *by != 0) {
             self.change(Metric::Gauge(gauge), |id| hostcalls::increment_metric(id, by));
@@ -119,22 +135,39 @@ impl EnvoyHost {
         });
     }
 
-    /// Changes a metric, if the host knows it.
-    fn change(&self, metric: Metric, change: impl FnOnce(u32) -> Result<(), Status>) {
-        let known = self.metrics.borrow().get(&metric).copied();
-        let id = known.unwrap_or_else(|| {
-            let kind = match metric {
-                Metric::Counter(_) => MetricType::Counter,
-                Metric::Gauge(_) => MetricType::Gauge,
-                Metric::Histogram(_) => MetricType::Histogram,
-            };
-            let id = hostcalls::define_metric(kind, &format!("{metric}.filter={}", self.filter)).ok();
-            self.metrics.borrow_mut().insert(metric.clone(), id);
-            id
-        });
-        if id.is_some_and(|id| change(id).is_err()) {
+    /// Changes a metric, unless the host refuses to define it.
+    fn change(&self, metric: Metric<'_>, change: impl FnOnce(u32) -> Result<(), Status>) {
+        let place = metric.place();
+        let known = self.metrics.borrow().get(place).copied().unwrap_or(Known::Nothing);
+        let id = match known {
+            Known::As(id) => id,
+            Known::Refused => return,
+            Known::Nothing => match self.define(metric, place) {
+                Some(id) => id,
+                None => return,
+            },
+        };
+        if change(id).is_err() {
             log::error!("the metric {metric} could not be changed");
         }
+    }
+
+    #[inline(never)]
+    fn define(&self, metric: Metric<'_>, place: usize) -> Option<u32> {
+        let kind = match metric {
+            Metric::Counter(_) => MetricType::Counter,
+            Metric::Gauge(_) => MetricType::Gauge,
+            Metric::Histogram(_) => MetricType::Histogram,
+        };
+        let id = hostcalls::define_metric(kind, &format!("{metric}.filter={}", self.filter)).ok();
+        let mut metrics = self.metrics.borrow_mut();
+        if metrics.len() <= place {
+            metrics.resize(place + 1, Known::Nothing);
+        }
+        if let Some(known) = metrics.get_mut(place) {
+            *known = id.map_or(Known::Refused, Known::As);
+        }
+        id
     }
 
     /// The host's wall clock; the epoch if it is set before that.
@@ -193,7 +226,7 @@ impl Signatures for EnvoyHost {
 
 impl Metrics for EnvoyHost {
     fn count(&self, counter: Counter) {
-        self.change(Metric::Counter(counter), |id| hostcalls::increment_metric(id, 1));
+        self.change(Metric::Counter(&counter), |id| hostcalls::increment_metric(id, 1));
     }
 
     fn shift(&self, gauge: Gauge, by: i64) {
@@ -222,24 +255,6 @@ impl Peer for EnvoyHost {
     fn connection(&self) -> Option<u64> {
         let number = hostcalls::get_property(vec!["connection", "id"]).ok()??;
         number.try_into().ok().map(u64::from_le_bytes)
-    }
-}
-
-/// What the host keeps a number for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Metric {
-    Counter(Counter),
-    Gauge(Gauge),
-    Histogram(Histogram),
-}
-
-impl fmt::Display for Metric {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Counter(counter) => counter.fmt(formatter),
-            Self::Gauge(gauge) => gauge.fmt(formatter),
-            Self::Histogram(histogram) => histogram.fmt(formatter),
-        }
     }
 }
 
