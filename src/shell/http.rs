@@ -7,29 +7,41 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use super::injection;
-use super::worker::{Worker, respond, serve};
+use super::worker::{Received, Worker, respond, serve};
 use crate::code::Code;
 use crate::decision::{Client, Denial, Look};
-use crate::filter::{Resolution, Step};
+use crate::filter::Resolution;
 use crate::host::StreamId;
 
 /// One request.
 pub(super) struct Stream {
     id: StreamId,
     worker: Option<Rc<Worker>>,
-    /// Whether it may go on.
-    passed: Rc<Cell<bool>>,
+    passage: Passage,
+}
+
+/// Whether a request may go on.
+enum Passage {
+    /// It has been answered, or hasn't arrived.
+    Closed,
+    Open,
+    /// It waits, or has waited: open as soon as this is true.
+    Held(Rc<Cell<bool>>),
 }
 
 impl Stream {
     pub(super) fn new(id: StreamId, worker: Option<Rc<Worker>>) -> Self {
-        Self { id, worker, passed: Rc::new(Cell::new(false)) }
+        Self { id, worker, passage: Passage::Closed }
     }
 
     /// With `allow_on_headers_stop_iteration`, Envoy goes on with the body of a request whose head is held. The action
     /// that is returned for the body then counts for the head as well.
     fn action(&self) -> Action {
-        if self.passed.get() { Action::Continue } else { Action::Pause }
+        match &self.passage {
+            Passage::Open => Action::Continue,
+            Passage::Held(has_passed) if has_passed.get() => Action::Continue,
+            Passage::Held(_) | Passage::Closed => Action::Pause,
+        }
     }
 }
 
@@ -40,14 +52,14 @@ impl HttpContext for Stream {
             respond(&Denial::from(Code::Internal).response(&Client::default(), Look::plain("authgate")));
             return Action::Pause;
         };
-        match worker.on_request(self.id, !end_of_stream, &self.passed) {
-            Step::Resolve(Resolution::Forward(forward)) => {
+        match worker.on_request(self.id, !end_of_stream) {
+            Received::Resolved(Resolution::Forward(forward)) => {
                 worker.change_headers(&forward);
-                self.passed.set(true);
+                self.passage = Passage::Open;
             }
-            Step::Resolve(Resolution::Deny(response)) => respond(&response),
-            Step::Resolve(Resolution::Serve(page)) => serve(&page),
-            Step::Wait => {}
+            Received::Resolved(Resolution::Deny(response)) => respond(&response),
+            Received::Resolved(Resolution::Serve(page)) => serve(&page),
+            Received::Held(has_passed) => self.passage = Passage::Held(has_passed),
         }
         self.action()
     }
@@ -75,7 +87,9 @@ impl Drop for Stream {
     /// Envoy calls `proxy_on_done` and at once `proxy_on_delete`, with which the SDK drops the stream. The module
     /// exports only the second, since each call slows every request.
     fn drop(&mut self) {
-        if let Some(worker) = &self.worker {
+        injection::point("done");
+        // Nothing is left of a request that was resolved at once.
+        if let (Some(worker), Passage::Held(_)) = (&self.worker, &self.passage) {
             worker.on_end(self.id);
         }
     }

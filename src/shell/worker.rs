@@ -26,10 +26,18 @@ use crate::time::UnixTime;
 /// would exhaust the VM's stack, and answers that break at once may leave more to end.
 const MOST_RESOLVED: usize = 3 * AT_ONCE;
 
+/// What became of a request when it arrived.
+pub(super) enum Received {
+    /// It ends so. The filter keeps nothing of it.
+    Resolved(Resolution),
+    /// It is held until this is true, or until it is answered.
+    Held(Rc<Cell<bool>>),
+}
+
 /// A stream that is held.
 struct Held {
     /// Set when it may go on.
-    passed: Rc<Cell<bool>>,
+    has_passed: Rc<Cell<bool>>,
     /// The last report to the access log.
     told: Report,
 }
@@ -86,13 +94,12 @@ impl Worker {
         Cx { now, shared: &self.host, host: self.host.inner() }
     }
 
-    /// A request has arrived. Called with the stream as the host's current context. `passed` is set if the request is
-    /// held now and goes on later.
-    pub(super) fn on_request(&self, stream: StreamId, has_body: bool, passed: &Rc<Cell<bool>>) -> Step {
+    /// A request has arrived. Called with the stream as the host's current context.
+    pub(super) fn on_request(&self, stream: StreamId, has_body: bool) -> Received {
         let map = raw::request_headers();
         let Some(headers) = map.as_deref().and_then(raw::headers) else {
             // Headers that can't be read can't be stripped either.
-            return Step::Resolve(Resolution::Deny(
+            return Received::Resolved(Resolution::Deny(
                 Denial::from(Code::Internal).response(&Client::default(), Look::plain("authgate")),
             ));
         };
@@ -110,22 +117,23 @@ impl Worker {
             Step::Wait => match self.carry_out_for(stream) {
                 Some((resolution, report)) => {
                     tell(&report, Some(&reception.report));
-                    Step::Resolve(resolution)
+                    Received::Resolved(resolution)
                 }
                 None => {
-                    let held = Box::new(Held { passed: Rc::clone(passed), told: reception.report });
-                    self.held.borrow_mut().insert(stream, held);
-                    Step::Wait
+                    let has_passed = Rc::new(Cell::new(false));
+                    let held = Held { has_passed: Rc::clone(&has_passed), told: reception.report };
+                    self.held.borrow_mut().insert(stream, Box::new(held));
+                    Received::Held(has_passed)
                 }
             },
-            step => {
+            Step::Resolve(resolution) => {
                 // A cached verdict may have to be refreshed.
                 if self.filter.borrow().has_actions() {
                     self.carry_out_for(stream);
                     self.become_context(stream);
                 }
                 self.host.inner().flush_gauges(self.latest.get());
-                step
+                Received::Resolved(resolution)
             }
         }
     }
@@ -141,9 +149,8 @@ impl Worker {
         }
     }
 
-    /// A stream has ended.
+    /// A stream that was held has ended.
     pub(super) fn on_end(&self, stream: StreamId) {
-        injection::point("done");
         self.held.borrow_mut().remove(&stream);
         self.filter.borrow_mut().on_end(stream, self.host.inner());
         self.host.inner().flush_gauges(self.latest.get());
@@ -219,10 +226,10 @@ impl Worker {
                 Action::Resolve { stream, resolution, report } => {
                     let held = self.held.borrow_mut().remove(&stream).map(|held| *held);
                     // A stream that the host no longer knows has no client to answer.
-                    if let Some(Held { passed, told }) = held
+                    if let Some(Held { has_passed, told }) = held
                         && self.become_context(stream)
                     {
-                        passed.set(matches!(resolution, Resolution::Forward(_)));
+                        has_passed.set(matches!(resolution, Resolution::Forward(_)));
                         tell(&report, Some(&told));
                         self.apply(resolution);
                     }
