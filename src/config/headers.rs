@@ -128,6 +128,13 @@ pub struct StrippedHeaders {
     names: Vec<String>,
     /// The headers with credentials, except `Authorization`, in lower case.
     credentials: Vec<String>,
+    /// The lengths of all these, a bit for each.
+    lengths: u64,
+}
+
+/// The bit of this length, or of all that are too long for one of their own.
+const fn length_bit(length: usize) -> u64 {
+    if length < 63 { 1 << length } else { 1 << 63 }
 }
 
 impl StrippedHeaders {
@@ -159,13 +166,21 @@ impl StrippedHeaders {
                 all.push(name);
             }
         }
-        Self { names: all, credentials: credentials.headers().map(str::to_owned).collect() }
+        let credentials: Vec<String> = credentials.headers().map(str::to_owned).collect();
+        let lengths = all.iter().chain(&credentials).fold(0, |bits, name| bits | length_bit(name.len()));
+        Self { names: all, credentials, lengths }
     }
 
     /// Whether a server might take a header of this name for one of these: the names are the same except for letter
     /// case, and for bytes that are neither letters nor digits, which CGI and the like turn into one. Pseudo-headers
     /// are never covered.
+    #[inline]
     pub fn covers(&self, name: &[u8]) -> bool {
+        self.lengths & length_bit(name.len()) != 0 && self.covers_one_of_a_length(name)
+    }
+
+    #[inline(never)]
+    fn covers_one_of_a_length(&self, name: &[u8]) -> bool {
         let is_same = |ours: &String| ours.bytes().eq(name.iter().map(|byte| fold_byte(*byte)));
         !name.starts_with(b":")
             && (self.names.iter().any(|ours| ours.len() == name.len() && is_same(ours)) || self.is_twin(name))
