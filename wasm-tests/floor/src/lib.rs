@@ -4,6 +4,7 @@
 //! - `public`: reads the headers, asks for the time, sets the filter state of the access log, counts. Almost as many
 //!   calls of the host as authgate needs for a request without a credential.
 //! - `identity`: the same for a request with a known credential; also sets five headers.
+//! - `silent`: `identity` without filter state and counters.
 //! - `least`: the same for any credential, with the least work of its own (`least.rs`).
 //! - `callout`: only asks the auth service, and waits for its answer.
 #![cfg(target_arch = "wasm32")]
@@ -31,6 +32,7 @@ mod entry {
 enum Work {
     Public,
     Identity,
+    Silent,
     Least,
     Callout,
 }
@@ -50,6 +52,7 @@ impl RootContext for Root {
         self.work = match self.get_plugin_configuration().as_deref() {
             Some(b"public") => Work::Public,
             Some(b"identity") => Work::Identity,
+            Some(b"silent") => Work::Silent,
             Some(b"least") => Work::Least,
             Some(b"callout") => Work::Callout,
             _ => return false,
@@ -106,9 +109,11 @@ impl HttpContext for Stream {
         let now = now.unwrap_or_default().as_secs();
         match self.work {
             Work::Public | Work::Callout => self.tell(3, 3),
-            Work::Identity => {
+            Work::Identity | Work::Silent => {
                 HEADERS.into_iter().for_each(|(name, value)| host::set_header(name, value));
-                self.tell(5, 4);
+                if self.work == Work::Identity {
+                    self.tell(5, 4);
+                }
             }
             Work::Least => {
                 if let Err(new) = least::recognise(&encoded, now) {

@@ -53,13 +53,14 @@ pub(crate) enum Goal {
 }
 
 /// A figure's name, what it says, and its goal.
-pub(crate) const FIGURES: [(&str, &str, Goal); 16] = [
+pub(crate) const FIGURES: [(&str, &str, Goal); 17] = [
     ("public_vs_noop", "public rule / no-op filter", Goal::AtMost(1.3)),
     ("jwt_repeat_vs_jwt_authn", "repeated JWT / `jwt_authn`", Goal::AtMost(0.25)),
     ("jwt_repeat_vs_jwt_authn_cached", "repeated JWT / `jwt_authn` with its cache", Goal::AtMost(1.5)),
     ("jwt_first_vs_jwt_authn", "new JWT / `jwt_authn`", Goal::AtMost(0.8)),
     ("api_warm_vs_ext_authz", "cached API token / `ext_authz`", Goal::AtMost(0.2)),
     ("api_cold_vs_ext_authz", "new API token / `ext_authz`", Goal::AtMost(1.4)),
+    ("telling_vs_api_warm", "filter state and metrics / the rest of a cached request", Goal::AtMost(0.15)),
     ("jwt_large_extra_us", "7 KB JWT over a small one, both repeated, µs", Goal::AtMost(10.0)),
     ("start_vs_noop", "start over no filter / no-op filter, wall", Goal::AtMost(4.0)),
     ("start_cpu_vs_noop", "the same, CPU", Goal::AtMost(4.0)),
@@ -78,6 +79,7 @@ impl Results {
     pub(crate) fn of(measured: Measured) -> Self {
         let Measured { machine, costs, starts, mix, growth, memory, module_bytes } = measured;
         let mut figures = cost_figures(&costs, |_| "authgate");
+        figures.push(("telling_vs_api_warm", telling(&costs)));
         figures.extend(start_figures(&starts));
         figures.extend(mix_figures(&mix));
         figures.push(("bytes_per_cached_token", Some(memory.api_tokens.bytes_each())));
@@ -114,7 +116,7 @@ fn least(traffic: Traffic) -> &'static str {
 /// Whether a ratio or a difference needs the cost of this contender.
 pub(crate) fn is_in_a_figure(name: &str, traffic: Traffic) -> bool {
     match name {
-        "floor" => least(traffic) == name,
+        "floor" => least(traffic) == name || traffic == Traffic::ApiToken,
         "noop_pruned" | "callout" => false,
         _ => true,
     }
@@ -134,6 +136,17 @@ fn cost_figures(costs: &[Cost], name: fn(Traffic) -> &'static str) -> Vec<(&'sta
         ("api_cold_vs_ext_authz", ratio(own(Traffic::NewApiTokens), ext_authz)),
         ("jwt_large_extra_us", difference(own(Traffic::LargeJwt), own(Traffic::Jwt))),
     ]
+}
+
+/// What a request with a cached API token takes for its filter state and metrics, by all else that it takes, without a
+/// filter too.
+fn telling(costs: &[Cost]) -> Option<f64> {
+    let all = |name| {
+        let found = costs.iter().find(|cost| cost.name == name && cost.traffic == Traffic::ApiToken);
+        found.map(|cost| cost.total_us.quartile)
+    };
+    let telling = difference(all("floor"), all("floor_silent"));
+    ratio(telling, difference(all("authgate"), telling))
 }
 
 fn start_figures(starts: &[Start]) -> Vec<(&'static str, Option<f64>)> {
@@ -193,6 +206,9 @@ mod tests {
             cost("floor", Traffic::Public, 12.0),
             cost("authgate", Traffic::Public, 15.0),
             cost("ext_authz", Traffic::ApiToken, 50.0),
+            cost("floor_silent", Traffic::ApiToken, 4.0),
+            cost("floor", Traffic::ApiToken, 6.0),
+            cost("authgate", Traffic::ApiToken, 22.0),
             cost("least", Traffic::NewApiTokens, 60.0),
             cost("authgate", Traffic::NewApiTokens, 100.0),
         ];
@@ -210,10 +226,12 @@ mod tests {
         });
         let expected = [
             ("api_cold_vs_ext_authz", 2.0),
+            ("api_warm_vs_ext_authz", 0.44),
             ("bytes_per_cached_jwt", 524.288),
             ("bytes_per_cached_token", 1048.576),
             ("module_bytes", 7.0),
             ("public_vs_noop", 1.5),
+            ("telling_vs_api_warm", 0.1),
         ];
         assert_eq!(results.ratios, BTreeMap::from(expected));
         assert_eq!(results.least, BTreeMap::from([("api_cold_vs_ext_authz", 1.2), ("public_vs_noop", 1.2)]));
