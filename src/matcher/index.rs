@@ -74,28 +74,60 @@ impl Index {
     }
 
     /// The rules by `path` and `prefix` that this path falls under, list by list.
-    pub(super) fn lists<'i>(&'i self, path: &[u8]) -> impl Iterator<Item = Listed<'i>> {
-        let mut segments = path.starts_with(b"/").then(|| path.split(|byte| *byte == b'/').skip(1).peekable());
-        let mut at = 0;
-        std::iter::from_fn(move || {
-            let node = self.nodes.get(at)?;
-            let listed = (2 * at, &*node.prefix);
-            let rest = segments.as_mut()?;
-            match rest.next() {
-                Some(segment) => {
-                    match node.find(segment) {
-                        Ok(next) => at = next,
-                        Err(_) => segments = None,
-                    }
-                    Some([listed, (0, &[])])
-                }
-                None => {
-                    segments = None;
-                    Some([listed, (2 * at + 1, &*node.exact)])
-                }
+    pub(super) fn lists<'i, 'p>(&'i self, path: &'p [u8]) -> Lists<'i, 'p> {
+        let below = path.strip_prefix(b"/");
+        Lists { index: self, node: below.and(self.nodes.first()), number: 0, below, is_at_end: false }
+    }
+}
+
+/// The way of a path down the tree.
+pub(super) struct Lists<'i, 'p> {
+    index: &'i Index,
+    /// Where it is. `None`: the tree has no more of the path.
+    node: Option<&'i Node>,
+    number: usize,
+    /// The path below this node, without the slash between them. `None`: the path ends here.
+    below: Option<&'p [u8]>,
+    /// Whether only the rules with this very path are left.
+    is_at_end: bool,
+}
+
+impl<'i> Lists<'i, '_> {
+    /// The next list, which may be empty.
+    fn step(&mut self) -> Option<Listed<'i>> {
+        let node = self.node?;
+        if self.is_at_end {
+            self.node = None;
+            return Some((2 * self.number + 1, &node.exact));
+        }
+        let listed = (2 * self.number, &*node.prefix);
+        match self.below {
+            None => self.is_at_end = true,
+            Some(path) => {
+                let (segment, below) = match path.iter().position(|byte| *byte == b'/') {
+                    Some(slash) => (path.get(..slash).unwrap_or_default(), path.get(slash + 1..)),
+                    None => (path, None),
+                };
+                self.below = below;
+                self.node = node.find(segment).ok().and_then(|number| {
+                    self.number = number;
+                    self.index.nodes.get(number)
+                });
             }
-        })
-        .flatten()
-        .filter(|(_, list)| !list.is_empty())
+        }
+        Some(listed)
+    }
+}
+
+impl<'i> Iterator for Lists<'i, '_> {
+    type Item = Listed<'i>;
+
+    fn next(&mut self) -> Option<Listed<'i>> {
+        loop {
+            let listed = self.step()?;
+            if !listed.1.is_empty() {
+                return Some(listed);
+            }
+        }
     }
 }
