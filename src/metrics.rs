@@ -9,198 +9,138 @@ use std::sync::Arc;
 
 use crate::code::Code;
 
-/// How a request ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// With a verified identity.
-    Allow,
-    /// With a denial that is the request's own fault.
-    Deny,
-    /// With a denial that isn't the request's fault: 5xx.
-    Error,
-    /// Without a credential: by a public or an optional rule, or as a preflight request.
-    Public,
-    /// Its client left before there was a verdict.
-    Cancelled,
-    /// It went on, and would have ended with a denial if shadow mode were off.
-    ShadowDeny,
+/// An enum whose variants have names in metrics.
+macro_rules! named {
+    ($(#[$about:meta])* pub enum $Named:ident { $($(#[$doc:meta])* $Variant:ident = $name:literal,)+ }) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $Named {
+            $($(#[$doc])* $Variant,)+
+        }
+
+        impl $Named {
+            #[cfg(any(target_arch = "wasm32", test))]
+            pub(crate) const ALL: &[Self] = &[$(Self::$Variant),+];
+
+            /// The name in metrics and logs.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$Variant => $name,)+
+                }
+            }
+        }
+    };
 }
 
-impl Outcome {
-    /// The name in labels and logs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::Deny => "deny",
-            Self::Error => "error",
-            Self::Public => "public",
-            Self::Cancelled => "cancelled",
-            Self::ShadowDeny => "shadow_deny",
-        }
+named! {
+    /// How a request ended.
+    pub enum Outcome {
+        /// With a verified identity.
+        Allow = "allow",
+        /// With a denial that is the request's own fault.
+        Deny = "deny",
+        /// With a denial that isn't the request's fault: 5xx.
+        Error = "error",
+        /// Without a credential: by a public or an optional rule, or as a preflight request.
+        Public = "public",
+        /// Its client left before there was a verdict.
+        Cancelled = "cancelled",
+        /// It went on, and would have ended with a denial if shadow mode were off.
+        ShadowDeny = "shadow_deny",
     }
 }
 
-/// What the verdict on a request rests on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Source {
-    /// A JWT of the client's, verified locally.
-    Jwt,
-    /// The verification cache.
-    Cache,
-    /// A cached verdict that stood in while the service was down.
-    Stale,
-    /// The service's answer.
-    Callout,
-    /// A JWT that the service should have verified, verified locally while the service was down.
-    Fallback,
-    /// None of these.
-    None,
-}
-
-impl Source {
-    /// The name in labels and logs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Jwt => "jwt",
-            Self::Cache => "cache",
-            Self::Stale => "stale",
-            Self::Callout => "callout",
-            Self::Fallback => "fallback",
-            Self::None => "none",
-        }
+named! {
+    /// What the verdict on a request rests on.
+    pub enum Source {
+        /// A JWT of the client's, verified locally.
+        Jwt = "jwt",
+        /// The verification cache.
+        Cache = "cache",
+        /// A cached verdict that stood in while the service was down.
+        Stale = "stale",
+        /// The service's answer.
+        Callout = "callout",
+        /// A JWT that the service should have verified, verified locally while the service was down.
+        Fallback = "fallback",
+        /// None of these.
+        None = "none",
     }
 }
 
-/// What a request presents as its credential.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Presented {
-    /// What may be a JWT.
-    Jwt,
-    /// An API token of the right form.
-    Apikey,
-    /// Any other credential, well-formed or not.
-    Other,
-    /// Nothing, or a credential that isn't looked at.
-    None,
-}
-
-impl Presented {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Jwt => "jwt",
-            Self::Apikey => "apikey",
-            Self::Other => "other",
-            Self::None => "none",
-        }
+named! {
+    /// What a request presents as its credential.
+    pub enum Presented {
+        /// What may be a JWT.
+        Jwt = "jwt",
+        /// An API token of the right form.
+        Apikey = "apikey",
+        /// Any other credential, well-formed or not.
+        Other = "other",
+        /// Nothing, or a credential that isn't looked at.
+        None = "none",
     }
 }
 
-/// Whom the throttle locks out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Locked {
-    /// A client's address.
-    Address,
-    /// The number of an API token.
-    Token,
-}
-
-impl Locked {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Address => "address",
-            Self::Token => "token",
-        }
+named! {
+    /// Whom the throttle locks out.
+    pub enum Locked {
+        /// A client's address.
+        Address = "address",
+        /// The number of an API token.
+        Token = "token",
     }
 }
 
-/// What is suspicious about a user or an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Suspicion {
-    /// A user's credentials come from many addresses.
-    ManyAddresses,
-    /// Many credentials of an address are refused.
-    RepeatedFailures,
-}
-
-impl Suspicion {
-    /// The name in labels and the audit.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ManyAddresses => "many_addresses",
-            Self::RepeatedFailures => "repeated_failures",
-        }
+named! {
+    /// What is suspicious about a user or an address.
+    pub enum Suspicion {
+        /// A user's credentials come from many addresses.
+        ManyAddresses = "many_addresses",
+        /// Many credentials of an address are refused.
+        RepeatedFailures = "repeated_failures",
     }
 }
 
-/// What happened in the verification cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CacheEvent {
-    /// A verdict was there.
-    Hit,
-    /// No verdict was there.
-    Miss,
-    /// A verdict stood in while the service was down.
-    Stale,
-    /// A refusal was there.
-    Negative,
-    /// An entry had to make room for another.
-    Evict,
-    /// A request joined others that wait for the same answer.
-    Coalesced,
-}
-
-impl CacheEvent {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Hit => "hit",
-            Self::Miss => "miss",
-            Self::Stale => "stale",
-            Self::Negative => "negative",
-            Self::Evict => "evict",
-            Self::Coalesced => "coalesced",
-        }
+named! {
+    /// What happened in the verification cache.
+    pub enum CacheEvent {
+        /// A verdict was there.
+        Hit = "hit",
+        /// No verdict was there.
+        Miss = "miss",
+        /// A verdict stood in while the service was down.
+        Stale = "stale",
+        /// A refusal was there.
+        Negative = "negative",
+        /// An entry had to make room for another.
+        Evict = "evict",
+        /// A request joined others that wait for the same answer.
+        Coalesced = "coalesced",
     }
 }
 
-/// What the revocation list said about an identity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum BlacklistCheck {
-    /// It isn't on the list.
-    Clear,
-    /// It is on the list.
-    Revoked,
-    /// It isn't on the list, but the list is old: no poll of the last two intervals was read in full.
-    Stale,
-}
-
-impl BlacklistCheck {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Clear => "clear",
-            Self::Revoked => "revoked",
-            Self::Stale => "stale",
-        }
+named! {
+    /// What the revocation list said about an identity.
+    pub enum BlacklistCheck {
+        /// It isn't on the list.
+        Clear = "clear",
+        /// It is on the list.
+        Revoked = "revoked",
+        /// It isn't on the list, but the list is old: no poll of the last two intervals was read in full.
+        Stale = "stale",
     }
 }
 
-/// How a poll of the revocation feed ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum BlacklistPoll {
-    /// The whole answer took effect.
-    Success,
-    /// Some entries of the answer couldn't be read. The others took effect.
-    Partial,
-    /// No answer came, or none that could be read.
-    Failure,
-}
-
-impl BlacklistPoll {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Partial => "partial",
-            Self::Failure => "failure",
-        }
+named! {
+    /// How a poll of the revocation feed ended.
+    pub enum BlacklistPoll {
+        /// The whole answer took effect.
+        Success = "success",
+        /// Some entries of the answer couldn't be read. The others took effect.
+        Partial = "partial",
+        /// No answer came, or none that could be read.
+        Failure = "failure",
     }
 }
 
@@ -290,44 +230,37 @@ impl fmt::Display for Counter {
     }
 }
 
-/// A level that goes up and down, over all workers of the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Gauge {
-    /// Callouts that the service has yet to answer.
-    CalloutsInFlight,
-    /// Entries of the workers' own stores of the verification cache.
-    CacheEntries,
-    /// The memory that these entries take, in bytes.
-    CacheBytes,
-    /// 0: closed, 1: half-open, 2: open.
-    BreakerState,
-    /// Tokens and users on the revocation list.
-    BlacklistSize,
-    /// How long ago the last poll that was read in full began, in seconds.
-    BlacklistAge,
-    /// How long ago the fetch of the newest public key began, in seconds.
-    PublicKeyAge,
-    /// 1 while this version runs.
-    BuildInfo,
+named! {
+    /// A level that goes up and down, over all workers of the process.
+    pub enum Gauge {
+        /// Callouts that the service has yet to answer.
+        CalloutsInFlight = "auth_callouts_in_flight",
+        /// Entries of the workers' own stores of the verification cache.
+        CacheEntries = "auth_cache_entries",
+        /// The memory that these entries take, in bytes.
+        CacheBytes = "auth_cache_bytes",
+        /// 0: closed, 1: half-open, 2: open.
+        BreakerState = "auth_breaker_state",
+        /// Tokens and users on the revocation list.
+        BlacklistSize = "auth_blacklist_size",
+        /// How long ago the last poll that was read in full began, in seconds.
+        BlacklistAge = "auth_blacklist_age_seconds",
+        /// How long ago the fetch of the newest public key began, in seconds.
+        PublicKeyAge = "auth_public_key_age_seconds",
+        /// 1 while this version runs.
+        BuildInfo = "auth_build_info",
+    }
 }
 
 impl fmt::Display for Gauge {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match self {
-            Self::BuildInfo => {
-                // A dot would end the label.
-                let version = env!("CARGO_PKG_VERSION").replace(['.', '+'], "_");
-                return write!(formatter, "auth_build_info.version={version}");
-            }
-            Self::CalloutsInFlight => "auth_callouts_in_flight",
-            Self::CacheEntries => "auth_cache_entries",
-            Self::CacheBytes => "auth_cache_bytes",
-            Self::BreakerState => "auth_breaker_state",
-            Self::BlacklistSize => "auth_blacklist_size",
-            Self::BlacklistAge => "auth_blacklist_age_seconds",
-            Self::PublicKeyAge => "auth_public_key_age_seconds",
-        };
-        formatter.write_str(name)
+        formatter.write_str(self.name())?;
+        if *self == Self::BuildInfo {
+            // A dot would end the label.
+            let version = env!("CARGO_PKG_VERSION").replace(['.', '+'], "_");
+            write!(formatter, ".version={version}")?;
+        }
+        Ok(())
     }
 }
 

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::code::Code;
 
-const OUTCOMES: usize = Outcome::ShadowDeny as usize + 1;
-const SOURCES: usize = Source::None as usize + 1;
+const OUTCOMES: usize = Outcome::ALL.len();
+const SOURCES: usize = Source::ALL.len();
 /// Every code, and none.
 const REASONS: usize = Code::ALL.len() + 1;
 
@@ -17,16 +17,16 @@ const REASONS: usize = Code::ALL.len() + 1;
 const REQUESTS: usize = 0;
 const ERRORS: usize = REQUESTS + OUTCOMES * SOURCES * REASONS;
 const TOKEN_TYPES: usize = ERRORS + Code::ALL.len();
-const DEPRECATED_TOKENS: usize = TOKEN_TYPES + Presented::None as usize + 1;
+const DEPRECATED_TOKENS: usize = TOKEN_TYPES + Presented::ALL.len();
 const PUBLIC_KEY_HITS: usize = DEPRECATED_TOKENS + 1;
 const LOCKOUTS: usize = PUBLIC_KEY_HITS + 1;
-const SUSPICIONS: usize = LOCKOUTS + Locked::Token as usize + 1;
-const PUBLIC_KEY_REFRESHES: usize = SUSPICIONS + Suspicion::RepeatedFailures as usize + 1;
+const SUSPICIONS: usize = LOCKOUTS + Locked::ALL.len();
+const PUBLIC_KEY_REFRESHES: usize = SUSPICIONS + Suspicion::ALL.len();
 const CACHE_EVENTS: usize = PUBLIC_KEY_REFRESHES + 2;
-const BLACKLIST_CHECKS: usize = CACHE_EVENTS + CacheEvent::Coalesced as usize + 1;
-const BLACKLIST_POLLS: usize = BLACKLIST_CHECKS + BlacklistCheck::Stale as usize + 1;
-const GAUGES: usize = BLACKLIST_POLLS + BlacklistPoll::Failure as usize + 1;
-const DURATIONS: usize = GAUGES + Gauge::BuildInfo as usize + 1;
+const BLACKLIST_CHECKS: usize = CACHE_EVENTS + CacheEvent::ALL.len();
+const BLACKLIST_POLLS: usize = BLACKLIST_CHECKS + BlacklistCheck::ALL.len();
+const GAUGES: usize = BLACKLIST_POLLS + BlacklistPoll::ALL.len();
+const DURATIONS: usize = GAUGES + Gauge::ALL.len();
 /// Last, as there is no limit to rules.
 const RULES: usize = DURATIONS + SOURCES;
 
@@ -92,11 +92,6 @@ mod tests {
 
     use super::*;
 
-    const ALL_OUTCOMES: [Outcome; 6] =
-        [Outcome::Allow, Outcome::Deny, Outcome::Error, Outcome::Public, Outcome::Cancelled, Outcome::ShadowDeny];
-    const ALL_SOURCES: [Source; 6] =
-        [Source::Jwt, Source::Cache, Source::Stale, Source::Callout, Source::Fallback, Source::None];
-
     fn counters() -> Vec<Counter> {
         let mut all = vec![
             Counter::DeprecatedToken,
@@ -104,8 +99,8 @@ mod tests {
             Counter::PublicKeyRefresh { success: false },
             Counter::PublicKeyRefresh { success: true },
         ];
-        for outcome in ALL_OUTCOMES {
-            for source in ALL_SOURCES {
+        for outcome in Outcome::ALL.iter().copied() {
+            for source in Source::ALL.iter().copied() {
                 let reasons = Code::ALL.into_iter().map(Some).chain([None]);
                 all.extend(reasons.map(|reason| Counter::Request { outcome, source, reason }));
             }
@@ -115,38 +110,22 @@ mod tests {
             }));
             all.push(Counter::Rule { index: None, rule: Arc::from("none"), outcome });
         }
-        use {BlacklistCheck as Check, BlacklistPoll as Poll, CacheEvent as Event};
         all.extend(Code::ALL.map(Counter::Error));
-        all.extend([Presented::Jwt, Presented::Apikey, Presented::Other, Presented::None].map(Counter::TokenType));
-        all.extend([Locked::Address, Locked::Token].map(Counter::Lockout));
-        all.extend([Suspicion::ManyAddresses, Suspicion::RepeatedFailures].map(Counter::Suspicious));
-        let events = [Event::Hit, Event::Miss, Event::Stale, Event::Negative, Event::Evict, Event::Coalesced];
-        all.extend(events.map(Counter::Cache));
-        all.extend([Check::Clear, Check::Revoked, Check::Stale].map(Counter::BlacklistCheck));
-        all.extend([Poll::Success, Poll::Partial, Poll::Failure].map(Counter::BlacklistPoll));
+        all.extend(Presented::ALL.iter().copied().map(Counter::TokenType));
+        all.extend(Locked::ALL.iter().copied().map(Counter::Lockout));
+        all.extend(Suspicion::ALL.iter().copied().map(Counter::Suspicious));
+        all.extend(CacheEvent::ALL.iter().copied().map(Counter::Cache));
+        all.extend(BlacklistCheck::ALL.iter().copied().map(Counter::BlacklistCheck));
+        all.extend(BlacklistPoll::ALL.iter().copied().map(Counter::BlacklistPoll));
         all
     }
 
     #[test]
     fn each_metric_has_a_place_of_its_own() {
         let counters = counters();
-        let gauges = [
-            Gauge::CalloutsInFlight,
-            Gauge::CacheEntries,
-            Gauge::CacheBytes,
-            Gauge::BreakerState,
-            Gauge::BlacklistSize,
-            Gauge::BlacklistAge,
-            Gauge::PublicKeyAge,
-            Gauge::BuildInfo,
-        ];
-        let histograms = ALL_SOURCES.map(|source| Histogram::Duration { source });
-        let metrics: Vec<Metric<'_>> = counters
-            .iter()
-            .map(Metric::Counter)
-            .chain(gauges.map(Metric::Gauge))
-            .chain(histograms.map(Metric::Histogram))
-            .collect();
+        let gauges = Gauge::ALL.iter().copied().map(Metric::Gauge);
+        let histograms = Source::ALL.iter().map(|source| Metric::Histogram(Histogram::Duration { source: *source }));
+        let metrics: Vec<Metric<'_>> = counters.iter().map(Metric::Counter).chain(gauges).chain(histograms).collect();
         let names: HashMap<usize, String> = metrics.iter().map(|one| (one.place(), one.to_string())).collect();
         assert_eq!(names.len(), metrics.len());
         // None is left out either, since no place is.
