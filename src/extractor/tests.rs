@@ -279,6 +279,17 @@ fn configured_identity_headers_are_stripped() {
 }
 
 #[test]
+fn headers_of_any_length_are_stripped() {
+    for length in (1..130).chain([255]) {
+        let name = format!("x{}", "-y".repeat(200)).chars().take(length).collect::<String>();
+        let twin = name.replace('-', "_");
+        assert_eq!(stripped(&json!({name.clone(): "user_id"}), &[&twin]), [twin.as_str()]);
+        let longer = format!("{name}z");
+        assert_eq!(stripped(&json!({name: "user_id"}), &[&longer]), [""; 0]);
+    }
+}
+
+#[test]
 fn headers_listed_for_stripping_are_stripped() {
     let config = config(json!({"strip_headers": ["X-Remote-User", "X_Ssl_Client"]}));
     let names = ["x-remote-user", "x.remote_user", "x-ssl-client", "x-user-id", "x-remote-users", "remote-user"];
