@@ -106,7 +106,10 @@ impl Refusals {
             return;
         }
         let added = self.table.update(self.row(&refusal.digest, cx.shared), cx.shared, |row| {
-            row.retain(|known| known.is_alive(life, cx.now));
+            // While there is room, a refusal stays until a sweep, in case the clock is fast.
+            if row.len() >= PER_ROW {
+                row.retain(|known| known.is_alive(life, cx.now));
+            }
             if row
                 .iter()
                 .any(|known| known.digest == refusal.digest && known.at > refusal.at && !known.at.is_to_come(cx.now))

@@ -1,5 +1,8 @@
 //! Drops what has expired: each worker sweeps its own cache, and one worker of the process sweeps the shared data.
 //! After the clock was set back, every worker sweeps the shared data.
+//!
+//! After the clock was set forward, the next sweep is a whole interval away: the clock may be wrong, and what a sweep has
+//! dropped is gone when it is right again, such as the revocation of a token that hasn't expired.
 
 use std::time::Duration;
 
@@ -12,6 +15,9 @@ use crate::turn::{LastTurn, Turn};
 
 /// The time between two sweeps.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(300);
+
+/// A longer time between two ticks means that the clock was set forward, or that Envoy stood still.
+const LONGEST_TICK: Duration = Duration::from_secs(60);
 
 /// How many rows of the shared data are swept in one tick.
 const ROWS_AT_ONCE: u32 = 256;
@@ -44,7 +50,12 @@ impl Sweep {
     // Compiled apart: docs/performance.md#start.
     #[inline(never)]
     pub(super) fn on_tick(&mut self, parts: &mut Parts, cx: &Cx<'_>) {
-        if self.ticked.replace(cx.now).is_some_and(|last| last.is_to_come(cx.now)) {
+        let ticked = self.ticked.replace(cx.now);
+        if ticked.and_then(|last| cx.now.since(last)).is_some_and(|time| time > LONGEST_TICK) {
+            self.swept = Some(cx.now);
+            self.next_row = None;
+        }
+        if ticked.is_some_and(|last| last.is_to_come(cx.now)) {
             // The clock was set back. Entries whose time is still to come are dropped: if they stayed, they would count
             // as new when that time comes.
             parts.cache.sweep_local(cx);

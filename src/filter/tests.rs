@@ -19,6 +19,7 @@ mod clock;
 mod crowds;
 mod displacement;
 mod elsewhere;
+mod fast_clock;
 mod first_list;
 mod forged;
 mod hosts;

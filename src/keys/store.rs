@@ -210,6 +210,17 @@ impl KeyStore {
         self.is_pinned() || since(self.searched) || (self.fetched_at().is_some_and(since) && !self.may_search(now))
     }
 
+    /// From when a fetch can judge a JWT that arrives now: those that are known say nothing about it, even if the clock
+    /// was set back by a moment and they seem later. `last`: the end of the last fetch, if it failed.
+    pub fn judged_from(&self, last: LastTurn, now: UnixTime) -> UnixTime {
+        let failed = match last {
+            LastTurn::Failed { since } => Some(since),
+            _ => None,
+        };
+        let known = self.fetched_at().into_iter().chain(failed).fold(self.searched, UnixTime::max);
+        if known <= now || known.is_to_come(now) { now } else { known.after(Duration::from_nanos(1)) }
+    }
+
     /// When the newest key was fetched, if no signature can have it fetched again yet, and no search is due.
     pub fn just_fetched(&self, now: UnixTime) -> Option<UnixTime> {
         self.fetched_at().filter(|at| !now.has_passed(self.min_refetch_interval, *at) && !self.may_search(now))

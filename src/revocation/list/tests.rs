@@ -9,9 +9,11 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::claims::MAX_TIME;
+use crate::config::MAX_CLOCK_SKEW;
 use crate::filter::world::{BEGIN, Process};
 use crate::host::{Conflict, Host};
 use crate::introspection::CalloutResponse;
+use crate::revocation::list::record::TokenDigest;
 use crate::testing::{self, Overheard};
 
 const LIFE: Duration = Duration::from_secs(3900);

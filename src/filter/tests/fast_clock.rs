@@ -1,0 +1,123 @@
+//! A clock that is an hour or a day fast for a moment must not end what still holds when it is right again.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::support::down;
+use super::world::BEGIN;
+use super::{Answer, World, api_token, bearer, claims, jwt, jwt_of};
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: i64 = 3_600;
+
+/// The clock is an hour fast for so long.
+fn be_fast(world: &mut World, time: Duration) {
+    world.step(HOUR);
+    world.live(time);
+    world.step(-HOUR);
+    world.tick();
+}
+
+fn with_a_feed(feed: &serde_json::Value) -> World {
+    let mut world = World::new(json!({"revocation": {"path": "/auth/blacklist", "poll_interval": "8s"}}));
+    world.feed = Answer::json(feed);
+    world.live(SECOND);
+    world.feed = Answer::json(&json!({"cursor": "c", "revoked": []}));
+    world
+}
+
+fn jwt_until(seconds: u64) -> Vec<(String, Vec<u8>)> {
+    let mut claims = claims();
+    claims["exp"] = json!(BEGIN + seconds);
+    bearer(&jwt_of(0, &claims))
+}
+
+#[test]
+fn a_revoked_jwt_stays_refused() {
+    let mut world = with_a_feed(&json!({"cursor": "c", "revoked": [{"jti": "j", "exp": BEGIN + 1_200}]}));
+    world.live(600 * SECOND);
+    assert_eq!(world.ask(&jwt_until(1_200)).code(), "token_revoked");
+    world.feed = Answer::Body(500, String::new());
+    be_fast(&mut world, 120 * SECOND);
+    for _ in 0..10 {
+        assert_eq!(world.ask(&jwt_until(1_200)).code(), "token_revoked");
+        world.live(SECOND);
+    }
+}
+
+#[test]
+fn a_revoked_jwt_stays_refused_when_the_whole_list_is_read_meanwhile() {
+    let list =
+        json!({"cursor": "c", "revoked": [{"jti": "j", "exp": BEGIN + 1_200}, {"jti": "k", "exp": BEGIN + 9_000}]});
+    let mut world = with_a_feed(&list);
+    world.live(600 * SECOND);
+    world.step(HOUR);
+    world.feed = Answer::Body(400, json!({"error": "invalid_cursor"}).to_string());
+    world.live(9 * SECOND);
+    let mut later = list;
+    later["revoked"].as_array_mut().unwrap().push(json!({"jti": "l", "exp": BEGIN + 9_000}));
+    world.feed = Answer::json(&later);
+    world.live(9 * SECOND);
+    world.feed = Answer::Body(500, String::new());
+    world.step(-HOUR);
+    world.live(SECOND);
+    assert_eq!(world.ask(&jwt_until(1_200)).code(), "token_revoked");
+}
+
+#[test]
+fn a_jwt_of_a_signed_out_user_stays_refused() {
+    let mut world = with_a_feed(&json!({"cursor": "c", "users": [{"user_id": 1, "exp_before": BEGIN + 1_300}]}));
+    world.live(600 * SECOND);
+    assert_eq!(world.ask(&jwt_until(1_200)).code(), "token_revoked");
+    world.feed = Answer::Body(500, String::new());
+    be_fast(&mut world, 120 * SECOND);
+    assert_eq!(world.ask(&jwt_until(1_200)).code(), "token_revoked");
+}
+
+#[test]
+fn a_jwt_that_the_service_refused_does_not_pass_by_its_signature() {
+    let mut world = World::new(json!({"jwt": {"verification": "remote"}, "circuit_breaker": {"failures": 1}}));
+    world.verify = Answer::Body(401, String::new());
+    world.live(600 * SECOND);
+    assert_eq!(world.ask(&jwt_until(1_200)).code(), "token_rejected");
+    world.verify = down();
+    world.step(20 * HOUR);
+    world.live(8 * SECOND);
+    world.step(-20 * HOUR);
+    for _ in 0..5 {
+        world.live(SECOND);
+        let code = world.ask(&jwt_until(1_200)).code();
+        assert!(["auth_service_unavailable", "token_rejected"].contains(&code), "{code:?}");
+    }
+}
+
+#[test]
+fn a_purge_by_a_fast_clock_voids_the_verdicts_before_it() {
+    let mut world = with_a_feed(&json!({"cursor": "c", "revoked": []}));
+    world.live(600 * SECOND);
+    assert_eq!(world.ask(&api_token()).code(), "");
+    world.step(HOUR);
+    world.feed = Answer::json(&json!({"cursor": "d", "purge": [{"user_id": 1}]}));
+    world.live(9 * SECOND);
+    world.feed = Answer::json(&json!({"cursor": "e", "revoked": []}));
+    world.step(-HOUR);
+    world.live(SECOND);
+    world.verify = Answer::Body(401, String::new());
+    assert_eq!(world.ask(&api_token()).code(), "token_rejected");
+}
+
+#[test]
+fn a_search_before_the_clock_was_set_back_judges_no_later_jwt() {
+    for nanos in [100_000_000, 300_000_000, 900_000_000] {
+        let mut world = World::new(json!({"jwt": {"public_key": {"min_refetch_interval": "5s"}}}));
+        world.live(60 * SECOND);
+        world.ask(&bearer(&jwt(0)));
+        world.ask(&bearer(&jwt(1)));
+        world.serves = 2;
+        world.now = world.now.before(Duration::from_nanos(nanos));
+        let stream = world.send(&bearer(&jwt(2)));
+        world.live(7 * SECOND);
+        assert_eq!(world.ending(stream).unwrap().code(), "", "{nanos}");
+    }
+}
