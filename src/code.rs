@@ -1,9 +1,22 @@
 //! The reasons for a denial.
 
-/// The reason for a denial, by its name in docs/reference.md#denials.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "each is the code of its name in docs/reference.md#denials")]
-pub enum Code {
+macro_rules! codes {
+    ($($Code:ident,)+) => {
+        /// The reason for a denial, by its name in docs/reference.md#denials.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[expect(missing_docs, reason = "each is the code of its name in docs/reference.md#denials")]
+        pub enum Code {
+            $($Code,)+
+        }
+
+        impl Code {
+            /// Every code, in order.
+            pub const ALL: [Self; [$(stringify!($Code)),+].len()] = [$(Self::$Code),+];
+        }
+    };
+}
+
+codes! {
     MissingCredentials,
     MalformedCredentials,
     UnsupportedScheme,
@@ -28,31 +41,6 @@ pub enum Code {
 }
 
 impl Code {
-    /// Every code, for documentation and tests.
-    pub const ALL: [Self; 21] = [
-        Self::MissingCredentials,
-        Self::MalformedCredentials,
-        Self::UnsupportedScheme,
-        Self::TokenMalformed,
-        Self::SignatureInvalid,
-        Self::TokenExpired,
-        Self::TokenNotYetValid,
-        Self::TokenTypeNotAccepted,
-        Self::TokenRevoked,
-        Self::TokenRejected,
-        Self::InsufficientUserAuthentication,
-        Self::ClaimsNotSufficient,
-        Self::DeniedByRule,
-        Self::ForbiddenByService,
-        Self::AmbiguousPath,
-        Self::AmbiguousHost,
-        Self::CrossSiteRequest,
-        Self::TooManyFailures,
-        Self::AuthServiceUnavailable,
-        Self::PublicKeyUnavailable,
-        Self::Internal,
-    ];
-
     /// The name, as in the body's `code`.
     pub const fn name(self) -> &'static str {
         self.row().1

@@ -100,7 +100,7 @@ pub trait Verifier: fmt::Debug {
 pub struct CalloutResponse {
     /// The status; 0 if it was missing or unreadable.
     pub status: u16,
-    /// Names in lower case. Pseudo-headers make no difference.
+    /// Names in lower case; pseudo-headers may be among them.
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body, or `None` if it is larger than [`Filter::body_limit`](crate::Filter::body_limit).
     pub body: Option<Vec<u8>>,

@@ -1,8 +1,8 @@
 //! Drops what has expired: each worker sweeps its own cache, and one worker of the process sweeps the shared data.
 //! After the clock was set back, every worker sweeps the shared data.
 //!
-//! After the clock was set forward, the next sweep is a whole interval away: the clock may be wrong, and what a sweep has
-//! dropped is gone when it is right again, such as the revocation of a token that hasn't expired.
+//! After the clock was set forward, no sweep begins for a whole interval. The clock may be wrong, and a sweep by a wrong
+//! clock would drop what still matters once it is right again, such as the revocation of a token that hasn't expired.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::turn::{LastTurn, Turn};
 /// The time between two sweeps.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(300);
 
-/// A longer time between two ticks means that the clock was set forward, or that Envoy stood still.
+/// If more time has passed between two ticks, the clock was set forward, or Envoy stood still.
 const LONGEST_TICK: Duration = Duration::from_secs(60);
 
 /// How many rows of the shared data are swept in one tick.

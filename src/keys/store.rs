@@ -210,8 +210,8 @@ impl KeyStore {
         self.is_pinned() || since(self.searched) || (self.fetched_at().is_some_and(since) && !self.may_search(now))
     }
 
-    /// From when a fetch can judge a JWT that arrives now: those that are known say nothing about it, even if the clock
-    /// was set back by a moment and they seem later. `last`: the end of the last fetch, if it failed.
+    /// A fetch that began at this time or later can judge a JWT that arrives now. A fetch that is known already can't,
+    /// even if the clock was set back by a moment since, so that it seems to be later. `last`: the last fetch.
     pub fn judged_from(&self, last: LastTurn, now: UnixTime) -> UnixTime {
         let failed = match last {
             LastTurn::Failed { since } => Some(since),

@@ -1,5 +1,5 @@
-//! What the host keeps a number for. Each has a place of its own in a table of those numbers, so that counting takes no
-//! look into a map.
+//! The metrics of the host. It gives each a number, and the shell keeps these in a table. Each metric has its own place
+//! there, so that counting needs no map.
 
 use std::fmt;
 
@@ -128,7 +128,7 @@ mod tests {
         let metrics: Vec<Metric<'_>> = counters.iter().map(Metric::Counter).chain(gauges).chain(histograms).collect();
         let names: HashMap<usize, String> = metrics.iter().map(|one| (one.place(), one.to_string())).collect();
         assert_eq!(names.len(), metrics.len());
-        // None is left out either, since no place is.
+        // No place is left out.
         assert!((0..metrics.len()).all(|place| names.contains_key(&place)), "{names:?}");
     }
 }
