@@ -9,8 +9,8 @@ use wasmi::{Caller, Config, Engine, Extern, Func, Instance, Module, Store, Val};
 const FUEL: u64 = 1 << 60;
 /// The module's root context.
 const ROOT: i32 = 1;
-/// The host's time, in nanoseconds since the epoch: in the year 2023.
-const NOW: u64 = 1_700_000_000_000_000_000;
+/// The host's time at the start, in nanoseconds since the epoch: in the year 2023.
+const BEGIN: u64 = 1_700_000_000_000_000_000;
 
 const OK: i32 = 0;
 const NOT_FOUND: i32 = 1;
@@ -48,13 +48,16 @@ impl Callout {
 #[derive(Default)]
 struct State {
     steps: Steps,
+    /// In nanoseconds since the epoch.
+    now: u64,
     configuration: Bytes,
     request: Vec<(Bytes, Bytes)>,
     answer: Vec<(Bytes, Bytes)>,
     answer_body: Bytes,
     shared: HashMap<Bytes, (Bytes, u32)>,
     cas: u32,
-    metrics: i32,
+    /// The names of the metrics, by their numbers, and their values.
+    metrics: Vec<(String, i64)>,
     callouts: Vec<Callout>,
     tokens: i32,
     /// The status with which the module denied the request.
@@ -77,7 +80,7 @@ impl Host {
         config.consume_fuel(true);
         let engine = Engine::new(&config);
         let module = Module::new(&engine, module)?;
-        let state = State { configuration: configuration.as_bytes().to_vec(), ..State::default() };
+        let state = State { now: BEGIN, configuration: configuration.as_bytes().to_vec(), ..State::default() };
         let mut store = Store::new(&engine, state);
         store.set_fuel(FUEL)?;
         let mut imports = Vec::new();
@@ -110,6 +113,11 @@ impl Host {
         self.call("proxy_on_tick", &[ROOT]).map(drop)
     }
 
+    /// Lets a second pass.
+    pub(crate) fn pass_a_second(&mut self) {
+        self.store.data_mut().now += 1_000_000_000;
+    }
+
     /// Takes the callouts that haven't been answered yet.
     pub(crate) fn callouts(&mut self) -> Vec<Callout> {
         std::mem::take(&mut self.store.data_mut().callouts)
@@ -117,9 +125,14 @@ impl Host {
 
     /// Answers a callout with 200.
     pub(crate) fn answer(&mut self, callout: &Callout, body: &str) -> Result<()> {
+        self.answer_with(callout, "200", body)
+    }
+
+    /// Answers a callout with this status.
+    pub(crate) fn answer_with(&mut self, callout: &Callout, status: &str, body: &str) -> Result<()> {
         let state = self.store.data_mut();
         state.answer = vec![
-            (b":status".to_vec(), b"200".to_vec()),
+            (b":status".to_vec(), status.as_bytes().to_vec()),
             (b"content-type".to_vec(), b"application/json".to_vec()),
             (b"date".to_vec(), b"Tue, 14 Nov 2023 22:13:20 GMT".to_vec()),
         ];
@@ -156,6 +169,46 @@ impl Host {
         self.call("proxy_on_delete", &[stream])?;
         let instructions = before - self.store.get_fuel()?;
         Ok(Steps { instructions, ..self.store.data().steps.clone() })
+    }
+
+    /// Begins a request that has a body. Returns its stream, and whether its head may go on.
+    pub(crate) fn begin(&mut self, headers: &[(&str, &str)]) -> Result<(i32, bool)> {
+        self.streams += 1;
+        let stream = self.streams;
+        let state = self.store.data_mut();
+        state.denied = None;
+        state.request = headers.iter().map(|(name, value)| (name.as_bytes().into(), value.as_bytes().into())).collect();
+        let count = i32::try_from(headers.len())?;
+        self.call("proxy_on_context_create", &[stream, ROOT])?;
+        let action = self.call("proxy_on_request_headers", &[stream, count, 0])?;
+        Ok((stream, action == 0))
+    }
+
+    /// Whether the request's body may go on.
+    pub(crate) fn body(&mut self, stream: i32) -> Result<bool> {
+        Ok(self.call("proxy_on_request_body", &[stream, 1, 1])? == 0)
+    }
+
+    /// Ends a request, whose client may have left.
+    pub(crate) fn end(&mut self, stream: i32) -> Result<()> {
+        self.call("proxy_on_delete", &[stream]).map(drop)
+    }
+
+    /// The status with which the last request was answered.
+    pub(crate) fn denied(&self) -> Option<i32> {
+        self.store.data().denied
+    }
+
+    /// The value of a metric; 0 if it isn't defined.
+    pub(crate) fn metric(&self, name: &str) -> i64 {
+        let named = self.store.data().metrics.iter().filter(|(known, _)| known.starts_with(name));
+        named.map(|(_, value)| value).sum()
+    }
+
+    /// The pages of the module's memory.
+    pub(crate) fn pages(&self) -> Result<u64> {
+        let memory = self.instance.get_memory(&self.store, "memory").context("the module has no memory")?;
+        Ok(memory.size(&self.store))
     }
 
     fn has(&self, name: &str) -> bool {
@@ -260,10 +313,18 @@ fn of_the_process(name: &str, caller: &mut Caller<'_, State>, arguments: &[Val])
             OK
         }
         "proxy_define_metric" => {
-            let state = caller.data_mut();
-            state.metrics += 1;
-            let number = state.metrics;
+            let name = String::from_utf8(take(caller, int(1), int(2))?)?;
+            let metrics = &mut caller.data_mut().metrics;
+            metrics.push((name, 0));
+            let number = i32::try_from(metrics.len())?;
             write(caller, int(3), &number.to_le_bytes())?
+        }
+        "proxy_increment_metric" | "proxy_record_metric" => {
+            let by = arguments.get(1).and_then(Val::i64).context("no value")?;
+            let place = usize::try_from(int(0) - 1)?;
+            let (_, value) = caller.data_mut().metrics.get_mut(place).context("no such metric")?;
+            *value = if name == "proxy_increment_metric" { *value + by } else { by };
+            OK
         }
         "proxy_http_call" => {
             let headers = deserialize(&take(caller, int(2), int(3))?);
@@ -274,11 +335,7 @@ fn of_the_process(name: &str, caller: &mut Caller<'_, State>, arguments: &[Val])
             write(caller, int(9), &token.to_le_bytes())?
         }
         "proxy_call_foreign_function" => give(caller, &[1 << 3, 1], int(4), int(5))?,
-        "proxy_increment_metric"
-        | "proxy_record_metric"
-        | "proxy_set_property"
-        | "proxy_set_effective_context"
-        | "proxy_set_tick_period_milliseconds" => OK,
+        "proxy_set_property" | "proxy_set_effective_context" | "proxy_set_tick_period_milliseconds" => OK,
         _ => return Ok(None),
     };
     Ok(Some(status))
@@ -288,8 +345,14 @@ fn of_the_process(name: &str, caller: &mut Caller<'_, State>, arguments: &[Val])
 fn of_the_system(name: &str, caller: &mut Caller<'_, State>, arguments: &[Val]) -> Result<Option<i32>> {
     let int = |index: usize| integer(arguments, index);
     let status = match name {
-        "proxy_get_current_time_nanoseconds" => write(caller, int(0), &NOW.to_le_bytes())?,
-        "clock_time_get" => write(caller, int(2), &NOW.to_le_bytes())?,
+        "proxy_get_current_time_nanoseconds" => {
+            let now = caller.data().now;
+            write(caller, int(0), &now.to_le_bytes())?
+        }
+        "clock_time_get" => {
+            let now = caller.data().now;
+            write(caller, int(2), &now.to_le_bytes())?
+        }
         "proxy_get_log_level" => write(caller, int(0), &2_i32.to_le_bytes())?,
         "proxy_log" => {
             let line = take(caller, int(1), int(2))?;

@@ -2,6 +2,7 @@
 
 mod host;
 mod inlining;
+mod passage;
 
 use std::{env, fs, path::PathBuf};
 
