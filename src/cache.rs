@@ -15,7 +15,7 @@ mod forged;
 pub mod lives;
 pub mod local;
 pub mod refusals;
-mod shared;
+pub mod shared;
 mod validity;
 
 use std::rc::Rc;
@@ -323,7 +323,7 @@ impl VerificationCache {
         self.report(cx);
     }
 
-    /// How many rows [`Self::sweep_row`] can sweep.
+    /// How many rows [`Self::sweep_row`] can sweep. Verdicts are in the first [`shared::SLOTS`].
     pub const fn rows(&self) -> u32 {
         shared::SLOTS + 2 * refusals::ROWS
     }

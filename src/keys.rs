@@ -12,7 +12,7 @@ use crate::turn::LastTurn;
 #[cfg(feature = "testing")]
 pub use store::BETWEEN_SEARCHES;
 use store::KeyStore;
-pub use store::{QUESTIONS, Reason};
+pub use store::{KnownFetches, QUESTIONS, Reason};
 
 /// A fetch of the key that is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +57,11 @@ impl Keys {
     /// The state of any worker's last fetch at the last [`Self::synchronise`].
     pub const fn last_fetch(&self) -> LastTurn {
         self.last_fetch
+    }
+
+    /// The fetches that began before `now`, although they seem to be later.
+    pub fn known_fetches(&self, now: UnixTime) -> KnownFetches {
+        self.store.known_fetches(self.last_fetch, now)
     }
 
     /// Takes over the keys that other workers have fetched.

@@ -99,17 +99,13 @@ impl Refusals {
         Some(row.swap_remove(index))
     }
 
-    /// Adds a refusal, unless a later one is known. `life` is how long verdicts live. A full row loses the oldest
-    /// refusal that ended no verdict; if there is none, the oldest of all.
+    /// Adds a refusal, unless a later one is known. `life` is how long verdicts live. A full row loses a refusal that is
+    /// no longer needed; if there is none, the oldest that ended no verdict, or the oldest of all.
     pub(super) fn add(&self, refusal: Refusal, life: Duration, cx: &Cx<'_>) {
         if !refusal.is_alive(life, cx.now) {
             return;
         }
         let added = self.table.update(self.row(&refusal.digest, cx.shared), cx.shared, |row| {
-            // While there is room, a refusal stays until a sweep, in case the clock is fast.
-            if row.len() >= PER_ROW {
-                row.retain(|known| known.is_alive(life, cx.now));
-            }
             if row
                 .iter()
                 .any(|known| known.digest == refusal.digest && known.at > refusal.at && !known.at.is_to_come(cx.now))
@@ -120,7 +116,8 @@ impl Refusals {
             refusal.ends_verdict |= row.iter().any(|known| known.digest == refusal.digest && known.ends_verdict);
             row.retain(|known| known.digest != refusal.digest);
             row.push(refusal);
-            order::sort_by_key(row, |known| (known.ends_verdict, known.at));
+            // While there is room, a refusal stays until a sweep, in case the clock is fast.
+            order::sort_by_key(row, |known| (known.is_alive(life, cx.now), known.ends_verdict, known.at));
             row.drain(..row.len().saturating_sub(PER_ROW));
             (true, ())
         });

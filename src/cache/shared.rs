@@ -15,7 +15,7 @@ use crate::table::{self, Bytes, write_time};
 use crate::time::UnixTime;
 
 /// How many slots there are: a power of two.
-pub(super) const SLOTS: u32 = 32_768;
+pub const SLOTS: u32 = 32_768;
 
 /// The longest record that is written, in bytes. A larger identity stays in one worker.
 const MAX_BYTES: usize = 4096;

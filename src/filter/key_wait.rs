@@ -12,7 +12,7 @@ use crate::code::Code;
 use crate::decision::Denial;
 use crate::host::Cx;
 use crate::jwt::UntrustedJwt;
-use crate::keys::Reason;
+use crate::keys::{KnownFetches, Reason};
 use crate::policy::{Identity, Presenter};
 use crate::questions::Answered;
 use crate::signature::Rs256;
@@ -26,10 +26,10 @@ pub(super) struct KeyWait {
     token: Rc<[u8]>,
     /// The service's answer, if the JWT comes from there; `None`: the JWT is the client's.
     answer: Option<Rc<Answered>>,
-    /// When the wait began.
+    /// When the wait began. After a later search for keys, a signature that fits no key counts as forged.
     since: UnixTime,
-    /// After a search for keys that began at this time or later, a signature that fits no key counts as forged.
-    judged_from: UnixTime,
+    /// The fetches of keys that began before it, although they seem to be later.
+    known: KnownFetches,
     /// The generation of keys that its signature was last tried with.
     tried: Option<u64>,
     /// Whether its signature stands in for the service.
@@ -41,28 +41,17 @@ pub(super) struct KeyWait {
 impl KeyWait {
     /// A client's own JWT.
     pub(super) fn of_client(jwt: UntrustedJwt<'_>, tried: Option<u64>, stands_in: bool, now: UnixTime) -> Self {
-        Self {
-            token: jwt.into_token().into(),
-            answer: None,
-            since: now,
-            judged_from: now,
-            tried,
-            stands_in,
-            is_held: false,
-        }
+        Self { tried, stands_in, ..Self::new(jwt.into_token().into(), None, now) }
     }
 
     /// A JWT that the service has answered with.
-    pub(super) const fn of_service(token: Rc<[u8]>, answer: Rc<Answered>, now: UnixTime) -> Self {
-        Self {
-            token,
-            answer: Some(answer),
-            since: now,
-            judged_from: now,
-            tried: None,
-            stands_in: false,
-            is_held: false,
-        }
+    pub(super) fn of_service(token: Rc<[u8]>, answer: Rc<Answered>, now: UnixTime) -> Self {
+        Self::new(token, Some(answer), now)
+    }
+
+    fn new(token: Rc<[u8]>, answer: Option<Rc<Answered>>, since: UnixTime) -> Self {
+        let known = KnownFetches::default();
+        Self { token, answer, since, known, tried: None, stands_in: false, is_held: false }
     }
 
     /// Its size, in bytes, without an answer, which all requests that wait for it share.
@@ -104,7 +93,7 @@ pub(super) fn await_key<'r>(
     if !wait.is_held {
         // Another worker may have fetched the key since the last tick.
         parts.keys.synchronise(cx);
-        wait.judged_from = parts.keys.store().judged_from(parts.keys.last_fetch(), cx.now);
+        wait.known = parts.keys.known_fetches(cx.now);
     }
     match (look_at(&mut wait, facts, parts, cx), wait.answer.take()) {
         (Looked::Fits(identity), None) => {
@@ -144,7 +133,7 @@ fn look_at(wait: &mut KeyWait, facts: &Facts, parts: &mut Parts, cx: &Cx<'_>) ->
     if wait.since.is_to_come(cx.now) {
         // The clock was set back: the wait begins anew. A key may be accepted again.
         wait.since = cx.now;
-        wait.judged_from = cx.now;
+        wait.known = parts.keys.known_fetches(cx.now);
         wait.tried = None;
     }
     let has_time = !cx.now.has_passed(parts.config.auth_service.longest_callout(), wait.since);
@@ -167,7 +156,7 @@ fn look_at(wait: &mut KeyWait, facts: &Facts, parts: &mut Parts, cx: &Cx<'_>) ->
     let store = parts.keys.store();
     // Only a client's own JWT is of this kind here: the service isn't asked about it.
     let digest = facts.digest.filter(|_| facts.kind == Kind::LocalJwt);
-    if store.can_judge(wait.judged_from, cx.now) {
+    if store.can_judge(wait.since, wait.known, cx.now) {
         if let (Some(fetched), Some(digest)) = (store.fetched_at(), digest)
             && !wait.fits_an_outdated_key(parts, cx)
         {
@@ -180,7 +169,7 @@ fn look_at(wait: &mut KeyWait, facts: &Facts, parts: &mut Parts, cx: &Cx<'_>) ->
     {
         return Looked::Denied(Code::SignatureInvalid.into());
     }
-    let began_since = |since: UnixTime| since >= wait.judged_from && since <= cx.now;
+    let began_since = |began: UnixTime| wait.known.is_followed_by(began, wait.since, cx.now);
     let last = parts.keys.last_fetch();
     let has_failed = matches!(last, LastTurn::Failed { since } if began_since(since));
     if has_failed || cx.now.has_passed(store.longest_wait(), wait.since) {

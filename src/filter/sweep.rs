@@ -1,9 +1,10 @@
 //! Drops what has expired: each worker sweeps its own cache, and one worker of the process sweeps the shared data.
-//! After the clock was set back, every worker sweeps the shared data.
 //!
-//! After the clock was set forward, no sweep begins for a whole interval. The clock may be wrong, and a sweep by a wrong
-//! clock would drop what still matters once it is right again, such as the revocation of a token that hasn't expired.
+//! After the clock was set, no sweep begins for a whole interval. The clock may be fast, and a sweep would drop what still
+//! matters once it is right again, such as the revocation of a token that hasn't expired. Only verdicts are swept after the
+//! clock was set back, by every worker: they can be had again.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use super::parts::Parts;
@@ -29,7 +30,8 @@ pub(super) struct Sweep {
     turn: Turn,
     swept: Option<UnixTime>,
     ticked: Option<UnixTime>,
-    next_row: Option<u32>,
+    /// The rows that are still to be swept.
+    rows: Option<Range<u32>>,
 }
 
 impl Sweep {
@@ -39,11 +41,11 @@ impl Sweep {
         let list = config.revocation.as_ref().map(|list| cache::prefix_at(&list.host, &config.auth_service));
         let other = list.filter(|list| *list != prefix).unwrap_or_default();
         let name = format!("{prefix}sweep{other}");
-        Self { turn: Turn::new(name, SWEEP_INTERVAL), swept: None, ticked: None, next_row: None }
+        Self { turn: Turn::new(name, SWEEP_INTERVAL), swept: None, ticked: None, rows: None }
     }
 
     pub(super) fn tick_period(&self) -> Option<Duration> {
-        self.next_row.map(|_| Duration::from_millis(10))
+        self.rows.as_ref().map(|_| Duration::from_millis(10))
     }
 
     /// A tick.
@@ -51,18 +53,20 @@ impl Sweep {
     #[inline(never)]
     pub(super) fn on_tick(&mut self, parts: &mut Parts, cx: &Cx<'_>) {
         let ticked = self.ticked.replace(cx.now);
-        if ticked.and_then(|last| cx.now.since(last)).is_some_and(|time| time > LONGEST_TICK) {
+        let is_set_back = ticked.is_some_and(|last| last.is_to_come(cx.now));
+        let is_set_forward = ticked.and_then(|last| cx.now.since(last)).is_some_and(|time| time > LONGEST_TICK);
+        if is_set_back || is_set_forward {
             self.swept = Some(cx.now);
-            self.next_row = None;
+            self.rows = None;
         }
-        if ticked.is_some_and(|last| last.is_to_come(cx.now)) {
-            // The clock was set back. Entries whose time is still to come are dropped: if they stayed, they would count
-            // as new when that time comes.
+        if is_set_back {
+            // Verdicts whose time is still to come are dropped: if they stayed, they would count as new when that time
+            // comes.
             parts.cache.sweep_local(cx);
-            self.next_row = Some(0);
+            self.rows = Some(0..cache::shared::SLOTS);
         }
-        if let Some(row) = self.next_row {
-            self.next_row = sweep_rows(row, parts, cx);
+        if let Some(rows) = self.rows.take() {
+            self.rows = sweep_rows(rows, parts, cx);
             return;
         }
         // A worker that has just begun has nothing to sweep yet.
@@ -71,22 +75,22 @@ impl Sweep {
             self.swept = Some(cx.now);
             parts.cache.sweep_local(cx);
             let is_due = |last: LastTurn| last.since().is_none_or(|last| cx.now.has_passed(SWEEP_INTERVAL, last));
-            self.next_row = self.turn.begin(|last, ()| is_due(last).then_some(()), cx).then_some(0);
+            let is_mine = self.turn.begin(|last, ()| is_due(last).then_some(()), cx);
+            let list = parts.revocation.as_ref().map_or(0, |revocation| revocation.rows());
+            self.rows = is_mine.then_some(0..parts.cache.rows() + list);
         }
     }
 }
 
-/// Sweeps some rows of the cache, then of the revocation list. Returns the next row; `None`: that was the last.
-fn sweep_rows(first: u32, parts: &Parts, cx: &Cx<'_>) -> Option<u32> {
+/// Sweeps some of these rows: first come those of the cache, then those of the revocation list. Returns the others.
+fn sweep_rows(rows: Range<u32>, parts: &Parts, cx: &Cx<'_>) -> Option<Range<u32>> {
     let life = parts.cache.lives.longest(cx);
-    let of_cache = parts.cache.rows();
-    let all = of_cache + parts.revocation.as_ref().map_or(0, |revocation| revocation.rows());
-    let end = (first + ROWS_AT_ONCE).min(all);
-    for row in first..end {
-        match (row.checked_sub(of_cache), &parts.revocation) {
+    let next = (rows.start + ROWS_AT_ONCE).min(rows.end);
+    for row in rows.start..next {
+        match (row.checked_sub(parts.cache.rows()), &parts.revocation) {
             (Some(row), Some(revocation)) => revocation.sweep_row(row, life, cx),
             _ => parts.cache.sweep_row(row, life, cx),
         }
     }
-    (end < all).then_some(end)
+    (next < rows.end).then_some(next..rows.end)
 }

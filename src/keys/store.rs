@@ -124,6 +124,18 @@ impl KeySet for OutdatedKeys<'_> {
     }
 }
 
+/// The fetches that had begun when a request arrived, although they seem to be later: the clock was set back in between.
+/// Each is known by when it began.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct KnownFetches([Option<UnixTime>; 3]);
+
+impl KnownFetches {
+    /// Whether the fetch that began at `began` is another one, which began between `since` and `now`.
+    pub fn is_followed_by(self, began: UnixTime, since: UnixTime, now: UnixTime) -> bool {
+        since <= began && began <= now && !self.0.contains(&Some(began))
+    }
+}
+
 /// A worker's view of the keys.
 #[derive(Debug)]
 pub struct KeyStore {
@@ -203,22 +215,17 @@ impl KeyStore {
         self.generation
     }
 
-    /// Whether a signature that fits no key is forged, in a request that arrived at `arrived`: a search began since, or
-    /// one began recently and a fetch since then brought nothing new.
-    pub fn can_judge(&self, arrived: UnixTime, now: UnixTime) -> bool {
-        let since = |at: UnixTime| arrived <= at && at <= now;
-        self.is_pinned() || since(self.searched) || (self.fetched_at().is_some_and(since) && !self.may_search(now))
+    /// The fetches that began before `now`, although they seem to be later. `last`: the last fetch.
+    pub fn known_fetches(&self, last: LastTurn, now: UnixTime) -> KnownFetches {
+        let known = [Some(self.searched), self.fetched_at(), last.since()];
+        KnownFetches(known.map(|began| began.filter(|began| *began > now)))
     }
 
-    /// A fetch that began at this time or later can judge a JWT that arrives now. A fetch that is known already can't,
-    /// even if the clock was set back by a moment since, so that it seems to be later. `last`: the last fetch.
-    pub fn judged_from(&self, last: LastTurn, now: UnixTime) -> UnixTime {
-        let failed = match last {
-            LastTurn::Failed { since } => Some(since),
-            _ => None,
-        };
-        let known = self.fetched_at().into_iter().chain(failed).fold(self.searched, UnixTime::max);
-        if known <= now || known.is_to_come(now) { now } else { known.after(Duration::from_nanos(1)) }
+    /// Whether a signature that fits no key is forged, in a request that arrived at `arrived`, when there were the fetches
+    /// `known`: a search began since, or one began recently and a fetch since then brought nothing new.
+    pub fn can_judge(&self, arrived: UnixTime, known: KnownFetches, now: UnixTime) -> bool {
+        let since = |at: UnixTime| known.is_followed_by(at, arrived, now);
+        self.is_pinned() || since(self.searched) || (self.fetched_at().is_some_and(since) && !self.may_search(now))
     }
 
     /// When the newest key was fetched, if no signature can have it fetched again yet, and no search is due.

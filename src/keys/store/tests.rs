@@ -148,20 +148,29 @@ fn every_worker_may_judge_signatures_for_a_minute_after_a_search() {
     let host = Process::default();
     let (mut one, mut other) = (store(), store());
     fetch(&mut one, 0, at(0), &host);
-    assert!(!one.can_judge(at(0), at(1)), "another replica may serve another key");
+    assert!(!one.can_judge(at(0), KnownFetches::default(), at(1)), "another replica may serve another key");
     assert!(one.begin_fetch(Reason::SignatureFailed, &Cx::new(at(10), &host)));
     one.succeed(&key(0), at(10), true, &Cx::new(at(11), &host));
     other.synchronise(&Cx::new(at(11), &host));
     for store in [&one, &other] {
-        assert!(store.can_judge(at(9), at(12)) && store.can_judge(at(10), at(12)));
-        assert!(!store.can_judge(at(11), at(12)), "nobody has asked since it arrived");
-        assert!(!store.can_judge(at(4), at(5)), "the clock was set back");
+        assert!(
+            store.can_judge(at(9), KnownFetches::default(), at(12))
+                && store.can_judge(at(10), KnownFetches::default(), at(12))
+        );
+        assert!(!store.can_judge(at(11), KnownFetches::default(), at(12)), "nobody has asked since it arrived");
+        assert!(!store.can_judge(at(4), KnownFetches::default(), at(5)), "the clock was set back");
     }
     fetch(&mut one, 0, at(20), &host);
-    assert!(one.can_judge(at(20), at(69)), "the service was searched less than a minute ago, and asked since");
-    assert!(!one.can_judge(at(20), at(70)) && one.may_search(at(70)));
+    assert!(
+        one.can_judge(at(20), KnownFetches::default(), at(69)),
+        "the service was searched less than a minute ago, and asked since"
+    );
+    assert!(!one.can_judge(at(20), KnownFetches::default(), at(70)) && one.may_search(at(70)));
     fetch(&mut one, 1, at(75), &host);
-    assert!(!one.can_judge(at(75), at(76)) && one.may_search(at(76)), "a new key ends what the search has found");
+    assert!(
+        !one.can_judge(at(75), KnownFetches::default(), at(76)) && one.may_search(at(76)),
+        "a new key ends what the search has found"
+    );
 }
 
 #[test]
