@@ -15,7 +15,7 @@ const ANSWER_BODY: u32 = 4;
 unsafe extern "C" {
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_get_buffer_bytes(buffer: u32, start: usize, most: usize, data: *mut *mut u8, size: *mut usize) -> u32;
-    fn proxy_replace_header_map_value(
+    fn proxy_add_header_map_value(
         map: u32,
         name: *const u8,
         name_size: usize,
@@ -106,11 +106,10 @@ fn field(message: &mut Vec<u8>, number: u8, parts: &[&[u8]]) {
     }
 }
 
-pub(crate) fn set_header(name: &str, value: &str) {
+pub(crate) fn add_header(name: &str, value: &str) {
     // SAFETY: each pointer comes with the length of what it points to; the host keeps none.
-    let _ = unsafe {
-        proxy_replace_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len(), value.as_ptr(), value.len())
-    };
+    let _ =
+        unsafe { proxy_add_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
 }
 
 pub(crate) fn set_filter_state(name: &str, value: &str) {

@@ -164,6 +164,6 @@ impl Identity {
     /// Sets the headers.
     fn tell(&self) {
         const NAMES: [&str; 5] = ["x-user-id", "x-client-id", "x-user-type", "x-user-email", "x-is-admin"];
-        NAMES.iter().zip(&self.values).for_each(|(name, value)| host::set_header(name, value));
+        NAMES.iter().zip(&self.values).for_each(|(name, value)| host::add_header(name, value));
     }
 }

@@ -110,7 +110,7 @@ impl HttpContext for Stream {
         match self.work {
             Work::Public | Work::Callout => self.tell(3, 3),
             Work::Identity | Work::Silent => {
-                HEADERS.into_iter().for_each(|(name, value)| host::set_header(name, value));
+                HEADERS.into_iter().for_each(|(name, value)| host::add_header(name, value));
                 if self.work == Work::Identity {
                     self.tell(5, 4);
                 }

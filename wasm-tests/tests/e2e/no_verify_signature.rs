@@ -5,10 +5,11 @@ use wasm_tests::{Stack, credentials, plugin};
 
 /// All functions that the module may import and export, except `proxy_call_foreign_function`. Envoy answers calls of
 /// that function with an error, as a host without it does.
-const CAPABILITIES: [&str; 27] = [
+const CAPABILITIES: [&str; 28] = [
     "environ_get",
     "environ_sizes_get",
     "fd_write",
+    "proxy_add_header_map_value",
     "proxy_continue_stream",
     "proxy_define_metric",
     "proxy_get_buffer_bytes",

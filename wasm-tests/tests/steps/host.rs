@@ -252,10 +252,12 @@ fn of_streams(name: &str, caller: &mut Caller<'_, State>, arguments: &[Val]) -> 
             give(caller, &pairs, int(1), int(2))?
         }
         "proxy_add_header_map_value" | "proxy_replace_header_map_value" => {
-            let (name, value) = (take(caller, int(1), int(2))?, take(caller, int(3), int(4))?);
+            let (key, value) = (take(caller, int(1), int(2))?, take(caller, int(3), int(4))?);
             let request = &mut caller.data_mut().request;
-            request.retain(|(known, _)| *known != name);
-            request.push((name, value));
+            if name == "proxy_replace_header_map_value" {
+                request.retain(|(known, _)| *known != key);
+            }
+            request.push((key, value));
             OK
         }
         "proxy_remove_header_map_value" => {
