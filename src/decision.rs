@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::claims::Claims;
 use crate::code::{Code, GrpcStatus};
 use crate::config::{Config, Credentials, ForwardCredential};
-use crate::extractor::{self, Change, HeaderList, RequestHead};
+use crate::extractor::{self, Change, Header, RequestHead};
 use crate::policy::{Headers, Permit, VerifiedBy};
 
 /// A denied request: why, and when the client may try again.
@@ -228,7 +228,7 @@ pub struct Forward {
 
 impl Forward {
     /// What becomes of the headers with credentials, except `Authorization`.
-    pub fn taken_off<'c>(&self, headers: &dyn HeaderList, credentials: &'c Credentials) -> Vec<Change<'c>> {
+    pub fn taken_off<'c>(&self, headers: &[Header<'_>], credentials: &'c Credentials) -> Vec<Change<'c>> {
         match self.authorization {
             // If the client's JWT is in `Authorization`, the other places are empty.
             Authorization::Keep => Vec::new(),

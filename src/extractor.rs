@@ -4,7 +4,6 @@ mod places;
 pub mod site;
 
 use std::borrow::Cow;
-use std::{fmt, iter};
 
 use crate::ascii;
 use crate::code::Code;
@@ -18,40 +17,19 @@ pub const SECRET: usize = 128;
 /// How many dots there are in a JWT, between its three segments.
 const DOTS_OF_JWT: usize = 2;
 
-/// Headers in order, wherever their texts are stored.
-pub trait HeaderList: fmt::Debug {
-    /// Name and value of the header at this index; `None` after the last.
-    fn at(&self, index: usize) -> Option<(&str, &[u8])>;
+/// A header's name, in lower case, and its value.
+pub type Header<'r> = (&'r str, &'r [u8]);
 
-    /// The index of the first header of this name, at `from` or later.
-    fn position(&self, name: &str, from: usize) -> Option<usize>;
-}
-
-impl<N: AsRef<str> + fmt::Debug, V: AsRef<[u8]> + fmt::Debug> HeaderList for &[(N, V)] {
-    fn at(&self, index: usize) -> Option<(&str, &[u8])> {
-        self.get(index).map(|(name, value)| (name.as_ref(), value.as_ref()))
-    }
-
-    fn position(&self, name: &str, from: usize) -> Option<usize> {
-        self.iter().skip(from).position(|(known, _)| known.as_ref() == name).map(|index| from + index)
-    }
-}
-
-impl<N: AsRef<str> + fmt::Debug, V: AsRef<[u8]> + fmt::Debug> HeaderList for Vec<(N, V)> {
-    fn at(&self, index: usize) -> Option<(&str, &[u8])> {
-        self.get(index).map(|(name, value)| (name.as_ref(), value.as_ref()))
-    }
-
-    fn position(&self, name: &str, from: usize) -> Option<usize> {
-        self.as_slice().position(name, from)
-    }
+/// Headers that are lent to a [`RequestHead`].
+pub fn lend<N: AsRef<str>, V: AsRef<[u8]>>(headers: &[(N, V)]) -> Vec<Header<'_>> {
+    headers.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect()
 }
 
 /// The head of a request, as the host handed it over: names in lower case, values as bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestHead<'r> {
     /// All headers in order, pseudo-headers among them.
-    pub headers: &'r dyn HeaderList,
+    pub headers: &'r [Header<'r>],
     /// Whether anything follows the head: a body, trailers, or what is sent through a tunnel.
     pub has_body: bool,
 }
@@ -59,24 +37,7 @@ pub struct RequestHead<'r> {
 impl<'r> RequestHead<'r> {
     /// All values of a header.
     pub fn values(&self, name: &str) -> impl Iterator<Item = &'r [u8]> {
-        let headers = self.headers;
-        let mut next = 0;
-        iter::from_fn(move || {
-            let index = headers.position(name, next)?;
-            next = index + 1;
-            headers.at(index).map(|(_, value)| value)
-        })
-    }
-
-    /// All names and values, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&'r str, &'r [u8])> {
-        let headers = self.headers;
-        (0..).map_while(move |index| headers.at(index))
-    }
-
-    /// All names, in order.
-    pub fn names(&self) -> impl Iterator<Item = &'r str> {
-        self.iter().map(|(name, _)| name)
+        self.headers.iter().filter(move |(known, _)| *known == name).map(|(_, value)| *value)
     }
 
     /// The first value of a header; empty if the header is absent.
@@ -94,7 +55,8 @@ impl<'r> RequestHead<'r> {
 
 /// The names of headers that must not reach the upstream, on any route.
 pub fn headers_to_strip<'r>(head: &RequestHead<'r>, stripped: &StrippedHeaders) -> Vec<&'r str> {
-    head.names().filter(|name| stripped.covers(name.as_bytes())).collect()
+    let names = head.headers.iter().map(|(name, _)| *name);
+    names.filter(|name| stripped.covers(name.as_bytes())).collect()
 }
 
 /// The names of trailers that must not reach the upstream: servers may take trailers for headers.

@@ -89,7 +89,7 @@ pub use claims::{ClaimPath, Claims, ClaimsError, NotAHeaderValue, TimeError, Tok
 pub use code::{Code, GrpcStatus};
 pub use credential::{Credential, Form, Place, Scheme};
 pub use decision::{Authorization, Forward, Page, Response};
-pub use extractor::{Change, HeaderList, RequestHead, trailers_to_strip};
+pub use extractor::{Change, Header, RequestHead, lend, trailers_to_strip};
 pub use filter::{Action, CallId, Filter, Reception, Resolution, Step};
 pub use introspection::{
     AuthVerify, CalloutError, CalloutRequest, CalloutResponse, Confirmed, Destination, Outage, Scope, Verdict, Verifier,

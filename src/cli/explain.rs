@@ -15,7 +15,7 @@ use super::check::{self, Problem, Report};
 use super::machine::Answer;
 use super::tree::Node;
 use super::{FINE, Format, WRONG};
-use crate::extractor::{RequestHead, site};
+use crate::extractor::{RequestHead, lend, site};
 use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse, Destination};
 use crate::public_key::PublicKey;
 use crate::revocation::feed;
@@ -100,7 +100,7 @@ pub fn run(options: &Options, out: &mut impl Write, has_colour: bool) -> Result<
     let written: Value = serde_json::from_str(&plugin.tree.to_json()).map_err(text_of)?;
     let service = Service::new(options)?;
     let headers = headers(options, plugin.manager)?;
-    let head = RequestHead { headers: &headers, has_body: options.body };
+    let head = RequestHead { headers: &lend(&headers), has_body: options.body };
     let probe = Probe { written: &written, config: &config, head, service: &service, now: now(options) };
     let story = probe.tell();
     match options.format {

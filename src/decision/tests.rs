@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::ResponseFormat;
+use crate::extractor::lend;
 use crate::introspection::{self, CalloutResponse, Verdict};
 use crate::jwt::UntrustedJwt;
 use crate::policy::{self, Identity, Presenter};
@@ -213,7 +214,7 @@ fn only_a_listed_origin_may_read_a_denial() {
         (None, false),
     ] {
         let headers = head(&origin.map(|origin| ("origin", origin)).into_iter().collect::<Vec<_>>());
-        let client = Client::of(&RequestHead { headers: &headers, has_body: false }, &config);
+        let client = Client::of(&RequestHead { headers: &lend(&headers), has_body: false }, &config);
         for (code, ..) in CODES {
             let response = Denial::from(code).response(&client, Look::plain("authgate"));
             let allowed = header(&response, "access-control-allow-origin");
@@ -238,7 +239,7 @@ fn a_preflight_request_names_a_listed_origin_and_a_method() {
         (&[(":method", "OPTIONS"), ("access-control-request-method", "PUT")], false),
     ] {
         let headers = head(headers);
-        let head = RequestHead { headers: &headers, has_body: false };
+        let head = RequestHead { headers: &lend(&headers), has_body: false };
         assert_eq!(Client::of(&head, &config).is_preflight(&head), is_preflight, "{headers:?}");
     }
 }
@@ -253,7 +254,7 @@ fn a_preflight_request_has_no_body_and_asks_for_no_tunnel() {
             ("access-control-request-method", "PUT"),
             (name, value),
         ]);
-        let head = RequestHead { headers: &headers, has_body };
+        let head = RequestHead { headers: &lend(&headers), has_body };
         Client::of(&head, &config).is_preflight(&head)
     };
     assert!(is_preflight("content-length", "0", false));

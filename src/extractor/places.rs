@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::{Change, HeaderList, RequestHead};
+use super::{Change, Header, RequestHead};
 use crate::code::Code;
 use crate::config::Credentials;
 use crate::credential::{AUTHORIZATION, COOKIE, PROTOCOLS, Place};
@@ -25,7 +25,7 @@ pub(super) fn only_value<'r>(
     let mut found = Found::default();
     let mut others = 0;
     let mut tokens = Vec::new();
-    for (name, value) in head.iter() {
+    for &(name, value) in head.headers {
         match name {
             AUTHORIZATION => found.add(Place::Authorization, value),
             COOKIE => {
@@ -80,7 +80,7 @@ impl<'r> Found<'r> {
 }
 
 /// How the headers with credentials, except `Authorization`, change so that no credential goes on.
-pub fn taken_off<'c>(headers: &dyn HeaderList, credentials: &'c Credentials) -> Vec<Change<'c>> {
+pub fn taken_off<'c>(headers: &[Header<'_>], credentials: &'c Credentials) -> Vec<Change<'c>> {
     let mut changes: Vec<Change<'_>> = Vec::new();
     if let Some(name) = &credentials.api_key_header {
         changes.push((name, None));

@@ -19,14 +19,16 @@ fn accepting(header_types: &[&str]) -> ApiToken {
 /// What is found in one `authorization` header, as owned values.
 fn found(value: &[u8], accepted: &ApiToken) -> Result<(&'static str, Vec<u8>), Code> {
     let headers = headers(&[(":path", b"/"), ("authorization", value), ("accept", b"*/*")]);
-    extract(&RequestHead { headers: &headers, has_body: false }, accepted, &Credentials::default()).map(|credential| {
-        let form = match credential.form {
-            Form::Jwt => "jwt",
-            Form::ApiToken => "api token",
-            Form::Other => "other",
-        };
-        (form, credential.bytes().to_vec())
-    })
+    extract(&RequestHead { headers: &lend(&headers), has_body: false }, accepted, &Credentials::default()).map(
+        |credential| {
+            let form = match credential.form {
+                Form::Jwt => "jwt",
+                Form::ApiToken => "api token",
+                Form::Other => "other",
+            };
+            (form, credential.bytes().to_vec())
+        },
+    )
 }
 
 fn api_token(number: &str, secret: usize) -> String {
@@ -51,7 +53,7 @@ fn an_empty_header_is_malformed_and_an_absent_one_is_missing() {
     let accepted = accepting(&["apikey"]);
     let none = headers(&[(":path", b"/"), ("x-authorization", b"Bearer a.b.c"), ("cookie", b"authorization=x")]);
     assert_eq!(
-        extract(&RequestHead { headers: &none, has_body: false }, &accepted, &Credentials::default()),
+        extract(&RequestHead { headers: &lend(&none), has_body: false }, &accepted, &Credentials::default()),
         Err(Code::MissingCredentials)
     );
     assert_eq!(found(b"", &accepted), Err(Code::MalformedCredentials));
@@ -62,7 +64,7 @@ fn two_authorization_headers_are_refused() {
     for types in [&["apikey"][..], &["apikey", "other"]] {
         for (one, other) in [("Bearer a.b.c", "Bearer a.b.c"), ("Bearer a.b.c", ""), ("", "Bearer a.b.c"), ("", "")] {
             let headers = headers(&[("authorization", one.as_bytes()), ("authorization", other.as_bytes())]);
-            let head = RequestHead { headers: &headers, has_body: false };
+            let head = RequestHead { headers: &lend(&headers), has_body: false };
             assert_eq!(
                 extract(&head, &accepting(types), &Credentials::default()),
                 Err(Code::MalformedCredentials),
@@ -211,7 +213,7 @@ fn without_apikey_an_api_token_is_refused() {
 fn stripped(identity_headers: &Value, names: &[&str]) -> Vec<String> {
     let config = config(json!({"identity_headers": identity_headers}));
     let headers: Vec<_> = names.iter().map(|name| ((*name).to_owned(), b"1".to_vec())).collect();
-    let head = RequestHead { headers: &headers, has_body: false };
+    let head = RequestHead { headers: &lend(&headers), has_body: false };
     headers_to_strip(&head, &config.stripped_headers).into_iter().map(str::to_owned).collect()
 }
 
@@ -294,7 +296,7 @@ fn headers_listed_for_stripping_are_stripped() {
     let config = config(json!({"strip_headers": ["X-Remote-User", "X_Ssl_Client"]}));
     let names = ["x-remote-user", "x.remote_user", "x-ssl-client", "x-user-id", "x-remote-users", "remote-user"];
     let headers: Vec<_> = names.iter().map(|name| ((*name).to_owned(), b"1".to_vec())).collect();
-    let head = RequestHead { headers: &headers, has_body: false };
+    let head = RequestHead { headers: &lend(&headers), has_body: false };
     assert_eq!(headers_to_strip(&head, &config.stripped_headers), names[..4]);
 }
 
@@ -302,7 +304,7 @@ fn headers_listed_for_stripping_are_stripped() {
 fn pseudo_headers_are_not_stripped() {
     let config = config(json!({"identity_headers": {"-Path": "email"}, "strip_headers": ["_Method", ".scheme"]}));
     let headers = headers(&[(":path", b"/"), (":method", b"GET"), (":scheme", b"http"), ("-path", b"1")]);
-    let head = RequestHead { headers: &headers, has_body: false };
+    let head = RequestHead { headers: &lend(&headers), has_body: false };
     assert_eq!(headers_to_strip(&head, &config.stripped_headers), ["-path"]);
 }
 
@@ -343,7 +345,7 @@ fn a_connection_header_cannot_name_the_filters_headers() {
     ] {
         let headers: Vec<_> = values.iter().map(|value| ("connection", value.as_bytes())).collect();
         let headers = self::headers(&headers);
-        let found = connection(&RequestHead { headers: &headers, has_body: false }, &stripped);
+        let found = connection(&RequestHead { headers: &lend(&headers), has_body: false }, &stripped);
         assert_eq!(found.as_deref(), becomes.map(str::as_bytes), "{values:?}");
     }
 }
@@ -365,7 +367,7 @@ fn the_content_type_identifies_grpc() {
         (b"", false),
     ] {
         let headers = headers(&[("content-type", value)]);
-        assert_eq!(RequestHead { headers: &headers, has_body: false }.is_grpc(), is_grpc, "{value:?}");
+        assert_eq!(RequestHead { headers: &lend(&headers), has_body: false }.is_grpc(), is_grpc, "{value:?}");
     }
     assert!(!RequestHead { headers: &Vec::<(&str, &[u8])>::new(), has_body: false }.is_grpc());
 }
@@ -373,7 +375,7 @@ fn the_content_type_identifies_grpc() {
 #[test]
 fn values_are_looked_up_by_their_exact_name() {
     let headers = headers(&[("a", b"1"), ("b", b"2"), ("a", b"3")]);
-    let head = RequestHead { headers: &headers, has_body: false };
+    let head = RequestHead { headers: &lend(&headers), has_body: false };
     assert_eq!(head.values("a").collect::<Vec<_>>(), [b"1", b"3"]);
     assert_eq!((head.value("a"), head.value("c")), (&b"1"[..], &b""[..]));
 }

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config::Config;
 use crate::decision::Authorization;
-use crate::extractor::RequestHead;
+use crate::extractor::{RequestHead, lend};
 use crate::filter::{Action, CallId, Filter, Resolution, Step, StreamId};
 use crate::host::Cx;
 use crate::introspection::{CalloutError, CalloutRequest, Destination};
@@ -242,7 +242,7 @@ impl World {
     /// A request arrives at a worker, under a number that another stream may have had.
     pub fn send_as(&mut self, worker: usize, stream: StreamId, headers: &[(String, Vec<u8>)]) {
         self.endings.remove(&stream);
-        let head = RequestHead { headers: &headers, has_body: false };
+        let head = RequestHead { headers: &lend(headers), has_body: false };
         self.process.requests.set(self.process.requests.get() + 1);
         let reception = self.workers[worker].on_request(stream, &head, &Cx::new(self.now, &self.process));
         self.reports.insert(stream, reception.report);

@@ -12,7 +12,7 @@ use super::{injection, raw};
 use crate::code::Code;
 use crate::credential::AUTHORIZATION;
 use crate::decision::{Authorization, Client, Denial, Forward, Look, Page, Response};
-use crate::extractor::{Change, RequestHead, trailers_to_strip};
+use crate::extractor::{Change, RequestHead, lend, trailers_to_strip};
 use crate::filter::{Action, CallId, Filter, Resolution, Step};
 use crate::host::{Cx, StreamId};
 use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
@@ -308,7 +308,7 @@ impl Worker {
         let credentials = &filter.config().credentials;
         if credentials.headers().next().is_some() {
             let headers = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default();
-            forward.taken_off(&headers, credentials).iter().for_each(change);
+            forward.taken_off(&lend(&headers), credentials).iter().for_each(change);
         }
     }
 

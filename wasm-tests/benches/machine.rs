@@ -11,6 +11,7 @@ use authgate::{
         Target, UntrustedJwt, extract, headers_to_strip, read, verify_in_module,
         world::{Answer, World, api_token_of, bearer, claims, head, jwt_of},
     },
+    lend,
 };
 use divan::{Bencher, counter::ItemsCount};
 use serde_json::{Value, json};
@@ -52,9 +53,9 @@ fn forwarded(bencher: Bencher, world: &mut World, headers: &[(String, Vec<u8>)])
     let (now, process) = (world.now, &world.process);
     let filter: &mut Filter = &mut world.workers[0];
     let mut stream = 1_000_000;
+    let head = RequestHead { headers: &lend(headers), has_body: false };
     bencher.bench_local(|| {
         stream += 1;
-        let head = RequestHead { headers: &headers, has_body: false };
         let passed = matches!(filter.on_request(stream, &head, &Cx::new(now, process)).step, Step::Resolve(_));
         filter.on_end(stream, process);
         assert!(passed, "the request waits");
@@ -83,7 +84,7 @@ fn new_jwt(bencher: Bencher) {
         (stream, bearer(&jwt_of(0, &claims)))
     };
     bencher.with_inputs(heads).bench_local_values(|(stream, headers)| {
-        let head = RequestHead { headers: &headers.as_slice(), has_body: false };
+        let head = RequestHead { headers: &lend(&headers), has_body: false };
         let passed = matches!(filter.on_request(stream, &head, &Cx::new(now, process)).step, Step::Resolve(_));
         filter.on_end(stream, process);
         assert!(passed, "the request waits");
@@ -108,7 +109,7 @@ fn new_api_token(bencher: Bencher) {
     };
     bencher.with_inputs(heads).bench_local_values(|(stream, headers, answer)| {
         let cx = Cx::new(now, process);
-        let head = RequestHead { headers: &headers.as_slice(), has_body: false };
+        let head = RequestHead { headers: &lend(&headers), has_body: false };
         assert!(matches!(filter.on_request(stream, &head, &cx).step, Step::Wait));
         let Some(Action::Callout { call, .. }) = filter.next_action() else { panic!("no callout") };
         filter.on_answer(call, Ok(answer), &cx);
@@ -157,7 +158,7 @@ fn headers(bencher: Bencher, others: usize) {
     let config = config(&json!({}));
     let mut headers = bearer(&jwt_of(0, &claims()));
     headers.extend((0..others).map(|number| (format!("x-header-{number}"), b"value".to_vec())));
-    let headers = headers.as_slice();
+    let headers = lend(&headers);
     bencher.bench(|| {
         let head = RequestHead { headers: black_box(&headers), has_body: false };
         let strip = headers_to_strip(&head, &config.stripped_headers).len();

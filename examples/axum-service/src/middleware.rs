@@ -95,7 +95,7 @@ fn change_all(
         Authorization::Remove => change(headers, ("authorization", None))?,
         Authorization::Replace(value) => change(headers, ("authorization", Some(value.as_bytes().to_vec())))?,
     }
-    let known: Vec<_> = headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+    let known: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
     forward.taken_off(&known, credentials).into_iter().try_for_each(|it| change(headers, it))
 }
 

@@ -10,7 +10,7 @@ use authgate::config::Config;
 use authgate::host::{Cx, StreamId};
 use authgate::{
     Action, CallId, CalloutError, CalloutRequest, CalloutResponse, Change, Filter, RequestHead, Resolution, Step,
-    UnixTime,
+    UnixTime, lend,
 };
 use reqwest::redirect::Policy;
 use reqwest::{Method, RequestBuilder};
@@ -112,7 +112,7 @@ impl Worker {
     fn on_arrival(&mut self, arrival: Arrival) {
         let Arrival { stream, client, headers, has_body, verdict } = arrival;
         self.host.client.set(Some(client));
-        let head = RequestHead { headers: &headers, has_body };
+        let head = RequestHead { headers: &lend(&headers), has_body };
         let reception = self.filter.on_request(stream, &head, &Cx::new(now(), &self.host));
         self.host.client.set(None);
         let strip = reception.strip.into_iter().map(str::to_owned).collect();

@@ -10,7 +10,7 @@ use crate::claims::Claims;
 use crate::cli::machine::{Answer, Machine, NoHost};
 use crate::config::{Config, ResponseFormat};
 use crate::credential::{Credential, Form};
-use crate::extractor::RequestHead;
+use crate::extractor::{Header, RequestHead};
 use crate::filter::Resolution;
 use crate::introspection::{
     AuthVerify, CalloutError, CalloutRequest, CalloutResponse, Destination, MAX_BODY, Outage, Scope, Verdict,
@@ -218,13 +218,14 @@ impl<'c> Asking<'c> {
 
     /// What the filter does with a request that has the credential, if the service answers this.
     fn resolution(&self, sent: &Sent<'_>, answer: &Answer) -> Option<Resolution> {
-        let headers = [
-            (":method".to_owned(), b"GET".to_vec()),
-            (":path".to_owned(), b"/".to_vec()),
-            (":authority".to_owned(), b"gateway".to_vec()),
-            ("authorization".to_owned(), sent.authorization().into_bytes()),
+        let authorization = sent.authorization();
+        let headers: [Header<'_>; 4] = [
+            (":method", b"GET"),
+            (":path", b"/"),
+            (":authority", b"gateway"),
+            ("authorization", authorization.as_bytes()),
         ];
-        let head = RequestHead { headers: &headers.as_slice(), has_body: false };
+        let head = RequestHead { headers: &headers, has_body: false };
         let key = self.key.map(key_answer);
         let mut respond = |request: &CalloutRequest, _: usize| {
             if request.to == Destination::PublicKey {

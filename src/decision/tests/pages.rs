@@ -54,7 +54,7 @@ fn a_request_for_html_that_is_no_websocket_is_navigation() {
     ] {
         let headers: Vec<_> =
             lines.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
-        let head = RequestHead { headers: &headers, has_body: false };
+        let head = RequestHead { headers: &lend(&headers), has_body: false };
         assert_eq!(Client::of(&head, &config).navigates, navigates, "{lines:?}");
     }
 }

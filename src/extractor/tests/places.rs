@@ -20,7 +20,7 @@ fn found_in(lines: &Lines<'_>) -> Result<(Form, Place, String), Code> {
 fn found_with(lines: &Lines<'_>, credentials: &Credentials, types: &[&str]) -> Result<(Form, Place, String), Code> {
     let lines: Vec<_> = lines.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
     let headers = headers(&[&[(":method", &b"GET"[..]), (":path", b"/")], &lines[..]].concat());
-    let head = RequestHead { headers: &headers, has_body: false };
+    let head = RequestHead { headers: &lend(&headers), has_body: false };
     extract(&head, &accepting(types), credentials)
         .map(|credential| (credential.form, credential.place, credential.text.into_owned()))
 }
@@ -157,7 +157,7 @@ fn credential_headers_are_stripped_in_other_spellings_and_from_trailers() {
     let twins = ["x_api_key", "x.api-key", "sec_websocket_protocol"];
     let kept = ["x-api-key", "cookie", "sec-websocket-protocol", "x-api-keys", "cookie2", "apikey"];
     let all: Vec<_> = twins.iter().chain(&kept).map(|name| ((*name).to_owned(), b"1".to_vec())).collect();
-    let head = RequestHead { headers: &all, has_body: false };
+    let head = RequestHead { headers: &lend(&all), has_body: false };
     assert_eq!(headers_to_strip(&head, &config.stripped_headers), twins);
 
     let trailers = [&twins[..], &kept[..3], &["authorization", "X-API-Key", "grpc-status"]].concat();
@@ -175,7 +175,7 @@ fn changes(lines: &Lines<'_>, credentials: &Value) -> Vec<(&'static str, Option<
     let config = config(json!({"credentials": credentials}));
     let lines: Vec<_> = lines.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
     let headers = headers(&lines);
-    let head = RequestHead { headers: &headers, has_body: false };
+    let head = RequestHead { headers: &lend(&headers), has_body: false };
     let text = |value: Vec<u8>| String::from_utf8(value).unwrap();
     let changes = headers_to_change(&head, &config.stripped_headers, &config.credentials);
     changes.into_iter().map(|(name, value)| (name, value.map(text))).collect()
@@ -210,7 +210,7 @@ fn left(lines: &Lines<'_>) -> Vec<(String, Option<String>)> {
     let lines: Vec<_> = lines.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
     let credentials = everywhere();
     let text = |value: Vec<u8>| String::from_utf8_lossy(&value).into_owned();
-    let changes = taken_off(&headers(&lines), &credentials);
+    let changes = taken_off(&lend(&headers(&lines)), &credentials);
     changes.into_iter().map(|(name, value)| (name.to_owned(), value.map(text))).collect()
 }
 

@@ -10,7 +10,7 @@ fn counts(lines: &[(&str, &str)]) -> bool {
     let all: Vec<_> = all.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
     let headers = headers(&all);
     let credentials = config(json!({"credentials": {"cookie": "session"}})).credentials;
-    let head = RequestHead { headers: &headers, has_body: false };
+    let head = RequestHead { headers: &lend(&headers), has_body: false };
     match extract(&head, &accepting(&["apikey"]), &credentials) {
         Ok(credential) => credential.place == Place::Cookie,
         Err(Code::CrossSiteRequest) => false,

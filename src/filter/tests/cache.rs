@@ -9,6 +9,7 @@ use super::world::{BEGIN, api_token_of, head};
 use super::{Answer, World, api_token, bearer, claims, jwt, jwt_of};
 use crate::code::Code;
 use crate::decision::Authorization;
+use crate::extractor::{RequestHead, lend};
 use crate::filter::{Resolution, Step};
 use crate::host::Cx;
 use crate::metrics::{CacheEvent, Counter, Gauge, Outcome, Source};
@@ -237,7 +238,7 @@ fn a_refusal_removes_its_entry_from_the_gauges() {
 #[test]
 fn a_cached_verdict_includes_the_jwt_for_the_upstream() {
     let forwarded = |world: &mut World, worker: usize, headers: &Headers| {
-        let head = crate::extractor::RequestHead { headers: &headers, has_body: false };
+        let head = RequestHead { headers: &lend(headers), has_body: false };
         match world.workers[worker].on_request(1_000_000, &head, &Cx::new(world.now, &world.process)).step {
             Step::Resolve(Resolution::Forward(forward)) => forward.authorization,
             other => panic!("{other:?}"),

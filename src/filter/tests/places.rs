@@ -6,7 +6,7 @@ use super::support::{code, no, with_key};
 use super::world::{api_token_of, head};
 use super::{Ending, World, bearer, jwt};
 use crate::decision::{Authorization, Forward};
-use crate::extractor::RequestHead;
+use crate::extractor::{RequestHead, lend};
 use crate::filter::{Resolution, Step};
 use crate::host::Cx;
 use crate::testing::base64url;
@@ -96,7 +96,7 @@ fn a_cross_site_request_is_not_counted_as_a_failure() {
 
 /// How a request that needs no answer of the service is forwarded.
 fn forwarded(world: &mut World, headers: &[(String, Vec<u8>)]) -> Forward {
-    let head = RequestHead { headers: &headers, has_body: false };
+    let head = RequestHead { headers: &lend(headers), has_body: false };
     let reception = world.workers[0].on_request(99, &head, &Cx::new(world.now, &world.process));
     match reception.step {
         Step::Resolve(Resolution::Forward(forward)) => forward,
@@ -108,7 +108,7 @@ fn forwarded(world: &mut World, headers: &[(String, Vec<u8>)]) -> Forward {
 fn left(world: &mut World, headers: &[(String, Vec<u8>)]) -> (Authorization, Vec<(String, Option<String>)>) {
     let forward = forwarded(world, headers);
     let config = world.workers[0].config();
-    let changes = forward.taken_off(&headers, &config.credentials).into_iter();
+    let changes = forward.taken_off(&lend(headers), &config.credentials).into_iter();
     let text = |value: Vec<u8>| String::from_utf8(value).unwrap();
     let changes = changes.map(|(name, value)| (name.to_owned(), value.map(text))).collect();
     (forward.authorization, changes)

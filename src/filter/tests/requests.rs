@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::world::head;
 use super::{Ending, World, api_token, bearer, claims, jwt, jwt_of};
-use crate::extractor::RequestHead;
+use crate::extractor::{RequestHead, lend};
 use crate::filter::{Resolution, Step};
 use crate::host::Cx;
 
@@ -55,11 +55,8 @@ fn identity_headers_are_stripped_from_every_request() {
     for path in ["/public", "/private", "/a%2e"] {
         let headers =
             head(&[(":path", path), ("x-uid", "1"), ("x_uid", "1"), ("x-is_admin", "true"), ("x.user.id", "1")]);
-        let reception = world.workers[0].on_request(
-            900,
-            &RequestHead { headers: &headers, has_body: false },
-            &Cx::new(world.now, &world.process),
-        );
+        let head = RequestHead { headers: &lend(&headers), has_body: false };
+        let reception = world.workers[0].on_request(900, &head, &Cx::new(world.now, &world.process));
         assert_eq!(reception.strip, ["x-uid", "x_uid", "x-is_admin", "x.user.id"], "{path}: {:?}", reception.step);
     }
 }
@@ -123,11 +120,8 @@ fn a_rule_can_require_a_token_type() {
 fn a_grpc_client_gets_a_grpc_denial() {
     let mut world = with_key(json!({}));
     let headers = head(&[("content-type", "application/grpc")]);
-    let reception = world.workers[0].on_request(
-        1,
-        &RequestHead { headers: &headers, has_body: false },
-        &Cx::new(world.now, &world.process),
-    );
+    let head = RequestHead { headers: &lend(&headers), has_body: false };
+    let reception = world.workers[0].on_request(1, &head, &Cx::new(world.now, &world.process));
     let Step::Resolve(Resolution::Deny(response)) = reception.step else { panic!("let in") };
     assert_eq!(response.grpc, crate::code::GrpcStatus::Unauthenticated);
     assert_eq!((response.status, response.body.as_str()), (401, "missing_credentials"));
@@ -159,7 +153,11 @@ fn a_listed_origin_can_read_denials_and_send_preflights() {
     let mut denial = |origin: &str| {
         let headers = head(&[("origin", origin)]);
         match world.workers[0]
-            .on_request(1, &RequestHead { headers: &headers, has_body: false }, &Cx::new(world.now, &world.process))
+            .on_request(
+                1,
+                &RequestHead { headers: &lend(&headers), has_body: false },
+                &Cx::new(world.now, &world.process),
+            )
             .step
         {
             Step::Resolve(Resolution::Deny(response)) => response.headers,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::world::{BEGIN, api_token_of, head};
 use super::{Answer, Ending, World, bearer, claims, jwt, jwt_of};
 use crate::code::{Code, GrpcStatus};
-use crate::extractor::RequestHead;
+use crate::extractor::{RequestHead, lend};
 use crate::filter::{Resolution, Step};
 use crate::host::Cx;
 use crate::introspection::CalloutError;
@@ -324,11 +324,8 @@ fn a_locked_grpc_client_gets_resource_exhausted() {
     lock_me_out(&mut world, 10);
     let mut headers = api_token_of(20);
     headers.push(("content-type".to_owned(), b"application/grpc".to_vec()));
-    let reception = world.workers[0].on_request(
-        99,
-        &RequestHead { headers: &headers, has_body: false },
-        &Cx::new(world.now, &world.process),
-    );
+    let head = RequestHead { headers: &lend(&headers), has_body: false };
+    let reception = world.workers[0].on_request(99, &head, &Cx::new(world.now, &world.process));
     let Step::Resolve(Resolution::Deny(response)) = reception.step else { panic!("not denied") };
     assert_eq!((response.status, response.grpc), (429, GrpcStatus::ResourceExhausted));
     assert_eq!(response.body, "too_many_failures");

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use authgate::config::Config;
 use authgate::internals::{extract, headers_to_strip};
-use authgate::{Code, Credential, Form, Place, RequestHead};
+use authgate::{Code, Credential, Form, Place, RequestHead, lend};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use regex::bytes::Regex;
@@ -94,7 +94,7 @@ fn config(choice: usize) -> Config {
 }
 
 fn check(headers: &[(String, Vec<u8>)], choice: usize, config: &Config) {
-    let head = RequestHead { headers: &headers, has_body: false };
+    let head = RequestHead { headers: &lend(headers), has_body: false };
     let found = extract(&head, &config.api_token, &config.credentials);
     assert_eq!(found, expected(headers, choice), "what is extracted");
 

@@ -3,7 +3,7 @@
 use authgate::host::Cx;
 use authgate::host::StreamId;
 use authgate::metrics::Outcome;
-use authgate::{Code, Report, RequestHead, Resolution, Step};
+use authgate::{Code, Report, RequestHead, Resolution, Step, lend};
 
 use super::credentials::{Credential, Kind};
 use super::script::{Place, Presented};
@@ -78,7 +78,7 @@ impl Machine {
         };
         let is_known = forward::is_known(self, &arrival, self.setups[worker].cache().0);
         self.streams.push(arrival);
-        let head = RequestHead { headers: &headers, has_body: false };
+        let head = RequestHead { headers: &lend(&headers), has_body: false };
         let reception = self.workers[worker].on_request(stream, &head, &Cx::new(self.now, &self.host));
         assert_eq!(reception.strip, ["x-user-id"], "what the client may not say of itself");
         self.note_signatures();
