@@ -15,8 +15,9 @@ const DEFAULTS: [(&str, &str); 5] = [
     ("X-Is-Admin", "is_admin"),
 ];
 
-/// Headers that mean something to Envoy or to HTTP itself, or that the filter handles in another way.
-const RESERVED: [&str; 17] = [
+/// Headers that mean something to Envoy or to HTTP itself, or that the filter handles in another way. Envoy's tracer reads
+/// the two of the trace before the filters run, and writes what the client sent into the request after them.
+const RESERVED: [&str; 19] = [
     "authorization",
     "connection",
     "content-length",
@@ -30,6 +31,8 @@ const RESERVED: [&str; 17] = [
     "proxy-connection",
     "set-cookie",
     "te",
+    "traceparent",
+    "tracestate",
     "trailer",
     "transfer-encoding",
     "upgrade",

@@ -140,6 +140,8 @@ fn identity_headers_have_usable_names_and_known_claims() {
         (r#""identity_headers": {"Host": "jti"}"#, "identity_headers.Host"),
         (r#""identity_headers": {"Content_Length": "jti"}"#, "identity_headers.Content_Length"),
         (r#""identity_headers": {"Transfer-Encoding": "jti"}"#, "identity_headers.Transfer-Encoding"),
+        (r#""identity_headers": {"tracestate": "jti"}"#, "identity_headers.tracestate"),
+        (r#""identity_headers": {"Traceparent": "jti"}"#, "identity_headers.Traceparent"),
         (r#""identity_headers": {"Cookie": "jti"}"#, "identity_headers.Cookie"),
         (r#""identity_headers": {"X-Forwarded-For": "jti"}"#, "identity_headers.X-Forwarded-For"),
         (r#""identity_headers": {"X-Envoy-Original-Path": "jti"}"#, "identity_headers.X-Envoy-Original-Path"),
