@@ -111,7 +111,7 @@ impl Revocation {
         self.list.version(shared)
     }
 
-    /// Whether a verdict on these claims, by a verification that began at `verified`, has to be forgotten.
+    /// Whether a cached verdict on these claims, by a verification that began at `verified`, has to be forgotten.
     pub fn is_purged(&self, claims: &Claims, verified: UnixTime, shared: &dyn SharedData) -> bool {
         self.list.is_purged(claims, verified, shared)
     }
@@ -205,7 +205,7 @@ impl Revocation {
         if voided.is_some() {
             changes.purge.push(Subject::All);
         }
-        let applied = self.list.apply(&changes, life, cx)?;
+        let applied = self.list.apply(&changes, poll.began, life, cx)?;
         if let Some(unreadable) = &changes.unreadable {
             log::error!(
                 "revocation feed: {unreadable}; the readable entries take effect, and {}",
@@ -232,7 +232,7 @@ impl Revocation {
     fn give_up(&self, poll: &Poll, is_unreadable: bool, life: Duration, cx: &Cx<'_>) {
         let everything = Changes { purge: vec![Subject::All], ..Changes::default() };
         let is_voided = self.poller.voids(is_unreadable, cx)
-            && self.list.apply(&everything, life, cx).inspect_err(|busy| log::error!("{busy}")).is_ok();
+            && self.list.apply(&everything, poll.began, life, cx).inspect_err(|busy| log::error!("{busy}")).is_ok();
         let voided = is_voided.then_some(cx.now);
         if is_voided || is_unreadable {
             log::error!("revocation feed: {}", verified_anew(voided));

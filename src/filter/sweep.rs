@@ -1,8 +1,8 @@
 //! Drops what has expired: each worker sweeps its own cache, and one worker of the process sweeps the shared data.
 //!
-//! After the clock was set, no sweep begins for a whole interval. The clock may be fast, and a sweep would drop what still
-//! matters once it is right again, such as the revocation of a token that hasn't expired. Only verdicts are swept after the
-//! clock was set back, by every worker: they can be had again.
+//! After the clock was set, no sweep begins for a whole interval, which ticks count. The clock may be fast, and a sweep
+//! would drop what still matters once it is right again, such as the revocation of a token that hasn't expired. Only
+//! verdicts are swept after the clock was set back, by every worker: they can be had again.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -17,8 +17,11 @@ use crate::turn::{LastTurn, Turn};
 /// The time between two sweeps.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(300);
 
+/// The most that a tick counts for, whatever the clock says: ticks come at least this often.
+const TICK: Duration = Duration::from_secs(1);
+
 /// If more time has passed between two ticks, the clock was set forward, or Envoy stood still.
-const LONGEST_TICK: Duration = Duration::from_secs(60);
+const LONGEST_TICK: Duration = Duration::from_secs(5);
 
 /// How many rows of the shared data are swept in one tick.
 const ROWS_AT_ONCE: u32 = 256;
@@ -28,7 +31,8 @@ const ROWS_AT_ONCE: u32 = 256;
 pub(super) struct Sweep {
     /// Decides which worker sweeps the shared data.
     turn: Turn,
-    swept: Option<UnixTime>,
+    /// How long ago this worker last swept, or saw that the clock was set.
+    idle: Duration,
     ticked: Option<UnixTime>,
     /// The rows that are still to be swept.
     rows: Option<Range<u32>>,
@@ -41,7 +45,7 @@ impl Sweep {
         let list = config.revocation.as_ref().map(|list| cache::prefix_at(&list.host, &config.auth_service));
         let other = list.filter(|list| *list != prefix).unwrap_or_default();
         let name = format!("{prefix}sweep{other}");
-        Self { turn: Turn::new(name, SWEEP_INTERVAL), swept: None, ticked: None, rows: None }
+        Self { turn: Turn::new(name, SWEEP_INTERVAL), idle: Duration::ZERO, ticked: None, rows: None }
     }
 
     pub(super) fn tick_period(&self) -> Option<Duration> {
@@ -52,11 +56,12 @@ impl Sweep {
     // Compiled apart: docs/performance.md#start.
     #[inline(never)]
     pub(super) fn on_tick(&mut self, parts: &mut Parts, cx: &Cx<'_>) {
-        let ticked = self.ticked.replace(cx.now);
-        let is_set_back = ticked.is_some_and(|last| last.is_to_come(cx.now));
-        let is_set_forward = ticked.and_then(|last| cx.now.since(last)).is_some_and(|time| time > LONGEST_TICK);
-        if is_set_back || is_set_forward {
-            self.swept = Some(cx.now);
+        let ticked = self.ticked.replace(cx.now).unwrap_or(cx.now);
+        let is_set_back = ticked.is_to_come(cx.now);
+        let passed = cx.now.since(ticked).unwrap_or_default();
+        self.idle += passed.min(TICK);
+        if is_set_back || passed > LONGEST_TICK {
+            self.idle = Duration::ZERO;
             self.rows = None;
         }
         if is_set_back {
@@ -69,10 +74,8 @@ impl Sweep {
             self.rows = sweep_rows(rows, parts, cx);
             return;
         }
-        // A worker that has just begun has nothing to sweep yet.
-        let last = *self.swept.get_or_insert(cx.now);
-        if cx.now.has_passed(SWEEP_INTERVAL, last) {
-            self.swept = Some(cx.now);
+        if self.idle >= SWEEP_INTERVAL {
+            self.idle = Duration::ZERO;
             parts.cache.sweep_local(cx);
             let is_due = |last: LastTurn| last.since().is_none_or(|last| cx.now.has_passed(SWEEP_INTERVAL, last));
             let is_mine = self.turn.begin(|last, ()| is_due(last).then_some(()), cx);

@@ -62,13 +62,14 @@ impl List {
         }
     }
 
-    /// Adds what the feed said, for all workers. Each row is written once, and only if it changes. `life` is the
-    /// longest time for which any filter may use a cached verdict.
+    /// Adds what the feed said when it was asked at `asked`, for all workers. Each row is written once, and only if it
+    /// changes. What has expired since stays until a sweep, in case the clock is fast. `life` is the longest time for
+    /// which any filter may use a cached verdict.
     ///
     /// # Errors
     /// [`Busy`] if some row couldn't be written; the others were. The poll then fails, so that the next one brings the
     /// changes again.
-    pub fn apply(&self, changes: &Changes, life: Duration, cx: &Cx<'_>) -> Result<Applied, Busy> {
+    pub fn apply(&self, changes: &Changes, asked: UnixTime, life: Duration, cx: &Cx<'_>) -> Result<Applied, Busy> {
         let tokens = changes.revoked.iter().map(|token| (self.tokens.row(&token.token, cx.shared), *token)).collect();
         let purge = |subject| Mark { subject, exp_before: 0, purged_at: cx.now };
         let users = changes.users.iter().map(|&(id, exp_before)| Mark { exp_before, ..purge(Subject::User(id)) });
@@ -78,7 +79,7 @@ impl List {
 
         let mut applied = Applied::default();
         let has_changed = Cell::new(false);
-        let tokens = add(&self.tokens, tokens, life, cx, |before, _| {
+        let tokens = add(&self.tokens, tokens, asked, life, cx, |before, _| {
             has_changed.set(true);
             applied.revoked += usize::from(before.is_none());
         });
@@ -87,13 +88,13 @@ impl List {
             applied.users += usize::from(before.map_or(0, |before| before.exp_before) < after.exp_before);
             applied.purged += usize::from(before.is_none_or(|before| before.purged_at < after.purged_at));
         };
-        let marks = add(&self.marks, marks, life, cx, &mut count_mark);
+        let marks = add(&self.marks, marks, asked, life, cx, &mut count_mark);
         if marks.is_ok_and(|dropped| dropped > 0) {
             // It is no longer known whose verdicts the dropped records were about.
             all.push(purge(Subject::All));
         }
         let all = all.into_iter().map(|mark| (0, mark)).collect();
-        let all = add(&self.all, all, life, cx, &mut count_mark);
+        let all = add(&self.all, all, asked, life, cx, &mut count_mark);
         if has_changed.get() {
             self.change_version(cx.shared);
         }
@@ -185,6 +186,7 @@ fn sweep<E: Listed>(table: &Table<E>, row: u32, life: Duration, cx: &Cx<'_>) {
 fn add<E: Listed>(
     table: &Table<E>,
     mut entries: Vec<(u32, E)>,
+    asked: UnixTime,
     life: Duration,
     cx: &Cx<'_>,
     mut count: impl FnMut(Option<&E>, &E),
@@ -195,8 +197,7 @@ fn add<E: Listed>(
         let Some((row, _)) = group.first() else { continue };
         let outcome = table.update(*row, cx.shared, |records| {
             let before = sorted(records.iter().copied());
-            // What is on the list stays until a sweep, in case the clock is fast.
-            let new = group.iter().map(|(_, entry)| *entry).filter(|entry| cx.now < entry.end(life));
+            let new = group.iter().map(|(_, entry)| *entry).filter(|entry| asked.min(cx.now) < entry.end(life));
             let after = sorted(before.iter().copied().chain(new));
             let (kept, dropped) = fit(after, life, cx.now);
             *records = kept;

@@ -82,6 +82,41 @@ fn a_revoked_jwt_stays_refused_when_the_clock_becomes_right_in_steps() {
 }
 
 #[test]
+fn a_revoked_jwt_stays_refused_when_the_clock_is_set_forward_in_small_steps() {
+    for first in [50, HOUR] {
+        let mut world = with_a_feed(&json!({"cursor": "c", "revoked": [{"jti": "j", "exp": BEGIN + 1_200}]}));
+        world.live(600 * SECOND);
+        world.feed = Answer::Body(500, String::new());
+        world.step(first);
+        for _ in 0..20 {
+            world.live(SECOND);
+            world.step(50);
+        }
+        world.live(10 * SECOND);
+        world.step(-first - 20 * 50);
+        world.live(SECOND);
+        assert_eq!(world.ask(&jwt_until(1_200)).code(), "token_revoked", "{first}");
+    }
+}
+
+#[test]
+fn a_revocation_that_arrives_while_the_clock_is_fast_is_not_lost() {
+    let mut world = with_a_feed(&json!({"cursor": "c", "revoked": []}));
+    world.live(600 * SECOND);
+    while world.pending.is_empty() {
+        world.now = world.now.after(SECOND);
+        world.tick();
+    }
+    world.feed = Answer::json(&json!({"cursor": "d", "revoked": [{"jti": "j", "exp": BEGIN + 1_200}]}));
+    world.step(HOUR);
+    world.answer_next();
+    world.step(-HOUR);
+    world.feed = Answer::json(&json!({"cursor": "d", "revoked": []}));
+    world.live(20 * SECOND);
+    assert_eq!(world.ask(&jwt_until(1_200)).code(), "token_revoked");
+}
+
+#[test]
 fn a_jwt_of_a_signed_out_user_stays_refused() {
     let mut world = with_a_feed(&json!({"cursor": "c", "users": [{"user_id": 1, "exp_before": BEGIN + 1_300}]}));
     world.live(600 * SECOND);
