@@ -73,14 +73,20 @@ GATEWAY = ENVOY="$$ENVOY_ABSOLUTE" '$(CARGO_TARGET_DIR)/debug/gateway'
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
+# What cargo builds. The module is finished only if it, or what it is made of and by, has changed since the last time.
+BUILT = $(CARGO_TARGET_DIR)/$(TARGET)/wasm/authgate.wasm
+FINISHED = target/authgate.finished
+CHECKSUM = cat '$(MODULE)' '$(BUILT)' '$(TOOLS)/prune' '$(TOOLS)/limit-inlining' '$(WASM_OPT)' Makefile 2>/dev/null | cksum
+
 build: toolchain $(WASM_OPT) ## Build the module: target/authgate.wasm
 	@echo '==> building $(MODULE)'
 	@cargo build --profile wasm --target $(TARGET) --package authgate --lib
-	@echo '==> optimising it as a whole'
 	@cargo build --package prune
 	@mkdir -p target
-	@$(call finish,$(CARGO_TARGET_DIR)/$(TARGET)/wasm/authgate.wasm,$(MODULE).part)
-	@if cmp -s '$(MODULE).part' '$(MODULE)'; then rm '$(MODULE).part'; else mv '$(MODULE).part' '$(MODULE)'; fi
+	@test "$$($(CHECKSUM))" = "$$(cat '$(FINISHED)' 2>/dev/null)" || { \
+		echo '==> optimising it as a whole' && $(call finish,$(BUILT),$(MODULE).part) && \
+		if cmp -s '$(MODULE).part' '$(MODULE)'; then rm '$(MODULE).part'; else mv '$(MODULE).part' '$(MODULE)'; fi && \
+		$(CHECKSUM) > '$(FINISHED)'; }
 
 # With the profile of fuzzing, so that what runs at build time is built once for both; the optimiser of the real module's
 # profile, and what comes after it, would take longer.
