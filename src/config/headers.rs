@@ -15,10 +15,11 @@ const DEFAULTS: [(&str, &str); 5] = [
     ("X-Is-Admin", "is_admin"),
 ];
 
-/// Headers that mean something to Envoy or to HTTP itself, or that the filter handles in another way. Envoy's tracer reads
-/// the two of the trace before the filters run, and writes what the client sent into the request after them.
-const RESERVED: [&str; 19] = [
+/// Headers that mean something to Envoy or to HTTP itself, or that the filter handles in another way. Envoy's tracers read
+/// theirs before the filters run, and write them after the filters, some with what the client sent.
+const RESERVED: [&str; 22] = [
     "authorization",
+    "b3",
     "connection",
     "content-length",
     "content-type",
@@ -30,6 +31,7 @@ const RESERVED: [&str; 19] = [
     "proxy-authorization",
     "proxy-connection",
     "set-cookie",
+    "sw8",
     "te",
     "traceparent",
     "tracestate",
@@ -37,10 +39,11 @@ const RESERVED: [&str; 19] = [
     "transfer-encoding",
     "upgrade",
     "via",
+    "x-amzn-trace-id",
 ];
 
 /// Prefixes of further names of such headers.
-const RESERVED_PREFIXES: [&str; 3] = ["x-envoy-", "x-forwarded-client-cert", "x-forwarded-tls-"];
+const RESERVED_PREFIXES: [&str; 5] = ["x-b3-", "x-datadog-", "x-envoy-", "x-forwarded-client-cert", "x-forwarded-tls-"];
 
 /// What proxies write after `X-Forwarded-`: about the connection, not about the user.
 const RESERVED_FORWARDED: [&str; 16] = [
