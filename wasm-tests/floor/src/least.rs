@@ -10,13 +10,12 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use proxy_wasm::hostcalls;
 use rustc_hash::FxHasher;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
-use crate::host;
+use crate::{host, shared};
 
 /// How many identities a worker keeps: as many as authgate by default.
 const MOST: usize = 10_000;
@@ -104,10 +103,7 @@ impl<'c> NewCredential<'c> {
         let digest = Sha256::digest(self.credential);
         let row = u32::from_le_bytes([digest[0], digest[1], digest[2], 0]) % 4096;
         let [refusals, verdict, lease] = ["floor.n.", "floor.v.", "floor.l."].map(|table| name(table, row));
-        for name in [&refusals, &verdict, "floor.breaker", &lease] {
-            let _ = hostcalls::get_shared_data(name);
-        }
-        let _ = hostcalls::set_shared_data(&lease, Some(&[1; 33]), None);
+        shared::begin(&refusals, &verdict, &lease);
         Question { key: self.key, verdict, lease }
     }
 }
@@ -116,12 +112,7 @@ impl Question {
     /// The service has answered: keeps the identity, here and for all workers.
     pub(crate) fn end(self, body: &[u8]) -> Option<()> {
         let identity = Identity::of(body)?;
-        for name in ["floor.breaker", &self.verdict, &self.lease] {
-            let _ = hostcalls::get_shared_data(name);
-        }
-        let record = identity.values.concat();
-        let _ = hostcalls::set_shared_data(&self.verdict, Some(record.as_bytes()), None);
-        let _ = hostcalls::set_shared_data(&self.lease, None, None);
+        shared::end(&self.verdict, &self.lease, identity.values.concat().as_bytes());
         keep(self.key, identity);
         Some(())
     }

@@ -3,14 +3,18 @@
 //!
 //! - `public`: reads the headers, asks for the time, sets the filter state of the access log, counts. Almost as many
 //!   calls of the host as authgate needs for a request without a credential.
-//! - `identity`: the same for a request with a known credential; also sets five headers.
+//! - `uncounted`: `public` without counters.
+//! - `identity`: the same as `public` for a request with a known credential; also sets five headers.
 //! - `silent`: `identity` without filter state and counters.
+//! - `verifying`: the same for a request with a new JWT, whose signature it has the host verify.
+//! - `asking`: the same for a request with a new API token, about which it asks the auth service.
 //! - `least`: the same for any credential, with the least work of its own (`least.rs`).
 //! - `callout`: only asks the auth service, and waits for its answer.
 #![cfg(target_arch = "wasm32")]
 
 mod host;
 mod least;
+mod shared;
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -31,8 +35,11 @@ mod entry {
 #[derive(Clone, Copy, PartialEq)]
 enum Work {
     Public,
+    Uncounted,
     Identity,
     Silent,
+    Verifying,
+    Asking,
     Least,
     Callout,
 }
@@ -51,8 +58,11 @@ impl RootContext for Root {
     fn on_configure(&mut self, _size: usize) -> bool {
         self.work = match self.get_plugin_configuration().as_deref() {
             Some(b"public") => Work::Public,
+            Some(b"uncounted") => Work::Uncounted,
             Some(b"identity") => Work::Identity,
             Some(b"silent") => Work::Silent,
+            Some(b"verifying") => Work::Verifying,
+            Some(b"asking") => Work::Asking,
             Some(b"least") => Work::Least,
             Some(b"callout") => Work::Callout,
             _ => return false,
@@ -99,6 +109,22 @@ const STATES: [(&str, &str); 5] = [
     ("floor.client_id", "2"),
 ];
 
+/// Keys of shared data as long as those that `least` makes, and a value as long as its record.
+const REFUSALS: &str = "floor.n.000";
+const VERDICT: &str = "floor.v.000";
+const LEASE: &str = "floor.l.000";
+const RECORD: &[u8] = b"12commonuser@example.comfalse";
+
+/// How many bytes of a JWT are signed.
+const SIGNED: usize = 640;
+
+/// As long as an API token.
+const CREDENTIAL: &str = concat!(
+    "APIKey 1000001$",
+    "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+    "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+);
+
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
         if self.work == Work::Callout {
@@ -109,8 +135,18 @@ impl HttpContext for Stream {
         let now = now.unwrap_or_default().as_secs();
         match self.work {
             Work::Public | Work::Callout => self.tell(3, 3),
+            Work::Uncounted => self.tell(3, 0),
+            Work::Verifying => {
+                host::verify_signature(&[0x55; 256], &[b'e'; SIGNED]);
+                set_headers();
+                self.tell(5, 5);
+            }
+            Work::Asking => {
+                shared::begin(REFUSALS, VERDICT, LEASE);
+                return self.ask(Some(CREDENTIAL));
+            }
             Work::Identity | Work::Silent => {
-                HEADERS.into_iter().for_each(|(name, value)| host::add_header(name, value));
+                set_headers();
                 if self.work == Work::Identity {
                     self.tell(5, 4);
                 }
@@ -124,6 +160,10 @@ impl HttpContext for Stream {
         }
         Action::Continue
     }
+}
+
+fn set_headers() {
+    HEADERS.into_iter().for_each(|(name, value)| host::add_header(name, value));
 }
 
 impl Stream {
@@ -171,6 +211,12 @@ impl Context for Stream {
                 self.fail();
                 return;
             }
+            self.tell(5, 5);
+        }
+        if self.work == Work::Asking {
+            let _ = (host::answer_headers(), hostcalls::get_current_time(), host::answer_body(body));
+            shared::end(VERDICT, LEASE, RECORD);
+            set_headers();
             self.tell(5, 5);
         }
         self.resume_http_request();

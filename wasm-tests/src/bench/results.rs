@@ -117,7 +117,7 @@ fn least(traffic: Traffic) -> &'static str {
 pub(crate) fn is_in_a_figure(name: &str, traffic: Traffic) -> bool {
     match name {
         "floor" => least(traffic) == name || traffic == Traffic::ApiToken,
-        "noop_pruned" | "callout" => false,
+        "noop_pruned" | "floor_uncounted" | "callout" => false,
         _ => true,
     }
 }
