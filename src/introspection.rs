@@ -12,6 +12,8 @@ use crate::claims::{ClaimName, Claims, ClaimsError};
 use crate::config::Config;
 use crate::credential::Credential;
 use crate::json::{self, JsonError};
+use crate::jwt::UntrustedJwt;
+use crate::time::UnixTime;
 pub use auth_verify::AuthVerify;
 #[cfg(any(test, feature = "testing"))]
 pub use auth_verify::read;
@@ -301,6 +303,20 @@ pub enum Verdict {
     Rejected,
     /// 403.
     Forbidden,
+}
+
+/// Reads the JWT in an answer. Its signature has yet to be verified.
+///
+/// # Errors
+/// [`Outage`] if the service can't have meant it.
+pub fn read_jwt<'t>(token: &'t [u8], config: &Config, now: UnixTime) -> Result<UntrustedJwt<'t>, Outage> {
+    let jwt = UntrustedJwt::parse(token).map_err(|error| Outage::Jwt(error.to_string()))?;
+    if let Some(name) = jwt.missing(&config.jwt.required_claims) {
+        return Err(Outage::Lacking(name.clone()));
+    }
+    let time = jwt.claims().check_time(now, config.jwt.clock_skew);
+    time.map_err(|error| Outage::Jwt(error.to_string()))?;
+    Ok(jwt)
 }
 
 /// Reads the answer of `/iam/public-key`.

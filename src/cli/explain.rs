@@ -2,13 +2,14 @@
 //! doesn't report are found by asking it again with part of the configuration.
 
 mod probe;
+mod service;
 mod story;
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::check::find::{self, Plugin};
 use super::check::{self, Problem, Report};
@@ -16,11 +17,10 @@ use super::machine::Answer;
 use super::tree::Node;
 use super::{FINE, Format, WRONG};
 use crate::extractor::{RequestHead, lend, site};
-use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse, Destination};
-use crate::public_key::PublicKey;
-use crate::revocation::feed;
+use crate::introspection::CalloutError;
 use crate::time::UnixTime;
 use probe::Probe;
+use service::Service;
 
 /// Print what the filter does with a request, step by step
 #[derive(Debug, clap::Args)]
@@ -34,7 +34,7 @@ pub struct Options {
     #[arg(long, default_value = "GET")]
     method: String,
     /// The request's path as it is sent, with its query
-    #[arg(long, default_value = "/")]
+    #[arg(long, default_value = "/", value_parser = path)]
     path: String,
     /// The request's host, with its port if it has one
     #[arg(long, default_value = "localhost")]
@@ -51,7 +51,7 @@ pub struct Options {
     /// A JWT, an API token, or a complete value of Authorization
     #[arg(long, env = "AUTHGATE_TOKEN", hide_env_values = true)]
     token: Option<String>,
-    /// A file with the service's public key, in PEM
+    /// A file with the service's public key: in PEM, or the answer of /iam/public-key
     #[arg(long)]
     key: Option<PathBuf>,
     /// The status of the service's answer about the credential
@@ -118,6 +118,11 @@ fn text_of(error: impl ToString) -> String {
     error.to_string()
 }
 
+/// A path as a client may send it: `*` asks about the server itself (RFC 9112 section 3.2.4).
+fn path(text: &str) -> Result<String, &'static str> {
+    if text.starts_with('/') || text == "*" { Ok(text.to_owned()) } else { Err("a path begins with /") }
+}
+
 fn now(options: &Options) -> UnixTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     options.at.map_or_else(|| UnixTime::from_secs(since.as_secs()), UnixTime::from_secs)
@@ -175,64 +180,6 @@ fn split(header: &str) -> Result<(String, String), String> {
     // The header may hold a credential, so the error doesn't quote it.
     let (name, value) = header.split_once(':').ok_or("a header has no colon: write Name: value")?;
     Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
-}
-
-/// The service's answers, as far as they were given.
-pub(super) struct Service {
-    key: Option<CalloutResponse>,
-    verdict: Option<CalloutResponse>,
-    list: CalloutResponse,
-}
-
-impl Service {
-    fn new(options: &Options) -> Result<Self, String> {
-        let answer = |status, headers, body: String| CalloutResponse { status, headers, body: Some(body.into_bytes()) };
-        let key = match &options.key {
-            None => None,
-            Some(file) => {
-                let pem = check::read(file)?;
-                PublicKey::from_pem(&pem).map_err(|error| format!("{}: {error}", file.display()))?;
-                Some(answer(200, Vec::new(), json!({"public_key": pem}).to_string()))
-            }
-        };
-        let is_answered = options.answer_body.is_some() || !options.answer_headers.is_empty();
-        let verdict = match options.answer.or(is_answered.then_some(200)) {
-            None => None,
-            Some(status) => {
-                let headers = options.answer_headers.iter().map(|header| split(header));
-                let headers = headers.map(|header| header.map(|(name, value)| (name, value.into_bytes())));
-                let body = options.answer_body.as_deref().map(check::read).transpose()?.unwrap_or_default();
-                Some(answer(status, headers.collect::<Result<_, _>>()?, body))
-            }
-        };
-        let list = match &options.revoked {
-            None => r#"{"cursor": "0", "revoked": []}"#.to_owned(),
-            Some(file) => check::read(file)?,
-        };
-        let list = answer(200, Vec::new(), list);
-        if let (Some(file), Some(problem)) = (&options.revoked, problem_of_list(&list)) {
-            return Err(format!("{}: {problem}", file.display()));
-        }
-        Ok(Self { key, verdict, list })
-    }
-
-    /// The answer; `None` if it wasn't given.
-    fn answer(&self, request: &CalloutRequest) -> Option<Answer> {
-        let answer = match request.to {
-            Destination::PublicKey => self.key.clone(),
-            Destination::Revocation => Some(self.list.clone()),
-            Destination::AuthService => self.verdict.clone(),
-        };
-        answer.map(Ok)
-    }
-}
-
-/// Why the filter can't use all of a revocation list.
-fn problem_of_list(list: &CalloutResponse) -> Option<String> {
-    match feed::read(Ok(list.clone())) {
-        Ok(changes) => changes.unreadable.map(|unreadable| unreadable.to_string()),
-        Err(error) => Some(error.to_string()),
-    }
 }
 
 /// Stands in for an answer that the user hasn't given.

@@ -13,7 +13,7 @@ use crate::claims::Claims;
 use crate::code::Code;
 use crate::decision::Denial;
 use crate::host::Cx;
-use crate::introspection::{CalloutError, CalloutResponse, Destination, Outage, Scope, Verdict};
+use crate::introspection::{self, CalloutError, CalloutResponse, Destination, Outage, Scope, Verdict};
 use crate::jwt::UntrustedJwt;
 use crate::keys::Reason;
 use crate::policy::Identity;
@@ -95,12 +95,7 @@ fn judge(answer: Result<CalloutResponse, CalloutError>, parts: &Parts, cx: &Cx<'
         Ok(Verdict::Forbidden) => return Ok(Answer::Refused(Code::ForbiddenByService)),
         Ok(Verdict::Jwt(token)) => token,
     };
-    let jwt = UntrustedJwt::parse(&token).map_err(|error| Outage::Jwt(error.to_string()))?;
-    if let Some(name) = jwt.missing(&parts.config.jwt.required_claims) {
-        return Err(Outage::Lacking(name.clone()));
-    }
-    let time = jwt.claims().check_time(cx.now, parts.config.jwt.clock_skew);
-    time.map_err(|error| Outage::Jwt(error.to_string()))?;
+    let jwt = introspection::read_jwt(&token, &parts.config, cx.now)?;
     Ok(match parts.verify(jwt, cx) {
         Ok(identity) => Answer::Identity(identity),
         Err(_) => Answer::Jwt(token),

@@ -6,8 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
+use super::NO_ANSWER;
+use super::service::Service;
 use super::story::{Condition, Credential, Decision, Ended, RuleStory, Story, Upstream};
-use super::{NO_ANSWER, Service};
 use crate::cli::machine::{Decided, Machine};
 use crate::code::Code;
 use crate::config::Config;
@@ -73,6 +74,7 @@ impl Probe<'_> {
             credential: if is_looked_at { self.credential() } else { Credential { found: "not looked at".to_owned() } },
             claims: self.claims(&tried).filter(|_| is_looked_at),
             question: tried.question.as_ref().map(question),
+            answer: tried.question.as_ref().and_then(|_| self.service.problem(self.config, self.now)),
             require: if is_decided { self.require(rule) } else { Vec::new() },
             decision: self.decision(tried),
         }
@@ -300,16 +302,6 @@ impl Probe<'_> {
             Authorization::Replace(_) => "the verified JWT",
         };
         Upstream { stripped, changed: changed.collect(), set, authorization }
-    }
-}
-
-impl Service {
-    fn has_verdict(&self) -> bool {
-        self.verdict.is_some()
-    }
-
-    fn verdict_body(&self) -> Option<&[u8]> {
-        self.verdict.as_ref()?.body.as_deref()
     }
 }
 

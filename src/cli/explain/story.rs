@@ -28,6 +28,9 @@ pub struct Story {
     /// The question to the service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub question: Option<String>,
+    /// Why the service's answer is no verdict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
     /// Each field of the rule's `require`.
     pub require: Vec<Condition>,
     /// How the request ends.
@@ -145,6 +148,9 @@ impl Story {
         }
         if let Some(question) = &self.question {
             line(out, "asks", question)?;
+        }
+        if let Some(answer) = &self.answer {
+            line(out, "answer", answer)?;
         }
         for condition in &self.require {
             line(out, "require", &format!("{} ({})", condition.field, condition.holds))?;

@@ -1,5 +1,6 @@
 //! Explanations of requests of every kind.
 
+mod answers;
 mod table;
 
 use std::fs;
