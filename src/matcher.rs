@@ -294,7 +294,8 @@ impl Matcher {
     pub fn new(path: PathMatch, methods: Vec<String>, hosts: Vec<String>) -> Result<Self, (String, String)> {
         for (index, method) in methods.iter().enumerate() {
             if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') {
-                let problem = format!("{method:?} is not a method: methods are in upper case");
+                let problem =
+                    format!("{method:?} is not a method: write upper-case letters and -, as in GET or M-SEARCH");
                 return Err((format!("methods[{index}]"), problem));
             }
         }

@@ -91,7 +91,7 @@ pub fn run(options: &Options, out: &mut impl Write, has_colour: bool) -> Result<
         report.print(options.format, out, has_colour)?;
     }
     if !unusable.is_empty() {
-        return Err(unusable.join("; "));
+        return Err(unusable.join("\nauthgate: "));
     }
     let is_wrong = |problem: &Problem| problem.level == "error" || options.strict;
     Ok(if report.problems.iter().any(is_wrong) { WRONG } else { FINE })
@@ -147,9 +147,9 @@ fn check_file(file: &Path, report: &mut Report) -> Result<(), String> {
 fn check_plugin(plugin: &Plugin<'_>, file: &str, problems: &mut Vec<Problem>) {
     let mut found = Vec::new();
     let config = parse(plugin);
-    let errors = config.as_ref().err().into_iter().flatten();
-    found.extend(errors.map(|error| Problem::of_field(file, plugin, error.clone())));
-    for warning in warnings::check(plugin, config.as_ref().ok()) {
+    let errors = config.as_ref().err().map(Vec::as_slice).unwrap_or_default();
+    found.extend(errors.iter().map(|error| Problem::of_field(file, plugin, error.clone())));
+    for warning in warnings::check(plugin, config.as_ref().map_err(|_| errors)) {
         let warnings::Found { warning, line, field, problem } = warning;
         let name = Some(warning.name());
         found.push(Problem { file: file.to_owned(), line, level: "warning", name, field, problem });

@@ -2,6 +2,7 @@
 
 use super::warnings::{Warning, Warnings};
 use crate::cli::tree::{Node, Value};
+use crate::config::ConfigError;
 
 /// One rule, as it is written.
 struct Rule<'t> {
@@ -111,11 +112,12 @@ fn covers_host(own: &str, other: &str) -> bool {
     covers_name && (any_port || !has_port)
 }
 
-/// Adds the warnings about a configuration's rules.
-pub fn check(tree: &Node, warnings: &mut Warnings<'_>) {
+/// Adds the warnings about a configuration's rules. What a rule with an error in its `match` matches is not known, so
+/// nothing is said about its order.
+pub fn check(tree: &Node, errors: &[ConfigError], warnings: &mut Warnings<'_>) {
     let empty = crate::cli::tree::null(tree.line);
     let entries = tree.get("rules").map(Node::entries).unwrap_or_default();
-    let rules: Vec<_> = entries
+    let mut rules: Vec<_> = entries
         .iter()
         .enumerate()
         .map(|(index, node)| {
@@ -124,12 +126,13 @@ pub fn check(tree: &Node, warnings: &mut Warnings<'_>) {
             Rule { index, node, matcher, is_public, is_open: is_public || node.is_on("optional") }
         })
         .collect();
-    for rule in &rules {
-        check_pattern(rule, warnings);
-        let earlier = rules.iter().take(rule.index);
+    rules.iter().for_each(|rule| check_pattern(rule, warnings));
+    rules.retain(|rule| !errors.iter().any(|error| error.path.starts_with(&format!("rules[{}].match", rule.index))));
+    for (position, rule) in rules.iter().enumerate() {
+        let earlier = rules.iter().take(position);
         if let Some(before) = earlier.clone().find(|before| before.is_public && before.is_everything()) {
             // Warn once, about the earlier rule.
-            if rule.index == before.index + 1 {
+            if earlier.clone().next_back().is_some_and(|last| last.index == before.index) {
                 let field = format!("rules[{}]", before.index);
                 let problem = "it makes everything public: the rules after it never decide".to_owned();
                 warnings.add(Warning::PublicEverything, &field, problem);
@@ -166,9 +169,12 @@ fn check_pattern(rule: &Rule<'_>, warnings: &mut Warnings<'_>) {
         if let Some(text) = rule.text(name)
             && let Some(letter) = ['*', '{', '('].into_iter().find(|letter| text.contains(*letter))
         {
-            let hint = if name == "prefix" { "a prefix already covers everything below it" } else { "" };
-            let separator = if hint.is_empty() { "" } else { "; " };
-            let problem = format!("`{letter}` has no special meaning here{separator}{hint}");
+            let hint = if name == "prefix" && text.trim_end_matches('/').ends_with('*') {
+                "a prefix already covers everything below it"
+            } else {
+                "`regex` matches patterns, as in /users/[^/]+"
+            };
+            let problem = format!("`{letter}` has no special meaning here; {hint}");
             warnings.add(Warning::PatternInPrefix, &format!("rules[{}].match.{name}", rule.index), problem);
         }
     }

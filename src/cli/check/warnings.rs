@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::find::{Plugin, Wrapping, all_in};
 use super::rules;
 use crate::cli::tree::{self, Node};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 
 /// The shipped bootstrap, which has all that the metrics need.
 const BOOTSTRAP: &str = include_str!("../../../envoy/envoy.yaml");
@@ -107,17 +107,17 @@ impl Warnings<'_> {
 
 /// Finds all warnings.
 ///
-/// - `config`: `None` if the configuration has errors.
-pub fn check(plugin: &Plugin<'_>, config: Option<&Config>) -> Vec<Found> {
+/// - `config`: the configuration, or the errors in it.
+pub fn check(plugin: &Plugin<'_>, config: Result<&Config, &[ConfigError]>) -> Vec<Found> {
     let mut warnings = Warnings { tree: &plugin.tree, found: Vec::new() };
-    rules::check(&plugin.tree, &mut warnings);
+    rules::check(&plugin.tree, config.err().unwrap_or_default(), &mut warnings);
     check_revocation(plugin, &mut warnings);
     check_failure_policy(plugin, &mut warnings);
     check_vm_id(plugin, &mut warnings);
     check_disabled(plugin, &mut warnings);
     check_stats_tags(plugin, &mut warnings);
     check_clusters(plugin, &mut warnings);
-    if let Some(config) = config {
+    if let Ok(config) = config {
         check_manager(plugin, config, &mut warnings);
         check_stale(config, &mut warnings);
     }

@@ -1,6 +1,6 @@
 //! A case that triggers each warning, and one that doesn't.
 
-use super::brief;
+use super::{brief, found};
 use crate::cli::check::warnings::Warning;
 
 #[test]
@@ -109,6 +109,35 @@ fn warns_of_a_pattern_in_a_prefix() {
         "rules[0].match.path",
         "{match: {path: '/users/{id}'}}",
         "{match: {regex: '/users/[^/]*'}}",
+    );
+}
+
+#[test]
+fn the_hint_about_a_pattern_fits_the_pattern() {
+    for (prefix, hint) in [
+        ("/public/*", "a prefix already covers everything below it"),
+        ("/public/*/", "a prefix already covers everything below it"),
+        ("/users/{id}", "`regex` matches patterns, as in /users/[^/]+"),
+        ("/users/*/orders", "`regex` matches patterns, as in /users/[^/]+"),
+    ] {
+        let (_, problems) =
+            found(&format!("auth_service: {{cluster: c}}\nrules: [{{match: {{prefix: '{prefix}'}}}}]\n"));
+        assert!(problems[0]["problem"].as_str().unwrap().ends_with(hint), "{prefix}: {problems:?}");
+    }
+}
+
+#[test]
+fn no_warning_rests_on_a_match_with_an_error() {
+    let names = |rules: &str| {
+        let (_, problems) = found(&format!("auth_service: {{cluster: c}}\nrules: [{rules}]\n"));
+        problems.iter().map(|one| one["name"].as_str().unwrap_or("error").to_owned()).collect::<Vec<_>>()
+    };
+    let (open, after) = ("{match: {prefix: /a, methods: [M_SEARCH]}, public: true}", "{match: {prefix: /a/b}}");
+    assert_eq!(names(&format!("{open}, {after}")), ["error"]);
+    assert_eq!(names(&format!("{open}, {after}, {after}")), ["error", "rule-never-reached"]);
+    assert_eq!(
+        names(&format!("{{match: {{prefix: /}}, public: true}}, {open}, {after}")),
+        ["error", "public-everything"]
     );
 }
 
