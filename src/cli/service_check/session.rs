@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::Context;
 use super::findings::Findings;
+use super::{Context, now};
 use crate::introspection::{CalloutRequest, CalloutResponse, Destination, MAX_BODY};
+use crate::jwt::UntrustedJwt;
 
 const NEEDED_HERE: &str = "doesn't call it; this check needs it";
 
@@ -64,7 +65,8 @@ fn log_in(
     let answer = match exchange(context, "POST", "/auth/jwt/login", None, Some(&body)) {
         Ok(answer) => answer,
         Err(problem) => {
-            findings.differs(case, problem, NEEDED_HERE);
+            let hint = if problem == refusal(401) { "; check --username and --password" } else { "" };
+            findings.differs(case, format!("{problem}{hint}"), NEEDED_HERE);
             return None;
         }
     };
@@ -73,23 +75,38 @@ fn log_in(
         return None;
     };
     let refresh = text(&answer, "refresh");
-    match (&refresh, answer.get("expires_in").and_then(Value::as_u64)) {
-        (Some(_), Some(seconds)) => findings.ok(case, format!("tokens, valid for {seconds} s")),
+    match (&refresh, life(&answer, &access)) {
+        (Some(_), Ok(seconds)) => findings.ok(case, format!("tokens, valid for {seconds} s")),
         (None, _) => findings.note(case, "its answer has no text under `refresh`", NEEDED_HERE),
-        (_, None) => findings.note(case, "its answer has no number under `expires_in`", NEEDED_HERE),
+        (_, Err(problem)) => findings.note(case, problem, CLIENTS_DO),
     }
     Some((access, refresh))
 }
 
+/// How long the answer says that an access token is valid, in seconds.
+fn life(answer: &Value, access: &str) -> Result<u64, String> {
+    const TOLERANCE: u64 = 60;
+    let said = answer.get("expires_in").and_then(Value::as_u64).ok_or("its answer has no number under `expires_in`")?;
+    let exp = UntrustedJwt::parse(access.as_bytes()).ok().and_then(|jwt| jwt.claims().exp());
+    match exp.map(|exp| exp.saturating_sub(now().as_secs())) {
+        Some(left) if left.abs_diff(said) > TOLERANCE => {
+            Err(format!("`expires_in` is {said}, but the access token expires in {left} s"))
+        }
+        _ => Ok(said),
+    }
+}
+
 fn check_refresh(context: &Context<'_>, refresh: &str, findings: &mut Findings) {
     let case = "POST /auth/jwt/refresh";
-    match exchange(context, "POST", "/auth/jwt/refresh", Some(refresh), None) {
-        Ok(answer) => match (text(&answer, "access"), answer.get("expires_in").and_then(Value::as_u64)) {
-            (Some(_), Some(seconds)) => findings.ok(case, format!("an access token, valid for {seconds} s")),
-            (None, _) => findings.note(case, "its answer has no text under `access`", CLIENTS_DO),
-            (_, None) => findings.note(case, "its answer has no number under `expires_in`", CLIENTS_DO),
-        },
-        Err(problem) => findings.note(case, problem, CLIENTS_DO),
+    let refreshed = || exchange(context, "POST", "/auth/jwt/refresh", Some(refresh), None);
+    let seconds = refreshed().and_then(|answer| {
+        let access = text(&answer, "access").ok_or("its answer has no text under `access`")?;
+        life(&answer, &access)
+    });
+    match (seconds, refreshed()) {
+        (Err(problem), _) => findings.note(case, problem, CLIENTS_DO),
+        (_, Err(problem)) => findings.note(case, format!("the refresh token works only once: {problem}"), CLIENTS_DO),
+        (Ok(seconds), Ok(_)) => findings.ok(case, format!("an access token, valid for {seconds} s")),
     }
 }
 
@@ -203,6 +220,10 @@ fn exchange(
             serde_json::from_slice(&body).map_err(|_| "its answer is not JSON".to_owned())
         }
         CalloutResponse { status: 200..=299, body: None, .. } => Err("its answer is too large".to_owned()),
-        CalloutResponse { status, .. } => Err(format!("it answered with status {status}")),
+        CalloutResponse { status, .. } => Err(refusal(status)),
     }
+}
+
+fn refusal(status: u16) -> String {
+    format!("it answered with status {status}")
 }

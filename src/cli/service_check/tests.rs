@@ -360,7 +360,7 @@ fn credentials_that_cannot_be_obtained_are_reported() {
     assert_differs(
         |asked, reply| at(LOGIN, asked, reply, |_| Reply::unauthorized()),
         LOGIN,
-        "status 401",
+        "status 401; check --username and --password",
         "this check needs it",
     );
     assert_differs(

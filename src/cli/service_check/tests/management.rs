@@ -39,6 +39,31 @@ fn a_refresh_without_its_parts_is_noted() {
 }
 
 #[test]
+fn an_expires_in_that_the_token_contradicts_is_noted() {
+    const LOGIN: &str = "POST /auth/jwt/login";
+    fn twice_as_long(reply: Reply) -> Reply {
+        let mut body = reply.value();
+        body["expires_in"] = json!(7200);
+        Reply::json(200, &body)
+    }
+    let at_login: server::Change = |asked, reply| at(LOGIN, asked, reply, twice_as_long);
+    assert_noted(at_login, LOGIN, "`expires_in` is 7200, but the access token expires in 3", "clients do");
+    let at_refresh: server::Change = |asked, reply| at(REFRESH, asked, reply, twice_as_long);
+    assert_noted(at_refresh, REFRESH, "`expires_in` is 7200, but the access token expires in 3", "clients do");
+}
+
+#[test]
+fn a_refresh_token_that_works_only_once_is_noted() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let once: server::Change = |asked, reply| {
+        let again = |reply| if ASKED.fetch_add(1, Ordering::SeqCst) == 0 { reply } else { Reply::unauthorized() };
+        at(REFRESH, asked, reply, again)
+    };
+    assert_noted(once, REFRESH, "the refresh token works only once: it answered with status 401", "clients do");
+}
+
+#[test]
 fn api_tokens_that_cannot_be_listed_or_read_are_noted() {
     let clients = "clients do";
     let list = "GET /iam/tokens";
