@@ -166,6 +166,13 @@ fn without_a_key_values_are_stored_in_plaintext() {
 }
 
 #[test]
+fn the_keyed_hash_comes_from_the_key_alone() {
+    let hash = |key: &str| Sealed::new(Process::default(), Some(Seal::new(key, [1; 16]).unwrap())).keyed_hash(b"name");
+    assert_eq!(hash(KEY), hash(KEY), "in another process too");
+    assert_ne!(hash(KEY), hash(OTHER_KEY), "so that only who knows the key can choose a row");
+}
+
+#[test]
 fn the_warning_for_unsealed_data_is_repeated_only_after_sealing() {
     let host = Process::default();
     for (is_sealed, is_said) in
