@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::support::{at_once, code, confirmed, no, with_key};
-use super::world::{BEGIN, head};
+use super::world::{BEGIN, KEYS, head};
 use super::{Answer, World, api_token, bearer, jwt, jwt_of};
 use crate::host::{SharedData as _, Write};
 use crate::metrics::{Counter, Outcome, Source};
@@ -192,29 +192,93 @@ fn unreadable_slots_are_ignored() {
     assert_eq!(at_once(&mut world, 0, &api_token()), "", "the record itself");
 }
 
+/// What becomes of a request at a filter with settings of its own, after the same request at another filter.
+fn after_another(one: &Value, other: &Value, answer: &Answer) -> &'static str {
+    let mut world = World::with_workers(2, one.clone());
+    world.workers.extend(World::new(other.clone()).workers);
+    world.verify = answer.clone();
+    assert_eq!(world.ask(&api_token()).code(), "", "{one}");
+    assert_eq!(at_once(&mut world, 1, &api_token()), "", "{one}: the same settings");
+    at_once(&mut world, 2, &api_token())
+}
+
 #[test]
 fn filters_with_different_settings_share_no_verdicts() {
+    let service = |name: &str, value: &str| json!({"auth_service": {"cluster": "auth", name: value}});
+    let of_key = |host: Value| json!({"jwt": {"public_key": host}});
+    let jwt = |name: &str, values: &[&str]| json!({"jwt": {name: values}});
+    let api_token = |name: &str, value: Value| json!({"api_token": {name: value}});
+    let answer = Answer::json(&confirmed(json!({"iss": "one", "aud": "one"})));
     for (one, other) in [
-        (json!({}), json!({"api_token": {"response_format": "json_header"}})),
-        (json!({}), json!({"api_token": {"header_types": ["apikey", "other"]}})),
-        (json!({}), json!({"jwt": {"issuers": ["iss"]}})),
-        (json!({"jwt": {"issuers": ["one"]}}), json!({"jwt": {"audiences": ["one"]}})),
-        (json!({}), json!({"forward_credential": "jwt", "api_token": {"response_format": "jwt_body"}})),
         (json!({}), json!({"auth_service": {"cluster": "other"}})),
-        (json!({}), json!({"auth_service": {"cluster": "auth", "authority": "other"}})),
-        (json!({}), json!({"auth_service": {"cluster": "auth", "verify_path": "/other"}})),
+        (json!({}), service("authority", "other")),
+        (json!({}), service("verify_path", "/other")),
+        (json!({}), service("public_key_path", "/other")),
+        (json!({}), of_key(json!({"cluster": "other", "authority": "auth"}))),
+        (json!({}), of_key(json!({"authority": "other"}))),
+        (json!({}), api_token("response_format", json!("json_header"))),
+        (json!({}), api_token("response_format", json!("jwt_body"))),
+        (json!({}), api_token("header_types", json!(["apikey", "other"]))),
+        (json!({}), api_token("accept_technical", json!(true))),
+        (json!({}), jwt("required_claims", &["email"])),
+        (jwt("required_claims", &["email"]), jwt("required_claims", &["jti"])),
+        (json!({}), jwt("issuers", &["one"])),
+        (jwt("issuers", &["one"]), jwt("issuers", &["two"])),
+        (jwt("issuers", &["one"]), jwt("issuers", &["one", "two"])),
+        (jwt("audiences", &["one"]), jwt("audiences", &["two"])),
+        (jwt("issuers", &["one"]), jwt("audiences", &["one"])),
+        (json!({}), json!({"identity_headers": {"X-User-Name": "username"}})),
+        (json!({}), json!({"rules": [{"match": {"prefix": "/x"}, "require": {"claims": {"tenant.id": [1]}}}]})),
     ] {
-        let mut world = World::new(one);
-        world.workers.extend(World::new(other.clone()).workers);
-        world.ask(&api_token());
-        assert_eq!(at_once(&mut world, 1, &api_token()), "waits", "{other}");
+        assert_eq!(after_another(&one, &other, &answer), "waits", "{one} {other}");
     }
-    let mut world = World::new(json!({}));
-    world
-        .workers
-        .extend(World::new(json!({"rules": [{"match": {"prefix": "/"}}], "cache": {"max_entries": 7}})).workers);
-    world.ask(&api_token());
-    assert_eq!(at_once(&mut world, 1, &api_token()), "", "what no identity depends on");
+}
+
+#[test]
+fn filters_that_read_answered_jwts_differently_share_no_verdicts() {
+    let format = |format: &str| json!({"api_token": {"response_format": format}});
+    let pinned = |number: usize| {
+        let key = json!({"public_key": {"pem": [KEYS[number]]}});
+        json!({"api_token": {"response_format": "jwt_body"}, "jwt": key})
+    };
+    let mut forwarding = format("jwt_body");
+    forwarding["forward_credential"] = json!("jwt");
+    let answer = Answer::Body(200, jwt_of(0, &confirmed(json!({}))));
+    for (one, other) in [
+        (format("jwt_body"), format("jwt_header")),
+        (format("jwt_body"), forwarding),
+        (format("jwt_body"), pinned(0)),
+        (pinned(0), pinned(1)),
+    ] {
+        assert_eq!(after_another(&one, &other, &answer), "waits", "{one} {other}");
+    }
+}
+
+#[test]
+fn filters_that_read_other_answer_headers_share_no_verdicts() {
+    let reading = |headers: Value| json!({"api_token": {"response_format": "json_header", "answer_headers": headers}});
+    let answer = Answer::Headers(vec![("x-user-id", "1".to_owned()), ("x-client-id", "2".to_owned())]);
+    for claim in ["user_id", "client_id", "email", "user_type", "is_admin"] {
+        let other = reading(json!({claim: "X-Other"}));
+        assert_eq!(after_another(&reading(json!({})), &other, &answer), "waits", "{claim}");
+    }
+    let in_lower_case = reading(json!({"user_id": "x-user-id"}));
+    assert_eq!(after_another(&reading(json!({})), &in_lower_case, &answer), "", "the same header");
+}
+
+#[test]
+fn filters_share_verdicts_if_only_other_settings_differ() {
+    let answer = Answer::json(&confirmed(json!({"iss": "one", "aud": "one"})));
+    for (one, other) in [
+        (json!({}), json!({"rules": [{"match": {"prefix": "/"}}], "cache": {"max_entries": 7}})),
+        (json!({}), json!({"jwt": {"public_key": {"pem": [KEYS[0]]}}})),
+        (json!({}), json!({"api_token": {"answer_headers": {"user_id": "X-Other"}}})),
+        (json!({"jwt": {"issuers": ["one", "two"]}}), json!({"jwt": {"issuers": ["two", "one"]}})),
+        (json!({"jwt": {"audiences": ["one", "two"]}}), json!({"jwt": {"audiences": ["two", "one"]}})),
+        (json!({"jwt": {"required_claims": ["jti", "email"]}}), json!({"jwt": {"required_claims": ["email", "jti"]}})),
+    ] {
+        assert_eq!(after_another(&one, &other, &answer), "", "{one} {other}");
+    }
 }
 
 #[test]
