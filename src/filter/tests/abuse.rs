@@ -121,7 +121,7 @@ fn an_answer_cannot_extend_the_life_of_a_jwt() {
 fn a_purge_by_number_works_where_the_answer_has_no_number() {
     let mut world =
         World::new(json!({"api_token": {"response_format": "json_header"}, "revocation": {"path": "/auth/blacklist"}}));
-    let ids = [("x-user-id", "1".to_owned()), ("x-client-id", "2".to_owned())];
+    let ids = [("x-user-id", "1".into()), ("x-client-id", "2".into())];
     world.verify = Answer::Headers(ids.to_vec());
     world.feed = Answer::json(&json!({"cursor": "1", "purge": []}));
     world.live(std::time::Duration::from_secs(1));

@@ -109,11 +109,7 @@ fn a_confirmed_identity_still_passes_the_policy() {
 fn an_identity_in_headers_needs_its_two_ids() {
     let mut world = World::new(json!({"api_token": {"response_format": "json_header"}}));
     let answer = |user: &str| {
-        Answer::Headers(vec![
-            ("x-user-id", user.to_owned()),
-            ("x-client-id", "2".to_owned()),
-            ("x-is-admin", "True".to_owned()),
-        ])
+        Answer::Headers(vec![("x-user-id", user.into()), ("x-client-id", "2".into()), ("x-is-admin", "True".into())])
     };
     world.verify = answer("1");
     let expected = [("x-client-id", "2"), ("x-is-admin", "true"), ("x-user-id", "1")];

@@ -263,7 +263,7 @@ fn a_cached_verdict_includes_the_jwt_for_the_upstream() {
 fn an_identity_without_an_expiry_is_cached_for_the_ttl() {
     let mut world =
         World::with_workers(2, json!({"api_token": {"response_format": "json_header"}, "cache": {"ttl": "10s"}}));
-    world.verify = Answer::Headers(vec![("x-user-id", "1".to_owned()), ("x-client-id", "2".to_owned())]);
+    world.verify = Answer::Headers(vec![("x-user-id", "1".into()), ("x-client-id", "2".into())]);
     world.ask(&api_token());
     for worker in [0, 1] {
         assert_eq!(at_once(&mut world, worker, &api_token()), "");

@@ -257,7 +257,7 @@ fn filters_that_read_answered_jwts_differently_share_no_verdicts() {
 #[test]
 fn filters_that_read_other_answer_headers_share_no_verdicts() {
     let reading = |headers: Value| json!({"api_token": {"response_format": "json_header", "answer_headers": headers}});
-    let answer = Answer::Headers(vec![("x-user-id", "1".to_owned()), ("x-client-id", "2".to_owned())]);
+    let answer = Answer::Headers(vec![("x-user-id", "1".into()), ("x-client-id", "2".into())]);
     for claim in ["user_id", "client_id", "email", "user_type", "is_admin"] {
         let other = reading(json!({claim: "X-Other"}));
         assert_eq!(after_another(&reading(json!({})), &other, &answer), "waits", "{claim}");

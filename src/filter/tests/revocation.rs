@@ -216,7 +216,7 @@ fn a_purge_makes_every_worker_ask_again_at_once() {
 #[test]
 fn a_purge_by_token_works_with_every_response_format() {
     let mut world = world_with(2, json!({"api_token": {"response_format": "json_header"}}));
-    world.verify = Answer::Headers(vec![("x-user-id", "1".to_owned()), ("x-client-id", "2".to_owned())]);
+    world.verify = Answer::Headers(vec![("x-user-id", "1".into()), ("x-client-id", "2".into())]);
     for worker in [0, 1] {
         assert_eq!(world.ask_at(worker, &api_token()).code(), "");
     }

@@ -2,22 +2,17 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::support::{confirmed, in_format};
 use super::world::api_token_of;
-use super::{Answer, Ending, World, api_token, claims, jwt_of};
+use super::{Answer, Ending, World, api_token, jwt_of};
 use crate::decision::Authorization;
 use crate::filter::{Action, Resolution};
 use crate::host::Cx;
 
-fn confirmed() -> Value {
-    let mut claims = claims();
-    claims["token_type"] = json!("api_token");
-    claims
-}
-
 fn body(number: usize) -> Answer {
-    Answer::Body(200, jwt_of(number, &confirmed()))
+    Answer::Body(200, jwt_of(number, &confirmed(json!({}))))
 }
 
 fn world() -> World {
@@ -40,7 +35,7 @@ fn an_answered_jwt_is_verified_and_waits_for_the_first_key() {
 #[test]
 fn the_jwt_is_read_from_a_header_with_that_format() {
     let mut world = World::new(json!({"api_token": {"response_format": "jwt_header"}}));
-    world.verify = Answer::Headers(vec![("authorization", format!("Bearer {}", jwt_of(0, &confirmed())))]);
+    world.verify = in_format("jwt_header", &jwt_of(0, &confirmed(json!({}))));
     assert_eq!(world.ask(&api_token()).code(), "");
     world.verify = Answer::Headers(vec![]);
     assert_eq!(world.ask(&api_token_of(8)).code(), "auth_service_unavailable");
@@ -51,12 +46,10 @@ fn an_unusable_answered_jwt_is_an_outage() {
     let mut world = world();
     world.verify = body(0);
     world.ask(&api_token());
-    let mut expired = confirmed();
-    expired["exp"] = json!(1);
     for (number, unusable) in (10..).zip([
         Answer::Body(200, "a.b.c".to_owned()),
         Answer::Body(200, "no JWT".to_owned()),
-        Answer::Body(200, jwt_of(0, &expired)),
+        Answer::Body(200, jwt_of(0, &confirmed(json!({"exp": 1})))),
         Answer::TooLarge,
     ]) {
         world.verify = unusable.clone();
@@ -69,11 +62,29 @@ fn an_unusable_answered_jwt_is_an_outage() {
 }
 
 #[test]
+fn an_answered_jwt_has_the_required_claims() {
+    for format in ["jwt_body", "jwt_header"] {
+        let mut world = World::new(json!({
+            "api_token": {"response_format": format}, "jwt": {"required_claims": ["email", "tenant.id"]},
+        }));
+        world.tick();
+        world.settle();
+        for (number, changes, code) in [
+            (1, json!({"tenant": {"id": 5}}), ""),
+            (2, json!({}), "auth_service_unavailable"),
+            (3, json!({"tenant": {"id": null}}), "auth_service_unavailable"),
+            (4, json!({"tenant": {"id": 5}, "email": null}), "auth_service_unavailable"),
+        ] {
+            world.verify = in_format(format, &jwt_of(0, &confirmed(changes.clone())));
+            assert_eq!(world.ask(&api_token_of(number)).code(), code, "{format} {changes}");
+        }
+    }
+}
+
+#[test]
 fn an_answered_refresh_token_is_not_accepted() {
     let mut world = world();
-    let mut refresh = confirmed();
-    refresh["token_type"] = json!("refresh");
-    world.verify = Answer::Body(200, jwt_of(0, &refresh));
+    world.verify = Answer::Body(200, jwt_of(0, &confirmed(json!({"token_type": "refresh"}))));
     assert_eq!(world.ask(&api_token()).code(), "token_type_not_accepted");
 }
 

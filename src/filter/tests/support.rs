@@ -30,6 +30,14 @@ pub(super) fn confirmed(changes: Value) -> Value {
     confirmed
 }
 
+/// The service's answer with this JWT, for a `response_format`.
+pub(super) fn in_format(format: &str, jwt: &str) -> Answer {
+    match format {
+        "jwt_header" => Answer::Headers(vec![("authorization", format!("Bearer {jwt}").into_bytes())]),
+        _ => Answer::Body(200, jwt.to_owned()),
+    }
+}
+
 pub(super) fn no() -> Answer {
     Answer::Body(401, r#"{"error": "Invalid token", "details": "gone"}"#.to_owned())
 }

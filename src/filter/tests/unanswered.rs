@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::support::{at_once, confirmed, down, with_key};
-use super::world::api_token_of;
-use super::{Answer, Ending, World, api_token, bearer, jwt};
+use super::support::{at_once, code, confirmed, down, in_format, with_key};
+use super::world::{BEGIN, api_token_of};
+use super::{Answer, Ending, World, api_token, bearer, jwt, jwt_of};
 use crate::introspection::CalloutError;
 use crate::metrics::{CacheEvent, Counter, Gauge};
 
@@ -24,19 +24,101 @@ fn answers() -> Vec<Answer> {
     answers
 }
 
+/// Many credentials get this answer; then another gets a good one.
+fn opens_no_breaker(world: &mut World, answer: &Answer, good: &Answer) {
+    world.verify = answer.clone();
+    for number in 10..30 {
+        let code = code(world, number % 2, &api_token_of(number));
+        assert_eq!(code, "auth_service_unavailable", "{answer:?}");
+    }
+    world.tick();
+    assert_eq!(world.process.gauge(Gauge::BreakerState), Some(0), "{answer:?}");
+    world.verify = good.clone();
+    assert_eq!(world.ask(&api_token()).code(), "", "{answer:?}");
+}
+
+/// A well-signed JWT gets this answer.
+fn enables_no_fallback(world: &mut World, answer: &Answer) {
+    world.verify = answer.clone();
+    let signed = bearer(&jwt_of(0, &confirmed(json!({"tenant": 5}))));
+    assert_eq!(code(world, 0, &signed), "auth_service_unavailable", "not by its signature: {answer:?}");
+}
+
 #[test]
 fn credentials_without_a_verdict_do_not_affect_others() {
     for answer in answers() {
         let mut world = world(2, json!({}));
-        world.verify = answer.clone();
-        for number in 10..30 {
-            assert_eq!(world.ask_at(number % 2, &api_token_of(number)).code(), "auth_service_unavailable");
+        opens_no_breaker(&mut world, &answer, &Answer::json(&confirmed(json!({}))));
+        enables_no_fallback(&mut world, &answer);
+    }
+}
+
+#[test]
+fn unusable_jwts_in_answers_do_not_affect_others() {
+    let signed = |name: &str, value: Value| {
+        let mut claims = confirmed(json!({"tenant": 5}));
+        claims[name] = value;
+        jwt_of(0, &claims)
+    };
+    for format in ["jwt_body", "jwt_header"] {
+        for unusable in [
+            String::new(),
+            "no JWT".to_owned(),
+            "a.b.c".to_owned(),
+            signed("user_id", json!("one")),
+            signed("exp", json!(BEGIN)),
+            signed("nbf", json!(BEGIN + 3600)),
+            // A required claim is missing.
+            signed("tenant", Value::Null),
+            // No key fits.
+            jwt_of(2, &confirmed(json!({"tenant": 5}))),
+        ] {
+            let settings = json!({
+                "jwt": {"verification": "remote", "required_claims": ["tenant"]},
+                "api_token": {"response_format": format},
+                "circuit_breaker": {"failures": 3},
+            });
+            let mut world = with_key(2, settings);
+            let answer = in_format(format, &unusable);
+            opens_no_breaker(&mut world, &answer, &in_format(format, &signed("tenant", json!(5))));
+            enables_no_fallback(&mut world, &answer);
         }
-        world.tick();
-        assert_eq!(world.process.gauge(Gauge::BreakerState), Some(0), "{answer:?}");
-        assert_eq!(world.ask(&bearer(&jwt(0))).code(), "auth_service_unavailable", "not by its signature: {answer:?}");
-        world.verify = Answer::json(&confirmed(json!({})));
-        assert_eq!(world.ask(&api_token()).code(), "", "{answer:?}");
+    }
+}
+
+#[test]
+fn an_answer_without_the_header_for_its_jwt_does_not_affect_others() {
+    let settings = json!({
+        "jwt": {"verification": "remote"},
+        "api_token": {"response_format": "jwt_header"},
+        "circuit_breaker": {"failures": 3},
+    });
+    let jwt = jwt_of(0, &confirmed(json!({})));
+    for answer in [Answer::Body(200, jwt.clone()), Answer::Headers(vec![("authorization", b"Bearer \xe9".to_vec())])] {
+        let mut world = with_key(2, settings.clone());
+        opens_no_breaker(&mut world, &answer, &in_format("jwt_header", &jwt));
+        enables_no_fallback(&mut world, &answer);
+    }
+}
+
+#[test]
+fn unreadable_answer_headers_do_not_affect_others() {
+    let ids: [(&str, &[u8]); 2] = [("x-user-id", b"1"), ("x-client-id", b"2")];
+    let of = |headers: &[(&'static str, &[u8])]| {
+        Answer::Headers(headers.iter().map(|(name, value)| (*name, value.to_vec())).collect())
+    };
+    // É in Latin-1 is no UTF-8.
+    for headers in [
+        &[][..],
+        &ids[..1],
+        &ids[1..],
+        &[ids[0], ("x-client-id", b"\xc9")],
+        &[ids[0], ids[1], ("x-user-email", b"\xc9va@example.com")],
+        &[ids[0], ids[1], ("x-user-type", b"\xc9")],
+        &[ids[0], ids[1], ("x-is-admin", b"\xc9")],
+    ] {
+        let settings = json!({"api_token": {"response_format": "json_header"}, "circuit_breaker": {"failures": 3}});
+        opens_no_breaker(&mut with_key(2, settings), &of(headers), &of(&ids));
     }
 }
 

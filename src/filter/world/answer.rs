@@ -10,7 +10,7 @@ pub enum Answer {
     /// This status and body.
     Body(u16, String),
     /// 200 and these headers.
-    Headers(Vec<(&'static str, String)>),
+    Headers(Vec<(&'static str, Vec<u8>)>),
     /// A body that is too large to be read.
     TooLarge,
     /// Not at all.
@@ -28,7 +28,7 @@ impl Answer {
         match self {
             Self::Body(status, body) => response(*status, Vec::new(), Some(body.clone().into_bytes())),
             Self::Headers(headers) => {
-                let owned = headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into_bytes()));
+                let owned = headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
                 response(200, owned.collect(), Some(Vec::new()))
             }
             Self::TooLarge => response(200, Vec::new(), None),
