@@ -94,6 +94,28 @@ fn a_cross_site_request_is_not_counted_as_a_failure() {
     assert_eq!(world.ask(&post("same-origin")).code(), "");
 }
 
+#[test]
+fn an_optional_rule_denies_a_cookie_from_another_site() {
+    let mut world = world(json!({"rules": [{"match": {"prefix": "/"}, "optional": true}]}));
+    let session = format!("session={}", jwt(0));
+    let authorization = format!("Bearer {}", jwt(0));
+    let other_cookie = ("cookie", "a=1");
+    for (method, credential, site, code) in [
+        ("POST", ("cookie", session.as_str()), "cross-site", "cross_site_request"),
+        ("DELETE", ("cookie", &session), "same-site", "cross_site_request"),
+        ("POST", ("cookie", &session), "same-origin", ""),
+        ("GET", ("cookie", &session), "cross-site", ""),
+        ("POST", ("authorization", &authorization), "cross-site", ""),
+        ("POST", other_cookie, "cross-site", ""),
+    ] {
+        let outcome = world.ask(&head(&[(":method", method), ("sec-fetch-site", site), credential]));
+        assert_eq!(outcome.code(), code, "{method} {credential:?} {site}");
+        if let Ending::Forwarded(set) = outcome {
+            assert_eq!(set.is_empty(), credential == other_cookie, "{method} {credential:?} {site}");
+        }
+    }
+}
+
 /// How a request that needs no answer of the service is forwarded.
 fn forwarded(world: &mut World, headers: &[(String, Vec<u8>)]) -> Forward {
     let head = RequestHead { headers: &lend(headers), has_body: false };
