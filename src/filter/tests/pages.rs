@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::support::down;
-use super::world::{BEGIN, head};
+use super::support::{confirmed, down};
+use super::world::{BEGIN, KEYS, api_token_of, head};
 use super::{Answer, Ending, World, api_token, bearer, jwt};
 
 fn paths(changes: Value) -> Value {
@@ -49,7 +49,7 @@ fn a_filter_is_ready_once_it_has_the_key_and_the_list() {
     world.live(Duration::from_secs(7200));
     assert_eq!(get(&mut world, "/-/auth/ready"), ready, "an outage doesn't end it");
 
-    let pinned = json!({"jwt": {"public_key": {"pem": [super::world::KEYS[0]]}}});
+    let pinned = json!({"jwt": {"public_key": {"pem": [KEYS[0]]}}});
     assert_eq!(get(&mut World::new(paths(pinned)), "/-/auth/ready"), ready, "with a pinned key, and no list");
 }
 
@@ -96,15 +96,117 @@ fn the_health_page_says_degraded_in_an_outage() {
     let down = |error: &str| json!({"status": "down", "error": error});
     let closed = json!({"state": "closed"});
     assert_eq!(said(&mut world), (json!("degraded"), down("verification_failed"), closed.clone()));
-    world.ask(&super::world::api_token_of(8));
+    world.ask(&api_token_of(8));
     assert_eq!(said(&mut world), (json!("degraded"), down("circuit_breaker_open"), json!({"state": "open"})));
-    world.verify = Answer::json(&super::support::confirmed(json!({})));
+    world.verify = Answer::json(&confirmed(json!({})));
     world.pass(Duration::from_secs(61));
     world.ask(&api_token());
     assert_eq!(said(&mut world), (json!("healthy"), json!({"status": "up", "error": null}), closed.clone()));
     world.key_fault = Some(super::support::down());
     world.live(Duration::from_secs(3700));
     assert_eq!(said(&mut world), (json!("degraded"), down("public_key_not_fetched"), closed));
+}
+
+/// The status, and what is said about the service.
+fn of_service(world: &mut World) -> (Value, Value) {
+    let health = health(world);
+    (health["status"].clone(), health["checks"]["auth_service"].clone())
+}
+
+fn up(status: &str) -> (Value, Value) {
+    (json!(status), json!({"status": "up", "error": null}))
+}
+
+fn failing(error: &str) -> (Value, Value) {
+    (json!("degraded"), json!({"status": "down", "error": error}))
+}
+
+/// The workers tick after this time, and their callouts are answered.
+fn after(world: &mut World, seconds: u64) {
+    world.now = world.now.after(Duration::from_secs(seconds));
+    world.tick();
+    world.settle();
+}
+
+#[test]
+fn a_stale_list_alone_is_degraded() {
+    let list = json!({"path": "/auth/blacklist", "poll_interval": "10s", "cluster": "lists"});
+    let mut world = World::new(paths(json!({"revocation": list})));
+    after(&mut world, 0);
+    world.feed = down();
+    after(&mut world, 19);
+    assert_eq!(of_service(&mut world), up("healthy"), "another host's failed poll isn't the service's");
+    after(&mut world, 1);
+    assert_eq!(of_service(&mut world), up("degraded"), "no poll of two intervals succeeded");
+    world.feed = Answer::json(&json!({"cursor": "c", "revoked": []}));
+    after(&mut world, 10);
+    assert_eq!(of_service(&mut world), up("healthy"));
+}
+
+#[test]
+fn a_failed_poll_of_the_services_list_is_the_services_error() {
+    let list = json!({"path": "/auth/blacklist", "poll_interval": "10s"});
+    let mut world = World::new(paths(json!({"revocation": list})));
+    after(&mut world, 0);
+    assert_eq!(of_service(&mut world), up("healthy"));
+    world.feed = down();
+    after(&mut world, 10);
+    assert_eq!(of_service(&mut world), failing("revocation_list_not_read"));
+    assert_eq!(health(&mut world)["checks"]["revocation"]["age_seconds"], 10, "since the last that succeeded");
+    world.feed = Answer::json(&json!({"cursor": "c", "revoked": []}));
+    after(&mut world, 10);
+    assert_eq!(of_service(&mut world), up("healthy"));
+}
+
+#[test]
+fn a_failed_fetch_is_the_services_error_only_if_it_serves_the_key() {
+    for (cluster, expected) in [("auth", failing("public_key_not_fetched")), ("keys", up("healthy"))] {
+        let source = json!({"ttl": "10s", "cluster": cluster});
+        let mut world = World::new(paths(json!({"jwt": {"public_key": source}})));
+        after(&mut world, 0);
+        assert_eq!(of_service(&mut world), up("healthy"), "{cluster}");
+        world.key_fault = Some(down());
+        after(&mut world, 10);
+        assert_eq!(of_service(&mut world), expected, "{cluster}");
+    }
+}
+
+#[test]
+fn a_missing_key_alone_is_degraded() {
+    let mut world = World::new(paths(json!({"jwt": {"public_key": {"cluster": "keys"}}})));
+    world.key_fault = Some(down());
+    after(&mut world, 0);
+    assert_eq!(of_service(&mut world), up("degraded"));
+    world.key_fault = None;
+    after(&mut world, 10);
+    assert_eq!(of_service(&mut world), up("healthy"));
+}
+
+#[test]
+fn the_service_is_down_until_a_probe_is_answered() {
+    let mut world = World::new(paths(json!({})));
+    after(&mut world, 0);
+    world.verify = down();
+    world.ask(&api_token_of(8));
+    world.ask(&api_token_of(9));
+    world.pass(Duration::from_secs(60));
+    world.send(&api_token());
+    let page = world.send(&head(&[(":path", "/-/auth/health")]));
+    let Some(Ending::Served(200, body)) = world.ending(page) else { panic!("not served") };
+    let checks = serde_json::from_str::<Value>(&body).unwrap()["checks"].clone();
+    assert_eq!(checks["breaker"]["state"], "half_open");
+    assert_eq!(checks["auth_service"], json!({"status": "down", "error": "circuit_breaker_open"}));
+    world.verify = Answer::json(&confirmed(json!({})));
+    world.settle();
+    assert_eq!(of_service(&mut world), up("healthy"));
+}
+
+#[test]
+fn a_pinned_key_counts_as_cached() {
+    let mut world = World::new(paths(json!({"jwt": {"public_key": {"pem": [KEYS[0]]}}})));
+    let health = health(&mut world);
+    assert_eq!(health["status"], "healthy");
+    assert_eq!(health["checks"]["public_key_cache"], json!({"status": "cached", "age_seconds": null}));
 }
 
 #[test]
