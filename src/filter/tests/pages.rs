@@ -6,7 +6,11 @@ use serde_json::{Value, json};
 
 use super::support::{confirmed, down};
 use super::world::{BEGIN, KEYS, api_token_of, head};
-use super::{Answer, Ending, World, api_token, bearer, jwt};
+use super::{Answer, Ending, World, api_token};
+use crate::decision::Page;
+use crate::extractor::{RequestHead, lend};
+use crate::filter::{Resolution, Step};
+use crate::host::Cx;
 
 fn paths(changes: Value) -> Value {
     let mut config = json!({
@@ -243,12 +247,31 @@ fn pages_are_served_to_get_and_head_on_their_exact_paths_before_rules() {
     assert!(matches!(World::new(json!({})).ask(&head(&[(":path", "/-/auth/ready")])), Ending::Denied(..)), "off");
 }
 
+/// How a request is decided on at once.
+fn decided(world: &mut World, headers: &[(&str, &str)]) -> Resolution {
+    let headers = head(headers);
+    let head = RequestHead { headers: &lend(&headers), has_body: false };
+    match world.workers[0].on_request(99, &head, &Cx::new(world.now, &world.process)).step {
+        Step::Resolve(resolution) => resolution,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The page that a request gets.
+fn page(world: &mut World, headers: &[(&str, &str)]) -> Page {
+    match decided(world, headers) {
+        Resolution::Serve(page) => page,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn resource_metadata_is_served_and_named_in_the_challenge() {
-    for (resource, path) in [
-        ("https://api.example.com", "/.well-known/oauth-protected-resource"),
-        ("https://api.example.com/", "/.well-known/oauth-protected-resource"),
-        ("https://api.example.com:8443/v1/a", "/.well-known/oauth-protected-resource/v1/a"),
+    const PATH: &str = "/.well-known/oauth-protected-resource";
+    for (resource, origin, path) in [
+        ("https://api.example.com", "https://api.example.com", PATH),
+        ("https://api.example.com/", "https://api.example.com", PATH),
+        ("https://api.example.com:8443/v1/a", "https://api.example.com:8443", &format!("{PATH}/v1/a")),
     ] {
         let metadata = json!({
             "resource": resource, "authorization_servers": ["https://auth.example.com"],
@@ -257,12 +280,60 @@ fn resource_metadata_is_served_and_named_in_the_challenge() {
         let mut world = World::new(json!({"responses": {"resource_metadata": metadata}}));
         let (status, body) = get(&mut world, path);
         assert_eq!((status, serde_json::from_str::<Value>(&body).unwrap()), (200, metadata));
-        let url = &world.workers[0].config().resource_metadata.as_ref().unwrap().url;
-        assert!(url.starts_with(resource.trim_end_matches("/v1/a").trim_end_matches('/')) && url.ends_with(path));
+        let Resolution::Deny(denied) = decided(&mut world, &[]) else { panic!("not denied") };
+        let challenge = denied.headers.iter().find(|(name, _)| *name == "www-authenticate").map(|(_, value)| value);
+        let expected = format!("Bearer realm=\"authgate\", resource_metadata=\"{origin}{path}\"");
+        assert_eq!(challenge, Some(&expected));
         assert!(matches!(world.ask(&head(&[(":path", path), (":method", "POST")])), Ending::Denied(..)));
     }
-    let mut world = World::new(json!({"responses": {"resource_metadata": {"resource": "https://a.example"}}}));
+}
+
+#[test]
+fn resource_metadata_leave_out_empty_lists() {
+    let metadata = json!({"resource": "https://a.example", "authorization_servers": [], "scopes_supported": []});
+    let mut world = World::new(json!({"responses": {"resource_metadata": metadata}}));
     let (_, body) = get(&mut world, "/.well-known/oauth-protected-resource");
     assert_eq!(body, r#"{"resource":"https://a.example"}"#);
-    world.ask(&bearer(&jwt(0)));
+}
+
+#[test]
+fn resource_metadata_are_json_that_only_listed_origins_may_read() {
+    let mut world = World::new(json!({"responses": {
+        "resource_metadata": {"resource": "https://a.example"}, "cors_origins": ["https://app.example"],
+    }}));
+    let allowing = [
+        ("access-control-allow-origin", "https://app.example".to_owned()),
+        ("access-control-allow-credentials", "true".to_owned()),
+        ("access-control-expose-headers", "www-authenticate, retry-after".to_owned()),
+        ("vary", "origin".to_owned()),
+    ];
+    for method in ["GET", "HEAD"] {
+        let mut of = |origin: &str| {
+            let path = (":path", "/.well-known/oauth-protected-resource");
+            let page = page(&mut world, &[path, (":method", method), ("origin", origin)]);
+            assert_eq!((page.status, page.details), (200, "authgate_resource_metadata"), "{method} {origin}");
+            let content_type = ("content-type", "application/json".to_owned());
+            assert_eq!(page.headers.first(), Some(&content_type), "{method} {origin}");
+            page.headers
+        };
+        assert_eq!(of("https://app.example")[1..], allowing, "{method}");
+        for origin in ["https://other.example", "null", ""] {
+            let headers = of(origin);
+            assert!(
+                !headers.iter().any(|(name, _)| name.starts_with("access-control")),
+                "{method} {origin}: {headers:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn status_pages_are_json_that_nobody_keeps() {
+    let mut world = World::new(paths(json!({})));
+    for (path, status) in [("/-/auth/health", 200), ("/-/auth/ready", 503)] {
+        let page = page(&mut world, &[(":path", path)]);
+        assert_eq!((page.status, page.details), (status, "authgate_status"), "{path}");
+        let expected = [("content-type", "application/json".to_owned()), ("cache-control", "no-store".to_owned())];
+        assert_eq!(page.headers, expected, "{path}");
+    }
 }

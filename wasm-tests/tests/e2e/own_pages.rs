@@ -10,6 +10,7 @@ fn config() -> Value {
         "circuit_breaker": {"failures": 1},
         "status_paths": {"health": "/-/auth/health", "readiness": "/-/auth/ready"},
         "responses": {
+            "cors_origins": ["https://app.example.com"],
             "sign_in_url": "https://app.example.com/login?from=gateway&again=1",
             "resource_metadata": {"resource": "https://api.example.com/v1", "authorization_servers": ["https://auth.example.com"]},
         },
@@ -56,6 +57,27 @@ async fn a_gateway_without_a_key_is_not_ready() {
     let body = r#"{"status": "not_ready", "reason": "public_key_not_loaded"}"#;
     assert_eq!((answer.status, answer.text().as_str()), (503, body));
     assert_eq!(stack.get("/-/auth/health").send().await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn head_gets_the_headers_of_the_resource_metadata_without_a_body() {
+    let stack = Stack::builder().config(config()).start().await.unwrap();
+    let path = "/.well-known/oauth-protected-resource/v1";
+    let ask = |method: Method| stack.request(method, path).header("origin", "https://app.example.com");
+    for (head, get) in [(ask(Method::HEAD), ask(Method::GET)), (ask(Method::HEAD).http2(), ask(Method::GET).http2())] {
+        let (head, get) = (head.send().await.unwrap(), get.send().await.unwrap());
+        assert_eq!((head.status, head.text().as_str()), (200, ""));
+        assert_eq!((get.status, &get.json().unwrap()["resource"]), (200, &json!("https://api.example.com/v1")));
+        for (name, value) in [
+            ("content-type", "application/json"),
+            ("access-control-allow-origin", "https://app.example.com"),
+            ("access-control-allow-credentials", "true"),
+            ("vary", "origin"),
+        ] {
+            assert_eq!(get.header(name).as_deref(), Some(value), "{name}");
+            assert_eq!(head.header(name), get.header(name), "{name}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
