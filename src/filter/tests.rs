@@ -50,6 +50,7 @@ mod support;
 mod suspicious;
 mod sweep;
 mod throttle;
+mod two_services;
 mod unanswered;
 mod verifiers;
 

@@ -205,13 +205,18 @@ fn after_another(one: &Value, other: &Value, answer: &Answer) -> &'static str {
 #[test]
 fn filters_with_different_settings_share_no_verdicts() {
     let service = |name: &str, value: &str| json!({"auth_service": {"cluster": "auth", name: value}});
+    // The key's host stays the same.
+    let of_service = |cluster: &str, authority: &str| {
+        let key = json!({"cluster": "auth", "authority": "auth"});
+        json!({"auth_service": {"cluster": cluster, "authority": authority}, "jwt": {"public_key": key}})
+    };
     let of_key = |host: Value| json!({"jwt": {"public_key": host}});
     let jwt = |name: &str, values: &[&str]| json!({"jwt": {name: values}});
     let api_token = |name: &str, value: Value| json!({"api_token": {name: value}});
     let answer = Answer::json(&confirmed(json!({"iss": "one", "aud": "one"})));
     for (one, other) in [
-        (json!({}), json!({"auth_service": {"cluster": "other"}})),
-        (json!({}), service("authority", "other")),
+        (json!({}), of_service("other", "auth")),
+        (json!({}), of_service("auth", "other")),
         (json!({}), service("verify_path", "/other")),
         (json!({}), service("public_key_path", "/other")),
         (json!({}), of_key(json!({"cluster": "other", "authority": "auth"}))),
