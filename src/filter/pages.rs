@@ -33,7 +33,12 @@ pub(super) fn serve(head: &RequestHead<'_>, parts: &mut Parts, cx: &Cx<'_>) -> O
     } else {
         let metadata = metadata.filter(|metadata| is_at(Some(&metadata.path)))?;
         let mut headers = vec![("content-type", "application/json".to_owned())];
-        headers.extend(Client::of(head, &parts.config).cors_headers());
+        let client = Client::of(head, &parts.config);
+        headers.extend(client.cors_headers());
+        if client.origin.is_none() && !parts.config.cors_origins.is_empty() {
+            // A shared cache must not serve this answer to a listed origin.
+            headers.push(("vary", "origin".to_owned()));
+        }
         Some(Page { details: "authgate_resource_metadata", status: 200, headers, body: metadata.body.clone() })
     }
 }
