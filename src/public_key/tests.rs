@@ -27,10 +27,13 @@ fn keys_of_2048_to_4096_bits_are_accepted() {
 
 #[test]
 fn smaller_and_larger_keys_are_refused() {
-    assert_eq!(PublicKey::from_pem(include_str!("testdata/rsa_1024.pem")), Err(KeyError::Size(1024)));
-    assert_eq!(PublicKey::from_pem(include_str!("testdata/rsa_2047.pem")), Err(KeyError::Size(2047)));
-    let too_large = PublicKey::from_pem(include_str!("testdata/rsa_4104.pem")).unwrap_err();
-    assert!(matches!(too_large, KeyError::Size(4104) | KeyError::NotRsa), "{too_large}");
+    for (pem, bits) in [
+        (include_str!("testdata/rsa_1024.pem"), 1024),
+        (include_str!("testdata/rsa_2047.pem"), 2047),
+        (include_str!("testdata/rsa_4097.pem"), 4097),
+    ] {
+        assert_eq!(PublicKey::from_pem(pem), Err(KeyError::Size(bits)));
+    }
 }
 
 #[test]
