@@ -40,6 +40,18 @@ fn a_mistake_in_a_rule_is_named() {
 }
 
 #[test]
+fn the_name_of_a_rule_has_at_most_64_characters() {
+    let rules = |length: usize| {
+        let name: String = "aZ0_-".chars().cycle().take(length).collect();
+        format!(r#""rules": [{{"match": {{"path": "/a"}}, "name": "{name}"}}]"#)
+    };
+    let accepted =
+        Config::from_bytes(format!(r#"{{"auth_service": {{"cluster": "auth"}}, {}}}"#, rules(64)).as_bytes());
+    assert_eq!(accepted.unwrap().rules.name(Some(0)).len(), 64);
+    assert_paths(&[(&rules(65), "rules[0].name")]);
+}
+
+#[test]
 fn a_mistake_in_what_a_rule_requires_is_named() {
     let require = |json: &str| format!(r#""rules": [{{"match": {{"path": "/a"}}, "require": {json}}}]"#);
     for (json, path) in [
