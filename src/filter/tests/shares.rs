@@ -7,8 +7,10 @@ use serde_json::json;
 use super::support::{confirmed, ended, no, questions, with_key};
 use super::world::api_token_of;
 use super::{Answer, World, bearer, claims, jwt, jwt_of};
+use crate::code::Code;
 use crate::host::StreamId;
 use crate::limits::{MAX_CALLOUT_BYTES, MAX_CALLOUTS, MAX_WAITING};
+use crate::metrics::{CacheEvent, Counter, Outcome, Source};
 use crate::questions::shares::{FIRST_QUESTIONS, MOST_QUESTIONS};
 
 const TICK: Duration = Duration::from_millis(20);
@@ -135,6 +137,40 @@ fn a_request_that_waits_for_its_share_joins_an_open_question() {
     world.pass(TICK);
     assert_eq!(world.ending(queued[0]).unwrap().code(), "");
     assert_eq!(world.verifications, 9);
+}
+
+/// A request waits for its share, and meanwhile another connection gets an answer about the same credential.
+fn wait_while_another_asks(world: &mut World) -> StreamId {
+    send(world, 1, 0..8);
+    let queued = send(world, 1, 50..51)[0];
+    send(world, 2, 50..51);
+    world.settle();
+    queued
+}
+
+#[test]
+fn a_verdict_that_comes_while_a_request_waits_for_its_share_is_a_hit() {
+    let mut world = with_key(1, json!({}));
+    let queued = wait_while_another_asks(&mut world);
+    let hits = |world: &World| {
+        let allowed = Counter::Request { outcome: Outcome::Allow, source: Source::Cache, reason: None };
+        [Counter::Cache(CacheEvent::Hit), allowed].map(|counter| world.process.count_of(counter))
+    };
+    assert_eq!((ended(&world, &[queued]), hits(&world)), (0, [0, 0]));
+    world.pass(TICK);
+    assert_eq!((ended(&world, &[queued]), hits(&world)), (1, [1, 1]));
+}
+
+#[test]
+fn a_refusal_that_comes_while_a_request_waits_for_its_share_is_negative() {
+    let mut world = with_key(1, json!({}));
+    world.verify = no();
+    let queued = wait_while_another_asks(&mut world);
+    world.pass(TICK);
+    assert_eq!(world.ending(queued).unwrap().code(), "token_rejected");
+    let denied = Counter::Request { outcome: Outcome::Deny, source: Source::Cache, reason: Some(Code::TokenRejected) };
+    let counted = [Counter::Cache(CacheEvent::Negative), denied].map(|counter| world.process.count_of(counter));
+    assert_eq!(counted, [1, 1]);
 }
 
 #[test]
