@@ -8,7 +8,8 @@ use super::support::{answer_question, confirmed, down, ended, no, with_key};
 use super::world::{api_token_of, head};
 use super::{Answer, api_token, bearer, jwt};
 use crate::code::Code;
-use crate::metrics::{Counter, Gauge, Histogram, Locked, Presented, Source};
+use crate::host::Cx;
+use crate::metrics::{Counter, Gauge, Histogram, Locked, Outcome, Presented, Source};
 
 #[test]
 fn the_duration_of_a_waiting_request_includes_its_wait() {
@@ -29,6 +30,34 @@ fn the_duration_of_a_waiting_request_includes_its_wait() {
     world.ask(&head(&[]));
     assert_eq!(recorded(&world, Source::Callout).len(), 1);
     assert_eq!(world.process.recorded.borrow().len(), 1);
+}
+
+#[test]
+fn no_duration_is_recorded_for_a_client_that_leaves_before_its_verdict() {
+    let mut world = with_key(1, json!({}));
+    let stream = world.send_to(0, &api_token());
+    world.pass(Duration::from_millis(40));
+    world.end(0, stream);
+    world.settle();
+    let cancelled = Counter::Request { outcome: Outcome::Cancelled, source: Source::Callout, reason: None };
+    assert_eq!(world.process.count_of(cancelled), 1);
+    assert!(world.process.recorded.borrow().is_empty());
+}
+
+#[test]
+fn a_503_for_a_remembered_missing_verdict_comes_from_the_cache() {
+    let mut world = with_key(1, json!({}));
+    let errors = |world: &super::World| {
+        let reason = Some(Code::AuthServiceUnavailable);
+        [Source::Callout, Source::Cache]
+            .map(|source| world.process.count_of(Counter::Request { outcome: Outcome::Error, source, reason }))
+    };
+    world.verify = Answer::Body(500, String::new());
+    world.ask(&api_token());
+    assert_eq!(errors(&world), [1, 0]);
+    let verifications = world.verifications;
+    world.ask(&api_token());
+    assert_eq!((errors(&world), world.verifications), ([1, 1], verifications));
 }
 
 #[test]
@@ -56,6 +85,19 @@ fn gauges_show_the_age_of_the_key_and_the_version() {
     world.tick();
     assert_eq!(world.process.gauge(Gauge::PublicKeyAge), Some(70));
     assert_eq!(world.process.gauge(Gauge::BlacklistAge), None, "there is no list");
+}
+
+#[test]
+fn the_version_is_shown_while_a_worker_of_it_runs() {
+    let mut world = with_key(2, json!({}));
+    let retire = |world: &mut super::World, worker: usize| {
+        world.workers[worker].on_retirement(&Cx::new(world.now, &world.process));
+    };
+    retire(&mut world, 0);
+    world.tick_one(1);
+    assert_eq!(world.process.gauge(Gauge::BuildInfo), Some(1), "the other worker runs");
+    retire(&mut world, 1);
+    assert_eq!(world.process.gauge(Gauge::BuildInfo), Some(0));
 }
 
 #[test]
