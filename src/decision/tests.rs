@@ -227,6 +227,21 @@ fn only_a_listed_origin_may_read_a_denial() {
 }
 
 #[test]
+fn a_page_of_a_listed_origin_may_read_the_challenge_and_the_wait() {
+    let client = Client { origin: Some(ORIGIN.to_owned()), ..HTTP };
+    for code in Code::ALL {
+        let response = Denial::from(code).response(&client, Look::plain("authgate"));
+        for (name, value) in [
+            ("access-control-allow-credentials", "true"),
+            ("access-control-expose-headers", "www-authenticate, retry-after"),
+            ("vary", "origin"),
+        ] {
+            assert_eq!(header(&response, name), Some(value), "{code:?}");
+        }
+    }
+}
+
+#[test]
 fn a_preflight_request_names_a_listed_origin_and_a_method() {
     let config = config(json!({"responses": {"cors_origins": [ORIGIN]}}));
     for (headers, is_preflight) in [
