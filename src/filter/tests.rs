@@ -27,6 +27,7 @@ mod key_grace;
 mod key_refetch;
 mod key_replicas;
 mod late_news;
+mod logs;
 mod metrics;
 mod neighbours;
 mod no_host;
