@@ -63,6 +63,11 @@ impl Refusal {
         now < self.answered.after(life).max(self.expires)
     }
 
+    /// Whether its credential has an `exp` that passed during the verification: if the clock is fast, it hasn't.
+    fn expired_meanwhile(&self) -> bool {
+        self.at < self.expires && self.expires < self.answered
+    }
+
     /// The code of the denial.
     pub(super) const fn code(&self) -> Code {
         if self.is_forbidden { Code::ForbiddenByService } else { Code::TokenRejected }
@@ -102,7 +107,7 @@ impl Refusals {
     /// Adds a refusal, unless a later one is known. `life` is how long verdicts live. A full row loses a refusal that is
     /// no longer needed; if there is none, the oldest that ended no verdict, or the oldest of all.
     pub(super) fn add(&self, refusal: Refusal, life: Duration, cx: &Cx<'_>) {
-        if !refusal.is_alive(life, cx.now) {
+        if !refusal.is_alive(life, cx.now) && !refusal.expired_meanwhile() {
             return;
         }
         let added = self.table.update(self.row(&refusal.digest, cx.shared), cx.shared, |row| {

@@ -144,6 +144,29 @@ fn a_jwt_that_the_service_refused_does_not_pass_by_its_signature() {
 }
 
 #[test]
+fn a_jwt_that_is_refused_while_the_clock_is_fast_does_not_pass_by_its_signature() {
+    for cache in [json!({}), json!({"ttl": "0s"}), json!({"ttl": "10s", "stale_ttl": "0s", "negative_ttl": "1s"})] {
+        let settings = json!({
+            "jwt": {"verification": "remote"}, "circuit_breaker": {"failures": 1}, "cache": cache,
+        });
+        let mut world = World::new(settings);
+        world.live(600 * SECOND);
+        let stream = world.send(&jwt_until(1_200));
+        world.verify = Answer::Body(401, String::new());
+        world.step(HOUR);
+        world.answer_next();
+        assert_eq!(world.ending(stream).unwrap().code(), "token_rejected", "{cache}");
+        world.step(-HOUR);
+        world.verify = down();
+        for _ in 0..5 {
+            world.live(SECOND);
+            let code = world.ask(&jwt_until(1_200)).code();
+            assert!(["auth_service_unavailable", "token_rejected"].contains(&code), "{cache}: {code:?}");
+        }
+    }
+}
+
+#[test]
 fn a_purge_by_a_fast_clock_voids_the_verdicts_before_it() {
     let mut world = with_a_feed(&json!({"cursor": "c", "revoked": []}));
     world.live(600 * SECOND);
