@@ -7,5 +7,6 @@ mod custom_resources;
 mod files;
 mod istio;
 mod kubernetes;
+mod marks;
 mod prometheus;
 mod strict;
