@@ -102,6 +102,9 @@ pub fn run(options: &Options, out: &mut impl Write, has_colour: bool) -> Result<
 /// # Errors
 /// A sentence: the file can't be read.
 pub(super) fn read(file: &Path) -> Result<String, String> {
+    if file.is_dir() {
+        return Err(format!("{}: it is a folder: name its files", file.display()));
+    }
     let mut bytes = Vec::new();
     let read = if file == Path::new("-") {
         std::io::stdin().read_to_end(&mut bytes).map(|_| ())

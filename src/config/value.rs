@@ -84,7 +84,13 @@ pub(super) fn is_origin(text: &str) -> bool {
         let byte = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_:[]".contains(&byte);
         !host.is_empty() && host.bytes().all(byte)
     };
-    text.split_once("://").is_some_and(|(scheme, host)| is_host(scheme) && is_host(host))
+    let has_default_port = |scheme, host: &str| match scheme {
+        "https" => host.ends_with(":443"),
+        "http" => host.ends_with(":80"),
+        _ => false,
+    };
+    text.split_once("://")
+        .is_some_and(|(scheme, host)| is_host(scheme) && is_host(host) && !has_default_port(scheme, host))
 }
 
 /// An integer that a double holds exactly and tells from its neighbours: Envoy's `Struct` keeps numbers as doubles.

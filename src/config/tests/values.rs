@@ -68,6 +68,8 @@ const IMPOSSIBLE: &[(&str, &str)] = &[
     (r#""responses": {"realm": ""}"#, "responses.realm"),
     (r#""responses": {"cors_origins": ["https://a.example", "*"]}"#, "responses.cors_origins[1]"),
     (r#""responses": {"cors_origins": ["https://a.example/"]}"#, "responses.cors_origins[0]"),
+    (r#""responses": {"cors_origins": ["https://a.example:443"]}"#, "responses.cors_origins[0]"),
+    (r#""responses": {"cors_origins": ["https://a.example:80", "http://a.example:80"]}"#, "responses.cors_origins[1]"),
     (r#""responses": {"realm": "a\"b"}"#, "responses.realm"),
     (r#""responses": {"realm": "a\\b"}"#, "responses.realm"),
     (r#""responses": {"realm": "a\r\nb"}"#, "responses.realm"),

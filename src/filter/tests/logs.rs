@@ -8,7 +8,7 @@ use log::{LevelFilter, Log, Metadata, Record};
 use serde_json::json;
 
 use super::support::{confirmed, down, with_key};
-use super::world::api_token_of;
+use super::world::{api_token_of, head};
 use super::{Answer, World, api_token};
 
 /// Keeps the lines of each thread, and so of each test, apart.
@@ -30,12 +30,12 @@ impl Log for Lines {
     fn flush(&self) {}
 }
 
-/// Warnings and errors that are logged from now on are kept.
+/// The lines from now on are kept, at every level that the filter uses.
 fn listen() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         log::set_logger(&Lines).unwrap();
-        log::set_max_level(LevelFilter::Warn);
+        log::set_max_level(LevelFilter::Debug);
     });
     LINES.take();
 }
@@ -72,4 +72,31 @@ fn each_worker_logs_one_deprecated_token_a_second() {
     assert_eq!(logged(&mut world, 1, &api_token()), line);
     world.pass(Duration::from_millis(1));
     assert_eq!(logged(&mut world, 0, &api_token()), line);
+}
+
+/// How many of eleven requests in the same moment are logged with this line.
+fn logged_of_eleven(world: &mut World, headers: &[(String, Vec<u8>)], line: &str) -> usize {
+    let lines: Vec<_> = (0..11).flat_map(|_| logged(world, 0, headers)).collect();
+    assert!(lines.iter().all(|logged| logged == line), "{lines:?}");
+    lines.len()
+}
+
+#[test]
+fn a_worker_logs_ten_requests_a_second_that_shadow_mode_lets_pass() {
+    let mut world = with_key(1, json!({"mode": "shadow", "audit": "off"}));
+    let line = "shadow mode lets a request pass that would be denied: missing_credentials (rule none)";
+    assert_eq!(logged_of_eleven(&mut world, &head(&[]), line), 10);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(logged_of_eleven(&mut world, &head(&[]), line), 10);
+}
+
+#[test]
+fn a_worker_logs_ten_malformed_credentials_a_second() {
+    let mut world = with_key(1, json!({}));
+    let malformed = head(&[("authorization", "Bearer x")]);
+    let line = "a credential is malformed: neither a JWT (three segments separated by dots) nor an API token \
+        (number$secret)";
+    assert_eq!(logged_of_eleven(&mut world, &malformed, line), 10);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(logged_of_eleven(&mut world, &malformed, line), 10);
 }
