@@ -31,7 +31,8 @@ use verify::{Asking, FORMATS, Sent};
 ///
 /// Tested are the public key, GET /health, /auth/verify in each format, the revocation list, and, with a user, what
 /// clients call. A finding is `ok` (as expected), `note` (different, but the filter behaves the same), `differs`
-/// (different, and the filter behaves differently: the exit status is 1) or `skipped` (a credential is missing).
+/// (different, and the filter behaves differently or the check can't continue: the exit status is 1) or `skipped` (a
+/// credential is missing).
 #[derive(Debug, clap::Args)]
 pub struct Options {
     /// The service's URL: http://host:port, with its path if it has one

@@ -71,7 +71,9 @@ impl List {
     /// changes again.
     pub fn apply(&self, changes: &Changes, asked: UnixTime, life: Duration, cx: &Cx<'_>) -> Result<Applied, Busy> {
         let tokens = changes.revoked.iter().map(|token| (self.tokens.row(&token.token, cx.shared), *token)).collect();
-        let purge = |subject| Mark { subject, exp_before: 0, purged_at: cx.now };
+        // The clock may have been set back since, for a moment only.
+        let purged_at = cx.now.max(asked);
+        let purge = |subject| Mark { subject, exp_before: 0, purged_at };
         let users = changes.users.iter().map(|&(id, exp_before)| Mark { exp_before, ..purge(Subject::User(id)) });
         let marks = users.chain(changes.purge.iter().copied().map(purge));
         let (mut all, marks): (Vec<_>, Vec<_>) = marks.partition(|mark| mark.subject == Subject::All);

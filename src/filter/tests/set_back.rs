@@ -63,3 +63,22 @@ fn a_verdict_with_a_future_time_does_not_override_a_purge() {
     world.live(MINUTE / 2 + Duration::from_secs(1));
     assert_eq!(world.ask(&api_token()).code(), "token_rejected");
 }
+
+#[test]
+fn a_purge_that_arrives_while_the_clock_is_slow_is_not_lost() {
+    let mut world = World::new(json!({"revocation": {"path": "/auth/blacklist"}}));
+    world.live(2 * MINUTE);
+    world.ask(&api_token());
+    while world.pending.is_empty() {
+        world.now = world.now.after(Duration::from_secs(1));
+        world.tick();
+    }
+    world.feed = purge();
+    world.step(-3_600);
+    world.answer_next();
+    world.step(3_600);
+    world.feed = Answer::json(&json!({"cursor": "c2", "revoked": []}));
+    world.verify = Answer::Body(401, String::new());
+    world.live(Duration::from_secs(5));
+    assert_eq!(world.ask(&api_token()).code(), "token_rejected");
+}
