@@ -77,7 +77,8 @@ impl Service {
     /// Why that answer is no verdict.
     pub fn problem(&self, config: &Config, now: UnixTime) -> Option<String> {
         let answer = self.verdict.clone()?;
-        let (status, is_empty) = (answer.status, answer.body.as_ref().is_none_or(Vec::is_empty));
+        let (is_empty, has_no_headers) = (answer.body.as_ref().is_none_or(Vec::is_empty), answer.headers.is_empty());
+        let status = answer.status;
         let verdict = match AuthVerify::new(config).verdict(answer) {
             Ok(Verdict::Jwt(token)) => introspection::read_jwt(&token, config, now).map(|_| ()),
             verdict => verdict.map(|_| ()),
@@ -87,7 +88,7 @@ impl Service {
             ResponseFormat::JsonBody | ResponseFormat::JwtBody if status == 200 && is_empty => {
                 "; give its body with --answer-body"
             }
-            ResponseFormat::JsonHeader | ResponseFormat::JwtHeader if status == 200 => {
+            ResponseFormat::JsonHeader | ResponseFormat::JwtHeader if status == 200 && has_no_headers => {
                 "; give its headers with --answer-header"
             }
             _ => "",

@@ -31,6 +31,17 @@ fn a_jwt_in_an_answer_that_is_no_verdict_is_told_with_its_reason() {
 }
 
 #[test]
+fn missing_headers_of_an_answer_are_told() {
+    let config = "{auth_service: {cluster: auth}, api_token: {response_format: json_header}}";
+    let api_token = format!("7${}", "a".repeat(128));
+    let told = |options: &[&str]| output(config, &[&["--token", &api_token], options].concat()).1;
+    let bare = told(&["--answer", "200"]);
+    assert!(bare.contains("lacks a readable X-User-Id; give its headers with --answer-header\n"), "{bare}");
+    let partial = told(&["--answer-header", "X-User-Id: 1"]);
+    assert!(partial.contains("lacks a readable X-Client-Id\n"), "{partial}");
+}
+
+#[test]
 fn a_verdict_needs_no_explanation() {
     let api_token = format!("7${}", "a".repeat(128));
     let told = told(&["--path", "/a", "--token", &api_token, "--answer", "401"]);
