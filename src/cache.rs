@@ -35,7 +35,7 @@ use entry::{header_bytes, is_of_use, weight};
 pub use forged::Forged;
 use lives::Lives;
 use local::LocalCache;
-use refusals::{Refusal, Refusals, end_of_refusal};
+use refusals::{Refusal, Refusals};
 use shared::Slots;
 pub use validity::Validity;
 
@@ -203,14 +203,7 @@ impl VerificationCache {
         began: UnixTime,
         cx: &Cx<'_>,
     ) {
-        let refusal = Refusal {
-            digest: digest::of_refusal(token),
-            at: began,
-            answered: cx.now,
-            expires: end_of_refusal(expires, cx.now),
-            ends_verdict: is_signed,
-            is_forbidden: code == Code::ForbiddenByService,
-        };
+        let refusal = Refusal::new(digest::of_refusal(token), code, expires, began, is_signed, cx.now);
         self.jwt_refusals.add(refusal, self.lives.longest(cx), cx);
     }
 
@@ -295,9 +288,7 @@ impl VerificationCache {
         }
         let ends_verdict = is_local || self.slots.knows(digest, cx.shared);
         self.slots.clear_if(digest, |verified| verified <= began || verified.is_to_come(cx.now), cx.shared);
-        let expires = end_of_refusal(expires, cx.now);
-        let is_forbidden = code == Code::ForbiddenByService;
-        let refusal = Refusal { digest: *digest, at: began, answered: cx.now, expires, ends_verdict, is_forbidden };
+        let refusal = Refusal::new(*digest, code, expires, began, ends_verdict, cx.now);
         self.refusals.add(refusal, self.lives.longest(cx), cx);
     }
 

@@ -24,9 +24,9 @@ pub struct Refusal {
     pub digest: Digest,
     /// When the verification that ended with it began.
     pub at: UnixTime,
-    /// When the answer came.
+    /// When the answer came; when the verification began, if the clock was set back since.
     pub answered: UnixTime,
-    /// When the credential has certainly expired, if it has an `exp` of its own; else when the answer came.
+    /// When the credential has certainly expired, if it has an `exp` of its own; else `answered`.
     pub expires: UnixTime,
     /// Whether it ended a verdict; for a JWT that could stand in by its own signature, whether that signature is valid.
     /// Refusals of tokens that were never valid don't displace such a refusal.
@@ -56,6 +56,29 @@ impl Record for Refusal {
 }
 
 impl Refusal {
+    /// A refusal with this code, which has come just now.
+    ///
+    /// - `expires`: the credential's own `exp`.
+    /// - `began`: when the verification began.
+    pub(super) fn new(
+        digest: Digest,
+        code: Code,
+        expires: Option<UnixTime>,
+        began: UnixTime,
+        ends_verdict: bool,
+        now: UnixTime,
+    ) -> Self {
+        let answered = now.max(began);
+        Self {
+            digest,
+            at: began,
+            answered,
+            expires: expires.map_or(answered, |expires| expires.after(MAX_CLOCK_SKEW)),
+            ends_verdict,
+            is_forbidden: code == Code::ForbiddenByService,
+        }
+    }
+
     /// Whether it is still needed: an older verdict may be left, given that verdicts live for `life`, or the credential
     /// hasn't expired. A refusal from the future was written before the clock was set back. Its age is unknown: it ends
     /// every verdict but answers no request, and the service's next answer replaces it.
@@ -63,7 +86,7 @@ impl Refusal {
         now < self.answered.after(life).max(self.expires)
     }
 
-    /// Whether its credential has an `exp` that passed during the verification: if the clock is fast, it hasn't.
+    /// Whether its credential expired between question and answer. If the clock is fast, it hasn't expired yet.
     fn expired_meanwhile(&self) -> bool {
         self.at < self.expires && self.expires < self.answered
     }
@@ -72,11 +95,6 @@ impl Refusal {
     pub(super) const fn code(&self) -> Code {
         if self.is_forbidden { Code::ForbiddenByService } else { Code::TokenRejected }
     }
-}
-
-/// Until when a refusal matters because the credential itself may not have expired.
-pub(super) fn end_of_refusal(expires: Option<UnixTime>, now: UnixTime) -> UnixTime {
-    expires.map_or(now, |expires| expires.after(MAX_CLOCK_SKEW))
 }
 
 /// The refusals that all workers know.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::support::down;
 use super::{Answer, Ending, World, api_token};
 use crate::time::UnixTime;
 
@@ -62,6 +63,25 @@ fn a_verdict_with_a_future_time_does_not_override_a_purge() {
     world.verify = Answer::Body(401, String::new());
     world.live(MINUTE / 2 + Duration::from_secs(1));
     assert_eq!(world.ask(&api_token()).code(), "token_rejected");
+}
+
+#[test]
+fn a_refusal_that_arrives_while_the_clock_is_slow_is_not_lost() {
+    let mut world = World::with_workers(2, json!({}));
+    world.live(2 * MINUTE);
+    for worker in [0, 1] {
+        assert_eq!(world.ask_at(worker, &api_token()).code(), "");
+    }
+    world.live(6 * MINUTE);
+    let stream = world.send(&api_token());
+    world.verify = Answer::Body(401, String::new());
+    world.step(-7_200);
+    world.answer_next();
+    assert_eq!(world.ending(stream).unwrap().code(), "token_rejected");
+    world.step(7_200);
+    world.verify = down();
+    world.live(15 * MINUTE);
+    assert_eq!(world.ask_at(1, &api_token()).code(), "auth_service_unavailable");
 }
 
 #[test]

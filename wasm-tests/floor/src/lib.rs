@@ -6,9 +6,9 @@
 //! - `uncounted`: `public` without counters.
 //! - `identity`: the same as `public` for a request with a known credential; also sets five headers.
 //! - `silent`: `identity` without filter state and counters.
-//! - `verifying`: the same for a request with a new JWT, whose signature it has the host verify.
-//! - `asking`: the same for a request with a new API token, about which it asks the auth service.
-//! - `least`: the same for any credential, with the least work of its own (`least.rs`).
+//! - `verifying`: `identity` for a request with a new JWT, whose signature it has the host verify.
+//! - `asking`: `identity` for a request with a new API token, about which it asks the auth service.
+//! - `least`: `identity` for any credential, with the least work of its own (`least.rs`).
 //! - `callout`: only asks the auth service, and waits for its answer.
 #![cfg(target_arch = "wasm32")]
 
