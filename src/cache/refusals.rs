@@ -24,9 +24,9 @@ pub struct Refusal {
     pub digest: Digest,
     /// When the verification that ended with it began.
     pub at: UnixTime,
-    /// When the answer came; when the verification began, if the clock was set back since.
+    /// When the answer came.
     pub answered: UnixTime,
-    /// When the credential has certainly expired, if it has an `exp` of its own; else `answered`.
+    /// When the credential has certainly expired, if it has an `exp` of its own; else when the answer came.
     pub expires: UnixTime,
     /// Whether it ended a verdict; for a JWT that could stand in by its own signature, whether that signature is valid.
     /// Refusals of tokens that were never valid don't displace such a refusal.
@@ -68,12 +68,11 @@ impl Refusal {
         ends_verdict: bool,
         now: UnixTime,
     ) -> Self {
-        let answered = now.max(began);
         Self {
             digest,
             at: began,
-            answered,
-            expires: expires.map_or(answered, |expires| expires.after(MAX_CLOCK_SKEW)),
+            answered: now,
+            expires: expires.map_or(now, |expires| expires.after(MAX_CLOCK_SKEW)),
             ends_verdict,
             is_forbidden: code == Code::ForbiddenByService,
         }
@@ -83,7 +82,9 @@ impl Refusal {
     /// hasn't expired. A refusal from the future was written before the clock was set back. Its age is unknown: it ends
     /// every verdict but answers no request, and the service's next answer replaces it.
     fn is_alive(&self, life: Duration, now: UnixTime) -> bool {
-        now < self.answered.after(life).max(self.expires)
+        // The clock may have been set back between question and answer.
+        let answered = self.answered.max(self.at);
+        now < answered.after(life).max(self.expires)
     }
 
     /// Whether its credential expired between question and answer. If the clock is fast, it hasn't expired yet.

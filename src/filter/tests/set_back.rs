@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::support::down;
+use super::support::{confirmed, down};
 use super::{Answer, Ending, World, api_token};
 use crate::time::UnixTime;
 
@@ -82,6 +82,21 @@ fn a_refusal_that_arrives_while_the_clock_is_slow_is_not_lost() {
     world.verify = down();
     world.live(15 * MINUTE);
     assert_eq!(world.ask_at(1, &api_token()).code(), "auth_service_unavailable");
+}
+
+#[test]
+fn a_refusal_of_a_question_by_a_fast_clock_does_not_come_back() {
+    let mut world = World::new(json!({"cache": {"negative_ttl": "3s"}}));
+    world.live(2 * MINUTE);
+    world.step(20);
+    let stream = world.send(&api_token());
+    world.verify = Answer::Body(401, String::new());
+    world.step(-20);
+    world.answer_next();
+    assert_eq!(world.ending(stream).unwrap().code(), "token_rejected");
+    world.verify = Answer::json(&confirmed(json!({})));
+    world.live(Duration::from_secs(22));
+    assert_eq!(world.ask(&api_token()).code(), "");
 }
 
 #[test]
