@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::host::{Cx, SharedData};
 use crate::table::{Bytes, write_time, write_u64};
-use crate::time::UnixTime;
+use crate::time::Instant;
 use crate::turn::{LastTurn, Payload, Turn};
 
 /// What the breaker lets through.
@@ -70,7 +70,7 @@ enum Admitted {
     /// While the breaker was closed, after this many openings.
     Call { openings: u64 },
     /// As the probe that began at this time.
-    Probe { began: UnixTime },
+    Probe { began: Instant },
 }
 
 /// Whether a call may be sent.
@@ -115,18 +115,18 @@ struct Calls {
     /// How many calls in a row have failed; 0 unless closed.
     failures: u64,
     /// When it opened, unless the probe has closed it since; the epoch: it is closed.
-    opened: UnixTime,
+    opened: Instant,
 }
 
 impl Calls {
-    const fn opened_at(self, now: UnixTime) -> Self {
+    const fn opened_at(self, now: Instant) -> Self {
         Self { openings: self.openings.wrapping_add(1), failures: 0, opened: now }
     }
 
     fn state(self, probe: LastTurn) -> State {
         match probe {
             LastTurn::UnderWay { .. } => State::HalfOpen,
-            _ if self.opened == UnixTime::default() => State::Closed,
+            _ if self.opened == Instant::default() => State::Closed,
             _ => State::Open,
         }
     }
@@ -212,7 +212,7 @@ impl Breaker {
                 None
             }
             Admitted::Probe { began } => {
-                let closed = |calls| Calls { opened: UnixTime::default(), ..calls };
+                let closed = |calls| Calls { opened: Instant::default(), ..calls };
                 self.probe.end(began, true, closed, cx.shared).then_some(State::Closed)
             }
         }
@@ -248,7 +248,7 @@ impl Breaker {
 
     /// The admission of a call while the breaker is closed, or no probe is possible; `None`: the call is the next
     /// probe.
-    fn without_probe(&self, last: LastTurn, calls: Calls, now: UnixTime) -> Option<Admission> {
+    fn without_probe(&self, last: LastTurn, calls: Calls, now: Instant) -> Option<Admission> {
         if calls.state(last) == State::Closed {
             return Some(Admission::Closed(Ticket(Admitted::Call { openings: calls.openings })));
         }
@@ -256,7 +256,7 @@ impl Breaker {
     }
 
     /// The time until a probe is possible, if that is not now.
-    fn wait(&self, last: LastTurn, calls: Calls, now: UnixTime) -> Option<Duration> {
+    fn wait(&self, last: LastTurn, calls: Calls, now: Instant) -> Option<Duration> {
         match (calls.state(last), last) {
             (State::Closed, _) => None,
             (_, LastTurn::UnderWay { since }) => now.remaining(self.probe_lease, since),

@@ -6,8 +6,7 @@
 //!
 //! An entry holds an identity, with the claims that are needed ([`KeptClaims`]), and the time at which its verification
 //! began; never a rule's decision. It is valid for `ttl` from that time, but not beyond `exp`; use doesn't prolong it.
-//! For another `stale_ttl` it may stand in while the service is down. When the clock is set back, entries that seem to
-//! come from the future end. Credentials are kept only as digests ([`Digest`]).
+//! For another `stale_ttl` it may stand in while the service is down. Credentials are kept only as digests ([`Digest`]).
 
 mod digest;
 mod entry;
@@ -27,7 +26,7 @@ use crate::config::{self, Config};
 use crate::host::{Cx, SharedData};
 use crate::metrics::{CacheEvent, Counter, Gauge};
 use crate::policy::Identity;
-use crate::time::UnixTime;
+use crate::time::{Instant, UnixTime};
 use digest::Digests;
 pub use digest::{Digest, Kind, prefix, prefix_at};
 pub use entry::Entry;
@@ -200,7 +199,7 @@ impl VerificationCache {
         is_signed: bool,
         code: Code,
         expires: Option<UnixTime>,
-        began: UnixTime,
+        began: Instant,
         cx: &Cx<'_>,
     ) {
         let refusal = Refusal::new(digest::of_refusal(token), code, expires, began, is_signed, cx.now);
@@ -208,15 +207,14 @@ impl VerificationCache {
     }
 
     /// Records that the service confirmed a remote JWT in a verification that began at `began`.
-    pub fn confirm_jwt(&self, token: &[u8], began: UnixTime, cx: &Cx<'_>) {
+    pub fn confirm_jwt(&self, token: &[u8], began: Instant, cx: &Cx<'_>) {
         // A later refusal, by another filter, stays.
         let _ = self.jwt_refusals.withdraw(&digest::of_refusal(token), began, cx);
     }
 
     /// Whether the service refused the credential in a verification that began at `began` or later.
-    pub fn is_refused_since(&self, digest: &Digest, kind: Kind, began: UnixTime, cx: &Cx<'_>) -> bool {
-        self.refusal(digest, kind, cx.shared)
-            .is_some_and(|refusal| refusal.at >= began && !refusal.at.is_to_come(cx.now))
+    pub fn is_refused_since(&self, digest: &Digest, kind: Kind, began: Instant, cx: &Cx<'_>) -> bool {
+        self.refusal(digest, kind, cx.shared).is_some_and(|refusal| refusal.at >= began)
     }
 
     /// Whether the entry ends soon and has to be verified again in the background, unless another worker has done so.
@@ -226,13 +224,14 @@ impl VerificationCache {
         let ahead = (ttl / REFRESH_AHEAD).max(LEAST_AHEAD).min(ttl / 2);
         let is_soon = cx.now.has_passed(ttl.saturating_sub(ahead), entry.verified);
         // Verifying again can't prolong an entry that ends by its `exp`.
-        let expires = entry.claims().exp().is_some_and(|exp| UnixTime::from_secs(exp) <= entry.verified.after(ttl));
+        let end = cx.wall.after(ttl.saturating_sub(cx.now.since(entry.verified)));
+        let expires = entry.claims().exp().is_some_and(|exp| UnixTime::from_secs(exp) <= end);
         let was_tried = entry.refreshed.get().is_some_and(|at| !cx.now.has_passed(LEAST_AHEAD, at));
         if !is_soon || expires || was_tried {
             return false;
         }
         entry.refreshed.set(Some(cx.now));
-        let is_newer = |shared: &Entry| shared.verified > entry.verified && !shared.verified.is_to_come(cx.now);
+        let is_newer = |shared: &Entry| shared.verified > entry.verified;
         match self.slots.read(digest, cx.shared).filter(is_newer) {
             Some(shared) => {
                 self.keep(digest, Rc::new(shared), cx);
@@ -252,19 +251,17 @@ impl VerificationCache {
         digest: &Digest,
         kind: Kind,
         identity: Identity,
-        verified: UnixTime,
+        verified: Instant,
         cx: &Cx<'_>,
     ) -> Result<Rc<Identity>, Code> {
-        // The clock has been set back since, so the end of this entry is unknown.
-        let is_to_come = verified.is_to_come(cx.now);
-        if kind != Kind::LocalJwt && !is_to_come {
+        if kind != Kind::LocalJwt {
             self.refusals.withdraw(digest, verified, cx)?;
         }
         // A client's own token isn't kept.
         let keeps_text = self.keeps_text && kind != Kind::LocalJwt;
         let identity = Rc::new(identity.reduced_to(&self.kept_claims, keeps_text));
-        let is_newer = |known: &Rc<Entry>| known.verified > verified && !known.verified.is_to_come(cx.now);
-        if self.is_off() || is_to_come || self.local.peek(digest).as_ref().is_some_and(is_newer) {
+        let is_newer = |known: &Rc<Entry>| known.verified > verified;
+        if self.is_off() || self.local.peek(digest).as_ref().is_some_and(is_newer) {
             return Ok(identity);
         }
         let entry = Rc::new(Entry::new(Rc::clone(&identity), verified));
@@ -279,21 +276,21 @@ impl VerificationCache {
 
     /// Records that the service refused the credential in a verification that began at `began`. The refusal ends a
     /// verdict at once, in every worker, and is the answer for `negative_ttl`.
-    pub fn refuse(&mut self, digest: &Digest, code: Code, expires: Option<UnixTime>, began: UnixTime, cx: &Cx<'_>) {
-        let is_superseded = |entry: &Rc<Entry>| entry.verified <= began || entry.verified.is_to_come(cx.now);
+    pub fn refuse(&mut self, digest: &Digest, code: Code, expires: Option<UnixTime>, began: Instant, cx: &Cx<'_>) {
+        let is_superseded = |entry: &Rc<Entry>| entry.verified <= began;
         let is_local = self.local.peek(digest).as_ref().is_some_and(is_superseded);
         if is_local {
             self.local.remove(digest);
             self.report(cx);
         }
         let ends_verdict = is_local || self.slots.knows(digest, cx.shared);
-        self.slots.clear_if(digest, |verified| verified <= began || verified.is_to_come(cx.now), cx.shared);
+        self.slots.clear_if(digest, |verified| verified <= began, cx.shared);
         let refusal = Refusal::new(*digest, code, expires, began, ends_verdict, cx.now);
         self.refusals.add(refusal, self.lives.longest(cx), cx);
     }
 
     /// Drops this worker's entry, and those in the slots that aren't newer than `verified`.
-    fn forget(&mut self, digest: &Digest, kind: Kind, verified: UnixTime, cx: &Cx<'_>) {
+    fn forget(&mut self, digest: &Digest, kind: Kind, verified: Instant, cx: &Cx<'_>) {
         self.local.remove(digest);
         if kind.is_shared() {
             self.slots.clear_if(digest, |known| known <= verified, cx.shared);
@@ -304,7 +301,7 @@ impl VerificationCache {
     /// Drops entries that are no longer of use from the local store.
     pub fn sweep_local(&mut self, cx: &Cx<'_>) {
         let life = self.settings.longest_life();
-        self.local.retain(|_, entry| is_of_use(Some(entry.claims()), entry.verified, life, cx.now));
+        self.local.retain(|_, entry| is_of_use(Some(entry.claims()), entry.verified, life, cx));
         self.report(cx);
     }
 
@@ -322,7 +319,7 @@ impl VerificationCache {
     /// Drops what is no longer of use from one row of the shared data. `life` is [`Lives::longest`].
     pub fn sweep_row(&self, row: u32, life: Duration, cx: &Cx<'_>) {
         match row.checked_sub(shared::SLOTS) {
-            None => self.slots.sweep(row, |claims, verified| is_of_use(claims, verified, life, cx.now), cx.shared),
+            None => self.slots.sweep(row, |claims, verified| is_of_use(claims, verified, life, cx), cx.shared),
             Some(row) if row < refusals::ROWS => self.refusals.sweep(row, life, cx),
             Some(row) => self.jwt_refusals.sweep(row - refusals::ROWS, life, cx),
         }
@@ -338,7 +335,7 @@ impl VerificationCache {
         let clock_skew = self.clock_skew;
         // Where this worker's entry has expired, another worker may know a later `exp`.
         let is_good = |entry: &Entry, life| {
-            entry.is_within(life, cx.now) && entry.claims().check_time(cx.now, clock_skew).is_ok()
+            entry.is_within(life, cx.now) && entry.claims().check_time(cx.wall, clock_skew).is_ok()
         };
         let local = self.local.get(digest);
         if let Some(entry) = local.as_ref().filter(|entry| is_good(entry, self.settings.ttl)) {

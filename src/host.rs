@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::metrics::{Counter, Gauge, Histogram};
 use crate::public_key::PublicKey;
-use crate::time::UnixTime;
+use crate::time::{Instant, UnixTime};
 
 /// The host's number of a request's stream.
 pub type StreamId = u32;
@@ -121,8 +121,10 @@ impl<T: Signatures + Metrics + Peer> Host for T {}
 /// The context of an event: its time, and the host.
 #[derive(Clone, Copy)]
 pub struct Cx<'h> {
-    /// The time.
-    pub now: UnixTime,
+    /// The time by the monotonic clock.
+    pub now: Instant,
+    /// The time by the wall clock.
+    pub wall: UnixTime,
     /// The data of all workers.
     pub shared: &'h dyn SharedData,
     /// Everything else.
@@ -130,14 +132,14 @@ pub struct Cx<'h> {
 }
 
 impl<'h> Cx<'h> {
-    /// An event at this time, on a host that has the shared data too.
-    pub fn new<H: SharedData + Host>(now: UnixTime, host: &'h H) -> Self {
-        Self { now, shared: host, host }
+    /// An event on a host in memory, whose clocks show the same number.
+    pub fn new<H: SharedData + Host>(now: Instant, host: &'h H) -> Self {
+        Self { now, wall: UnixTime::from_nanos(now.as_nanos()), shared: host, host }
     }
 }
 
 impl fmt::Debug for Cx<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Cx").field("now", &self.now).finish_non_exhaustive()
+        formatter.debug_struct("Cx").field("now", &self.now).field("wall", &self.wall).finish_non_exhaustive()
     }
 }

@@ -7,18 +7,18 @@ use crate::host::Cx;
 use crate::introspection::{self, CalloutError, CalloutRequest, CalloutResponse, Destination, Outage};
 use crate::metrics::{Counter, Gauge};
 use crate::public_key::{KeyId, PublicKey};
-use crate::time::UnixTime;
+use crate::time::Instant;
 use crate::turn::LastTurn;
 #[cfg(feature = "testing")]
 pub use store::BETWEEN_SEARCHES;
 use store::KeyStore;
-pub use store::{KnownFetches, QUESTIONS, Reason};
+pub use store::{QUESTIONS, Reason};
 
 /// A fetch of the key that is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fetch {
     /// When it began; this identifies it.
-    began: UnixTime,
+    began: Instant,
     retries: u32,
     /// How many questions it has asked, without retries.
     question: u32,
@@ -59,11 +59,6 @@ impl Keys {
         self.last_fetch
     }
 
-    /// The fetches that began before `now`, although they seem to be later.
-    pub fn known_fetches(&self, now: UnixTime) -> KnownFetches {
-        self.store.known_fetches(self.last_fetch, now)
-    }
-
     /// Takes over the keys that other workers have fetched.
     pub fn synchronise(&mut self, cx: &Cx<'_>) {
         self.store.synchronise(cx);
@@ -83,7 +78,7 @@ impl Keys {
     pub fn keep_fresh(&mut self, cx: &Cx<'_>) -> Option<Fetch> {
         self.store.synchronise(cx);
         if let Some(at) = self.store.fetched_at() {
-            cx.host.set(Gauge::PublicKeyAge, cx.now.since(at).unwrap_or_default().as_secs());
+            cx.host.set(Gauge::PublicKeyAge, cx.now.since(at).as_secs());
         }
         if self.store.is_due(cx.now) { self.fetch(Reason::Due, cx) } else { None }
     }

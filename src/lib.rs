@@ -98,7 +98,7 @@ pub use json::JsonError;
 pub use policy::Headers;
 pub use public_key::{KeyError, KeyId, PublicKey};
 pub use report::{Audit, Report, Who};
-pub use time::UnixTime;
+pub use time::{Instant, UnixTime};
 
 /// What else tests in other crates use.
 #[cfg(feature = "testing")]

@@ -30,7 +30,7 @@ use crate::limits::{MAX_CALLOUT_BYTES, MAX_CALLOUTS};
 use crate::map::Map;
 use crate::metrics::Gauge;
 use crate::throttle::Guess;
-use crate::time::UnixTime;
+use crate::time::Instant;
 use leases::{LeaseState, Leases};
 pub use question::{Answered, ByteCount, Conclusion, Question, Unavailable};
 use shares::Shares;
@@ -81,9 +81,9 @@ pub struct Open {
     /// The requests that wait for it.
     pub waiters: Vec<StreamId>,
     /// When it began.
-    pub began: UnixTime,
+    pub began: Instant,
     /// When its last callout was sent.
-    pub sent: UnixTime,
+    pub sent: Instant,
     retries: u32,
     is_elsewhere: bool,
     /// Whether other workers know of it.
@@ -337,7 +337,7 @@ impl Questions {
     }
 
     /// The state of a question that another worker asks and whose verdict isn't in the cache.
-    pub fn look_elsewhere(&self, digest: &Digest, began: UnixTime, cx: &Cx<'_>) -> Elsewhere {
+    pub fn look_elsewhere(&self, digest: &Digest, began: Instant, cx: &Cx<'_>) -> Elsewhere {
         match self.leases.look_up(digest, cx) {
             LeaseState::Held { failed_at, .. } if failed_at > began => Elsewhere::Failed,
             LeaseState::Held { since, .. } if since > began && cx.now.has_passed(self.longest_elsewhere, began) => {

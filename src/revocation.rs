@@ -18,7 +18,7 @@ use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse, Destin
 use crate::metrics::{BlacklistCheck, BlacklistPoll, Counter, Gauge};
 use crate::public_key::short_digest;
 use crate::table::Busy;
-use crate::time::{UnixTime, WORKERS_APART};
+use crate::time::{Instant, UnixTime};
 use feed::{Changes, FeedError};
 use list::{Applied, List};
 pub use list::{RevokedToken, Subject, Version, token_digest};
@@ -28,7 +28,9 @@ use poller::Poller;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Poll {
     /// When it began; this identifies it.
-    began: UnixTime,
+    began: Instant,
+    /// The same by the wall clock.
+    asked: UnixTime,
     retries: u32,
     /// The cursor that it continues from; `None`: it asks for everything.
     since: Option<String>,
@@ -112,16 +114,8 @@ impl Revocation {
     }
 
     /// Whether a cached verdict on these claims, by a verification that began at `verified`, has to be forgotten.
-    pub fn is_purged(&self, claims: &Claims, verified: UnixTime, shared: &dyn SharedData) -> bool {
+    pub fn is_purged(&self, claims: &Claims, verified: Instant, shared: &dyn SharedData) -> bool {
         self.list.is_purged(claims, verified, shared)
-    }
-
-    /// Whether a verdict on these claims was purged since the service was asked at `sent`, so that it is asked again. A
-    /// purge in the future doesn't count: it was written before the clock was set back, and would void each further
-    /// answer too, so that the service would be asked without end.
-    pub fn is_purged_since(&self, claims: &Claims, sent: UnixTime, cx: &Cx<'_>) -> bool {
-        let by = |time| self.list.is_purged(claims, time, cx.shared);
-        by(sent) && !by(cx.now.after(WORKERS_APART))
     }
 
     /// How often to call [`Self::poll`], so that no interval passes without a poll.
@@ -137,7 +131,7 @@ impl Revocation {
             cx.host.set(Gauge::BlacklistAge, age.as_secs());
         }
         let poll = self.poller.begin_poll(cx)?;
-        Some(Poll { began: poll.began, retries: self.retries, since: poll.since })
+        Some(Poll { began: poll.began, asked: poll.asked, retries: self.retries, since: poll.since })
     }
 
     /// The callout of a poll.
@@ -205,7 +199,7 @@ impl Revocation {
         if voided.is_some() {
             changes.purge.push(Subject::All);
         }
-        let applied = self.list.apply(&changes, poll.began, life, cx)?;
+        let applied = self.list.apply(&changes, poll.asked, life, cx)?;
         if let Some(unreadable) = &changes.unreadable {
             log::error!(
                 "revocation feed: {unreadable}; the readable entries take effect, and {}",
@@ -232,7 +226,7 @@ impl Revocation {
     fn give_up(&self, poll: &Poll, is_unreadable: bool, life: Duration, cx: &Cx<'_>) {
         let everything = Changes { purge: vec![Subject::All], ..Changes::default() };
         let is_voided = self.poller.voids(is_unreadable, cx)
-            && self.list.apply(&everything, poll.began, life, cx).inspect_err(|busy| log::error!("{busy}")).is_ok();
+            && self.list.apply(&everything, poll.asked, life, cx).inspect_err(|busy| log::error!("{busy}")).is_ok();
         let voided = is_voided.then_some(cx.now);
         if is_voided || is_unreadable {
             log::error!("revocation feed: {}", verified_anew(voided));
@@ -241,7 +235,7 @@ impl Revocation {
     }
 }
 
-const fn verified_anew(voided: Option<UnixTime>) -> &'static str {
+const fn verified_anew(voided: Option<Instant>) -> &'static str {
     if voided.is_some() {
         "all cached verdicts will be verified again now"
     } else {

@@ -16,7 +16,7 @@ use crate::host::Cx;
 use crate::metrics::Suspicion;
 use crate::table::{self, Bytes, Table, write_time, write_u64};
 use crate::throttle::Hash;
-use crate::time::UnixTime;
+use crate::time::Instant;
 
 /// The most notes within a time that are not suspicious yet.
 #[derive(Debug, Clone, Copy)]
@@ -97,19 +97,19 @@ fn note(table: &Table<Notes>, subject: Hash, what: Option<u64>, limit: Limit, cx
 struct Notes {
     subject: Hash,
     /// When the limit was crossed last; the epoch: never.
-    told: UnixTime,
+    told: Instant,
     /// In any order. An expired note is room for another.
-    notes: [(u64, UnixTime); SLOTS],
+    notes: [(u64, Instant); SLOTS],
 }
 
 impl Notes {
     fn new(subject: Hash) -> Self {
-        Self { subject, told: UnixTime::default(), notes: [(0, UnixTime::default()); SLOTS] }
+        Self { subject, told: Instant::default(), notes: [(0, Instant::default()); SLOTS] }
     }
 
     /// Adds a note of `what`, which counts once however often it is noted; each note of `None` counts. Returns whether
     /// anything has changed, and whether the limit is crossed.
-    fn add(&mut self, what: Option<u64>, limit: Limit, now: UnixTime) -> (bool, bool) {
+    fn add(&mut self, what: Option<u64>, limit: Limit, now: Instant) -> (bool, bool) {
         if !now.has_passed(limit.within, self.told) {
             return (false, false);
         }
@@ -129,7 +129,7 @@ impl Notes {
     }
 
     /// How close it is to its limit, then how new: a reported one stays the longest, or it would be reported again.
-    fn weight(&self, limit: Limit, now: UnixTime) -> (bool, usize, UnixTime) {
+    fn weight(&self, limit: Limit, now: Instant) -> (bool, usize, Instant) {
         let current = || self.notes.iter().map(|(_, at)| *at).filter(|at| !now.has_passed(limit.within, *at));
         (!now.has_passed(limit.within, self.told), current().count(), current().max().unwrap_or_default())
     }

@@ -6,7 +6,11 @@
 use std::marker::PhantomData;
 
 use crate::host::{SharedData, Write};
-use crate::time::UnixTime;
+use crate::time::Instant;
+
+/// How the names of all records with times begin. The number changes with their form, so that two versions of the filter
+/// in one process don't misread each other's records.
+pub const RECORDS: &str = "authgate.2.";
 
 /// How often an update is tried when other workers write in between.
 const TRIES: usize = 16;
@@ -162,8 +166,8 @@ impl<'b> Bytes<'b> {
     }
 
     /// The next time.
-    pub fn time(&mut self) -> Option<UnixTime> {
-        self.u64().map(UnixTime::from_nanos)
+    pub fn time(&mut self) -> Option<Instant> {
+        self.u64().map(Instant::from_nanos)
     }
 }
 
@@ -182,7 +186,7 @@ pub fn write_u64(to: &mut Vec<u8>, number: u64) {
 }
 
 /// Appends a time as [`Bytes::time`] reads it.
-pub fn write_time(to: &mut Vec<u8>, time: UnixTime) {
+pub fn write_time(to: &mut Vec<u8>, time: Instant) {
     write_u64(to, time.as_nanos());
 }
 

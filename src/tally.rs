@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use crate::host::{SharedData, SharedValue, Write};
 use crate::metrics::Gauge;
-use crate::table::{self, Bytes, write_time, write_u64};
-use crate::time::UnixTime;
+use crate::table::{self, Bytes, RECORDS, write_time, write_u64};
+use crate::time::Instant;
 
 /// The gauges that all VMs move.
 pub const GAUGES: [Gauge; 3] = [Gauge::CalloutsInFlight, Gauge::CacheEntries, Gauge::CacheBytes];
@@ -35,9 +35,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(400);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Counted {
     /// When the VM took this place: by this it recognises its own record.
-    claimed: UnixTime,
+    claimed: Instant,
     /// When it last wrote the record.
-    seen: UnixTime,
+    seen: Instant,
     levels: Levels,
 }
 
@@ -60,7 +60,7 @@ impl Counted {
         Some(Self { claimed, seen, levels })
     }
 
-    fn is_alive(&self, now: UnixTime) -> bool {
+    fn is_alive(&self, now: Instant) -> bool {
         !now.has_passed(LIFE, self.seen)
     }
 }
@@ -73,10 +73,10 @@ pub struct Tally {
     /// What was counted and isn't written yet.
     pending: Levels,
     /// This VM's place, and when it was taken.
-    place: Option<(u32, UnixTime)>,
-    looked: Option<UnixTime>,
+    place: Option<(u32, Instant)>,
+    looked: Option<Instant>,
     /// When [`Self::flush`] last wrote that no callout is under way.
-    rested: Option<UnixTime>,
+    rested: Option<Instant>,
     has_ended: bool,
 }
 
@@ -84,7 +84,7 @@ impl Tally {
     /// A VM of this filter that has counted nothing yet.
     pub fn new(filter: &str) -> Self {
         Self {
-            prefix: format!("authgate.gauges.{filter}."),
+            prefix: format!("{RECORDS}gauges.{filter}."),
             levels: Levels::default(),
             pending: Levels::default(),
             place: None,
@@ -104,7 +104,7 @@ impl Tally {
     }
 
     /// The value of a gauge over all VMs, with what this one has counted but not written yet.
-    pub fn level(&self, gauge: Gauge, now: UnixTime, shared: &dyn SharedData) -> u64 {
+    pub fn level(&self, gauge: Gauge, now: Instant, shared: &dyn SharedData) -> u64 {
         let mut levels = GAUGES.into_iter().zip(self.sum(now, shared)).zip(self.pending);
         let level = levels.find(|((tallied, _), _)| *tallied == gauge).map(|((_, sum), by)| sum.saturating_add(by));
         level.and_then(|level| u64::try_from(level).ok()).unwrap_or_default()
@@ -118,7 +118,7 @@ impl Tally {
 
     /// An event has ended. If the VM's tally is wrong about whether callouts are under way, writes what was counted
     /// since, and returns by how much to move the gauges.
-    pub fn flush(&mut self, now: UnixTime, shared: &dyn SharedData) -> Option<Levels> {
+    pub fn flush(&mut self, now: Instant, shared: &dyn SharedData) -> Option<Levels> {
         let ([known, ..], [more, ..]) = (self.levels, self.pending);
         let is_busy = known.saturating_add(more) > 0;
         let is_early = || !is_busy && self.rested.is_some_and(|rested| !now.has_passed(LOOK_INTERVAL, rested));
@@ -141,7 +141,7 @@ impl Tally {
     }
 
     /// A tick. Returns the values of the gauges, if it is time to look.
-    pub fn tick(&mut self, now: UnixTime, shared: &dyn SharedData) -> Option<Levels> {
+    pub fn tick(&mut self, now: Instant, shared: &dyn SharedData) -> Option<Levels> {
         if self.has_ended || self.looked.is_some_and(|looked| !now.has_passed(LOOK_INTERVAL, looked)) {
             return None;
         }
@@ -161,7 +161,7 @@ impl Tally {
     }
 
     /// This VM ends. Returns the values of the gauges without it.
-    pub fn end(&mut self, now: UnixTime, shared: &dyn SharedData) -> Levels {
+    pub fn end(&mut self, now: Instant, shared: &dyn SharedData) -> Levels {
         self.has_ended = true;
         if let Some((place, _)) = self.place.take() {
             let written = shared.set_shared_data(&self.name(place), &[], Write::Always);
@@ -175,7 +175,7 @@ impl Tally {
         self.place.map(|(place, _)| self.name(place))
     }
 
-    fn write(&mut self, now: UnixTime, shared: &dyn SharedData) {
+    fn write(&mut self, now: Instant, shared: &dyn SharedData) {
         match self.place {
             None => self.claim(now, shared),
             Some((place, claimed)) => {
@@ -188,7 +188,7 @@ impl Tally {
     }
 
     /// Takes the first place that is free.
-    fn claim(&mut self, now: UnixTime, shared: &dyn SharedData) {
+    fn claim(&mut self, now: Instant, shared: &dyn SharedData) {
         let record = Counted { claimed: now, seen: now, levels: self.levels }.encode();
         for place in 0..MAX_VMS {
             let name = self.name(place);
@@ -206,7 +206,7 @@ impl Tally {
         }
     }
 
-    fn sum(&self, now: UnixTime, shared: &dyn SharedData) -> Levels {
+    fn sum(&self, now: Instant, shared: &dyn SharedData) -> Levels {
         let mut sum = Levels::default();
         // Places are taken in order, so there is none after a key that doesn't exist.
         for SharedValue { bytes, .. } in (0..MAX_VMS).map_while(|place| shared.shared_data(&self.name(place))) {

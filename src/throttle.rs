@@ -24,7 +24,7 @@ use crate::host::{Cx, SharedData};
 use crate::metrics::{Counter, Locked};
 use crate::order;
 use crate::table::Table;
-use crate::time::UnixTime;
+use crate::time::Instant;
 use history::{History, UnderWay};
 
 const ROWS: u32 = 1024;
@@ -90,7 +90,7 @@ pub enum Throttled {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Guess {
     suspect: Suspect,
-    began: UnixTime,
+    began: Instant,
 }
 
 impl Guess {
@@ -237,11 +237,11 @@ impl Throttle {
     }
 
     /// Whether the questions under way would lock the subject of a record if all of them fail.
-    fn is_full(&self, record: &History, now: UnixTime) -> bool {
+    fn is_full(&self, record: &History, now: Instant) -> bool {
         self.current_failures(record, now).saturating_add(record.under_way.count(now)) >= self.attempts
     }
 
-    fn admits(&self, address: &History, number: Number, now: UnixTime) -> Result<(), Throttled> {
+    fn admits(&self, address: &History, number: Number, now: Instant) -> Result<(), Throttled> {
         if let Some(lock) = self.lock(address, now) {
             return Err(Throttled::Locked(lock));
         }
@@ -314,7 +314,7 @@ impl Throttle {
     }
 
     /// Takes a subject's record out of its row, or makes a new one and room for it.
-    fn take(&self, subject: Hash, row: &mut Vec<History>, now: UnixTime) -> History {
+    fn take(&self, subject: Hash, row: &mut Vec<History>, now: Instant) -> History {
         row.retain(|record| self.matters(record, now));
         if let Some(index) = row.iter().position(|record| record.subject == subject) {
             return row.swap_remove(index);
@@ -328,11 +328,11 @@ impl Throttle {
             });
             row.drain(..excess);
         }
-        History { subject, failures: 0, since: UnixTime::default(), under_way: UnderWay::default() }
+        History { subject, failures: 0, since: Instant::default(), under_way: UnderWay::default() }
     }
 
     /// Counts a failure. False: it is locked, and nothing has changed.
-    fn count(&self, record: &mut History, now: UnixTime) -> bool {
+    fn count(&self, record: &mut History, now: Instant) -> bool {
         if self.current_failures(record, now) == 0 {
             (record.failures, record.since) = (1, now);
             return true;
@@ -348,12 +348,12 @@ impl Throttle {
     }
 
     /// Whether a record still holds anything.
-    fn matters(&self, record: &History, now: UnixTime) -> bool {
+    fn matters(&self, record: &History, now: Instant) -> bool {
         self.memory_of(record, now).is_some() || record.under_way.count(now) > 0
     }
 
     /// The failures in the present window or lock.
-    fn current_failures(&self, record: &History, now: UnixTime) -> u64 {
+    fn current_failures(&self, record: &History, now: Instant) -> u64 {
         if now.has_passed(self.period(record), record.since) { 0 } else { record.failures }
     }
 
@@ -363,12 +363,12 @@ impl Throttle {
     }
 
     /// How long a record is still locked.
-    fn lock(&self, record: &History, now: UnixTime) -> Option<Duration> {
+    fn lock(&self, record: &History, now: Instant) -> Option<Duration> {
         if self.is_lock(record) { now.remaining(self.lockout, record.since) } else { None }
     }
 
     /// How long a subject still counts as one that has failed, from the beginning of its window or lock.
-    fn memory_of(&self, record: &History, now: UnixTime) -> Option<Duration> {
+    fn memory_of(&self, record: &History, now: Instant) -> Option<Duration> {
         if record.failures == 0 { None } else { now.remaining(self.window.max(self.lockout), record.since) }
     }
 

@@ -1,13 +1,82 @@
-//! Points in time. The clock is always an argument.
+//! Points in time. The clocks are always arguments.
+//!
+//! There are two, as everywhere: the **wall clock** says what time it is, and may be set at any moment; the **monotonic
+//! clock** only ever runs on, and means nothing outside this process. Claims are compared with the wall clock. All else is
+//! measured by the monotonic clock: ages, waits, and what came first.
 
 use std::time::Duration;
 
-/// How far apart two workers' readings of one clock may be, when one worker reads what the other has just written.
+/// The most that lies between two workers' readings of the clock when one acts on what the other has just done.
 pub const WORKERS_APART: Duration = Duration::from_secs(1);
 
-/// A point in time: nanoseconds since 1970-01-01T00:00:00Z, as the host's wall clock tells it.
+/// A point in time by the host's monotonic clock, in nanoseconds. All workers of a process read the same clock.
 ///
-/// The wall clock may step either way, so nothing here assumes that a later call sees a larger value.
+/// The default is long before every reading: it stands for a time at which nothing had happened yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Instant(u64);
+
+/// The monotonic clock may count from the start of the machine. So that the default is long before, it counts from here.
+const START: u64 = 100 * 365 * 86_400 * 1_000_000_000;
+
+impl Instant {
+    /// A reading of the monotonic clock, in nanoseconds.
+    pub const fn from_reading(nanos: u64) -> Self {
+        Self(nanos.saturating_add(START))
+    }
+
+    /// What [`Self::as_nanos`] returned.
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// A time of a test, in seconds.
+    #[cfg(any(test, feature = "testing"))]
+    pub const fn from_secs(secs: u64) -> Self {
+        Self(secs.saturating_mul(1_000_000_000))
+    }
+
+    /// Nanoseconds since the default.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// This time plus `by`, saturating.
+    #[must_use]
+    pub fn after(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(by)))
+    }
+
+    /// This time less `by`; the default if that is earlier.
+    #[must_use]
+    pub fn before(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(nanos(by)))
+    }
+
+    /// How long ago `earlier` was; zero if another worker read the clock a moment later.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// What is left of a `period` that began at `begin`; `None` if it has passed, or if `begin` is further ahead than
+    /// another worker's reading can be: then it was not read from this clock.
+    pub fn remaining(self, period: Duration, begin: Self) -> Option<Duration> {
+        if begin > self.after(WORKERS_APART) {
+            return None;
+        }
+        period.checked_sub(self.since(begin)).filter(|left| !left.is_zero())
+    }
+
+    /// Whether `period` has passed since `begin`.
+    pub fn has_passed(self, period: Duration, begin: Self) -> bool {
+        self.remaining(period, begin).is_none()
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A point in time by the wall clock: nanoseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct UnixTime(u64);
 
@@ -50,40 +119,7 @@ impl UnixTime {
     /// This time plus `by`, saturating.
     #[must_use]
     pub fn after(self, by: Duration) -> Self {
-        let nanos = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_add(nanos))
-    }
-
-    /// This time less `by`; the epoch if that is earlier.
-    #[must_use]
-    pub fn before(self, by: Duration) -> Self {
-        let nanos = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_sub(nanos))
-    }
-
-    /// How long ago `earlier` was; `None` if it is in the future, because the clock has stepped back.
-    pub fn since(self, earlier: Self) -> Option<Duration> {
-        self.0.checked_sub(earlier.0).map(Duration::from_nanos)
-    }
-
-    /// What is left of a `period` that began at `begin`, by any worker's clock; `None` if it has passed.
-    ///
-    /// If the clock stepped back behind `begin`, the period has ended, so that no period lasts much longer than its
-    /// length. A clock that is behind by a moment has not stepped: another worker wrote `begin` after this one had read
-    /// its clock, and for this one the period has just begun.
-    pub fn remaining(self, period: Duration, begin: Self) -> Option<Duration> {
-        let elapsed = self.after(WORKERS_APART).since(begin)?.saturating_sub(WORKERS_APART);
-        period.checked_sub(elapsed).filter(|left| !left.is_zero())
-    }
-
-    /// Whether `period` has passed since `begin`, as defined by [`Self::remaining`].
-    pub fn has_passed(self, period: Duration, begin: Self) -> bool {
-        self.remaining(period, begin).is_none()
-    }
-
-    /// Whether this time is in the future of `now`: the clock was set back since it was written.
-    pub fn is_to_come(self, now: Self) -> bool {
-        self > now.after(WORKERS_APART)
+        Self(self.0.saturating_add(nanos(by)))
     }
 }
 
@@ -108,19 +144,29 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_stepped_back_ends_every_interval() {
-        let before = UnixTime::from_secs(1_000);
-        assert!(UnixTime::from_secs(400).has_passed(Duration::from_secs(3_600), before));
-        assert!(!UnixTime::from_secs(1_001).has_passed(Duration::from_secs(2), before));
-        assert!(UnixTime::from_secs(1_002).has_passed(Duration::from_secs(2), before));
+    fn a_period_ends_exactly_after_its_length() {
+        let at = |seconds: u64| Instant::from_reading(seconds * 1_000_000_000);
+        assert_eq!(at(1_001).remaining(Duration::from_secs(5), at(1_000)), Some(Duration::from_secs(4)));
+        assert!(!at(1_001).has_passed(Duration::from_secs(2), at(1_000)));
+        assert!(at(1_002).has_passed(Duration::from_secs(2), at(1_000)));
+        assert!(at(1_000).has_passed(Duration::ZERO, at(1_000)));
     }
 
     #[test]
-    fn a_time_slightly_ahead_has_just_begun() {
-        let (now, later) = (UnixTime::from_secs(1_000), UnixTime::from_nanos(1_000_000_000_500));
+    fn a_time_that_another_worker_read_a_moment_later_has_just_begun() {
+        let (now, later) = (Instant::from_reading(1_000), Instant::from_reading(1_500));
+        assert_eq!(now.since(later), Duration::ZERO);
         assert_eq!(now.remaining(Duration::from_secs(5), later), Some(Duration::from_secs(5)));
-        assert!(!later.is_to_come(now));
-        assert!(UnixTime::from_secs(1_002).is_to_come(now));
-        assert!(now.has_passed(Duration::ZERO, now));
+    }
+
+    #[test]
+    fn a_time_of_another_clock_holds_nothing_up() {
+        let (now, other) = (Instant::from_reading(1_000), Instant::from_nanos(u64::MAX));
+        assert!(now.has_passed(Duration::from_secs(5), other));
+    }
+
+    #[test]
+    fn the_default_is_long_before_the_start_of_the_machine() {
+        assert!(Instant::from_reading(0).has_passed(Duration::from_hours(24 * 365), Instant::default()));
     }
 }

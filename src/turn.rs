@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::host::{Cx, SharedData};
 use crate::table::{self, Busy, Bytes, write_time};
-use crate::time::UnixTime;
+use crate::time::Instant;
 
 /// What the workers share besides the turn itself.
 pub trait Payload: Default {
@@ -44,23 +44,23 @@ pub enum LastTurn {
     /// A worker has begun it.
     UnderWay {
         /// When.
-        since: UnixTime,
+        since: Instant,
     },
     /// It succeeded.
     Succeeded {
         /// When it began.
-        since: UnixTime,
+        since: Instant,
     },
     /// It failed.
     Failed {
         /// When it began.
-        since: UnixTime,
+        since: Instant,
     },
 }
 
 impl LastTurn {
     /// When it began.
-    pub const fn since(self) -> Option<UnixTime> {
+    pub const fn since(self) -> Option<Instant> {
         match self {
             Self::Free => None,
             Self::UnderWay { since } | Self::Succeeded { since } | Self::Failed { since } => Some(since),
@@ -76,7 +76,7 @@ impl LastTurn {
         }
     }
 
-    const fn from_tag(tag: u8, since: UnixTime) -> Option<Self> {
+    const fn from_tag(tag: u8, since: Instant) -> Option<Self> {
         match tag {
             0 => Some(Self::Free),
             1 => Some(Self::UnderWay { since }),
@@ -113,7 +113,7 @@ impl<P: Payload> Turn<P> {
     }
 
     /// How the last turn stands; [`LastTurn::Free`], if the turn has outlived its lease.
-    pub fn within_lease(&self, last: LastTurn, now: UnixTime) -> LastTurn {
+    pub fn within_lease(&self, last: LastTurn, now: Instant) -> LastTurn {
         match last {
             LastTurn::UnderWay { since } if now.has_passed(self.lease, since) => LastTurn::Free,
             last => last,
@@ -135,7 +135,7 @@ impl<P: Payload> Turn<P> {
     /// nothing changes. Returns whether anything changed.
     pub fn end(
         &self,
-        began: UnixTime,
+        began: Instant,
         is_success: bool,
         mut change: impl FnMut(P) -> P,
         shared: &dyn SharedData,
@@ -197,8 +197,8 @@ mod tests {
 
     const LEASE: Duration = Duration::from_secs(5);
 
-    fn at(seconds: u64) -> UnixTime {
-        UnixTime::from_secs(BEGIN + seconds)
+    fn at(seconds: u64) -> Instant {
+        Instant::from_secs(BEGIN + seconds)
     }
 
     fn turn() -> Turn {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     /// Begins a turn if none is under way.
-    fn begin(now: UnixTime, host: &Process) -> bool {
+    fn begin(now: Instant, host: &Process) -> bool {
         let is_free = |last| turn().within_lease(last, now) == LastTurn::Free;
         turn().begin(|last, ()| is_free(last).then_some(()), &Cx::new(now, host))
     }

@@ -11,6 +11,7 @@ use siphasher::sip128::{Hasher128 as _, SipHasher24};
 use crate::config::{AuthService, Config, ResponseFormat, ServiceHost};
 use crate::order;
 use crate::public_key::{PublicKey, short_digest};
+use crate::table::RECORDS;
 
 /// Identifies a credential in the caches: the SHA-256 of the credential, how it is verified, and the configuration that
 /// its identity depends on. For a JWT that is verified locally, it is the keyed hash of [`WorkerSecret`].
@@ -206,5 +207,5 @@ pub fn prefix(config: &Config) -> String {
 /// The prefix of the names of shared data that filters fetch from this host.
 pub fn prefix_at(host: &ServiceHost, service: &AuthService) -> String {
     let origin = format!("{}\0{}\0{}", host.cluster, host.authority, service.verify_path);
-    format!("authgate.{}.", short_digest(origin.as_bytes()))
+    format!("{RECORDS}{}.", short_digest(origin.as_bytes()))
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use crate::claims::Claims;
 use crate::config::{Config, MAX_CLOCK_SKEW};
+use crate::host::Cx;
 use crate::policy::Identity;
 use crate::revocation::Version;
-use crate::time::UnixTime;
+use crate::time::{Instant, UnixTime};
 
 /// A verdict that let a credential in.
 #[derive(Debug, Clone)]
@@ -16,15 +17,15 @@ pub struct Entry {
     /// Whose credential it is.
     pub identity: Rc<Identity>,
     /// When the verification that gave this verdict began.
-    pub verified: UnixTime,
+    pub verified: Instant,
     /// When this worker last tried to verify it again.
-    pub(super) refreshed: Cell<Option<UnixTime>>,
+    pub(super) refreshed: Cell<Option<Instant>>,
     /// The latest version of the revocation list that was found neither to revoke nor to purge it.
     cleared: Cell<Option<Version>>,
 }
 
 impl Entry {
-    pub(super) const fn new(identity: Rc<Identity>, verified: UnixTime) -> Self {
+    pub(super) const fn new(identity: Rc<Identity>, verified: Instant) -> Self {
         Self { identity, verified, refreshed: Cell::new(None), cleared: Cell::new(None) }
     }
 
@@ -43,7 +44,7 @@ impl Entry {
     }
 
     /// Whether it was verified no longer than `life` ago.
-    pub(super) fn is_within(&self, life: Duration, now: UnixTime) -> bool {
+    pub(super) fn is_within(&self, life: Duration, now: Instant) -> bool {
         !now.has_passed(life, self.verified)
     }
 }
@@ -65,8 +66,8 @@ pub(super) fn header_bytes(config: &Config) -> usize {
 }
 
 /// Whether a verdict may still be used, now or later, given that verdicts live for `life`.
-pub(super) fn is_of_use(claims: Option<&Claims>, verified: UnixTime, life: Duration, now: UnixTime) -> bool {
+pub(super) fn is_of_use(claims: Option<&Claims>, verified: Instant, life: Duration, cx: &Cx<'_>) -> bool {
     let exp = claims.and_then(Claims::exp);
-    let has_expired = exp.is_some_and(|exp| now >= UnixTime::from_secs(exp).after(MAX_CLOCK_SKEW));
-    !has_expired && !now.has_passed(life, verified)
+    let has_expired = exp.is_some_and(|exp| cx.wall >= UnixTime::from_secs(exp).after(MAX_CLOCK_SKEW));
+    !has_expired && !cx.now.has_passed(life, verified)
 }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::Digest;
-use crate::time::UnixTime;
+use crate::time::Instant;
 
 /// How many rows there are, a power of two. The hash picks the row. In a full row it also picks whose place a later JWT
 /// takes; the earlier one then waits again.
@@ -25,7 +25,7 @@ type Hash = [u8; 16];
 struct Known {
     hash: Hash,
     /// When the fetch began by which it was found forged first.
-    first: UnixTime,
+    first: Instant,
     /// Whether another fetch confirmed it.
     is_confirmed: bool,
 }
@@ -48,7 +48,7 @@ impl Forged {
 
     /// Remembers a JWT whose signature fits none of the keys of this generation, after the fetch that began at `fetched`
     /// has brought no other.
-    pub fn remember(&mut self, digest: &Digest, generation: u64, fetched: UnixTime) {
+    pub fn remember(&mut self, digest: &Digest, generation: u64, fetched: Instant) {
         if self.negative_ttl.is_zero() {
             return;
         }
@@ -73,7 +73,7 @@ impl Forged {
 
     /// Whether two fetches found a JWT forged with the keys of this generation, of which the newest was fetched at
     /// `fetched`.
-    pub fn contains(&self, digest: &Digest, generation: u64, fetched: UnixTime, now: UnixTime) -> bool {
+    pub fn contains(&self, digest: &Digest, generation: u64, fetched: Instant, now: Instant) -> bool {
         let (row, hash) = row_of(digest);
         let is_it = |known: &Known| known.hash == hash && known.is_confirmed;
         self.generation == generation
@@ -92,7 +92,7 @@ fn row_of(digest: &Digest) -> (usize, Hash) {
 mod tests {
     use super::*;
 
-    const FETCHED: UnixTime = UnixTime::from_secs(1000);
+    const FETCHED: Instant = Instant::from_secs(1000);
 
     fn forged() -> Forged {
         Forged::new(Duration::from_secs(10))
@@ -106,7 +106,7 @@ mod tests {
 
     /// By two fetches.
     fn remember(forged: &mut Forged, digest: &Digest, generation: u64) {
-        for fetched in [UnixTime::from_secs(990), FETCHED] {
+        for fetched in [Instant::from_secs(990), FETCHED] {
             forged.remember(digest, generation, fetched);
         }
     }
@@ -115,7 +115,7 @@ mod tests {
     fn only_another_fetch_confirms_a_forged_jwt() {
         let mut forged = forged();
         for (fetched, is_known) in [(990, false), (990, false), (1000, true), (1000, true)] {
-            forged.remember(&digest(1, 1), 0, UnixTime::from_secs(fetched));
+            forged.remember(&digest(1, 1), 0, Instant::from_secs(fetched));
             assert_eq!(forged.contains(&digest(1, 1), 0, FETCHED, FETCHED), is_known, "{fetched}");
         }
     }
@@ -150,7 +150,7 @@ mod tests {
     fn one_is_known_for_the_negative_ttl_after_a_fetch() {
         let mut forged = forged();
         remember(&mut forged, &digest(1, 1), 0);
-        assert!(forged.contains(&digest(1, 1), 0, FETCHED, UnixTime::from_secs(1009)));
-        assert!(!forged.contains(&digest(1, 1), 0, FETCHED, UnixTime::from_secs(1010)));
+        assert!(forged.contains(&digest(1, 1), 0, FETCHED, Instant::from_secs(1009)));
+        assert!(!forged.contains(&digest(1, 1), 0, FETCHED, Instant::from_secs(1010)));
     }
 }

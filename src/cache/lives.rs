@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::host::Cx;
 use crate::table::{self, Bytes, Table, write_time, write_u64};
-use crate::time::{UnixTime, WORKERS_APART};
+use crate::time::{Instant, WORKERS_APART};
 
 /// The table's one row.
 const ROW: u32 = 0;
@@ -18,7 +18,7 @@ const ROW: u32 = 0;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct LongestLife {
     longest: Duration,
-    horizon: UnixTime,
+    horizon: Instant,
 }
 
 impl table::Record for LongestLife {
@@ -42,7 +42,7 @@ pub struct Lives {
     own: Duration,
     /// The horizon when this filter made its life known. It need not be read again: if another filter moves it later,
     /// it is further back than this filter's own life, and this filter uses no verdict that old.
-    horizon: Cell<Option<UnixTime>>,
+    horizon: Cell<Option<Instant>>,
 }
 
 impl Lives {
@@ -53,9 +53,8 @@ impl Lives {
     }
 
     /// The time before which verdicts must not be used. The first call makes this filter's life known.
-    pub fn horizon(&self, cx: &Cx<'_>) -> UnixTime {
-        // A horizon in the future was written before the clock was set back.
-        if let Some(horizon) = self.horizon.get().filter(|horizon| !horizon.is_to_come(cx.now)) {
+    pub fn horizon(&self, cx: &Cx<'_>) -> Instant {
+        if let Some(horizon) = self.horizon.get() {
             return horizon;
         }
         let joined = self.table.update(ROW, cx.shared, |records| {
@@ -76,15 +75,14 @@ impl Lives {
         self.table.read(ROW, cx.shared).first().map_or(self.own, |record| record.longest.max(self.own))
     }
 
-    fn join(&self, known: Option<LongestLife>, now: UnixTime) -> LongestLife {
+    fn join(&self, known: Option<LongestLife>, now: Instant) -> LongestLife {
         let Some(LongestLife { longest, horizon }) = known else {
-            return LongestLife { longest: self.own, horizon: UnixTime::default() };
+            return LongestLife { longest: self.own, horizon: Instant::default() };
         };
-        let horizon = if horizon.is_to_come(now) { now } else { horizon };
         if self.own <= longest {
             return LongestLife { longest, horizon };
         }
-        // Other workers' clocks may be ahead, so they may forget a little more.
+        // Other workers may have read the clock a moment later, and forget a little more.
         let forgotten = now.after(WORKERS_APART).before(longest);
         LongestLife { longest: self.own, horizon: horizon.max(forgotten) }
     }
@@ -95,8 +93,8 @@ mod tests {
     use super::*;
     use crate::filter::world::{BEGIN, Process};
 
-    fn at(seconds: u64) -> UnixTime {
-        UnixTime::from_secs(BEGIN + seconds)
+    fn at(seconds: u64) -> Instant {
+        Instant::from_secs(BEGIN + seconds)
     }
 
     fn lives(seconds: u64) -> Lives {
@@ -115,24 +113,12 @@ mod tests {
     fn the_horizon_moves_only_when_a_life_is_raised() {
         let host = Process::default();
         for own in [100, 100, 50] {
-            assert_eq!(lives(own).horizon(&Cx::new(at(5000), &host)), UnixTime::default());
+            assert_eq!(lives(own).horizon(&Cx::new(at(5000), &host)), Instant::default());
         }
         let raised = at(5000 - 100 + 1);
         assert_eq!(lives(200).horizon(&Cx::new(at(5000), &host)), raised, "the former longest life ago, and a moment");
         assert_eq!(lives(200).horizon(&Cx::new(at(9000), &host)), raised);
         assert_eq!(lives(150).horizon(&Cx::new(at(9000), &host)), raised, "raised by another filter");
         assert_eq!(lives(300).horizon(&Cx::new(at(9000), &host)), at(9000 - 200 + 1));
-    }
-
-    #[test]
-    fn a_horizon_in_the_future_counts_as_now() {
-        let host = Process::default();
-        lives(100).horizon(&Cx::new(at(0), &host));
-        let raised = lives(200);
-        raised.horizon(&Cx::new(at(50_000), &host));
-        for lives in [raised, lives(10)] {
-            assert_eq!(lives.horizon(&Cx::new(at(1000), &host)), at(1000));
-            assert_eq!(lives.horizon(&Cx::new(at(1010), &host)), at(1000));
-        }
     }
 }

@@ -8,8 +8,8 @@ use crate::code::Code;
 use crate::config::MAX_CLOCK_SKEW;
 use crate::host::{Cx, SharedData};
 use crate::order;
-use crate::table::{Bytes, Record, Table, write_time};
-use crate::time::UnixTime;
+use crate::table::{Bytes, Record, Table, write_time, write_u64};
+use crate::time::{Instant, UnixTime};
 
 /// How many rows the table has.
 pub(crate) const ROWS: u32 = 4096;
@@ -23,10 +23,10 @@ pub struct Refusal {
     /// Which credential.
     pub digest: Digest,
     /// When the verification that ended with it began.
-    pub at: UnixTime,
+    pub at: Instant,
     /// When the answer came.
-    pub answered: UnixTime,
-    /// When the credential has certainly expired, if it has an `exp` of its own; else when the answer came.
+    pub answered: Instant,
+    /// When the credential has certainly expired by the wall clock; the epoch if it has no `exp` of its own.
     pub expires: UnixTime,
     /// Whether it ended a verdict; for a JWT that could stand in by its own signature, whether that signature is valid.
     /// Refusals of tokens that were never valid don't displace such a refusal.
@@ -42,14 +42,15 @@ impl Record for Refusal {
         to.extend_from_slice(&self.digest.0);
         write_time(to, self.at);
         write_time(to, self.answered);
-        write_time(to, self.expires);
+        write_u64(to, self.expires.as_nanos());
         to.push(u8::from(self.ends_verdict) | u8::from(self.is_forbidden) << 1);
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Bytes(bytes);
         let digest = Digest(reader.bytes()?);
-        let (at, answered, expires, [flags]) = (reader.time()?, reader.time()?, reader.time()?, reader.bytes()?);
+        let (at, answered) = (reader.time()?, reader.time()?);
+        let (expires, [flags]) = (UnixTime::from_nanos(reader.u64()?), reader.bytes()?);
         let (ends_verdict, is_forbidden) = (flags & 1 != 0, flags & 2 != 0);
         Some(Self { digest, at, answered, expires, ends_verdict, is_forbidden })
     }
@@ -64,32 +65,24 @@ impl Refusal {
         digest: Digest,
         code: Code,
         expires: Option<UnixTime>,
-        began: UnixTime,
+        began: Instant,
         ends_verdict: bool,
-        now: UnixTime,
+        now: Instant,
     ) -> Self {
         Self {
             digest,
             at: began,
             answered: now,
-            expires: expires.map_or(now, |expires| expires.after(MAX_CLOCK_SKEW)),
+            expires: expires.map_or(UnixTime::default(), |expires| expires.after(MAX_CLOCK_SKEW)),
             ends_verdict,
             is_forbidden: code == Code::ForbiddenByService,
         }
     }
 
     /// Whether it is still needed: an older verdict may be left, given that verdicts live for `life`, or the credential
-    /// hasn't expired. A refusal from the future was written before the clock was set back. Its age is unknown: it ends
-    /// every verdict but answers no request, and the service's next answer replaces it.
-    fn is_alive(&self, life: Duration, now: UnixTime) -> bool {
-        // The clock may have been set back between question and answer.
-        let answered = self.answered.max(self.at);
-        now < answered.after(life).max(self.expires)
-    }
-
-    /// Whether its credential expired between question and answer. If the clock is fast, it hasn't expired yet.
-    fn expired_meanwhile(&self) -> bool {
-        self.at < self.expires && self.expires < self.answered
+    /// hasn't expired.
+    fn is_alive(&self, life: Duration, cx: &Cx<'_>) -> bool {
+        !cx.now.has_passed(life, self.answered) || cx.wall < self.expires
     }
 
     /// The code of the denial.
@@ -112,8 +105,8 @@ impl Refusals {
     }
 
     /// Whether a refusal still answers requests with its credential.
-    pub(super) fn answers(&self, refusal: &Refusal, now: UnixTime) -> bool {
-        !refusal.at.is_to_come(now) && !now.has_passed(self.negative_ttl, refusal.answered)
+    pub(super) fn answers(&self, refusal: &Refusal, now: Instant) -> bool {
+        !now.has_passed(self.negative_ttl, refusal.answered)
     }
 
     /// The refusal of this credential. One that is no longer needed does no harm.
@@ -126,14 +119,12 @@ impl Refusals {
     /// Adds a refusal, unless a later one is known. `life` is how long verdicts live. A full row loses a refusal that is
     /// no longer needed; if there is none, the oldest that ended no verdict, or the oldest of all.
     pub(super) fn add(&self, refusal: Refusal, life: Duration, cx: &Cx<'_>) {
-        if !refusal.is_alive(life, cx.now) && !refusal.expired_meanwhile() {
+        // A credential with an `exp` was asked about before that. If it has expired since, the clock may be fast.
+        if !refusal.is_alive(life, cx) && refusal.expires == UnixTime::default() {
             return;
         }
         let added = self.table.update(self.row(&refusal.digest, cx.shared), cx.shared, |row| {
-            if row
-                .iter()
-                .any(|known| known.digest == refusal.digest && known.at > refusal.at && !known.at.is_to_come(cx.now))
-            {
+            if row.iter().any(|known| known.digest == refusal.digest && known.at > refusal.at) {
                 return (false, ());
             }
             let mut refusal = refusal.clone();
@@ -141,7 +132,7 @@ impl Refusals {
             row.retain(|known| known.digest != refusal.digest);
             row.push(refusal);
             // While there is room, a refusal stays until a sweep, in case the clock is fast.
-            order::sort_by_key(row, |known| (known.is_alive(life, cx.now), known.ends_verdict, known.at));
+            order::sort_by_key(row, |known| (known.is_alive(life, cx), known.ends_verdict, known.at));
             row.drain(..row.len().saturating_sub(PER_ROW));
             (true, ())
         });
@@ -154,9 +145,9 @@ impl Refusals {
     ///
     /// # Errors
     /// The code of the denial: it was refused in a verification that began then or later.
-    pub(super) fn withdraw(&self, digest: &Digest, verified: UnixTime, cx: &Cx<'_>) -> Result<(), Code> {
+    pub(super) fn withdraw(&self, digest: &Digest, verified: Instant, cx: &Cx<'_>) -> Result<(), Code> {
         let row = self.row(digest, cx.shared);
-        let is_later = |known: &Refusal| known.at >= verified && !known.at.is_to_come(cx.now);
+        let is_later = |known: &Refusal| known.at >= verified;
         let known = self.table.read(row, cx.shared).into_iter().find(|known| known.digest == *digest);
         match known {
             // The usual case.
@@ -181,7 +172,7 @@ impl Refusals {
     pub(super) fn sweep(&self, row: u32, life: Duration, cx: &Cx<'_>) {
         let swept = self.table.update(row, cx.shared, |row| {
             let before = row.len();
-            row.retain(|known| known.is_alive(life, cx.now));
+            row.retain(|known| known.is_alive(life, cx));
             (row.len() != before, ())
         });
         if swept.is_err() {

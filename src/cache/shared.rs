@@ -12,7 +12,7 @@ use crate::host::{SharedData, Write};
 use crate::policy::{Identity, VerifiedBy};
 use crate::public_key::KeyId;
 use crate::table::{self, Bytes, write_time};
-use crate::time::UnixTime;
+use crate::time::Instant;
 
 /// How many slots there are: a power of two.
 pub const SLOTS: u32 = 32_768;
@@ -69,7 +69,7 @@ impl Slots {
     }
 
     /// Empties the slots that hold an entry of this credential, if `ends` returns true for its time.
-    pub(super) fn clear_if(&self, digest: &Digest, ends: impl Fn(UnixTime) -> bool, shared: &dyn SharedData) {
+    pub(super) fn clear_if(&self, digest: &Digest, ends: impl Fn(Instant) -> bool, shared: &dyn SharedData) {
         for slot in slots(digest, shared) {
             let name = self.name(slot);
             // If another worker writes the slot in between, look again: its entry may be as old.
@@ -83,7 +83,7 @@ impl Slots {
     }
 
     /// Empties the slot unless `keep` returns true for its entry. Of a too large entry, only the time is known.
-    pub(super) fn sweep(&self, slot: u32, keep: impl Fn(Option<&Claims>, UnixTime) -> bool, shared: &dyn SharedData) {
+    pub(super) fn sweep(&self, slot: u32, keep: impl Fn(Option<&Claims>, Instant) -> bool, shared: &dyn SharedData) {
         let name = self.name(slot);
         let Some(value) = shared.shared_data(&name).filter(|value| !value.bytes.is_empty()) else { return };
         let stays = if value.bytes.len() == HEAD {
@@ -129,7 +129,7 @@ pub(super) fn encode(digest: &Digest, entry: &Entry) -> Vec<u8> {
     record
 }
 
-fn head(record: &[u8]) -> Option<(Digest, UnixTime)> {
+fn head(record: &[u8]) -> Option<(Digest, Instant)> {
     let mut reader = Bytes(record);
     let [version] = reader.bytes()?;
     let digest = Digest(reader.bytes()?);

@@ -17,8 +17,8 @@ const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const OTHER_KEY: &str = "//////////////////////////////////////////8=";
 const KIND: Kind = Kind::ApiToken;
 
-fn at(seconds: u64) -> UnixTime {
-    UnixTime::from_secs(BEGIN + seconds)
+fn at(seconds: u64) -> Instant {
+    Instant::from_secs(BEGIN + seconds)
 }
 
 /// A `ttl` of 100 s, a `stale_ttl` of 1000 s and a `negative_ttl` of 10 s, overridden by `changes`.
@@ -92,7 +92,7 @@ fn an_expired_identity_is_neither_fresh_nor_stale() {
         let digest = digest(&one, 0);
         one.store(&digest, KIND, identity(json!({"exp": BEGIN + 50})), at(0), &Cx::new(at(0), &host)).unwrap();
         for cache in [&mut one, &mut other] {
-            let before = UnixTime::from_nanos(at(end).as_nanos() - 1);
+            let before = Instant::from_nanos(at(end).as_nanos() - 1);
             assert_eq!(
                 (who(cache, &digest, &Cx::new(before, &host)), who(cache, &digest, &Cx::new(at(end), &host))),
                 (17, 0)
@@ -231,11 +231,11 @@ fn a_record_that_is_not_sealed_with_the_key_is_ignored() {
     let sealed = host(Some(KEY));
     let (mut one, mut other) = (worker(json!({})), worker(json!({})));
     let digest = digest(&one, 0);
-    one.store(&digest, KIND, identity(json!({})), at(0), &Cx { now: at(0), shared: &sealed, host: &process }).unwrap();
-    assert_eq!(who(&mut other, &digest, &Cx { now: at(1), shared: &sealed, host: &process }), 17, "the same digest");
+    one.store(&digest, KIND, identity(json!({})), at(0), &Cx { shared: &sealed, ..Cx::new(at(0), &process) }).unwrap();
+    assert_eq!(who(&mut other, &digest, &Cx { shared: &sealed, ..Cx::new(at(1), &process) }), 17, "the same digest");
     for stranger in [host(Some(OTHER_KEY)), host(None)] {
         assert_eq!(
-            who(&mut worker(json!({})), &digest, &Cx { now: at(1), shared: &stranger, host: &process }),
+            who(&mut worker(json!({})), &digest, &Cx { shared: &stranger, ..Cx::new(at(1), &process) }),
             0,
             "it can't be read"
         );
@@ -244,19 +244,19 @@ fn a_record_that_is_not_sealed_with_the_key_is_ignored() {
             stranger.set_shared_data(&slot, &shared::encode(&digest, &forged), Write::Always).unwrap();
         }
         assert_eq!(
-            who(&mut worker(json!({})), &digest, &Cx { now: at(3), shared: &sealed, host: &process }),
+            who(&mut worker(json!({})), &digest, &Cx { shared: &sealed, ..Cx::new(at(3), &process) }),
             0,
             "nor forged"
         );
     }
     // A record that was sealed for another slot.
-    one.store(&digest, KIND, identity(json!({})), at(4), &Cx { now: at(4), shared: &sealed, host: &process }).unwrap();
+    one.store(&digest, KIND, identity(json!({})), at(4), &Cx { shared: &sealed, ..Cx::new(at(4), &process) }).unwrap();
     let (name, record) = process.stored(".v.").remove(0);
     assert!(!record.windows(7).any(|part| part == b"user_id"));
     let moved = Seal::new(KEY, [7; 16]).unwrap().seal("elsewhere", &[]);
     process.set_shared_data(&name, &moved, Write::Always).unwrap();
     assert_eq!(
-        who(&mut worker(json!({})), &digest, &Cx { now: at(5), shared: &sealed, host: &process }),
+        who(&mut worker(json!({})), &digest, &Cx { shared: &sealed, ..Cx::new(at(5), &process) }),
         0,
         "nor moved"
     );
@@ -317,7 +317,7 @@ fn without_negative_ttl_no_worker_reuses_a_refusal() {
         let (mut one, mut other) = (worker(settings.clone()), worker(settings));
         let digest = digest(&one, 0);
         one.refuse(&digest, code, None, at(2), &Cx::new(at(3), &host));
-        let earlier = UnixTime::from_nanos(at(3).as_nanos() - 1_000);
+        let earlier = Instant::from_nanos(at(3).as_nanos() - 1_000);
         assert_eq!(who(&mut other, &digest, &Cx::new(earlier, &host)), 0, "it is asked about");
     }
 }
@@ -342,13 +342,13 @@ fn an_identity_too_large_to_share_is_named_while_it_may_be_cached() {
 fn forged_jwts_displace_no_refusal_of_a_signed_jwt() {
     let host = Process::default();
     let cache = worker(json!({}));
-    let cx = Cx::new(at(0), &host);
+    let (cx, expires) = (Cx::new(at(0), &host), UnixTime::from_secs(BEGIN + 3600));
     let signed: Vec<Vec<u8>> = (0..100_u8).map(|number| format!("signed {number}").into_bytes()).collect();
-    signed.iter().for_each(|token| cache.refuse_jwt(token, true, Code::TokenRejected, Some(at(3600)), at(0), &cx));
+    signed.iter().for_each(|token| cache.refuse_jwt(token, true, Code::TokenRejected, Some(expires), at(0), &cx));
     let later = Cx::new(at(1), &host);
     for number in 0..20_000_u32 {
         let forged = number.to_le_bytes();
-        cache.refuse_jwt(&forged, false, Code::TokenRejected, Some(at(3600)), at(1), &later);
+        cache.refuse_jwt(&forged, false, Code::TokenRejected, Some(expires), at(1), &later);
         assert!(!cache.may_stand_for_itself(&forged, &host), "a digest may still be found for it");
     }
     assert!(signed.iter().all(|token| !cache.may_stand_for_itself(token, &host)));

@@ -12,7 +12,7 @@ use crate::host::{Conflict, ConnectionId, Cx, Metrics, Peer, SharedData, SharedV
 use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
 use crate::metrics::{Counter, Gauge};
 use crate::public_key::PublicKey;
-use crate::time::UnixTime;
+use crate::time::{Instant, UnixTime};
 
 /// Longer than any request waits.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
@@ -36,13 +36,13 @@ pub struct Decided {
 pub struct Machine {
     filter: Filter,
     host: Host,
-    now: UnixTime,
+    now: Instant,
 }
 
 impl Machine {
     /// A worker that has just started.
     pub fn new(config: Config, now: UnixTime) -> Self {
-        Self { filter: Filter::new(config), host: Host::default(), now }
+        Self { filter: Filter::new(config), host: Host::default(), now: Instant::from_nanos(now.as_nanos()) }
     }
 
     /// How the last request was counted: the names of counters, with their labels.

@@ -18,7 +18,7 @@ use crate::jwt::UntrustedJwt;
 use crate::keys::Reason;
 use crate::policy::Identity;
 use crate::questions::{Answered, Asking, Call, Conclusion, Elsewhere, LOOKS, Open, Unavailable};
-use crate::time::UnixTime;
+use crate::time::{Instant, UnixTime};
 
 /// The content of an answer of the service.
 enum Answer {
@@ -73,7 +73,7 @@ fn late(error: CalloutError, call: &Call, parts: &Parts, cx: &Cx<'_>) -> Callout
     let timeout = parts.config.auth_service.timeout;
     // The host's timers count from when its event loop woke, which was before the question was put.
     let slack = (timeout / 10).max(Duration::from_millis(50));
-    let is_late = |open: &Open| cx.now.since(open.sent).is_none_or(|waited| waited + slack >= timeout);
+    let is_late = |open: &Open| cx.now.since(open.sent) + slack >= timeout;
     match error {
         CalloutError::Broken if parts.questions.get(&call.digest).is_some_and(is_late) => CalloutError::TimedOut,
         error => error,
@@ -95,7 +95,7 @@ fn judge(answer: Result<CalloutResponse, CalloutError>, parts: &Parts, cx: &Cx<'
         Ok(Verdict::Forbidden) => return Ok(Answer::Refused(Code::ForbiddenByService)),
         Ok(Verdict::Jwt(token)) => token,
     };
-    let jwt = introspection::read_jwt(&token, &parts.config, cx.now)?;
+    let jwt = introspection::read_jwt(&token, &parts.config, cx.wall)?;
     Ok(match parts.verify(jwt, cx) {
         Ok(identity) => Answer::Identity(identity),
         Err(_) => Answer::Jwt(token),
@@ -169,7 +169,7 @@ fn finish(digest: &Digest, conclusion: Conclusion, parts: &mut Parts, cx: &Cx<'_
 }
 
 /// Ends the guess of a question, and queues the requests that wait for its answer.
-fn announce(open: Open, conclusion: Conclusion, sent: UnixTime, parts: &mut Parts, cx: &Cx<'_>) -> Rc<Answered> {
+fn announce(open: Open, conclusion: Conclusion, sent: Instant, parts: &mut Parts, cx: &Cx<'_>) -> Rc<Answered> {
     let is_failure = conclusion.is_failure();
     asking::end_guess(open.asker.guess, is_failure, parts, cx);
     let counted = open.asker.guess.filter(|_| is_failure).map(|guess| guess.suspect());
@@ -286,7 +286,7 @@ pub(super) fn settle_jwt<'r>(
 
 /// Whether the answer was purged while the request waited for its turn or for a key: then the service is asked again.
 fn is_purged(claims: &Claims, answered: &Answered, parts: &Parts, cx: &Cx<'_>) -> bool {
-    parts.revocation.as_ref().is_some_and(|revocation| revocation.is_purged_since(claims, answered.sent, cx))
+    parts.revocation.as_ref().is_some_and(|revocation| revocation.is_purged(claims, answered.sent, cx.shared))
 }
 
 /// Whether the credential was refused meanwhile: then, too, the service is asked again.

@@ -15,10 +15,10 @@ use crate::metrics::{Presented, Source};
 use crate::policy::Permit;
 use crate::rule::{Access, Verification};
 use crate::throttle::Suspect;
-use crate::time::UnixTime;
+use crate::time::Instant;
 
 /// The facts of a request before its rule and its credential are known.
-pub(super) fn facts(stream: StreamId, head: &RequestHead<'_>, parts: &Parts, now: UnixTime) -> Facts {
+pub(super) fn facts(stream: StreamId, head: &RequestHead<'_>, parts: &Parts, now: Instant) -> Facts {
     Facts {
         stream,
         arrived: now,

@@ -20,13 +20,13 @@ use crate::jwt::UntrustedJwt;
 use crate::metrics::{CacheEvent, Counter, Source};
 use crate::questions::{Asker, Asking, Question, Unavailable};
 use crate::throttle::{Guess, Throttled};
-use crate::time::UnixTime;
+use crate::time::Instant;
 
 /// A request that waits until its question may be put.
 #[derive(Debug)]
 pub(super) struct ShareWait {
     question: Rc<Question>,
-    since: UnixTime,
+    since: Instant,
     /// Whether its connection may ask one more question, as of the last look.
     pub(super) has_share: bool,
     /// Whether its client has as many guesses under way as it may, as of the last look.
@@ -44,7 +44,7 @@ impl ShareWait {
         Rc::clone(&self.question)
     }
 
-    fn new(question: Rc<Question>, since: UnixTime) -> Self {
+    fn new(question: Rc<Question>, since: Instant) -> Self {
         Self { question, since, has_share: true, is_busy: false }
     }
 }
@@ -199,11 +199,7 @@ pub(super) fn reconsider<'r>(
     parts: &mut Parts,
     cx: &Cx<'_>,
 ) -> Result<Next<'r>, Denial> {
-    let ShareWait { question, mut since, has_share, is_busy } = wait;
-    if since.is_to_come(cx.now) {
-        // The clock was set back: the wait begins anew.
-        since = cx.now;
-    }
+    let ShareWait { question, since, has_share, is_busy } = wait;
     let is_late = cx.now.has_passed(parts.config.auth_service.longest_callout(), since);
     if !is_late && (!has_share || is_busy) {
         return Ok(Next::Hold(Wait::Share(ShareWait::new(question, since))));

@@ -18,7 +18,7 @@ use crate::policy::{Identity, Permit};
 use crate::report::{Audit, Report};
 use crate::rule::Mode;
 use crate::throttle::Suspect;
-use crate::time::UnixTime;
+use crate::time::Instant;
 
 /// A request has ended, and is counted. `head`: the request's, while it arrives.
 // Compiled once: inlined into its callers it costs every request a hundred steps more.
@@ -31,7 +31,7 @@ pub(super) fn end(
     cx: &Cx<'_>,
 ) -> (Resolution, Report) {
     if facts.has_waited {
-        let waited = cx.now.since(facts.arrived).unwrap_or_default().as_millis();
+        let waited = cx.now.since(facts.arrived).as_millis();
         cx.host.record(Histogram::Duration { source: facts.source }, u64::try_from(waited).unwrap_or(u64::MAX));
     }
     let (config, accepted) = (&parts.config, facts.accepted.take());
@@ -166,7 +166,7 @@ fn write_down(
     facts: &Facts,
     line: impl Fn(Option<&Origin>) -> String,
     head: Option<&RequestHead<'_>>,
-    now: Option<UnixTime>,
+    now: Option<Instant>,
     parts: &mut Parts,
     host: &dyn Host,
 ) {

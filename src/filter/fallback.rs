@@ -78,7 +78,7 @@ pub(super) fn stale(facts: &mut Facts, parts: &mut Parts, cx: &Cx<'_>) -> Option
     let entry = cache.stale(&digest, facts.kind, &mut validity, cx)?;
     if !facts.kind.is_jwt() {
         // Only the service knows whether the credential was prolonged.
-        entry.identity.claims().check_time(cx.now, clock_skew).ok()?;
+        entry.identity.claims().check_time(cx.wall, clock_skew).ok()?;
     }
     facts.source = Source::Stale;
     cx.host.count(Counter::Cache(CacheEvent::Stale));
@@ -101,7 +101,7 @@ pub(super) fn may_stand_for_itself(token: &[u8], facts: &Facts, parts: &Parts, c
 fn by_signature<'r>(token: &str, facts: &mut Facts, parts: &mut Parts, cx: &Cx<'_>) -> Result<Next<'r>, Denial> {
     facts.source = Source::Fallback;
     let jwt = UntrustedJwt::parse(token.as_bytes()).map_err(|_| Code::TokenMalformed)?;
-    jwt.claims().check_time(cx.now, parts.config.jwt.clock_skew).map_err(time_code)?;
+    jwt.claims().check_time(cx.wall, parts.config.jwt.clock_skew).map_err(time_code)?;
     verify(jwt, true, facts, parts, cx)
 }
 

@@ -3,7 +3,7 @@
 use super::log_limit::LogLimit;
 use crate::audit;
 use crate::host::Host;
-use crate::time::UnixTime;
+use crate::time::Instant;
 
 /// The most lines in a second, besides the one that says how many were left out.
 const MOST_LINES: u32 = 100;
@@ -14,18 +14,18 @@ pub(super) struct Journal {
     limit: LogLimit,
     left_out: u64,
     /// The time of the last event that had one.
-    latest: UnixTime,
+    latest: Instant,
 }
 
 impl Default for Journal {
     fn default() -> Self {
-        Self { limit: LogLimit::new(MOST_LINES), left_out: 0, latest: UnixTime::default() }
+        Self { limit: LogLimit::new(MOST_LINES), left_out: 0, latest: Instant::default() }
     }
 }
 
 impl Journal {
     /// Writes a line. `now` is `None` when a stream ends: that event has no time, and the last event's is close enough.
-    pub(super) fn write(&mut self, now: Option<UnixTime>, line: impl FnOnce() -> String, host: &dyn Host) {
+    pub(super) fn write(&mut self, now: Option<Instant>, line: impl FnOnce() -> String, host: &dyn Host) {
         self.latest = now.unwrap_or(self.latest);
         if self.limit.takes(self.latest) {
             self.tell_left_out(host);
@@ -36,7 +36,7 @@ impl Journal {
     }
 
     /// A tick.
-    pub(super) fn on_tick(&mut self, now: UnixTime, host: &dyn Host) {
+    pub(super) fn on_tick(&mut self, now: Instant, host: &dyn Host) {
         self.latest = now;
         if self.limit.is_over(now) {
             self.tell_left_out(host);

@@ -12,11 +12,11 @@ use crate::code::Code;
 use crate::decision::Denial;
 use crate::host::Cx;
 use crate::jwt::UntrustedJwt;
-use crate::keys::{KnownFetches, Reason};
+use crate::keys::Reason;
 use crate::policy::{Identity, Presenter};
 use crate::questions::Answered;
 use crate::signature::Rs256;
-use crate::time::UnixTime;
+use crate::time::Instant;
 use crate::turn::LastTurn;
 
 /// The state of a request whose JWT fits no known key.
@@ -27,9 +27,7 @@ pub(super) struct KeyWait {
     /// The service's answer, if the JWT comes from there; `None`: the JWT is the client's.
     answer: Option<Rc<Answered>>,
     /// When the wait began. After a later search for keys, a signature that fits no key counts as forged.
-    since: UnixTime,
-    /// The fetches of keys that began before it, although they seem to be later.
-    known: KnownFetches,
+    since: Instant,
     /// The generation of keys that its signature was last tried with.
     tried: Option<u64>,
     /// Whether its signature stands in for the service.
@@ -40,18 +38,17 @@ pub(super) struct KeyWait {
 
 impl KeyWait {
     /// A client's own JWT.
-    pub(super) fn of_client(jwt: UntrustedJwt<'_>, tried: Option<u64>, stands_in: bool, now: UnixTime) -> Self {
+    pub(super) fn of_client(jwt: UntrustedJwt<'_>, tried: Option<u64>, stands_in: bool, now: Instant) -> Self {
         Self { tried, stands_in, ..Self::new(jwt.into_token().into(), None, now) }
     }
 
     /// A JWT that the service has answered with.
-    pub(super) fn of_service(token: Rc<[u8]>, answer: Rc<Answered>, now: UnixTime) -> Self {
+    pub(super) fn of_service(token: Rc<[u8]>, answer: Rc<Answered>, now: Instant) -> Self {
         Self::new(token, Some(answer), now)
     }
 
-    fn new(token: Rc<[u8]>, answer: Option<Rc<Answered>>, since: UnixTime) -> Self {
-        let known = KnownFetches::default();
-        Self { token, answer, since, known, tried: None, stands_in: false, is_held: false }
+    fn new(token: Rc<[u8]>, answer: Option<Rc<Answered>>, since: Instant) -> Self {
+        Self { token, answer, since, tried: None, stands_in: false, is_held: false }
     }
 
     /// Its size, in bytes, without an answer, which all requests that wait for it share.
@@ -93,7 +90,6 @@ pub(super) fn await_key<'r>(
     if !wait.is_held {
         // Another worker may have fetched the key since the last tick.
         parts.keys.synchronise(cx);
-        wait.known = parts.keys.known_fetches(cx.now);
     }
     match (look_at(&mut wait, facts, parts, cx), wait.answer.take()) {
         (Looked::Fits(identity), None) => {
@@ -130,12 +126,6 @@ fn hold<'r>(mut wait: Box<KeyWait>, facts: &Facts, parts: &mut Parts, cx: &Cx<'_
 
 fn look_at(wait: &mut KeyWait, facts: &Facts, parts: &mut Parts, cx: &Cx<'_>) -> Looked {
     let presenter = wait.presenter();
-    if wait.since.is_to_come(cx.now) {
-        // The clock was set back: the wait begins anew. A key may be accepted again.
-        wait.since = cx.now;
-        wait.known = parts.keys.known_fetches(cx.now);
-        wait.tried = None;
-    }
     let has_time = !cx.now.has_passed(parts.config.auth_service.longest_callout(), wait.since);
     if presenter == Presenter::Client && has_time && parts.awaits_list(cx) {
         return Looked::Waits;
@@ -146,7 +136,7 @@ fn look_at(wait: &mut KeyWait, facts: &Facts, parts: &mut Parts, cx: &Cx<'_>) ->
         let Ok(jwt) = UntrustedJwt::parse(&wait.token) else {
             return Looked::Denied(presenter.denied(Code::TokenMalformed));
         };
-        if let Err(error) = jwt.claims().check_time(cx.now, parts.config.jwt.clock_skew) {
+        if let Err(error) = jwt.claims().check_time(cx.wall, parts.config.jwt.clock_skew) {
             return Looked::Denied(presenter.denied(time_code(error)));
         }
         if let Ok(identity) = parts.verify(jwt, cx) {
@@ -156,7 +146,7 @@ fn look_at(wait: &mut KeyWait, facts: &Facts, parts: &mut Parts, cx: &Cx<'_>) ->
     let store = parts.keys.store();
     // Only a client's own JWT is of this kind here: the service isn't asked about it.
     let digest = facts.digest.filter(|_| facts.kind == Kind::LocalJwt);
-    if store.can_judge(wait.since, wait.known, cx.now) {
+    if store.can_judge(wait.since, cx.now) {
         if let (Some(fetched), Some(digest)) = (store.fetched_at(), digest)
             && !wait.fits_an_outdated_key(parts, cx)
         {
@@ -169,11 +159,10 @@ fn look_at(wait: &mut KeyWait, facts: &Facts, parts: &mut Parts, cx: &Cx<'_>) ->
     {
         return Looked::Denied(Code::SignatureInvalid.into());
     }
-    let began_since = |began: UnixTime| wait.known.is_followed_by(began, wait.since, cx.now);
     let last = parts.keys.last_fetch();
-    let has_failed = matches!(last, LastTurn::Failed { since } if began_since(since));
+    let has_failed = matches!(last, LastTurn::Failed { since } if wait.since <= since);
     if has_failed || cx.now.has_passed(store.longest_wait(), wait.since) {
-        let next = store.next_fetch(Reason::Due, last, cx.now).and_then(|next| next.since(cx.now));
+        let next = store.next_fetch(Reason::Due, last, cx.now).map(|next| next.since(cx.now));
         return Looked::Denied(Denial {
             code: Code::PublicKeyUnavailable,
             retry_after: Some(next.unwrap_or_default()),

@@ -83,11 +83,11 @@ fn health(parts: &mut Parts, cx: &Cx<'_>) -> String {
     let (fetched, is_pinned) = (parts.keys.store().fetched_at(), parts.keys.store().is_pinned());
     let has_key = is_pinned || fetched.is_some();
     let is_degraded = error.is_some() || !has_key || list.is_some_and(|list| list.is_stale);
-    let key_age = fetched.map(|at| cx.now.since(at).unwrap_or_default());
+    let key_age = fetched.map(|at| cx.now.since(at));
     format!(
         r#"{{"status": "{}", "timestamp": "{}", "checks": {{"auth_service": {{"status": "{}", "error": {}}}, "public_key_cache": {{"status": "{}", "age_seconds": {}}}, "breaker": {{"state": "{}"}}, "revocation": {{"age_seconds": {}, "size": {}}}}}}}"#,
         if is_degraded { "degraded" } else { "healthy" },
-        cx.now.rfc3339(),
+        cx.wall.rfc3339(),
         if error.is_some() { "down" } else { "up" },
         error.map_or("null".to_owned(), |error| format!("\"{error}\"")),
         if has_key { "cached" } else { "empty" },

@@ -40,7 +40,7 @@ use crate::questions::{Answered, Question};
 use crate::report::Who;
 use crate::rule::Mode;
 use crate::throttle::Suspect;
-use crate::time::UnixTime;
+use crate::time::Instant;
 use asking::ShareWait;
 use fallback::StandIn;
 use key_wait::KeyWait;
@@ -51,7 +51,7 @@ pub(super) struct Facts {
     /// The number of its stream.
     pub(super) stream: StreamId,
     /// When it arrived.
-    pub(super) arrived: UnixTime,
+    pub(super) arrived: Instant,
     /// Whether it had to wait.
     pub(super) has_waited: bool,
     /// What its denial depends on.
@@ -113,7 +113,7 @@ pub(super) enum Stage<'r> {
     Keep {
         identity: Box<Identity>,
         /// When the verification began.
-        since: UnixTime,
+        since: Instant,
         /// Whether the signature stands in for the service.
         stands_in: bool,
     },

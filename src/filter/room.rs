@@ -13,7 +13,7 @@ use crate::map::IdMap;
 use crate::order;
 use crate::questions::Answered;
 use crate::questions::shares::Shares;
-use crate::time::UnixTime;
+use crate::time::Instant;
 use crate::turn::LastTurn;
 
 /// How often a round begins without any news: a request may have waited too long.
@@ -37,7 +37,7 @@ impl Held {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct KeyNews {
     /// The newest key.
-    pub(super) fetched_at: Option<UnixTime>,
+    pub(super) fetched_at: Option<Instant>,
     /// How the last fetch stands.
     pub(super) last_fetch: LastTurn,
     /// Whether the first revocation list is still to come.
@@ -64,7 +64,7 @@ pub(super) struct Room {
     /// A round is one look at each request that waits for a key. These are still to be looked at, in order.
     round: VecDeque<StreamId>,
     /// When the last round began, and what was known then.
-    begun: Option<(UnixTime, KeyNews)>,
+    begun: Option<(Instant, KeyNews)>,
 }
 
 impl Room {
@@ -168,7 +168,7 @@ impl Room {
     }
 
     /// The next requests of the round, at most [`AT_ONCE`]. With news, or after [`ROUND`], a new round begins first.
-    pub(super) fn next_for_key(&mut self, news: KeyNews, now: UnixTime) -> Vec<StreamId> {
+    pub(super) fn next_for_key(&mut self, news: KeyNews, now: Instant) -> Vec<StreamId> {
         if self.begun.is_none_or(|(at, before)| now.has_passed(ROUND, at) || before != news) {
             let waiting = self.held.iter().filter(|(_, held)| matches!(held.wait, Wait::Key(_)));
             let mut round: Vec<StreamId> = waiting.map(|(stream, _)| *stream).collect();

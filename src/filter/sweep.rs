@@ -1,8 +1,7 @@
 //! Drops what has expired: each worker sweeps its own cache, and one worker of the process sweeps the shared data.
 //!
-//! After the clock was set, no sweep begins for a whole interval, which ticks count. The clock may be fast, and a sweep
-//! would drop what still matters once it is right again, such as the revocation of a token that hasn't expired. Only
-//! verdicts are swept after the clock was set back, by every worker: they can be had again.
+//! After the wall clock was set, no sweep begins for a whole interval: the clock may be fast, and a sweep would drop what
+//! still matters once it is right again, such as the revocation of a token that hasn't expired.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -11,17 +10,14 @@ use super::parts::Parts;
 use crate::cache;
 use crate::config::Config;
 use crate::host::Cx;
-use crate::time::UnixTime;
+use crate::time::{Instant, UnixTime};
 use crate::turn::{LastTurn, Turn};
 
 /// The time between two sweeps.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(300);
 
-/// The most that a tick counts for, whatever the clock says: ticks come at least this often.
-const TICK: Duration = Duration::from_secs(1);
-
-/// If more time has passed between two ticks, the clock was set forward, or Envoy stood still.
-const LONGEST_TICK: Duration = Duration::from_secs(5);
+/// If the clocks have moved apart by more since the last sweep, the wall clock was set.
+const SET: Duration = Duration::from_secs(1);
 
 /// How many rows of the shared data are swept in one tick.
 const ROWS_AT_ONCE: u32 = 256;
@@ -31,9 +27,8 @@ const ROWS_AT_ONCE: u32 = 256;
 pub(super) struct Sweep {
     /// Decides which worker sweeps the shared data.
     turn: Turn,
-    /// How long ago this worker last swept, or saw that the clock was set.
-    idle: Duration,
-    ticked: Option<UnixTime>,
+    /// When this worker last swept, or saw that the wall clock was set; by both clocks.
+    idle_since: Option<(Instant, UnixTime)>,
     /// The rows that are still to be swept.
     rows: Option<Range<u32>>,
 }
@@ -45,7 +40,7 @@ impl Sweep {
         let list = config.revocation.as_ref().map(|list| cache::prefix_at(&list.host, &config.auth_service));
         let other = list.filter(|list| *list != prefix).unwrap_or_default();
         let name = format!("{prefix}sweep{other}");
-        Self { turn: Turn::new(name, SWEEP_INTERVAL), idle: Duration::ZERO, ticked: None, rows: None }
+        Self { turn: Turn::new(name, SWEEP_INTERVAL), idle_since: None, rows: None }
     }
 
     pub(super) fn tick_period(&self) -> Option<Duration> {
@@ -56,26 +51,19 @@ impl Sweep {
     // Compiled apart: docs/performance.md#start.
     #[inline(never)]
     pub(super) fn on_tick(&mut self, parts: &mut Parts, cx: &Cx<'_>) {
-        let ticked = self.ticked.replace(cx.now).unwrap_or(cx.now);
-        let is_set_back = ticked.is_to_come(cx.now);
-        let passed = cx.now.since(ticked).unwrap_or_default();
-        self.idle += passed.min(TICK);
-        if is_set_back || passed > LONGEST_TICK {
-            self.idle = Duration::ZERO;
+        let (since, wall) = *self.idle_since.get_or_insert((cx.now, cx.wall));
+        let expected = wall.after(cx.now.since(since));
+        if expected.after(SET) < cx.wall || cx.wall.after(SET) < expected {
+            self.idle_since = Some((cx.now, cx.wall));
             self.rows = None;
-        }
-        if is_set_back {
-            // Verdicts whose time is still to come are dropped: if they stayed, they would count as new when that time
-            // comes.
-            parts.cache.sweep_local(cx);
-            self.rows = Some(0..cache::shared::SLOTS);
+            return;
         }
         if let Some(rows) = self.rows.take() {
             self.rows = sweep_rows(rows, parts, cx);
             return;
         }
-        if self.idle >= SWEEP_INTERVAL {
-            self.idle = Duration::ZERO;
+        if cx.now.has_passed(SWEEP_INTERVAL, since) {
+            self.idle_since = Some((cx.now, cx.wall));
             parts.cache.sweep_local(cx);
             let is_due = |last: LastTurn| last.since().is_none_or(|last| cx.now.has_passed(SWEEP_INTERVAL, last));
             let is_mine = self.turn.begin(|last, ()| is_due(last).then_some(()), cx);

@@ -18,7 +18,7 @@ use crate::metrics::{BlacklistCheck, CacheEvent, Counter, Source};
 use crate::policy::{self, Identity, Presenter};
 use crate::revocation::Version;
 use crate::rule::Mode;
-use crate::time::UnixTime;
+use crate::time::Instant;
 
 /// Looks the credential up. If it isn't known, it is verified here or by the service.
 pub(super) fn recall<'r>(
@@ -79,7 +79,7 @@ fn parse<'t>(token: &'t [u8], parts: &mut Parts, cx: &Cx<'_>) -> Result<Untruste
         parts.log_malformed(&format_args!("JWT: claims: missing field `{name}`"), cx);
         return Err(Code::TokenMalformed.into());
     }
-    jwt.claims().check_time(cx.now, parts.config.jwt.clock_skew).map_err(time_code)?;
+    jwt.claims().check_time(cx.wall, parts.config.jwt.clock_skew).map_err(time_code)?;
     Ok(jwt)
 }
 
@@ -110,7 +110,7 @@ pub(super) fn verify<'r>(
 /// Caches the identity of a JWT whose signature fits. `since`: when the verification began.
 pub(super) fn keep<'r>(
     identity: Identity,
-    since: UnixTime,
+    since: Instant,
     facts: &mut Facts,
     parts: &mut Parts,
     cx: &Cx<'_>,
@@ -175,7 +175,7 @@ fn admit_checked<'r>(
     cx: &Cx<'_>,
 ) -> Result<Next<'r>, Denial> {
     facts.who = Some(identity.claims().into());
-    identity.claims().check_time(cx.now, parts.config.jwt.clock_skew).map_err(time_code)?;
+    identity.claims().check_time(cx.wall, parts.config.jwt.clock_skew).map_err(time_code)?;
     if let Some(result) = check {
         cx.host.count(Counter::BlacklistCheck(result));
         if result == BlacklistCheck::Revoked {

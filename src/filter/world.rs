@@ -16,11 +16,10 @@ use crate::config::Config;
 use crate::decision::Authorization;
 use crate::extractor::{RequestHead, lend};
 use crate::filter::{Action, CallId, Filter, Resolution, Step, StreamId};
-use crate::host::Cx;
 use crate::introspection::{CalloutError, CalloutRequest, Destination};
 use crate::public_key::PublicKey;
 use crate::report::Report;
-use crate::time::UnixTime;
+use crate::time::Instant;
 pub use answer::Answer;
 pub use process::Process;
 
@@ -151,8 +150,10 @@ pub struct Pending {
 
 /// Everything.
 pub struct World {
-    /// The clock.
-    pub now: UnixTime,
+    /// The monotonic clock.
+    pub now: Instant,
+    /// How many seconds the wall clock is ahead of it.
+    ahead: i64,
     /// The workers' process.
     pub process: Process,
     /// One filter for each worker.
@@ -195,7 +196,8 @@ impl World {
         let mut confirmed = claims();
         confirmed["token_type"] = json!("api_token");
         Self {
-            now: UnixTime::from_secs(BEGIN),
+            now: Instant::from_secs(BEGIN),
+            ahead: 0,
             process: Process::default(),
             workers: (0..count).map(|_| Filter::new(config.clone())).collect(),
             serves: 0,
@@ -244,7 +246,7 @@ impl World {
         self.endings.remove(&stream);
         let head = RequestHead { headers: &lend(headers), has_body: false };
         self.process.requests.set(self.process.requests.get() + 1);
-        let reception = self.workers[worker].on_request(stream, &head, &Cx::new(self.now, &self.process));
+        let reception = self.workers[worker].on_request(stream, &head, &self.process.at(self.now, self.ahead));
         self.reports.insert(stream, reception.report);
         if let Step::Resolve(resolution) = reception.step {
             self.record(stream, resolution);
@@ -286,14 +288,14 @@ impl World {
     /// A callout is answered like this.
     pub fn answer(&mut self, pending: &Pending, answer: &Answer) {
         self.pending.retain(|other| (other.worker, other.call) != (pending.worker, pending.call));
-        self.workers[pending.worker].on_answer(pending.call, answer.response(), &Cx::new(self.now, &self.process));
+        self.workers[pending.worker].on_answer(pending.call, answer.response(), &self.process.at(self.now, self.ahead));
         self.collect(pending.worker);
     }
 
     /// A callout for the key that was set aside is answered at last, with the key of this number.
     pub fn answer_key_late(&mut self, worker: usize, call: CallId, number: usize) {
         let answer = Answer::json(&json!({"public_key": KEYS[number]}));
-        self.workers[worker].on_answer(call, answer.response(), &Cx::new(self.now, &self.process));
+        self.workers[worker].on_answer(call, answer.response(), &self.process.at(self.now, self.ahead));
         self.collect(worker);
     }
 
@@ -334,7 +336,7 @@ impl World {
 
     /// A worker ticks now.
     pub fn tick_one(&mut self, worker: usize) {
-        self.workers[worker].on_tick(&Cx::new(self.now, &self.process));
+        self.workers[worker].on_tick(&self.process.at(self.now, self.ahead));
         self.collect(worker);
     }
 
@@ -343,13 +345,9 @@ impl World {
         self.workers[worker].on_end(stream, &self.process);
     }
 
-    /// The clock is set forward or back, in seconds.
-    pub fn step(&mut self, seconds: i64) {
-        let by = Duration::from_secs(seconds.unsigned_abs());
-        self.now = match seconds {
-            0.. => self.now.after(by),
-            _ => UnixTime::from_nanos(self.now.as_nanos() - u64::try_from(by.as_nanos()).unwrap()),
-        };
+    /// The wall clock is set forward or back, in seconds.
+    pub const fn step(&mut self, seconds: i64) {
+        self.ahead += seconds;
     }
 
     /// A worker dies, and another takes its place. Its pending callouts are dropped.
@@ -363,7 +361,7 @@ impl World {
             match action {
                 Action::Callout { call, request } if self.is_host_gone && request.to == Destination::AuthService => {
                     let not_sent = Err(CalloutError::NotSent);
-                    self.workers[worker].on_answer(call, not_sent, &Cx::new(self.now, &self.process));
+                    self.workers[worker].on_answer(call, not_sent, &self.process.at(self.now, self.ahead));
                 }
                 Action::Callout { call, request } => {
                     let pending = Pending { worker, call, request };

@@ -15,8 +15,8 @@ use crate::config::Config;
 use crate::host::{Cx, SharedData, SharedValue, Write};
 use crate::key_set::KeySet;
 use crate::public_key::{KeyId, PublicKey, short_digest};
-use crate::table::{Bytes, write_time};
-use crate::time::UnixTime;
+use crate::table::{Bytes, RECORDS, write_time};
+use crate::time::Instant;
 use crate::turn::{LastTurn, Turn};
 
 /// Without any key no JWT can be verified, so a failed first fetch is repeated after at most this time, even if
@@ -46,10 +46,10 @@ const TRIES: usize = 4;
 struct Fetched {
     key: PublicKey,
     /// For the newest key: when its fetch began; the service served it then or later. For others: when it was replaced.
-    at: UnixTime,
+    at: Instant,
 }
 
-fn encode(keys: &[Fetched], searched: UnixTime) -> Vec<u8> {
+fn encode(keys: &[Fetched], searched: Instant) -> Vec<u8> {
     let mut record = Vec::new();
     write_time(&mut record, searched);
     for Fetched { key, at } in keys {
@@ -61,7 +61,7 @@ fn encode(keys: &[Fetched], searched: UnixTime) -> Vec<u8> {
 }
 
 /// Reads what [`encode`] wrote. Keys among `known` are not parsed again. `None`: these bytes are something else.
-fn decode(record: &[u8], known: &[Fetched]) -> Option<(Vec<Fetched>, UnixTime)> {
+fn decode(record: &[u8], known: &[Fetched]) -> Option<(Vec<Fetched>, Instant)> {
     let mut reader = Bytes(record);
     let searched = reader.time()?;
     let mut keys = Vec::new();
@@ -77,7 +77,7 @@ fn decode(record: &[u8], known: &[Fetched]) -> Option<(Vec<Fetched>, UnixTime)> 
 }
 
 /// When the fetch of the newest key in a record began.
-fn newest_at(record: &[u8]) -> Option<UnixTime> {
+fn newest_at(record: &[u8]) -> Option<Instant> {
     let mut reader = Bytes(record);
     reader.time()?;
     reader.time()
@@ -96,7 +96,7 @@ pub enum Reason {
 #[derive(Debug, Clone, Copy)]
 pub struct KeysAt<'s> {
     store: &'s KeyStore,
-    now: UnixTime,
+    now: Instant,
 }
 
 impl KeySet for KeysAt<'_> {
@@ -124,18 +124,6 @@ impl KeySet for OutdatedKeys<'_> {
     }
 }
 
-/// The fetches that had begun when a request arrived, although they seem to be later: the clock was set back in between.
-/// Each is known by when it began.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct KnownFetches([Option<UnixTime>; 3]);
-
-impl KnownFetches {
-    /// Whether the fetch that began at `began` is another one, which began between `since` and `now`.
-    pub fn is_followed_by(self, began: UnixTime, since: UnixTime, now: UnixTime) -> bool {
-        since <= began && began <= now && !self.0.contains(&Some(began))
-    }
-}
-
 /// A worker's view of the keys.
 #[derive(Debug)]
 pub struct KeyStore {
@@ -143,7 +131,7 @@ pub struct KeyStore {
     /// The newest first, at most [`MAX_KEYS`].
     fetched: Vec<Fetched>,
     /// When the last search began; the epoch if there was none.
-    searched: UnixTime,
+    searched: Instant,
     /// Counts the changes of the keys, so that the same keys aren't tried twice.
     generation: u64,
     grace: Duration,
@@ -167,36 +155,36 @@ impl KeyStore {
         Self {
             pinned: config.jwt.public_key.pem.clone(),
             fetched: Vec::new(),
-            searched: UnixTime::default(),
+            searched: Instant::default(),
             generation: 0,
             grace: config.jwt.public_key.grace,
             ttl: config.jwt.public_key.ttl,
             min_refetch_interval: config.jwt.public_key.min_refetch_interval,
             lease,
-            key_name: format!("authgate.{origin}.key"),
-            turn: Turn::new(format!("authgate.{origin}.attempt"), lease),
+            key_name: format!("{RECORDS}{origin}.key"),
+            turn: Turn::new(format!("{RECORDS}{origin}.attempt"), lease),
         }
     }
 
     /// The keys to try, the likeliest first. A key that was replaced is accepted for its grace, so that its JWTs under
     /// way aren't refused, nor those of a replica of the service that still signs with it.
-    pub fn keys(&self, now: UnixTime) -> impl Iterator<Item = &PublicKey> {
+    pub fn keys(&self, now: Instant) -> impl Iterator<Item = &PublicKey> {
         let replaced = self.fetched.iter().skip(1).filter(move |replaced| !now.has_passed(self.grace, replaced.at));
         self.pinned.iter().chain(self.fetched.first().into_iter().chain(replaced).map(|fetched| &fetched.key))
     }
 
     /// The keys that are accepted at `now`, as a set.
-    pub const fn at(&self, now: UnixTime) -> KeysAt<'_> {
+    pub const fn at(&self, now: Instant) -> KeysAt<'_> {
         KeysAt { store: self, now }
     }
 
     /// The keys that were accepted before `now`, and no longer are.
-    pub const fn outdated(&self, now: UnixTime) -> OutdatedKeys<'_> {
+    pub const fn outdated(&self, now: Instant) -> OutdatedKeys<'_> {
         OutdatedKeys(self.at(now))
     }
 
     /// Whether a signature by this key would be accepted now.
-    pub fn accepts(&self, key: KeyId, now: UnixTime) -> bool {
+    pub fn accepts(&self, key: KeyId, now: Instant) -> bool {
         self.keys(now).any(|known| known.id() == key)
     }
 
@@ -206,7 +194,7 @@ impl KeyStore {
     }
 
     /// When the fetch of the newest key began.
-    pub fn fetched_at(&self) -> Option<UnixTime> {
+    pub fn fetched_at(&self) -> Option<Instant> {
         self.fetched.first().map(|fetched| fetched.at)
     }
 
@@ -215,26 +203,20 @@ impl KeyStore {
         self.generation
     }
 
-    /// The fetches that began before `now`, although they seem to be later. `last`: the last fetch.
-    pub fn known_fetches(&self, last: LastTurn, now: UnixTime) -> KnownFetches {
-        let known = [Some(self.searched), self.fetched_at(), last.since()];
-        KnownFetches(known.map(|began| began.filter(|began| *began > now)))
-    }
-
-    /// Whether a signature that fits no key is forged, in a request that arrived at `arrived`, when there were the fetches
-    /// `known`: a search began since, or one began recently and a fetch since then brought nothing new.
-    pub fn can_judge(&self, arrived: UnixTime, known: KnownFetches, now: UnixTime) -> bool {
-        let since = |at: UnixTime| known.is_followed_by(at, arrived, now);
+    /// Whether a signature that fits no key is forged, in a request that arrived at `arrived`: a search began since, or
+    /// one began recently and a fetch since then brought nothing new.
+    pub fn can_judge(&self, arrived: Instant, now: Instant) -> bool {
+        let since = |at: Instant| arrived <= at;
         self.is_pinned() || since(self.searched) || (self.fetched_at().is_some_and(since) && !self.may_search(now))
     }
 
     /// When the newest key was fetched, if no signature can have it fetched again yet, and no search is due.
-    pub fn just_fetched(&self, now: UnixTime) -> Option<UnixTime> {
+    pub fn just_fetched(&self, now: Instant) -> Option<Instant> {
         self.fetched_at().filter(|at| !now.has_passed(self.min_refetch_interval, *at) && !self.may_search(now))
     }
 
     /// Whether the next fetch may be a search.
-    pub fn may_search(&self, now: UnixTime) -> bool {
+    pub fn may_search(&self, now: Instant) -> bool {
         now.has_passed(BETWEEN_SEARCHES, self.searched)
     }
 
@@ -243,14 +225,14 @@ impl KeyStore {
         if !self.is_pinned()
             && let Some(SharedValue { bytes, .. }) = cx.shared.shared_data(&self.key_name)
         {
-            self.take_over(&bytes, cx.now);
+            self.take_over(&bytes);
         }
     }
 
-    fn take_over(&mut self, record: &[u8], now: UnixTime) {
+    fn take_over(&mut self, record: &[u8]) {
         let Some(at) = newest_at(record) else { return };
-        // An older record comes from a worker whose answer was late, unless the clock has been set back since.
-        if self.fetched_at().is_some_and(|known| at == known || at < known && !known.is_to_come(now)) {
+        // An older record comes from a worker whose answer was late.
+        if self.fetched_at().is_some_and(|known| at <= known) {
             return;
         }
         if let Some((keys, searched)) = decode(record, &self.fetched) {
@@ -264,7 +246,7 @@ impl KeyStore {
     }
 
     /// Whether the key is missing or older than its `ttl`.
-    pub fn is_due(&self, now: UnixTime) -> bool {
+    pub fn is_due(&self, now: Instant) -> bool {
         !self.is_pinned() && self.fetched_at().is_none_or(|at| now.has_passed(self.ttl, at))
     }
 
@@ -280,21 +262,21 @@ impl KeyStore {
 
     /// Ends a fetch that began at `began` and brought `key`. `is_search`: it asked [`QUESTIONS`] times, and every
     /// answer brought a key that was accepted before.
-    pub fn succeed(&mut self, key: &PublicKey, began: UnixTime, is_search: bool, cx: &Cx<'_>) {
+    pub fn succeed(&mut self, key: &PublicKey, began: Instant, is_search: bool, cx: &Cx<'_>) {
         for attempt in 1..=TRIES {
             let shared = cx.shared.shared_data(&self.key_name);
             if let Some(SharedValue { bytes, .. }) = &shared {
-                self.take_over(bytes, cx.now);
+                self.take_over(bytes);
             }
             // If this fetch outlived its lease, another worker's may have overtaken it.
-            if self.fetched_at().is_some_and(|known| known > began && !known.is_to_come(cx.now)) {
+            if self.fetched_at().is_some_and(|known| known > began) {
                 break;
             }
             let keys = self.with_newest(key, began, cx.now);
             let is_new = !self.accepts(key.id(), cx.now);
             let searched = match (is_search, is_new) {
                 (true, _) => began,
-                (false, true) => UnixTime::default(),
+                (false, true) => Instant::default(),
                 (false, false) => self.searched,
             };
             let write = match shared {
@@ -312,7 +294,7 @@ impl KeyStore {
     }
 
     /// Ends a fetch that began at `began` and brought no key. The known keys stay.
-    pub fn fail(&self, began: UnixTime, shared: &dyn SharedData) {
+    pub fn fail(&self, began: Instant, shared: &dyn SharedData) {
         self.turn.end(began, false, |()| (), shared);
     }
 
@@ -322,7 +304,7 @@ impl KeyStore {
     }
 
     /// The keys, now that the fetch that began at `began` has brought `key`.
-    fn with_newest(&self, key: &PublicKey, began: UnixTime, now: UnixTime) -> Vec<Fetched> {
+    fn with_newest(&self, key: &PublicKey, began: Instant, now: Instant) -> Vec<Fetched> {
         let mut keys = self.fetched.clone();
         match keys.first_mut() {
             Some(newest) if newest.key == *key => newest.at = began,
@@ -338,7 +320,7 @@ impl KeyStore {
         keys
     }
 
-    fn install(&mut self, keys: Vec<Fetched>, searched: UnixTime) {
+    fn install(&mut self, keys: Vec<Fetched>, searched: Instant) {
         let newest = |keys: &[Fetched]| keys.first().map(|fetched| fetched.key.clone());
         let is_known = |fetched: &Fetched| self.fetched.iter().any(|known| known.key == fetched.key);
         // A replaced key was the newest again in between, so it is accepted again.
@@ -358,7 +340,7 @@ impl KeyStore {
     }
 
     /// When the next fetch for `reason` may begin; `None` while one is under way.
-    pub fn next_fetch(&self, reason: Reason, last: LastTurn, now: UnixTime) -> Option<UnixTime> {
+    pub fn next_fetch(&self, reason: Reason, last: LastTurn, now: Instant) -> Option<Instant> {
         let gap = match reason {
             Reason::Due if self.fetched.is_empty() => self.min_refetch_interval.min(RETRY_WITHOUT_KEY),
             Reason::Due | Reason::SignatureFailed => self.min_refetch_interval,
@@ -366,8 +348,6 @@ impl KeyStore {
         match last {
             LastTurn::UnderWay { .. } => None,
             LastTurn::Free => Some(now),
-            // A clock that was set back to before the fetch must not make the wait longer than the gap.
-            LastTurn::Succeeded { since } | LastTurn::Failed { since } if since.is_to_come(now) => Some(now),
             LastTurn::Succeeded { since } | LastTurn::Failed { since } => Some(since.after(gap)),
         }
     }

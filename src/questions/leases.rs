@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::cache::Digest;
 use crate::host::{Cx, SharedData};
 use crate::table::{Bytes, Record, Table, write_time};
-use crate::time::UnixTime;
+use crate::time::Instant;
 
 const ROWS: u32 = 1024;
 const PER_ROW: usize = 8;
@@ -21,14 +21,14 @@ pub enum LeaseState {
     /// A worker is asking.
     Held {
         /// Since when.
-        since: UnixTime,
+        since: Instant,
         /// When the question before it failed after all its retries; the epoch: there was no such failure.
-        failed_at: UnixTime,
+        failed_at: Instant,
     },
     /// The last question got no answer: the service was down.
     Failed {
         /// When.
-        at: UnixTime,
+        at: Instant,
         /// Whether that was after all its retries, which it has while a request waits.
         was_retried: bool,
     },
@@ -40,11 +40,11 @@ struct Lease {
     /// first.
     digest: [u8; 16],
     /// When the callout began, or when it failed.
-    at: UnixTime,
+    at: Instant,
     failed: bool,
     was_retried: bool,
     /// As in [`LeaseState::Held`].
-    failed_at: UnixTime,
+    failed_at: Instant,
 }
 
 impl Record for Lease {
@@ -102,12 +102,12 @@ impl Leases {
     }
 
     /// The question that began at `began` was answered, or will not be asked.
-    pub fn end(&self, digest: &Digest, began: UnixTime, shared: &dyn SharedData) {
+    pub fn end(&self, digest: &Digest, began: Instant, shared: &dyn SharedData) {
         self.change(digest, began, shared, |_| None);
     }
 
     /// The question that began at `began` got no answer. `was_retried`: all its retries were used.
-    pub fn fail(&self, digest: &Digest, began: UnixTime, was_retried: bool, cx: &Cx<'_>) {
+    pub fn fail(&self, digest: &Digest, began: Instant, was_retried: bool, cx: &Cx<'_>) {
         self.change(digest, began, cx.shared, |lease| Some(Lease { at: cx.now, failed: true, was_retried, ..lease }));
     }
 
@@ -125,7 +125,7 @@ impl Leases {
     fn change(
         &self,
         digest: &Digest,
-        began: UnixTime,
+        began: Instant,
         shared: &dyn SharedData,
         change: impl Fn(Lease) -> Option<Lease>,
     ) {

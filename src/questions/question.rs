@@ -12,7 +12,7 @@ use crate::credential::{Credential, Form};
 use crate::limits::MAP_ENTRY_BYTES;
 use crate::policy::Identity;
 use crate::throttle::Suspect;
-use crate::time::UnixTime;
+use crate::time::Instant;
 
 /// A question to the service, shared by all requests that wait for its answer.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ pub struct Answered {
     pub question: Rc<Question>,
     /// When the callout was sent that brought this. If another worker asked: when the verification of the identity
     /// began, or, if there is no identity, when this worker began to wait.
-    pub sent: UnixTime,
+    pub sent: Instant,
     /// The answer.
     pub conclusion: Conclusion,
     /// Whether the event that brought it is still under way.
@@ -82,7 +82,7 @@ pub struct Answered {
 
 impl Answered {
     /// - `counted`: the suspect that it was already counted against, if it is a failure.
-    pub fn new(question: Rc<Question>, sent: UnixTime, conclusion: Conclusion, counted: Option<Suspect>) -> Self {
+    pub fn new(question: Rc<Question>, sent: Instant, conclusion: Conclusion, counted: Option<Suspect>) -> Self {
         let counted = RefCell::new(counted.into_iter().collect());
         Self { question, sent, conclusion, is_news: Cell::new(false), counted }
     }

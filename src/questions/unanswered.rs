@@ -9,7 +9,7 @@ use crate::cache::Digest;
 use crate::host::Cx;
 use crate::order;
 use crate::table::{Bytes, Record, Table, write_time};
-use crate::time::UnixTime;
+use crate::time::Instant;
 
 const ROWS: u32 = 1024;
 const PER_ROW: usize = 8;
@@ -19,7 +19,7 @@ struct NoVerdict {
     /// The first half of the credential's digest.
     digest: [u8; 16],
     /// When the answer came.
-    at: UnixTime,
+    at: Instant,
 }
 
 impl Record for NoVerdict {
@@ -87,12 +87,12 @@ mod tests {
     use super::*;
     use crate::filter::world::{BEGIN, Process};
     use crate::host::SharedData as _;
-    use crate::time::UnixTime;
+    use crate::time::Instant;
 
     #[test]
     fn a_full_row_of_credentials_without_a_verdict_forgets_the_oldest() {
         let host = Process::default();
-        let at = |seconds: u64| UnixTime::from_secs(BEGIN + seconds);
+        let at = |seconds: u64| Instant::from_secs(BEGIN + seconds);
         let unanswered = Unanswered::new("u.".to_owned(), Duration::from_secs(10));
         let digest = |number: u32| Digest(std::array::from_fn(|index| number.to_le_bytes()[index % 4]));
         let in_one_row = |digest: &Digest| host.keyed_hash(&digest.0) % u64::from(ROWS) == 3;

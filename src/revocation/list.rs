@@ -13,7 +13,7 @@ use crate::claims::Claims;
 use crate::host::{Cx, SharedData, Write};
 use crate::order;
 use crate::table::{Busy, Table};
-use crate::time::UnixTime;
+use crate::time::{Instant, UnixTime};
 use record::{Listed, Mark};
 pub use record::{RevokedToken, Subject, token_digest};
 
@@ -62,18 +62,16 @@ impl List {
         }
     }
 
-    /// Adds what the feed said when it was asked at `asked`, for all workers. Each row is written once, and only if it
-    /// changes. What has expired since stays until a sweep, in case the clock is fast. `life` is the longest time for
-    /// which any filter may use a cached verdict.
+    /// Adds what the feed said when it was asked at `asked`, by the wall clock, for all workers. Each row is written
+    /// once, and only if it changes. What has expired since stays until a sweep, in case the wall clock is fast. `life` is
+    /// the longest time for which any filter may use a cached verdict.
     ///
     /// # Errors
     /// [`Busy`] if some row couldn't be written; the others were. The poll then fails, so that the next one brings the
     /// changes again.
     pub fn apply(&self, changes: &Changes, asked: UnixTime, life: Duration, cx: &Cx<'_>) -> Result<Applied, Busy> {
         let tokens = changes.revoked.iter().map(|token| (self.tokens.row(&token.token, cx.shared), *token)).collect();
-        // The clock may have been set back since, for a moment only.
-        let purged_at = cx.now.max(asked);
-        let purge = |subject| Mark { subject, exp_before: 0, purged_at };
+        let purge = |subject| Mark { subject, exp_before: 0, purged_at: cx.now };
         let users = changes.users.iter().map(|&(id, exp_before)| Mark { exp_before, ..purge(Subject::User(id)) });
         let marks = users.chain(changes.purge.iter().copied().map(purge));
         let (mut all, marks): (Vec<_>, Vec<_>) = marks.partition(|mark| mark.subject == Subject::All);
@@ -133,9 +131,7 @@ impl List {
 
     /// Whether a verdict has to be forgotten: its user, client or API token was purged, or its user signed out, at
     /// `verified` or later. `verified` is when the service was **asked**: it may have answered before the purge.
-    ///
-    /// The cache drops verdicts from the future, which were made before the clock was set back.
-    pub fn is_purged(&self, claims: &Claims, verified: UnixTime, shared: &dyn SharedData) -> bool {
+    pub fn is_purged(&self, claims: &Claims, verified: Instant, shared: &dyn SharedData) -> bool {
         let subjects = [Subject::All, Subject::User(claims.user_id()), Subject::Client(claims.client_id())];
         let subjects = subjects.into_iter().chain(claims.token_id().map(Subject::Token));
         subjects.filter_map(|subject| self.mark(subject, shared)).any(|mark| verified <= mark.purged_at)
@@ -174,7 +170,7 @@ fn sweep<E: Listed>(table: &Table<E>, row: u32, life: Duration, cx: &Cx<'_>) {
     if row < table.rows() {
         let swept = table.update(row, cx.shared, |records| {
             let before = records.len();
-            records.retain(|record| cx.now < record.end(life));
+            records.retain(|record| cx.wall < record.end(life, cx));
             (records.len() < before, ())
         });
         if swept.is_err() {
@@ -199,9 +195,9 @@ fn add<E: Listed>(
         let Some((row, _)) = group.first() else { continue };
         let outcome = table.update(*row, cx.shared, |records| {
             let before = sorted(records.iter().copied());
-            let new = group.iter().map(|(_, entry)| *entry).filter(|entry| asked.min(cx.now) < entry.end(life));
+            let new = group.iter().map(|(_, entry)| *entry).filter(|entry| asked.min(cx.wall) < entry.end(life, cx));
             let after = sorted(before.iter().copied().chain(new));
-            let (kept, dropped) = fit(after, life, cx.now);
+            let (kept, dropped) = fit(after, life, cx);
             *records = kept;
             (*records != before, (before, records.clone(), dropped))
         });
@@ -223,11 +219,11 @@ fn add<E: Listed>(
 }
 
 /// The entries; if too many, those that expire last. Then the number of the others that haven't expired.
-fn fit<E: Listed>(mut entries: Vec<E>, life: Duration, now: UnixTime) -> (Vec<E>, usize) {
+fn fit<E: Listed>(mut entries: Vec<E>, life: Duration, cx: &Cx<'_>) -> (Vec<E>, usize) {
     let mut dropped = 0;
     if entries.len() > MAX_ROW {
-        order::sort_by_key(&mut entries, |entry| std::cmp::Reverse(entry.end(life)));
-        dropped = entries.iter().skip(MAX_ROW).filter(|entry| now < entry.end(life)).count();
+        order::sort_by_key(&mut entries, |entry| std::cmp::Reverse(entry.end(life, cx)));
+        dropped = entries.iter().skip(MAX_ROW).filter(|entry| cx.wall < entry.end(life, cx)).count();
         entries.truncate(MAX_ROW);
         order::sort_by_key(&mut entries, E::key);
     }

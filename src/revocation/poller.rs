@@ -12,11 +12,11 @@ use std::time::Duration;
 use super::feed::Changes;
 use crate::host::{Cx, SharedData};
 use crate::table::{Bytes, write_time, write_u64};
-use crate::time::UnixTime;
+use crate::time::{Instant, UnixTime};
 use crate::turn::{LastTurn, Payload, Turn};
 
-/// Workers read the clock just before the record: a clock that is up to this much behind it has not been set back.
-const SIMULTANEOUS: Duration = Duration::from_millis(100);
+/// A wall clock that is up to this much behind the monotonic clock was slowed down, and not set back.
+const SLOWED: Duration = Duration::from_secs(1);
 
 /// The least time between two occasions on which unreadable entries void all verdicts.
 pub const BETWEEN_VOIDS: Duration = Duration::from_secs(60);
@@ -25,7 +25,9 @@ pub const BETWEEN_VOIDS: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewPoll {
     /// When it began; this identifies it.
-    pub began: UnixTime,
+    pub began: Instant,
+    /// The same by the wall clock.
+    pub asked: UnixTime,
     /// The cursor to continue from; `None`: it asks for everything.
     pub since: Option<String>,
 }
@@ -33,13 +35,15 @@ pub struct NewPoll {
 /// What the workers know about the polls.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Known {
-    /// When the last poll of which anything was applied began; the epoch: there was none.
-    applied: UnixTime,
-    /// When the last poll of which everything was applied began; the epoch: there was none.
-    succeeded: UnixTime,
+    /// When the last poll began, by the wall clock.
+    asked: UnixTime,
+    /// When the last poll of which anything was applied began; the default: there was none.
+    applied: Instant,
+    /// When the last poll of which everything was applied began; the default: there was none.
+    succeeded: Instant,
     size: u64,
-    /// When unreadable entries voided all verdicts; the epoch: never.
-    voided: UnixTime,
+    /// When unreadable entries voided all verdicts; the default: never.
+    voided: Instant,
     /// Whether unreadable entries have come since, for which all verdicts are still to be voided.
     is_owed: bool,
     /// The last cursor; empty: there is none.
@@ -51,6 +55,7 @@ impl Payload for Known {
         for time in [self.applied, self.succeeded, self.voided] {
             write_time(to, time);
         }
+        write_u64(to, self.asked.as_nanos());
         write_u64(to, self.size);
         to.push(u8::from(self.is_owed));
         to.extend_from_slice(self.cursor.as_bytes());
@@ -59,15 +64,20 @@ impl Payload for Known {
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Bytes(bytes);
         let (applied, succeeded, voided) = (reader.time()?, reader.time()?, reader.time()?);
-        let (size, [is_owed]) = (reader.u64()?, reader.bytes()?);
+        let (asked, size, [is_owed]) = (UnixTime::from_nanos(reader.u64()?), reader.u64()?, reader.bytes()?);
         let cursor = String::from_utf8(reader.0.to_vec()).ok()?;
-        Some(Self { applied, succeeded, size, voided, is_owed: is_owed != 0, cursor })
+        Some(Self { asked, applied, succeeded, size, voided, is_owed: is_owed != 0, cursor })
     }
 }
 
 impl Known {
+    /// Whether the wall clock was set back since the last poll began.
+    fn is_set_back(&self, last: LastTurn, cx: &Cx<'_>) -> bool {
+        last.since().is_some_and(|began| cx.wall.after(SLOWED) < self.asked.after(cx.now.since(began)))
+    }
+
     /// What is known after a poll.
-    fn ended(self, is_unreadable: bool, voided: Option<UnixTime>) -> Self {
+    fn ended(self, is_unreadable: bool, voided: Option<Instant>) -> Self {
         Self {
             voided: voided.unwrap_or(self.voided),
             is_owed: voided.is_none() && (self.is_owed || is_unreadable),
@@ -94,7 +104,8 @@ impl Poller {
     /// least once an interval.
     #[cfg(test)]
     pub fn due_in(&self, cx: &Cx<'_>) -> Duration {
-        self.wait(self.turn.read(cx.shared).0, cx.now)
+        let (last, known) = self.turn.read(cx.shared);
+        self.wait(last, &known, cx)
     }
 
     /// Tries to become the one worker that polls. `Some`: the caller asks now, and at the end calls [`Self::succeed`]
@@ -102,17 +113,16 @@ impl Poller {
     pub fn begin_poll(&self, cx: &Cx<'_>) -> Option<NewPoll> {
         let mut since = None;
         let may_begin = |last: LastTurn, known: Known| {
-            if !self.wait(last, cx.now).is_zero() {
+            if !self.wait(last, &known, cx).is_zero() {
                 return None;
             }
-            // While the clock was fast, records that are still needed may have been swept: asking for everything brings
-            // them back, even if several polls fail first.
-            let has_stepped = last.since().is_some_and(|began| has_stepped_back(began, cx.now));
-            let cursor = if has_stepped { String::new() } else { known.cursor };
+            // While the wall clock was fast, records that are still needed may have been swept: asking for everything
+            // brings them back, even if several polls fail first.
+            let cursor = if known.is_set_back(last, cx) { String::new() } else { known.cursor };
             since = (!cursor.is_empty()).then(|| cursor.clone());
-            Some(Known { cursor, ..known })
+            Some(Known { asked: cx.wall, cursor, ..known })
         };
-        self.turn.begin(may_begin, cx).then_some(NewPoll { began: cx.now, since })
+        self.turn.begin(may_begin, cx).then_some(NewPoll { began: cx.now, asked: cx.wall, since })
     }
 
     /// Ends the poll that began at `began` and was applied. The next one continues from its cursor. `size` is what
@@ -120,10 +130,10 @@ impl Poller {
     /// were. A poll that another one has overtaken changes nothing.
     pub fn succeed(
         &self,
-        began: UnixTime,
+        began: Instant,
         changes: &Changes,
         size: usize,
-        voided: Option<UnixTime>,
+        voided: Option<Instant>,
         shared: &dyn SharedData,
     ) {
         let is_whole = changes.unreadable.is_none();
@@ -145,13 +155,13 @@ impl Poller {
     }
 
     /// Ends the poll that began at `began` and brought nothing but, perhaps, unreadable entries.
-    pub fn fail(&self, began: UnixTime, is_unreadable: bool, voided: Option<UnixTime>, shared: &dyn SharedData) {
+    pub fn fail(&self, began: Instant, is_unreadable: bool, voided: Option<Instant>, shared: &dyn SharedData) {
         self.turn.end(began, false, |known| known.ended(is_unreadable, voided), shared);
     }
 
     /// Whether there is a list: whether any poll was applied.
     pub fn has_list(&self, shared: &dyn SharedData) -> bool {
-        self.known(shared).applied != UnixTime::default()
+        self.known(shared).applied != Instant::default()
     }
 
     /// Whether the last poll failed.
@@ -162,7 +172,7 @@ impl Poller {
     /// Whether there is no list yet, and the poll that may bring it hasn't ended.
     pub fn awaits_first(&self, shared: &dyn SharedData) -> bool {
         let (last, known) = self.turn.read(shared);
-        known.applied == UnixTime::default() && matches!(last, LastTurn::Free | LastTurn::UnderWay { .. })
+        known.applied == Instant::default() && matches!(last, LastTurn::Free | LastTurn::UnderWay { .. })
     }
 
     /// Whether the list may lack recent revocations: no poll that began within the last two intervals was applied with
@@ -174,7 +184,7 @@ impl Poller {
     /// How long ago the last poll that was applied with all its entries began. `None`: there was none.
     pub fn age(&self, cx: &Cx<'_>) -> Option<Duration> {
         let succeeded = self.known(cx.shared).succeeded;
-        (succeeded != UnixTime::default()).then(|| cx.now.since(succeeded).unwrap_or_default())
+        (succeeded != Instant::default()).then(|| cx.now.since(succeeded))
     }
 
     /// The size of the list after the last poll that was applied.
@@ -186,22 +196,17 @@ impl Poller {
         self.turn.read(shared).1
     }
 
-    fn wait(&self, last: LastTurn, now: UnixTime) -> Duration {
+    fn wait(&self, last: LastTurn, known: &Known, cx: &Cx<'_>) -> Duration {
         let (began, gap) = match last {
             LastTurn::Free => return Duration::ZERO,
             LastTurn::UnderWay { since } => (since, self.lease),
+            LastTurn::Succeeded { .. } | LastTurn::Failed { .. } if known.is_set_back(last, cx) => {
+                return Duration::ZERO;
+            }
             LastTurn::Succeeded { since } | LastTurn::Failed { since } => (since, self.poll_interval * 3 / 4),
         };
-        if has_stepped_back(began, now) {
-            return Duration::ZERO;
-        }
-        gap.saturating_sub(now.since(began).unwrap_or_default())
+        gap.saturating_sub(cx.now.since(began))
     }
-}
-
-/// Whether the clock has been set back since a poll began, so that it can't tell how long ago that was.
-fn has_stepped_back(began: UnixTime, now: UnixTime) -> bool {
-    began.since(now).is_some_and(|ahead| ahead > SIMULTANEOUS)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::UNIX_EPOCH;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{MetricType, Status};
 
+use super::raw;
 use super::root::SEAL_KEY;
 use crate::host::{Conflict, Metrics, Peer, SharedData, SharedValue, Signatures, Write};
 use crate::label;
@@ -15,7 +16,7 @@ use crate::public_key::PublicKey;
 use crate::seal::is_newly_unsealed;
 use crate::secret::Secret;
 use crate::tally::{GAUGES, Levels, Tally};
-use crate::time::UnixTime;
+use crate::time::{Instant, UnixTime};
 
 /// A compare-and-swap number that the host never gives out this century: it counts up from 1. A write that presents
 /// it succeeds only where the key doesn't exist, since then the host doesn't compare.
@@ -89,14 +90,14 @@ impl EnvoyHost {
 
     /// Called at the end of every event: moves the gauges if they mustn't wait for the next tick.
     #[inline]
-    pub fn flush_gauges(&self, now: UnixTime) {
+    pub fn flush_gauges(&self, now: Instant) {
         if !self.tally.borrow().is_settled() {
             self.flush_tally(now);
         }
     }
 
     #[inline(never)]
-    fn flush_tally(&self, now: UnixTime) {
+    fn flush_tally(&self, now: Instant) {
         let moved = self.tally.borrow_mut().flush(now, self);
         for (gauge, by) in GAUGES.into_iter().zip(moved.unwrap_or_default()).filter(|(_, by)| *by != 0) {
             self.change(Metric::Gauge(gauge), |id| hostcalls::increment_metric(id, by));
@@ -170,8 +171,13 @@ impl EnvoyHost {
         id
     }
 
+    /// The host's monotonic clock. A host without one has only its wall clock to measure by.
+    pub fn now() -> Instant {
+        Instant::from_reading(raw::monotonic_nanos().unwrap_or_else(|| Self::wall().as_nanos()))
+    }
+
     /// The host's wall clock; the epoch if it is set before that.
-    pub fn now() -> UnixTime {
+    pub fn wall() -> UnixTime {
         let since_epoch = hostcalls::get_current_time().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         UnixTime::default().after(since_epoch.unwrap_or_default())
     }

@@ -1,5 +1,5 @@
 //! What the SDK doesn't offer: a request's headers without a copy of each, the host's local reply with all its
-//! arguments, and a way from a stream into its root context. This is the only file with `unsafe`.
+//! arguments, the monotonic clock, and a way from a stream into its root context. This is the only file with `unsafe`.
 
 #![allow(unsafe_code, reason = "the declarations, and the calls below")]
 
@@ -33,6 +33,23 @@ unsafe extern "C" {
 unsafe extern "C" {
     /// The host's function. The SDK's wrapper copies the name, and panics if the host refuses.
     fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> u32;
+}
+
+#[link(wasm_import_module = "wasi_snapshot_preview1")]
+unsafe extern "C" {
+    /// The host's function, as in WASI. The standard library's `Instant` hides the number, which all workers share.
+    fn clock_time_get(clock: u32, precision: u64, nanos: *mut u64) -> u32;
+}
+
+/// The number of the monotonic clock in WASI.
+const MONOTONIC: u32 = 1;
+
+/// The host's monotonic clock, in nanoseconds. `None`: the host has none.
+pub(super) fn monotonic_nanos() -> Option<u64> {
+    let mut nanos = 0;
+    // SAFETY: the pointer is to a variable that lives until the host returns.
+    let status = unsafe { clock_time_get(MONOTONIC, 0, &raw mut nanos) };
+    (status == 0).then_some(nanos)
 }
 
 /// Sets filter state of the stream that is the host's effective context: the host puts `wasm.` before its name. False:

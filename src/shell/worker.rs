@@ -20,7 +20,7 @@ use crate::limits::AT_ONCE;
 use crate::map::IdMap;
 use crate::report::Report;
 use crate::seal::{Seal, Sealed};
-use crate::time::UnixTime;
+use crate::time::{Instant, UnixTime};
 
 /// The most requests that are ended in one callback: [`AT_ONCE`] of each kind that the filter resumes in a tick. More
 /// would exhaust the VM's stack, and answers that break at once may leave more to end.
@@ -59,7 +59,9 @@ pub(super) struct Worker {
     /// The host's effective context.
     context: Cell<u32>,
     /// The time of the last event that had one.
-    latest: Cell<UnixTime>,
+    latest: Cell<Instant>,
+    /// What both clocks showed when the wall clock was last read.
+    clocks: Cell<(Instant, UnixTime)>,
     tick_period: Cell<Duration>,
     /// Whether [`Self::carry_out`] runs in the callback of a callout, whose connection may be in the middle of reading
     /// a frame. Envoy 1.40 crashes if another request is sent on it from there after a reset, so callouts wait for a
@@ -83,15 +85,18 @@ impl Worker {
             held: RefCell::default(),
             context: Cell::new(root_id),
             latest: Cell::default(),
+            clocks: Cell::new((EnvoyHost::now(), EnvoyHost::wall())),
             tick_period: Cell::new(Duration::ZERO),
             is_answering: Cell::new(false),
         }
     }
 
+    /// The context of an event. The host is asked for one clock alone: ticks tell soon enough that the wall clock was set.
     fn cx(&self) -> Cx<'_> {
         let now = EnvoyHost::now();
         self.latest.set(now);
-        Cx { now, shared: &self.host, host: self.host.inner() }
+        let (then, wall) = self.clocks.get();
+        Cx { now, wall: wall.after(now.since(then)), shared: &self.host, host: self.host.inner() }
     }
 
     /// A request has arrived. Called with the stream as the host's current context.
@@ -170,6 +175,7 @@ impl Worker {
             self.host.inner().report_seal(self.is_sealed);
             self.host.inner().report_label();
         }
+        self.clocks.set((EnvoyHost::now(), EnvoyHost::wall()));
         self.filter.borrow_mut().on_tick(&self.cx());
         self.carry_out();
         self.host.inner().correct_gauges();

@@ -11,7 +11,7 @@ fn watch() -> Watch {
 
 /// In milliseconds from the beginning.
 fn at(millis: u64, process: &Process) -> Cx<'_> {
-    Cx::new(UnixTime::from_nanos(BEGIN * 1_000_000_000 + millis * 1_000_000), process)
+    Cx::new(Instant::from_nanos(BEGIN * 1_000_000_000 + millis * 1_000_000), process)
 }
 
 fn address(number: u32) -> Hash {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Hash;
 use crate::table::{self, Bytes, write_time, write_u64};
-use crate::time::UnixTime;
+use crate::time::Instant;
 
 /// The failures of one subject, and its questions under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub(super) struct History {
     /// At `attempts`, the subject is locked and no more are counted.
     pub(super) failures: u64,
     /// When the window began, or the lock.
-    pub(super) since: UnixTime,
+    pub(super) since: Instant,
     pub(super) under_way: UnderWay,
 }
 
@@ -56,13 +56,13 @@ pub(super) struct UnderWay {
 
 impl UnderWay {
     /// How many are under way.
-    pub(super) fn count(&self, now: UnixTime) -> u64 {
+    pub(super) fn count(&self, now: Instant) -> u64 {
         let current = self.at(now);
         u64::from(current.begun) + u64::from(current.before)
     }
 
     /// One more begins.
-    pub(super) fn begin(&mut self, now: UnixTime, longest: Duration) {
+    pub(super) fn begin(&mut self, now: Instant, longest: Duration) {
         if self.count(now) == 0 {
             self.length = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX).max(1);
             // Expired questions must not count again in the new span.
@@ -73,7 +73,7 @@ impl UnderWay {
     }
 
     /// A question that began at `began` ends. False: it had expired.
-    pub(super) fn end(&mut self, began: UnixTime, now: UnixTime) -> bool {
+    pub(super) fn end(&mut self, began: Instant, now: Instant) -> bool {
         *self = self.at(now);
         let span = self.span_of(began);
         let has_begun_lately = span.abs_diff(self.span) <= 1;
@@ -89,9 +89,8 @@ impl UnderWay {
         }
     }
 
-    /// The counts at a time. A time in the span before comes from a worker that read its clock a moment earlier. If the
-    /// clock was set back further, nothing counts any more.
-    fn at(self, now: UnixTime) -> Self {
+    /// The counts at a time. A time in the span before comes from a worker that read the clock a moment earlier.
+    fn at(self, now: Instant) -> Self {
         let span = self.span_of(now);
         match span.checked_sub(self.span) {
             Some(0) => self,
@@ -102,7 +101,7 @@ impl UnderWay {
     }
 
     /// The number of the span that a time lies in.
-    fn span_of(self, time: UnixTime) -> u64 {
+    fn span_of(self, time: Instant) -> u64 {
         time.as_nanos().checked_div(self.length).unwrap_or_default()
     }
 }

@@ -12,14 +12,13 @@ const WINDOW: Duration = Duration::from_secs(60);
 const LOCKOUT: Duration = Duration::from_secs(300);
 const TICK: Duration = Duration::from_nanos(1);
 const LONGEST: Duration = Duration::from_secs(3);
-const HOUR: Duration = Duration::from_secs(3_600);
 
-fn start() -> UnixTime {
-    UnixTime::from_secs(BEGIN)
+fn start() -> Instant {
+    Instant::from_secs(BEGIN)
 }
 
-fn earlier(by: Duration) -> UnixTime {
-    UnixTime::from_nanos(start().as_nanos() - u64::try_from(by.as_nanos()).unwrap())
+fn earlier(by: Duration) -> Instant {
+    Instant::from_nanos(start().as_nanos() - u64::try_from(by.as_nanos()).unwrap())
 }
 
 fn throttle() -> Throttle {
@@ -54,7 +53,7 @@ fn begin(throttle: &Throttle, times: usize, subject: &Suspect, cx: &Cx<'_>) {
 }
 
 /// Locks a number by failures of other addresses.
-fn lock_number(throttle: &Throttle, number: &str, now: UnixTime, host: &Process) {
+fn lock_number(throttle: &Throttle, number: &str, now: Instant, host: &Process) {
     (1..=3).for_each(|other| throttle.fail(&of(&format!("203.0.113.{other}:1"), number), &Cx::new(now, host)));
 }
 
@@ -300,25 +299,6 @@ fn subjects_are_hashed_under_the_secret_of_the_process() {
     assert_ne!(of("192.0.2.1:1", "1"), of("192.0.2.2:1", "1"));
     let hash = of("192.0.2.1:1", "1").address();
     assert_ne!(hash[..8], hash[8..], "of 128 bits");
-}
-
-#[test]
-fn a_clock_step_ends_locks_and_windows() {
-    for now in [earlier(HOUR), earlier(Duration::from_secs(2)), start().after(HOUR)] {
-        let (throttle, host) = (throttle(), Process::default());
-        let subject = of("192.0.2.1:1", "7");
-        fail(&throttle, 3, subject, &Cx::new(start(), &host));
-        assert_eq!(throttle.check(&subject, &Cx::new(now, &host)), None);
-        fail(&throttle, 2, subject, &Cx::new(now, &host));
-        assert_eq!(throttle.check(&subject, &Cx::new(now, &host)), None);
-        throttle.fail(&subject, &Cx::new(now, &host));
-        assert_eq!(throttle.check(&subject, &Cx::new(now, &host)), Some(LOCKOUT));
-
-        let counting = b();
-        fail(&throttle, 2, counting, &Cx::new(start(), &host));
-        fail(&throttle, 2, counting, &Cx::new(now, &host));
-        assert_eq!(throttle.check(&counting, &Cx::new(now, &host)), None);
-    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -87,7 +87,7 @@ impl Worker {
 
     async fn run(mut self, mut events: UnboundedReceiver<Event>) {
         let mut ticked = Instant::now();
-        self.filter.on_tick(&Cx::new(now(), &self.host));
+        self.filter.on_tick(&cx(&self.host));
         loop {
             self.carry_out();
             let next_tick = ticked + self.filter.tick_period();
@@ -98,22 +98,22 @@ impl Worker {
                     None => break,
                 },
                 Some(Ok((call, answer))) = self.callouts.join_next() => {
-                    self.filter.on_answer(call, answer, &Cx::new(now(), &self.host));
+                    self.filter.on_answer(call, answer, &cx(&self.host));
                 }
                 () = sleep_until(next_tick) => {
                     ticked = Instant::now();
-                    self.filter.on_tick(&Cx::new(now(), &self.host));
+                    self.filter.on_tick(&cx(&self.host));
                 }
             }
         }
-        self.filter.on_retirement(&Cx::new(now(), &self.host));
+        self.filter.on_retirement(&cx(&self.host));
     }
 
     fn on_arrival(&mut self, arrival: Arrival) {
         let Arrival { stream, client, headers, has_body, verdict } = arrival;
         self.host.client.set(Some(client));
         let head = RequestHead { headers: &lend(&headers), has_body };
-        let reception = self.filter.on_request(stream, &head, &Cx::new(now(), &self.host));
+        let reception = self.filter.on_request(stream, &head, &cx(&self.host));
         self.host.client.set(None);
         let strip = reception.strip.into_iter().map(str::to_owned).collect();
         let changes = reception.changes;
@@ -195,6 +195,10 @@ fn failure(error: &reqwest::Error) -> CalloutError {
     }
 }
 
-fn now() -> UnixTime {
-    UnixTime::default().after(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+/// An event that happens now. All workers read the same clocks.
+fn cx(host: &Host) -> Cx<'_> {
+    static START: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
+    let reading = u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Cx { wall: UnixTime::default().after(since_epoch), ..Cx::new(authgate::Instant::from_reading(reading), host) }
 }

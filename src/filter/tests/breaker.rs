@@ -11,7 +11,7 @@ use super::{Answer, Ending, World, bearer, claims, jwt};
 use crate::host::StreamId;
 use crate::introspection::CalloutError;
 use crate::metrics::{Counter, Gauge, Outcome, Source};
-use crate::time::UnixTime;
+use crate::time::Instant;
 
 const DOWN: Answer = Answer::Error(CalloutError::Reset);
 
@@ -46,7 +46,7 @@ fn status(status: u16) -> Answer {
 }
 
 fn at(world: &mut World, seconds: u64) {
-    world.now = UnixTime::from_secs(BEGIN + seconds);
+    world.now = Instant::from_secs(BEGIN + seconds);
     world.tick();
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::support::down;
-use super::world::{BEGIN, KEYS};
-use super::{Answer, World, api_token, bearer, claims, jwt, jwt_of};
+use super::world::BEGIN;
+use super::{Answer, World, api_token, bearer, claims, jwt_of};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: i64 = 3_600;
@@ -179,58 +179,4 @@ fn a_purge_by_a_fast_clock_voids_the_verdicts_before_it() {
     world.live(SECOND);
     world.verify = Answer::Body(401, String::new());
     assert_eq!(world.ask(&api_token()).code(), "token_rejected");
-}
-
-/// A JWT of a new key arrives, as the clock is set back by so many milliseconds, while a search for keys ends.
-#[test]
-fn a_search_that_is_under_way_judges_no_later_jwt() {
-    for back in [0, 60, 100, 900, 1_040, 3_000] {
-        let mut world = World::with_workers(2, json!({"jwt": {"public_key": {"min_refetch_interval": "5s"}}}));
-        world.live(130 * SECOND);
-        world.ask(&bearer(&jwt(0)));
-        world.send(&bearer(&jwt(1)));
-        world.now = world.now.after(Duration::from_millis(50));
-        world.answer_next();
-        world.answer_next();
-        let last = world.pending.pop().unwrap();
-        world.now = world.now.before(Duration::from_millis(back));
-        let stream = world.send_to(1, &bearer(&jwt(2)));
-        world.answer(&last, &Answer::json(&json!({"public_key": KEYS[0]})));
-        world.serves = 2;
-        world.live(7 * SECOND);
-        assert_eq!(world.ending(stream).unwrap().code(), "", "{back}");
-    }
-}
-
-#[test]
-fn a_slow_fetch_after_the_clock_was_set_back_is_waited_for() {
-    for (back, seconds) in [(2, 3), (10, 11)] {
-        let settings = json!({"auth_service": {"cluster": "auth", "timeout": "5s"}});
-        let mut world = World::new(settings);
-        world.live(60 * SECOND);
-        world.ask(&bearer(&jwt(0)));
-        world.ask(&bearer(&jwt(1)));
-        world.serves = 2;
-        world.step(-back);
-        let stream = world.send(&bearer(&jwt(2)));
-        world.pass(seconds * SECOND);
-        assert_eq!(world.ending(stream), None, "{back}");
-        world.live(2 * SECOND);
-        assert_eq!(world.ending(stream).unwrap().code(), "", "{back}");
-    }
-}
-
-#[test]
-fn a_search_before_the_clock_was_set_back_judges_no_later_jwt() {
-    for nanos in [100_000_000, 300_000_000, 900_000_000] {
-        let mut world = World::new(json!({"jwt": {"public_key": {"min_refetch_interval": "5s"}}}));
-        world.live(60 * SECOND);
-        world.ask(&bearer(&jwt(0)));
-        world.ask(&bearer(&jwt(1)));
-        world.serves = 2;
-        world.now = world.now.before(Duration::from_nanos(nanos));
-        let stream = world.send(&bearer(&jwt(2)));
-        world.live(7 * SECOND);
-        assert_eq!(world.ending(stream).unwrap().code(), "", "{nanos}");
-    }
 }

@@ -260,23 +260,6 @@ fn a_jwt_for_the_service_is_not_remembered_as_forged() {
 }
 
 #[test]
-fn after_the_clock_is_set_back_a_waiting_jwt_is_tried_with_a_key_in_its_grace() {
-    let mut world = World::new(json!({"jwt": {"public_key": {"grace": "30s", "min_refetch_interval": "5s"}}}));
-    assert_eq!(world.ask(&long(0)).code(), "");
-    world.live(60 * SECOND);
-    world.serves = 1;
-    assert_eq!(world.ask(&long(1)).code(), "");
-    world.live(32 * SECOND);
-    world.send(&long(2));
-    world.live(SECOND);
-    let stream = world.send(&long(0));
-    assert_eq!(world.ending(stream), None, "the grace is over");
-    world.step(-5);
-    world.live(SECOND);
-    assert_eq!(world.ending(stream).unwrap().code(), "");
-}
-
-#[test]
 fn with_pinned_keys_a_forged_jwt_never_waits() {
     let mut world = World::new(json!({"jwt": {"public_key": {"pem": [KEYS[0]]}}}));
     for _ in 0..2 {

@@ -237,8 +237,7 @@ fn a_clock_step_of_an_hour_neither_refuses_tokens_nor_floods_the_service() {
         let mut world = World::new(json!({"jwt": {"public_key": {"ttl": "24h"}}}));
         world.tick();
         world.settle();
-        let nanos = i64::try_from(world.now.as_nanos()).unwrap() + step * 1_000_000_000;
-        world.now = crate::time::UnixTime::from_nanos(u64::try_from(nanos).unwrap());
+        world.step(step);
         world.live(2 * SECOND);
         let mut long = claims();
         long["exp"] = json!(super::world::BEGIN + 100_000);

@@ -8,7 +8,7 @@ use super::world::{BEGIN, api_token_of};
 use super::{Answer, World, api_token, bearer, claims, jwt, jwt_of};
 use crate::introspection::CalloutError;
 use crate::metrics::{Counter, Outcome, Source};
-use crate::time::UnixTime;
+use crate::time::Instant;
 
 const DOWN: Answer = Answer::Error(CalloutError::Reset);
 
@@ -33,7 +33,7 @@ fn rejected() -> Answer {
 }
 
 fn at(world: &mut World, millis: u64) {
-    world.now = UnixTime::from_nanos((BEGIN * 1000 + millis) * 1_000_000);
+    world.now = Instant::from_nanos((BEGIN * 1000 + millis) * 1_000_000);
     world.tick();
     world.settle();
 }

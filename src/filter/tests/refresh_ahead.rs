@@ -28,7 +28,12 @@ fn with_key(workers: usize, changes: Value) -> World {
 fn served(world: &mut World, worker: usize) -> StreamId {
     let stream = world.send_to(worker, &api_token());
     let code = world.ending(stream).map(|outcome| outcome.code());
-    assert_eq!(code, Some(""), "worker {worker}, {} s after the beginning", world.now.as_secs() - BEGIN);
+    assert_eq!(
+        code,
+        Some(""),
+        "worker {worker}, {} s after the beginning",
+        world.now.as_nanos() / 1_000_000_000 - BEGIN
+    );
     stream
 }
 

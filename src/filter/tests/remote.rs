@@ -6,7 +6,7 @@ use super::world::{BEGIN, api_token_of, head};
 use super::{Answer, Ending, World, bearer, claims, jwt, jwt_of};
 use crate::introspection::CalloutError;
 use crate::metrics::{Counter, Outcome, Source};
-use crate::time::UnixTime;
+use crate::time::Instant;
 
 fn world_with(workers: usize, config: Value) -> World {
     let mut world = World::with_workers(workers, config);
@@ -190,12 +190,12 @@ fn the_tokens_own_expiry_limits_the_verdict() {
     ] {
         let settings = json!({"jwt": {"verification": "remote"}, "api_token": {"response_format": format}});
         let mut world = world_with(2, settings);
-        world.now = UnixTime::from_secs(BEGIN + 10);
+        world.now = Instant::from_secs(BEGIN + 10);
         (world.verify, world.serves) = (answer, 1);
         assert_eq!(world.ask(&token).code(), "", "{format}");
-        world.now = UnixTime::from_secs(BEGIN + 29);
+        world.now = Instant::from_secs(BEGIN + 29);
         assert_eq!(world.ask_at(1, &token).code(), "", "{format}");
-        world.now = UnixTime::from_secs(BEGIN + 30);
+        world.now = Instant::from_secs(BEGIN + 30);
         for worker in [0, 1] {
             assert_eq!(world.ask_at(worker, &token).code(), "token_expired", "{format}");
         }

@@ -12,12 +12,12 @@ use crate::cache::refusals::ROWS;
 use crate::host::SharedData as _;
 use crate::introspection::CalloutError;
 use crate::metrics::Gauge;
-use crate::time::UnixTime;
+use crate::time::Instant;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn at(world: &mut World, seconds: u64) {
-    world.now = UnixTime::from_secs(BEGIN + seconds);
+    world.now = Instant::from_secs(BEGIN + seconds);
     world.tick();
     world.settle();
 }

@@ -131,8 +131,8 @@ fn an_identity_that_expires_while_requests_are_queued_is_denied() {
     let mut world = with_key(1, json!({}));
     let yes = Answer::json(&confirmed(json!({"exp": BEGIN + 1})));
     let streams: Vec<_> = (0..100).map(|_| world.send(&api_token())).collect();
-    world.now = crate::time::UnixTime::from_secs(BEGIN + 1);
-    world.now = crate::time::UnixTime::from_nanos(world.now.as_nanos() - 1_000);
+    world.now = crate::time::Instant::from_secs(BEGIN + 1);
+    world.now = crate::time::Instant::from_nanos(world.now.as_nanos() - 1_000);
     answer_question(&mut world, &yes);
     assert_eq!(ended(&world, &streams), 32);
     world.pass(MOMENT);

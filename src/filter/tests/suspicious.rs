@@ -6,7 +6,7 @@ use super::world::{BEGIN, api_token_of, bearer, head, jwt_of};
 use super::{Answer, World, claims};
 use crate::code::Code;
 use crate::metrics::{Counter, Suspicion};
-use crate::time::UnixTime;
+use crate::time::Instant;
 
 fn world(config: Value) -> World {
     let mut world = World::with_workers(2, config);
@@ -172,7 +172,7 @@ fn both_begin_anew_once_their_time_is_over() {
     let mut world = world(json!({"cache": {"negative_ttl": "1s"}}));
     confirm(&mut world);
     for round in [0, 601] {
-        world.now = UnixTime::from_secs(BEGIN + round);
+        world.now = Instant::from_secs(BEGIN + round);
         for number in 0..6 {
             from(&world, number);
             let mut valid = claims();

@@ -14,7 +14,7 @@ use crate::filter::{Resolution, Step};
 use crate::host::Cx;
 use crate::introspection::CalloutError;
 use crate::metrics::{Counter, Outcome, Source};
-use crate::time::UnixTime;
+use crate::time::Instant;
 
 const ME: &str = "192.0.2.1:4711";
 const THEM: &str = "198.51.100.9:80";
@@ -52,7 +52,7 @@ fn accept(world: &mut World) {
 }
 
 fn at(world: &mut World, seconds: u64) {
-    world.now = UnixTime::from_secs(BEGIN + seconds);
+    world.now = Instant::from_secs(BEGIN + seconds);
     world.tick();
     world.settle();
 }

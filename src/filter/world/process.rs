@@ -4,10 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use super::sign;
-use crate::host::{Conflict, Metrics, Peer, SharedData, SharedValue, Signatures, Write};
+use crate::host::{Conflict, Cx, Metrics, Peer, SharedData, SharedValue, Signatures, Write};
 use crate::metrics::{Counter, Gauge, Histogram};
 use crate::public_key::PublicKey;
 use crate::secret::Secret;
+use crate::time::{Instant, UnixTime};
 
 /// The process: shared data, and whether it can verify signatures.
 #[derive(Debug, Default)]
@@ -34,6 +35,12 @@ pub struct Process {
 }
 
 impl Process {
+    /// The context of an event at this time, while the wall clock is so many seconds ahead.
+    pub fn at(&self, now: Instant, ahead: i64) -> Cx<'_> {
+        let wall = now.as_nanos().saturating_add_signed(ahead * 1_000_000_000);
+        Cx { wall: UnixTime::from_nanos(wall), ..Cx::new(now, self) }
+    }
+
     /// How many requests were counted, however they ended.
     pub fn counted_requests(&self) -> u64 {
         let counted = self.counted.borrow();

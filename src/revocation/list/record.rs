@@ -5,8 +5,9 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use crate::config::MAX_CLOCK_SKEW;
+use crate::host::Cx;
 use crate::table::{Bytes, Record, write_time, write_u64};
-use crate::time::UnixTime;
+use crate::time::{Instant, UnixTime};
 
 /// The first half of a `jti`'s SHA-256: a `jti` may be of any length.
 pub type TokenDigest = [u8; 16];
@@ -72,7 +73,7 @@ pub(super) struct Mark {
     /// Tokens that expire before this are revoked, in seconds since the epoch; 0 revokes none.
     pub(super) exp_before: u64,
     /// Verdicts up to this time have to be forgotten.
-    pub(super) purged_at: UnixTime,
+    pub(super) purged_at: Instant,
 }
 
 impl Record for RevokedToken {
@@ -118,8 +119,8 @@ pub(super) trait Listed: Record + Copy + PartialEq {
     #[must_use]
     fn merge(self, other: Self) -> Self;
 
-    /// When it may be dropped.
-    fn end(&self, life: Duration) -> UnixTime;
+    /// When it may be dropped, by the wall clock.
+    fn end(&self, life: Duration, cx: &Cx<'_>) -> UnixTime;
 }
 
 impl Listed for RevokedToken {
@@ -133,7 +134,7 @@ impl Listed for RevokedToken {
         Self { exp: self.exp.max(other.exp), ..self }
     }
 
-    fn end(&self, _: Duration) -> UnixTime {
+    fn end(&self, _: Duration, _: &Cx<'_>) -> UnixTime {
         UnixTime::from_secs(self.exp).after(MAX_CLOCK_SKEW)
     }
 }
@@ -153,11 +154,11 @@ impl Listed for Mark {
         }
     }
 
-    fn end(&self, life: Duration) -> UnixTime {
+    fn end(&self, life: Duration, cx: &Cx<'_>) -> UnixTime {
         let signed_out = match self.exp_before {
             0 => UnixTime::default(),
             exp_before => UnixTime::from_secs(exp_before).after(MAX_CLOCK_SKEW),
         };
-        signed_out.max(self.purged_at.after(life))
+        signed_out.max(cx.wall.after(cx.now.remaining(life, self.purged_at).unwrap_or_default()))
     }
 }

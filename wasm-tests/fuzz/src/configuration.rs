@@ -7,7 +7,7 @@ use std::time::Duration;
 use authgate::config::{Access, Config, ConfigErrors, Mode, ResponseFormat, Terms, Verification};
 use authgate::host::Cx;
 use authgate::internals::world::Process;
-use authgate::{Filter, RequestHead, Resolution, Step, TokenType, UnixTime, lend};
+use authgate::{Filter, Instant, RequestHead, Resolution, Step, TokenType, lend};
 use prost::Message as _;
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value as Proto};
@@ -244,7 +244,7 @@ fn serves(config: Config) {
         .collect();
     let mut filter = Filter::new(config);
     let head = RequestHead { headers: &lend(&headers), has_body: false };
-    let now = UnixTime::from_secs(1_800_000_000);
+    let now = Instant::from_secs(1_800_000_000);
     let host = Process::default();
     match filter.on_request(1, &head, &Cx::new(now, &host)).step {
         Step::Wait => panic!("nothing to wait for"),

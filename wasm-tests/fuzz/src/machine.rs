@@ -15,9 +15,11 @@ mod feed;
 mod forward;
 mod keys;
 mod place;
+mod polls;
 mod requests;
 mod shadow;
 mod state;
+mod sweep;
 mod throttle;
 mod world;
 
@@ -78,7 +80,7 @@ fn play(script: &Script, is_traced: bool) -> Outcomes {
             Event::Tick { worker: None } => (0..script.setup.workers()).for_each(|worker| machine.tick(worker)),
             Event::End { which } => machine.end(usize::from(*which)),
             Event::Pass { millis } => machine.pass(*millis),
-            Event::Jump { seconds } => machine.jump(*seconds),
+            Event::Jump { seconds } => machine.set_by += seconds,
             Event::Rotate { key } => machine.serves = usize::from(*key) % script::KEYS,
             Event::Restart { worker } => machine.restart(usize::from(*worker)),
             Event::Update { worker, cache } => machine.update(usize::from(*worker), *cache),

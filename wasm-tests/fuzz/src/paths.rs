@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use authgate::config::Config;
 use authgate::host::Cx;
 use authgate::internals::{Ambiguous, Budget, Target, Undecided, is_plain, readings, world::Process};
-use authgate::{Filter, RequestHead, Resolution, Step, UnixTime, lend};
+use authgate::{Filter, Instant, RequestHead, Resolution, Step, lend};
 use regex::bytes::Regex;
 use serde_json::{Value, json};
 
@@ -180,7 +180,7 @@ fn decide(config: &Config, headers: &[(String, Vec<u8>)]) -> Option<&'static str
     let host = Process::default();
     let head = RequestHead { headers: &lend(headers), has_body: false };
     let reception =
-        Filter::new(config.clone()).on_request(1, &head, &Cx::new(UnixTime::from_secs(1_800_000_000), &host));
+        Filter::new(config.clone()).on_request(1, &head, &Cx::new(Instant::from_secs(1_800_000_000), &host));
     match reception.step {
         Step::Wait => Some("waits"),
         Step::Resolve(Resolution::Deny(response)) => Some(response.code.name()),

@@ -3,8 +3,9 @@
 use serde_json::{Map, Value, json};
 use wasm_tests::{Stack, credentials, plugin};
 
-/// All functions that the module may import and export, except `proxy_call_foreign_function`. Envoy answers calls of
-/// that function with an error, as a host without it does.
+/// All functions that the module may import and export, except `proxy_call_foreign_function` and `clock_time_get`. Envoy
+/// answers calls of those with an error, as a host without them does. So this also shows that the module then measures by
+/// the wall clock.
 const CAPABILITIES: [&str; 28] = [
     "environ_get",
     "environ_sizes_get",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use authgate::{Scope, UnixTime};
+use authgate::{Instant, Scope};
 
 use super::setup::Setup;
 use super::state::has_passed;
@@ -11,9 +11,9 @@ use super::state::has_passed;
 enum State {
     Closed,
     /// Since this time.
-    HalfOpen(UnixTime),
+    HalfOpen(Instant),
     /// Since this time.
-    Open(UnixTime),
+    Open(Instant),
 }
 
 /// The breaker of all workers.
@@ -52,7 +52,7 @@ impl Breaker {
     ///
     /// # Panics
     /// If none may be sent.
-    pub(super) fn admit(&mut self, now: UnixTime) -> (u64, bool) {
+    pub(super) fn admit(&mut self, now: Instant) -> (u64, bool) {
         let (period, since) = match self.state {
             State::Closed => return (self.epoch, false),
             State::HalfOpen(since) => (self.lease, since),
@@ -64,7 +64,7 @@ impl Breaker {
     }
 
     /// A callout of this epoch has ended with an outage of this scope; `None`: with a verdict.
-    pub(super) fn report(&mut self, epoch: u64, outage: Option<Scope>, now: UnixTime) {
+    pub(super) fn report(&mut self, epoch: u64, outage: Option<Scope>, now: Instant) {
         if epoch != self.epoch || outage == Some(Scope::Gateway) {
             return;
         }

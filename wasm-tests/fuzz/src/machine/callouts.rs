@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use authgate::host::{Cx, Metrics as _};
+use authgate::host::Metrics as _;
 use authgate::internals::QUESTIONS;
 use authgate::metrics::Counter;
-use authgate::{Action, CallId, CalloutRequest, CalloutResponse, Scope, UnixTime};
+use authgate::{Action, CallId, CalloutRequest, CalloutResponse, Instant, Scope};
 
 use super::credentials::{self, Answer, FIRST_ANSWER, Meaning};
 use super::script::Reply;
@@ -31,44 +31,32 @@ impl Machine {
         let mut key = None;
         let (answer, mut again) = match pending.errand {
             Errand::Verify(question) => (self.verdict(pending.worker, question, reply), None),
-            Errand::Key { began, retries, question, is_cut } => {
+            Errand::Key { began, retries, question } => {
                 let (answer, is_key) = credentials::key_answer(reply, self.serves);
                 let retries = retries.checked_sub(1).filter(|_| !is_key);
                 key = is_key.then_some((began, question));
-                (answer, retries.map(|retries| Errand::Key { began, retries, question, is_cut }))
+                (answer, retries.map(|retries| Errand::Key { began, retries, question }))
             }
-            Errand::Feed { retries, since } => {
-                let (answer, is_list) = self.feed.answer(reply, since);
-                if is_list {
-                    let now = self.moment();
-                    self.feed.told(now, since.unwrap_or(0));
-                }
-                let status = answer.as_ref().map_or(0, |answer| answer.status);
-                let is_bad_cursor = status == 400 && since.is_some();
-                let again = retries.checked_sub(1).filter(|_| !is_list);
-                let again = again.map(|retries| Errand::Feed { retries, since });
-                if again.is_none() && !is_bad_cursor {
-                    let is_heard = matches!(reply, Reply::Good { .. } | Reply::Status(200));
-                    let now = self.moment();
-                    self.feed.poll_ends(now, since, is_heard);
-                }
-                (answer, if is_bad_cursor { Some(Errand::Feed { retries, since: None }) } else { again })
+            Errand::Feed(poll) => {
+                let (answer, again) = self.answer_poll(poll, reply);
+                (answer, again.map(Errand::Feed))
             }
         };
         let Pending { worker, call, errand, .. } = pending;
         self.trace(format_args!("    worker {worker} is answered {call:?}: {reply:?}"));
         let fetches = self.fetches();
         self.crowded[worker] |= self.workers[worker].waiting() > AT_ONCE;
-        self.workers[worker].on_answer(call, answer, &Cx::new(self.now, &self.host));
+        let wall = self.wall();
+        self.workers[worker].on_answer(call, answer, &self.host.at(self.now, wall));
         self.answered.push((worker, call));
         if let Some((began, question)) = key {
             self.delivered.insert(self.serves);
             if self.fetches() > fetches {
                 let now = self.moment();
                 self.keys.fetched(self.serves, began, question == QUESTIONS, now);
-            } else if let Errand::Key { retries, is_cut, .. } = errand {
+            } else if let Errand::Key { retries, .. } = errand {
                 assert!(question < QUESTIONS, "asked too often in one fetch");
-                again = Some(Errand::Key { began, retries, question: question + 1, is_cut });
+                again = Some(Errand::Key { began, retries, question: question + 1 });
             }
         }
         self.carry_out(worker, Cause::Answer(errand), again);
@@ -85,7 +73,7 @@ impl Machine {
         let client = FIRST_ANSWER + self.vouchings.len();
         let (about, user) = (&self.credentials[credential], Self::user(credential));
         let (answer, meaning) =
-            credentials::verify_answer(reply, self.setup, about, user, client, self.serves, self.now);
+            credentials::verify_answer(reply, self.setup, about, user, client, self.serves, self.wall());
         let delivered = self.moment();
         let outage = self.outage(reply, &meaning, &asked);
         self.is_verdict = outage.is_none();
@@ -93,7 +81,7 @@ impl Machine {
             Meaning::Identity(what) => {
                 // A refusal that was asked for no earlier turns the identity into a refusal, for all that wait.
                 let is_overtaken = |refusal: &Refusal| {
-                    refusal.credential == credential && refusal.is_401 && refusal.asked.wall >= asked.wall
+                    refusal.credential == credential && refusal.is_401 && refusal.asked.at >= asked.at
                 };
                 if self.refusals.iter().any(is_overtaken)
                     && let Some(throttle) = &mut self.throttle
@@ -101,13 +89,15 @@ impl Machine {
                     throttle.blur();
                 }
                 let is_kept = !self.setups[worker].is_cache_off();
-                self.vouchings.push(Vouching { credential, worker, what, asked, delivered, is_kept });
+                let is_forgotten = false;
+                self.vouchings.push(Vouching { credential, worker, what, asked, delivered, is_kept, is_forgotten });
             }
             Meaning::Refused { is_401 } => {
                 if is_401 {
                     self.refuse(worker, credential, asker, delivered.step);
                 }
-                self.refusals.push(Refusal { credential, worker, is_401, asked, delivered });
+                let is_forgotten = false;
+                self.refusals.push(Refusal { credential, worker, is_401, asked, delivered, is_forgotten });
             }
             Meaning::Nothing(_) => drop(self.outages.insert(credential, delivered.step)),
         }
@@ -135,11 +125,7 @@ impl Machine {
             // A callout that can't be sent while others are under way is one too many. The service may be up.
             Reply::NotSent if self.host.callouts_in_flight() > 1 => Scope::Gateway,
             // An answer that breaks off at its timeout is late.
-            Reply::BreaksOff
-                if self.now.since(asked.wall).is_none_or(|waited| waited + SLACK >= self.setup.timeout()) =>
-            {
-                Scope::Service
-            }
+            Reply::BreaksOff if self.now.since(asked.at) + SLACK >= self.setup.timeout() => Scope::Service,
             _ => *scope,
         })
     }
@@ -153,22 +139,21 @@ impl Machine {
         }
         let claims = br#"{"exp":9999999999,"user_id":1,"client_id":1,"token_type":"api_token"}"#;
         let answer = CalloutResponse { status: 200, headers: Vec::new(), body: Some(claims.to_vec()) };
-        self.workers[worker].on_answer(calls[which % calls.len()], Ok(answer), &Cx::new(self.now, &self.host));
+        let wall = self.wall();
+        self.workers[worker].on_answer(calls[which % calls.len()], Ok(answer), &self.host.at(self.now, wall));
         assert_eq!(self.workers[worker].next_action(), None, "an answer counts once");
     }
 
     /// Lets time pass. The host ends callouts at their timeout.
     pub(super) fn pass(&mut self, millis: u64) {
-        let end = self.elapsed + Duration::from_millis(millis);
+        let end = self.now.after(Duration::from_millis(millis));
         loop {
             let due = self.pending.iter().map(|pending| pending.deadline).min().filter(|due| *due <= end);
-            let to = due.unwrap_or(end);
-            self.now = self.now.after(to.saturating_sub(self.elapsed));
-            self.elapsed = to;
+            self.now = due.unwrap_or(end);
             if due.is_none() {
                 return;
             }
-            while let Some(late) = self.pending.iter().position(|pending| pending.deadline <= to) {
+            while let Some(late) = self.pending.iter().position(|pending| pending.deadline <= self.now) {
                 let pending = self.pending.remove(late);
                 self.reply(pending, &Reply::Status(504));
             }
@@ -184,7 +169,7 @@ impl Machine {
                 Action::Callout { call, request } => {
                     self.trace(format_args!("    worker {worker} asks {call:?}: {request:?}"));
                     let errand = self.errand(worker, &request, cause, &mut again);
-                    let deadline = self.elapsed + self.setup.timeout();
+                    let deadline = self.now.after(self.setup.timeout());
                     self.pending.push(Pending { worker, call, errand, deadline });
                 }
             }
@@ -198,11 +183,7 @@ impl Machine {
                 assert!(!self.setup.is_pinned(), "a pinned key is not fetched");
                 return match again.take() {
                     Some(errand @ Errand::Key { .. }) => errand,
-                    // Requests that the list lets go on may not know yet that another worker has the key.
-                    None => self.fetch_begins(matches!(
-                        cause,
-                        Cause::Answer(Errand::Key { is_cut: true, .. } | Errand::Feed { .. })
-                    )),
+                    None => self.fetch_begins(),
                     other => panic!("the key is asked for instead of {other:?}"),
                 };
             }
@@ -210,8 +191,8 @@ impl Machine {
             let since = rest.strip_prefix("?since=c").map(|since| since.parse().expect("the service's cursor"));
             assert!(since.is_some() || rest.is_empty(), "{}", request.path);
             return match again.take() {
-                Some(Errand::Feed { retries, since: expected }) if since == expected => Errand::Feed { retries, since },
-                None if matches!(cause, Cause::Tick) => self.poll_begins(since),
+                Some(Errand::Feed(poll)) if poll.since == since => Errand::Feed(poll),
+                None if matches!(cause, Cause::Tick) => Errand::Feed(self.poll_begins(since)),
                 other => panic!("the list is asked for since {since:?}, not {other:?}"),
             };
         };
@@ -221,11 +202,11 @@ impl Machine {
     }
 
     /// Whether a request has waited for other workers so long by `now` that its worker asks regardless.
-    fn asks_alone(&self, worker: usize, credential: usize, now: UnixTime) -> bool {
+    fn asks_alone(&self, worker: usize, credential: usize, now: Instant) -> bool {
         let limit = self.setup.timeout() * (self.setup.retries() + 1) + self.setup.lease();
         self.streams.iter().any(|stream| {
             (stream.worker, stream.credential) == (worker, Some(credential))
-                && has_passed(now, limit, stream.arrived.wall)
+                && has_passed(now, limit, stream.arrived.at)
         })
     }
 
@@ -236,17 +217,10 @@ impl Machine {
                 continue;
             };
             assert_ne!(other.worker, worker, "asked twice at a time: {question:?}");
-            let mut is_steady = question.began.jumps == self.jumps;
-            if let Cause::Answer(Errand::Verify(own)) = cause {
-                is_steady &= own.began.jumps == self.jumps;
-            }
-            let is_alone = self.asks_alone(other.worker, credential, question.began.wall)
+            let is_alone = self.asks_alone(other.worker, credential, question.began.at)
                 || (!matches!(cause, Cause::Request(_)) && self.asks_alone(worker, credential, self.now));
             assert!(
-                self.setups[worker].is_cache_off()
-                    || self.setups[other.worker].is_cache_off()
-                    || !is_steady
-                    || is_alone,
+                self.setups[worker].is_cache_off() || self.setups[other.worker].is_cache_off() || is_alone,
                 "worker {} is asking: {question:?}",
                 other.worker
             );
@@ -341,29 +315,18 @@ impl Machine {
     }
 
     fn is_within(&self, length: Duration, at: &Moment) -> bool {
-        at.jumps == self.jumps && !has_passed(self.now, length, at.wall)
+        !has_passed(self.now, length, at.at)
     }
 
     /// Checks that fetches begin at least the configured interval apart, whichever workers begin them.
-    fn fetch_begins(&mut self, mut is_cut: bool) -> Errand {
-        is_cut |= self.pending.iter().any(|pending| matches!(pending.errand, Errand::Key { is_cut: true, .. }));
-        if let (Some(last), false) = (self.last_fetch, is_cut) {
+    fn fetch_begins(&mut self) -> Errand {
+        if let Some(last) = self.last_fetch {
             let without_key = if self.delivered.is_empty() { Duration::from_secs(1) } else { Duration::MAX };
             let least = self.setup.interval().min(self.setup.key_lease()).min(without_key);
-            assert!(self.elapsed - last >= least, "fetched again after {:?}", self.elapsed - last);
+            let gap = self.now.since(last);
+            assert!(gap >= least, "fetched again after {gap:?}");
         }
-        self.last_fetch = (!is_cut).then_some(self.elapsed);
-        Errand::Key { began: self.now, retries: self.setup.retries(), question: 1, is_cut }
-    }
-
-    /// Checks that polls begin at least three quarters of their interval apart, or a lease if that is shorter.
-    fn poll_begins(&mut self, since: Option<usize>) -> Errand {
-        let interval = self.setup.poll_interval().expect("a list");
-        if let Some(last) = self.last_poll {
-            let least = (interval * 3 / 4).min(self.setup.lease());
-            assert!(self.elapsed - last >= least, "polled again after {:?}", self.elapsed - last);
-        }
-        self.last_poll = Some(self.elapsed);
-        Errand::Feed { retries: self.setup.retries(), since }
+        self.last_fetch = Some(self.now);
+        Errand::Key { began: self.now, retries: self.setup.retries(), question: 1 }
     }
 }

@@ -22,7 +22,7 @@ impl Machine {
             }
             let mut questions = self.pending.iter().filter_map(Pending::question);
             let is_lost = |(lost, began): &(usize, Moment)| {
-                *lost == credential && !has_passed(self.now, self.setup.lease(), began.wall)
+                *lost == credential && !has_passed(self.now, self.setup.lease(), began.at)
             };
             assert!(
                 questions.any(|question| question.credential == credential) || self.lost_leases.iter().any(is_lost),
@@ -33,7 +33,6 @@ impl Machine {
 
     /// What must hold between two events.
     pub(super) fn check(&mut self) {
-        self.feed.pass(self.now, self.lives.0);
         for (worker, filter) in self.workers.iter().enumerate() {
             let is_waiting = |stream: &&Stream| stream.worker == worker && stream.state == State::Waiting;
             assert_eq!(filter.waiting(), self.streams.iter().filter(is_waiting).count(), "who waits at {worker}");
@@ -48,9 +47,9 @@ impl Machine {
     pub(super) fn finish(mut self, leave: bool) -> Outcomes {
         let is_waiting = |machine: &Self| machine.streams.iter().any(|stream| stream.state == State::Waiting);
         // Time for guesses of others, a worker that died, the answer, and a key.
-        let end = self.elapsed + self.setup.lease() * 3 + self.setup.longest_wait() + Duration::from_secs(5);
+        let end = self.now.after(self.setup.lease() * 3 + self.setup.longest_wait() + Duration::from_secs(5));
         while !leave && is_waiting(&self) {
-            assert!(self.elapsed < end, "somebody waits for ever");
+            assert!(self.now < end, "somebody waits for ever");
             self.pass(500);
             (0..self.workers.len()).for_each(|worker| self.tick(worker));
             self.check();

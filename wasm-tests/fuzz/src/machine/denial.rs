@@ -7,7 +7,7 @@ use authgate::{Code, Response};
 use super::credentials::{Kind, SECRET};
 use super::forward::{is_known, is_without_service};
 use super::script::Place;
-use super::state::{Refusal, Stream};
+use super::state::{Refusal, Stream, has_passed};
 use super::world::Machine;
 
 /// Checks the denial of a request.
@@ -60,7 +60,7 @@ pub(super) fn check_code(machine: &Machine, stream: &Stream, code: &str) {
         return;
     }
     assert!(stream.is_looked_at(), "a public request is denied: {code}");
-    assert!(is_justified(machine, stream, code), "{code} for {stream:?} at {:?}", machine.now);
+    assert!(is_justified(machine, stream, code), "{code} for {stream:?} at {:?}", machine.wall());
 }
 
 /// Whether a credential that may be valid was denied for a claim that can't be a header.
@@ -94,14 +94,12 @@ fn is_justified(machine: &Machine, stream: &Stream, code: &str) -> bool {
             let is_it = |known: &&(usize, usize, _)| known.0 == stream.worker && Some(known.1) == stream.credential;
             let asked: BTreeSet<_> = machine.forged.iter().filter(is_it).map(|known| known.2).collect();
             let is_remembered = asked.len() > 1 && machine.keys.is_just_asked(setup.interval(), machine.now);
-            let is_searched = setup.is_pinned()
-                || is_remembered
-                || machine.jumps > 0
-                || machine.keys.is_searched_since(stream.arrived.wall, machine.now);
+            let is_searched =
+                setup.is_pinned() || is_remembered || machine.keys.is_searched_since(stream.arrived.at, machine.now);
             is_searched && own.is_some_and(|own| own.is_void || own.key.is_none_or(|key| !is_key_good(machine, key)))
         }
-        "token_expired" => told.any(|what| what.has_expired(machine.now, setup)),
-        "token_not_yet_valid" => told.any(|what| what.is_early(machine.now, setup)),
+        "token_expired" => told.any(|what| what.has_expired(machine.wall(), setup)),
+        "token_not_yet_valid" => told.any(|what| what.is_early(machine.wall(), setup)),
         // The identity is checked first: a rule is only about tokens whose type is accepted.
         "token_type_not_accepted" => told.any(|what| !Place::Private.accepts(what.kind)),
         "claims_not_sufficient" => {
@@ -113,11 +111,9 @@ fn is_justified(machine: &Machine, stream: &Stream, code: &str) -> bool {
             let setup = machine.setups[stream.worker];
             let (_, negative, _) = setup.cache();
             let is_kept = !setup.is_cache_off()
-                && (machine.now < refusal.delivered.wall.after(negative)
+                && (!has_passed(machine.now, negative, refusal.delivered.at)
                     || refusal.delivered.step >= stream.arrived.step);
-            let is_told = is_kept || is_answer(stream, refusal);
-            // After the clock was set back, the age of a refusal is unknown.
-            let is_told = is_told || overtakes(machine, stream, refusal) || !machine.is_steady_since(&refusal.asked);
+            let is_told = is_kept || is_answer(stream, refusal) || overtakes(machine, stream, refusal);
             is_told && refusal.is_401 == (code == "token_rejected")
         }),
         "too_many_failures" => machine.may_be_locked(stream),
@@ -133,14 +129,7 @@ fn is_justified(machine: &Machine, stream: &Stream, code: &str) -> bool {
 
 /// Whether a signature by this key must be accepted.
 fn is_key_good(machine: &Machine, key: usize) -> bool {
-    if machine.setup.is_pinned() {
-        key == 0
-    } else if machine.jumps == 0 {
-        machine.keys.is_good(key, machine.now)
-    } else {
-        // It must be accepted unless there has been another key.
-        machine.delivered.iter().all(|other| *other == key)
-    }
+    if machine.setup.is_pinned() { key == 0 } else { machine.keys.is_good(key, machine.now) }
 }
 
 /// Whether the request waited for this answer.
@@ -153,6 +142,6 @@ fn overtakes(machine: &Machine, stream: &Stream, refusal: &Refusal) -> bool {
     machine.vouchings.iter().any(|vouching| {
         vouching.credential == refusal.credential
             && vouching.delivered.step >= stream.arrived.step
-            && vouching.asked.wall <= refusal.asked.wall
+            && vouching.asked.at <= refusal.asked.at
     })
 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use authgate::UnixTime;
+use authgate::{Instant, UnixTime};
 use serde_json::{Value, json};
 
 use super::credentials::{self, Answer, Vouched};
 use super::script::Reply;
-use super::state::Moment;
+use super::state::{Moment, has_passed};
 
 /// How long after its expiry a revoked token may still have to be refused, in seconds.
 const LEEWAY: u64 = 300;
@@ -27,6 +27,19 @@ pub(super) enum Item {
 }
 
 impl Item {
+    /// Whether the wall clock has passed the time from which it may be forgotten.
+    const fn is_over(&self, wall: UnixTime) -> bool {
+        match self {
+            Self::Token(_, end) | Self::User(_, end) => wall.as_secs() >= *end + LEEWAY,
+            _ => true,
+        }
+    }
+
+    /// Whether it purges verdicts.
+    const fn purges(&self) -> bool {
+        !matches!(self, Self::Token(..))
+    }
+
     /// Whether it purges such a verdict.
     fn ends(&self, user: usize, client: usize, token: Option<usize>) -> bool {
         match self {
@@ -46,8 +59,8 @@ struct Entry {
     /// When the workers first got it, and when they last got it as news.
     told: Option<Moment>,
     told_again: Option<Moment>,
-    /// Whether the wall clock has passed the time from which it may be forgotten.
-    is_over: bool,
+    /// Whether the workers must know what it revokes: they were told before it was over, and haven't forgotten it.
+    is_known: bool,
 }
 
 /// The list.
@@ -60,7 +73,12 @@ pub(super) struct Feed {
 
 impl Feed {
     pub(super) fn push(&mut self, item: Item) {
-        self.entries.push(Entry { item, told: None, told_again: None, is_over: false });
+        self.entries.push(Entry { item, told: None, told_again: None, is_known: false });
+    }
+
+    /// How many entries there are.
+    pub(super) const fn len(&self) -> usize {
+        self.entries.len()
     }
 
     /// The answer to a poll for the entries after the first `since`, and whether it is readable.
@@ -104,12 +122,14 @@ impl Feed {
         if all { told.len() > 0 && told.all(|is_odd| is_odd) } else { told.any(|is_odd| is_odd) }
     }
 
-    /// A good answer with the entries after the first `since` is delivered: the workers have the whole list.
-    pub(super) fn told(&mut self, now: Moment, since: usize) {
+    /// A good answer with the entries after the first `since` is delivered: the workers have the whole list. `earlier`:
+    /// the wall clock, when they asked or now. `life`: how long they certainly remember a purge.
+    pub(super) fn told(&mut self, now: Moment, since: usize, earlier: UnixTime, life: Duration) {
         for (number, entry) in self.entries.iter_mut().enumerate() {
             entry.told.get_or_insert(now);
             if number >= since {
                 entry.told_again = Some(now);
+                entry.is_known |= !entry.item.is_over(earlier) || (entry.item.purges() && !life.is_zero());
             }
         }
     }
@@ -125,25 +145,18 @@ impl Feed {
         }
     }
 
-    /// The wall clock shows `now`.
-    pub(super) fn pass(&mut self, now: UnixTime, longest_life: Duration) {
+    /// A worker may forget what is over by the wall clock, and purges that are as old as `life`.
+    pub(super) fn sweep(&mut self, now: Instant, wall: UnixTime, life: Duration) {
         for entry in &mut self.entries {
-            entry.is_over |= match entry.item {
-                Item::Token(_, exp) => now.as_secs() >= exp + LEEWAY,
-                Item::User(_, before) => {
-                    let purge = entry.told.is_some_and(|told| now >= told.wall.after(longest_life));
-                    now.as_secs() >= before + LEEWAY && purge
-                }
-                _ => false,
-            };
+            let is_fresh = |told: Moment| entry.item.purges() && !has_passed(now, life, told.at);
+            entry.is_known &= !entry.item.is_over(wall) || entry.told_again.is_some_and(is_fresh);
         }
     }
 
     /// Whether this is revoked, as far as the workers know. `or_ever`: also by entries that may be forgotten.
     pub(super) fn is_revoked(&self, what: &Vouched, or_ever: bool) -> bool {
         self.entries.iter().any(|entry| {
-            let holds = entry.told.is_some() && (or_ever || !entry.is_over);
-            holds
+            (entry.is_known || (or_ever && entry.told.is_some()))
                 && match &entry.item {
                     Item::Token(jti, _) => what.jti.as_ref() == Some(jti),
                     Item::User(user, before) => *user == what.user && what.exp.is_some_and(|exp| exp < *before),
@@ -154,7 +167,7 @@ impl Feed {
 
     /// Whether the workers were told to purge any verdict.
     pub(super) fn has_purged(&self) -> bool {
-        let purges = |entry: &Entry| entry.told.is_some() && !matches!(entry.item, Item::Token(..));
+        let purges = |entry: &Entry| entry.told.is_some() && entry.item.purges();
         self.voided.is_some() || self.entries.iter().any(purges)
     }
 

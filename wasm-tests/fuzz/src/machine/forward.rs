@@ -50,19 +50,19 @@ pub(super) fn identity<'m>(machine: &'m Machine, stream: &Stream, forward: &Forw
         &vouching.what
     };
     assert!(!what.is_void, "let in with {what:?}");
-    assert!(!what.has_expired(machine.now, machine.setup), "let in after the expiry: {what:?}");
+    assert!(!what.has_expired(machine.wall(), machine.setup), "let in after the expiry: {what:?}");
     let own = machine.credentials[credential].own.as_ref();
     assert!(
-        !own.is_some_and(|own| own.has_expired(machine.now, machine.setup)),
+        !own.is_some_and(|own| own.has_expired(machine.wall(), machine.setup)),
         "let in after its own expiry: {own:?}"
     );
-    assert!(!what.is_early(machine.now, machine.setup), "let in too early: {what:?}");
+    assert!(!what.is_early(machine.wall(), machine.setup), "let in too early: {what:?}");
     assert!(Place::Private.accepts(what.kind), "let in with a token of the type {}", what.kind);
     assert!(!machine.feed.is_revoked(what, false), "let in although revoked: {what:?}");
     if let Some(key) = what.key {
         let is_known = if machine.setup.is_pinned() { key == 0 } else { machine.delivered.contains(&key) };
         assert!(is_known, "verified with a key that the service never served");
-        if !machine.setup.is_pinned() && client == OF_ITSELF && machine.jumps == 0 {
+        if !machine.setup.is_pinned() && client == OF_ITSELF {
             let heard = machine.heard[stream.worker];
             assert!(machine.keys.may_be_good(key, heard, machine.now), "let in by a key that was replaced: {what:?}");
         }
@@ -81,7 +81,7 @@ fn by_signature(machine: &Machine, stream: &Stream, credential: usize, own: &Vou
     assert!(is_down(machine, stream), "the service was to verify {own:?}");
     let refused = machine.refusals.iter().filter(|refusal| {
         refusal.credential == credential
-            && machine.is_steady_since(&refusal.asked)
+            && !refusal.is_forgotten
             // While the request waits for the key, others may ask again.
             && (machine.setup.is_pinned() || refusal.delivered.step < stream.arrived.step)
     });
@@ -100,38 +100,33 @@ fn by_service(machine: &Machine, stream: &Stream, client: usize, vouching: &Vouc
         let setup = machine.setups[stream.worker];
         assert!(!setup.is_cache_off(), "nothing is to be kept");
         let life = setup.longest_life();
-        assert!(!has_passed(machine.now, life, asked.wall), "let in by a verdict that has ended: {vouching:?}");
-        if has_passed(machine.now, setup.cache().0, asked.wall) {
+        assert!(!has_passed(machine.now, life, asked.at), "let in by a verdict that has ended: {vouching:?}");
+        if has_passed(machine.now, setup.cache().0, asked.at) {
             assert!(is_without_service(machine, stream), "let in by a stale verdict: {vouching:?}");
         }
     }
-    if machine.is_steady_since(asked) {
-        not_refused_since(machine, stream, vouching, is_own);
-        not_purged_since(machine, stream, vouching, client, is_own);
-    }
+    not_refused_since(machine, stream, vouching, is_own);
+    not_purged_since(machine, stream, vouching, client, is_own);
 }
 
 /// Checks that the service hasn't refused the credential since, or has accepted it again. `is_own`: the request waited
 /// for this answer.
 fn not_refused_since(machine: &Machine, stream: &Stream, vouching: &Vouching, is_own: bool) {
     let Vouching { credential, asked, delivered, .. } = vouching;
-    let is_later = |refusal: &&Refusal| refusal.credential == *credential && refusal.asked.step >= asked.step;
+    let is_later = |refusal: &&Refusal| refusal.credential == *credential && refusal.asked.at >= asked.at;
     for refusal in machine.refusals.iter().filter(is_later) {
         // Without a cache no refusal is remembered, and one that comes while an answer is verified may be late.
         let is_heard = refusal.delivered.step < delivered.step || !machine.setup.answers_in_jwts();
-        // If the clock was set forward, the refusal is so old that no older verdict can be left.
-        let is_over = has_passed(machine.now, machine.longest_memory(), refusal.delivered.wall);
         let is_off = machine.setups[stream.worker].is_cache_off();
-        let is_known = !is_own || (is_heard && !is_off && !is_over);
+        let is_known = !is_own || (is_heard && !is_off && !refusal.is_forgotten);
         assert!(!is_known || is_withdrawn(machine, refusal), "let in by {vouching:?} after {refusal:?}");
     }
 }
 
-/// Whether the service has accepted the credential since, in answer to a callout that was sent later by the wall clock
-/// or in the script.
+/// Whether the service has accepted the credential since, in answer to a callout that was sent later.
 fn is_withdrawn(machine: &Machine, refusal: &Refusal) -> bool {
     machine.vouchings.iter().any(|vouching| {
-        let is_later = vouching.asked.step > refusal.asked.step || vouching.asked.wall > refusal.asked.wall;
+        let is_later = vouching.asked.at > refusal.asked.at;
         vouching.credential == refusal.credential && is_later && vouching.delivered.step > refusal.delivered.step
     })
 }
@@ -140,10 +135,10 @@ fn is_withdrawn(machine: &Machine, refusal: &Refusal) -> bool {
 fn not_purged_since(machine: &Machine, stream: &Stream, vouching: &Vouching, client: usize, is_own: bool) {
     let Vouching { credential, what, asked, .. } = vouching;
     let setup = machine.setups[stream.worker];
-    // Without a cache nothing is purged. After a purge with a future time, the service isn't asked again.
-    let is_exempt = is_own && (setup.answers_in_jwts() || setup.is_cache_off() || machine.setbacks > 0);
+    // Without a cache nothing is purged.
+    let is_exempt = is_own && (setup.answers_in_jwts() || setup.is_cache_off());
     for purge in machine.feed.purges(what.user, client, machine.credentials[*credential].token_id) {
-        assert!(purge.step < asked.step || is_exempt, "let in by {vouching:?} after a purge at {purge:?}");
+        assert!(purge.at < asked.at || is_exempt, "let in by {vouching:?} after a purge at {purge:?}");
     }
 }
 
@@ -174,15 +169,13 @@ fn is_failing(machine: &Machine, stream: &Stream, outage: Option<u64>) -> bool {
         || others.any(|other| outage >= other.arrived.step)
         || !machine.breaker.is_closed()
         || machine.unclosed >= stream.arrived.step
-        // After the clock was set, an earlier outage looks like a later one.
-        || (outage > 0 && machine.jumps > 0)
 }
 
 /// Whether the request's worker certainly knows a verdict on its credential that is no older than `life`: its own, or
 /// the last one that any worker has shared.
 pub(super) fn is_known(machine: &Machine, stream: &Stream, life: Duration) -> bool {
     let setup = machine.setups[stream.worker];
-    let is_simple = machine.jumps == 0 && setup.is_cache_large() && !setup.is_cache_off() && !setup.answers_in_jwts();
+    let is_simple = setup.is_cache_large() && !setup.is_cache_off() && !setup.answers_in_jwts();
     let Some(number) = stream.credential.filter(|_| is_simple) else { return false };
     let kept = || machine.vouchings.iter().filter(|vouching| vouching.credential == number && vouching.is_kept);
     let is_local = |vouching: &&Vouching| {
@@ -192,11 +185,11 @@ pub(super) fn is_known(machine: &Machine, stream: &Stream, life: Duration) -> bo
     let stands = |vouching: &Vouching| is_standing(machine, stream, vouching, life);
     // If two were asked for at the same moment, what ends one may end both.
     let shared = kept().next_back().filter(|last| {
-        let asked = |vouching: &Vouching| (vouching.asked.wall, vouching.asked.step);
-        kept().all(|other| asked(other) == asked(last) || other.asked.wall < last.asked.wall)
+        let asked = |vouching: &Vouching| (vouching.asked.at, vouching.asked.step);
+        kept().all(|other| asked(other) == asked(last) || other.asked.at < last.asked.at)
     });
     // A newer verdict that another worker has shared replaces this worker's own, so the end of one is the end of both.
-    let is_newest = |own: &Vouching| kept().filter(|other| other.asked.wall >= own.asked.wall).all(stands);
+    let is_newest = |own: &Vouching| kept().filter(|other| other.asked.at >= own.asked.at).all(stands);
     own.map_or_else(|| shared.is_some_and(stands), is_newest)
 }
 
@@ -207,18 +200,19 @@ fn is_standing(machine: &Machine, stream: &Stream, vouching: &Vouching, life: Du
     let client = FIRST_ANSWER + machine.vouchings.iter().position(|it| it.asked.step == asked.step).unwrap_or(0);
     (credential.kind != Kind::Jwt || machine.setup.is_remote(stream.place))
         && delivered.step < stream.arrived.step
+        && !vouching.is_forgotten
         && !what.is_void
-        && !what.has_expired(machine.now, machine.setup)
-        && !credential.own.as_ref().is_some_and(|own| own.has_expired(machine.now, machine.setup))
-        && !what.is_early(machine.now, machine.setup)
-        && !has_passed(machine.now, life, asked.wall)
-        && machine.outlived.is_none_or(|outlived| {
-            !has_passed(machine.now, outlived.saturating_sub(Duration::from_secs(1)), asked.wall)
-        })
+        && !what.has_expired(machine.wall(), machine.setup)
+        && !credential.own.as_ref().is_some_and(|own| own.has_expired(machine.wall(), machine.setup))
+        && !what.is_early(machine.wall(), machine.setup)
+        && !has_passed(machine.now, life, asked.at)
+        && machine
+            .outlived
+            .is_none_or(|outlived| !has_passed(machine.now, outlived.saturating_sub(Duration::from_secs(1)), asked.at))
         && !machine.feed.is_revoked(what, true)
-        && !machine.feed.purges_again(what.user, client, credential.token_id).any(|purge| purge.wall >= asked.wall)
+        && !machine.feed.purges_again(what.user, client, credential.token_id).any(|purge| purge.at >= asked.at)
         && !machine.refusals.iter().any(|refusal| {
-            let is_later = refusal.delivered.step > asked.step || refusal.asked.wall >= asked.wall;
+            let is_later = refusal.delivered.step > asked.step || refusal.asked.at >= asked.at;
             refusal.credential == *number && is_later
         })
 }

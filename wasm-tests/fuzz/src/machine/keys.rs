@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use authgate::UnixTime;
+use authgate::Instant;
 use authgate::internals::BETWEEN_SEARCHES;
 
 use super::state::{Moment, has_passed};
@@ -16,7 +16,7 @@ const MOST: usize = 4;
 struct Fetched {
     number: usize,
     /// For the newest key, when its fetch began; for any other, when it was replaced.
-    at: UnixTime,
+    at: Instant,
 }
 
 /// What the workers share.
@@ -26,9 +26,9 @@ pub(super) struct Keys {
     /// The known keys from each step on, newest first.
     states: Vec<(u64, Vec<Fetched>)>,
     /// When the last search began. A search is a fetch with the most questions, each answered with a key.
-    searched: Option<UnixTime>,
+    searched: Option<Instant>,
     /// When the last fetch began.
-    asked: Option<UnixTime>,
+    asked: Option<Instant>,
 }
 
 impl Keys {
@@ -37,7 +37,7 @@ impl Keys {
     }
 
     /// A fetch that began at `began` has brought a key.
-    pub(super) fn fetched(&mut self, number: usize, began: UnixTime, is_search: bool, now: Moment) {
+    pub(super) fn fetched(&mut self, number: usize, began: Instant, is_search: bool, now: Moment) {
         self.asked = self.asked.max(Some(began));
         if is_search {
             self.searched = self.searched.max(Some(began));
@@ -49,7 +49,7 @@ impl Keys {
             Some(newest) if newest.number == number => newest.at = began,
             newest => {
                 if let Some(replaced) = newest {
-                    replaced.at = now.wall;
+                    replaced.at = now.at;
                 }
                 known.retain(|fetched| fetched.number != number);
                 known.insert(0, Fetched { number, at: began });
@@ -60,34 +60,34 @@ impl Keys {
     }
 
     /// Whether a signature by this key is valid for a worker that knows every fetch.
-    pub(super) fn is_good(&self, number: usize, now: UnixTime) -> bool {
+    pub(super) fn is_good(&self, number: usize, now: Instant) -> bool {
         self.states.last().is_some_and(|(_, known)| self.holds(known, number, now))
     }
 
     /// Whether a search began since the request arrived, or a recent one did and a fetch began since.
-    pub(super) fn is_searched_since(&self, arrived: UnixTime, now: UnixTime) -> bool {
-        let is_since = |began: UnixTime| began >= arrived;
-        let is_late = |began: UnixTime| !has_passed(now, BETWEEN_SEARCHES, began);
+    pub(super) fn is_searched_since(&self, arrived: Instant, now: Instant) -> bool {
+        let is_since = |began: Instant| began >= arrived;
+        let is_late = |began: Instant| !has_passed(now, BETWEEN_SEARCHES, began);
         self.searched.is_some_and(|began| is_since(began) || is_late(began) && self.asked.is_some_and(is_since))
     }
 
     /// When the service was last asked.
-    pub(super) const fn asked(&self) -> Option<UnixTime> {
+    pub(super) const fn asked(&self) -> Option<Instant> {
         self.asked
     }
 
     /// Whether the last fetch began less than this long ago.
-    pub(super) fn is_just_asked(&self, interval: Duration, now: UnixTime) -> bool {
+    pub(super) fn is_just_asked(&self, interval: Duration, now: Instant) -> bool {
         self.asked.is_some_and(|began| !has_passed(now, interval, began))
     }
 
     /// Whether it may be valid for a worker that knows every fetch until this step, and perhaps later ones.
-    pub(super) fn may_be_good(&self, number: usize, heard: u64, now: UnixTime) -> bool {
+    pub(super) fn may_be_good(&self, number: usize, heard: u64, now: Instant) -> bool {
         let first = self.states.iter().rposition(|(step, _)| *step <= heard).unwrap_or(0);
         self.states[first..].iter().any(|(_, known)| self.holds(known, number, now))
     }
 
-    fn holds(&self, known: &[Fetched], number: usize, now: UnixTime) -> bool {
+    fn holds(&self, known: &[Fetched], number: usize, now: Instant) -> bool {
         known.iter().enumerate().any(|(index, fetched)| {
             fetched.number == number && (index == 0 || !has_passed(now, self.grace, fetched.at))
         })

@@ -1,6 +1,5 @@
 //! Requests, from their arrival to their end.
 
-use authgate::host::Cx;
 use authgate::host::StreamId;
 use authgate::metrics::Outcome;
 use authgate::{Code, Report, RequestHead, Resolution, Step, lend};
@@ -79,7 +78,8 @@ impl Machine {
         let is_known = forward::is_known(self, &arrival, self.setups[worker].cache().0);
         self.streams.push(arrival);
         let head = RequestHead { headers: &lend(&headers), has_body: false };
-        let reception = self.workers[worker].on_request(stream, &head, &Cx::new(self.now, &self.host));
+        let wall = self.wall();
+        let reception = self.workers[worker].on_request(stream, &head, &self.host.at(self.now, wall));
         assert_eq!(reception.strip, ["x-user-id"], "what the client may not say of itself");
         self.note_signatures();
         match reception.step {

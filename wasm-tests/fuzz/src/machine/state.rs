@@ -3,22 +3,19 @@
 use std::time::Duration;
 
 use authgate::host::StreamId;
-use authgate::{CallId, UnixTime};
+use authgate::{CallId, Instant};
 
 use super::credentials::Vouched;
+use super::polls::Poll;
 use super::script::Place;
 
-/// A point of the script, by each of its clocks.
+/// A point of the script.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment {
     /// Counts events, so that no two moments are equal.
     pub(super) step: u64,
-    /// The wall clock, as the workers see it.
-    pub(super) wall: UnixTime,
-    /// How often the wall clock had been set.
-    pub(super) jumps: u32,
-    /// How often it had been set back.
-    pub(super) setbacks: u32,
+    /// The monotonic clock.
+    pub(super) at: Instant,
 }
 
 /// How far a stream has come.
@@ -83,21 +80,14 @@ pub(super) struct Question {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Errand {
     Verify(Question),
-    /// `is_cut`: the clock has jumped since it began, so that others may consider it dead; or such a fetch caused this
-    /// one.
     Key {
         /// When the first of its callouts was sent.
-        began: UnixTime,
+        began: Instant,
         retries: u32,
         /// The number of this question in the fetch, starting at 1.
         question: u32,
-        is_cut: bool,
     },
-    /// `since`: the number of entries that the worker already has.
-    Feed {
-        retries: u32,
-        since: Option<usize>,
-    },
+    Feed(Poll),
 }
 
 /// A callout without an answer yet.
@@ -106,7 +96,7 @@ pub(super) struct Pending {
     pub(super) worker: usize,
     pub(super) call: CallId,
     pub(super) errand: Errand,
-    pub(super) deadline: Duration,
+    pub(super) deadline: Instant,
 }
 
 impl Pending {
@@ -139,6 +129,8 @@ pub(super) struct Vouching {
     pub(super) delivered: Moment,
     /// Whether its worker keeps verdicts.
     pub(super) is_kept: bool,
+    /// Whether a sweep may have dropped it.
+    pub(super) is_forgotten: bool,
 }
 
 /// A 401 or 403 that was delivered.
@@ -150,10 +142,11 @@ pub(super) struct Refusal {
     /// When its callout was sent. It ends older verdicts.
     pub(super) asked: Moment,
     pub(super) delivered: Moment,
+    /// Whether a sweep may have dropped it.
+    pub(super) is_forgotten: bool,
 }
 
-/// Whether `period` has passed since `begin`, by a clock that may have stepped back before it or be a second late.
-pub(super) fn has_passed(now: UnixTime, period: Duration, begin: UnixTime) -> bool {
-    let elapsed = i128::from(now.as_nanos()) - i128::from(begin.as_nanos());
-    elapsed < -1_000_000_000 || elapsed.max(0) >= i128::try_from(period.as_nanos()).expect("a period")
+/// Whether `period` has passed since `begin`.
+pub(super) fn has_passed(now: Instant, period: Duration, begin: Instant) -> bool {
+    now.since(begin) >= period
 }

@@ -5,7 +5,7 @@ use std::hash::Hash;
 use std::time::Duration;
 
 use authgate::internals::FIRST_QUESTIONS;
-use authgate::{Code, UnixTime};
+use authgate::{Code, Instant};
 
 use super::setup::Setup;
 use super::state::{Moment, Question, State, Stream, has_passed};
@@ -43,7 +43,7 @@ pub(super) struct Throttle {
 #[derive(Debug, Clone, Copy)]
 struct Failures {
     count: usize,
-    since: UnixTime,
+    since: Instant,
 }
 
 impl Throttle {
@@ -69,7 +69,7 @@ impl Throttle {
     }
 
     /// Counts a failed authentication.
-    pub(super) fn fail(&mut self, address: Option<&'static str>, number: Option<usize>, now: UnixTime) {
+    pub(super) fn fail(&mut self, address: Option<&'static str>, number: Option<usize>, now: Instant) {
         let Some(address) = address else { return };
         let (attempts, lockout) = (self.attempts, self.lockout);
         count(&mut self.addresses, address, attempts, lockout, now);
@@ -78,13 +78,13 @@ impl Throttle {
         }
     }
 
-    fn current<S: Eq + Hash>(&self, subjects: &HashMap<S, Failures>, subject: &S, now: UnixTime) -> usize {
+    fn current<S: Eq + Hash>(&self, subjects: &HashMap<S, Failures>, subject: &S, now: Instant) -> usize {
         let failures = subjects.get(subject);
         failures.map_or(0, |failures| failures.current(self.attempts, self.lockout, now))
     }
 
     /// Whether this address must be told that it failed too often.
-    fn is_locked(&self, address: &'static str, number: Option<usize>, now: UnixTime) -> bool {
+    fn is_locked(&self, address: &'static str, number: Option<usize>, now: Instant) -> bool {
         let is_number_locked = number.is_some_and(|number| self.current(&self.numbers, &number, now) >= self.attempts);
         let has_failed = self.addresses.get(address).is_some_and(|it| !has_passed(now, self.lockout, it.since));
         self.current(&self.addresses, &address, now) >= self.attempts || (is_number_locked && has_failed)
@@ -96,7 +96,7 @@ fn count<S: Eq + Hash>(
     subject: S,
     attempts: usize,
     lockout: Duration,
-    now: UnixTime,
+    now: Instant,
 ) {
     let failures = subjects.entry(subject).or_insert(Failures { count: 0, since: now });
     match failures.current(attempts, lockout, now) {
@@ -112,7 +112,7 @@ fn count<S: Eq + Hash>(
 }
 
 impl Failures {
-    fn current(self, attempts: usize, lockout: Duration, now: UnixTime) -> usize {
+    fn current(self, attempts: usize, lockout: Duration, now: Instant) -> usize {
         let period = if self.count >= attempts { lockout } else { Setup::WINDOW };
         if has_passed(now, period, self.since) { 0 } else { self.count }
     }
@@ -176,7 +176,7 @@ impl Machine {
     pub(super) fn check_guess(&self, stream: &Stream) {
         let (Some(throttle), Some(address)) = (&self.throttle, stream.address) else { return };
         let is_good = self.vouchings.iter().any(|vouching| Some(vouching.credential) == stream.credential);
-        if is_good || self.jumps > 0 || throttle.may_be_too_many {
+        if is_good || throttle.may_be_too_many {
             return;
         }
         let is_same = |question: &Question| {
@@ -192,7 +192,6 @@ impl Machine {
     pub(super) fn may_be_locked(&self, stream: &Stream) -> bool {
         let (Some(throttle), Some(address)) = (&self.throttle, stream.address) else { return false };
         throttle.is_vague
-            || self.jumps > 0
             || throttle.is_locked(address, self.number(stream), self.now)
             || self.has_waited_for_guesses(stream)
     }
@@ -205,13 +204,13 @@ impl Machine {
             let is_near = other.address == stream.address || number.is_some() && self.number(other) == number;
             is_near && (other.worker, other.credential) != (stream.worker, stream.credential)
         };
-        has_passed(self.now, self.setup.lease(), stream.arrived.wall)
+        has_passed(self.now, self.setup.lease(), stream.arrived.at)
             && self.streams.iter().filter(is_other).any(|other| other.arrived.step < stream.arrived.step)
     }
 
     /// Whether a request may wait before its question: for guesses under way, or for its connection's share.
     pub(super) fn may_wait_for_its_share(&self, stream: &Stream) -> bool {
-        let is_late = |began: &Moment| has_passed(self.now, self.setup.lease(), began.wall);
+        let is_late = |began: &Moment| has_passed(self.now, self.setup.lease(), began.at);
         // If an answer was already void, the service is asked again, which may mean waiting again.
         let is_asked_again = self.vouchings.iter().any(|vouching| {
             (Some(vouching.credential), vouching.worker) == (stream.credential, stream.worker)
@@ -220,14 +219,13 @@ impl Machine {
         });
         // An answer that came while the request waited for its turn may have ended by then.
         let is_its_turn = self.settled[stream.worker].as_ref().is_some_and(|settled| !is_late(settled));
-        let is_in_time =
-            !self.is_steady_since(&stream.arrived) || !is_late(&stream.arrived) || is_asked_again || is_its_turn;
+        let is_in_time = !is_late(&stream.arrived) || is_asked_again || is_its_turn;
         is_in_time && stream.address.is_some() && (self.throttle.is_some() || self.is_share_used_up(stream))
     }
 
     /// Whether it has waited in vain for its connection's share.
     pub(super) fn has_waited_for_its_share(&self, stream: &Stream) -> bool {
-        has_passed(self.now, self.setup.lease(), stream.arrived.wall) && self.is_share_used_up(stream)
+        has_passed(self.now, self.setup.lease(), stream.arrived.at) && self.is_share_used_up(stream)
     }
 
     /// Whether others may have used up its connection's share. There is one connection from each address.

@@ -5,24 +5,28 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use authgate::config::Config;
-use authgate::host::Cx;
 use authgate::internals::world::{BEGIN, key};
 use authgate::metrics::Gauge;
-use authgate::{CallId, Filter, UnixTime};
+use authgate::{CallId, Filter, Instant, UnixTime};
 
 use super::Counted;
 use super::breaker::Breaker;
 use super::credentials::{Credential, jti};
 use super::feed::{Feed, Item};
 use super::keys::Keys;
+use super::polls::Polls;
 use super::script::{Flaw, KEYS};
 use super::setup::Setup;
-use super::state::{Cause, Errand, Moment, Pending, Refusal, State, Stream, Vouching};
+use super::state::{Cause, Moment, Pending, Refusal, State, Stream, Vouching};
+use super::sweep::Sweep;
 use super::throttle::Throttle;
 use crate::oracle::host::Recorder;
 
 /// The most requests that end in one go.
 pub(super) const AT_ONCE: usize = 32;
+
+/// When every script begins, by the monotonic clock. The wall clock shows another number then.
+const START: Instant = Instant::from_reading(0);
 
 /// The number of current JWTs.
 pub(super) const JWTS: usize = 6;
@@ -33,20 +37,25 @@ pub(super) struct Machine {
     pub(super) setup: Setup,
     /// The setup of each worker: the cache's settings may differ.
     pub(super) setups: Vec<Setup>,
-    /// The shortest and the longest [`Setup::memory`] that any worker has been configured with.
-    pub(super) lives: (Duration, Duration),
+    /// The shortest [`Setup::memory`] that any worker has been configured with.
+    pub(super) shortest_memory: Duration,
     /// The shortest [`Setup::memory`] that a longer one has followed. A worker may then have forgotten what ended a
     /// verdict, so older verdicts can't be used. A worker announces its memory when it first uses the cache, so even
     /// the longest may be unknown to all.
     pub(super) outlived: Option<Duration>,
     pub(super) config: Config,
     pub(super) host: Recorder,
-    pub(super) now: UnixTime,
+    /// The monotonic clock.
+    pub(super) now: Instant,
+    /// By how many seconds the wall clock was set forward, all in all.
+    pub(super) set_by: i64,
     pub(super) workers: Vec<Filter>,
     /// Whether more than [`AT_ONCE`] requests have waited at each worker since its last tick.
     pub(super) crowded: Vec<bool>,
     /// The last tick of each worker at which requests that others delayed may have had their turn.
     pub(super) settled: Vec<Option<Moment>>,
+    /// What each worker has seen of the wall clock.
+    pub(super) sweeps: Vec<Sweep>,
     /// When each worker began.
     pub(super) born: Vec<Moment>,
     pub(super) streams: Vec<Stream>,
@@ -58,6 +67,7 @@ pub(super) struct Machine {
     /// The last past step at which the breaker wasn't closed.
     pub(super) unclosed: u64,
     pub(super) feed: Feed,
+    pub(super) polls: Polls,
     /// The keys that the workers must know.
     pub(super) keys: Keys,
     /// The step at which each worker last took over what the others know.
@@ -84,16 +94,12 @@ pub(super) struct Machine {
     /// Whether a worker's configuration has changed.
     pub(super) is_updated: bool,
     /// Which JWTs each worker has found forged, and when the service was last asked for its key then.
-    pub(super) forged: Vec<(usize, usize, Option<UnixTime>)>,
+    pub(super) forged: Vec<(usize, usize, Option<Instant>)>,
     pub(super) throttle: Option<Throttle>,
     /// Questions lost with their worker.
     pub(super) lost_leases: Vec<(usize, Moment)>,
-    pub(super) elapsed: Duration,
-    pub(super) jumps: u32,
-    pub(super) setbacks: u32,
     pub(super) step: u64,
-    pub(super) last_fetch: Option<Duration>,
-    pub(super) last_poll: Option<Duration>,
+    pub(super) last_fetch: Option<Instant>,
     pub(super) serves: usize,
     pub(super) lost_calls: i64,
     pub(super) counted: Counted,
@@ -116,24 +122,20 @@ fn config_of(setup: Setup) -> Config {
 }
 
 impl Machine {
-    /// The longest [`Setup::memory`] of any worker.
-    pub(super) const fn longest_memory(&self) -> Duration {
-        self.lives.1
-    }
-
     pub(super) fn new(setup: Setup) -> Self {
         let config = config_of(setup);
-        let life = setup.memory();
         let mut machine = Self {
             setup,
             setups: vec![setup; setup.workers()],
-            lives: (life, life),
+            shortest_memory: setup.memory(),
             outlived: None,
             host: Recorder::default(),
-            now: UnixTime::from_secs(BEGIN),
+            now: START,
+            set_by: 0,
             workers: (0..setup.workers()).map(|_| Filter::new(config.clone())).collect(),
             crowded: vec![false; setup.workers()],
             settled: vec![None; setup.workers()],
+            sweeps: vec![Sweep::default(); setup.workers()],
             born: Vec::new(),
             config,
             streams: Vec::new(),
@@ -144,6 +146,7 @@ impl Machine {
             breaker: Breaker::new(setup),
             unclosed: 0,
             feed: Feed::default(),
+            polls: Polls::default(),
             keys: Keys::new(setup.grace()),
             heard: vec![0; setup.workers()],
             delivered: BTreeSet::new(),
@@ -161,12 +164,8 @@ impl Machine {
             forged: Vec::new(),
             throttle: Throttle::new(setup),
             lost_leases: Vec::new(),
-            elapsed: Duration::ZERO,
-            jumps: 0,
-            setbacks: 0,
             step: 0,
             last_fetch: None,
-            last_poll: None,
             serves: 0,
             lost_calls: 0,
             counted: HashMap::new(),
@@ -183,21 +182,21 @@ impl Machine {
     /// Prints an event, with the time and the step.
     pub(super) fn trace(&self, what: std::fmt::Arguments<'_>) {
         if self.is_traced {
-            let elapsed = i128::from(self.now.as_nanos()) - i128::from(BEGIN) * 1_000_000_000;
-            println!("{:>10} ms, step {:>3}: {what}", elapsed / 1_000_000, self.step);
+            let elapsed = self.now.since(START).as_millis();
+            println!("{elapsed:>10} ms, wall clock {:+} s, step {:>3}: {what}", self.set_by, self.step);
         }
     }
 
-    /// A moment that comes after all others.
-    pub(super) fn moment(&mut self) -> Moment {
-        self.step += 1;
-        let Self { step, now, jumps, setbacks, .. } = *self;
-        Moment { step, wall: now, jumps, setbacks }
+    /// The wall clock.
+    pub(super) fn wall(&self) -> UnixTime {
+        let unset = UnixTime::from_secs(BEGIN).after(self.now.since(START));
+        UnixTime::from_nanos(unset.as_nanos().saturating_add_signed(self.set_by * 1_000_000_000))
     }
 
-    /// Whether the clock hasn't been set back since.
-    pub(super) const fn is_steady_since(&self, moment: &Moment) -> bool {
-        self.setbacks == moment.setbacks
+    /// A moment that comes after all others.
+    pub(super) const fn moment(&mut self) -> Moment {
+        self.step += 1;
+        Moment { step: self.step, at: self.now }
     }
 
     /// The `user_id` of a credential.
@@ -206,7 +205,7 @@ impl Machine {
     }
 
     pub(super) fn issue(&mut self, slot: usize, key: usize, flaw: Flaw) {
-        let credential = Credential::jwt(Self::user(self.credentials.len()), key % KEYS, flaw, self.now);
+        let credential = Credential::jwt(Self::user(self.credentials.len()), key % KEYS, flaw, self.wall());
         self.jwts[slot % JWTS] = self.credentials.len();
         self.credentials.push(credential);
     }
@@ -220,31 +219,17 @@ impl Machine {
             self.settled[worker] = Some(now);
         }
         self.is_ticking = true;
-        self.workers[worker].on_tick(&Cx::new(self.now, &self.host));
+        self.sweep(worker);
+        let wall = self.wall();
+        self.workers[worker].on_tick(&self.host.at(self.now, wall));
         self.carry_out(worker, Cause::Tick, None);
         self.is_ticking = false;
         let gauge = self.host.process.gauges.borrow().get(&Gauge::BreakerState).copied();
         assert_eq!(gauge, Some(self.breaker.number()), "the breaker's state");
+        assert!(!self.is_poll_due(), "no poll although one is due");
         // In a crowd, not every request gets its turn at once.
         if !is_crowd && !self.setup.answers_in_jwts() {
             self.check_waits(worker);
-        }
-    }
-
-    pub(super) fn jump(&mut self, seconds: i64) {
-        let by = Duration::from_secs(seconds.unsigned_abs());
-        self.now = if seconds < 0 {
-            self.setbacks += 1;
-            UnixTime::from_nanos(self.now.as_nanos().saturating_sub(u64::try_from(by.as_nanos()).unwrap_or(0)))
-        } else {
-            self.now.after(by)
-        };
-        self.jumps += 1;
-        (self.last_fetch, self.last_poll) = (None, None);
-        for pending in &mut self.pending {
-            if let Errand::Key { is_cut, .. } = &mut pending.errand {
-                *is_cut = true;
-            }
         }
     }
 
@@ -254,11 +239,10 @@ impl Machine {
         self.is_updated = true;
         let life = setup.memory();
         self.setups[worker] = setup;
-        let (shortest, longest) = self.lives;
-        if life > shortest {
-            self.outlived = Some(shortest);
+        if life > self.shortest_memory {
+            self.outlived = Some(self.shortest_memory);
         }
-        self.lives = (shortest.min(life), longest.max(life));
+        self.shortest_memory = self.shortest_memory.min(life);
         self.restart(worker);
     }
 
@@ -267,6 +251,7 @@ impl Machine {
         let worker = worker % self.workers.len();
         self.forged.retain(|(of, ..)| *of != worker);
         self.workers[worker] = Filter::new(config_of(self.setups[worker]));
+        self.sweeps[worker] = Sweep::default();
         self.born[worker] = self.moment();
         for stream in self.streams.iter_mut().filter(|stream| stream.worker == worker) {
             if stream.state == State::Waiting {
@@ -286,7 +271,7 @@ impl Machine {
         let credential = which % self.credentials.len();
         let user = Self::user(credential);
         let exp = self.credentials[credential].own.as_ref().and_then(|own| own.exp);
-        let now = self.now.as_secs();
+        let now = self.wall().as_secs();
         self.feed.push(match what {
             0..=2 => Item::Token(jti(user), exp.unwrap_or(now + 3_600)),
             3 => Item::User(user, now + 3_601),

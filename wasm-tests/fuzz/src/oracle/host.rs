@@ -2,10 +2,10 @@
 
 use std::cell::RefCell;
 
-use authgate::PublicKey;
-use authgate::host::{Conflict, Metrics, Peer, SharedData, SharedValue, Signatures, Write};
+use authgate::host::{Conflict, Cx, Metrics, Peer, SharedData, SharedValue, Signatures, Write};
 use authgate::internals::world::Process;
 use authgate::metrics::{Counter, Gauge};
+use authgate::{Instant, PublicKey, UnixTime};
 
 /// One question to the verifier, and its answer.
 #[derive(Debug, Clone)]
@@ -29,6 +29,13 @@ pub struct Recorder {
     pub asked: RefCell<Vec<Asked>>,
     /// Whether it has no verifier, so that the compiled-in one is used.
     pub is_bare: bool,
+}
+
+impl Recorder {
+    /// The context of an event: `now` by the monotonic clock, `wall` by the wall clock.
+    pub fn at(&self, now: Instant, wall: UnixTime) -> Cx<'_> {
+        Cx { wall, ..Cx::new(now, self) }
+    }
 }
 
 impl SharedData for Recorder {
