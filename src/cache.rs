@@ -119,6 +119,11 @@ impl VerificationCache {
         self.digests.of(kind, credential)
     }
 
+    /// Whether this worker has an entry of the credential, which may have ended.
+    pub fn has_entry(&self, digest: &Digest) -> bool {
+        self.local.peek(digest).is_some()
+    }
+
     /// Looks a credential up. The caller counts a miss.
     pub fn look_up(&mut self, digest: &Digest, kind: Kind, validity: &mut Validity<'_>, cx: &Cx<'_>) -> Lookup {
         if self.is_off() {

@@ -102,9 +102,22 @@ pub fn extract<'r>(
     accepted: &ApiToken,
     credentials: &Credentials,
 ) -> Result<Credential<'r>, Code> {
+    extract_with(head, accepted, credentials, |_| false)
+}
+
+/// Like [`extract`]. `is_known`: whether these bytes are known to have the form of a JWT, so that they needn't be read.
+pub fn extract_with<'r>(
+    head: &RequestHead<'r>,
+    accepted: &ApiToken,
+    credentials: &Credentials,
+    is_known: impl FnOnce(&[u8]) -> bool,
+) -> Result<Credential<'r>, Code> {
     let (place, value) = places::only_value(head, credentials)?;
     match (place, value) {
-        (Place::Authorization, Cow::Borrowed(value)) => in_authorization(value, accepted),
+        (Place::Authorization, Cow::Borrowed(value)) => match bearer(value).filter(|token| is_known(token)) {
+            Some(token) => credential(Form::Jwt, token),
+            None => in_authorization(value, accepted),
+        },
         (Place::ApiKeyHeader, value) => {
             let (token, _) = token(value)?;
             match token_id(token.as_bytes()) {
@@ -137,6 +150,13 @@ fn token(value: Cow<'_, [u8]>) -> Result<(Cow<'_, str>, usize), Code> {
 /// The number of dots, if this may be a token: visible ASCII without commas.
 fn dots_of_token(bytes: &[u8]) -> Option<usize> {
     if bytes.is_empty() { None } else { ascii::dots_without_comma(bytes) }
+}
+
+/// What follows `Bearer` and a space.
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    const SCHEME: &[u8] = b"bearer ";
+    let (scheme, token) = value.split_at_checked(SCHEME.len())?;
+    scheme.eq_ignore_ascii_case(SCHEME).then_some(token)
 }
 
 fn in_authorization<'r>(value: &'r [u8], accepted: &ApiToken) -> Result<Credential<'r>, Code> {

@@ -71,7 +71,12 @@ pub(super) fn arrive<'r>(
         return Ok(Next::Done(Permit::without_identity()));
     }
     let (verification, is_moved) = (terms.verification, terms.forward_credential == ForwardCredential::VerifiedJwt);
-    let credential = extractor::extract(head, &parts.config.api_token, &parts.config.credentials);
+    let mut digest = None;
+    let credential = extractor::extract_with(head, &parts.config.api_token, &parts.config.credentials, |token| {
+        let is_kept = verification == Verification::Local && keeps_jwt(token, parts);
+        // Its form is that of a JWT, or it wouldn't be known by this digest.
+        is_kept && parts.cache.has_entry(digest.insert(parts.cache.digest(Kind::LocalJwt, token)))
+    });
     facts.presented = presented(&credential);
     if terms.access == Access::Optional && matches!(credential, Err(Code::MissingCredentials)) {
         return Ok(Next::Done(Permit::without_identity()));
@@ -96,12 +101,18 @@ pub(super) fn arrive<'r>(
         facts.own_jwt = Some(credential.text.as_ref().into());
     }
     let is_kept = match facts.kind {
-        Kind::LocalJwt => !parts.cache.is_off() && credential.bytes().len() <= MAX_TOKEN_BYTES,
+        Kind::LocalJwt => keeps_jwt(credential.bytes(), parts),
         // All requests with one credential share a question, even if no verdict is kept.
         Kind::RemoteJwt | Kind::ApiToken | Kind::Other => true,
     };
-    facts.digest = is_kept.then(|| parts.cache.digest(facts.kind, credential.bytes()));
+    let digest = digest.filter(|_| facts.kind == Kind::LocalJwt);
+    facts.digest = is_kept.then(|| digest.unwrap_or_else(|| parts.cache.digest(facts.kind, credential.bytes())));
     Ok(Stage::Recall(credential, *head).into())
+}
+
+/// Whether this worker keeps its verdict on a JWT that it verifies itself.
+const fn keeps_jwt(token: &[u8], parts: &Parts) -> bool {
+    !parts.cache.is_off() && token.len() <= MAX_TOKEN_BYTES
 }
 
 const fn presented(credential: &Result<Credential<'_>, Code>) -> Presented {

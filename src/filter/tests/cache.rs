@@ -194,6 +194,29 @@ fn local_and_remote_verdicts_are_cached_apart() {
 }
 
 #[test]
+fn a_request_that_only_resembles_one_with_a_known_jwt_is_read_in_full() {
+    let mut world = World::new(json!({}));
+    let token = jwt(0);
+    assert_eq!(world.ask(&bearer(&token)).code(), "");
+    for (value, code) in [
+        (format!("bearer {token}"), ""),
+        (format!("Bearer  {token}"), "malformed_credentials"),
+        (format!("Bearer {token} "), "malformed_credentials"),
+        (format!("Bearer {token},{token}"), "malformed_credentials"),
+        (format!("Bearer\t{token}"), "malformed_credentials"),
+        (format!("Bearer {token}."), "token_malformed"),
+        (format!("Basic {token}"), "unsupported_scheme"),
+        (format!("APIKey {token}"), "token_malformed"),
+        (token.clone(), "malformed_credentials"),
+    ] {
+        assert_eq!(world.ask(&head(&[("authorization", &value)])).code(), code, "{value}");
+    }
+    let value = format!("Bearer {token}");
+    let twice = head(&[("authorization", &value), ("authorization", &value)]);
+    assert_eq!(world.ask(&twice).code(), "malformed_credentials");
+}
+
+#[test]
 fn a_refused_jwt_is_refused_only_on_remote_rules() {
     let mut world = with_key(1, json!({"rules": [{"match": {"prefix": "/remote"}, "verification": "remote"}]}));
     let to = |path: &str| head(&[(":path", path), ("authorization", &format!("Bearer {}", jwt(0)))]);

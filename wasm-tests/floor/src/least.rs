@@ -13,7 +13,7 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use rustc_hash::FxHasher;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
-use siphasher::sip128::{Hasher128 as _, SipHasher24};
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 use crate::{host, shared};
 
@@ -64,7 +64,7 @@ pub(crate) struct Question {
 /// Sets the identity headers, if the credential among these headers is known and hasn't expired.
 pub(crate) fn recognise(encoded: &[u8], now: u64) -> Result<(), NewCredential<'_>> {
     let credential = host::value_of(encoded, b"authorization").unwrap_or_default();
-    let mut hasher = SipHasher24::new_with_keys(1, 2);
+    let mut hasher = SipHasher13::new_with_keys(1, 2);
     hasher.write(credential);
     let key = hasher.finish128().as_u128();
     KNOWN.with_borrow(|known| match known.identities.get(&key) {
