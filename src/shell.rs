@@ -5,6 +5,7 @@
 //! leaves, and the SDK keeps a record of each forever. A root's callouts always come back, even if the clients that
 //! wait for them have left. See [`raw`] for how a stream's callback reaches the root.
 
+mod counts;
 mod envoy;
 mod http;
 mod injection;

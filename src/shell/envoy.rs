@@ -6,8 +6,8 @@ use std::time::UNIX_EPOCH;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{MetricType, Status};
 
-use super::raw;
 use super::root::SEAL_KEY;
+use super::{counts, raw};
 use crate::host::{Conflict, Metrics, Peer, SharedData, SharedValue, Signatures, Write};
 use crate::label;
 use crate::metrics::metric::Metric;
@@ -28,6 +28,8 @@ enum Known {
     Nothing,
     /// Its number.
     As(u32),
+    /// A counter's place.
+    At(counts::Place),
     Refused,
 }
 
@@ -88,9 +90,10 @@ impl EnvoyHost {
         }
     }
 
-    /// Called at the end of every event: moves the gauges if they mustn't wait for the next tick.
+    /// Called at the end of every event: moves the gauges and tells the counters that mustn't wait for the next tick.
     #[inline]
-    pub fn flush_gauges(&self, now: Instant) {
+    pub fn flush(&self, now: Instant) {
+        counts::tell_now_and_then(now);
         if !self.tally.borrow().is_settled() {
             self.flush_tally(now);
         }
@@ -107,9 +110,11 @@ impl EnvoyHost {
         }
     }
 
-    /// Sets the gauges that all VMs move to the sum of their tallies.
-    pub fn correct_gauges(&self) {
-        let sum = self.tally.borrow_mut().tick(Self::now(), self);
+    /// Called at the end of every tick: tells the counters, and sets the gauges that all VMs move to the sum of their
+    /// tallies.
+    pub fn tell(&self, now: Instant) {
+        counts::tell(now);
+        let sum = self.tally.borrow_mut().tick(now, self);
         if let Some(sum) = sum {
             self.set_all(sum);
             self.mark_place();
@@ -117,8 +122,9 @@ impl EnvoyHost {
     }
 
     /// This VM stops counting.
-    pub fn retire_gauges(&self) {
-        let sum = self.tally.borrow_mut().end(Self::now(), self);
+    pub fn retire(&self, now: Instant) {
+        counts::tell(now);
+        let sum = self.tally.borrow_mut().end(now, self);
         self.set_all(sum);
         self.mark_place();
     }
@@ -136,39 +142,45 @@ impl EnvoyHost {
         });
     }
 
-    /// Changes a metric, unless the host refuses to define it.
+    /// Changes a metric that isn't a counter, unless the host refuses to define it.
     fn change(&self, metric: Metric<'_>, change: impl FnOnce(u32) -> Result<(), Status>) {
-        let place = metric.place();
-        let known = self.metrics.borrow().get(place).copied().unwrap_or(Known::Nothing);
-        let id = match known {
-            Known::As(id) => id,
-            Known::Refused => return,
-            Known::Nothing => match self.define(metric, place) {
-                Some(id) => id,
-                None => return,
-            },
-        };
-        if change(id).is_err() {
+        if let Known::As(id) = self.known(metric)
+            && change(id).is_err()
+        {
             log::error!("the metric {metric} could not be changed");
         }
     }
 
+    /// What the host has said about a metric, which is defined if it hasn't been.
+    fn known(&self, metric: Metric<'_>) -> Known {
+        let place = metric.place();
+        match self.metrics.borrow().get(place).copied() {
+            None | Some(Known::Nothing) => {}
+            Some(known) => return known,
+        }
+        self.define(metric, place)
+    }
+
     #[inline(never)]
-    fn define(&self, metric: Metric<'_>, place: usize) -> Option<u32> {
+    fn define(&self, metric: Metric<'_>, place: usize) -> Known {
         let kind = match metric {
             Metric::Counter(_) => MetricType::Counter,
             Metric::Gauge(_) => MetricType::Gauge,
             Metric::Histogram(_) => MetricType::Histogram,
         };
-        let id = hostcalls::define_metric(kind, &format!("{metric}.filter={}", self.filter)).ok();
+        let known = match (hostcalls::define_metric(kind, &format!("{metric}.filter={}", self.filter)), metric) {
+            (Err(_), _) => Known::Refused,
+            (Ok(id), Metric::Counter(_)) => Known::At(counts::place_of(id)),
+            (Ok(id), _) => Known::As(id),
+        };
         let mut metrics = self.metrics.borrow_mut();
         if metrics.len() <= place {
             metrics.resize(place + 1, Known::Nothing);
         }
-        if let Some(known) = metrics.get_mut(place) {
-            *known = id.map_or(Known::Refused, Known::As);
+        if let Some(its) = metrics.get_mut(place) {
+            *its = known;
         }
-        id
+        known
     }
 
     /// The host's monotonic clock. A host without one has only its wall clock to measure by.
@@ -232,7 +244,9 @@ impl Signatures for EnvoyHost {
 
 impl Metrics for EnvoyHost {
     fn count(&self, counter: Counter) {
-        self.change(Metric::Counter(&counter), |id| hostcalls::increment_metric(id, 1));
+        if let Known::At(place) = self.known(Metric::Counter(&counter)) {
+            counts::add(place);
+        }
     }
 
     fn shift(&self, gauge: Gauge, by: i64) {
@@ -269,11 +283,13 @@ thread_local! {
     static PLACES: RefCell<Vec<(u32, String)>> = RefCell::default();
 }
 
-/// Makes a panic remove what this VM has counted, after its message: Envoy no longer calls the VM.
+/// Makes a panic tell the counters and take what this VM has counted off the gauges, after its message: Envoy no longer
+/// calls the VM.
 pub fn vacate_at_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         report(info);
+        counts::tell_at_panic();
         PLACES.with(|places| {
             for (_, place) in places.try_borrow().iter().flat_map(|places| places.iter()) {
                 // A failure can no longer be reported.

@@ -137,7 +137,7 @@ impl Worker {
                     self.carry_out_for(stream);
                     self.become_context(stream);
                 }
-                self.host.inner().flush_gauges(self.latest.get());
+                self.host.inner().flush(self.latest.get());
                 Received::Resolved(resolution)
             }
         }
@@ -158,13 +158,13 @@ impl Worker {
     pub(super) fn on_end(&self, stream: StreamId) {
         self.held.borrow_mut().remove(&stream);
         self.filter.borrow_mut().on_end(stream, self.host.inner());
-        self.host.inner().flush_gauges(self.latest.get());
+        self.host.inner().flush(self.latest.get());
     }
 
     /// The root has ended.
     pub(super) fn on_retirement(&self) {
         self.filter.borrow_mut().on_retirement(&self.cx());
-        self.host.inner().retire_gauges();
+        self.host.inner().retire(self.latest.get());
     }
 
     /// Called with the root as the host's current context.
@@ -178,7 +178,7 @@ impl Worker {
         self.clocks.set((EnvoyHost::now(), EnvoyHost::wall()));
         self.filter.borrow_mut().on_tick(&self.cx());
         self.carry_out();
-        self.host.inner().correct_gauges();
+        self.host.inner().tell(self.latest.get());
     }
 
     /// A callout has come back: `read` reads its answer, with this limit for the body. Called with the root as the
@@ -194,7 +194,7 @@ impl Worker {
             if has_failed {
                 // Wait for the next tick: a resumed request may go to the service's own cluster, on this connection.
                 self.adjust_tick();
-                self.host.inner().flush_gauges(self.latest.get());
+                self.host.inner().flush(self.latest.get());
                 return;
             }
             self.is_answering.set(true);
@@ -243,7 +243,7 @@ impl Worker {
             }
         }
         self.adjust_tick();
-        self.host.inner().flush_gauges(self.latest.get());
+        self.host.inner().flush(self.latest.get());
     }
 
     fn next_action(&self) -> Option<Action> {

@@ -1,6 +1,6 @@
 //! What Envoy's process tells about itself: metrics, hosts, memory.
 
-use std::{collections::BTreeMap, fs, net::SocketAddr};
+use std::{collections::BTreeMap, fs, net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -11,7 +11,18 @@ use crate::Stack;
 #[derive(Clone, Debug)]
 pub struct Metrics(String);
 
+/// The counters of authgate's whose names don't end in `_total`.
+const COUNTERS: [&str; 2] = ["auth_token_type_requests", "auth_public_key_cache_hits"];
+
+/// A worker tells its counters with its next tick, at the latest.
+const TOLD_WITHIN: Duration = Duration::from_millis(1100);
+
 impl Metrics {
+    /// The whole page.
+    pub fn page(&self) -> &str {
+        &self.0
+    }
+
     /// A metric's value, summed over every series that has these labels among its own; 0 while there is none, as Envoy
     /// shows no counter before its first use.
     ///
@@ -46,20 +57,30 @@ impl Metrics {
 }
 
 impl Stack {
-    /// Reads Envoy's metrics, authgate's among them.
+    /// Reads Envoy's metrics, authgate's among them, once every worker has told its counters.
     ///
     /// # Errors
     /// When Envoy doesn't answer.
     pub async fn metrics(&self) -> Result<Metrics> {
+        tokio::time::sleep(TOLD_WITHIN).await;
+        self.metrics_now().await
+    }
+
+    /// Reads Envoy's metrics. Counters of the last second may be missing.
+    ///
+    /// # Errors
+    /// When Envoy doesn't answer.
+    async fn metrics_now(&self) -> Result<Metrics> {
         Ok(Metrics(self.admin("/stats/prometheus").await?.text()))
     }
 
-    /// Reads one metric, as [`Metrics::value`] says.
+    /// Reads one metric, as [`Metrics::value`] says. A counter of authgate's is read once every worker has told it.
     ///
     /// # Errors
     /// When Envoy doesn't answer, or a value isn't a whole number.
     pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Result<u64> {
-        self.metrics().await?.value(name, labels)
+        let is_counter = name.starts_with("auth_") && (name.ends_with("_total") || COUNTERS.contains(&name));
+        if is_counter { self.metrics().await? } else { self.metrics_now().await? }.value(name, labels)
     }
 
     /// The resident memory of Envoy's process, in bytes.

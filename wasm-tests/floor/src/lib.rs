@@ -1,13 +1,15 @@
 //! A filter that lets every request pass, and shows what no filter like authgate can take less than. Its configuration
 //! is one word:
 //!
-//! - `public`: reads the headers, asks for the time, sets the filter state of the access log, counts. Almost as many
-//!   calls of the host as authgate needs for a request without a credential.
-//! - `uncounted`: `public` without counters.
+//! - `public`: reads the headers, asks for the time, sets the filter state of the access log. These are the calls of the
+//!   host that authgate needs for a request without a credential.
 //! - `identity`: the same as `public` for a request with a known credential; also sets five headers.
-//! - `silent`: `identity` without filter state and counters.
-//! - `verifying`: `identity` for a request with a new JWT, whose signature it has the host verify.
-//! - `asking`: `identity` for a request with a new API token, about which it asks the auth service.
+//! - `silent`: `identity` without filter state.
+//! - `verifying`: `identity` for a request with a new JWT, whose signature it has the host verify. It also asks for the
+//!   client's address, and looks into shared data for the addresses that this user came from.
+//! - `asking`: `identity` for a request with a new API token, about which it asks the auth service. It also asks for the
+//!   client's address and connection.
+//! - `alone`: `asking` without shared data.
 //! - `least`: `identity` for any credential, with the least work of its own (`least.rs`).
 //! - `callout`: only asks the auth service, and waits for its answer.
 #![cfg(target_arch = "wasm32")]
@@ -21,35 +23,31 @@ use std::time::{Duration, UNIX_EPOCH};
 use proxy_wasm::{
     hostcalls,
     traits::{Context, HttpContext, RootContext},
-    types::{Action, ContextType, MetricType},
+    types::{Action, ContextType},
 };
 
 use least::{NewCredential, Question};
 
 mod entry {
     proxy_wasm::main! {{
-        proxy_wasm::set_root_context(|_| Box::new(super::Root { work: super::Work::Public, counters: [0; 5] }));
+        proxy_wasm::set_root_context(|_| Box::new(super::Root { work: super::Work::Public }));
     }}
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Work {
     Public,
-    Uncounted,
     Identity,
     Silent,
     Verifying,
     Asking,
+    Alone,
     Least,
     Callout,
 }
 
-/// The host's numbers of the counters.
-type Counters = [u32; 5];
-
 struct Root {
     work: Work,
-    counters: Counters,
 }
 
 impl Context for Root {}
@@ -58,26 +56,20 @@ impl RootContext for Root {
     fn on_configure(&mut self, _size: usize) -> bool {
         self.work = match self.get_plugin_configuration().as_deref() {
             Some(b"public") => Work::Public,
-            Some(b"uncounted") => Work::Uncounted,
             Some(b"identity") => Work::Identity,
             Some(b"silent") => Work::Silent,
             Some(b"verifying") => Work::Verifying,
             Some(b"asking") => Work::Asking,
+            Some(b"alone") => Work::Alone,
             Some(b"least") => Work::Least,
             Some(b"callout") => Work::Callout,
             _ => return false,
         };
-        for (number, counter) in self.counters.iter_mut().enumerate() {
-            let Ok(defined) = hostcalls::define_metric(MetricType::Counter, &format!("floor.requests_{number}")) else {
-                return false;
-            };
-            *counter = defined;
-        }
-        true
+        hostcalls::set_shared_data(ADDRESSES, Some(&[7; 329]), None).is_ok()
     }
 
     fn create_http_context(&self, _id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream { work: self.work, counters: self.counters, question: None }))
+        Some(Box::new(Stream { work: self.work, question: None }))
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -87,7 +79,6 @@ impl RootContext for Root {
 
 struct Stream {
     work: Work,
-    counters: Counters,
     question: Option<Question>,
 }
 
@@ -113,6 +104,9 @@ const STATES: [(&str, &str); 5] = [
 const REFUSALS: &str = "floor.n.000";
 const VERDICT: &str = "floor.v.000";
 const LEASE: &str = "floor.l.000";
+
+/// A key of shared data with one record as long as authgate's of the addresses that a user came from.
+const ADDRESSES: &str = "floor.a.000";
 const RECORD: &[u8] = b"12commonuser@example.comfalse";
 
 /// How many bytes of a JWT are signed.
@@ -134,28 +128,30 @@ impl HttpContext for Stream {
         let now = hostcalls::get_current_time().ok().and_then(|now| now.duration_since(UNIX_EPOCH).ok());
         let now = now.unwrap_or_default().as_secs();
         match self.work {
-            Work::Public | Work::Callout => self.tell(3, 3),
-            Work::Uncounted => self.tell(3, 0),
+            Work::Public | Work::Callout => tell(3),
             Work::Verifying => {
                 host::verify_signature(&[0x55; 256], &[b'e'; SIGNED]);
+                look_at_addresses();
                 set_headers();
-                self.tell(5, 5);
+                tell(5);
             }
-            Work::Asking => {
-                shared::begin(REFUSALS, VERDICT, LEASE);
+            Work::Asking | Work::Alone => {
+                if self.work == Work::Asking {
+                    shared::begin(REFUSALS, VERDICT, LEASE);
+                }
+                look_at_client();
                 return self.ask(Some(CREDENTIAL));
             }
-            Work::Identity | Work::Silent => {
+            Work::Silent => set_headers(),
+            Work::Identity => {
                 set_headers();
-                if self.work == Work::Identity {
-                    self.tell(5, 4);
-                }
+                tell(5);
             }
             Work::Least => {
                 if let Err(new) = least::recognise(&encoded, now) {
                     return self.take(&new);
                 }
-                self.tell(5, 4);
+                tell(5);
             }
         }
         Action::Continue
@@ -166,14 +162,31 @@ fn set_headers() {
     HEADERS.into_iter().for_each(|(name, value)| host::add_header(name, value));
 }
 
+/// Sets so much filter state.
+fn tell(states: usize) {
+    STATES.iter().take(states).for_each(|(name, value)| host::set_filter_state(name, value));
+}
+
+fn look_at_client() {
+    for path in [vec!["source", "address"], vec!["connection", "id"]] {
+        let _ = hostcalls::get_property(path);
+    }
+}
+
+fn look_at_addresses() {
+    let _ = (hostcalls::get_property(vec!["source", "address"]), hostcalls::get_shared_data(ADDRESSES));
+}
+
 impl Stream {
     /// Finds out whose credential it is.
     fn take(&mut self, new: &NewCredential<'_>) -> Action {
         let Some(jwt) = new.jwt() else {
             self.question = Some(new.begin());
+            look_at_client();
             return self.ask(Some(new.text()));
         };
-        self.tell(5, 5);
+        look_at_addresses();
+        tell(5);
         if new.verify(jwt).is_some() { Action::Continue } else { self.fail() }
     }
 
@@ -181,14 +194,6 @@ impl Stream {
     fn fail(&self) -> Action {
         self.send_http_response(500, vec![], None);
         Action::Pause
-    }
-
-    /// Sets so much filter state, and counts so often.
-    fn tell(&self, states: usize, counts: usize) {
-        STATES.iter().take(states).for_each(|(name, value)| host::set_filter_state(name, value));
-        for counter in self.counters.iter().take(counts) {
-            let _ = hostcalls::increment_metric(*counter, 1);
-        }
     }
 
     fn ask(&self, credential: Option<&str>) -> Action {
@@ -211,13 +216,15 @@ impl Context for Stream {
                 self.fail();
                 return;
             }
-            self.tell(5, 5);
+            tell(5);
         }
-        if self.work == Work::Asking {
+        if matches!(self.work, Work::Asking | Work::Alone) {
             let _ = (host::answer_headers(), hostcalls::get_current_time(), host::answer_body(body));
-            shared::end(VERDICT, LEASE, RECORD);
+            if self.work == Work::Asking {
+                shared::end(VERDICT, LEASE, RECORD);
+            }
             set_headers();
-            self.tell(5, 5);
+            tell(5);
         }
         self.resume_http_request();
     }

@@ -60,7 +60,7 @@ pub(crate) const FIGURES: [(&str, &str, Goal); 17] = [
     ("jwt_first_vs_jwt_authn", "new JWT / `jwt_authn`", Goal::AtMost(0.8)),
     ("api_warm_vs_ext_authz", "cached API token / `ext_authz`", Goal::AtMost(0.2)),
     ("api_cold_vs_ext_authz", "new API token / `ext_authz`", Goal::AtMost(1.4)),
-    ("telling_vs_api_warm", "filter state and metrics / the rest of a cached request", Goal::AtMost(0.15)),
+    ("telling_vs_api_warm", "filter state / the rest of a cached request", Goal::AtMost(0.15)),
     ("jwt_large_extra_us", "7 KB JWT over a small one, both repeated, µs", Goal::AtMost(10.0)),
     ("start_vs_noop", "start over no filter / no-op filter, wall", Goal::AtMost(4.0)),
     ("start_cpu_vs_noop", "the same, CPU", Goal::AtMost(4.0)),
@@ -117,7 +117,7 @@ fn least(traffic: Traffic) -> &'static str {
 pub(crate) fn is_in_a_figure(name: &str, traffic: Traffic) -> bool {
     match name {
         "floor" => least(traffic) == name || traffic == Traffic::ApiToken,
-        "noop_pruned" | "floor_uncounted" | "callout" => false,
+        "noop_pruned" | "floor_alone" | "callout" => false,
         _ => true,
     }
 }
@@ -138,7 +138,7 @@ fn cost_figures(costs: &[Cost], name: fn(Traffic) -> &'static str) -> Vec<(&'sta
     ]
 }
 
-/// What a request with a cached API token takes for its filter state and metrics, by all else that it takes, without a
+/// What a request with a cached API token takes for its filter state, by all else that it takes, without a
 /// filter too.
 fn telling(costs: &[Cost]) -> Option<f64> {
     let all = |name| {

@@ -55,7 +55,8 @@ async fn each_filter_has_series_of_its_own() {
         let labels = [("filter", filter), ("source", source), ("outcome", "allow")];
         assert_eq!(stack.metric("auth_validation_requests_total", &labels).await.unwrap(), times, "{labels:?}");
     }
-    let page = stack.admin("/stats/prometheus").await.unwrap().text();
+    let metrics = stack.metrics().await.unwrap();
+    let page = metrics.page();
     let ours = page.lines().filter(|line| line.starts_with("auth_"));
     for line in ours {
         assert!(line.contains("filter=\"authgate\"") || line.contains("filter=\"second_gate_1\""), "{line}");

@@ -190,7 +190,8 @@ fn most_in_a_second(log: &str) -> usize {
 
 /// The filter's series, without values. Ages are left out, because they appear only with the next tick.
 async fn series(stack: &Stack) -> BTreeSet<String> {
-    let page = stack.admin("/stats/prometheus").await.unwrap().text();
+    let metrics = stack.metrics().await.unwrap();
+    let page = metrics.page();
     let ours = page.lines().filter(|line| line.starts_with("auth_") && !line.contains("_age_seconds"));
     ours.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect()
 }

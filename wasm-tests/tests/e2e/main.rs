@@ -14,6 +14,7 @@ mod corpus_answers;
 mod corpus_headers;
 mod corpus_paths;
 mod corpus_tokens;
+mod counters;
 mod credentials;
 mod crowds;
 mod demo_rows;

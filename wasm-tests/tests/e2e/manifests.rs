@@ -117,6 +117,7 @@ async fn the_bootstrap_of_the_containers_serves_and_shows_status_and_metrics_alo
     serves(&stack).await;
     assert_eq!(readiness(&stack, "status").await, (200, None));
     assert_eq!(health(&stack, "status").await["status"], "healthy");
+    stack.metrics().await.unwrap();
     let metrics = at(&stack, "metrics", "/stats/prometheus").await.text();
     assert!(metrics.contains("auth_validation_requests_total{"), "{metrics}");
     for path in ["/config_dump", "/quitquitquit", "/stats", "/-/auth/ready", "/"] {

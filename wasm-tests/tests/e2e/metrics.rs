@@ -66,7 +66,8 @@ async fn metrics_show_the_cache_the_breaker_and_the_revocation_list() {
 }
 
 async fn types_are_told(stack: &Stack) {
-    let page = stack.admin("/stats/prometheus").await.unwrap().text();
+    let metrics = stack.metrics().await.unwrap();
+    let page = metrics.page();
     for (name, kind) in [
         ("auth_cache_events_total", "counter"),
         ("auth_cache_entries", "gauge"),

@@ -114,7 +114,8 @@ async fn until(stack: &Stack, metric: &str, labels: &[(&str, &str)]) {
 
 /// The filter's metrics that Envoy shows.
 async fn shown(stack: &Stack) -> BTreeSet<String> {
-    let page = stack.admin("/stats/prometheus").await.unwrap().text();
+    let metrics = stack.metrics().await.unwrap();
+    let page = metrics.page();
     let names = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
     names.filter(|name| name.starts_with("auth_")).map(str::to_owned).collect()
 }

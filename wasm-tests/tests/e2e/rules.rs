@@ -281,7 +281,8 @@ async fn access_log(stack: &Stack, expected: usize) -> Vec<Value> {
 
 /// How many requests are counted for each rule and outcome.
 async fn counted_by_rule(stack: &Stack) -> BTreeMap<String, u64> {
-    let page = stack.admin("/stats/prometheus").await.unwrap().text();
+    let metrics = stack.metrics().await.unwrap();
+    let page = metrics.page();
     let lines = page.lines().filter_map(|line| line.strip_prefix("auth_rule_requests_total{"));
     let mut counted = BTreeMap::new();
     for line in lines {
