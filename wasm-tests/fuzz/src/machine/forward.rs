@@ -113,8 +113,8 @@ fn by_service(machine: &Machine, stream: &Stream, client: usize, vouching: &Vouc
 /// for this answer.
 fn not_refused_since(machine: &Machine, stream: &Stream, vouching: &Vouching, is_own: bool) {
     let Vouching { credential, asked, delivered, .. } = vouching;
-    let is_later = |refusal: &&Refusal| refusal.credential == *credential && refusal.asked.at >= asked.at;
-    for refusal in machine.refusals.iter().filter(is_later) {
+    let ends = |refusal: &&Refusal| refusal.credential == *credential && !refusal.is_before(asked);
+    for refusal in machine.refusals.iter().filter(ends) {
         // Without a cache no refusal is remembered, and one that comes while an answer is verified may be late.
         let is_heard = refusal.delivered.step < delivered.step || !machine.setup.answers_in_jwts();
         let is_off = machine.setups[stream.worker].is_cache_off();
@@ -126,8 +126,9 @@ fn not_refused_since(machine: &Machine, stream: &Stream, vouching: &Vouching, is
 /// Whether the service has accepted the credential since, in answer to a callout that was sent later.
 fn is_withdrawn(machine: &Machine, refusal: &Refusal) -> bool {
     machine.vouchings.iter().any(|vouching| {
-        let is_later = vouching.asked.at > refusal.asked.at;
-        vouching.credential == refusal.credential && is_later && vouching.delivered.step > refusal.delivered.step
+        vouching.credential == refusal.credential
+            && refusal.is_before(&vouching.asked)
+            && vouching.delivered.step > refusal.delivered.step
     })
 }
 
@@ -138,7 +139,7 @@ fn not_purged_since(machine: &Machine, stream: &Stream, vouching: &Vouching, cli
     // Without a cache nothing is purged.
     let is_exempt = is_own && (setup.answers_in_jwts() || setup.is_cache_off());
     for purge in machine.feed.purges(what.user, client, machine.credentials[*credential].token_id) {
-        assert!(purge.at < asked.at || is_exempt, "let in by {vouching:?} after a purge at {purge:?}");
+        assert!(purge.step < asked.step || is_exempt, "let in by {vouching:?} after a purge at {purge:?}");
     }
 }
 

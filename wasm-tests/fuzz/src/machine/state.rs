@@ -146,6 +146,14 @@ pub(super) struct Refusal {
     pub(super) is_forgotten: bool,
 }
 
+impl Refusal {
+    /// Whether it is older than the answer to a callout that was sent at `asked`. Of two callouts that were sent at the
+    /// same time, the refusal counts, unless it had come before.
+    pub(super) fn is_before(&self, asked: &Moment) -> bool {
+        self.asked.at < asked.at || self.delivered.step < asked.step
+    }
+}
+
 /// Whether `period` has passed since `begin`.
 pub(super) fn has_passed(now: Instant, period: Duration, begin: Instant) -> bool {
     now.since(begin) >= period
