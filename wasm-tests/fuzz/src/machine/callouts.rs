@@ -297,12 +297,11 @@ impl Machine {
 
     /// Like `is_unanswered`, but certainly.
     fn is_surely_unanswered(&self, worker: usize, credential: usize) -> bool {
-        let length = self.unanswered_length(worker);
-        if self.broken.contains(&credential) {
-            // Workers with different settings disagree on when this ends.
-            return !self.is_updated && self.has_been_unanswered(credential, LEAST_UNANSWERED);
-        }
-        self.has_been_unanswered(credential, length)
+        // Workers with different settings disagree on when this ends, and drop each other's records.
+        let is_broken = self.broken.contains(&credential);
+        let is_short = is_broken || self.is_updated;
+        let length = if is_short { LEAST_UNANSWERED } else { self.unanswered_length(worker) };
+        !(is_broken && self.is_updated) && self.has_been_unanswered(credential, length)
     }
 
     fn unanswered_length(&self, worker: usize) -> Duration {
