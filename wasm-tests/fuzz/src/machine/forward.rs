@@ -207,15 +207,20 @@ fn is_standing(machine: &Machine, stream: &Stream, vouching: &Vouching, life: Du
         && !credential.own.as_ref().is_some_and(|own| own.has_expired(machine.wall(), machine.setup))
         && !what.is_early(machine.wall(), machine.setup)
         && !has_passed(machine.now, life, asked.at)
-        && machine
-            .outlived
-            .is_none_or(|outlived| !has_passed(machine.now, outlived.saturating_sub(Duration::from_secs(1)), asked.at))
+        && !may_be_too_old(machine, vouching)
         && !machine.feed.is_revoked(what, true)
         && !machine.feed.purges_again(what.user, client, credential.token_id).any(|purge| purge.at >= asked.at)
         && !machine.refusals.iter().any(|refusal| {
             let is_later = refusal.delivered.step > asked.step || refusal.asked.at >= asked.at;
             refusal.credential == *number && is_later
         })
+}
+
+/// Whether a verdict may be too old to be used although it is kept longer. A worker announces its memory when it first uses
+/// the cache. Until then, others may have forgotten what has ended a verdict, so it uses no older one.
+fn may_be_too_old(machine: &Machine, vouching: &Vouching) -> bool {
+    let memory = machine.shortest_memory.saturating_sub(Duration::from_secs(1));
+    machine.is_updated && has_passed(machine.now, memory, vouching.asked.at)
 }
 
 fn authorization(machine: &Machine, stream: &Stream, forward: &Forward, vouched: Option<&Vouched>) {

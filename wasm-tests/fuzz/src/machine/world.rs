@@ -39,10 +39,6 @@ pub(super) struct Machine {
     pub(super) setups: Vec<Setup>,
     /// The shortest [`Setup::memory`] that any worker has been configured with.
     pub(super) shortest_memory: Duration,
-    /// The shortest [`Setup::memory`] that a longer one has followed. A worker may then have forgotten what ended a
-    /// verdict, so older verdicts can't be used. A worker announces its memory when it first uses the cache, so even
-    /// the longest may be unknown to all.
-    pub(super) outlived: Option<Duration>,
     pub(super) config: Config,
     pub(super) host: Recorder,
     /// The monotonic clock.
@@ -128,7 +124,6 @@ impl Machine {
             setup,
             setups: vec![setup; setup.workers()],
             shortest_memory: setup.memory(),
-            outlived: None,
             host: Recorder::default(),
             now: START,
             set_by: 0,
@@ -237,12 +232,8 @@ impl Machine {
         let worker = worker % self.workers.len();
         let setup = self.setups[worker].with_cache(cache);
         self.is_updated = true;
-        let life = setup.memory();
         self.setups[worker] = setup;
-        if life > self.shortest_memory {
-            self.outlived = Some(self.shortest_memory);
-        }
-        self.shortest_memory = self.shortest_memory.min(life);
+        self.shortest_memory = self.shortest_memory.min(setup.memory());
         self.restart(worker);
     }
 
