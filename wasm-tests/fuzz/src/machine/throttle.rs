@@ -197,12 +197,13 @@ impl Machine {
     }
 
     /// Whether others with its address or number have asked so much that it waited in vain for its own question.
-    /// Without shared verdicts, each worker asks for itself.
+    /// Without shared verdicts, each worker asks for itself. A question that was lost with its worker counts for a while.
     fn has_waited_for_guesses(&self, stream: &Stream) -> bool {
         let number = self.number(stream);
         let is_other = |other: &&Stream| {
             let is_near = other.address == stream.address || number.is_some() && self.number(other) == number;
-            is_near && (other.worker, other.credential) != (stream.worker, stream.credential)
+            let is_another = (other.worker, other.credential) != (stream.worker, stream.credential);
+            is_near && (is_another || other.state == State::Lost)
         };
         has_passed(self.now, self.setup.lease(), stream.arrived.at)
             && self.streams.iter().filter(is_other).any(|other| other.arrived.step < stream.arrived.step)
