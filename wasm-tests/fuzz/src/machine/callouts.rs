@@ -231,11 +231,12 @@ impl Machine {
         self.check_alone(worker, credential, cause);
         // Requests that wait for their turn may find that an answer has been purged or refused meanwhile.
         let is_void = self.feed.has_purged() || self.refusals.iter().any(|refusal| refusal.credential == credential);
+        let may_retry = |question: &Question| {
+            question.attempt <= self.setup.retries() && !question.is_probe && self.breaker.is_closed()
+        };
         match cause {
             Cause::Answer(Errand::Verify(question))
-                if question.credential == credential
-                    && !self.is_verdict
-                    && (question.attempt <= self.setup.retries() || !is_void) =>
+                if question.credential == credential && !self.is_verdict && (may_retry(&question) || !is_void) =>
             {
                 assert!(question.attempt <= self.setup.retries(), "asked too often: {question:?}");
                 assert!(!question.is_probe && self.breaker.is_closed(), "the service is down: {question:?}");
