@@ -78,6 +78,7 @@ fn play(script: &Script, is_traced: bool) -> Outcomes {
             Event::AnswerAgain { worker, which } => machine.answer_again(usize::from(*worker), usize::from(*which)),
             Event::Tick { worker: Some(worker) } => machine.tick(usize::from(*worker)),
             Event::Tick { worker: None } => (0..script.setup.workers()).for_each(|worker| machine.tick(worker)),
+            Event::Sweep => machine.sweep_all(),
             Event::End { which } => machine.end(usize::from(*which)),
             Event::Pass { millis } => machine.pass(*millis),
             Event::Jump { seconds } => machine.set_by += seconds,

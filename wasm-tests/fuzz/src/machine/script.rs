@@ -72,6 +72,8 @@ pub enum Event {
         /// Which; `None`: each, one after the other.
         worker: Option<u8>,
     },
+    /// The timers of all workers fire until nothing is left to sweep.
+    Sweep,
     /// A stream ends: its client leaves, or the response is complete.
     End {
         /// Which of all.
@@ -138,7 +140,8 @@ impl<'a> Arbitrary<'a> for Event {
             }
             11..=18 => Self::Answer { which: kind / 32, reply: bytes.arbitrary()? },
             19..=21 => Self::Tick { worker: Some(kind / 32) },
-            22..=23 => Self::Tick { worker: None },
+            22..=23 if kind < 247 => Self::Tick { worker: None },
+            22..=23 => Self::Sweep,
             24..=26 => Self::Pass { millis: PASSES[usize::from(bytes.arbitrary::<u8>()? % 16)] },
             27 => Self::End { which: bytes.arbitrary()? },
             28 => Self::List { what: kind / 32, which: bytes.arbitrary()? },

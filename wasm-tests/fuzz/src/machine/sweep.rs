@@ -40,7 +40,26 @@ fn is_over(exp: Option<u64>, wall: UnixTime) -> bool {
     exp.is_some_and(|exp| wall.as_secs() >= exp + LEEWAY)
 }
 
+/// How often a worker ticks while it sweeps.
+const SWEEPING: Duration = Duration::from_millis(10);
+
+/// How many ticks a sweep takes at most.
+const MOST_TICKS: usize = 200;
+
 impl Machine {
+    /// The workers tick until nothing is left to sweep.
+    pub(super) fn sweep_all(&mut self) {
+        for worker in 0..self.workers.len() {
+            self.tick(worker);
+            for _ in 0..MOST_TICKS {
+                if self.workers[worker].tick_period() > SWEEPING {
+                    break;
+                }
+                self.tick(worker);
+            }
+        }
+    }
+
     /// A worker ticks, and may forget what is over.
     pub(super) fn sweep(&mut self, worker: usize) {
         if !self.sweeps[worker].tick(self.now, self.set_by) {
