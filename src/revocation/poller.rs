@@ -15,8 +15,9 @@ use crate::table::{Bytes, write_time, write_u64};
 use crate::time::{Instant, UnixTime};
 use crate::turn::{LastTurn, Payload, Turn};
 
-/// A wall clock that is up to this much behind the monotonic clock was slowed down, and not set back.
-const SLOWED: Duration = Duration::from_secs(1);
+/// If the clocks have moved apart by no more than this, in nanoseconds, the wall clock wasn't set, or it makes no
+/// difference.
+const STEP: i64 = 1_000_000_000;
 
 /// The least time between two occasions on which unreadable entries void all verdicts.
 pub const BETWEEN_VOIDS: Duration = Duration::from_secs(60);
@@ -35,8 +36,8 @@ pub struct NewPoll {
 /// What the workers know about the polls.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Known {
-    /// When the last poll began, by the wall clock.
-    asked: UnixTime,
+    /// How far the wall clock was ahead of the monotonic clock when the last poll began.
+    ahead: i64,
     /// When the last poll of which anything was applied began; the default: there was none.
     applied: Instant,
     /// When the last poll of which everything was applied began; the default: there was none.
@@ -55,7 +56,7 @@ impl Payload for Known {
         for time in [self.applied, self.succeeded, self.voided] {
             write_time(to, time);
         }
-        write_u64(to, self.asked.as_nanos());
+        write_u64(to, self.ahead.cast_unsigned());
         write_u64(to, self.size);
         to.push(u8::from(self.is_owed));
         to.extend_from_slice(self.cursor.as_bytes());
@@ -64,16 +65,21 @@ impl Payload for Known {
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Bytes(bytes);
         let (applied, succeeded, voided) = (reader.time()?, reader.time()?, reader.time()?);
-        let (asked, size, [is_owed]) = (UnixTime::from_nanos(reader.u64()?), reader.u64()?, reader.bytes()?);
+        let (ahead, size, [is_owed]) = (reader.u64()?.cast_signed(), reader.u64()?, reader.bytes()?);
         let cursor = String::from_utf8(reader.0.to_vec()).ok()?;
-        Some(Self { asked, applied, succeeded, size, voided, is_owed: is_owed != 0, cursor })
+        Some(Self { ahead, applied, succeeded, size, voided, is_owed: is_owed != 0, cursor })
     }
 }
 
 impl Known {
     /// Whether the wall clock was set back since the last poll began.
-    fn is_set_back(&self, last: LastTurn, cx: &Cx<'_>) -> bool {
-        last.since().is_some_and(|began| cx.wall.after(SLOWED) < self.asked.after(cx.now.since(began)))
+    const fn is_set_back(&self, cx: &Cx<'_>) -> bool {
+        ahead(cx).saturating_add(STEP) < self.ahead
+    }
+
+    /// Whether it was set forward.
+    const fn is_set_forward(&self, cx: &Cx<'_>) -> bool {
+        self.ahead.saturating_add(STEP) < ahead(cx)
     }
 
     /// What is known after a poll.
@@ -84,6 +90,12 @@ impl Known {
             ..self
         }
     }
+}
+
+/// How far the wall clock is ahead of the monotonic clock, in nanoseconds. Both begin at times of their own, so only the
+/// difference of two such numbers means anything.
+const fn ahead(cx: &Cx<'_>) -> i64 {
+    cx.wall.as_nanos().cast_signed().wrapping_sub(cx.now.as_nanos().cast_signed())
 }
 
 /// A worker's view of the polls.
@@ -118,9 +130,9 @@ impl Poller {
             }
             // While the wall clock was fast, records that are still needed may have been swept: asking for everything
             // brings them back, even if several polls fail first.
-            let cursor = if known.is_set_back(last, cx) { String::new() } else { known.cursor };
+            let cursor = if known.is_set_back(cx) { String::new() } else { known.cursor };
             since = (!cursor.is_empty()).then(|| cursor.clone());
-            Some(Known { asked: cx.wall, cursor, ..known })
+            Some(Known { ahead: ahead(cx), cursor, ..known })
         };
         self.turn.begin(may_begin, cx).then_some(NewPoll { began: cx.now, asked: cx.wall, since })
     }
@@ -200,7 +212,11 @@ impl Poller {
         let (began, gap) = match last {
             LastTurn::Free => return Duration::ZERO,
             LastTurn::UnderWay { since } => (since, self.lease),
-            LastTurn::Succeeded { .. } | LastTurn::Failed { .. } if known.is_set_back(last, cx) => {
+            // When it is set forward too, so that the record tells that it was fast, should it be set back before a poll
+            // is due.
+            LastTurn::Succeeded { .. } | LastTurn::Failed { .. }
+                if known.is_set_back(cx) || known.is_set_forward(cx) =>
+            {
                 return Duration::ZERO;
             }
             LastTurn::Succeeded { since } | LastTurn::Failed { since } => (since, self.poll_interval * 3 / 4),

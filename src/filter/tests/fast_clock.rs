@@ -117,6 +117,43 @@ fn a_revocation_that_arrives_while_the_clock_is_fast_is_not_lost() {
 }
 
 #[test]
+fn a_revoked_jwt_is_refused_again_although_the_clock_was_fast_between_two_polls() {
+    let mut world = World::new(json!({"revocation": {"path": "/auth/blacklist", "poll_interval": "1h"}}));
+    world.feed = Answer::json(&json!({"cursor": "c", "revoked": [{"jti": "j", "exp": BEGIN + 1_200}]}));
+    world.live(SECOND);
+    assert_eq!(world.ask(&jwt_until(1_200)).code(), "token_revoked");
+    be_fast(&mut world, 310 * SECOND);
+    world.live(SECOND);
+    assert_eq!(world.ask(&jwt_until(1_200)).code(), "token_revoked");
+}
+
+#[test]
+fn of_two_feeds_on_one_host_both_are_read_again_after_a_fast_clock() {
+    let mut world = World::with_workers(2, json!({"revocation": {"path": "/auth/blacklist-a", "poll_interval": "1h"}}));
+    world.update(1, &json!({"revocation": {"path": "/auth/blacklist-b", "poll_interval": "1h"}}));
+    world.feed = Answer::json(&json!({"cursor": "c", "revoked": [{"jti": "j", "exp": BEGIN + 6_000}]}));
+    world.live(10 * SECOND);
+    // The other feed's list is empty: the token is on the second feed's list alone.
+    assert_eq!(world.ask_at(1, &jwt_until(6_000)).code(), "token_revoked");
+    world.step(2 * HOUR);
+    world.live(700 * SECOND);
+    world.feed = Answer::json(&json!({"cursor": "c", "revoked": []}));
+    world.step(-2 * HOUR);
+    for _ in 0..10 {
+        world.pass(SECOND);
+        while let Some(pending) = world.pending.first().cloned() {
+            if pending.request.path == "/auth/blacklist-b" {
+                let list = json!({"cursor": "c", "revoked": [{"jti": "j", "exp": BEGIN + 6_000}]});
+                world.answer(&pending, &Answer::json(&list));
+            } else {
+                world.answer_next();
+            }
+        }
+    }
+    assert_eq!(world.ask_at(1, &jwt_until(6_000)).code(), "token_revoked");
+}
+
+#[test]
 fn a_jwt_of_a_signed_out_user_stays_refused() {
     let mut world = with_a_feed(&json!({"cursor": "c", "users": [{"user_id": 1, "exp_before": BEGIN + 1_300}]}));
     world.live(600 * SECOND);

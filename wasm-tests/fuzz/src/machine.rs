@@ -2,6 +2,9 @@
 //!
 //! An input is a [`script::Script`], which `arbitrary` reads from bytes. Every answer of the service about a credential
 //! has its own `client_id`, so that a request that goes on shows which answer it relies on.
+//!
+//! A script may set the wall clock. Only `exp` and `nbf` depend on it, and what the workers forget once a token has
+//! expired. All else goes by the monotonic clock.
 
 pub mod script;
 pub mod setup;

@@ -8,9 +8,7 @@ use serde_json::{Value, json};
 use super::credentials::{self, Answer, Vouched};
 use super::script::Reply;
 use super::state::{Moment, has_passed};
-
-/// How long after its expiry a revoked token may still have to be refused, in seconds.
-const LEEWAY: u64 = 300;
+use super::sweep::LEEWAY;
 
 /// The content of an entry.
 #[derive(Debug, Clone)]

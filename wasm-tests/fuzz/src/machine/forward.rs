@@ -216,8 +216,8 @@ fn is_standing(machine: &Machine, stream: &Stream, vouching: &Vouching, life: Du
         })
 }
 
-/// Whether a verdict may be too old to be used although it is kept longer. A worker announces its memory when it first uses
-/// the cache. Until then, others may have forgotten what has ended a verdict, so it uses no older one.
+/// Whether a verdict may be too old to be used although it is kept longer. A worker announces its memory when it first
+/// uses the cache. Until then, others may have forgotten what has ended a verdict, so it uses no older one.
 fn may_be_too_old(machine: &Machine, vouching: &Vouching) -> bool {
     let memory = machine.shortest_memory.saturating_sub(Duration::from_secs(1));
     machine.is_updated && has_passed(machine.now, memory, vouching.asked.at)

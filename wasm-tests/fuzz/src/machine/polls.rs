@@ -42,12 +42,12 @@ impl Machine {
     }
 
     /// Whether a poll must begin at the next tick: three quarters of the interval after the last one began, or at once
-    /// if the wall clock was set back. One without an end counts as dead after its lease.
+    /// if the wall clock was set. One without an end counts as dead after its lease.
     pub(super) fn is_poll_due(&self) -> bool {
         let Some(interval) = self.setup.poll_interval() else { return false };
         let Some(last) = &self.polls.last else { return true };
         let gap = if last.has_ended { interval * 3 / 4 } else { self.setup.lease() };
-        self.now.since(last.began) >= gap || (last.has_ended && self.is_set_back_since(last))
+        self.now.since(last.began) >= gap || (last.has_ended && self.set_by.abs_diff(last.set_by) > 1)
     }
 
     /// Checks that a poll is due, and that it continues where the last one ended. After the wall clock was set back, it

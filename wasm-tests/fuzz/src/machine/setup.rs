@@ -203,7 +203,7 @@ impl Setup {
 
     /// `revocation.poll_interval`; `None`: there is no list.
     pub fn poll_interval(self) -> Option<Duration> {
-        self.feed.of(&[Some(1), None, Some(1), Some(10)]).map(Duration::from_secs)
+        self.feed.of(&[Some(1), None, Some(3_600), Some(10)]).map(Duration::from_secs)
     }
 
     /// `failed_auth_throttle.attempts`; `None`: there is no throttle.

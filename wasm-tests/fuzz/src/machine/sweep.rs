@@ -11,7 +11,7 @@ use super::world::Machine;
 const STEADY: Duration = Duration::from_secs(300);
 
 /// How long after its expiry a token may still have to be refused, in seconds.
-const LEEWAY: u64 = 300;
+pub(super) const LEEWAY: u64 = 300;
 
 /// What a worker has seen of the wall clock at its ticks.
 #[derive(Debug, Clone, Copy, Default)]

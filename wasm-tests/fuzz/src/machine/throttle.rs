@@ -197,7 +197,8 @@ impl Machine {
     }
 
     /// Whether others with its address or number have asked so much that it waited in vain for its own question.
-    /// Without shared verdicts, each worker asks for itself. A question that was lost with its worker counts for a while.
+    /// Without shared verdicts, each worker asks for itself. A question that was lost with its worker counts for a
+    /// while.
     fn has_waited_for_guesses(&self, stream: &Stream) -> bool {
         let number = self.number(stream);
         let is_other = |other: &&Stream| {
