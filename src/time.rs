@@ -58,7 +58,7 @@ impl Instant {
     }
 
     /// What is left of a `period` that began at `begin`; `None` if it has passed, or if `begin` is further ahead than
-    /// another worker's reading can be: then it was not read from this clock.
+    /// another worker's reading should be: then it wasn't read from this clock, or this worker has stood still since.
     pub fn remaining(self, period: Duration, begin: Self) -> Option<Duration> {
         if begin > self.after(WORKERS_APART) {
             return None;

@@ -82,7 +82,8 @@ impl Refusal {
     /// Whether it is still needed: an older verdict may be left, given that verdicts live for `life`, or the credential
     /// hasn't expired.
     fn is_alive(&self, life: Duration, cx: &Cx<'_>) -> bool {
-        !cx.now.has_passed(life, self.answered) || cx.wall < self.expires
+        // It may be new: this worker may have stood still since it read the clock.
+        cx.now < self.answered.after(life) || cx.wall < self.expires
     }
 
     /// The code of the denial.

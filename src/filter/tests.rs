@@ -46,6 +46,7 @@ mod set_back;
 mod shares;
 mod side_effects;
 mod single_flight;
+mod stood_still;
 mod streams;
 mod support;
 mod suspicious;

@@ -159,6 +159,7 @@ impl Listed for Mark {
             0 => UnixTime::default(),
             exp_before => UnixTime::from_secs(exp_before).after(MAX_CLOCK_SKEW),
         };
-        signed_out.max(cx.wall.after(cx.now.remaining(life, self.purged_at).unwrap_or_default()))
+        // It may be new: this worker may have stood still since it read the clock.
+        signed_out.max(cx.wall.after(self.purged_at.after(life).since(cx.now)))
     }
 }
