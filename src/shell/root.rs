@@ -58,6 +58,13 @@ impl RootContext for Root {
                 return false;
             }
         };
+        if super::raw::monotonic_nanos().is_none() {
+            log::error!(
+                "configuration refused: the host has no monotonic clock; a capability_restriction_config must allow \
+                 clock_time_get"
+            );
+            return false;
+        }
         self.worker = Some(Rc::new(Worker::new(self.id, Filter::new(config), seal)));
         hostcalls::set_tick_period(FIRST_TICK).is_ok()
     }

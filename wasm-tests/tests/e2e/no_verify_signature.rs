@@ -1,12 +1,13 @@
-//! A host without `verify_signature`: the module verifies with its own RSA code, with the same verdicts.
+//! A host without a function that the module calls. Without `verify_signature`, the module verifies with its own RSA code,
+//! with the same verdicts; without a clock, it serves nothing.
 
 use serde_json::{Map, Value, json};
-use wasm_tests::{Stack, credentials, plugin};
+use wasm_tests::{Builder, Stack, credentials, plugin};
 
-/// All functions that the module may import and export, except `proxy_call_foreign_function` and `clock_time_get`. Envoy
-/// answers calls of those with an error, as a host without them does. So this also shows that the module then measures by
-/// the wall clock.
-const CAPABILITIES: [&str; 28] = [
+/// All functions that the module may import and export, except `proxy_call_foreign_function`. Envoy answers calls of
+/// that function with an error, as a host without it does.
+const CAPABILITIES: [&str; 29] = [
+    "clock_time_get",
     "environ_get",
     "environ_sizes_get",
     "fd_write",
@@ -37,16 +38,26 @@ const CAPABILITIES: [&str; 28] = [
     "proxy_set_effective_context",
 ];
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_modules_own_verifier_gives_the_same_verdicts() {
+/// A gateway whose module may call and export what it needs, but for this function.
+fn without(name: &str) -> Builder {
     let also = ["proxy_set_shared_data", "proxy_set_tick_period_milliseconds", "random_get", "proc_exit"];
-    let allowed: Map<String, Value> =
-        CAPABILITIES.iter().chain(&also).map(|name| ((*name).to_owned(), json!({}))).collect();
-    let builder = Stack::builder().envoy(move |bootstrap| {
+    let functions = CAPABILITIES.iter().chain(&also).filter(|function| **function != name);
+    let allowed: Map<String, Value> = functions.map(|name| ((*name).to_owned(), json!({}))).collect();
+    Stack::builder().envoy(move |bootstrap| {
         plugin(&mut bootstrap["static_resources"]["listeners"][0])["capability_restriction_config"] =
             json!({"allowed_capabilities": allowed});
-    });
-    let stack = builder.start().await.unwrap();
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_monotonic_clock_the_configuration_is_refused() {
+    let error = format!("{:#}", without("clock_time_get").start().await.unwrap_err());
+    assert!(error.contains("capability_restriction_config must allow clock_time_get"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_modules_own_verifier_gives_the_same_verdicts() {
+    let stack = without("proxy_call_foreign_function").start().await.unwrap();
     let jwt = stack.login().await.unwrap().access;
 
     let answer = stack.get("/orders").bearer(&jwt).send().await.unwrap();
