@@ -1,8 +1,8 @@
 //! Counters, which this VM adds up before it tells the host: a call for each would be a twentieth of what a request with a
 //! cached verdict costs.
 //!
-//! The host is told when an event ends, at most once in [`BETWEEN`]; with each tick, of which there is at least one a
-//! second; when a filter ends; and at a panic. All filters of the VM are told of together.
+//! The host is told when an event ends, at most once in [`BETWEEN`]. There is a tick at least once a second. It is also
+//! told when a filter ends, and at a panic. All filters of the VM are told of together.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -31,6 +31,8 @@ struct Counts {
     all: Vec<Count>,
     /// Those with something untold.
     changed: Vec<Place>,
+    /// Places of filters that have ended.
+    free: Vec<Place>,
     /// When the host was last told.
     told: Instant,
 }
@@ -39,15 +41,26 @@ thread_local! {
     static COUNTS: RefCell<Counts> = RefCell::default();
 }
 
-/// A counter to which the host has given this number.
-pub(super) fn place_of(id: u32) -> Place {
+/// A place for a counter to which the host has given this number.
+pub(super) fn take_place(id: u32) -> Place {
     COUNTS.with_borrow_mut(|counts| {
-        let known = counts.all.iter().position(|count| count.id == id);
-        Place(known.unwrap_or_else(|| {
-            counts.all.push(Count { id, untold: 0 });
-            counts.all.len() - 1
-        }))
+        let count = Count { id, untold: 0 };
+        match counts.free.pop().and_then(|place| Some((place, counts.all.get_mut(place.0)?))) {
+            Some((place, freed)) => {
+                *freed = count;
+                place
+            }
+            None => {
+                counts.all.push(count);
+                Place(counts.all.len() - 1)
+            }
+        }
     })
+}
+
+/// A filter has ended, and the host was told: these places are for other counters.
+pub(super) fn free(places: impl Iterator<Item = Place>) {
+    COUNTS.with_borrow_mut(|counts| counts.free.extend(places));
 }
 
 /// Counts one.

@@ -113,7 +113,7 @@ impl EnvoyHost {
     /// Called at the end of every tick: tells the counters, and sets the gauges that all VMs move to the sum of their
     /// tallies.
     pub fn tell(&self, now: Instant) {
-        counts::tell(now);
+        counts::tell_now_and_then(now);
         let sum = self.tally.borrow_mut().tick(now, self);
         if let Some(sum) = sum {
             self.set_all(sum);
@@ -124,6 +124,10 @@ impl EnvoyHost {
     /// This VM stops counting.
     pub fn retire(&self, now: Instant) {
         counts::tell(now);
+        let metrics = std::mem::take(&mut *self.metrics.borrow_mut());
+        counts::free(
+            metrics.into_iter().filter_map(|known| if let Known::At(place) = known { Some(place) } else { None }),
+        );
         let sum = self.tally.borrow_mut().end(now, self);
         self.set_all(sum);
         self.mark_place();
@@ -170,7 +174,7 @@ impl EnvoyHost {
         };
         let known = match (hostcalls::define_metric(kind, &format!("{metric}.filter={}", self.filter)), metric) {
             (Err(_), _) => Known::Refused,
-            (Ok(id), Metric::Counter(_)) => Known::At(counts::place_of(id)),
+            (Ok(id), Metric::Counter(_)) => Known::At(counts::take_place(id)),
             (Ok(id), _) => Known::As(id),
         };
         let mut metrics = self.metrics.borrow_mut();
@@ -183,9 +187,9 @@ impl EnvoyHost {
         known
     }
 
-    /// The host's monotonic clock. A host without one has only its wall clock to measure by.
+    /// The host's monotonic clock. A host without one has been refused: see `Root::on_configure`.
     pub fn now() -> Instant {
-        Instant::from_reading(raw::monotonic_nanos().unwrap_or_else(|| Self::wall().as_nanos()))
+        Instant::from_reading(raw::monotonic_nanos().unwrap_or_default())
     }
 
     /// The host's wall clock; the epoch if it is set before that.
