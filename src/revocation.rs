@@ -18,7 +18,7 @@ use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse, Destin
 use crate::metrics::{BlacklistCheck, BlacklistPoll, Counter, Gauge};
 use crate::public_key::short_digest;
 use crate::table::Busy;
-use crate::time::{Instant, UnixTime};
+use crate::time::Instant;
 use feed::{Changes, FeedError};
 use list::{Applied, List};
 pub use list::{RevokedToken, Subject, Version, token_digest};
@@ -29,8 +29,6 @@ use poller::Poller;
 pub struct Poll {
     /// When it began; this identifies it.
     began: Instant,
-    /// The same by the wall clock.
-    asked: UnixTime,
     retries: u32,
     /// The cursor that it continues from; `None`: it asks for everything.
     since: Option<String>,
@@ -131,7 +129,7 @@ impl Revocation {
             cx.host.set(Gauge::BlacklistAge, age.as_secs());
         }
         let poll = self.poller.begin_poll(cx)?;
-        Some(Poll { began: poll.began, asked: poll.asked, retries: self.retries, since: poll.since })
+        Some(Poll { began: poll.began, retries: self.retries, since: poll.since })
     }
 
     /// The callout of a poll.
@@ -199,7 +197,7 @@ impl Revocation {
         if voided.is_some() {
             changes.purge.push(Subject::All);
         }
-        let applied = self.list.apply(&changes, poll.asked, life, cx)?;
+        let applied = self.list.apply(&changes, life, cx)?;
         if let Some(unreadable) = &changes.unreadable {
             log::error!(
                 "revocation feed: {unreadable}; the readable entries take effect, and {}",
@@ -226,7 +224,7 @@ impl Revocation {
     fn give_up(&self, poll: &Poll, is_unreadable: bool, life: Duration, cx: &Cx<'_>) {
         let everything = Changes { purge: vec![Subject::All], ..Changes::default() };
         let is_voided = self.poller.voids(is_unreadable, cx)
-            && self.list.apply(&everything, poll.asked, life, cx).inspect_err(|busy| log::error!("{busy}")).is_ok();
+            && self.list.apply(&everything, life, cx).inspect_err(|busy| log::error!("{busy}")).is_ok();
         let voided = is_voided.then_some(cx.now);
         if is_voided || is_unreadable {
             log::error!("revocation feed: {}", verified_anew(voided));

@@ -13,7 +13,7 @@ use crate::claims::Claims;
 use crate::host::{Cx, SharedData, Write};
 use crate::order;
 use crate::table::{Busy, Table};
-use crate::time::{Instant, UnixTime};
+use crate::time::Instant;
 use record::{Listed, Mark};
 pub use record::{RevokedToken, Subject, token_digest};
 
@@ -62,14 +62,14 @@ impl List {
         }
     }
 
-    /// Adds what the feed said when it was asked at `asked`, by the wall clock, for all workers. Each row is written
-    /// once, and only if it changes. What has expired since stays until a sweep, in case the wall clock is fast. `life` is
-    /// the longest time for which any filter may use a cached verdict.
+    /// Adds what the feed says, for all workers. Each row is written once, and only if it changes. What has expired stays
+    /// until a sweep, in case the wall clock is fast. `life` is the longest time for which any filter may use a cached
+    /// verdict.
     ///
     /// # Errors
     /// [`Busy`] if some row couldn't be written; the others were. The poll then fails, so that the next one brings the
     /// changes again.
-    pub fn apply(&self, changes: &Changes, asked: UnixTime, life: Duration, cx: &Cx<'_>) -> Result<Applied, Busy> {
+    pub fn apply(&self, changes: &Changes, life: Duration, cx: &Cx<'_>) -> Result<Applied, Busy> {
         let tokens = changes.revoked.iter().map(|token| (self.tokens.row(&token.token, cx.shared), *token)).collect();
         let purge = |subject| Mark { subject, exp_before: 0, purged_at: cx.now };
         let users = changes.users.iter().map(|&(id, exp_before)| Mark { exp_before, ..purge(Subject::User(id)) });
@@ -79,7 +79,7 @@ impl List {
 
         let mut applied = Applied::default();
         let has_changed = Cell::new(false);
-        let tokens = add(&self.tokens, tokens, asked, life, cx, |before, _| {
+        let tokens = add(&self.tokens, tokens, life, cx, |before, _| {
             has_changed.set(true);
             applied.revoked += usize::from(before.is_none());
         });
@@ -88,13 +88,13 @@ impl List {
             applied.users += usize::from(before.map_or(0, |before| before.exp_before) < after.exp_before);
             applied.purged += usize::from(before.is_none_or(|before| before.purged_at < after.purged_at));
         };
-        let marks = add(&self.marks, marks, asked, life, cx, &mut count_mark);
+        let marks = add(&self.marks, marks, life, cx, &mut count_mark);
         if marks.is_ok_and(|dropped| dropped > 0) {
             // It is no longer known whose verdicts the dropped records were about.
             all.push(purge(Subject::All));
         }
         let all = all.into_iter().map(|mark| (0, mark)).collect();
-        let all = add(&self.all, all, asked, life, cx, &mut count_mark);
+        let all = add(&self.all, all, life, cx, &mut count_mark);
         if has_changed.get() {
             self.change_version(cx.shared);
         }
@@ -184,7 +184,6 @@ fn sweep<E: Listed>(table: &Table<E>, row: u32, life: Duration, cx: &Cx<'_>) {
 fn add<E: Listed>(
     table: &Table<E>,
     mut entries: Vec<(u32, E)>,
-    asked: UnixTime,
     life: Duration,
     cx: &Cx<'_>,
     mut count: impl FnMut(Option<&E>, &E),
@@ -195,7 +194,7 @@ fn add<E: Listed>(
         let Some((row, _)) = group.first() else { continue };
         let outcome = table.update(*row, cx.shared, |records| {
             let before = sorted(records.iter().copied());
-            let new = group.iter().map(|(_, entry)| *entry).filter(|entry| asked.min(cx.wall) < entry.end(life, cx));
+            let new = group.iter().map(|(_, entry)| *entry);
             let after = sorted(before.iter().copied().chain(new));
             let (kept, dropped) = fit(after, life, cx);
             *records = kept;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::feed::Changes;
 use crate::host::{Cx, SharedData};
 use crate::table::{Bytes, write_time, write_u64};
-use crate::time::{Instant, UnixTime};
+use crate::time::Instant;
 use crate::turn::{LastTurn, Payload, Turn};
 
 /// If the clocks have moved apart by no more than this, in nanoseconds, the wall clock wasn't set, or it makes no
@@ -27,8 +27,6 @@ pub const BETWEEN_VOIDS: Duration = Duration::from_secs(60);
 pub struct NewPoll {
     /// When it began; this identifies it.
     pub began: Instant,
-    /// The same by the wall clock.
-    pub asked: UnixTime,
     /// The cursor to continue from; `None`: it asks for everything.
     pub since: Option<String>,
 }
@@ -134,7 +132,7 @@ impl Poller {
             since = (!cursor.is_empty()).then(|| cursor.clone());
             Some(Known { ahead: ahead(cx), cursor, ..known })
         };
-        self.turn.begin(may_begin, cx).then_some(NewPoll { began: cx.now, asked: cx.wall, since })
+        self.turn.begin(may_begin, cx).then_some(NewPoll { began: cx.now, since })
     }
 
     /// Ends the poll that began at `began` and was applied. The next one continues from its cursor. `size` is what

@@ -154,6 +154,20 @@ fn of_two_feeds_on_one_host_both_are_read_again_after_a_fast_clock() {
 }
 
 #[test]
+fn a_revocation_that_is_first_read_while_the_clock_is_fast_is_kept() {
+    let mut world = with_a_feed(&json!({"cursor": "c", "revoked": []}));
+    world.live(600 * SECOND);
+    world.step(HOUR);
+    world.live(SECOND);
+    world.feed = Answer::json(&json!({"cursor": "d", "revoked": [{"jti": "j", "exp": BEGIN + 1_200}]}));
+    world.live(9 * SECOND);
+    world.feed = Answer::Body(500, String::new());
+    world.step(-HOUR);
+    world.live(SECOND);
+    assert_eq!(world.ask(&jwt_until(1_200)).code(), "token_revoked");
+}
+
+#[test]
 fn a_jwt_of_a_signed_out_user_stays_refused() {
     let mut world = with_a_feed(&json!({"cursor": "c", "users": [{"user_id": 1, "exp_before": BEGIN + 1_300}]}));
     world.live(600 * SECOND);

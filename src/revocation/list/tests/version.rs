@@ -23,6 +23,6 @@ fn each_change_of_the_list_has_a_new_version() {
         assert_eq!(worker().version(&host), version, "the same once more: {lists}");
     }
     let all = Changes { purge: vec![Subject::All], ..Changes::default() };
-    worker().apply(&all, wall(0), LIFE, &Cx::new(at(0), &host)).unwrap();
+    worker().apply(&all, LIFE, &Cx::new(at(0), &host)).unwrap();
     assert!(!known.contains(&worker().version(&host)));
 }
