@@ -9,6 +9,10 @@ use std::time::Duration;
 /// The most that lies between two workers' readings of the clock when one acts on what the other has just done.
 pub const WORKERS_APART: Duration = Duration::from_secs(1);
 
+/// The least step of the wall clock that counts, in nanoseconds. A smaller one makes no difference: what depends on the wall
+/// clock is kept for minutes longer than it is needed.
+pub const STEP: i64 = 1_000_000_000;
+
 /// A point in time by the host's monotonic clock, in nanoseconds. All workers of a process read the same clock.
 ///
 /// The default is long before every reading: it stands for a time at which nothing had happened yet.

@@ -82,7 +82,7 @@ impl Refusal {
     /// Whether it is still needed: an older verdict may be left, given that verdicts live for `life`, or the credential
     /// hasn't expired.
     fn is_alive(&self, life: Duration, cx: &Cx<'_>) -> bool {
-        // It may be new: this worker may have stood still since it read the clock.
+        // The answer may be later than `now`: this worker may have stood still since it read the clock.
         cx.now < self.answered.after(life) || cx.wall < self.expires
     }
 

@@ -10,14 +10,11 @@ use super::parts::Parts;
 use crate::cache;
 use crate::config::Config;
 use crate::host::Cx;
-use crate::time::{Instant, UnixTime};
+use crate::time::{Instant, STEP};
 use crate::turn::{LastTurn, Turn};
 
 /// The time between two sweeps.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(300);
-
-/// If the clocks have moved apart by more since the last sweep, the wall clock was set.
-const SET: Duration = Duration::from_secs(1);
 
 /// How many rows of the shared data are swept in one tick.
 const ROWS_AT_ONCE: u32 = 256;
@@ -27,8 +24,8 @@ const ROWS_AT_ONCE: u32 = 256;
 pub(super) struct Sweep {
     /// Decides which worker sweeps the shared data.
     turn: Turn,
-    /// When this worker last swept, or saw that the wall clock was set; by both clocks.
-    idle_since: Option<(Instant, UnixTime)>,
+    /// When this worker last swept, or saw that the wall clock was set; and how far that was ahead then.
+    idle_since: Option<(Instant, i64)>,
     /// The rows that are still to be swept.
     rows: Option<Range<u32>>,
 }
@@ -51,10 +48,9 @@ impl Sweep {
     // Compiled apart: docs/performance.md#start.
     #[inline(never)]
     pub(super) fn on_tick(&mut self, parts: &mut Parts, cx: &Cx<'_>) {
-        let (since, wall) = *self.idle_since.get_or_insert((cx.now, cx.wall));
-        let expected = wall.after(cx.now.since(since));
-        if expected.after(SET) < cx.wall || cx.wall.after(SET) < expected {
-            self.idle_since = Some((cx.now, cx.wall));
+        let (since, ahead) = *self.idle_since.get_or_insert((cx.now, cx.ahead()));
+        if cx.ahead().abs_diff(ahead) > STEP.unsigned_abs() {
+            self.idle_since = Some((cx.now, cx.ahead()));
             self.rows = None;
             return;
         }
@@ -63,7 +59,7 @@ impl Sweep {
             return;
         }
         if cx.now.has_passed(SWEEP_INTERVAL, since) {
-            self.idle_since = Some((cx.now, cx.wall));
+            self.idle_since = Some((cx.now, cx.ahead()));
             parts.cache.sweep_local(cx);
             let is_due = |last: LastTurn| last.since().is_none_or(|last| cx.now.has_passed(SWEEP_INTERVAL, last));
             let is_mine = self.turn.begin(|last, ()| is_due(last).then_some(()), cx);

@@ -12,12 +12,8 @@ use std::time::Duration;
 use super::feed::Changes;
 use crate::host::{Cx, SharedData};
 use crate::table::{Bytes, write_time, write_u64};
-use crate::time::Instant;
+use crate::time::{Instant, STEP};
 use crate::turn::{LastTurn, Payload, Turn};
-
-/// If the clocks have moved apart by no more than this, in nanoseconds, the wall clock wasn't set, or it makes no
-/// difference.
-const STEP: i64 = 1_000_000_000;
 
 /// The least time between two occasions on which unreadable entries void all verdicts.
 pub const BETWEEN_VOIDS: Duration = Duration::from_secs(60);
@@ -72,12 +68,12 @@ impl Payload for Known {
 impl Known {
     /// Whether the wall clock was set back since the last poll began.
     const fn is_set_back(&self, cx: &Cx<'_>) -> bool {
-        ahead(cx).saturating_add(STEP) < self.ahead
+        cx.ahead().saturating_add(STEP) < self.ahead
     }
 
     /// Whether it was set forward.
     const fn is_set_forward(&self, cx: &Cx<'_>) -> bool {
-        self.ahead.saturating_add(STEP) < ahead(cx)
+        self.ahead.saturating_add(STEP) < cx.ahead()
     }
 
     /// What is known after a poll.
@@ -88,12 +84,6 @@ impl Known {
             ..self
         }
     }
-}
-
-/// How far the wall clock is ahead of the monotonic clock, in nanoseconds. Both begin at times of their own, so only the
-/// difference of two such numbers means anything.
-const fn ahead(cx: &Cx<'_>) -> i64 {
-    cx.wall.as_nanos().cast_signed().wrapping_sub(cx.now.as_nanos().cast_signed())
 }
 
 /// A worker's view of the polls.
@@ -130,7 +120,7 @@ impl Poller {
             // brings them back, even if several polls fail first.
             let cursor = if known.is_set_back(cx) { String::new() } else { known.cursor };
             since = (!cursor.is_empty()).then(|| cursor.clone());
-            Some(Known { ahead: ahead(cx), cursor, ..known })
+            Some(Known { ahead: cx.ahead(), cursor, ..known })
         };
         self.turn.begin(may_begin, cx).then_some(NewPoll { began: cx.now, since })
     }

@@ -1,8 +1,8 @@
-//! Counters, which this VM adds up before it tells the host: a call for each would be a twentieth of what a request with a
-//! cached verdict costs.
+//! Counters, which this VM adds up for all its filters before it tells the host. If it told the host of each at once, that
+//! would be a twentieth of what a request with a cached verdict costs.
 //!
-//! The host is told when an event ends, at most once in [`BETWEEN`]. There is a tick at least once a second. It is also
-//! told when a filter ends, and at a panic. All filters of the VM are told of together.
+//! It tells the host at the end of an event, at most once in [`BETWEEN`]; ticks are such events, and come at least once a
+//! second. It also does when a filter ends, and at a panic.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use proxy_wasm::hostcalls;
 
 use crate::time::Instant;
 
-/// The least time between two times that the host is told at the end of an event.
+/// The least time between two occasions on which the host is told at the end of an event.
 const BETWEEN: Duration = Duration::from_millis(100);
 
 /// A counter, by its place among those of this VM.
@@ -58,7 +58,7 @@ pub(super) fn take_place(id: u32) -> Place {
     })
 }
 
-/// A filter has ended, and the host was told: these places are for other counters.
+/// A filter has ended, and the host was told: other counters may take these places.
 pub(super) fn free(places: impl Iterator<Item = Place>) {
     COUNTS.with_borrow_mut(|counts| counts.free.extend(places));
 }
@@ -93,7 +93,7 @@ pub(super) fn tell(now: Instant) {
     });
 }
 
-/// Tells the host after a panic, wherever that was.
+/// Tells the host after a panic, unless that was in here.
 pub(super) fn tell_at_panic() {
     COUNTS.with(|counts| {
         if let Ok(mut counts) = counts.try_borrow_mut() {
@@ -108,7 +108,7 @@ impl Counts {
             if let Some(count) = self.all.get_mut(place) {
                 let untold = std::mem::take(&mut count.untold);
                 if hostcalls::increment_metric(count.id, untold).is_err() {
-                    log::error!("a counter could not be changed");
+                    log::error!("the host could not change a counter");
                 }
             }
         }

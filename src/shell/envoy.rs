@@ -124,13 +124,13 @@ impl EnvoyHost {
     /// This VM stops counting.
     pub fn retire(&self, now: Instant) {
         counts::tell(now);
+        let sum = self.tally.borrow_mut().end(now, self);
+        self.set_all(sum);
+        self.mark_place();
         let metrics = std::mem::take(&mut *self.metrics.borrow_mut());
         counts::free(
             metrics.into_iter().filter_map(|known| if let Known::At(place) = known { Some(place) } else { None }),
         );
-        let sum = self.tally.borrow_mut().end(now, self);
-        self.set_all(sum);
-        self.mark_place();
     }
 
     fn set_all(&self, sum: Levels) {

@@ -159,7 +159,7 @@ impl Listed for Mark {
             0 => UnixTime::default(),
             exp_before => UnixTime::from_secs(exp_before).after(MAX_CLOCK_SKEW),
         };
-        // It may be new: this worker may have stood still since it read the clock.
+        // The purge may be later than `now`: this worker may have stood still since it read the clock.
         signed_out.max(cx.wall.after(self.purged_at.after(life).since(cx.now)))
     }
 }
