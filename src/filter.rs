@@ -134,6 +134,8 @@ impl Filter {
     }
 
     /// A request has arrived on `stream`.
+    // Compiled apart: docs/performance.md#start.
+    #[inline(never)]
     pub fn on_request<'r>(&mut self, stream: StreamId, head: &RequestHead<'r>, cx: &Cx<'_>) -> Reception<'r> {
         let Config { stripped_headers, credentials, .. } = &self.parts.config;
         let strip = extractor::headers_to_strip(head, stripped_headers);

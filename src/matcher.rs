@@ -291,6 +291,8 @@ impl Matcher {
     ///
     /// # Errors
     /// The field and what is wrong with it.
+    // Compiled apart: docs/performance.md#start.
+    #[inline(never)]
     pub fn new(path: PathMatch, methods: Vec<String>, hosts: Vec<String>) -> Result<Self, (String, String)> {
         for (index, method) in methods.iter().enumerate() {
             if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') {

@@ -66,6 +66,8 @@ fn rule(node: &Node<'_>, name: Arc<str>, filter: &Terms, api_token: &ApiToken, k
 }
 
 /// Whom the rule lets in.
+// Compiled apart: docs/performance.md#start.
+#[inline(never)]
 fn access(node: &Node<'_>, kept: &KeptClaims) -> Access {
     let flags = [("public", Access::Public), ("optional", Access::Optional), ("deny", Access::Deny)];
     let mut said: Vec<_> = flags.into_iter().filter(|(name, _)| node.flag(name)).collect();
@@ -99,6 +101,8 @@ pub(super) fn forward_credential(node: &Node<'_>, api_token: &ApiToken) -> Forwa
 }
 
 /// One map of `require`.
+// Compiled apart: docs/performance.md#start.
+#[inline(never)]
 fn needs(node: &Node<'_>, kept: &KeptClaims) -> Needs {
     if node.is_empty() {
         node.refuse_whole("must not be empty");
@@ -147,6 +151,8 @@ pub(super) fn scalar(value: &Value) -> Option<Scalar> {
     }
 }
 
+// Compiled apart: docs/performance.md#start.
+#[inline(never)]
 fn matcher(node: &Node<'_>) -> Matcher {
     if node.is_empty() {
         node.refuse_whole("must not be empty; {\"prefix\": \"/\"} matches every path");
