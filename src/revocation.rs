@@ -183,9 +183,12 @@ impl Revocation {
         self.list.rows()
     }
 
-    /// Drops what is no longer of use from one row.
+    /// Drops what is no longer of use from one row. After the last one, the list is counted anew.
     pub fn sweep_row(&self, row: u32, life: Duration, cx: &Cx<'_>) {
         self.list.sweep_row(row, life, cx);
+        if row + 1 == self.rows() {
+            self.poller.set_size(self.list.size(cx.shared), cx.shared);
+        }
     }
 
     /// Applies the answer to a poll. An unreadable entry may be about anybody, so every verdict is voided, now or when

@@ -33,10 +33,9 @@ pub(super) struct Sweep {
 impl Sweep {
     pub(super) fn new(config: &Config) -> Self {
         let prefix = cache::prefix(config);
-        // A filter that reads the list from another host has to sweep that list too.
+        // Filters that share a cache may have different lists, or none: each list needs a filter that sweeps it.
         let list = config.revocation.as_ref().map(|list| cache::prefix_at(&list.host, &config.auth_service));
-        let other = list.filter(|list| *list != prefix).unwrap_or_default();
-        let name = format!("{prefix}sweep{other}");
+        let name = format!("{prefix}sweep{}", list.unwrap_or_default());
         Self { turn: Turn::new(name, SWEEP_INTERVAL), idle_since: None, rows: None }
     }
 

@@ -137,7 +137,7 @@ impl List {
         subjects.filter_map(|subject| self.mark(subject, shared)).any(|mark| verified <= mark.purged_at)
     }
 
-    /// How many tokens are revoked by their `jti`, and users signed out. Reads every row, so call it only after a poll.
+    /// How many tokens are revoked by their `jti`, and users signed out. Reads every row, so call it only after a poll or a sweep.
     pub fn size(&self, shared: &dyn SharedData) -> usize {
         let tokens = (0..TOKEN_ROWS).map(|row| self.tokens.read(row, shared).len());
         let users =

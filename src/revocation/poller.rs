@@ -187,7 +187,16 @@ impl Poller {
         (succeeded != Instant::default()).then(|| cx.now.since(succeeded))
     }
 
-    /// The size of the list after the last poll that was applied.
+    /// A sweep has left so many entries on the list.
+    pub fn set_size(&self, size: usize, shared: &dyn SharedData) {
+        let size = u64::try_from(size).unwrap_or(u64::MAX);
+        let noted = self.turn.note(|known| (known.size != size).then_some(Known { size, ..known }), shared);
+        if noted.is_err() {
+            log::debug!("the size of the revocation list was not recorded");
+        }
+    }
+
+    /// The size of the list after the last poll that was applied, or the last sweep.
     pub fn size(&self, shared: &dyn SharedData) -> usize {
         usize::try_from(self.known(shared).size).unwrap_or(usize::MAX)
     }

@@ -162,4 +162,19 @@ fn the_sweep_includes_the_revocation_list() {
     assert_eq!(rows(&world), 2, "the largest clock skew is 5 min");
     world.pass(300 * SECOND);
     assert_eq!(rows(&world), 1);
+    world.pass(SECOND);
+    assert_eq!(world.process.gauge(Gauge::BlacklistSize), Some(1), "without another poll");
+}
+
+#[test]
+fn a_neighbour_without_a_list_does_not_take_its_sweep() {
+    let mut world = World::with_workers(2, json!({}));
+    world.update(1, &json!({"revocation": {"path": "/auth/blacklist"}}));
+    world.feed = Answer::json(&json!({"cursor": "1", "revoked": [{"jti": "a", "exp": BEGIN + 5}]}));
+    world.live(2 * SECOND);
+    let rows = |world: &World| world.process.stored(".r.revoked.").len();
+    assert_eq!(rows(&world), 1);
+    world.feed = Answer::json(&json!({"cursor": "1"}));
+    world.live(610 * SECOND);
+    assert_eq!(rows(&world), 0);
 }
