@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::cache::Digest;
 use crate::host::Cx;
 use crate::order;
-use crate::table::{Bytes, Record, Table, write_time};
+use crate::table::{Bytes, Record, Table, write_time, write_u64};
 use crate::time::Instant;
 
 const ROWS: u32 = 1024;
@@ -20,19 +20,22 @@ struct NoVerdict {
     digest: [u8; 16],
     /// When the answer came.
     at: Instant,
+    /// How long the filter that asked doesn't ask again. Another filter may have a shorter time.
+    length: Duration,
 }
 
 impl Record for NoVerdict {
-    const BYTES: usize = 16 + 8;
+    const BYTES: usize = 16 + 8 + 8;
 
     fn encode(&self, to: &mut Vec<u8>) {
         to.extend_from_slice(&self.digest);
         write_time(to, self.at);
+        write_u64(to, u64::try_from(self.length.as_nanos()).unwrap_or(u64::MAX));
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Bytes(bytes);
-        Some(Self { digest: reader.bytes()?, at: reader.time()? })
+        Some(Self { digest: reader.bytes()?, at: reader.time()?, length: Duration::from_nanos(reader.u64()?) })
     }
 }
 
@@ -55,15 +58,14 @@ impl Unanswered {
         self.add_for(digest, self.length, cx)
     }
 
-    /// Like [`Self::add`], for this length, which is at most the usual one.
+    /// Like [`Self::add`], for this length.
     pub(super) fn add_for(&self, digest: &Digest, length: Duration, cx: &Cx<'_>) -> Duration {
         let half = half(digest);
-        let at = cx.now.before(self.length.saturating_sub(length));
         let added = self.table.update(self.table.row(&digest.0, cx.shared), cx.shared, |row| {
-            row.retain(|known| known.digest != half && !cx.now.has_passed(self.length, known.at));
+            row.retain(|known| known.digest != half && !cx.now.has_passed(known.length, known.at));
             order::sort_by_key(row, |known| known.at);
             row.drain(..(row.len() + 1).saturating_sub(PER_ROW));
-            (true, row.push(NoVerdict { digest: half, at }))
+            (true, row.push(NoVerdict { digest: half, at: cx.now, length }))
         });
         if added.is_err() {
             log::debug!("a credential without a verdict could not be shared");
@@ -74,7 +76,8 @@ impl Unanswered {
     /// How long the service isn't asked about this credential; `None`: it may be asked.
     pub(super) fn remaining(&self, digest: &Digest, cx: &Cx<'_>) -> Option<Duration> {
         let row = self.table.read(self.table.row(&digest.0, cx.shared), cx.shared);
-        row.iter().find(|known| known.digest == half(digest)).and_then(|known| cx.now.remaining(self.length, known.at))
+        let known = row.iter().find(|known| known.digest == half(digest))?;
+        cx.now.remaining(known.length.min(self.length), known.at)
     }
 }
 
@@ -87,21 +90,55 @@ mod tests {
     use super::*;
     use crate::filter::world::{BEGIN, Process};
     use crate::host::SharedData as _;
-    use crate::time::Instant;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_secs(BEGIN + seconds)
+    }
+
+    /// A filter that doesn't ask again for so long.
+    fn filter(seconds: u64) -> Unanswered {
+        Unanswered::new("u.".to_owned(), Duration::from_secs(seconds))
+    }
+
+    /// Digests whose credentials share a row.
+    fn of_one_row(count: usize, host: &Process) -> Vec<Digest> {
+        let digest = |number: u32| Digest(std::array::from_fn(|index| number.to_le_bytes()[index % 4]));
+        let in_one_row = |digest: &Digest| host.keyed_hash(&digest.0) % u64::from(ROWS) == 3;
+        (0..).map(digest).filter(in_one_row).take(count).collect()
+    }
 
     #[test]
     fn a_full_row_of_credentials_without_a_verdict_forgets_the_oldest() {
         let host = Process::default();
-        let at = |seconds: u64| Instant::from_secs(BEGIN + seconds);
-        let unanswered = Unanswered::new("u.".to_owned(), Duration::from_secs(10));
-        let digest = |number: u32| Digest(std::array::from_fn(|index| number.to_le_bytes()[index % 4]));
-        let in_one_row = |digest: &Digest| host.keyed_hash(&digest.0) % u64::from(ROWS) == 3;
-        let digests: Vec<Digest> = (0..).map(digest).filter(in_one_row).take(9).collect();
+        let unanswered = filter(10);
+        let digests = of_one_row(9, &host);
         for (second, digest) in (0..).zip(&digests) {
             unanswered.add(digest, &Cx::new(at(second), &host));
         }
         let left: Vec<_> = digests.iter().map(|digest| unanswered.remaining(digest, &Cx::new(at(9), &host))).collect();
         let expected: Vec<_> = (1..9).map(|second| Some(Duration::from_secs(1 + second))).collect();
         assert_eq!((left[0], &left[1..]), (None, &expected[..]));
+    }
+
+    #[test]
+    fn of_two_filters_the_shorter_time_counts() {
+        let host = Process::default();
+        for (writer, length, reader, left) in [(10, 1, 3600, 1), (10, 10, 3600, 10), (3600, 3600, 10, 10)] {
+            let digest = &of_one_row(1, &host)[0];
+            filter(writer).add_for(digest, Duration::from_secs(length), &Cx::new(at(0), &host));
+            let remaining = |seconds| filter(reader).remaining(digest, &Cx::new(at(seconds), &host));
+            let context = format!("{writer} {length} {reader}");
+            assert_eq!((remaining(0), remaining(left)), (Some(Duration::from_secs(left)), None), "{context}");
+        }
+    }
+
+    #[test]
+    fn a_filter_keeps_what_another_remembers_for_longer() {
+        let host = Process::default();
+        let digests = of_one_row(2, &host);
+        filter(3600).add(&digests[0], &Cx::new(at(0), &host));
+        filter(10).add(&digests[1], &Cx::new(at(60), &host));
+        let remaining = filter(3600).remaining(&digests[0], &Cx::new(at(60), &host));
+        assert_eq!(remaining, Some(Duration::from_secs(3540)));
     }
 }
