@@ -218,6 +218,13 @@ impl Breaker {
         }
     }
 
+    /// A call will not end, as its worker ends first.
+    pub fn give_back(&self, ticket: Ticket, cx: &Cx<'_>) {
+        if let Admitted::Probe { began } = ticket.0 {
+            self.probe.give_back(began, cx.shared);
+        }
+    }
+
     /// A call failed: no connection, a timeout, a reset, 502, 503 or 504. Returns the state if that changed it.
     pub fn fail(&self, ticket: Ticket, cx: &Cx<'_>) -> Option<State> {
         let has_opened = match ticket.0 {

@@ -216,8 +216,16 @@ impl Filter {
         }
     }
 
-    /// The worker ends: takes its cache entries off the gauges.
+    /// The worker ends: lets others ask what it has asked, and takes its cache entries off the gauges.
     pub fn on_retirement(&mut self, cx: &Cx<'_>) {
+        let Parts { callouts, questions, shares, keys, revocation, .. } = &mut self.parts;
+        for purpose in callouts.end_all(cx) {
+            match purpose {
+                Purpose::Verify(call) => questions.give_back(&call, shares, cx),
+                Purpose::Key(fetch) => keys.give_back(fetch, cx),
+                Purpose::Feed(poll) => revocation.iter().for_each(|list| list.give_back(&poll, cx)),
+            }
+        }
         self.parts.cache.retire(cx);
         self.parts.journal.tell_left_out(cx.host);
         // Another worker of this version sets this to 1 again at its next tick.

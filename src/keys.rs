@@ -100,6 +100,11 @@ impl Keys {
         CalloutRequest::get(Destination::PublicKey, self.service.public_key_path.clone())
     }
 
+    /// A fetch will not end, as this worker ends first.
+    pub fn give_back(&self, fetch: Fetch, cx: &Cx<'_>) {
+        self.store.give_back(fetch.began, cx.shared);
+    }
+
     /// Handles the answer to a fetch, or its failure. `Some`: the caller sends [`Self::request`] again.
     ///
     /// - `is_awaited`: a request waits for a key, which another replica of the service may serve.

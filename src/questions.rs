@@ -32,7 +32,7 @@ use crate::metrics::Gauge;
 use crate::throttle::Guess;
 use crate::time::Instant;
 use leases::{LeaseState, Leases};
-pub use question::{Answered, ByteCount, Conclusion, Question, Unavailable};
+pub use question::{Answered, ByteCount, Conclusion, Elsewhere, Question, Unavailable};
 use shares::Shares;
 use unanswered::Unanswered;
 
@@ -104,19 +104,6 @@ pub struct Call {
     pub digest: Digest,
     /// How the breaker admitted the callout.
     admitted: breaker::Ticket,
-}
-
-/// The state of a question that another worker asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Elsewhere {
-    /// It is asking.
-    Asking,
-    /// It got no answer, and neither would this worker.
-    Failed,
-    /// It is no longer asking, and has shared no verdict.
-    Over,
-    /// Other workers have asked one after the other for too long.
-    Stuck,
 }
 
 /// The questions of one worker.
@@ -319,6 +306,12 @@ impl Questions {
             self.leases.end(digest, open.began, cx.shared);
         }
         Some(open)
+    }
+
+    /// A callout will not end, as this worker ends first.
+    pub fn give_back(&mut self, call: &Call, shares: &mut Shares, cx: &Cx<'_>) {
+        self.breaker.give_back(call.admitted, cx);
+        self.close(&call.digest, false, shares, cx);
     }
 
     /// Takes the next question that another worker asks off the queue. [`Self::keep_elsewhere`] puts it back.

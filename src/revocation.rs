@@ -178,6 +178,11 @@ impl Revocation {
         None
     }
 
+    /// A poll will not end, as this worker ends first.
+    pub fn give_back(&self, poll: &Poll, cx: &Cx<'_>) {
+        self.poller.give_back(poll.began, cx.shared);
+    }
+
     /// How many rows [`Self::sweep_row`] has to be called for.
     pub const fn rows(&self) -> u32 {
         self.list.rows()

@@ -8,7 +8,7 @@
 //!        begin (won the swap)            end
 //! Free ───────────────────────► UnderWay ───► Succeeded │ Failed ──► begin again, when the caller says so
 //!   ▲                               │
-//!   └────── the lease is over ◄─────┘
+//!   └── given back, or lease over ◄─┘
 //! ```
 
 use std::marker::PhantomData;
@@ -38,7 +38,7 @@ impl Payload for () {
 /// How the last turn stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LastTurn {
-    /// No worker has had one, or the record is unreadable.
+    /// No worker has had one, it was given back, or the record is unreadable.
     #[default]
     Free,
     /// A worker has begun it.
@@ -149,6 +149,15 @@ impl<P: Payload> Turn<P> {
             Err(busy) => log::debug!("the end of a turn was not recorded: {}: {busy}", self.name),
         }
         false
+    }
+
+    /// The turn that began at `began` will not end, as its worker ends first. Another may begin at once.
+    pub fn give_back(&self, began: Instant, shared: &dyn SharedData) {
+        let is_its = |last| last == LastTurn::UnderWay { since: began };
+        let given = self.update(shared, |last, payload| is_its(last).then_some((LastTurn::Free, payload)));
+        if let Err(busy) = given {
+            log::debug!("a turn was not given back, and lasts until its lease is over: {}: {busy}", self.name);
+        }
     }
 
     /// Changes the payload, whoever has the turn. `change` returns `None` to change nothing. Returns whether anything

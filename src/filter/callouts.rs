@@ -51,6 +51,13 @@ impl Callouts {
         Some(purpose)
     }
 
+    /// Ends all callouts: their answers will not come.
+    pub(super) fn end_all(&mut self, cx: &Cx<'_>) -> Vec<Purpose> {
+        self.to_send.clear();
+        let calls: Vec<_> = self.under_way.iter().map(|(call, _)| *call).collect();
+        calls.into_iter().filter_map(|call| self.end(CallId(call), cx)).collect()
+    }
+
     /// The most bytes of an answer that are read.
     pub(super) fn body_limit(&self, call: CallId) -> usize {
         if matches!(self.under_way.get(&call.0), Some(Purpose::Feed(_))) { MAX_FEED_BODY } else { MAX_BODY }

@@ -39,6 +39,7 @@ mod profiles;
 mod refresh_ahead;
 mod remote;
 mod requests;
+mod retirement;
 mod revocation;
 mod rules;
 mod service_jwts;

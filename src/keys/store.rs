@@ -298,6 +298,11 @@ impl KeyStore {
         self.turn.end(began, false, |()| (), shared);
     }
 
+    /// The fetch that began at `began` will not end, as its worker ends first.
+    pub fn give_back(&self, began: Instant, shared: &dyn SharedData) {
+        self.turn.give_back(began, shared);
+    }
+
     /// The longest that a request may have to wait for a fetch to begin after its arrival, and to end.
     pub fn longest_wait(&self) -> Duration {
         (self.lease + self.min_refetch_interval + self.lease).min(LONGEST_WAIT)

@@ -185,3 +185,16 @@ impl Drop for CountedBytes {
         self.all.0.set(self.all.get() - self.bytes);
     }
 }
+
+/// The state of a question that another worker asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// It is asking.
+    Asking,
+    /// It got no answer, and neither would this worker.
+    Failed,
+    /// It is no longer asking, and has shared no verdict.
+    Over,
+    /// Other workers have asked one after the other for too long.
+    Stuck,
+}

@@ -159,6 +159,11 @@ impl Poller {
         self.turn.end(began, false, |known| known.ended(is_unreadable, voided), shared);
     }
 
+    /// The poll that began at `began` will not end, as its worker ends first.
+    pub fn give_back(&self, began: Instant, shared: &dyn SharedData) {
+        self.turn.give_back(began, shared);
+    }
+
     /// Whether there is a list: whether any poll was applied.
     pub fn has_list(&self, shared: &dyn SharedData) -> bool {
         self.known(shared).applied != Instant::default()
