@@ -218,6 +218,7 @@ impl Filter {
 
     /// The worker ends: lets others ask what it has asked, and takes its cache entries off the gauges.
     pub fn on_retirement(&mut self, cx: &Cx<'_>) {
+        self.parts.questions.guesses().for_each(|guess| asking::end_guess(Some(guess), false, &self.parts, cx));
         let Parts { callouts, questions, shares, keys, revocation, .. } = &mut self.parts;
         for purpose in callouts.end_all(cx) {
             match purpose {

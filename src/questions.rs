@@ -308,6 +308,11 @@ impl Questions {
         Some(open)
     }
 
+    /// The guesses under way.
+    pub fn guesses(&self) -> impl Iterator<Item = Guess> {
+        self.open.iter().filter_map(|(_, open)| open.asker.guess)
+    }
+
     /// A callout will not end, as this worker ends first.
     pub fn give_back(&mut self, call: &Call, shares: &mut Shares, cx: &Cx<'_>) {
         self.breaker.give_back(call.admitted, cx);

@@ -147,3 +147,19 @@ fn a_good_credential_with_unusable_claims_is_not_a_failure() {
     world.verify = Answer::json(&confirmed(json!({})));
     assert_eq!(world.ask(&api_token_of(9)).code(), "");
 }
+
+#[test]
+fn guesses_of_a_filter_that_is_replaced_are_no_longer_under_way() {
+    let mut world = world_with(2, json!({"auth_service": {"cluster": "auth", "timeout": "20s"}}));
+    for number in 0..3 {
+        world.send(&api_token_of(number));
+    }
+    let waits = world.send_to(1, &api_token_of(3));
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.ending(waits), None, "as many are under way as there are attempts");
+    let cx = Cx::new(world.now, &world.process);
+    world.workers[0].on_retirement(&cx);
+    world.restart(0);
+    world.live(Duration::from_secs(1));
+    assert_eq!(world.ending(waits).map(|ending| ending.code()), Some(""));
+}
