@@ -133,9 +133,14 @@ impl Found<'_, '_> {
             self.add(rest.to_vec(), *decoded)?;
         }
         if *decoded < 2 && path.contains(&b'%') {
-            // Apache and Tomcat can be set to keep escaped slashes of either kind. The URL parsers of browsers always
-            // keep them, although they take `%2e` for a dot.
-            for kept in [&b""[..], b"/\\", b"/", b"\\"] {
+            let holds = |byte: &u8| escapes(path).any(|escaped| escaped == *byte);
+            // The parsers of the WHATWG URL Standard keep all escapes but that of the dot; Envoy can be set to keep all
+            // but those of slashes. A server behind them may decode twice.
+            for only in [&b"."[..], b"/\\"].into_iter().filter(|only| only.iter().any(holds)) {
+                self.add(decode(path, |byte| !only.contains(&byte))?, *decoded)?;
+            }
+            // Apache and Tomcat can be set to keep escaped slashes of either kind.
+            for kept in [&b""[..], b"/\\", b"/", b"\\"].into_iter().filter(|kept| kept.iter().all(holds)) {
                 self.add(decode(path, |byte| kept.contains(&byte))?, decoded + 1)?;
             }
         }
@@ -204,9 +209,20 @@ fn without_authority(path: &[u8]) -> Option<&[u8]> {
 /// The byte that the escape at the beginning of `rest` stands for, and what follows the escape.
 fn unescape(rest: &[u8]) -> Option<(u8, &[u8])> {
     let (&[percent, high, low], after) = rest.split_first_chunk::<3>()?;
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let byte = u8::try_from(digit(high)? * 16 + digit(low)?).ok()?;
+    let byte = hex([high, low])?;
     (percent == b'%').then_some((byte, after))
+}
+
+/// The byte of two hex digits.
+fn hex([high, low]: [u8; 2]) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    u8::try_from(digit(high)? * 16 + digit(low)?).ok()
+}
+
+/// The bytes that the escapes of a path stand for.
+fn escapes(path: &[u8]) -> impl Iterator<Item = u8> {
+    let from_each = path.split(|byte| *byte == b'%').skip(1);
+    from_each.filter_map(|rest| hex(*rest.first_chunk()?))
 }
 
 fn has_broken_escape(path: &[u8]) -> bool {

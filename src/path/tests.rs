@@ -154,6 +154,24 @@ fn a_reading_decodes_escapes_except_slashes() {
     }
 }
 
+/// Every parser of the WHATWG URL Standard takes `%2e%2e` for `..` and keeps all other escapes. Envoy can be set to
+/// decode only slashes of either kind (`UNESCAPE_AND_FORWARD`). A name that is public once it is decoded must not hide
+/// that such a server reads another one.
+#[test]
+fn a_reading_decodes_nothing_but_dots_or_slashes() {
+    for path in [
+        "/public/%2e%2e/%70ublic/x",
+        "/public/.%2E/%70ublic/x",
+        r"/public/%2e%2e\%70ublic/x",
+        "/public/..%2f%70ublic/x",
+        "/public/..%5C%70ublic/x",
+        "/public/%2e%2e%2f%70ublic/x",
+        "/public/%252e%252e/%2570ublic/x",
+    ] {
+        assert!(texts(path).contains("/%70ublic/x"), "{path}: {:?}", texts(path));
+    }
+}
+
 #[test]
 fn control_characters_are_refused_in_any_spelling() {
     for path in [

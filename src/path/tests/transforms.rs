@@ -4,6 +4,10 @@ use super::*;
 
 /// The transforms once more, written another way: on text, with plain searching and replacing.
 mod independent {
+    pub fn decode_only(path: &str, escapes: &[(&str, &str)]) -> String {
+        escapes.iter().fold(path.to_owned(), |path, (escape, byte)| path.replace(escape, byte))
+    }
+
     pub fn decode(path: &str, keep: &[&str]) -> Result<String, ()> {
         let mut pieces = path.split('%');
         let mut decoded = pieces.next().unwrap().to_owned();
@@ -103,6 +107,9 @@ fn compositions(path: &str, steps: usize) -> Result<BTreeSet<(String, u8)>, ()> 
             if *decoded < 2 {
                 next.insert((independent::decode(path, &[])?, decoded + 1));
                 next.insert((independent::decode(path, &["2f", "5c"])?, decoded + 1));
+                let slashes = [("%2f", "/"), ("%2F", "/"), ("%5c", "\\"), ("%5C", "\\")];
+                next.insert((independent::decode_only(path, &[("%2e", "."), ("%2E", ".")]), *decoded));
+                next.insert((independent::decode_only(path, &slashes), *decoded));
             }
         }
         all = next;
