@@ -66,6 +66,7 @@ mod rate_limit;
 mod refused_configuration;
 mod refused_jwt;
 mod remote_verification;
+mod replaced;
 mod revocation;
 mod rule_budget;
 mod rules;
