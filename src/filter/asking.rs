@@ -11,6 +11,7 @@ use super::throttling::too_many_failures;
 use crate::breaker::{Snapshot, State};
 use crate::cache::{Digest, Kind, Lookup};
 use crate::claims::OwnClaims;
+use crate::code::Code;
 use crate::config::Config;
 use crate::credential::{Credential, Form};
 use crate::decision::Denial;
@@ -50,34 +51,35 @@ impl ShareWait {
 }
 
 /// The question about the credential of the request with this head.
+///
+/// # Errors
+/// [`Code::TokenMalformed`] if it is no JWT, although it has the form of one.
 pub(super) fn question(
     credential: Credential<'_>,
     head: &RequestHead<'_>,
     digest: &Digest,
     kind: Kind,
     config: &Config,
-) -> Rc<Question> {
-    let own = own_claims(&credential);
+) -> Result<Rc<Question>, Code> {
+    let own = own_claims(&credential)?;
     let forwarded = extractor::forwarded(head, &config.auth_service.forward_headers);
-    Question::new(*digest, kind, credential.into_owned(), own, forwarded)
+    Ok(Question::new(*digest, kind, credential.into_owned(), own, forwarded))
 }
 
-fn own_claims(credential: &Credential<'_>) -> OwnClaims {
-    match credential.form {
-        Form::Jwt => UntrustedJwt::parse(credential.bytes()).map_or_else(
-            |_| OwnClaims::default(),
-            |jwt| {
-                let claims = jwt.claims();
-                let jti = claims.jti().map(Box::from);
-                OwnClaims { exp: claims.exp(), nbf: claims.nbf(), jti, token_id: None }
-            },
-        ),
+fn own_claims(credential: &Credential<'_>) -> Result<OwnClaims, Code> {
+    Ok(match credential.form {
+        Form::Jwt => {
+            let jwt = UntrustedJwt::parse(credential.bytes()).map_err(|_| Code::TokenMalformed)?;
+            let claims = jwt.claims();
+            let jti = claims.jti().map(Box::from);
+            OwnClaims { exp: claims.exp(), nbf: claims.nbf(), jti, token_id: None }
+        }
         Form::ApiToken => {
             let token_id = credential.token_id().and_then(|id| id.parse().ok());
             OwnClaims { token_id, ..OwnClaims::default() }
         }
         Form::Other => OwnClaims::default(),
-    }
+    })
 }
 
 /// Prepares a question about a credential, unless its client has failed too often.
@@ -99,7 +101,7 @@ pub(super) fn prepare<'r>(
     }
     facts.source = Source::Callout;
     facts.connection = cx.host.connection();
-    Ok(Stage::Ask(question(credential, head, &digest, facts.kind, &parts.config)).into())
+    Ok(Stage::Ask(question(credential, head, &digest, facts.kind, &parts.config)?).into())
 }
 
 /// Decides how a request comes to a verdict: it waits for the answer to a question, which is open already or begins

@@ -41,8 +41,10 @@ pub(super) fn recall<'r>(
                 cx.host.count(Counter::Cache(CacheEvent::Hit));
                 facts.source = Source::Cache;
                 let admitted = admit_entry(&entry, version, facts, parts, cx)?;
-                if facts.kind != Kind::LocalJwt && parts.cache.wants_refresh(&digest, &entry, cx) {
-                    let question = asking::question(credential, head, &digest, facts.kind, &parts.config);
+                if facts.kind != Kind::LocalJwt
+                    && parts.cache.wants_refresh(&digest, &entry, cx)
+                    && let Ok(question) = asking::question(credential, head, &digest, facts.kind, &parts.config)
+                {
                     asking::refresh(&question, parts.questions.breaker().peek(cx), parts, cx);
                 }
                 return Ok(admitted);
