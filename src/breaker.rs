@@ -42,20 +42,11 @@ impl State {
         }
     }
 
-    /// The name in `status_paths.health`.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::HalfOpen => "half_open",
-            Self::Open => "open",
-        }
-    }
-
-    /// The name, for the log.
+    /// The name, for `status_paths.health` and the log.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Closed => "closed",
-            Self::HalfOpen => "half-open",
+            Self::HalfOpen => "half_open",
             Self::Open => "open",
         }
     }
@@ -186,7 +177,7 @@ impl Breaker {
     }
 
     /// The time until a probe can be admitted, if no call can be now; changes nothing.
-    pub fn rejects(&self, cx: &Cx<'_>) -> Option<Duration> {
+    pub fn retry_after(&self, cx: &Cx<'_>) -> Option<Duration> {
         let (last, calls) = self.probe.read(cx.shared);
         self.wait(last, calls, cx.now)
     }

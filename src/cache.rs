@@ -99,7 +99,7 @@ impl VerificationCache {
             kept_claims: config.kept_claims.clone(),
             header_bytes: header_bytes(config),
             digests: Digests::new(config),
-            local: LocalCache::new(settings.eviction.into(), settings.max_entries, max_bytes),
+            local: LocalCache::new(settings.eviction, settings.max_entries, max_bytes),
             slots: Slots::new(format!("{prefix}v.")),
             lives: Lives::new(format!("{prefix}life."), settings.longest_life().max(negative_ttl)),
             refusals: Refusals::new(format!("{prefix}n."), negative_ttl),

@@ -283,9 +283,9 @@ impl Cache {
 /// Which verdict is evicted when the cache is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Eviction {
-    /// The least recently used.
+    /// The least recently used; those that weren't used since they were stored go first.
     Lru,
-    /// The least frequently used.
+    /// One that is seldom used (CLOCK-Pro with counters, as in S3-FIFO).
     Lfu,
 }
 

@@ -158,7 +158,7 @@ impl Filter {
             Some(Purpose::Verify(call)) => {
                 let answered = answered::on_answer(call, answer, &mut self.parts, cx);
                 self.resume_answered(cx);
-                answered.inspect(|answered| answered.age());
+                answered.inspect(|answered| answered.end_news());
             }
             Some(Purpose::Key(fetch)) => {
                 match self.parts.keys.on_answer(fetch, answer, self.parts.room.waits_for_key(), cx) {

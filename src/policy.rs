@@ -12,7 +12,7 @@ use crate::credential::Scheme;
 use crate::introspection::Confirmed;
 use crate::jwt::VerifiedClaims;
 use crate::public_key::KeyId;
-use crate::require::{Lack, Require};
+use crate::require::{Require, Unmet};
 
 /// The identity headers for the upstream: names in lower case, and values. They are kept with each cached verdict, so
 /// they take one allocation: a line for each name and one for its value, neither of which can hold a newline.
@@ -206,10 +206,10 @@ pub fn authorise(
     match require.map_or(Ok(()), |require| require.check(claims, scheme)) {
         Ok(()) => Ok(Permit { identity: Some(identity) }),
         // Signing in again can help only a user.
-        Err(Lack::Sso) if presenter == Presenter::Client && claims.token_type() == TokenType::Access => {
+        Err(Unmet::Sso) if presenter == Presenter::Client && claims.token_type() == TokenType::Access => {
             Err(Code::InsufficientUserAuthentication)
         }
-        Err(Lack::Sso | Lack::Claims) => Err(Code::ClaimsNotSufficient),
+        Err(Unmet::Sso | Unmet::Claims) => Err(Code::ClaimsNotSufficient),
     }
 }
 

@@ -51,9 +51,9 @@ impl Needs {
     }
 }
 
-/// What an identity lacks.
+/// What of a requirement an identity does not meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lack {
+pub enum Unmet {
     /// Nothing but a sign-in by SSO.
     Sso,
     /// More than that, or something else.
@@ -85,19 +85,19 @@ impl Require {
     /// Whether an identity with these claims, presented under this scheme, is let in.
     ///
     /// # Errors
-    /// What it lacks.
-    pub fn check(&self, claims: &Claims, scheme: Option<Scheme>) -> Result<(), Lack> {
-        let mut lack = Lack::Claims;
+    /// What it does not meet.
+    pub fn check(&self, claims: &Claims, scheme: Option<Scheme>) -> Result<(), Unmet> {
+        let mut unmet = Unmet::Claims;
         for needs in &self.0 {
             if needs.holds_but_for_sso(claims, scheme) {
                 if needs.holds_for_sso(claims) {
                     return Ok(());
                 }
                 if needs.sso == Some(true) {
-                    lack = Lack::Sso;
+                    unmet = Unmet::Sso;
                 }
             }
         }
-        if self.0.is_empty() { Ok(()) } else { Err(lack) }
+        if self.0.is_empty() { Ok(()) } else { Err(unmet) }
     }
 }

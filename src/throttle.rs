@@ -124,7 +124,7 @@ pub struct Throttle {
 
 impl Throttle {
     /// - `prefix`: how the keys of the shared data begin; nothing else may use such keys.
-    /// - `attempts`: how many failures lock a suspect out; 0 turns the throttle off.
+    /// - `attempts`: how many failures lock a suspect out; more than 0.
     /// - `window`: the time within which they have to come, from the first one on.
     /// - `lockout`: how long a lock lasts, from the last of them on.
     /// - `longest`: how long a question can be under way. After that, and at the latest after twice as long, it no
@@ -137,16 +137,8 @@ impl Throttle {
         Self { addresses, numbers, attempts: attempts.into(), window, lockout, longest }
     }
 
-    /// Whether it counts nothing: `attempts` is 0.
-    const fn is_off(&self) -> bool {
-        self.attempts == 0
-    }
-
     /// How long the suspect is still locked out, more than 0. `None`: it isn't.
     pub fn check(&self, suspect: &Suspect, cx: &Cx<'_>) -> Option<Duration> {
-        if self.is_off() {
-            return None;
-        }
         let address = find(&self.addresses, suspect.address, cx.shared);
         let by_address = address.and_then(|record| self.lock(&record, cx.now));
         let failed = address.and_then(|record| self.memory_of(&record, cx.now));
@@ -160,9 +152,6 @@ impl Throttle {
     /// # Errors
     /// [`Throttled`] if it may not, or not yet.
     pub fn begin_guess(&self, suspect: &Suspect, cx: &Cx<'_>) -> Result<Option<Guess>, Throttled> {
-        if self.is_off() {
-            return Ok(None);
-        }
         let number = self.number(suspect, cx);
         let refused = self.addresses.update(self.addresses.row(&suspect.address, cx.shared), cx.shared, |row| {
             let mut record = self.take(suspect.address, row, cx.now);
@@ -290,9 +279,6 @@ impl Throttle {
     /// An authentication of the suspect failed without a question: its credential was refused. Failures with causes
     /// other than the credential don't count, nor do requests that [`Self::check`] refused.
     pub fn fail(&self, suspect: &Suspect, cx: &Cx<'_>) {
-        if self.is_off() {
-            return;
-        }
         self.fail_in(&self.addresses, suspect.address, Locked::Address, cx);
         if let Some(number) = suspect.number {
             self.fail_in(&self.numbers, number, Locked::Token, cx);

@@ -18,6 +18,13 @@ use crate::table::RECORDS;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Digest(pub [u8; 32]);
 
+impl Digest {
+    /// The first half: enough to tell the credentials of a row apart.
+    pub fn half(&self) -> [u8; 16] {
+        self.0.first_chunk().copied().unwrap_or_default()
+    }
+}
+
 impl Hash for Digest {
     /// Eight bytes of either hash spread as well as all of them. Finding two credentials that share them takes 2^32
     /// hashes; finding many is out of reach. The hasher must still be seeded: finding a credential for a given bucket

@@ -83,7 +83,7 @@ impl Forged {
 }
 
 fn row_of(digest: &Digest) -> (usize, Hash) {
-    let hash: Hash = digest.0.first_chunk().copied().unwrap_or_default();
+    let hash: Hash = digest.half();
     let [low, high, ..] = hash;
     (usize::from(u16::from_le_bytes([low, high])) % ROWS, hash)
 }

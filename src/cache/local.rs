@@ -13,25 +13,7 @@ use quick_cache::{Lifecycle, Weighter};
 use super::Digest;
 use crate::config::Eviction;
 
-/// Which entry goes first when the store is full (`cache.eviction`, docs/reference.md#configuration).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Policy {
-    /// The least recently used one; entries that weren't used since they were inserted go first.
-    Lru,
-    /// A rarely used one (CLOCK-Pro with counters, as in S3-FIFO).
-    Lfu,
-}
-
-impl From<Eviction> for Policy {
-    fn from(eviction: Eviction) -> Self {
-        match eviction {
-            Eviction::Lru => Self::Lru,
-            Eviction::Lfu => Self::Lfu,
-        }
-    }
-}
-
-impl Policy {
+impl Eviction {
     /// What an entry weighs besides its value, in bytes: the digest (32), links, its place in the hash table, and the
     /// space that tables keep free or use to remember evicted keys. An upper estimate for 32-bit targets and a `V` no
     /// larger than a few pointers; for a larger `V`, the caller adds three times its size to `bytes`.
@@ -49,7 +31,7 @@ const LARGEST_SHARE: usize = 8;
 /// A bounded map from digests to values, for one worker: threads don't share it.
 #[derive(Debug)]
 pub struct LocalCache<V> {
-    policy: Policy,
+    eviction: Eviction,
     store: Store<V>,
     max_entries: usize,
     max_bytes: usize,
@@ -64,23 +46,23 @@ enum Store<V> {
 #[derive(Debug, Clone)]
 struct Weighed<V> {
     value: V,
-    /// What it weighs, with [`Policy::overhead`].
+    /// What it weighs, with [`Eviction::overhead`].
     bytes: usize,
 }
 
 impl<V: Clone> LocalCache<V> {
     /// An empty store of at most `max_entries` entries that weigh at most `max_bytes` together. A bound above 2^32 - 1
     /// counts as 2^32 - 1.
-    pub fn new(policy: Policy, max_entries: usize, max_bytes: usize) -> Self {
+    pub fn new(eviction: Eviction, max_entries: usize, max_bytes: usize) -> Self {
         // At most 32 bits each, so that their product fits in 64.
         let limit = usize::try_from(u32::MAX).unwrap_or(usize::MAX);
         let (max_entries, max_bytes) = (max_entries.min(limit), max_bytes.min(limit));
-        let store = match policy {
-            Policy::Lfu if max_entries > 1 => Store::Lfu(Frequent::new(max_entries, max_bytes)),
+        let store = match eviction {
+            Eviction::Lfu if max_entries > 1 => Store::Lfu(Frequent::new(max_entries, max_bytes)),
             // With one entry there is nothing to choose, and `quick_cache` wouldn't keep any.
-            Policy::Lfu | Policy::Lru => Store::Lru(Segmented::new(max_entries, max_bytes)),
+            Eviction::Lfu | Eviction::Lru => Store::Lru(Segmented::new(max_entries, max_bytes)),
         };
-        Self { policy, store, max_entries, max_bytes }
+        Self { eviction, store, max_entries, max_bytes }
     }
 
     /// The value of a digest. Counts as a use of it.
@@ -102,10 +84,10 @@ impl<V: Clone> LocalCache<V> {
 
     /// Sets the value of a digest, and returns how many other entries were evicted for it.
     ///
-    /// `bytes` is what the value weighs; [`Policy::overhead`] is added. An entry that weighs more than an eighth of the
+    /// `bytes` is what the value weighs; [`Eviction::overhead`] is added. An entry that weighs more than an eighth of the
     /// bound isn't kept; the digest's former value is removed in any case.
     pub fn insert(&mut self, digest: Digest, value: V, bytes: usize) -> usize {
-        let bytes = bytes.saturating_add(self.policy.overhead());
+        let bytes = bytes.saturating_add(self.eviction.overhead());
         if self.max_entries == 0 || bytes > self.max_bytes / LARGEST_SHARE {
             self.remove(&digest);
             return 0;
@@ -147,7 +129,7 @@ impl<V: Clone> LocalCache<V> {
         }
     }
 
-    /// What all entries weigh, each with its [`Policy::overhead`].
+    /// What all entries weigh, each with its [`Eviction::overhead`].
     pub fn bytes(&self) -> usize {
         match &self.store {
             Store::Lru(store) => store.bytes(),

@@ -164,7 +164,7 @@ fn finish(digest: &Digest, conclusion: Conclusion, parts: &mut Parts, cx: &Cx<'_
     }
     let sent = open.sent;
     let answered = announce(open, conclusion, sent, parts, cx);
-    answered.come();
+    answered.mark_as_news();
     Some(answered)
 }
 

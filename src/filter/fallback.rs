@@ -62,7 +62,7 @@ pub(super) fn stand_in<'r>(
                 {
                     return by_signature(token, facts, parts, cx);
                 }
-                Err(unavailable(retry_after.or_else(|| parts.questions.breaker().rejects(cx))))
+                Err(unavailable(retry_after.or_else(|| parts.questions.breaker().retry_after(cx))))
             }
             Unavailable::NoVerdict { retry_after } => Err(unavailable(Some(retry_after))),
             Unavailable::Overload => Err(unavailable(None)),
@@ -73,13 +73,8 @@ pub(super) fn stand_in<'r>(
 /// A verdict of the cache that may stand in.
 pub(super) fn stale(facts: &mut Facts, parts: &mut Parts, cx: &Cx<'_>) -> Option<Rc<Identity>> {
     let digest = facts.digest?;
-    let clock_skew = parts.config.jwt.clock_skew;
     let (cache, mut validity) = parts.cache(cx);
     let entry = cache.stale(&digest, facts.kind, &mut validity, cx)?;
-    if !facts.kind.is_jwt() {
-        // Only the service knows whether the credential was prolonged.
-        entry.identity.claims().check_time(cx.wall, clock_skew).ok()?;
-    }
     facts.source = Source::Stale;
     cx.host.count(Counter::Cache(CacheEvent::Stale));
     Some(Rc::clone(&entry.identity))

@@ -92,7 +92,7 @@ fn health(parts: &mut Parts, cx: &Cx<'_>) -> String {
         error.map_or("null".to_owned(), |error| format!("\"{error}\"")),
         if has_key { "cached" } else { "empty" },
         seconds(key_age),
-        breaker.state.word(),
+        breaker.state.name(),
         seconds(list.and_then(|list| list.age)),
         list.map_or(0, |list| list.size),
     )

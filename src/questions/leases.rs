@@ -144,7 +144,7 @@ impl Leases {
     }
 
     fn place(&self, digest: &Digest, shared: &dyn SharedData) -> (u32, [u8; 16]) {
-        (self.table.row(&digest.0, shared), digest.0.first_chunk().copied().unwrap_or_default())
+        (self.table.row(&digest.0, shared), digest.half())
     }
 }
 

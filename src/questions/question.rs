@@ -88,12 +88,12 @@ impl Answered {
     }
 
     /// It has come in this event.
-    pub fn come(&self) {
+    pub fn mark_as_news(&self) {
         self.is_news.set(true);
     }
 
     /// The event that has brought it is over.
-    pub fn age(&self) {
+    pub fn end_news(&self) {
         self.is_news.set(false);
     }
 

@@ -60,7 +60,7 @@ impl Unanswered {
 
     /// Like [`Self::add`], for this length.
     pub(super) fn add_for(&self, digest: &Digest, length: Duration, cx: &Cx<'_>) -> Duration {
-        let half = half(digest);
+        let half = digest.half();
         let added = self.table.update(self.table.row(&digest.0, cx.shared), cx.shared, |row| {
             row.retain(|known| known.digest != half && !cx.now.has_passed(known.length, known.at));
             order::sort_by_key(row, |known| known.at);
@@ -76,13 +76,9 @@ impl Unanswered {
     /// How long the service isn't asked about this credential; `None`: it may be asked.
     pub(super) fn remaining(&self, digest: &Digest, cx: &Cx<'_>) -> Option<Duration> {
         let row = self.table.read(self.table.row(&digest.0, cx.shared), cx.shared);
-        let known = row.iter().find(|known| known.digest == half(digest))?;
+        let known = row.iter().find(|known| known.digest == digest.half())?;
         cx.now.remaining(known.length.min(self.length), known.at)
     }
-}
-
-fn half(digest: &Digest) -> [u8; 16] {
-    digest.0.first_chunk().copied().unwrap_or_default()
 }
 
 #[cfg(test)]

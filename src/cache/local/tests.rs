@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::*;
 
-const POLICIES: [Policy; 2] = [Policy::Lru, Policy::Lfu];
+const EVICTIONS: [Eviction; 2] = [Eviction::Lru, Eviction::Lfu];
 
 /// SplitMix64.
 struct Random(u64);
@@ -35,8 +35,8 @@ fn digest_of(number: usize) -> Digest {
 }
 
 /// Room for this many values of no weight.
-fn room(policy: Policy, entries: usize) -> usize {
-    entries * policy.overhead()
+fn room(eviction: Eviction, entries: usize) -> usize {
+    entries * eviction.overhead()
 }
 
 fn keys<V: Clone>(cache: &LocalCache<V>, candidates: usize) -> Vec<usize> {
@@ -45,13 +45,13 @@ fn keys<V: Clone>(cache: &LocalCache<V>, candidates: usize) -> Vec<usize> {
 
 #[test]
 fn random_operations_keep_both_bounds_and_every_value() {
-    for policy in POLICIES {
+    for eviction in EVICTIONS {
         // Limited by entries, by bytes, and by neither alone.
         for (max_entries, max_bytes) in
-            [(1, 1 << 20), (7, 1 << 20), (50, 1 << 20), (1000, room(policy, 40)), (50, room(policy, 90))]
+            [(1, 1 << 20), (7, 1 << 20), (50, 1 << 20), (1000, room(eviction, 40)), (50, room(eviction, 90))]
         {
             let mut random = Random(max_entries as u64);
-            let mut cache = LocalCache::new(policy, max_entries, max_bytes);
+            let mut cache = LocalCache::new(eviction, max_entries, max_bytes);
             let mut inserted: HashMap<usize, (u64, usize)> = HashMap::new();
             let (mut evictions, mut replacements) = (0, 0);
             for step in 0..4_000_u64 {
@@ -65,7 +65,7 @@ fn random_operations_keep_both_bounds_and_every_value() {
                         let bytes = random.below(5) * random.below(300);
                         let evicted = cache.insert(digest, step, bytes);
                         inserted.insert(number, (step, bytes));
-                        if bytes + policy.overhead() > max_bytes / 8 {
+                        if bytes + eviction.overhead() > max_bytes / 8 {
                             assert_eq!((evicted, cache.peek(&digest)), (0, None));
                         } else {
                             assert_eq!(cache.len(), before + usize::from(had.is_none()) - evicted);
@@ -85,21 +85,21 @@ fn random_operations_keep_both_bounds_and_every_value() {
                         assert!(keys(&cache, 100).iter().all(|number| number % 10 != odd));
                     }
                 }
-                assert!(cache.len() <= max_entries, "{policy:?} {max_entries} {max_bytes}");
-                assert!(cache.bytes() <= max_bytes, "{policy:?} {max_entries} {max_bytes}");
+                assert!(cache.len() <= max_entries, "{eviction:?} {max_entries} {max_bytes}");
+                assert!(cache.bytes() <= max_bytes, "{eviction:?} {max_entries} {max_bytes}");
                 // Looking all of them up takes long.
                 if step % 8 != 0 {
                     continue;
                 }
                 let kept = keys(&cache, 100);
                 assert_eq!(cache.len(), kept.len());
-                let weighs: usize = kept.iter().map(|number| inserted[number].1 + policy.overhead()).sum();
+                let weighs: usize = kept.iter().map(|number| inserted[number].1 + eviction.overhead()).sum();
                 assert_eq!(cache.bytes(), weighs);
                 assert!(kept.iter().all(|number| cache.peek(&digest_of(*number)) == Some(inserted[number].0)));
             }
             assert!(
                 evictions > 10 && replacements > 10,
-                "{policy:?} {max_entries} {max_bytes}: {evictions} {replacements}"
+                "{eviction:?} {max_entries} {max_bytes}: {evictions} {replacements}"
             );
         }
     }
@@ -108,14 +108,14 @@ fn random_operations_keep_both_bounds_and_every_value() {
 /// The share of hits, in percent, of 10,000 clients whose requests follow Zipf's law with exponent 1, each request
 /// followed by one with a credential that is never seen again. It is counted over 100,000 requests of the clients
 /// after a warm-up: 200,000 without the flood and 100,000 with it.
-fn hit_rate(policy: Policy) -> f64 {
+fn hit_rate(eviction: Eviction) -> f64 {
     const CLIENTS: usize = 10_000;
     let mut cumulated: Vec<f64> = (1..=CLIENTS).map(|rank| 1.0 / rank as f64).collect();
     for rank in 1..CLIENTS {
         cumulated[rank] += cumulated[rank - 1];
     }
     let mut random = Random(1);
-    let mut cache = LocalCache::new(policy, 10_000, 1 << 30);
+    let mut cache = LocalCache::new(eviction, 10_000, 1 << 30);
     let mut ask = |number| {
         let hit = cache.get(&digest_of(number)).is_some();
         if !hit {
@@ -137,16 +137,16 @@ fn hit_rate(policy: Policy) -> f64 {
 
 #[test]
 fn a_flood_of_new_credentials_does_not_evict_those_in_use() {
-    for policy in POLICIES {
-        let rate = hit_rate(policy);
-        println!("{policy:?}: {rate:.2} % hits");
-        assert!(rate >= 96.0, "{policy:?}: {rate:.2} %");
+    for eviction in EVICTIONS {
+        let rate = hit_rate(eviction);
+        println!("{eviction:?}: {rate:.2} % hits");
+        assert!(rate >= 96.0, "{eviction:?}: {rate:.2} %");
     }
 }
 
 #[test]
 fn unused_entries_are_evicted_first_then_the_least_recently_used() {
-    let mut cache = LocalCache::new(Policy::Lru, 4, 1 << 20);
+    let mut cache = LocalCache::new(Eviction::Lru, 4, 1 << 20);
     for number in 0..4 {
         assert_eq!(cache.insert(digest_of(number), number, 0), 0);
     }
@@ -168,7 +168,7 @@ fn unused_entries_are_evicted_first_then_the_least_recently_used() {
 
 #[test]
 fn peeking_does_not_count_as_use() {
-    let mut cache = LocalCache::new(Policy::Lru, 2, 1 << 20);
+    let mut cache = LocalCache::new(Eviction::Lru, 2, 1 << 20);
     cache.insert(digest_of(0), 0, 0);
     cache.insert(digest_of(1), 1, 0);
     assert_eq!(cache.peek(&digest_of(0)), Some(0));
@@ -178,37 +178,37 @@ fn peeking_does_not_count_as_use() {
 
 #[test]
 fn storing_again_replaces_the_value() {
-    for policy in POLICIES {
-        let mut cache = LocalCache::new(policy, 10, room(policy, 80));
+    for eviction in EVICTIONS {
+        let mut cache = LocalCache::new(eviction, 10, room(eviction, 80));
         cache.insert(digest_of(0), "old", 100);
         cache.insert(digest_of(1), "other", 0);
         assert_eq!(cache.insert(digest_of(0), "new", 300), 0);
         assert_eq!((cache.get(&digest_of(0)), cache.len()), (Some("new"), 2));
-        assert_eq!(cache.bytes(), 300 + room(policy, 2));
+        assert_eq!(cache.bytes(), 300 + room(eviction, 2));
         assert_eq!(cache.insert(digest_of(0), "newer", 0), 0);
-        assert_eq!((cache.get(&digest_of(0)), cache.bytes()), (Some("newer"), room(policy, 2)));
+        assert_eq!((cache.get(&digest_of(0)), cache.bytes()), (Some("newer"), room(eviction, 2)));
     }
 }
 
 #[test]
 fn an_entry_larger_than_an_eighth_is_not_stored_and_removes_the_old_one() {
-    for policy in POLICIES {
-        let mut cache = LocalCache::new(policy, 10, room(policy, 80));
-        let largest = room(policy, 10) - policy.overhead();
+    for eviction in EVICTIONS {
+        let mut cache = LocalCache::new(eviction, 10, room(eviction, 80));
+        let largest = room(eviction, 10) - eviction.overhead();
         cache.insert(digest_of(0), 0, 0);
         assert_eq!(cache.insert(digest_of(1), 1, largest), 0);
         assert_eq!(cache.get(&digest_of(1)), Some(1));
         for bytes in [largest + 1, usize::MAX] {
             assert_eq!(cache.insert(digest_of(1), 2, bytes), 0);
-            assert_eq!((keys(&cache, 3), cache.bytes()), (vec![0], room(policy, 1)));
+            assert_eq!((keys(&cache, 3), cache.bytes()), (vec![0], room(eviction, 1)));
         }
     }
 }
 
 #[test]
 fn retain_removes_and_counts_the_rejected_entries() {
-    for policy in POLICIES {
-        let mut cache = LocalCache::new(policy, 100, 1 << 20);
+    for eviction in EVICTIONS {
+        let mut cache = LocalCache::new(eviction, 100, 1 << 20);
         for number in 0..10 {
             cache.insert(digest_of(number), number, number);
         }
@@ -222,7 +222,7 @@ fn retain_removes_and_counts_the_rejected_entries() {
         });
         seen.sort_unstable();
         assert_eq!((gone, seen), (5, (0..10).collect()));
-        assert_eq!((keys(&cache, 10), cache.bytes()), (vec![0, 2, 4, 6, 8], 20 + room(policy, 5)));
+        assert_eq!((keys(&cache, 10), cache.bytes()), (vec![0, 2, 4, 6, 8], 20 + room(eviction, 5)));
         assert_eq!(cache.retain(|_, _| true), 0);
         assert_eq!(cache.retain(|_, _| false), 5);
         assert_eq!((cache.len(), cache.bytes()), (0, 0));
@@ -231,13 +231,13 @@ fn retain_removes_and_counts_the_rejected_entries() {
 
 #[test]
 fn a_cache_of_no_size_stores_nothing() {
-    for policy in POLICIES {
-        for (max_entries, max_bytes) in [(0, 1 << 20), (10, 0), (10, room(policy, 7))] {
-            let mut cache = LocalCache::new(policy, max_entries, max_bytes);
+    for eviction in EVICTIONS {
+        for (max_entries, max_bytes) in [(0, 1 << 20), (10, 0), (10, room(eviction, 7))] {
+            let mut cache = LocalCache::new(eviction, max_entries, max_bytes);
             assert_eq!(cache.insert(digest_of(0), 0, 0), 0);
             assert_eq!((cache.get(&digest_of(0)), cache.len(), cache.bytes()), (None, 0, 0));
         }
-        let mut largest = LocalCache::new(policy, usize::MAX, usize::MAX);
+        let mut largest = LocalCache::new(eviction, usize::MAX, usize::MAX);
         largest.insert(digest_of(0), 0, 1000);
         assert_eq!(largest.get(&digest_of(0)), Some(0));
     }
@@ -245,8 +245,8 @@ fn a_cache_of_no_size_stores_nothing() {
 
 #[test]
 fn an_empty_cache_allocates_nothing() {
-    for policy in POLICIES {
-        match LocalCache::<u64>::new(policy, 1_000_000, 1 << 30).store {
+    for eviction in EVICTIONS {
+        match LocalCache::<u64>::new(eviction, 1_000_000, 1 << 30).store {
             Store::Lru(store) => {
                 assert_eq!(store.probation.entries.capacity() + store.protected.entries.capacity(), 0);
             }
@@ -257,8 +257,8 @@ fn an_empty_cache_allocates_nothing() {
 
 #[test]
 fn digests_with_the_same_beginning_are_distinguished() {
-    for policy in POLICIES {
-        let mut cache = LocalCache::new(policy, 1000, 1 << 20);
+    for eviction in EVICTIONS {
+        let mut cache = LocalCache::new(eviction, 1000, 1 << 20);
         let digest_of = |number: u8| {
             let mut bytes = [7; 32];
             bytes[31] = number;
