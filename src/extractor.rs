@@ -60,9 +60,9 @@ pub fn headers_to_strip<'r>(head: &RequestHead<'r>, stripped: &StrippedHeaders) 
 }
 
 /// The names of trailers that must not reach the upstream: servers may take trailers for headers.
-pub fn trailers_to_strip<'r>(trailers: &'r [(String, Vec<u8>)], stripped: &StrippedHeaders) -> Vec<&'r str> {
+pub fn trailers_to_strip<'r>(trailers: &[Header<'r>], stripped: &StrippedHeaders) -> Vec<&'r str> {
     let is_stripped = |name: &&str| stripped.covers(name.as_bytes()) || stripped.has_credential(name.as_bytes());
-    trailers.iter().map(|(name, _)| name.as_str()).filter(is_stripped).collect()
+    trailers.iter().map(|(name, _)| *name).filter(is_stripped).collect()
 }
 
 /// What becomes of a header: its name, and its new value; `None`: it is removed.

@@ -320,7 +320,7 @@ fn the_credential_is_stripped_from_trailers() {
         ("x-authorization", b"1"),
     ]);
     let expected = ["authorization", "Authorization", "x_user_id", "x.remote.user"];
-    assert_eq!(trailers_to_strip(&trailers, &config.stripped_headers), expected);
+    assert_eq!(trailers_to_strip(&lend(&trailers), &config.stripped_headers), expected);
 }
 
 #[test]

@@ -1,9 +1,11 @@
-//! What the SDK doesn't offer: a request's headers without a copy of each, the host's local reply with all its
+//! What the SDK doesn't offer: headers without a copy of each and without a panic at a name that isn't UTF-8, the host's local reply with all its
 //! arguments, the monotonic clock, and a way from a stream into its root context. This is the only file with `unsafe`.
 
 #![allow(unsafe_code, reason = "the declarations, and the calls below")]
 
 use std::ptr;
+
+use proxy_wasm::types::MapType;
 
 use crate::decision::{Page, Response};
 
@@ -60,14 +62,11 @@ pub(super) fn set_filter_state(name: &str, value: &str) -> bool {
     unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) == 0 }
 }
 
-/// The number of the request's headers among the host's maps.
-const REQUEST_HEADERS: u32 = 0;
-
-/// The headers of the request that is the host's effective context, as the ABI encodes them. `None`: the host refuses.
-pub(super) fn request_headers() -> Option<Vec<u8>> {
+/// A header map of the host's effective context, as the ABI encodes it. `None`: the host refuses.
+pub(super) fn header_map(map: MapType) -> Option<Vec<u8>> {
     let (mut data, mut size) = (ptr::null_mut(), 0);
     // SAFETY: both pointers are to variables that live until the host returns.
-    let status = unsafe { proxy_get_header_map_pairs(REQUEST_HEADERS, &raw mut data, &raw mut size) };
+    let status = unsafe { proxy_get_header_map_pairs(map as u32, &raw mut data, &raw mut size) };
     if status != 0 {
         return None;
     }
@@ -79,7 +78,7 @@ pub(super) fn request_headers() -> Option<Vec<u8>> {
     Some(unsafe { Vec::from_raw_parts(data, size, size) })
 }
 
-/// The names and values in what [`request_headers`] returns. `None`: it is something else, or a name isn't UTF-8.
+/// The names and values in what [`header_map`] returns. `None`: it is something else, or a name isn't UTF-8.
 pub(super) fn headers(map: &[u8]) -> Option<Vec<(&str, &[u8])>> {
     if map.is_empty() {
         return Some(Vec::new());

@@ -8,8 +8,8 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{BufferType, ContextType, LogLevel, MapType};
 
 use super::http::Stream;
-use super::injection;
 use super::worker::Worker;
+use super::{injection, raw};
 use crate::config::Config;
 use crate::filter::Filter;
 use crate::introspection::{CalloutError, CalloutResponse};
@@ -58,7 +58,7 @@ impl RootContext for Root {
                 return false;
             }
         };
-        if super::raw::monotonic_nanos().is_none() {
+        if raw::monotonic_nanos().is_none() {
             log::error!(
                 "configuration refused: the host has no monotonic clock; a capability_restriction_config must allow \
                  clock_time_get"
@@ -140,7 +140,9 @@ fn answer(num_headers: usize, body_size: usize, limit: usize) -> Result<CalloutR
     if num_headers == 0 {
         return Err(CalloutError::Broken);
     }
-    let headers = hostcalls::get_map_bytes(MapType::HttpCallResponseHeaders).map_err(|_| CalloutError::Broken)?;
+    let map = raw::header_map(MapType::HttpCallResponseHeaders);
+    let headers = map.as_deref().and_then(raw::headers).ok_or(CalloutError::Broken)?;
+    let headers: Vec<_> = headers.into_iter().map(|(name, value)| (name.to_owned(), value.to_vec())).collect();
     let status = headers
         .iter()
         .find(|(name, _)| name == ":status")

@@ -12,7 +12,7 @@ use super::{injection, raw};
 use crate::code::Code;
 use crate::credential::AUTHORIZATION;
 use crate::decision::{Authorization, Client, Denial, Forward, Look, Page, Response};
-use crate::extractor::{Change, RequestHead, lend, trailers_to_strip};
+use crate::extractor::{Change, RequestHead, trailers_to_strip};
 use crate::filter::{Action, CallId, Filter, Resolution, Step};
 use crate::host::{Cx, StreamId};
 use crate::introspection::{CalloutError, CalloutRequest, CalloutResponse};
@@ -101,7 +101,7 @@ impl Worker {
 
     /// A request has arrived. Called with the stream as the host's current context.
     pub(super) fn on_request(&self, stream: StreamId, has_body: bool) -> Received {
-        let map = raw::request_headers();
+        let map = raw::header_map(MapType::HttpRequestHeaders);
         let Some(headers) = map.as_deref().and_then(raw::headers) else {
             // Headers that can't be read can't be stripped either.
             return Received::Resolved(Resolution::Deny(
@@ -143,9 +143,15 @@ impl Worker {
         }
     }
 
-    /// Removes from the request's trailers what clients may not send.
+    /// Removes from the request's trailers what clients may not send; all of them, if they can't be read.
     pub(super) fn strip_trailers(&self) {
-        let trailers = hostcalls::get_map_bytes(MapType::HttpRequestTrailers).unwrap_or_default();
+        let map = raw::header_map(MapType::HttpRequestTrailers);
+        let Some(trailers) = map.as_deref().and_then(raw::headers) else {
+            if hostcalls::set_map_bytes(MapType::HttpRequestTrailers, Vec::new()).is_err() {
+                log::error!("the trailers could not be removed");
+            }
+            return;
+        };
         let names = trailers_to_strip(&trailers, &self.filter.borrow().config().stripped_headers);
         for name in names {
             if hostcalls::remove_map_value(MapType::HttpRequestTrailers, name).is_err() {
@@ -313,8 +319,9 @@ impl Worker {
         let filter = self.filter.borrow();
         let credentials = &filter.config().credentials;
         if credentials.headers().next().is_some() {
-            let headers = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default();
-            forward.taken_off(&lend(&headers), credentials).iter().for_each(change);
+            let map = raw::header_map(MapType::HttpRequestHeaders).unwrap_or_default();
+            let headers = raw::headers(&map).unwrap_or_default();
+            forward.taken_off(&headers, credentials).iter().for_each(change);
         }
     }
 

@@ -162,7 +162,7 @@ fn credential_headers_are_stripped_in_other_spellings_and_from_trailers() {
 
     let trailers = [&twins[..], &kept[..3], &["authorization", "X-API-Key", "grpc-status"]].concat();
     let trailers: Vec<_> = trailers.iter().map(|name| ((*name).to_owned(), b"1".to_vec())).collect();
-    let stripped = trailers_to_strip(&trailers, &config.stripped_headers);
+    let stripped = trailers_to_strip(&lend(&trailers), &config.stripped_headers);
     let expected = [&twins[..], &kept[..3], &["authorization", "X-API-Key"]].concat();
     assert_eq!(stripped, expected);
 

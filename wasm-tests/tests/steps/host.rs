@@ -50,6 +50,7 @@ struct State {
     now: u64,
     configuration: Bytes,
     request: Vec<(Bytes, Bytes)>,
+    trailers: Vec<(Bytes, Bytes)>,
     answer: Vec<(Bytes, Bytes)>,
     answer_body: Bytes,
     shared: HashMap<Bytes, (Bytes, u32)>,
@@ -129,11 +130,16 @@ impl Host {
 
     /// Answers a callout with this status.
     pub(crate) fn answer_with(&mut self, callout: &Callout, status: &str, body: &str) -> Result<()> {
+        self.answer_under(b"date", callout, status, body)
+    }
+
+    /// Answers a callout with a header of this name.
+    pub(crate) fn answer_under(&mut self, name: &[u8], callout: &Callout, status: &str, body: &str) -> Result<()> {
         let state = self.store.data_mut();
         state.answer = vec![
             (b":status".to_vec(), status.as_bytes().to_vec()),
             (b"content-type".to_vec(), b"application/json".to_vec()),
-            (b"date".to_vec(), b"Tue, 14 Nov 2023 22:13:20 GMT".to_vec()),
+            (name.to_vec(), b"Tue, 14 Nov 2023 22:13:20 GMT".to_vec()),
         ];
         state.answer_body = body.as_bytes().to_vec();
         let (headers, size) = (i32::try_from(state.answer.len())?, i32::try_from(body.len())?);
@@ -186,6 +192,13 @@ impl Host {
     /// Whether the request's body may go on.
     pub(crate) fn body(&mut self, stream: i32) -> Result<bool> {
         Ok(self.call("proxy_on_request_body", &[stream, 1, 1])? == 0)
+    }
+
+    /// How many trailers go on of a request that has one of this name.
+    pub(crate) fn trailer(&mut self, stream: i32, name: &[u8]) -> Result<usize> {
+        self.store.data_mut().trailers = vec![(name.to_vec(), b"1".to_vec())];
+        self.call("proxy_on_request_trailers", &[stream, 1])?;
+        Ok(self.store.data().trailers.len())
     }
 
     /// Ends a request, whose client may have left.

@@ -76,3 +76,35 @@ fn clients_that_leave_while_they_wait_leave_nothing_behind() -> Result<()> {
     assert_eq!(pages.first(), pages.last(), "{pages:?}");
     Ok(())
 }
+
+/// Envoy's codecs refuse such a name. Another host may not.
+const NO_TEXT: &[u8] = b"x-\xff";
+
+#[test]
+fn a_trailer_whose_name_is_no_text_does_not_go_on() -> Result<()> {
+    let mut host = start(&json!({}))?;
+    for (name, passing) in [(&b"x-b"[..], 1), (NO_TEXT, 0)] {
+        let (stream, head_passes) = host.begin(&head("/public/a", ""))?;
+        ensure!(head_passes && host.body(stream)?, "it is public");
+        assert_eq!(host.trailer(stream, name)?, passing);
+        host.end(stream)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn an_answer_with_a_name_that_is_no_text_is_no_verdict() -> Result<()> {
+    for (name, status) in [(&b"x-b"[..], None), (NO_TEXT, Some(503))] {
+        let mut host = start(&json!({"auth_service": {"cluster": "auth_service", "retries": 0}}))?;
+        let token = api_token(1);
+        let (stream, _) = host.begin(&head("/", &token))?;
+        for callout in host.callouts() {
+            host.answer_under(name, &callout, "200", &answer(&callout))?;
+        }
+        // After an answer that broke off, requests go on in the next tick.
+        host.tick()?;
+        assert_eq!(host.denied(), status);
+        host.end(stream)?;
+    }
+    Ok(())
+}

@@ -30,8 +30,16 @@ fn of_streams(name: &str, caller: &mut Caller<'_, State>, arguments: &[Val]) -> 
     let status = match name {
         "proxy_get_header_map_pairs" => {
             let state = caller.data();
-            let pairs = serialize(if int(0) == 0 { &state.request } else { &state.answer });
+            let pairs = serialize(match int(0) {
+                0 => &state.request,
+                1 => &state.trailers,
+                _ => &state.answer,
+            });
             give(caller, &pairs, int(1), int(2))?
+        }
+        "proxy_set_header_map_pairs" if int(0) == 1 && take(caller, int(1), int(2))? == serialize(&[]) => {
+            caller.data_mut().trailers.clear();
+            OK
         }
         "proxy_add_header_map_value" | "proxy_replace_header_map_value" => {
             let (key, value) = (take(caller, int(1), int(2))?, take(caller, int(3), int(4))?);
