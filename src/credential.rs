@@ -109,3 +109,21 @@ impl fmt::Debug for Credential<'_> {
         formatter.debug_struct("Credential").field("form", form).field("place", place).finish_non_exhaustive()
     }
 }
+
+/// What holds a token. Its debug form doesn't show it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Redacted<T>(pub T);
+
+impl<T> fmt::Debug for Redacted<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("(redacted)")
+    }
+}
+
+impl<T> std::ops::Deref for Redacted<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}

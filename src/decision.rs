@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::claims::Claims;
 use crate::code::{Code, GrpcStatus};
 use crate::config::{Config, Credentials, ForwardCredential};
+use crate::credential::Redacted;
 use crate::extractor::{self, Change, Header, RequestHead};
 use crate::policy::{Headers, Permit, VerifiedBy};
 
@@ -246,7 +247,7 @@ pub enum Authorization {
     /// It is removed.
     Remove,
     /// It becomes this.
-    Replace(String),
+    Replace(Redacted<String>),
 }
 
 /// The headers with which a permitted request goes on, if its rule has this `forward_credential`.
@@ -271,11 +272,11 @@ pub fn forward(
         ForwardCredential::VerifiedJwt => match permit.identity() {
             // The client sent the JWT itself. It isn't kept with its verdict, so it is taken from the request.
             Some(identity) if identity.jwt().is_none() && matches!(identity.verified_by(), VerifiedBy::Key(_)) => {
-                own_jwt.map_or(Authorization::Keep, |jwt| Authorization::Replace(format!("Bearer {jwt}")))
+                own_jwt.map_or(Authorization::Keep, |jwt| Authorization::Replace(Redacted(format!("Bearer {jwt}"))))
             }
             identity => identity
                 .and_then(|identity| str::from_utf8(identity.jwt()?).ok())
-                .map_or(Authorization::Remove, |jwt| Authorization::Replace(format!("Bearer {jwt}"))),
+                .map_or(Authorization::Remove, |jwt| Authorization::Replace(Redacted(format!("Bearer {jwt}")))),
         },
     };
     Ok(Forward { set, authorization })

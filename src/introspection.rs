@@ -10,7 +10,7 @@ use std::fmt;
 
 use crate::claims::{ClaimName, Claims, ClaimsError};
 use crate::config::Config;
-use crate::credential::Credential;
+use crate::credential::{Credential, Redacted};
 use crate::json::{self, JsonError};
 use crate::jwt::UntrustedJwt;
 use crate::time::UnixTime;
@@ -98,7 +98,7 @@ pub trait Verifier: fmt::Debug {
 }
 
 /// The part of the service's answer that was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct CalloutResponse {
     /// The status; 0 if it was missing or unreadable.
     pub status: u16,
@@ -106,6 +106,13 @@ pub struct CalloutResponse {
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body, or `None` if it is larger than [`Filter::body_limit`](crate::Filter::body_limit).
     pub body: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for CalloutResponse {
+    /// Without headers and body, which may hold a token.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("CalloutResponse").field("status", &self.status).finish_non_exhaustive()
+    }
 }
 
 /// Why a callout brought no answer at all.
@@ -298,7 +305,7 @@ pub enum Verdict {
     /// It is valid, and this is its identity.
     Identity(Confirmed),
     /// It is valid, and the identity is in this JWT, which has yet to be verified.
-    Jwt(Vec<u8>),
+    Jwt(Redacted<Vec<u8>>),
     /// 401.
     Rejected,
     /// 403.

@@ -14,6 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::ascii;
 use crate::claims::{self, ClaimName, Claims, ClaimsError, KeptClaims};
+use crate::credential::Redacted;
 use crate::host::Signatures;
 use crate::json::{self, JsonError, Reader};
 use crate::key_set::KeySet;
@@ -85,7 +86,7 @@ impl Header {
 /// A well-formed JWT that says it is signed with RS256. Its claims mean nothing yet.
 #[derive(Debug, Clone)]
 pub struct UntrustedJwt<'t> {
-    token: &'t [u8],
+    token: Redacted<&'t [u8]>,
     signed_bytes: usize,
     algorithm: SigningAlgorithm,
     kid: Option<Box<str>>,
@@ -114,7 +115,7 @@ impl<'t> UntrustedJwt<'t> {
             return Err(ParseError::SignatureLength);
         }
         let claims = Box::new(Claims::from_json(&decode("claims", claims)?)?);
-        Ok(Self { token, signed_bytes, algorithm, kid, signature, claims })
+        Ok(Self { token: Redacted(token), signed_bytes, algorithm, kid, signature, claims })
     }
 
     /// The unverified claims: they may suffice to refuse the JWT, never to accept it.
@@ -124,7 +125,7 @@ impl<'t> UntrustedJwt<'t> {
 
     /// The first of these claims that the JWT lacks.
     pub fn missing<'n>(&self, required: &'n [ClaimName]) -> Option<&'n ClaimName> {
-        if required.is_empty() { None } else { claims::missing(required, &claims_json(self.token)) }
+        if required.is_empty() { None } else { claims::missing(required, &claims_json(&self.token)) }
     }
 
     /// The token itself, to be kept longer than its request.
@@ -144,7 +145,7 @@ impl<'t> UntrustedJwt<'t> {
         let signed = self.token.get(..self.signed_bytes).unwrap_or_default();
         for key in keys.candidates(self.kid.as_deref()).filter(|key| key.algorithm() == self.algorithm) {
             if rs256.verify(key, &self.signature, signed) {
-                return Ok(VerifiedClaims { claims: self.claims, token: self.token.to_vec(), key: key.id() });
+                return Ok(VerifiedClaims { claims: self.claims, token: Redacted(self.token.to_vec()), key: key.id() });
             }
         }
         Err(self)
@@ -155,7 +156,7 @@ impl<'t> UntrustedJwt<'t> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedClaims {
     claims: Box<Claims>,
-    token: Vec<u8>,
+    token: Redacted<Vec<u8>>,
     key: KeyId,
 }
 
@@ -176,7 +177,7 @@ impl VerifiedClaims {
 
     /// The claims, and the token that carried them.
     pub fn into_parts(self) -> (Box<Claims>, Vec<u8>) {
-        (self.claims, self.token)
+        (self.claims, self.token.0)
     }
 }
 

@@ -87,7 +87,7 @@ mod turn;
 
 pub use claims::{ClaimPath, Claims, ClaimsError, NotAHeaderValue, TimeError, TokenType};
 pub use code::{Code, GrpcStatus};
-pub use credential::{Credential, Form, Place, Scheme};
+pub use credential::{Credential, Form, Place, Redacted, Scheme};
 pub use decision::{Authorization, Forward, Page, Response};
 pub use extractor::{Change, Header, RequestHead, lend, trailers_to_strip};
 pub use filter::{Action, CallId, Filter, Reception, Resolution, Step};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::claims::{Claims, KeptClaims, OwnClaims, TokenType};
 use crate::code::Code;
 use crate::config::{Config, Jwt};
-use crate::credential::Scheme;
+use crate::credential::{Redacted, Scheme};
 use crate::introspection::Confirmed;
 use crate::jwt::VerifiedClaims;
 use crate::public_key::KeyId;
@@ -64,7 +64,7 @@ pub struct Identity {
     claims: Box<Claims>,
     verified_by: VerifiedBy,
     is_jwt: bool,
-    jwt: Option<Vec<u8>>,
+    jwt: Option<Redacted<Vec<u8>>>,
     headers: OnceCell<Result<Headers, Code>>,
 }
 
@@ -85,7 +85,7 @@ impl Identity {
 
     /// The verified JWT, if the identity came in one and was kept with it.
     pub fn jwt(&self) -> Option<&[u8]> {
-        self.jwt.as_deref()
+        self.jwt.as_ref().map(|jwt| jwt.as_slice())
     }
 
     /// Who has vouched for it.
@@ -124,7 +124,7 @@ impl Identity {
 
     /// Restores an identity from the [`Self::parts`] that the verification cache kept.
     pub(crate) fn recall(claims: Claims, verified_by: VerifiedBy, is_jwt: bool, jwt: Option<Vec<u8>>) -> Self {
-        Self { claims: Box::new(claims), verified_by, is_jwt, jwt, headers: OnceCell::new() }
+        Self { claims: Box::new(claims), verified_by, is_jwt, jwt: jwt.map(Redacted), headers: OnceCell::new() }
     }
 }
 
@@ -132,7 +132,7 @@ impl From<VerifiedClaims> for Identity {
     fn from(verified: VerifiedClaims) -> Self {
         let verified_by = VerifiedBy::Key(verified.key());
         let (claims, jwt) = verified.into_parts();
-        Self { claims, verified_by, is_jwt: true, jwt: Some(jwt), headers: OnceCell::new() }
+        Self { claims, verified_by, is_jwt: true, jwt: Some(Redacted(jwt)), headers: OnceCell::new() }
     }
 }
 

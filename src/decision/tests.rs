@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::ResponseFormat;
+use crate::credential::Redacted;
 use crate::extractor::lend;
 use crate::introspection::{self, CalloutResponse, Verdict};
 use crate::jwt::UntrustedJwt;
@@ -372,7 +373,7 @@ fn the_credential_is_forwarded_removed_or_replaced() {
     for (changes, of_jwt, of_answer) in [
         (json!({"forward_credential": true}), Authorization::Keep, Authorization::Keep),
         (json!({"forward_credential": false}), Authorization::Remove, Authorization::Remove),
-        (to_jwt, Authorization::Replace(format!("Bearer {token}")), Authorization::Remove),
+        (to_jwt, Authorization::Replace(Redacted(format!("Bearer {token}"))), Authorization::Remove),
     ] {
         assert_eq!(go_on(by_jwt(&token), changes.clone()).unwrap().authorization, of_jwt, "{changes}");
         assert_eq!(go_on(by_answer(json!({})), changes.clone()).unwrap().authorization, of_answer, "{changes}");

@@ -98,7 +98,7 @@ fn judge(answer: Result<CalloutResponse, CalloutError>, parts: &Parts, cx: &Cx<'
     let jwt = introspection::read_jwt(&token, &parts.config, cx.wall)?;
     Ok(match parts.verify(jwt, cx) {
         Ok(identity) => Answer::Identity(identity),
-        Err(_) => Answer::Jwt(token),
+        Err(_) => Answer::Jwt(token.0),
     })
 }
 

@@ -5,7 +5,7 @@ use super::request::{Facts, Next, Stage};
 use crate::cache::Kind;
 use crate::code::Code;
 use crate::config::ForwardCredential;
-use crate::credential::{AUTHORIZATION, Credential, Form, Place};
+use crate::credential::{AUTHORIZATION, Credential, Form, Place, Redacted};
 use crate::decision::{Client, Denial};
 use crate::extractor::{self, RequestHead};
 use crate::host::{Cx, StreamId};
@@ -98,7 +98,7 @@ pub(super) fn arrive<'r>(
     };
     let is_bearer = || credential.place == Place::Authorization && head.value(AUTHORIZATION).starts_with(b"Bearer ");
     if is_moved && facts.kind.is_jwt() && !is_bearer() {
-        facts.own_jwt = Some(credential.text.as_ref().into());
+        facts.own_jwt = Some(Redacted(credential.text.as_ref().into()));
     }
     let is_kept = match facts.kind {
         Kind::LocalJwt => keeps_jwt(credential.bytes(), parts),

@@ -37,7 +37,8 @@ pub(super) fn end(
     let (config, accepted) = (&parts.config, facts.accepted.take());
     let terms = config.rules.terms(facts.rule);
     let verdict = verdict.and_then(|permit| {
-        let forward = decision::forward(&permit, facts.own_jwt.as_deref(), terms.forward_credential, config);
+        let forward =
+            decision::forward(&permit, facts.own_jwt.as_deref().map(AsRef::as_ref), terms.forward_credential, config);
         Ok((permit, forward?))
     });
     match verdict {

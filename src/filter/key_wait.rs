@@ -9,6 +9,7 @@ use super::request::{Facts, Next, Stage, Wait};
 use super::verification::time_code;
 use crate::cache::Kind;
 use crate::code::Code;
+use crate::credential::Redacted;
 use crate::decision::Denial;
 use crate::host::Cx;
 use crate::jwt::UntrustedJwt;
@@ -23,7 +24,7 @@ use crate::turn::LastTurn;
 #[derive(Debug)]
 pub(super) struct KeyWait {
     /// Parsed again for each try: the parsed form may be many times larger.
-    token: Rc<[u8]>,
+    token: Redacted<Rc<[u8]>>,
     /// The service's answer, if the JWT comes from there; `None`: the JWT is the client's.
     answer: Option<Rc<Answered>>,
     /// When the wait began. After a later search for keys, a signature that fits no key counts as forged.
@@ -48,7 +49,7 @@ impl KeyWait {
     }
 
     fn new(token: Rc<[u8]>, answer: Option<Rc<Answered>>, since: Instant) -> Self {
-        Self { token, answer, since, tried: None, stands_in: false, is_held: false }
+        Self { token: Redacted(token), answer, since, tried: None, stands_in: false, is_held: false }
     }
 
     /// Its size, in bytes, without an answer, which all requests that wait for it share.

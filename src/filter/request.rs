@@ -30,7 +30,7 @@ use super::parts::Parts;
 use super::{answered, asking, fallback, key_wait, verification};
 use crate::audit::Origin;
 use crate::cache::{Digest, Kind};
-use crate::credential::{Credential, Scheme};
+use crate::credential::{Credential, Redacted, Scheme};
 use crate::decision::{Client, Denial};
 use crate::extractor::RequestHead;
 use crate::host::{ConnectionId, Cx, StreamId};
@@ -80,7 +80,7 @@ pub(super) struct Facts {
     pub(super) suspect: Option<Suspect>,
     pub(super) is_counted: bool,
     /// The client's JWT, if it has to be forwarded as `Authorization: Bearer` and didn't arrive like that.
-    pub(super) own_jwt: Option<Box<str>>,
+    pub(super) own_jwt: Option<Redacted<Box<str>>>,
     /// Its connection, once it may have to wait.
     pub(super) connection: Option<ConnectionId>,
 }

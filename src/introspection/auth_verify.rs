@@ -3,7 +3,7 @@
 use super::{CalloutRequest, CalloutResponse, Confirmed, Destination, Outage, Verdict, Verifier};
 use crate::claims::{self, ClaimName, Claims, KeptClaims, TokenType};
 use crate::config::{AnswerHeaders, Config, HeaderType, ResponseFormat};
-use crate::credential::{Credential, Form};
+use crate::credential::{Credential, Form, Redacted};
 
 /// `/auth/verify` of the authentication service.
 #[derive(Debug, Clone)]
@@ -99,14 +99,18 @@ fn identity(answer: &CalloutResponse, format: ResponseFormat, names: &AnswerHead
         ResponseFormat::JwtBody => {
             let body = answer.body.as_deref().ok_or(Outage::TooLarge)?;
             let jwt = body.trim_ascii();
-            if jwt.is_empty() { Err(Outage::Missing("JWT in the body")) } else { Ok(Verdict::Jwt(jwt.to_vec())) }
+            if jwt.is_empty() {
+                Err(Outage::Missing("JWT in the body"))
+            } else {
+                Ok(Verdict::Jwt(Redacted(jwt.to_vec())))
+            }
         }
         ResponseFormat::JwtHeader => {
             let missing = Outage::Missing("JWT in Authorization");
             let value = text(answer, "authorization", &missing)?.ok_or(missing.clone())?;
             let (scheme, jwt) = value.split_once(' ').ok_or(missing.clone())?;
             if scheme.eq_ignore_ascii_case("bearer") && !jwt.is_empty() {
-                Ok(Verdict::Jwt(jwt.as_bytes().to_vec()))
+                Ok(Verdict::Jwt(Redacted(jwt.as_bytes().to_vec())))
             } else {
                 Err(missing)
             }

@@ -8,6 +8,7 @@ use super::support::{Headers, at_once, code, confirmed, no, with_key};
 use super::world::{BEGIN, api_token_of, head};
 use super::{Answer, World, api_token, bearer, claims, jwt, jwt_of};
 use crate::code::Code;
+use crate::credential::Redacted;
 use crate::decision::Authorization;
 use crate::extractor::{RequestHead, lend};
 use crate::filter::{Resolution, Step};
@@ -275,7 +276,7 @@ fn a_cached_verdict_includes_the_jwt_for_the_upstream() {
     world.ask(&bearer(&jwt(0)));
     for worker in [0, 1] {
         let replaced = forwarded(&mut world, worker, &api_token());
-        assert_eq!(replaced, Authorization::Replace(format!("Bearer {token}")), "worker {worker}");
+        assert_eq!(replaced, Authorization::Replace(Redacted(format!("Bearer {token}"))), "worker {worker}");
         let own = forwarded(&mut world, worker, &bearer(&jwt(0)));
         assert_eq!(own, Authorization::Keep, "the client's own JWT is what it came with, worker {worker}");
     }

@@ -1,4 +1,4 @@
-//! How often a worker writes the lines that clients cause.
+//! How often a worker writes the lines that clients cause, and that nothing shows a token.
 
 use std::cell::RefCell;
 use std::sync::Once;
@@ -8,8 +8,13 @@ use log::{LevelFilter, Log, Metadata, Record};
 use serde_json::json;
 
 use super::support::{confirmed, down, with_key};
-use super::world::{api_token_of, head};
-use super::{Answer, World, api_token};
+use super::world::{api_token_of, head, jwt, jwt_of};
+use super::{Answer, World, api_token, bearer};
+use crate::extractor::{RequestHead, lend};
+use crate::filter::{Resolution, Step};
+use crate::host::Cx;
+use crate::introspection::CalloutResponse;
+use crate::jwt::UntrustedJwt;
 
 /// Keeps the lines of each thread, and so of each test, apart.
 struct Lines;
@@ -99,4 +104,46 @@ fn a_worker_logs_ten_malformed_credentials_a_second() {
     assert_eq!(logged_of_eleven(&mut world, &malformed, line), 10);
     world.pass(Duration::from_secs(1));
     assert_eq!(logged_of_eleven(&mut world, &malformed, line), 10);
+}
+
+/// Whether the debug form of a value shows this token, as text or as bytes.
+fn shows(value: &impl std::fmt::Debug, token: &str) -> bool {
+    let shown = format!("{value:?}");
+    let bytes = format!("{:?}", &token.as_bytes()[..16]);
+    shown.contains(token) || shown.contains(bytes.trim_matches(['[', ']']))
+}
+
+#[test]
+fn no_debug_form_shows_a_token() {
+    let service = jwt_of(0, &confirmed(json!({"jti": "of the service"})));
+    let local = jwt(0);
+    for (config, headers, token) in [
+        (json!({"forward_credential": "jwt", "api_token": {"response_format": "jwt_body"}}), api_token(), &service),
+        (json!({"forward_credential": "jwt", "api_token": {"response_format": "jwt_body"}}), bearer(&local), &local),
+        (json!({"jwt": {"verification": "remote"}}), bearer(&local), &local),
+    ] {
+        // Without a key, it is held; with one, it is verified and kept.
+        for mut world in [World::with_workers(1, config.clone()), with_key(1, config)] {
+            world.verify = Answer::Body(200, service.clone());
+            let lent = lend(&headers);
+            let head = RequestHead { headers: &lent, has_body: false };
+            let cx = Cx::new(world.now, &world.process);
+            let reception = world.workers[0].on_request(77, &head, &cx);
+            assert!(!shows(&reception, token) && !shows(&world.workers[0], token));
+            if let Step::Resolve(Resolution::Forward(forward)) = reception.step {
+                assert!(!shows(&forward, token), "{forward:?}");
+            }
+            while let Some(action) = world.workers[0].next_action() {
+                assert!(!shows(&action, token), "{action:?}");
+            }
+        }
+        let mut world = World::with_workers(1, json!({}));
+        world.verify = Answer::Body(200, service.clone());
+        world.ask(&headers);
+        assert!(!shows(&world.workers[0], token));
+    }
+    let answer = CalloutResponse { status: 200, headers: vec![], body: Some(local.clone().into_bytes()) };
+    assert!(!shows(&answer, &local));
+    let unverified = UntrustedJwt::parse(local.as_bytes()).unwrap();
+    assert!(!shows(&unverified, &local));
 }

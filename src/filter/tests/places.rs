@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::support::{code, no, with_key};
 use super::world::{api_token_of, head};
 use super::{Ending, World, bearer, jwt};
+use crate::credential::Redacted;
 use crate::decision::{Authorization, Forward};
 use crate::extractor::{RequestHead, lend};
 use crate::filter::{Resolution, Step};
@@ -160,7 +161,7 @@ fn the_credential_is_forwarded_from_every_place_unless_removed() {
 fn a_jwt_from_another_place_is_forwarded_in_authorization() {
     let config = json!({"forward_credential": "jwt", "api_token": {"response_format": "jwt_body"}});
     let mut world = world(config);
-    let replaced = Authorization::Replace(format!("Bearer {}", jwt(0)));
+    let replaced = Authorization::Replace(Redacted(format!("Bearer {}", jwt(0))));
     for round in 0..2 {
         assert_eq!(forwarded(&mut world, &cookie(&jwt(0))).authorization, replaced, "{round}");
         assert_eq!(forwarded(&mut world, &websocket(&jwt(0))).authorization, replaced, "{round}");
@@ -172,7 +173,7 @@ fn a_jwt_from_another_place_is_forwarded_in_authorization() {
 fn a_jwt_is_forwarded_as_bearer_whatever_letter_case_the_client_wrote() {
     let config = json!({"forward_credential": "jwt", "api_token": {"response_format": "jwt_body"}});
     let mut world = world(config);
-    let replaced = Authorization::Replace(format!("Bearer {}", jwt(0)));
+    let replaced = Authorization::Replace(Redacted(format!("Bearer {}", jwt(0))));
     for scheme in ["bearer", "BEARER", "beaRer"] {
         let headers = head(&[("authorization", &format!("{scheme} {}", jwt(0)))]);
         for round in 0..2 {
@@ -208,7 +209,7 @@ fn a_rule_decides_on_forwarding_for_every_place() {
     world.ask(&api_key(7));
     let key_off = || vec![("x-api-key".to_owned(), None)];
     let both_off = || vec![("x-api-key".to_owned(), None), ("cookie".to_owned(), Some("a=1; b=2".to_owned()))];
-    let replaced = |jwt: &str| Authorization::Replace(format!("Bearer {jwt}"));
+    let replaced = |jwt: &str| Authorization::Replace(Redacted(format!("Bearer {jwt}")));
     for (path, of_key, of_cookie, of_bearer) in [
         ("/kept", (Authorization::Keep, vec![]), (Authorization::Keep, vec![]), Authorization::Keep),
         ("/off", (Authorization::Remove, key_off()), (Authorization::Remove, both_off()), Authorization::Remove),

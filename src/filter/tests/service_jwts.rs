@@ -7,6 +7,7 @@ use serde_json::json;
 use super::support::{confirmed, in_format};
 use super::world::api_token_of;
 use super::{Answer, Ending, World, api_token, jwt_of};
+use crate::credential::Redacted;
 use crate::decision::Authorization;
 use crate::filter::{Action, Resolution};
 use crate::host::Cx;
@@ -106,5 +107,5 @@ fn the_answered_jwt_can_replace_the_credential_upstream() {
     let Some(Action::Resolve { resolution: Resolution::Forward(forward), .. }) = world.workers[0].next_action() else {
         panic!("not forwarded")
     };
-    assert_eq!(forward.authorization, Authorization::Replace(format!("Bearer {token}")));
+    assert_eq!(forward.authorization, Authorization::Replace(Redacted(format!("Bearer {token}"))));
 }

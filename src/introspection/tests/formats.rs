@@ -1,6 +1,7 @@
 //! Each `response_format`.
 
 use super::*;
+use crate::credential::Redacted;
 
 #[test]
 fn json_body_holds_the_claims() {
@@ -162,10 +163,10 @@ fn json_header_with_unreadable_details_is_an_outage() {
 #[test]
 fn jwt_body_holds_a_token_that_has_yet_to_be_verified() {
     for body in [&b"a.b.c"[..], b"a.b.c\n", b"\r\n a.b.c \t"] {
-        assert_eq!(read_body(body, ResponseFormat::JwtBody), Ok(Verdict::Jwt(b"a.b.c".to_vec())));
+        assert_eq!(read_body(body, ResponseFormat::JwtBody), Ok(Verdict::Jwt(Redacted(b"a.b.c".to_vec()))));
     }
     // Garbage is passed on too, and fails as a JWT.
-    assert_eq!(read_body(b"\xff <html>", ResponseFormat::JwtBody), Ok(Verdict::Jwt(b"\xff <html>".to_vec())));
+    assert_eq!(read_body(b"\xff <html>", ResponseFormat::JwtBody), Ok(Verdict::Jwt(Redacted(b"\xff <html>".to_vec()))));
     for body in [&b""[..], b" ", b"\r\n"] {
         assert_eq!(read_body(body, ResponseFormat::JwtBody), Err(Outage::Missing("JWT in the body")), "{body:?}");
     }
@@ -175,7 +176,7 @@ fn jwt_body_holds_a_token_that_has_yet_to_be_verified() {
 fn jwt_header_holds_a_token_that_has_yet_to_be_verified() {
     for good in ["Bearer a.b.c", "bearer a.b.c", "BEARER a.b.c"] {
         let verdict = read_headers(&[("authorization", good.as_bytes())], ResponseFormat::JwtHeader);
-        assert_eq!(verdict, Ok(Verdict::Jwt(b"a.b.c".to_vec())), "{good}");
+        assert_eq!(verdict, Ok(Verdict::Jwt(Redacted(b"a.b.c".to_vec()))), "{good}");
     }
     let missing = Err(Outage::Missing("JWT in Authorization"));
     for bad in [

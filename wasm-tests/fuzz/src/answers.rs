@@ -100,7 +100,7 @@ fn identity(found: Result<Verdict, Outage>) -> Option<claims::Values> {
 
 fn jwt_of(found: Result<Verdict, Outage>) -> Option<Vec<u8>> {
     match found {
-        Ok(Verdict::Jwt(jwt)) => Some(jwt),
+        Ok(Verdict::Jwt(jwt)) => Some(jwt.0),
         Ok(other) => panic!("{other:?} in a format of JWTs"),
         Err(_) => None,
     }
