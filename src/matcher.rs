@@ -14,6 +14,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use self::host::HostMatch;
+#[cfg(all(feature = "cli", not(target_arch = "wasm32")))]
+pub use self::host::for_people as host_readings;
 use self::index::Index;
 use self::regex::{Regex, Threads};
 use crate::path::{self, Ambiguous, Budget};
@@ -194,11 +196,6 @@ impl Rules {
 
 /// The readings of a request's host, and of its path.
 type Readings<'t> = (Vec<host::Reading>, Vec<Cow<'t, [u8]>>);
-/// The readings of an authority, for people. `None`: it isn't a host.
-#[cfg(all(feature = "cli", not(target_arch = "wasm32")))]
-pub fn host_readings(authority: &[u8]) -> Option<Vec<String>> {
-    host::readings(authority).map(|readings| readings.into_iter().map(host::Reading::into_text).collect())
-}
 
 /// The rules that fit a method and one reading of the host. Their number depends only on the configuration, so looking
 /// at each once doesn't count as work on the request's path.
@@ -290,23 +287,24 @@ impl Matcher {
     /// Empty lists match everything.
     ///
     /// # Errors
-    /// The field and what is wrong with it.
+    /// Each entry of a list that is wrong, and what is wrong with it.
     // Compiled apart: docs/performance.md#start.
     #[inline(never)]
-    pub fn new(path: PathMatch, methods: Vec<String>, hosts: Vec<String>) -> Result<Self, (String, String)> {
+    pub fn new(path: PathMatch, methods: Vec<String>, hosts: Vec<String>) -> Result<Self, Vec<(String, String)>> {
+        let mut problems = Vec::new();
         for (index, method) in methods.iter().enumerate() {
             if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') {
                 let problem =
                     format!("{method:?} is not a method: write upper-case letters and -, as in GET or M-SEARCH");
-                return Err((format!("methods[{index}]"), problem));
+                problems.push((format!("methods[{index}]"), problem));
             }
         }
-        let hosts = hosts
-            .iter()
-            .enumerate()
-            .map(|(index, host)| HostMatch::new(host).map_err(|problem| (format!("hosts[{index}]"), problem)))
-            .collect::<Result<_, _>>()?;
-        Ok(Self { path, methods, hosts })
+        let mut known = Vec::new();
+        for (index, host) in hosts.iter().enumerate() {
+            let refuse = |problem| problems.push((format!("hosts[{index}]"), problem));
+            HostMatch::new(host).map_or_else(refuse, |host| known.push(host));
+        }
+        if problems.is_empty() { Ok(Self { path, methods, hosts: known }) } else { Err(problems) }
     }
 
     fn covers_method(&self, method: &[u8]) -> bool {

@@ -174,8 +174,8 @@ fn matcher(node: &Node<'_>) -> Matcher {
         node.refuse_whole("only one of path, prefix and regex is allowed");
     }
     let path = paths.pop().unwrap_or_default();
-    Matcher::new(path, node.texts("methods"), node.texts("hosts")).unwrap_or_else(|(field, problem)| {
-        node.refuse(&field, &problem);
+    Matcher::new(path, node.texts("methods"), node.texts("hosts")).unwrap_or_else(|problems| {
+        problems.iter().for_each(|(field, problem)| node.refuse(field, problem));
         Matcher::default()
     })
 }

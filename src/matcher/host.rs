@@ -28,6 +28,12 @@ pub(super) fn readings(authority: &[u8]) -> Option<Vec<Reading>> {
     Some(readings)
 }
 
+/// The readings of an authority, for people. `None`: it isn't a host.
+#[cfg(all(feature = "cli", not(target_arch = "wasm32")))]
+pub fn for_people(authority: &[u8]) -> Option<Vec<String>> {
+    readings(authority).map(|readings| readings.into_iter().map(|reading| reading.text).collect())
+}
+
 /// A host in lower case, perhaps with a port.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Reading {
@@ -36,11 +42,6 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    #[cfg(all(feature = "cli", not(target_arch = "wasm32")))]
-    pub(super) fn into_text(self) -> String {
-        self.text
-    }
-
     fn without_port(&self) -> &str {
         self.text.get(..self.host_bytes).unwrap_or_default()
     }

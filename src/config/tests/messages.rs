@@ -96,7 +96,8 @@ fn all_errors_are_reported_at_once() {
         "rules": [
             {"match": {"regex": "("}, "public": 1},
             {"match": {}},
-            {"match": {"path": "/a", "prefix": "/b"}, "public": true, "verification": "local"}
+            {"match": {"path": "/a", "prefix": "/b"}, "public": true, "verification": "local"},
+            {"match": {"methods": ["get", "GET", "put"], "hosts": ["a.example", "b.*.example", "c.example.", "d.example:80"]}}
         ],
         "identity_headers": {"Host": "jti", "X-A": "nothing", "X-B": 1},
         "strip_headers": ["X A", "Host"]
@@ -116,6 +117,11 @@ fn all_errors_are_reported_at_once() {
         "rules[1].match",
         "rules[2].match",
         "rules[2].verification",
+        "rules[3].match.methods[0]",
+        "rules[3].match.methods[2]",
+        "rules[3].match.hosts[1]",
+        "rules[3].match.hosts[2]",
+        "rules[3].match.hosts[3]",
         "identity_headers.Host",
         "identity_headers.X-A",
         "identity_headers.X-B",

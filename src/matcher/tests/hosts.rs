@@ -195,8 +195,8 @@ fn rules_with_unmatchable_hosts_are_refused() {
         ("caf\u{e9}.example", "is not a host name"),
     ] {
         let hosts = vec!["a.example".to_owned(), host.to_owned()];
-        let error = Matcher::new(PathMatch::Any, vec![], hosts).unwrap_err();
-        assert_eq!(error.0, "hosts[1]", "{host:?}");
-        assert!(error.1.contains(problem), "{host:?}: {}", error.1);
+        let [(field, found)] = &*Matcher::new(PathMatch::Any, vec![], hosts).unwrap_err() else { panic!("{host:?}") };
+        assert_eq!(field, "hosts[1]", "{host:?}");
+        assert!(found.contains(problem), "{host:?}: {found}");
     }
 }
