@@ -225,9 +225,24 @@ fn problem_of(form: Text, text: &str) -> Option<String> {
 }
 
 fn no_duration(text: &str) -> String {
-    let is_bare = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let written = if is_bare { format!(": write \"{text}s\"") } else { ", as in \"30s\"".to_owned() };
-    format!("is {}, but a duration is a number with a unit (ms, s, m or h){written}", quoted(text))
+    let bytes = text.as_bytes();
+    // One loop is less code than a search for each.
+    let (mut decimals, mut has_point, mut has_letter, mut has_two_units) = (0, false, false, false);
+    for byte in bytes {
+        has_point |= *byte == b'.';
+        has_letter |= byte.is_ascii_alphabetic();
+        has_two_units |= has_letter && byte.is_ascii_digit();
+        decimals += u32::from(has_point && byte.is_ascii_digit());
+    }
+    let (advice, number, end) = match bytes {
+        [b'-', ..] => (": not a negative one", "", ""),
+        [.., b'0'..=b'9', b'd'] => (": a day is 24h", "", ""),
+        _ if has_two_units => (": only one unit", "", ""),
+        _ if decimals > 3 => (": at most three decimal places", "", ""),
+        _ if !bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit) => (": write \"", text, "s\""),
+        _ => (", as in \"30s\"", "", ""),
+    };
+    format!("is {}, but a duration is a number with a unit (ms, s, m or h){advice}{number}{end}", quoted(text))
 }
 
 fn unknown(name: &str, fields: &[Field]) -> String {

@@ -21,6 +21,22 @@ const MESSAGES: &[(&str, &str)] = &[
         r#""cache": {"ttl": "5min"}"#,
         r#"cache.ttl: is "5min", but a duration is a number with a unit (ms, s, m or h), as in "30s""#,
     ),
+    (
+        r#""cache": {"ttl": "1h30m"}"#,
+        r#"cache.ttl: is "1h30m", but a duration is a number with a unit (ms, s, m or h): only one unit"#,
+    ),
+    (
+        r#""cache": {"ttl": "1.2345s"}"#,
+        r#"cache.ttl: is "1.2345s", but a duration is a number with a unit (ms, s, m or h): at most three decimal places"#,
+    ),
+    (
+        r#""cache": {"ttl": "-5s"}"#,
+        r#"cache.ttl: is "-5s", but a duration is a number with a unit (ms, s, m or h): not a negative one"#,
+    ),
+    (
+        r#""cache": {"ttl": "1d"}"#,
+        r#"cache.ttl: is "1d", but a duration is a number with a unit (ms, s, m or h): a day is 24h"#,
+    ),
     (r#""cache": {"ttl": "25h"}"#, r#"cache.ttl: is "25h", but must be from 0s to 24h"#),
     (r#""cache": {"eviction": "fifo"}"#, r#"cache.eviction: is "fifo", but must be lru or lfu"#),
     (r#""cache": {"eviction": 1}"#, "cache.eviction: is 1, but must be lru or lfu"),
