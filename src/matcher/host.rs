@@ -96,8 +96,8 @@ impl HostMatch {
         let (host, has_any_port) = entry.strip_suffix(":*").map_or((entry, false), |host| (host, true));
         let (name, is_wildcard) = match host.strip_prefix('*') {
             Some(rest) if rest.starts_with('.') => (rest, true),
-            Some(_) => return Err(format!("{entry:?}: * stands for whole labels, as in \"*.example.com\"")),
-            None => (host, false),
+            Some("") => return Err(format!("{entry:?}: leave hosts out to match every host")),
+            _ => (host, false),
         };
         let name = name.to_ascii_lowercase();
         let bare = if is_wildcard { name.strip_prefix('.').unwrap_or_default() } else { &name };
@@ -107,6 +107,9 @@ impl HostMatch {
                 Err(format!("{entry:?} has a port: write \"{}:*\" for any port or none", bare.text))
             }
             Some([_, usual]) => Err(format!("{entry:?} has several spellings; write \"{}\"", usual.text)),
+            _ if bare.bytes().all(|byte| byte != b':' && byte != b'/') && bare.contains('*') => {
+                Err(format!("{entry:?}: * stands only for whole labels at the beginning, as in \"*.example.com\""))
+            }
             _ => Err(format!("{entry:?} is not a host name: write it without scheme, port and final dot")),
         }
     }
