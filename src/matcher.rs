@@ -386,7 +386,7 @@ impl PathMatch {
 fn plain(path: &str) -> Result<Vec<u8>, String> {
     if !path.starts_with('/') {
         Err(format!("{path:?} must begin with /"))
-    } else if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+    } else if path::needs_escapes(path.as_bytes()) {
         // A client has to escape these; then the path as sent and the decoded path lead to different rules.
         Err(format!("{path:?} contains a space or a non-ASCII character: match its escaped forms with regex"))
     } else if path::is_plain(path.as_bytes()) {

@@ -229,6 +229,13 @@ fn has_broken_escape(path: &[u8]) -> bool {
     (0..path.len()).filter_map(|at| path.get(at..)).any(|rest| rest.starts_with(b"%") && unescape(rest).is_none())
 }
 
+/// Whether a path contains bytes that a client can only send escaped, such as a space, escaped or not.
+pub fn needs_escapes(path: &[u8]) -> bool {
+    let escaped = |at| Some(unescape(path.get(at..)?)?.0);
+    path.iter().any(|byte| !byte.is_ascii_graphic())
+        || (0..path.len()).filter_map(escaped).any(|byte| byte == b' ' || !byte.is_ascii())
+}
+
 /// Decodes all escapes except those of the bytes to `keep`. A `%` that begins no escape stays, as in lenient decoders.
 fn decode(path: &[u8], keep: impl Fn(u8) -> bool) -> Result<Vec<u8>, Ambiguous> {
     let mut decoded = Vec::with_capacity(path.len());

@@ -71,6 +71,18 @@ const MESSAGES: &[(&str, &str)] = &[
         r#""rules": [{"match": {"regex": "/c("}}]"#,
         r#"rules[0].match.regex: "/c(" is not a valid regular expression: unclosed group"#,
     ),
+    (
+        r#""rules": [{"match": {"prefix": "/a%20b"}}]"#,
+        r#"rules[0].match.prefix: "/a%20b" contains a space or a non-ASCII character: match its escaped forms with regex"#,
+    ),
+    (
+        r#""rules": [{"match": {"path": "/caf%c3%A9"}}]"#,
+        r#"rules[0].match.path: "/caf%c3%A9" contains a space or a non-ASCII character: match its escaped forms with regex"#,
+    ),
+    (
+        r#""rules": [{"match": {"path": "/%61"}}]"#,
+        r#"rules[0].match.path: "/%61" can be read in several ways: write it decoded, without //, /., \, ;, ? and #"#,
+    ),
     (r#""jwt": {"token_type": []}"#, "jwt.token_type: is not a field; did you mean token_types?"),
     (r#""rule": []"#, "rule: is not a field; did you mean rules?"),
     (r#""Cache": {}"#, "Cache: is not a field; did you mean cache?"),
