@@ -302,7 +302,9 @@ fn hint(value: &Value, kind: &Kind) -> String {
             None => ", a string with a unit: write \"1.5s\"".to_owned(),
         },
         (Kind::Duration { .. }, _) => ", a string with a unit, as in \"1s\"".to_owned(),
-        (Kind::Text(_), Value::Number(_) | Value::Flag(_)) => match shown(value).as_str() {
+        // YAML has other words for it, such as `yes`.
+        (Kind::Text(_), Value::Flag(_)) => ": write it in quotes".to_owned(),
+        (Kind::Text(_), Value::Number(_)) => match shown(value).as_str() {
             "a number" => String::new(),
             shown => format!(": write \"{shown}\""),
         },

@@ -50,6 +50,7 @@ const MESSAGES: &[(&str, &str)] = &[
         "cache.max_entries: is a number, but must be a whole number from 1 to 1000000",
     ),
     (r#""auth_service": {"cluster": 1}"#, r#"auth_service.cluster: is 1, but must be a string: write "1""#),
+    (r#""auth_service": {"cluster": true}"#, "auth_service.cluster: is true, but must be a string: write it in quotes"),
     (
         r#""auth_service": {"cluster": "c", "authority": "http://a"}"#,
         r#"auth_service.authority: is "http://a", but must be a host name or an address, with or without a port"#,
