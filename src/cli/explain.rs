@@ -55,7 +55,7 @@ pub struct Options {
     #[arg(long)]
     key: Option<PathBuf>,
     /// The status of the service's answer about the credential
-    #[arg(long, value_name = "STATUS", value_parser = clap::value_parser!(u16).range(100..=599))]
+    #[arg(long, value_name = "STATUS", value_parser = status)]
     answer: Option<u16>,
     /// A file with the body of that answer: claims in JSON, or a JWT
     #[arg(long, value_name = "FILE")]
@@ -67,7 +67,7 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     revoked: Option<PathBuf>,
     /// The time, in seconds since 1970; by default now
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     at: Option<u64>,
     /// The output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -121,6 +121,15 @@ fn text_of(error: impl ToString) -> String {
 /// A path as a client may send it: `*` asks about the server itself (RFC 9112 section 3.2.4).
 fn path(text: &str) -> Result<String, &'static str> {
     if text.starts_with('/') || text == "*" { Ok(text.to_owned()) } else { Err("a path begins with /") }
+}
+
+fn status(text: &str) -> Result<u16, &'static str> {
+    let status = text.parse().ok().filter(|status| (100..=599).contains(status));
+    status.ok_or("a status is a number from 100 to 599")
+}
+
+fn seconds(text: &str) -> Result<u64, &'static str> {
+    text.parse().map_err(|_| "a time is a number of seconds since 1970, as `date +%s` prints it")
 }
 
 fn now(options: &Options) -> UnixTime {

@@ -65,7 +65,7 @@ pub struct Options {
     #[arg(long = "answer-header", value_name = "NAME=HEADER")]
     answer_headers: Vec<String>,
     /// The timeout for each answer, in seconds
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
+    #[arg(long, default_value_t = 5, value_parser = seconds)]
     timeout: u64,
     /// The output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -81,6 +81,11 @@ impl Options {
         });
         pairs.collect::<Result<Map<_, _>, String>>().map(Value::Object)
     }
+}
+
+fn seconds(text: &str) -> Result<u64, &'static str> {
+    let seconds = text.parse().ok().filter(|seconds| (1..=60).contains(seconds));
+    seconds.ok_or("a timeout is a number of seconds from 1 to 60")
 }
 
 /// What all checks share.

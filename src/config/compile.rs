@@ -8,7 +8,6 @@ use super::fields::{
     ANSWER_HEADERS, API_TOKEN, AUTH_SERVICE, CACHE, CIRCUIT_BREAKER, CONFIGURATION, CREDENTIALS, FAILED_AUTH_THROTTLE,
     JWT, PUBLIC_KEY, RESOURCE_METADATA, RESPONSES, REVOCATION, STATUS_PATHS,
 };
-use super::headers::NO_NAME;
 use super::node::Node;
 use super::{
     Access, AnswerHeaders, ApiToken, AuthService, Cache, CircuitBreaker, Config, Credentials, Eviction,
@@ -144,14 +143,15 @@ fn own_host(node: &Node<'_>, service: &AuthService) -> ServiceHost {
 fn forward_headers(node: &Node<'_>, stripped: &StrippedHeaders, credentials: &Credentials) -> Vec<String> {
     const NAME: &str = "forward_headers";
     let mut names: Vec<String> = Vec::new();
-    for (index, name) in node.texts(NAME).iter().map(|name| name.to_ascii_lowercase()).enumerate() {
+    for (index, written) in node.texts(NAME).iter().enumerate() {
+        let name = written.to_ascii_lowercase();
         let is_stripped = stripped.covers(name.as_bytes());
         let problem = headers::problem_of_forwarded_header(&name, credentials)
             .or_else(|| is_stripped.then_some("is a header that no client may send"))
             .or_else(|| names.contains(&name).then_some("is given twice"));
         match problem {
             None => names.push(name),
-            Some(problem) if node.has(NAME) => node.refuse_entry(NAME, index, problem),
+            Some(problem) if node.has(NAME) => node.refuse_entry(NAME, index, &headers::named(written, problem)),
             Some(_) => {}
         }
     }
@@ -223,7 +223,7 @@ fn answer_headers(node: &Node<'_>) -> AnswerHeaders {
     };
     for (index, (claim, name)) in headers.iter().enumerate() {
         if !is_token(name.as_bytes()) {
-            node.refuse(claim, NO_NAME);
+            node.refuse(claim, &headers::named(name, headers::NO_NAME));
         }
         // One header can't hold two claims.
         if headers.iter().take(index).any(|(_, earlier)| earlier.eq_ignore_ascii_case(name)) {
@@ -238,7 +238,7 @@ fn credentials(node: &Node<'_>, api_token: &ApiToken) -> Credentials {
     const HEADER: &str = "api_key_header";
     if let Some(name) = node.text(HEADER) {
         if let Some(problem) = headers::problem_of_credential_header(name) {
-            node.refuse(HEADER, problem);
+            node.refuse(HEADER, &headers::named(name, problem));
         }
         if !api_token.header_types.is_empty() && !api_token.accepts(HeaderType::Apikey) {
             node.refuse(HEADER, "needs apikey in api_token.header_types");

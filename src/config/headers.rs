@@ -163,7 +163,7 @@ impl StrippedHeaders {
             } else {
                 continue;
             };
-            root.refuse_entry(NAME, index, problem);
+            root.refuse_entry(NAME, index, &named(name, problem));
         }
         let mut all: Vec<String> = Vec::new();
         let set = identity_headers.iter().map(|header| fold(&header.name));
@@ -214,6 +214,11 @@ pub(super) const TWICE: &str =
     "is listed twice: letter case and the bytes between letters and digits make no difference";
 
 pub(super) const NO_NAME: &str = "is not a header's name (RFC 9110 section 5.6.2)";
+
+/// The problem of the header with this name.
+pub(super) fn named(name: &str, problem: &str) -> String {
+    format!("{name:?} {problem}")
+}
 
 const HOLDS_CREDENTIAL: &str = "is a header that holds credentials";
 

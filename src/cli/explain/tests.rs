@@ -7,9 +7,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use clap::Parser as _;
 use serde_json::{Value, json};
 
-use crate::cli::run;
+use crate::cli::{Arguments, run};
 use crate::testing::{NOW, Signer, claims};
 
 const CONFIG: &str = "
@@ -341,6 +342,22 @@ fn errors_of_the_configuration_are_printed_as_by_check() {
     let (status, printed) = output("auth_service: {cluster: auth}\nrules: [\n", &[]);
     assert_eq!(status, 1, "{printed}");
     assert!(printed.ends_with(" 1 error, 0 warnings\n"), "{printed}");
+}
+
+#[test]
+fn numbers_in_options_are_explained() {
+    for (option, value, expected) in [
+        ("--answer", "abc", "a status is a number from 100 to 599"),
+        ("--answer", "99", "a status is a number from 100 to 599"),
+        ("--answer", "600", "a status is a number from 100 to 599"),
+        ("--at", "tomorrow", "a time is a number of seconds since 1970, as `date +%s` prints it"),
+        ("--at", "-1", "a time is a number of seconds since 1970, as `date +%s` prints it"),
+    ] {
+        let argument = format!("{option}={value}");
+        let error = Arguments::try_parse_from(["authgate", "explain", "x", &argument]).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    assert!(Arguments::try_parse_from(["authgate", "explain", "x", "--answer", "599", "--at", "0"]).is_ok());
 }
 
 #[test]

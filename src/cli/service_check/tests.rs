@@ -3,9 +3,10 @@
 mod management;
 mod server;
 
+use clap::Parser as _;
 use serde_json::{Value, json};
 
-use crate::cli::run;
+use crate::cli::{Arguments, run};
 use server::{Asked, Reply, Server, api_token, identity, of_api_token};
 
 /// The findings about a service for a user who may log in, as JSON, and the exit status.
@@ -48,6 +49,15 @@ fn assert_differs(change: server::Change, case: &str, problem: &str, filter: &st
 #[track_caller]
 fn assert_noted(change: server::Change, case: &str, problem: &str, filter: &str) {
     assert_finding(change, "note", case, problem, filter);
+}
+
+#[test]
+fn the_range_of_the_timeout_is_told() {
+    for timeout in ["0", "61", "1s"] {
+        let error = Arguments::try_parse_from(["authgate", "service-check", "http://a", "--timeout", timeout]);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("a timeout is a number of seconds from 1 to 60"), "{error}");
+    }
 }
 
 #[test]

@@ -84,6 +84,20 @@ const MESSAGES: &[(&str, &str)] = &[
         r#""rules": [{"match": {"path": "/%61"}}]"#,
         r#"rules[0].match.path: "/%61" can be read in several ways: write it decoded, without //, /., \, ;, ? and #"#,
     ),
+    (r#""strip_headers": ["Host"]"#, r#"strip_headers[0]: "Host" is a header that the filter must not remove"#),
+    (r#""strip_headers": ["X A"]"#, r#"strip_headers[0]: "X A" is not a header's name (RFC 9110 section 5.6.2)"#),
+    (
+        r#""auth_service": {"cluster": "c", "forward_headers": ["Accept"]}"#,
+        r#"auth_service.forward_headers[0]: "Accept" is a header whose value would be wrong in a callout"#,
+    ),
+    (
+        r#""credentials": {"api_key_header": "Host"}"#,
+        r#"credentials.api_key_header: "Host" is a standard header, or Envoy's"#,
+    ),
+    (
+        r#""api_token": {"answer_headers": {"email": "X Email"}}"#,
+        r#"api_token.answer_headers.email: "X Email" is not a header's name (RFC 9110 section 5.6.2)"#,
+    ),
     (r#""jwt": {"token_type": []}"#, "jwt.token_type: is not a field; did you mean token_types?"),
     (r#""rule": []"#, "rule: is not a field; did you mean rules?"),
     (r#""Cache": {}"#, "Cache: is not a field; did you mean cache?"),
