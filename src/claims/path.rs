@@ -42,7 +42,7 @@ pub enum ClaimPath {
 }
 
 impl ClaimPath {
-    pub(super) const NAMES: [(Self, &'static str); 27] = [
+    pub(crate) const NAMES: [(Self, &'static str); 27] = [
         (Self::Exp, "exp"),
         (Self::Nbf, "nbf"),
         (Self::Iat, "iat"),

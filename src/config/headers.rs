@@ -2,6 +2,7 @@
 //! never do.
 
 use super::Credentials;
+use super::check::is_near;
 use super::document::Value;
 use super::node::Node;
 use crate::claims::ClaimPath;
@@ -262,8 +263,20 @@ fn header(name: &str, claim: &str) -> Result<IdentityHeader, String> {
     if is_reserved(&fold(name)) {
         return Err("is a header that the filter must not overwrite".to_owned());
     }
-    let claim = claim.parse().map_err(|error| format!("{claim:?} {error}"))?;
+    let claim = claim.parse().map_err(|error| match claim_near(claim) {
+        Some(near) => format!("{claim:?} is not a claim that a header can hold; did you mean {near}?"),
+        None => format!("{claim:?} {error}"),
+    })?;
     Ok(IdentityHeader { name: name.to_ascii_lowercase(), claim })
+}
+
+/// The claim that was probably meant: its path is nearly the same, or only the end of its path is.
+fn claim_near(written: &str) -> Option<&'static str> {
+    let near = |whole: bool| {
+        let mut names = ClaimPath::NAMES.iter().map(|(_, name)| *name);
+        names.find(|name| is_near(written, if whole { name } else { name.rsplit('.').next().unwrap_or_default() }))
+    };
+    near(true).or_else(|| near(false))
 }
 
 fn is_reserved(folded: &str) -> bool {

@@ -98,6 +98,18 @@ const MESSAGES: &[(&str, &str)] = &[
         r#""api_token": {"answer_headers": {"email": "X Email"}}"#,
         r#"api_token.answer_headers.email: "X Email" is not a header's name (RFC 9110 section 5.6.2)"#,
     ),
+    (
+        r#""identity_headers": {"X-Role": "role"}"#,
+        r#"identity_headers.X-Role: "role" is not a claim that a header can hold; did you mean role_params.role?"#,
+    ),
+    (
+        r#""identity_headers": {"X-Roles": "roles"}"#,
+        r#"identity_headers.X-Roles: "roles" is not a claim that a header can hold; did you mean role_params.role?"#,
+    ),
+    (
+        r#""identity_headers": {"X-Type": "usertype"}"#,
+        r#"identity_headers.X-Type: "usertype" is not a claim that a header can hold; did you mean user_type?"#,
+    ),
     (r#""jwt": {"token_type": []}"#, "jwt.token_type: is not a field; did you mean token_types?"),
     (r#""rule": []"#, "rule: is not a field; did you mean rules?"),
     (r#""Cache": {}"#, "Cache: is not a field; did you mean cache?"),
@@ -114,6 +126,14 @@ fn each_message_says_what_is_expected() {
     for &(changes, message) in MESSAGES {
         assert_eq!(refused(changes).to_string(), message);
     }
+}
+
+#[test]
+fn claims_are_listed_where_none_is_near() {
+    let message = refused(r#""identity_headers": {"X-Team": "team"}"#).to_string();
+    let expected =
+        r#"identity_headers.X-Team: "team" is not a claim that a header can hold; these are: exp, nbf, iat, "#;
+    assert!(message.starts_with(expected), "{message}");
 }
 
 #[test]
