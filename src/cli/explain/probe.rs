@@ -11,12 +11,13 @@ use super::service::Service;
 use super::story::{Condition, Credential, Decision, Ended, RuleStory, Story, Upstream};
 use crate::cli::machine::{Decided, Machine};
 use crate::code::Code;
-use crate::config::Config;
+use crate::config::{Config, IdentityHeader};
 use crate::credential::{Credential as ClientCredential, Form, Place};
 use crate::decision::{Authorization, Forward};
 use crate::extractor::{self, RequestHead};
 use crate::filter::Resolution;
 use crate::introspection::{CalloutRequest, Destination};
+use crate::jwt::UntrustedJwt;
 use crate::matcher::{Target, Undecided, host_readings};
 use crate::path::{self, Budget};
 use crate::time::UnixTime;
@@ -196,6 +197,27 @@ impl Probe<'_> {
         Credential { found }
     }
 
+    /// Why the client's credential is malformed. It quotes nothing of it.
+    fn problem(&self) -> Option<String> {
+        let Ok(credential) = self.extract() else {
+            return Some(
+                "neither a JWT (three segments separated by dots) nor an API token (number$secret)".to_owned(),
+            );
+        };
+        if credential.form != Form::Jwt {
+            return None;
+        }
+        let jwt = match UntrustedJwt::parse(credential.bytes()) {
+            Ok(jwt) => jwt,
+            Err(error) => return Some(error.to_string()),
+        };
+        if let Some(name) = jwt.missing(&self.config.jwt.required_claims) {
+            return Some(format!("claims: missing field `{name}`"));
+        }
+        let no_header = |header: &IdentityHeader| jwt.claims().header_value(header.claim).err();
+        self.config.identity_headers.iter().find_map(no_header).map(|error| format!("claims: {error}"))
+    }
+
     /// The claims in the service's answer or in the JWT.
     fn claims(&self, tried: &Tried) -> Option<Value> {
         if let (Some(_), Some(body)) = (&tried.question, self.service.verdict_body()) {
@@ -269,6 +291,7 @@ impl Probe<'_> {
                     status: response.status,
                     code: response.code.name(),
                     details: response.code.details(),
+                    why: self.problem().filter(|_| response.code == Code::TokenMalformed),
                     headers: response.headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
                 },
                 Resolution::Serve(page) => Ended::Serve { status: page.status, body: page.body },

@@ -94,6 +94,9 @@ pub enum Ended {
         code: &'static str,
         /// The sentence for that code.
         details: &'static str,
+        /// Why the credential is malformed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
         /// The response's headers.
         headers: Vec<(String, String)>,
     },
@@ -180,9 +183,12 @@ impl Decision {
                 }
                 line(out, "Authorization", upstream.authorization)?;
             }
-            Ended::Deny { status, code, details, headers } => {
+            Ended::Deny { status, code, details, why, headers } => {
                 line(out, "decision", &Colour::Red.paint(&format!("{status} {code}"), has_colour))?;
                 line(out, "", details)?;
+                if let Some(why) = why {
+                    line(out, "", why)?;
+                }
                 for (name, value) in headers {
                     line(out, "header", &format!("{name}: {value}"))?;
                 }

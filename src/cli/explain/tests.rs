@@ -1,6 +1,7 @@
 //! Explanations of requests of every kind.
 
 mod answers;
+mod malformed;
 mod table;
 
 use std::fs;
