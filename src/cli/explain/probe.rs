@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::NO_ANSWER;
 use super::service::Service;
-use super::story::{Condition, Credential, Decision, Ended, RuleStory, Story, Upstream};
+use super::story::{Bearer, Claims, Condition, Credential, Decision, Ended, RuleStory, Story, Upstream};
 use crate::cli::machine::{Decided, Machine};
 use crate::code::Code;
 use crate::config::{Config, IdentityHeader};
@@ -219,11 +219,12 @@ impl Probe<'_> {
     }
 
     /// The claims in the service's answer or in the JWT.
-    fn claims(&self, tried: &Tried) -> Option<Value> {
+    fn claims(&self, tried: &Tried) -> Option<Claims> {
         if let (Some(_), Some(body)) = (&tried.question, self.service.verdict_body()) {
-            return serde_json::from_slice(body).ok().or_else(|| payload(body));
+            let claims = serde_json::from_slice(body).ok().or_else(|| payload(body))?;
+            return Some(Claims { claims_of: Bearer::Answer, claims });
         }
-        payload(self.extract().ok()?.bytes())
+        Some(Claims { claims_of: Bearer::Credential, claims: payload(self.extract().ok()?.bytes())? })
     }
 
     /// Each field of `require`, and whether the identity satisfies it alone.

@@ -23,8 +23,8 @@ pub struct Story {
     /// The request's credential.
     pub credential: Credential,
     /// The claims in the credential or in the service's answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub claims: Option<Value>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub claims: Option<Claims>,
     /// The question to the service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub question: Option<String>,
@@ -62,6 +62,25 @@ pub struct Condition {
 pub struct Credential {
     /// One phrase.
     pub found: String,
+}
+
+/// Claims, which may not be verified.
+#[derive(Debug, Serialize)]
+pub struct Claims {
+    /// Where they stand.
+    pub claims_of: Bearer,
+    /// An object.
+    pub claims: Value,
+}
+
+/// What has claims.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bearer {
+    /// The client's JWT.
+    Credential,
+    /// The service's answer.
+    Answer,
 }
 
 /// How the request ends.
@@ -144,10 +163,8 @@ impl Story {
         }
         line(out, "rule", &self.rule)?;
         line(out, "credential", &self.credential.found)?;
-        if let Some(Value::Object(claims)) = &self.claims {
-            for (name, value) in claims {
-                line(out, "claim", &format!("{name}: {value}"))?;
-            }
+        for claim in self.claims_of(Bearer::Credential) {
+            line(out, "claim", &claim)?;
         }
         if let Some(question) = &self.question {
             line(out, "asks", question)?;
@@ -155,10 +172,19 @@ impl Story {
         if let Some(answer) = &self.answer {
             line(out, "answer", answer)?;
         }
+        for claim in self.claims_of(Bearer::Answer) {
+            line(out, "answer", &format!("claim {claim}"))?;
+        }
         for condition in &self.require {
             line(out, "require", &format!("{} ({})", condition.field, condition.holds))?;
         }
         self.decision.print(out, has_colour)
+    }
+
+    fn claims_of(&self, bearer: Bearer) -> Vec<String> {
+        let claims = self.claims.as_ref().filter(|claims| claims.claims_of == bearer);
+        let members = claims.and_then(|claims| claims.claims.as_object()).into_iter().flatten();
+        members.map(|(name, value)| format!("{name}: {value}")).collect()
     }
 }
 

@@ -121,7 +121,8 @@ fn a_jwt_is_verified_with_the_given_key() {
     let token = jwt(json!({}));
     let good = told(&["--path", "/a", "--token", &token, "--key", "KEY"]);
     assert_eq!(good["decision"]["forward"]["set"][0], json!(["x-user-id", "17"]));
-    assert_eq!((&good["claims"]["user_id"], &good["decision"]["source"]), (&json!(17), &json!("jwt")));
+    assert_eq!((&good["claims_of"], &good["claims"]["user_id"]), (&json!("credential"), &json!(17)));
+    assert_eq!(good["decision"]["source"], "jwt");
     let forged = Signer::b().jwt(&claims(json!({})));
     assert_eq!(denied(&told(&["--token", &forged, "--key", "KEY"])), "signature_invalid");
     assert_eq!(denied(&told(&["--token", &jwt(json!({"exp": 1})), "--key", "KEY"])), "token_expired");
@@ -227,7 +228,7 @@ fn the_callout_is_shown_and_an_answer_can_be_supplied() {
     let body = File::new(&claims(json!({"token_type": "api_token"})).to_string());
     let good = told(&["--token", &token, "--answer-body", body.path()]);
     assert_eq!(good["decision"]["forward"]["set"][0], json!(["x-user-id", "17"]));
-    assert_eq!(good["claims"]["token_type"], "api_token");
+    assert_eq!((&good["claims_of"], &good["claims"]["token_type"]), (&json!("answer"), &json!("api_token")));
     let remote = told(&["--path", "/remote", "--token", &jwt(json!({})), "--key", "KEY"]);
     assert!(remote["question"].as_str().unwrap().contains("header_types=apikey,jwt"), "{remote}");
     assert!(remote["decision"]["asks"].as_str().unwrap().contains("--answer"), "{remote}");

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{CONFIG, File, Signer, denied, jwt, output, told};
+use super::{CONFIG, File, Signer, claims, denied, jwt, output, told};
 
 #[test]
 fn an_answer_that_is_no_verdict_is_told_with_its_reason() {
@@ -39,6 +39,23 @@ fn missing_headers_of_an_answer_are_told() {
     assert!(bare.contains("lacks a readable X-User-Id; give its headers with --answer-header\n"), "{bare}");
     let partial = told(&["--answer-header", "X-User-Id: 1"]);
     assert!(partial.contains("lacks a readable X-Client-Id\n"), "{partial}");
+}
+
+#[test]
+fn the_claims_of_an_answer_stand_below_the_question() {
+    let answer = File::new(&claims(json!({"email": "answer@example.com"})).to_string());
+    let token = jwt(json!({"email": "client@example.com"}));
+    let remote = ["--path", "/remote", "--token", &token, "--key", "KEY"];
+    let (_, text) = output(CONFIG, &[&remote[..], &["--answer-body", answer.path()]].concat());
+    let lines: Vec<_> = text.lines().collect();
+    let place = |line: &str| lines.iter().position(|known| *known == line);
+    let claim = place("answer        claim email: \"answer@example.com\"");
+    let asks = lines.iter().position(|line| line.starts_with("asks  "));
+    assert!(claim.is_some() && claim > asks, "{text}");
+    assert!(!text.contains("\nclaim ") && !text.contains("client@example.com"), "{text}");
+    // Without an answer, they are those of the client's JWT.
+    let (_, text) = output(CONFIG, &remote);
+    assert!(text.contains("\nclaim         email: \"client@example.com\"\n"), "{text}");
 }
 
 #[test]
