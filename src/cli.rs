@@ -71,6 +71,7 @@ pub fn run<A: Into<OsString> + Clone>(
             return u8::try_from(error.exit_code()).unwrap_or(USAGE);
         }
     };
+    let out = &mut report::WhileRead(out);
     let result = match arguments.command {
         Command::Check(options) => check::run(&options, out, has_colour),
         Command::Explain(options) => explain::run(&options, out, has_colour),
@@ -81,4 +82,33 @@ pub fn run<A: Into<OsString> + Clone>(
         eprintln!("authgate: {problem}");
         USAGE
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind, Result};
+
+    use super::*;
+
+    /// A pipe whose reader has closed it.
+    struct Closed(ErrorKind);
+
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> Result<usize> {
+            Err(Error::from(self.0))
+        }
+
+        fn flush(&mut self) -> Result<()> {
+            Err(Error::from(self.0))
+        }
+    }
+
+    #[test]
+    fn a_closed_pipe_ends_no_command_with_an_error() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/envoy/envoy.yaml");
+        for arguments in [&["authgate", "check", file][..], &["authgate", "explain", file], &["authgate", "schema"]] {
+            assert_eq!(run(arguments, &mut Closed(ErrorKind::BrokenPipe), false), FINE, "{arguments:?}");
+            assert_eq!(run(arguments, &mut Closed(ErrorKind::StorageFull), false), USAGE, "{arguments:?}");
+        }
+    }
 }
