@@ -138,7 +138,7 @@ fn check_file(file: &Path, report: &mut Report) -> Result<(), String> {
     };
     let plugins = find::find(&documents);
     if plugins.is_empty() {
-        return Err(format!("{name}: it contains no configuration of authgate"));
+        return Err(format!("{name}: {}", find::NOTHING));
     }
     for plugin in &plugins {
         report.configurations += 1;

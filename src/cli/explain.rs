@@ -140,13 +140,14 @@ fn now(options: &Options) -> UnixTime {
 fn choose<'p, 't>(plugins: &'p [Plugin<'t>], name: Option<&str>) -> Result<&'p Plugin<'t>, String> {
     let fits = |plugin: &&Plugin<'_>| name.is_none_or(|name| plugin.name() == name);
     let mut fitting = plugins.iter().filter(fits);
+    let names = || plugins.iter().map(Plugin::name).collect::<Vec<_>>().join(", ");
     match (fitting.next(), fitting.next()) {
         (Some(plugin), None) => Ok(plugin),
         (Some(_), Some(_)) => {
-            let names: Vec<_> = plugins.iter().map(Plugin::name).collect();
-            Err(format!("it contains several filters: choose one with --filter (names: {})", names.join(", ")))
+            Err(format!("it contains several filters: choose one with --filter (names: {})", names()))
         }
-        (None, _) => Err("it contains no such configuration of authgate".to_owned()),
+        (None, _) if plugins.is_empty() => Err(find::NOTHING.to_owned()),
+        (None, _) => Err(format!("it contains no filter of this name (names: {})", names())),
     }
 }
 

@@ -17,6 +17,10 @@ pub enum Wrapping {
     EnvoyExtensionPolicy,
 }
 
+/// What to say of a file in which nothing is found.
+pub const NOTHING: &str = "it contains no configuration of authgate: fields such as auth_service at the top of a document, \
+                           or in a Wasm filter of Envoy, a WasmPlugin or an EnvoyExtensionPolicy";
+
 /// One filter in a file.
 #[derive(Debug)]
 pub struct Plugin<'t> {

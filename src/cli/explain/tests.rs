@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use clap::Parser as _;
 use serde_json::{Value, json};
 
+use super::{check, choose, find};
 use crate::cli::{Arguments, run};
 use crate::testing::{NOW, Signer, claims};
 
@@ -370,4 +371,16 @@ fn unusable_input_is_reported() {
     assert_eq!(super::split("Authorization Bearer eyJ").unwrap_err(), "a header has no colon: write Name: value");
     assert_eq!(output(CONFIG, &["--key", "/nowhere"]).0, 2);
     assert_eq!(output(CONFIG, &["--filter", "other"]).0, 2);
+}
+
+#[test]
+fn the_names_of_the_filters_are_told() {
+    let documents =
+        check::documents("{auth_service: {cluster: c}, name: a}\n---\n{auth_service: {cluster: c}, name: b}\n");
+    let plugins = find::find(documents.as_ref().unwrap());
+    let problem = |name| choose(&plugins, name).unwrap_err();
+    assert_eq!(problem(None), "it contains several filters: choose one with --filter (names: a, b)");
+    assert_eq!(problem(Some("c")), "it contains no filter of this name (names: a, b)");
+    assert!(choose(&plugins, Some("b")).is_ok());
+    assert!(choose(&[], None).unwrap_err().contains("fields such as auth_service"));
 }

@@ -1,6 +1,7 @@
 //! Where configurations are found.
 
-use super::{brief, found, printed};
+use super::super::{Report, check_file};
+use super::{File, brief, found, printed};
 
 const BOOTSTRAP: &str = include_str!("../../../../envoy/envoy.yaml");
 
@@ -94,4 +95,15 @@ fn kubernetes_resources_are_read() {
     assert_eq!(brief(&envoy_filter), [(17, "error".to_owned(), "auth_service.x".to_owned())]);
     let map = "kind: ConfigMap\ndata:\n  config.yaml: |\n    auth_service:\n      cluster: c\n    cache: {ttl: 5}\n";
     assert_eq!(brief(map), [(6, "error".to_owned(), "cache.ttl".to_owned())]);
+}
+
+#[test]
+fn a_file_without_a_configuration_is_told_where_one_would_be() {
+    for text in ["authgate: {auth_service: {cluster: c}}\n", "- auth_service: {cluster: c}\n", "kind: Service\n"] {
+        let file = File::new(text);
+        let problem = check_file(&file.0, &mut Report::default()).unwrap_err();
+        let expected = "it contains no configuration of authgate: fields such as auth_service at the top of a document, \
+                           or in a Wasm filter of Envoy, a WasmPlugin or an EnvoyExtensionPolicy";
+        assert!(problem.ends_with(expected), "{problem}");
+    }
 }
