@@ -1,8 +1,11 @@
 //! Warnings about rules and their order.
 
+use serde_json::json;
+
 use super::warnings::{Warning, Warnings};
 use crate::cli::tree::{Node, Value};
-use crate::config::ConfigError;
+use crate::config::{Config, ConfigError};
+use crate::matcher::Target;
 
 /// One rule, as it is written.
 struct Rule<'t> {
@@ -39,9 +42,16 @@ impl<'t> Rule<'t> {
         match (self.text("path"), self.text("regex")) {
             (Some(path), _) => other.text("path") == Some(path),
             (_, Some(".*" | "/.*" | "^.*$" | "^/.*$")) => true,
-            (_, Some(regex)) => other.text("regex") == Some(regex),
+            (_, Some(regex)) => {
+                other.text("regex") == Some(regex) || other.text("path").is_some_and(|path| matches(regex, path))
+            }
             (None, None) => true,
         }
+    }
+
+    /// Whether this rule's regex matches the other's prefix, and so probably paths below it.
+    fn matches_prefix(&self, other: &Self) -> bool {
+        self.text("regex").zip(other.text("prefix")).is_some_and(|(regex, prefix)| matches(regex, prefix))
     }
 
     /// Whether this rule matches every method that the other matches.
@@ -92,6 +102,14 @@ impl<'t> Rule<'t> {
         let name = self.node.text_of("name");
         if name.is_empty() { format!("rules[{}]", self.index) } else { format!("rules[{}] ({name})", self.index) }
     }
+}
+
+/// Whether the filter takes this regex to match this path.
+fn matches(regex: &str, path: &str) -> bool {
+    let config = json!({"auth_service": {"cluster": "c"}, "rules": [{"match": {"regex": regex}}]});
+    let target = Target { path: path.as_bytes(), method: b"GET", authority: b"" };
+    let find = |config: Config| config.rules.find(target).is_ok_and(|found| found.is_some());
+    Config::from_bytes(config.to_string().as_bytes()).is_ok_and(find)
 }
 
 /// Whether a path is this prefix, or below it.
@@ -157,9 +175,9 @@ fn lets_in(before: &Rule<'_>, rule: &Rule<'_>) -> bool {
     let says_path = |rule: &Rule<'_>| ["path", "prefix", "regex"].iter().any(|name| rule.text(name).is_some());
     before.is_open
         && !rule.is_open
-        && before.text("prefix").is_some()
+        && before.text("path").is_none()
         && says_path(rule)
-        && before.covers_path(rule)
+        && (before.covers_path(rule) || before.matches_prefix(rule))
         && before.shares_methods(rule)
         && before.shares_hosts(rule)
 }

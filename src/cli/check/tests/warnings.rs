@@ -92,6 +92,31 @@ fn warns_of_a_public_rule_before_a_protected_one() {
 }
 
 #[test]
+fn warns_of_a_public_regex_that_matches_a_protected_path() {
+    let name = "public-covers-protected";
+    for (regex, rule) in [
+        ("/files/.*", "{prefix: /files/private}"),
+        ("/files/.*", "{path: /files/private/a}"),
+        ("/v[0-9]+/.*", "{prefix: /v1/admin, methods: [POST]}"),
+        ("/a|/b", "{path: /b}"),
+    ] {
+        let bad = format!("{{match: {{regex: '{regex}'}}, public: true}}, {{match: {rule}}}");
+        let good = format!("{{match: {rule}}}, {{match: {{regex: '{regex}'}}, public: true}}");
+        assert_rules_warn(name, "rules[1]", &bad, &good);
+    }
+    let other = "{match: {regex: '/files/[a-z]+\\.css'}, public: true}, {match: {prefix: /files}}";
+    assert_eq!(brief(&rules(other)), []);
+}
+
+#[test]
+fn warns_of_a_public_host_before_a_protected_path() {
+    let name = "public-covers-protected";
+    let bad = "{match: {hosts: ['x.com:*']}, public: true}, {match: {prefix: /admin}}";
+    let good = "{match: {hosts: ['x.com:*']}, public: true}, {match: {prefix: /admin, hosts: ['y.com:*']}}";
+    assert_rules_warn(name, "rules[1]", bad, good);
+}
+
+#[test]
 fn warns_of_a_public_rule_for_everything() {
     let (bad, good) = ("{match: {prefix: /}, public: true}", "{match: {prefix: /a}}");
     assert_rules_warn("public-everything", "rules[0]", &format!("{bad}, {good}"), &format!("{good}, {bad}"));
