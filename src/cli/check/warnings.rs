@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::find::{Plugin, Wrapping, all_in};
 use super::rules;
-use crate::cli::tree::{self, Node};
+use crate::cli::tree::{self, Node, Value};
 use crate::config::{Config, ConfigError};
 
 /// The shipped bootstrap, which has all that the metrics need.
@@ -31,11 +31,12 @@ pub enum Warning {
     FilterDisabledOnRoute,
     StaleBeyondLife,
     NoJti,
+    RevocationOff,
 }
 
 impl Warning {
     #[cfg(test)]
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::RuleNeverReached,
         Self::PublicCoversProtected,
         Self::PublicEverything,
@@ -50,6 +51,7 @@ impl Warning {
         Self::FilterDisabledOnRoute,
         Self::StaleBeyondLife,
         Self::NoJti,
+        Self::RevocationOff,
     ];
 
     /// Its name in the output and in docs/commands.md.
@@ -69,6 +71,7 @@ impl Warning {
             Self::FilterDisabledOnRoute => "filter-disabled-on-route",
             Self::StaleBeyondLife => "stale-beyond-life",
             Self::NoJti => "no-jti",
+            Self::RevocationOff => "revocation-off",
         }
     }
 }
@@ -126,6 +129,14 @@ pub fn check(plugin: &Plugin<'_>, config: Result<&Config, &[ConfigError]>) -> Ve
 
 fn check_revocation(plugin: &Plugin<'_>, warnings: &mut Warnings<'_>) {
     let has_list = plugin.tree.at(&["revocation", "path"]).is_some_and(|path| path.text().is_some());
+    if plugin
+        .tree
+        .get("revocation")
+        .is_some_and(|node| matches!(node.value, Value::Map(_)) && node.get("path").is_none())
+    {
+        let problem = "without its path no list is read, so nothing is revoked: write path, or path: null";
+        warnings.add(Warning::RevocationOff, "revocation", problem);
+    }
     let required = plugin.tree.at(&["jwt", "required_claims"]).map(Node::entries).unwrap_or_default();
     if has_list && !required.iter().any(|claim| claim.text() == Some("jti")) {
         let problem = "a token without `jti` can't be revoked: write jwt.required_claims: [jti]";

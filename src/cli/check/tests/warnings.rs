@@ -117,6 +117,18 @@ fn warns_of_a_public_host_before_a_protected_path() {
 }
 
 #[test]
+fn warns_of_a_feed_without_its_path() {
+    let field = "revocation";
+    for revocation in ["{poll_interval: 10s}", "{cluster: feed}", "{}"] {
+        let text = format!("auth_service: {{cluster: c}}\nrevocation: {revocation}\n");
+        assert_eq!(brief(&text), [(2, "revocation-off".to_owned(), field.to_owned())]);
+    }
+    for good in ["revocation: {path: null, poll_interval: 10s}", "jwt: {}"] {
+        assert_eq!(brief(&format!("auth_service: {{cluster: c}}\n{good}\n")), []);
+    }
+}
+
+#[test]
 fn warns_of_a_public_rule_for_everything() {
     let (bad, good) = ("{match: {prefix: /}, public: true}", "{match: {prefix: /a}}");
     assert_rules_warn("public-everything", "rules[0]", &format!("{bad}, {good}"), &format!("{good}, {bad}"));
