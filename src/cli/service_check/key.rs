@@ -41,11 +41,14 @@ pub fn check(context: &Context<'_>, findings: &mut Findings) -> Option<PublicKey
 
 /// Checks `/health`, which the filter doesn't call.
 pub fn check_health(context: &Context<'_>, findings: &mut Findings) {
-    match context.service.send(&CalloutRequest::get(Destination::AuthService, "/health".to_owned()), MAX_BODY) {
-        Ok(answer) if answer.status == 200 => findings.ok("GET /health", "200"),
-        Ok(answer) => {
-            findings.note("GET /health", format!("it answered with status {}", answer.status), "doesn't ask for it");
-        }
-        Err(error) => findings.note("GET /health", error.to_string(), "doesn't ask for it"),
-    }
+    let case = "GET /health";
+    let found =
+        match context.service.send(&CalloutRequest::get(Destination::AuthService, "/health".to_owned()), MAX_BODY) {
+            Ok(answer) if answer.status == 200 => return findings.ok(case, "200"),
+            Ok(answer) => format!("it answered with status {}", answer.status),
+            Err(error) => error.to_string(),
+        };
+    let filter =
+        "doesn't ask for it, but the health check in Envoy's shipped bootstraps does, and counts this as a failure";
+    findings.note(case, found, filter);
 }

@@ -87,6 +87,12 @@ fn given_credentials_are_neither_revoked_nor_deleted() {
 }
 
 #[test]
+fn a_failing_health_check_is_noted() {
+    let change: server::Change = |asked, reply| if asked.is("GET /health") { Reply::text(404, "") } else { reply };
+    assert_noted(change, "GET /health", "404", "but the health check in Envoy's shipped bootstraps does");
+}
+
+#[test]
 fn no_finding_quotes_a_credential() {
     let refuses: server::Change =
         |asked, reply| if asked.is("GET /auth/verify") { Reply::text(500, "") } else { reply };
