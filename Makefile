@@ -181,11 +181,12 @@ bench: build envoy wrk ## Measure what the filter costs, in 15 minutes (ARGS=--q
 wrk:
 	@command -v wrk >/dev/null || $(MAKE) $(WRK)
 
-# Unpacks Debian's packages into a folder of .tools/: $(call from-debian,folder,packages). Needs no root, unless the machine
-# has no lists of packages yet. Which version it is, Debian's release says.
+# Unpacks Debian's packages into a folder of .tools/: $(call from-debian,folder,packages,advice). Needs no root, unless the
+# machine has no lists of packages yet. Which version it is, Debian's release says. The advice is for other systems: how to
+# pass what is installed.
 define from-debian
 @echo '==> fetching $(1)'
-@command -v dpkg-deb >/dev/null || { echo '$(1) is missing: install it' >&2; exit 1; }
+@command -v dpkg-deb >/dev/null || { echo '$(1) is missing: install it$(3)' >&2; exit 1; }
 @rm -rf '.tools/$(1).part' && mkdir -p '.tools/$(1).part'
 @cd '.tools/$(1).part' && \
 	{ apt-get -qq download $(2) 2>/dev/null || { apt-get -qq update && apt-get -qq download $(2); }; } && \
@@ -196,7 +197,7 @@ done && rm *.deb
 endef
 
 $(WASM_OPT):
-	$(call from-debian,binaryen,binaryen)
+	$(call from-debian,binaryen,binaryen, and pass WASM_OPT=/path/to/wasm-opt)
 
 $(WRK):
 	$(call from-debian,wrk,wrk libluajit-5.1-2)
@@ -211,7 +212,7 @@ $(OCI)/bin/skopeo:
 prometheus: $(PROMETHEUS)/prometheus ## Fetch Prometheus (into .tools/)
 
 $(PROMETHEUS)/prometheus:
-	$(call from-debian,prometheus,prometheus)
+	$(call from-debian,prometheus,prometheus, and pass PROMETHEUS=/path/to/its/folder)
 
 # No path of this machine gets into what is released, so that every checkout gives the same bytes. In a folder of its own:
 # other flags build everything anew.

@@ -138,7 +138,15 @@ async fn started(arguments: &Run) -> Result<Stack> {
         })
         .start()
         .await
-        .context("the gateway doesn't start (`make run ARGS='--help'` shows how to change ports)")
+        .map_err(with_advice)
+}
+
+/// Says how to change ports where one is the problem. The cause may be in Envoy's log, which is part of the error.
+fn with_advice(error: anyhow::Error) -> anyhow::Error {
+    let text = format!("{error:#}");
+    let is_port = ["Address already in use", "cannot listen on"].iter().any(|problem| text.contains(problem));
+    let advice = if is_port { " (`make run ARGS='--help'` shows how to change ports)" } else { "" };
+    error.context(format!("the gateway doesn't start{advice}"))
 }
 
 async fn introduce(stack: &Stack) -> Result<()> {
@@ -216,4 +224,26 @@ fn render(bootstrap: &Path, output: &Path, module: &Path) -> Result<()> {
     certificates::write(&folder, &[("gateway", "gateway.example.com")])?;
     rendered.set_certificates(&folder);
     rendered.write(output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_port_that_is_taken_leads_to_the_advice_on_ports() {
+        let taken = std::io::Error::from_raw_os_error(98);
+        for (error, is_port) in [
+            (anyhow::Error::new(taken), true),
+            (
+                anyhow::anyhow!("Envoy ended (exit status: 1):\ncannot bind '127.0.0.1:9901': Address already in use"),
+                true,
+            ),
+            (anyhow::anyhow!("denied").context("the gateway cannot listen on 127.0.0.1:80"), true),
+            (anyhow::anyhow!("Envoy ended (exit status: 1):\nconfiguration refused: cache.ttl: is 1"), false),
+        ] {
+            let text = with_advice(error).to_string();
+            assert_eq!(text.contains("change ports"), is_port, "{text}");
+        }
+    }
 }
