@@ -30,8 +30,8 @@ pub struct Node {
 pub enum Value {
     /// null, or nothing.
     Null,
-    /// A truth value.
-    Bool(bool),
+    /// A truth value, and how it is written.
+    Bool(bool, String),
     /// A number, and how it is written.
     Number(Number, String),
     /// Text, and the line in which its content begins.
@@ -162,8 +162,12 @@ impl Builder {
 fn plain(text: &str, line: usize) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => Value::Null,
-        "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "y" | "Y" => Value::Bool(true),
-        "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "n" | "N" => Value::Bool(false),
+        "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "y" | "Y" => {
+            Value::Bool(true, text.to_owned())
+        }
+        "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "n" | "N" => {
+            Value::Bool(false, text.to_owned())
+        }
         _ => number(text)
             .map_or_else(|| Value::Text(text.to_owned(), line), |number| Value::Number(number, text.to_owned())),
     }
@@ -183,7 +187,7 @@ impl Node {
     fn key(&self) -> String {
         match &self.value {
             Value::Text(text, _) | Value::Number(_, text) => text.clone(),
-            Value::Bool(flag) => flag.to_string(),
+            Value::Bool(flag, _) => flag.to_string(),
             _ => String::new(),
         }
     }
@@ -221,7 +225,7 @@ impl Node {
 
     /// Whether a member is `true`.
     pub fn is_on(&self, name: &str) -> bool {
-        self.get(name).is_some_and(|node| node.value == Value::Bool(true))
+        self.get(name).is_some_and(|node| matches!(node.value, Value::Bool(true, _)))
     }
 
     /// The line of a field with a path such as `rules[2].match.regex`, or of the nearest written field around it.
@@ -244,7 +248,7 @@ impl Node {
     pub fn to_json(&self) -> String {
         match &self.value {
             Value::Null => "null".to_owned(),
-            Value::Bool(flag) => flag.to_string(),
+            Value::Bool(flag, _) => flag.to_string(),
             Value::Number(number, _) => number.to_string(),
             Value::Text(text, _) => quoted(text),
             Value::List(entries) => {

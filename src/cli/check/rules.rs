@@ -145,6 +145,7 @@ pub fn check(tree: &Node, errors: &[ConfigError], warnings: &mut Warnings<'_>) {
         })
         .collect();
     rules.iter().for_each(|rule| check_pattern(rule, warnings));
+    rules.iter().for_each(|rule| check_claims(rule, warnings));
     rules.retain(|rule| !errors.iter().any(|error| error.path.starts_with(&format!("rules[{}].match", rule.index))));
     for (position, rule) in rules.iter().enumerate() {
         let earlier = rules.iter().take(position);
@@ -194,6 +195,26 @@ fn check_pattern(rule: &Rule<'_>, warnings: &mut Warnings<'_>) {
             };
             let problem = format!("`{letter}` has no special meaning here; {hint}");
             warnings.add(Warning::PatternInPrefix, &format!("rules[{}].match.{name}", rule.index), problem);
+        }
+    }
+}
+
+/// Looks for words that are texts to whoever wrote them: a claim may be compared with a boolean, so they are no error.
+fn check_claims(rule: &Rule<'_>, warnings: &mut Warnings<'_>) {
+    let Some(require) = rule.node.get("require") else { return };
+    let field = format!("rules[{}].require", rule.index);
+    let entries = require.entries().iter().enumerate().map(|(index, map)| (format!("{field}[{index}]"), map));
+    for (field, map) in entries.chain([(field.clone(), require)]) {
+        for (name, values) in map.get("claims").map(Node::members).unwrap_or_default() {
+            for (index, value) in values.entries().iter().enumerate() {
+                if let Value::Bool(flag, text) = &value.value
+                    && !text.eq_ignore_ascii_case(&flag.to_string())
+                {
+                    let problem = format!("`{text}` is {flag} in YAML: write {text:?} for the text, or {flag}");
+                    let field = format!("{field}.claims.{name}[{index}]");
+                    warnings.add_at(Warning::YamlBoolean, value.line, &field, problem);
+                }
+            }
         }
     }
 }

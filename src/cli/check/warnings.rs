@@ -32,11 +32,12 @@ pub enum Warning {
     StaleBeyondLife,
     NoJti,
     RevocationOff,
+    YamlBoolean,
 }
 
 impl Warning {
     #[cfg(test)]
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::RuleNeverReached,
         Self::PublicCoversProtected,
         Self::PublicEverything,
@@ -52,6 +53,7 @@ impl Warning {
         Self::StaleBeyondLife,
         Self::NoJti,
         Self::RevocationOff,
+        Self::YamlBoolean,
     ];
 
     /// Its name in the output and in docs/commands.md.
@@ -72,6 +74,7 @@ impl Warning {
             Self::StaleBeyondLife => "stale-beyond-life",
             Self::NoJti => "no-jti",
             Self::RevocationOff => "revocation-off",
+            Self::YamlBoolean => "yaml-boolean",
         }
     }
 }
@@ -103,7 +106,7 @@ impl Warnings<'_> {
     }
 
     /// Adds one about a line of what surrounds it.
-    fn add_at(&mut self, warning: Warning, line: usize, field: &str, problem: impl Into<String>) {
+    pub fn add_at(&mut self, warning: Warning, line: usize, field: &str, problem: impl Into<String>) {
         self.found.push(Found { warning, line, field: field.to_owned(), problem: problem.into() });
     }
 }

@@ -129,6 +129,18 @@ fn warns_of_a_feed_without_its_path() {
 }
 
 #[test]
+fn warns_of_a_word_that_yaml_takes_for_a_boolean() {
+    let name = "yaml-boolean";
+    let claims =
+        |value: &str| format!("{{match: {{prefix: /}}, require: {{claims: {{address.country: [DE, {value}]}}}}}}");
+    let either =
+        |value: &str| format!("{{match: {{prefix: /}}, require: [{{sso: true}}, {{claims: {{c: [{value}]}}}}]}}");
+    assert_rules_warn(name, "rules[0].require.claims.address.country[1]", &claims("NO"), &claims("'NO'"));
+    assert_rules_warn(name, "rules[0].require[1].claims.c[0]", &either("on"), &either("true"));
+    assert_eq!(brief(&rules(&claims("False"))), []);
+}
+
+#[test]
 fn warns_of_a_public_rule_for_everything() {
     let (bad, good) = ("{match: {prefix: /}, public: true}", "{match: {prefix: /a}}");
     assert_rules_warn("public-everything", "rules[0]", &format!("{bad}, {good}"), &format!("{good}, {bad}"));
