@@ -134,10 +134,13 @@ impl Found<'_, '_> {
         }
         if *decoded < 2 && path.contains(&b'%') {
             let holds = |byte: &u8| escapes(path).any(|escaped| escaped == *byte);
-            // The parsers of the WHATWG URL Standard keep all escapes but that of the dot; Envoy can be set to keep all
-            // but those of slashes. A server behind them may decode twice.
-            for only in [&b"."[..], b"/\\"].into_iter().filter(|only| only.iter().any(holds)) {
-                self.add(decode(path, |byte| !only.contains(&byte))?, *decoded)?;
+            // The parsers of the WHATWG URL Standard decode only the dots of dot segments; Envoy can be set to decode
+            // only slashes. A server behind them may decode twice.
+            if holds(&b'.') {
+                self.add(decode_dot_segments(path), *decoded)?;
+            }
+            if holds(&b'/') || holds(&b'\\') {
+                self.add(decode(path, |byte| !matches!(byte, b'/' | b'\\'))?, *decoded)?;
             }
             // Apache and Tomcat can be set to keep escaped slashes of either kind.
             for kept in [&b""[..], b"/\\", b"/", b"\\"].into_iter().filter(|kept| kept.iter().all(holds)) {
@@ -257,6 +260,15 @@ fn decode(path: &[u8], keep: impl Fn(u8) -> bool) -> Result<Vec<u8>, Ambiguous> 
         rest = after;
     }
     Ok(decoded)
+}
+
+/// `%2e%2e` as a segment becomes `..`, likewise `.%2e`, `%2e.` and `%2e`. Other escapes stay, also those of dots.
+fn decode_dot_segments(path: &[u8]) -> Vec<u8> {
+    let as_dots = |segment| match decode(segment, |byte| byte != b'.') {
+        Ok(dots) if matches!(&dots[..], b"." | b"..") => dots,
+        _ => segment.to_vec(),
+    };
+    path.split(|byte| *byte == b'/').map(as_dots).collect::<Vec<_>>().join(&b'/')
 }
 
 /// `/a;v=1/b` as servlet containers read it: `/a/b`.

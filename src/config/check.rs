@@ -230,7 +230,7 @@ fn no_duration(text: &str) -> String {
     let (mut decimals, mut has_point, mut has_letter, mut has_two_units) = (0, false, false, false);
     for byte in bytes {
         has_point |= *byte == b'.';
-        has_letter |= byte.is_ascii_alphabetic();
+        has_letter |= matches!(byte, b'h' | b'm' | b's');
         has_two_units |= has_letter && byte.is_ascii_digit();
         decimals += u32::from(has_point && byte.is_ascii_digit());
     }

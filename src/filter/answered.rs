@@ -11,6 +11,7 @@ use super::request::{Facts, Next, Stage};
 use crate::cache::{Digest, Kind, Lookup};
 use crate::claims::Claims;
 use crate::code::Code;
+use crate::credential::Redacted;
 use crate::decision::Denial;
 use crate::host::Cx;
 use crate::introspection::{self, CalloutError, CalloutResponse, Destination, Outage, Scope, Verdict};
@@ -135,7 +136,7 @@ fn conclusion(digest: &Digest, answer: Answer, parts: &mut Parts, cx: &Cx<'_>) -
         }
         Answer::Jwt(token) => {
             let counted = parts.questions.bytes().add(token.len());
-            Conclusion::Jwt { token: token.into(), _counted: counted }
+            Conclusion::Jwt { token: Redacted(token.into()), _counted: counted }
         }
         Answer::Refused(code) => {
             let expires = question.own.exp.map(UnixTime::from_secs);

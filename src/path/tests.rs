@@ -154,11 +154,11 @@ fn a_reading_decodes_escapes_except_slashes() {
     }
 }
 
-/// Every parser of the WHATWG URL Standard takes `%2e%2e` for `..` and keeps all other escapes. Envoy can be set to
-/// decode only slashes of either kind (`UNESCAPE_AND_FORWARD`). A name that is public once it is decoded must not hide
-/// that such a server reads another one.
+/// Every parser of the WHATWG URL Standard takes `%2e%2e` as a segment for `..` and keeps all other escapes. Envoy can be
+/// set to decode only slashes of either kind (`UNESCAPE_AND_FORWARD`). A name that is public once it is decoded must not
+/// hide that such a server reads another one.
 #[test]
-fn a_reading_decodes_nothing_but_dots_or_slashes() {
+fn a_reading_decodes_nothing_but_dot_segments_or_slashes() {
     for path in [
         "/public/%2e%2e/%70ublic/x",
         "/public/.%2E/%70ublic/x",
@@ -170,6 +170,11 @@ fn a_reading_decodes_nothing_but_dots_or_slashes() {
     ] {
         assert!(texts(path).contains("/%70ublic/x"), "{path}: {:?}", texts(path));
     }
+    assert_exactly(
+        "/public/%2e%2e/a%2eb",
+        &["/public/%2e%2e/a%2eb", "/public/../a%2eb", "/a%2eb", "/public/../a.b", "/a.b"],
+    );
+    assert_exactly("/a%2eb", &["/a%2eb", "/a.b"]);
 }
 
 #[test]

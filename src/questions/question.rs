@@ -8,7 +8,7 @@ use super::Open;
 use crate::cache::{Digest, Kind};
 use crate::claims::OwnClaims;
 use crate::code::Code;
-use crate::credential::{Credential, Form};
+use crate::credential::{Credential, Form, Redacted};
 use crate::limits::MAP_ENTRY_BYTES;
 use crate::policy::Identity;
 use crate::throttle::Suspect;
@@ -121,7 +121,7 @@ pub enum Conclusion {
     /// A JWT that fits no known key.
     Jwt {
         /// The token.
-        token: Rc<[u8]>,
+        token: Redacted<Rc<[u8]>>,
         /// Its bytes.
         _counted: CountedBytes,
     },

@@ -192,7 +192,8 @@ impl Poller {
         (succeeded != Instant::default()).then(|| cx.now.since(succeeded))
     }
 
-    /// A sweep has left so many entries on the list.
+    /// A sweep has left so many entries on the list. If a poll ends meanwhile, the older count may stay until the next
+    /// change; another path's feed of the same list keeps its own.
     pub fn set_size(&self, size: usize, shared: &dyn SharedData) {
         let size = u64::try_from(size).unwrap_or(u64::MAX);
         let noted = self.turn.note(|known| (known.size != size).then_some(Known { size, ..known }), shared);

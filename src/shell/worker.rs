@@ -104,9 +104,8 @@ impl Worker {
         let map = raw::header_map(MapType::HttpRequestHeaders);
         let Some(headers) = map.as_deref().and_then(raw::headers) else {
             // Headers that can't be read can't be stripped either.
-            return Received::Resolved(Resolution::Deny(
-                Denial::from(Code::Internal).response(&Client::default(), Look::plain("authgate")),
-            ));
+            let denial = Denial::from(Code::Internal).response(&Client::default(), Look::plain("authgate"));
+            return Received::Resolved(Resolution::Deny(denial));
         };
         self.context.set(stream);
         injection::arm(&headers);
@@ -150,8 +149,7 @@ impl Worker {
             // If the host refuses, the SDK panics: nothing goes on then.
             return hostcalls::set_map_bytes(MapType::HttpRequestTrailers, Vec::new()).unwrap_or_default();
         };
-        let names = trailers_to_strip(&trailers, &self.filter.borrow().config().stripped_headers);
-        for name in names {
+        for name in trailers_to_strip(&trailers, &self.filter.borrow().config().stripped_headers) {
             if hostcalls::remove_map_value(MapType::HttpRequestTrailers, name).is_err() {
                 log::error!("a trailer could not be removed");
             }
@@ -317,9 +315,11 @@ impl Worker {
         let filter = self.filter.borrow();
         let credentials = &filter.config().credentials;
         if credentials.headers().next().is_some() {
-            let map = raw::header_map(MapType::HttpRequestHeaders).unwrap_or_default();
-            let headers = raw::headers(&map).unwrap_or_default();
-            forward.taken_off(&headers, credentials).iter().for_each(change);
+            let map = raw::header_map(MapType::HttpRequestHeaders);
+            match map.as_deref().and_then(raw::headers) {
+                Some(headers) => forward.taken_off(&headers, credentials).iter().for_each(change),
+                None => credentials.headers().for_each(remove_header),
+            }
         }
     }
 

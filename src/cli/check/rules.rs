@@ -49,9 +49,10 @@ impl<'t> Rule<'t> {
         }
     }
 
-    /// Whether this rule's regex matches the other's prefix, and so probably paths below it.
-    fn matches_prefix(&self, other: &Self) -> bool {
-        self.text("regex").zip(other.text("prefix")).is_some_and(|(regex, prefix)| matches(regex, prefix))
+    /// Whether this rule's regex matches a path below the other's prefix.
+    fn matches_below(&self, other: &Self) -> bool {
+        let path = |prefix: &str| format!("{}/x", prefix.trim_end_matches('/'));
+        self.text("regex").zip(other.text("prefix")).is_some_and(|(regex, prefix)| matches(regex, &path(prefix)))
     }
 
     /// Whether this rule matches every method that the other matches.
@@ -94,7 +95,7 @@ impl<'t> Rule<'t> {
     }
 
     fn covers(&self, other: &Self) -> bool {
-        self.covers_path(other) && self.covers_methods(other) && self.covers_hosts(other)
+        self.covers_methods(other) && self.covers_hosts(other) && self.covers_path(other)
     }
 
     /// The rule's index, and its name if it has one: `rules[3] (admin)`.
@@ -174,13 +175,14 @@ pub fn check(tree: &Node, errors: &[ConfigError], warnings: &mut Warnings<'_>) {
 /// Whether a public or optional rule decides on requests that a later, stricter rule was written for.
 fn lets_in(before: &Rule<'_>, rule: &Rule<'_>) -> bool {
     let says_path = |rule: &Rule<'_>| ["path", "prefix", "regex"].iter().any(|name| rule.text(name).is_some());
+    let is_wide = before.text("path").is_none() && (says_path(before) || before.matcher.get("hosts").is_some());
     before.is_open
         && !rule.is_open
-        && before.text("path").is_none()
+        && is_wide
         && says_path(rule)
-        && (before.covers_path(rule) || before.matches_prefix(rule))
         && before.shares_methods(rule)
         && before.shares_hosts(rule)
+        && (before.covers_path(rule) || before.matches_below(rule))
 }
 
 fn check_pattern(rule: &Rule<'_>, warnings: &mut Warnings<'_>) {

@@ -4,8 +4,18 @@ use super::*;
 
 /// The transforms once more, written another way: on text, with plain searching and replacing.
 mod independent {
-    pub fn decode_only(path: &str, escapes: &[(&str, &str)]) -> String {
+    pub fn decode_slashes(path: &str) -> String {
+        let escapes = [("%2f", "/"), ("%2F", "/"), ("%5c", "\\"), ("%5C", "\\")];
         escapes.iter().fold(path.to_owned(), |path, (escape, byte)| path.replace(escape, byte))
+    }
+
+    pub fn decode_dot_segments(path: &str) -> String {
+        let segments = path.split('/').map(|segment| match segment.to_lowercase().replace("%2e", ".").as_str() {
+            "." => ".".to_owned(),
+            ".." => "..".to_owned(),
+            _ => segment.to_owned(),
+        });
+        segments.collect::<Vec<_>>().join("/")
     }
 
     pub fn decode(path: &str, keep: &[&str]) -> Result<String, ()> {
@@ -107,9 +117,8 @@ fn compositions(path: &str, steps: usize) -> Result<BTreeSet<(String, u8)>, ()> 
             if *decoded < 2 {
                 next.insert((independent::decode(path, &[])?, decoded + 1));
                 next.insert((independent::decode(path, &["2f", "5c"])?, decoded + 1));
-                let slashes = [("%2f", "/"), ("%2F", "/"), ("%5c", "\\"), ("%5C", "\\")];
-                next.insert((independent::decode_only(path, &[("%2e", "."), ("%2E", ".")]), *decoded));
-                next.insert((independent::decode_only(path, &slashes), *decoded));
+                next.insert((independent::decode_dot_segments(path), *decoded));
+                next.insert((independent::decode_slashes(path), *decoded));
             }
         }
         all = next;

@@ -86,6 +86,15 @@ fn warns_of_a_public_rule_before_a_protected_one() {
             "{match: {prefix: /a}, public: true}, {match: {path: /a}, verification: remote}",
             "{match: {prefix: /a}, public: true}, {match: {path: /a/b}, public: true}",
         ),
+        // A rule by methods alone is about methods, as for preflight requests.
+        (
+            "{match: {hosts: [x.com]}, public: true}, {match: {path: /a}}",
+            "{match: {methods: [OPTIONS]}, public: true}, {match: {path: /a}}",
+        ),
+        (
+            "{match: {regex: '/docs/.*'}, public: true}, {match: {prefix: /docs}}",
+            "{match: {regex: '/docs/?'}, public: true}, {match: {prefix: /docs}}",
+        ),
     ] {
         assert_rules_warn(name, "rules[1]", bad, good);
     }
