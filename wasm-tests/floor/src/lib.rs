@@ -5,8 +5,9 @@
 //!   host that authgate needs for a request without a credential.
 //! - `identity`: the same as `public` for a request with a known credential; also sets five headers.
 //! - `silent`: `identity` without filter state.
-//! - `verifying`: `identity` for a request with a new JWT, whose signature it has the host verify. It also asks for the
-//!   client's address, and looks into shared data for the addresses that this user came from.
+//! - `verifying`: `identity` for a request with a new JWT, whose signature and claims it decodes from base64, and whose
+//!   signature it has the host verify. It also asks for the client's address, and looks into shared data for the addresses
+//!   that this user came from.
 //! - `asking`: `identity` for a request with a new API token, about which it asks the auth service. It also asks for the
 //!   client's address and connection.
 //! - `alone`: `asking` without shared data.
@@ -18,8 +19,12 @@ mod host;
 mod least;
 mod shared;
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    hint::black_box,
+    time::{Duration, UNIX_EPOCH},
+};
 
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use proxy_wasm::{
     hostcalls,
     traits::{Context, HttpContext, RootContext},
@@ -109,8 +114,16 @@ const LEASE: &str = "floor.l.000";
 const ADDRESSES: &str = "floor.a.000";
 const RECORD: &[u8] = b"12commonuser@example.comfalse";
 
-/// How many bytes of a JWT are signed.
+/// How many bytes of a JWT are signed; most of them are its claims.
 const SIGNED: usize = 640;
+/// As long as the claims and the signature in a JWT.
+const CLAIMS: [u8; 602] = [b'A'; 602];
+const SIGNATURE: [u8; 342] = {
+    let mut text = [b'V'; 342];
+    // The last letter has four bits that stand for nothing.
+    text[341] = b'Q';
+    text
+};
 
 /// As long as an API token.
 const CREDENTIAL: &str = concat!(
@@ -130,7 +143,9 @@ impl HttpContext for Stream {
         match self.work {
             Work::Public | Work::Callout => tell(3),
             Work::Verifying => {
-                host::verify_signature(&[0x55; 256], &[b'e'; SIGNED]);
+                let decode = |text: &[u8]| BASE64_URL_SAFE_NO_PAD.decode(black_box(text)).unwrap_or_default();
+                black_box(decode(&CLAIMS));
+                host::verify_signature(&decode(&SIGNATURE), &[b'e'; SIGNED]);
                 look_at_addresses();
                 set_headers();
                 tell(5);
