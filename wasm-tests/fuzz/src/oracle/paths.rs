@@ -54,6 +54,9 @@ pub fn steps((path, decodes): &Reading) -> Vec<Result<Reading, Flaw>> {
         for kept in [&b""[..], b"/", b"\\", b"/\\"] {
             steps.push(decoded(path, kept).map(|path| (path, decodes + 1)));
         }
+        steps.push(Ok((with_dot_segments(path), *decodes)));
+        let all_but_slashes: Vec<u8> = (0..=255).filter(|byte| !b"/\\".contains(byte)).collect();
+        steps.push(decoded(path, &all_but_slashes).map(|path| (path, *decodes)));
     }
     steps
 }
@@ -104,6 +107,18 @@ fn decoded(path: &[u8], kept: &[u8]) -> Result<Vec<u8>, Flaw> {
         at += if byte.is_some() { 3 } else { 1 };
     }
     Ok(bytes)
+}
+
+/// Writes the dots of dot segments as such: the WHATWG URL Standard's "single-dot" and "double-dot URL path segment".
+fn with_dot_segments(path: &[u8]) -> Vec<u8> {
+    static SEGMENT: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"(?i-u)\A(?:(\.|%2e)|(?:\.|%2e){2})\z").expect("a regex"));
+    let segment = |segment| match SEGMENT.captures(segment) {
+        None => segment,
+        Some(dots) if dots.get(1).is_some() => &b"."[..],
+        Some(_) => b"..",
+    };
+    path.split(|byte| *byte == b'/').map(segment).collect::<Vec<_>>().join(&b'/')
 }
 
 fn without_parameters(path: &[u8]) -> Vec<u8> {
