@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 /// A reading of `path` that some server might make and that `is_covered` doesn't know: decoded up to three times,
-/// escaped slashes included or not, dots resolved, slashes merged, backslashes turned, cut at `;`, `?` and `#`, in any
+/// escaped slashes included or not, or only dots or slashes decoded, dots resolved, slashes merged, backslashes turned, cut at `;`, `?` and `#`, in any
 /// order.
 pub fn may_lead_to(path: &str, is_covered: impl Fn(&str) -> bool) -> Option<String> {
     let mut known: BTreeSet<(Vec<u8>, u8)> = BTreeSet::new();
@@ -29,6 +29,10 @@ pub fn may_lead_to(path: &str, is_covered: impl Fn(&str) -> bool) -> Option<Stri
         if decoded < 3 {
             queue.push((unescaped(&reading, b""), decoded + 1));
             queue.push((unescaped(&reading, b"/\\"), decoded + 1));
+            for only in [&b"."[..], b"/\\"] {
+                let kept: Vec<u8> = (0..=255).filter(|byte| !only.contains(byte)).collect();
+                queue.push((unescaped(&reading, &kept), decoded));
+            }
         }
     }
     let mut readings = known.iter().map(|(reading, _)| String::from_utf8_lossy(reading));
