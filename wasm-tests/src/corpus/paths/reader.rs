@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 /// A reading of `path` that some server might make and that `is_covered` doesn't know: decoded up to three times,
-/// escaped slashes included or not, or only dots or slashes decoded, dots resolved, slashes merged, backslashes turned, cut at `;`, `?` and `#`, in any
-/// order.
+/// escaped slashes included or not, or only dots or slashes decoded, dots resolved, slashes merged, backslashes turned,
+/// cut at `;`, `?` and `#`, in any order.
 pub fn may_lead_to(path: &str, is_covered: impl Fn(&str) -> bool) -> Option<String> {
     let mut known: BTreeSet<(Vec<u8>, u8)> = BTreeSet::new();
     let path = path.split(['?', '#']).next().unwrap_or_default();
