@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn only_a_port_that_is_taken_leads_to_the_advice_on_ports() {
-        let taken = std::io::Error::from(std::io::ErrorKind::AddrInUse);
+        let taken = std::io::Error::new(std::io::ErrorKind::AddrInUse, "Address already in use");
         for (error, is_port) in [
             (anyhow::Error::new(taken), true),
             (
