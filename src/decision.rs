@@ -92,9 +92,7 @@ impl<'c> Look<'c> {
 impl Client {
     /// The client that sent this request.
     pub fn of(head: &RequestHead<'_>, config: &Config) -> Self {
-        let origin = head.value("origin");
-        let origin = config.cors_origins.iter().find(|known| known.as_bytes() == origin);
-        Self { is_grpc: head.is_grpc(), origin: origin.cloned(), navigates: navigates(head) }
+        Self { is_grpc: head.is_grpc(), origin: listed_origin(head, config).cloned(), navigates: navigates(head) }
     }
 
     /// Without these headers a page's script can't tell a denial from a network failure.
@@ -113,13 +111,13 @@ impl Client {
     ///
     /// The method's letter case matters here, as in Envoy's cors filter. A request that brings a body or asks for a
     /// tunnel isn't a preflight request: if no cors filter answered it, the upstream would act on it.
-    pub fn is_preflight(&self, head: &RequestHead<'_>) -> bool {
+    pub fn is_preflight(head: &RequestHead<'_>, config: &Config) -> bool {
         let announces_more = || {
             ["upgrade", ":protocol", "transfer-encoding"].iter().any(|name| head.values(name).next().is_some())
                 || head.values("content-length").any(|length| length != b"0")
         };
-        self.origin.is_some()
-            && head.value(":method") == b"OPTIONS"
+        head.value(":method") == b"OPTIONS"
+            && listed_origin(head, config).is_some()
             && !head.value("access-control-request-method").is_empty()
             && !head.has_body
             && !announces_more()
@@ -179,6 +177,12 @@ fn challenge(code: Code, look: Look<'_>) -> String {
     let error = error.map(|error| format!(", error=\"{error}\", error_description=\"{}\"", code.details()));
     let metadata = look.resource_metadata.map(|url| format!(", resource_metadata=\"{url}\""));
     format!("Bearer realm=\"{}\"{}{}", look.realm, error.unwrap_or_default(), metadata.unwrap_or_default())
+}
+
+/// The request's origin, if it is one of `responses.cors_origins`.
+fn listed_origin<'c>(head: &RequestHead<'_>, config: &'c Config) -> Option<&'c String> {
+    let origin = head.value("origin");
+    config.cors_origins.iter().find(|known| known.as_bytes() == origin)
 }
 
 /// Whether a browser is to show the response as a page: it asks for HTML, and not for a WebSocket.

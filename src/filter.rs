@@ -141,11 +141,11 @@ impl Filter {
         let strip = extractor::headers_to_strip(head, stripped_headers);
         let changes = extractor::headers_to_change(head, stripped_headers, credentials);
         if let Some(page) = pages::serve(head, &mut self.parts, cx) {
-            let facts = arrival::facts(stream, head, &self.parts, cx.now);
+            let facts = arrival::facts(stream, &self.parts, cx.now);
             let report = ending::conclude(&facts, Outcome::Public, None, Some(head), &mut self.parts, cx);
             return Reception { strip, changes, step: Step::Resolve(Resolution::Serve(page)), report };
         }
-        let mut facts = arrival::facts(stream, head, &self.parts, cx.now);
+        let mut facts = arrival::facts(stream, &self.parts, cx.now);
         let arrived = arrival::arrive(head, &mut facts, &mut self.parts, cx);
         let (resolution, report) = self.advance(facts, arrived, Some(head), cx);
         Reception { strip, changes, step: resolution.map_or(Step::Wait, Step::Resolve), report }

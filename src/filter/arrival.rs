@@ -18,12 +18,12 @@ use crate::throttle::Suspect;
 use crate::time::Instant;
 
 /// The facts of a request before its rule and its credential are known.
-pub(super) fn facts(stream: StreamId, head: &RequestHead<'_>, parts: &Parts, now: Instant) -> Facts {
+pub(super) fn facts(stream: StreamId, parts: &Parts, now: Instant) -> Facts {
     Facts {
         stream,
         arrived: now,
         has_waited: false,
-        client: Client::of(head, &parts.config),
+        client: Client::default(),
         rule: None,
         mode: parts.config.rules.terms(None).mode,
         presented: Presented::None,
@@ -45,6 +45,8 @@ pub(super) fn facts(stream: StreamId, head: &RequestHead<'_>, parts: &Parts, now
 
 /// Finds the rule and the credential of a request. One that needs no credential is done; any other without one is
 /// denied.
+// Compiled apart: docs/performance.md#start.
+#[inline(never)]
 pub(super) fn arrive<'r>(
     head: &RequestHead<'r>,
     facts: &mut Facts,
@@ -67,7 +69,7 @@ pub(super) fn arrive<'r>(
     if terms.access == Access::Deny {
         return Err(Code::DeniedByRule.into());
     }
-    if terms.access == Access::Public || facts.client.is_preflight(head) {
+    if terms.access == Access::Public || Client::is_preflight(head, &parts.config) {
         return Ok(Next::Done(Permit::without_identity()));
     }
     let (verification, is_moved) = (terms.verification, terms.forward_credential == ForwardCredential::VerifiedJwt);

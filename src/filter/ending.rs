@@ -10,7 +10,7 @@ use crate::audit::{self, Origin};
 use crate::claims::TokenType;
 use crate::code::Code;
 use crate::config::ForwardCredential;
-use crate::decision::{self, Denial};
+use crate::decision::{self, Client, Denial};
 use crate::extractor::{self, RequestHead};
 use crate::host::{Cx, Host};
 use crate::metrics::{Counter, Histogram, Outcome, Suspicion};
@@ -68,7 +68,8 @@ pub(super) fn end(
             let outcome = if code.status() < 500 { Outcome::Deny } else { Outcome::Error };
             cx.host.count(Counter::Error(code));
             let report = conclude(&facts, outcome, Some(code), head, parts, cx);
-            (Resolution::Deny(denial.response(&facts.client, (&parts.config).into())), report)
+            let client = head.map_or(facts.client, |head| Client::of(head, &parts.config));
+            (Resolution::Deny(denial.response(&client, (&parts.config).into())), report)
         }
     }
 }
@@ -111,6 +112,7 @@ pub(super) fn report(facts: &Facts, outcome: Outcome, reason: Option<Code>, part
 /// A request has to wait: keeps what may be needed later from its head and the host.
 #[inline(never)]
 pub(super) fn keep_for_later(facts: &mut Facts, head: &RequestHead<'_>, wait: &Wait, parts: &Parts, cx: &Cx<'_>) {
+    facts.client = Client::of(head, &parts.config);
     let address = cx.host.client_address();
     facts.suspect = facts.suspect.or_else(|| Suspect::new(address.as_deref()?, None, cx.shared));
     if parts.config.audit != Audit::Off {

@@ -54,7 +54,7 @@ pub(super) struct Facts {
     pub(super) arrived: Instant,
     /// Whether it had to wait.
     pub(super) has_waited: bool,
-    /// What its denial depends on.
+    /// What its denial depends on, once it has had to wait. Until then its head tells that.
     pub(super) client: Client,
     /// The rule that it falls under, and whether denials are enforced.
     pub(super) rule: Option<usize>,
