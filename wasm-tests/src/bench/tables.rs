@@ -148,15 +148,22 @@ fn goals(results: &Results) -> String {
         let Some(value) = results.ratios.get(name) else { continue };
         let least = results.least.get(name).map_or_else(|| "–".to_owned(), |least| number(*least));
         let (goal, reached) = match goal {
-            Goal::AtMost(most) => {
-                (format!("at most {}", number(most)), if (0.0..=most).contains(value) { "yes" } else { "no" })
-            }
-            Goal::AtLeast(least) => (format!("at least {}", number(least)), if *value >= least { "yes" } else { "no" }),
+            Goal::AtMost(most) => (format!("at most {}", number(most)), reached(*value, *value <= most)),
+            Goal::AtLeast(least) => (format!("at least {}", number(least)), reached(*value, *value >= least)),
             Goal::None => ("–".to_owned(), "–"),
         };
         let _ = writeln!(text, "| {about} | `{name}` | {} | {least} | {goal} | {reached} |", number(*value));
     }
     text
+}
+
+/// Whether a goal is reached. A negative figure says nothing: a filter has seemed to cost less than none.
+const fn reached(figure: f64, is_within: bool) -> &'static str {
+    match (figure < 0.0, is_within) {
+        (true, _) => "noise",
+        (false, true) => "yes",
+        (false, false) => "no",
+    }
 }
 
 /// What an operator has to plan for.
@@ -194,5 +201,15 @@ fn number(value: f64) -> String {
         100.0.. => format!("{value:.0}"),
         10.0.. => format!("{value:.1}"),
         _ => format!("{value:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_negative_figure_reaches_no_goal_and_misses_none() {
+        assert_eq!([reached(1.2, true), reached(1.4, false), reached(-3.7, true)], ["yes", "no", "noise"]);
     }
 }
