@@ -86,8 +86,8 @@ fn play(script: &Script, is_traced: bool) -> Outcomes {
             Event::Pass { millis } => machine.pass(*millis),
             Event::Jump { seconds } => machine.set_by += seconds,
             Event::Rotate { key } => machine.serves = usize::from(*key) % script::KEYS,
-            Event::Restart { worker } => machine.restart(usize::from(*worker)),
-            Event::Update { worker, cache } => machine.update(usize::from(*worker), *cache),
+            Event::Restart { worker, dies } => machine.restart(usize::from(*worker), *dies),
+            Event::Update { worker, cache, dies } => machine.update(usize::from(*worker), *cache, *dies),
             Event::Issue { slot, key, flaw } => machine.issue(usize::from(*slot), usize::from(*key), *flaw),
             Event::List { what, which } => machine.list(*what, usize::from(*which)),
         }

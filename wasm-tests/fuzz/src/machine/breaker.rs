@@ -14,6 +14,8 @@ enum State {
     HalfOpen(Instant),
     /// Since this time.
     Open(Instant),
+    /// The probe was given back, so that another may be sent at once.
+    GivenBack,
 }
 
 /// The breaker of all workers.
@@ -44,7 +46,7 @@ impl Breaker {
         match self.state {
             State::Closed => 0,
             State::HalfOpen(_) => 1,
-            State::Open(_) => 2,
+            State::Open(_) | State::GivenBack => 2,
         }
     }
 
@@ -57,6 +59,7 @@ impl Breaker {
             State::Closed => return (self.epoch, false),
             State::HalfOpen(since) => (self.lease, since),
             State::Open(since) => (self.open_for, since),
+            State::GivenBack => (Duration::ZERO, now),
         };
         assert!(has_passed(now, period, since), "the service is asked, and the breaker is {:?}", self.state);
         self.change(State::HalfOpen(now));
@@ -74,6 +77,13 @@ impl Breaker {
             State::Closed if self.failures + 1 < self.most => self.failures += 1,
             _ if is_down => self.change(State::Open(now)),
             _ => self.change(State::Closed),
+        }
+    }
+
+    /// The worker of a callout of this epoch, which is a probe, has ended in good order.
+    pub(super) fn give_back(&mut self, epoch: u64) {
+        if epoch == self.epoch {
+            self.change(State::GivenBack);
         }
     }
 

@@ -144,6 +144,16 @@ impl Machine {
         assert_eq!(self.workers[worker].next_action(), None, "an answer counts once");
     }
 
+    /// The worker of a callout has ended in good order: another may do the same at once.
+    pub(super) fn give_back(&mut self, errand: Errand) {
+        match errand {
+            Errand::Verify(question) if question.is_probe => self.breaker.give_back(question.epoch),
+            Errand::Verify(_) => {}
+            Errand::Key { began, .. } => self.last_fetch = self.last_fetch.filter(|last| *last != began),
+            Errand::Feed(poll) => self.polls.give_back(&poll),
+        }
+    }
+
     /// Lets time pass. The host ends callouts at their timeout.
     pub(super) fn pass(&mut self, millis: u64) {
         let end = self.now.after(Duration::from_millis(millis));

@@ -25,6 +25,8 @@ struct Last {
     /// By how many seconds the wall clock had been set forward then.
     set_by: i64,
     has_ended: bool,
+    /// Whether its worker has given it back.
+    is_free: bool,
 }
 
 /// What the workers know about the polls.
@@ -33,6 +35,15 @@ pub(super) struct Polls {
     last: Option<Last>,
     /// The number of entries that the next poll continues from; `None`: it asks for the whole list.
     cursor: Option<usize>,
+}
+
+impl Polls {
+    /// The worker of a poll has ended in good order. If no other poll has overtaken it, the next may begin at once.
+    pub(super) fn give_back(&mut self, poll: &Poll) {
+        if let Some(last) = self.last.as_mut().filter(|last| last.began == poll.began) {
+            last.is_free = true;
+        }
+    }
 }
 
 impl Machine {
@@ -46,6 +57,9 @@ impl Machine {
     pub(super) fn is_poll_due(&self) -> bool {
         let Some(interval) = self.setup.poll_interval() else { return false };
         let Some(last) = &self.polls.last else { return true };
+        if last.is_free {
+            return true;
+        }
         let gap = if last.has_ended { interval * 3 / 4 } else { self.setup.lease() };
         self.now.since(last.began) >= gap || (last.has_ended && self.set_by.abs_diff(last.set_by) > 1)
     }
@@ -58,7 +72,7 @@ impl Machine {
             self.polls.cursor = None;
         }
         assert_eq!(since, self.polls.cursor, "the entries that a poll asks for");
-        self.polls.last = Some(Last { began: self.now, set_by: self.set_by, has_ended: false });
+        self.polls.last = Some(Last { began: self.now, set_by: self.set_by, has_ended: false, is_free: false });
         Poll { began: self.now, asked: self.wall(), retries: self.setup.retries(), since }
     }
 

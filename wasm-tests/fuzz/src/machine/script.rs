@@ -94,10 +94,12 @@ pub enum Event {
         /// Which.
         key: u8,
     },
-    /// A worker dies, and another takes its place.
+    /// A worker ends, and another takes its place.
     Restart {
         /// Which.
         worker: u8,
+        /// Whether it dies, and so can't give back what it holds.
+        dies: bool,
     },
     /// A worker gets another configuration, which differs in the cache's settings alone.
     Update {
@@ -105,6 +107,8 @@ pub enum Event {
         worker: u8,
         /// Which of the settings.
         cache: u8,
+        /// Whether it dies, and so can't give back what it holds.
+        dies: bool,
     },
     /// The clients get a new JWT.
     Issue {
@@ -148,8 +152,14 @@ impl<'a> Arbitrary<'a> for Event {
             29 => Self::Issue { slot: kind / 32, key: bytes.arbitrary()?, flaw: bytes.arbitrary()? },
             30 => match kind / 32 {
                 0..=3 => Self::Rotate { key: bytes.arbitrary()? },
-                4..=5 => Self::Restart { worker: bytes.arbitrary()? },
-                worker => Self::Update { worker, cache: bytes.arbitrary()? },
+                4..=5 => {
+                    let worker: u8 = bytes.arbitrary()?;
+                    Self::Restart { worker, dies: worker < 128 }
+                }
+                worker => {
+                    let cache: u8 = bytes.arbitrary()?;
+                    Self::Update { worker, cache, dies: cache < 128 }
+                }
             },
             _ => match kind / 32 {
                 0..=4 => Self::Jump { seconds: JUMPS[usize::from(bytes.arbitrary::<u8>()? % 8)] },

@@ -222,24 +222,31 @@ impl Machine {
         let gauge = self.host.process.gauges.borrow().get(&Gauge::BreakerState).copied();
         assert_eq!(gauge, Some(self.breaker.number()), "the breaker's state");
         assert!(!self.is_poll_due(), "no poll although one is due");
+        let needs_key = !self.setup.is_pinned() && self.delivered.is_empty();
+        assert!(!needs_key || self.last_fetch.is_some(), "nobody fetches a key");
         // In a crowd, not every request gets its turn at once.
         if !is_crowd && !self.setup.answers_in_jwts() {
             self.check_waits(worker);
         }
     }
 
-    pub(super) fn update(&mut self, worker: usize, cache: u8) {
+    pub(super) fn update(&mut self, worker: usize, cache: u8, dies: bool) {
         let worker = worker % self.workers.len();
         let setup = self.setups[worker].with_cache(cache);
         self.is_updated = true;
         self.setups[worker] = setup;
         self.shortest_memory = self.shortest_memory.min(setup.memory());
-        self.restart(worker);
+        self.restart(worker, dies);
     }
 
-    /// Restarts a worker. Its requests and callouts are lost.
-    pub(super) fn restart(&mut self, worker: usize) {
+    /// Restarts a worker. Its requests and callouts are lost. If it dies, so are its turns and leases, until they are
+    /// over.
+    pub(super) fn restart(&mut self, worker: usize, dies: bool) {
         let worker = worker % self.workers.len();
+        if !dies {
+            let wall = self.wall();
+            self.workers[worker].on_retirement(&self.host.at(self.now, wall));
+        }
         self.forged.retain(|(of, ..)| *of != worker);
         self.workers[worker] = Filter::new(config_of(self.setups[worker]));
         self.sweeps[worker] = Sweep::default();
@@ -251,9 +258,13 @@ impl Machine {
         }
         let (lost, kept): (Vec<_>, Vec<_>) = self.pending.drain(..).partition(|pending| pending.worker == worker);
         self.pending = kept;
-        self.lost_leases.extend(lost.iter().filter_map(Pending::question).map(|it| (it.credential, it.began)));
-        // No worker is left that counts them down.
-        self.lost_calls += i64::try_from(lost.len()).expect("few calls");
+        if dies {
+            self.lost_leases.extend(lost.iter().filter_map(Pending::question).map(|it| (it.credential, it.began)));
+            // No worker is left that counts them down.
+            self.lost_calls += i64::try_from(lost.len()).expect("few calls");
+        } else {
+            lost.into_iter().for_each(|pending| self.give_back(pending.errand));
+        }
         self.answered.retain(|(answered, _)| *answered != worker);
     }
 
