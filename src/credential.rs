@@ -19,8 +19,8 @@ pub struct Credential<'r> {
     pub form: Form,
     /// Where it stood.
     pub place: Place,
-    /// The token; for [`Form::Other`], the whole value.
-    pub text: Cow<'r, str>,
+    /// The token; for [`Form::Other`], the whole value. It is visible ASCII; for [`Form::Other`], with a space.
+    pub token: Cow<'r, [u8]>,
 }
 
 /// What a credential looks like.
@@ -70,13 +70,13 @@ pub enum Place {
 
 impl<'r> Credential<'r> {
     /// A credential in `Authorization`.
-    pub const fn in_authorization(form: Form, text: &'r str) -> Self {
-        Self { form, place: Place::Authorization, text: Cow::Borrowed(text) }
+    pub const fn in_authorization(form: Form, token: &'r [u8]) -> Self {
+        Self { form, place: Place::Authorization, token: Cow::Borrowed(token) }
     }
 
-    /// The token's bytes.
-    pub fn bytes(&self) -> &[u8] {
-        self.text.as_bytes()
+    /// The token as text: visible ASCII, as every token is. Only what asks the service needs it.
+    pub fn text(&self) -> &str {
+        str::from_utf8(&self.token).unwrap_or_default()
     }
 
     /// The scheme under which it was presented. `None`: one that no rule can name.
@@ -85,20 +85,21 @@ impl<'r> Credential<'r> {
             Form::Jwt => Some(Scheme::Bearer),
             Form::ApiToken => Some(Scheme::Apikey),
             Form::Other => {
-                let (scheme, _) = self.text.split_once(' ')?;
-                Scheme::ALL.into_iter().find(|known| scheme.eq_ignore_ascii_case(known.name()))
+                let scheme = self.token.get(..self.token.iter().position(|byte| *byte == b' ')?)?;
+                Scheme::ALL.into_iter().find(|known| scheme.eq_ignore_ascii_case(known.name().as_bytes()))
             }
         }
     }
 
     /// The number of an API token, as it was sent.
     pub fn token_id(&self) -> Option<&str> {
-        if self.form == Form::ApiToken { self.text.split_once('$').map(|(id, _)| id) } else { None }
+        let number = || self.token.split(|byte| *byte == b'$').next();
+        if self.form == Form::ApiToken { str::from_utf8(number()?).ok() } else { None }
     }
 
     /// The same credential, to be kept longer than its request.
     pub fn into_owned(self) -> Credential<'static> {
-        Credential { form: self.form, place: self.place, text: Cow::Owned(self.text.into_owned()) }
+        Credential { form: self.form, place: self.place, token: Cow::Owned(self.token.into_owned()) }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::code::{Code, GrpcStatus};
 use crate::config::{Config, Credentials, ForwardCredential};
 use crate::credential::Redacted;
 use crate::extractor::{self, Change, Header, RequestHead};
-use crate::policy::{Headers, Permit, VerifiedBy};
+use crate::policy::{Headers, Identity, Permit, VerifiedBy};
 
 /// A denied request: why, and when the client may try again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -254,6 +254,13 @@ pub enum Authorization {
     Replace(Redacted<String>),
 }
 
+impl Authorization {
+    /// It becomes this JWT. What isn't text is none.
+    fn bearer(jwt: &[u8]) -> Self {
+        str::from_utf8(jwt).map_or(Self::Remove, |jwt| Self::Replace(Redacted(format!("Bearer {jwt}"))))
+    }
+}
+
 /// The headers with which a permitted request goes on, if its rule has this `forward_credential`.
 ///
 /// - `own_jwt`: the client's own JWT, unless it stood in `Authorization` as `Bearer`, in that letter case.
@@ -262,7 +269,7 @@ pub enum Authorization {
 /// [`Code::TokenMalformed`] if a claim can't be a header's value.
 pub fn forward(
     permit: &Permit,
-    own_jwt: Option<&str>,
+    own_jwt: Option<&[u8]>,
     forward_credential: ForwardCredential,
     config: &Config,
 ) -> Result<Forward, Code> {
@@ -276,11 +283,9 @@ pub fn forward(
         ForwardCredential::VerifiedJwt => match permit.identity() {
             // The client sent the JWT itself. It isn't kept with its verdict, so it is taken from the request.
             Some(identity) if identity.jwt().is_none() && matches!(identity.verified_by(), VerifiedBy::Key(_)) => {
-                own_jwt.map_or(Authorization::Keep, |jwt| Authorization::Replace(Redacted(format!("Bearer {jwt}"))))
+                own_jwt.map_or(Authorization::Keep, Authorization::bearer)
             }
-            identity => identity
-                .and_then(|identity| str::from_utf8(identity.jwt()?).ok())
-                .map_or(Authorization::Remove, |jwt| Authorization::Replace(Redacted(format!("Bearer {jwt}")))),
+            identity => identity.and_then(Identity::jwt).map_or(Authorization::Remove, Authorization::bearer),
         },
     };
     Ok(Forward { set, authorization })

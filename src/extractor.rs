@@ -115,21 +115,21 @@ pub fn extract_with<'r>(
     let (place, value) = places::only_value(head, credentials)?;
     match (place, value) {
         (Place::Authorization, Cow::Borrowed(value)) => match bearer(value).filter(|token| is_known(token)) {
-            Some(token) => credential(Form::Jwt, token),
+            Some(token) => Ok(Credential::in_authorization(Form::Jwt, token)),
             None => in_authorization(value, accepted),
         },
         (Place::ApiKeyHeader, value) => {
-            let (token, _) = token(value)?;
-            match token_id(token.as_bytes()) {
-                Some(number) if is_canonical(number) => Ok(Credential { form: Form::ApiToken, place, text: token }),
+            dots_of_token(&value).ok_or(Code::MalformedCredentials)?;
+            match token_id(&value) {
+                Some(number) if is_canonical(number) => Ok(Credential { form: Form::ApiToken, place, token: value }),
                 _ => Err(Code::TokenMalformed),
             }
         }
         (Place::Cookie, _) if !site::may_use_cookie(head) => Err(Code::CrossSiteRequest),
         (_, value) => {
-            let (token, dots) = token(value)?;
+            let dots = dots_of_token(&value).ok_or(Code::MalformedCredentials)?;
             if dots == DOTS_OF_JWT {
-                Ok(Credential { form: Form::Jwt, place, text: token })
+                Ok(Credential { form: Form::Jwt, place, token: value })
             } else {
                 Err(Code::TokenMalformed)
             }
@@ -137,17 +137,8 @@ pub fn extract_with<'r>(
     }
 }
 
-/// A token and the number of its dots: visible ASCII without commas, because Envoy joins repeated headers with a comma.
-fn token(value: Cow<'_, [u8]>) -> Result<(Cow<'_, str>, usize), Code> {
-    let dots = dots_of_token(&value);
-    let text = match value {
-        Cow::Borrowed(bytes) => str::from_utf8(bytes).ok().map(Cow::Borrowed),
-        Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
-    };
-    text.zip(dots).ok_or(Code::MalformedCredentials)
-}
-
-/// The number of dots, if this may be a token: visible ASCII without commas.
+/// The number of dots, if this may be a token: visible ASCII without commas, because Envoy joins repeated headers with a
+/// comma.
 fn dots_of_token(bytes: &[u8]) -> Option<usize> {
     if bytes.is_empty() { None } else { ascii::dots_without_comma(bytes) }
 }
@@ -162,13 +153,21 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 fn in_authorization<'r>(value: &'r [u8], accepted: &ApiToken) -> Result<Credential<'r>, Code> {
     let (scheme, token, dots) = split(value).ok_or(Code::MalformedCredentials)?;
     let other = |code| {
-        if accepted.accepts(HeaderType::Other) { credential(Form::Other, value) } else { Err(code) }
+        if accepted.accepts(HeaderType::Other) {
+            Ok(Credential::in_authorization(Form::Other, value))
+        } else {
+            Err(code)
+        }
     };
     if scheme.eq_ignore_ascii_case(b"bearer") {
-        if dots == DOTS_OF_JWT { credential(Form::Jwt, token) } else { other(Code::TokenMalformed) }
+        if dots == DOTS_OF_JWT {
+            Ok(Credential::in_authorization(Form::Jwt, token))
+        } else {
+            other(Code::TokenMalformed)
+        }
     } else if scheme.eq_ignore_ascii_case(b"apikey") && accepted.accepts(HeaderType::Apikey) {
         match token_id(token) {
-            Some(number) if is_canonical(number) => credential(Form::ApiToken, token),
+            Some(number) if is_canonical(number) => Ok(Credential::in_authorization(Form::ApiToken, token)),
             // Another spelling of a number: the service might take both for the same token.
             Some(_) => Err(Code::TokenMalformed),
             None => other(Code::TokenMalformed),
@@ -199,12 +198,6 @@ fn split(value: &[u8]) -> Option<(&[u8], &[u8], usize)> {
     let (scheme, token) = (value.get(..space)?, value.get(space + 1..)?);
     let is_scheme = !scheme.is_empty() && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
     is_scheme.then(|| Some((scheme, token, dots_of_token(token)?))).flatten()
-}
-
-/// The credential in bytes that [`split`] has found to be ASCII.
-fn credential(form: Form, bytes: &[u8]) -> Result<Credential<'_>, Code> {
-    let text = str::from_utf8(bytes).map_err(|_| Code::MalformedCredentials)?;
-    Ok(Credential::in_authorization(form, text))
 }
 
 /// The number in `^[0-9]+\$[0-9a-z]{128}$` (docs/reference.md#credentials).

@@ -26,7 +26,7 @@ fn found(value: &[u8], accepted: &ApiToken) -> Result<(&'static str, Vec<u8>), C
                 Form::ApiToken => "api token",
                 Form::Other => "other",
             };
-            (form, credential.bytes().to_vec())
+            (form, credential.token.into_owned())
         },
     )
 }

@@ -129,7 +129,7 @@ fn conclusion(digest: &Digest, answer: Answer, parts: &mut Parts, cx: &Cx<'_>) -
         Answer::Identity(identity) => {
             let identity = identity.by_service(&question.own);
             if question.kind == Kind::RemoteJwt {
-                parts.cache.confirm_jwt(question.credential.bytes(), open.sent, cx);
+                parts.cache.confirm_jwt(&question.credential.token, open.sent, cx);
             }
             let kept = parts.cache.store(digest, question.kind, identity, open.sent, cx);
             kept.map_or_else(Conclusion::Refused, Conclusion::Identity)
@@ -142,7 +142,7 @@ fn conclusion(digest: &Digest, answer: Answer, parts: &mut Parts, cx: &Cx<'_>) -
             let expires = question.own.exp.map(UnixTime::from_secs);
             parts.cache.refuse(digest, code, expires, open.sent, cx);
             if question.kind == Kind::RemoteJwt {
-                let token = question.credential.bytes();
+                let token = &question.credential.token;
                 let is_signed = is_signed(token, parts, cx);
                 parts.cache.refuse_jwt(token, is_signed, code, expires, open.sent, cx);
             }
@@ -277,7 +277,7 @@ pub(super) fn settle_jwt<'r>(
 ) -> Next<'r> {
     let identity = identity.by_service(&answered.question.own);
     if answered.question.kind == Kind::RemoteJwt {
-        parts.cache.confirm_jwt(answered.question.credential.bytes(), answered.sent, cx);
+        parts.cache.confirm_jwt(&answered.question.credential.token, answered.sent, cx);
     }
     if is_purged(identity.claims(), answered, parts, cx) || is_refused(answered, facts, parts, cx) {
         return Stage::Ask(Rc::clone(&answered.question)).into();

@@ -100,15 +100,15 @@ pub(super) fn arrive<'r>(
     };
     let is_bearer = || credential.place == Place::Authorization && head.value(AUTHORIZATION).starts_with(b"Bearer ");
     if is_moved && facts.kind.is_jwt() && !is_bearer() {
-        facts.own_jwt = Some(Redacted(credential.text.as_ref().into()));
+        facts.own_jwt = Some(Redacted(credential.token.as_ref().into()));
     }
     let is_kept = match facts.kind {
-        Kind::LocalJwt => keeps_jwt(credential.bytes(), parts),
+        Kind::LocalJwt => keeps_jwt(&credential.token, parts),
         // All requests with one credential share a question, even if no verdict is kept.
         Kind::RemoteJwt | Kind::ApiToken | Kind::Other => true,
     };
     let digest = digest.filter(|_| facts.kind == Kind::LocalJwt);
-    facts.digest = is_kept.then(|| digest.unwrap_or_else(|| parts.cache.digest(facts.kind, credential.bytes())));
+    facts.digest = is_kept.then(|| digest.unwrap_or_else(|| parts.cache.digest(facts.kind, &credential.token)));
     Ok(Stage::Recall(credential, *head).into())
 }
 

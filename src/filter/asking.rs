@@ -69,7 +69,7 @@ pub(super) fn question(
 fn own_claims(credential: &Credential<'_>) -> Result<OwnClaims, Code> {
     Ok(match credential.form {
         Form::Jwt => {
-            let jwt = UntrustedJwt::parse(credential.bytes()).map_err(|_| Code::TokenMalformed)?;
+            let jwt = UntrustedJwt::parse(&credential.token).map_err(|_| Code::TokenMalformed)?;
             let claims = jwt.claims();
             let jti = claims.jti().map(Box::from);
             OwnClaims { exp: claims.exp(), nbf: claims.nbf(), jti, token_id: None }
@@ -91,7 +91,7 @@ pub(super) fn prepare<'r>(
     cx: &Cx<'_>,
 ) -> Result<Next<'r>, Denial> {
     // `arrive` leaves the digest out only for local JWTs, about which the service isn't asked.
-    let digest = facts.digest.unwrap_or_else(|| parts.cache.digest(facts.kind, credential.bytes()));
+    let digest = facts.digest.unwrap_or_else(|| parts.cache.digest(facts.kind, &credential.token));
     let lockout = parts.throttle.as_ref().zip(facts.suspect.as_ref());
     if let Some(remaining) = lockout.and_then(|(throttle, suspect)| throttle.check(suspect, cx))
         // A credential that was recently good is no guess.

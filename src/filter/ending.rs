@@ -134,7 +134,7 @@ pub(super) fn keep_for_later(facts: &mut Facts, head: &RequestHead<'_>, wait: &W
 fn origin(head: &RequestHead<'_>, address: Option<&str>, facts: &Facts, parts: &Parts) -> Origin {
     let origin = Origin::new(head, address);
     match extractor::extract(head, &parts.config.api_token, &parts.config.credentials) {
-        Ok(credential) => origin.naming(credential.bytes(), facts.presented),
+        Ok(credential) => origin.naming(&credential.token, facts.presented),
         Err(_) => origin,
     }
 }
@@ -180,7 +180,7 @@ fn write_down(
             line(Some(&origin(head, address.as_deref(), facts, parts)))
         }
         (Some(known), Some(asked), _) => {
-            line(Some(&Origin::clone(known).naming(asked.credential.bytes(), facts.presented)))
+            line(Some(&Origin::clone(known).naming(&asked.credential.token, facts.presented)))
         }
         (known, ..) => line(known.as_deref()),
     };

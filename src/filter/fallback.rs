@@ -84,7 +84,7 @@ pub(super) fn stale(facts: &mut Facts, parts: &mut Parts, cx: &Cx<'_>) -> Option
 fn may_fall_back(question: &Question, facts: &Facts, parts: &Parts, cx: &Cx<'_>) -> bool {
     parts.config.circuit_breaker.fallback
         && question.kind == Kind::RemoteJwt
-        && may_stand_for_itself(question.credential.bytes(), facts, parts, cx)
+        && may_stand_for_itself(&question.credential.token, facts, parts, cx)
 }
 
 /// Whether no filter of the process knows of a refusal of the JWT.
@@ -93,9 +93,9 @@ pub(super) fn may_stand_for_itself(token: &[u8], facts: &Facts, parts: &Parts, c
         && parts.cache.may_stand_for_itself(token, cx.shared)
 }
 
-fn by_signature<'r>(token: &str, facts: &mut Facts, parts: &mut Parts, cx: &Cx<'_>) -> Result<Next<'r>, Denial> {
+fn by_signature<'r>(token: &[u8], facts: &mut Facts, parts: &mut Parts, cx: &Cx<'_>) -> Result<Next<'r>, Denial> {
     facts.source = Source::Fallback;
-    let jwt = UntrustedJwt::parse(token.as_bytes()).map_err(|_| Code::TokenMalformed)?;
+    let jwt = UntrustedJwt::parse(token).map_err(|_| Code::TokenMalformed)?;
     jwt.claims().check_time(cx.wall, parts.config.jwt.clock_skew).map_err(time_code)?;
     verify(jwt, true, facts, parts, cx)
 }

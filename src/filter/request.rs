@@ -80,7 +80,7 @@ pub(super) struct Facts {
     pub(super) suspect: Option<Suspect>,
     pub(super) is_counted: bool,
     /// The client's JWT, if it has to be forwarded as `Authorization: Bearer` and didn't arrive like that.
-    pub(super) own_jwt: Option<Redacted<Box<str>>>,
+    pub(super) own_jwt: Option<Redacted<Box<[u8]>>>,
     /// Its connection, once it may have to wait.
     pub(super) connection: Option<ConnectionId>,
 }

@@ -60,11 +60,11 @@ pub(super) fn recall<'r>(
         cx.host.count(Counter::Cache(CacheEvent::Miss));
     }
     if facts.kind == Kind::LocalJwt {
-        return verify(parse(credential.bytes(), parts, cx)?, false, facts, parts, cx);
+        return verify(parse(&credential.token, parts, cx)?, false, facts, parts, cx);
     }
     if facts.kind == Kind::RemoteJwt {
         // The service needn't be asked about a JWT that can't be valid.
-        let jwt = parse(credential.bytes(), parts, cx)?;
+        let jwt = parse(&credential.token, parts, cx)?;
         policy::precheck(jwt.claims(), &parts.config)?;
     }
     asking::prepare(credential, head, facts, parts, cx)

@@ -40,7 +40,7 @@ impl AuthVerify {
 impl Verifier for AuthVerify {
     /// A JWT goes to the service as the client sent it.
     fn question(&self, credential: &Credential<'_>) -> CalloutRequest {
-        let text = &*credential.text;
+        let text = credential.text();
         let (path, authorization) = match credential.form {
             Form::Jwt => (&self.path_for_jwts, ["Bearer ", text].concat()),
             Form::ApiToken => (&self.path, ["APIKey ", text].concat()),

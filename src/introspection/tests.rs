@@ -72,7 +72,7 @@ fn the_callout_names_the_token_types_and_the_format() {
         ),
     ] {
         assert_eq!(
-            AuthVerify::new(&config(changes)).question(&Credential::in_authorization(Form::ApiToken, "1$a")).path,
+            AuthVerify::new(&config(changes)).question(&Credential::in_authorization(Form::ApiToken, b"1$a")).path,
             path
         );
     }
@@ -86,7 +86,7 @@ fn the_callout_carries_the_credential_in_its_own_scheme() {
         (Form::Other, "Basic dXNlcjpwYXNz", "Basic dXNlcjpwYXNz"),
         (Form::Other, "bearer opaque", "bearer opaque"),
     ] {
-        let credential = Credential::in_authorization(form, text);
+        let credential = Credential::in_authorization(form, text.as_bytes());
         let question = AuthVerify::new(&config(json!({}))).question(&credential);
         assert_eq!(question.authorization(), Some(authorization));
         assert!(!question.path.contains("17$abc"), "no credential in a path");

@@ -43,7 +43,7 @@ impl Question {
     ) -> Rc<Self> {
         let pair = |(name, value): &(String, String)| size_of::<(String, String)>() + name.len() + value.len();
         let copied: usize = forwarded.iter().map(pair).sum();
-        let texts = credential.text.len() + own.jti.as_ref().map_or(0, |jti| jti.len()) + copied;
+        let texts = credential.token.len() + own.jti.as_ref().map_or(0, |jti| jti.len()) + copied;
         let bytes = size_of::<Self>() + size_of::<(Digest, Open)>() + MAP_ENTRY_BYTES + texts;
         Rc::new(Self { digest, kind, credential, own, forwarded, bytes, counted: OnceCell::new() })
     }
@@ -54,8 +54,8 @@ impl Question {
     }
 
     /// The JWT that it is about.
-    pub fn jwt(&self) -> Option<&str> {
-        (self.credential.form == Form::Jwt).then_some(&*self.credential.text)
+    pub fn jwt(&self) -> Option<&[u8]> {
+        (self.credential.form == Form::Jwt).then_some(&*self.credential.token)
     }
 
     /// Counts its bytes in `all` from now on, until it is dropped.

@@ -207,7 +207,7 @@ impl Probe<'_> {
         if credential.form != Form::Jwt {
             return None;
         }
-        let jwt = match UntrustedJwt::parse(credential.bytes()) {
+        let jwt = match UntrustedJwt::parse(&credential.token) {
             Ok(jwt) => jwt,
             Err(error) => return Some(error.to_string()),
         };
@@ -224,7 +224,7 @@ impl Probe<'_> {
             let claims = serde_json::from_slice(body).ok().or_else(|| payload(body))?;
             return Some(Claims { claims_of: Bearer::Answer, claims });
         }
-        Some(Claims { claims_of: Bearer::Credential, claims: payload(self.extract().ok()?.bytes())? })
+        Some(Claims { claims_of: Bearer::Credential, claims: payload(&self.extract().ok()?.token)? })
     }
 
     /// Each field of `require`, and whether the identity satisfies it alone.

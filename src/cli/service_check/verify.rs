@@ -37,7 +37,7 @@ pub struct Sent<'c> {
 
 impl Sent<'_> {
     fn credential(&self) -> Credential<'_> {
-        Credential::in_authorization(self.form, self.text)
+        Credential::in_authorization(self.form, self.text.as_bytes())
     }
 
     fn authorization(&self) -> String {

@@ -22,7 +22,7 @@ fn found_with(lines: &Lines<'_>, credentials: &Credentials, types: &[&str]) -> R
     let headers = headers(&[&[(":method", &b"GET"[..]), (":path", b"/")], &lines[..]].concat());
     let head = RequestHead { headers: &lend(&headers), has_body: false };
     extract(&head, &accepting(types), credentials)
-        .map(|credential| (credential.form, credential.place, credential.text.into_owned()))
+        .map(|credential| (credential.form, credential.place, credential.text().to_owned()))
 }
 
 fn protocol(token: &str) -> String {

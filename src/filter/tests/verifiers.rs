@@ -21,7 +21,7 @@ impl Verifier for TokenIntrospection {
             method: "POST",
             path: "/introspect".to_owned(),
             headers: vec![("content-type", "application/x-www-form-urlencoded".to_owned())],
-            body: Some(format!("token={}", credential.text.replace('$', "%24")).into_bytes()),
+            body: Some(format!("token={}", credential.text().replace('$', "%24")).into_bytes()),
         }
     }
 

@@ -224,7 +224,7 @@ fn in_authorization(value: &[u8], choice: usize) -> Result<Credential<'static>, 
 }
 
 fn credential(form: Form, place: Place, text: &[u8]) -> Credential<'static> {
-    Credential { form, place, text: ascii(text).to_owned().into() }
+    Credential { form, place, token: ascii(text).as_bytes().to_owned().into() }
 }
 
 fn ascii(bytes: &[u8]) -> &str {
