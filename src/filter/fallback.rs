@@ -4,7 +4,7 @@
 //! 2. a remote JWT's own signature, while the service is down and `circuit_breaker.fallback` allows it,
 //! 3. nothing: 503.
 //!
-//! While the breaker isn't closed, `asking::ask` takes the first of these before it asks.
+//! While the breaker isn't closed, `asking::ask` takes a verdict of the cache before it asks.
 
 use std::rc::Rc;
 use std::time::Duration;
