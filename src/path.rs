@@ -2,7 +2,8 @@
 //!
 //! Proxies and servers disagree on what `/public/..%2Fprivate` names. [`readings`] lists the possible answers: all
 //! strings that come out of the path by decoding it up to twice, with or without its slashes, resolving dots,
-//! merging slashes, taking backslashes for slashes, cutting parameters at `;` and dropping an authority, in any order.
+//! merging slashes, taking backslashes for slashes, cutting parameters at `;`, dropping an authority, and dropping a
+//! slash at the end that wasn't sent, in any order.
 //! A rule decides only if all of them lead to it, or to rules with equal terms.
 
 use std::borrow::Cow;
@@ -87,7 +88,8 @@ pub fn readings<'p>(path: &'p [u8], budget: &mut Budget) -> Result<Vec<Cow<'p, [
         return Err(Ambiguous::BrokenEscape);
     }
     // The list grows while the loop goes through it.
-    let mut found = Found { readings: vec![Reading { path: Cow::Borrowed(path), decoded: 0 }], budget };
+    let sent = Reading { path: Cow::Borrowed(path), decoded: 0 };
+    let mut found = Found { readings: vec![sent], ends_with_slash: path.ends_with(b"/"), budget };
     let mut next = 0;
     while let Some(reading) = found.readings.get(next).cloned() {
         next += 1;
@@ -105,6 +107,8 @@ struct Reading<'p> {
 
 struct Found<'p, 'b> {
     readings: Vec<Reading<'p>>,
+    /// Whether the path as sent ends with a slash.
+    ends_with_slash: bool,
     budget: &'b mut Budget,
 }
 
@@ -131,6 +135,14 @@ impl Found<'_, '_> {
         }
         if let Some(rest) = without_authority(path) {
             self.add(rest.to_vec(), *decoded)?;
+        }
+        // `/a/.` and `/a%2f` are `/a` for Go's `path.Clean` and Python's `posixpath.normpath`. A slash that was sent
+        // stays: ordinary paths have it.
+        if let Some(file) = path.strip_suffix(b"/")
+            && !self.ends_with_slash
+            && !file.is_empty()
+        {
+            self.add(file.to_vec(), *decoded)?;
         }
         if *decoded < 2 && path.contains(&b'%') {
             let holds = |byte: &u8| escapes(path).any(|escaped| escaped == *byte);

@@ -71,9 +71,9 @@ fn dots_slashes_and_backslashes_are_read_in_every_way() {
     assert_exactly("//a/b", &["//a/b", "/a/b", "/b"]);
     assert_exactly("/a//b///c", &["/a//b///c", "/a/b/c"]);
     assert_exactly("/a/./b", &["/a/./b", "/a/b"]);
-    assert_exactly("/a/.", &["/a/.", "/a/"]);
+    assert_exactly("/a/.", &["/a/.", "/a/", "/a"]);
     assert_exactly("/a/../b", &["/a/../b", "/b"]);
-    assert_exactly("/a/b/..", &["/a/b/..", "/a/"]);
+    assert_exactly("/a/b/..", &["/a/b/..", "/a/", "/a"]);
     assert_exactly("/../../a", &["/../../a", "/a"]);
     assert_exactly("/..", &["/..", "/"]);
     assert_exactly("/.hidden", &["/.hidden"]);
@@ -83,6 +83,19 @@ fn dots_slashes_and_backslashes_are_read_in_every_way() {
     assert_exactly(r"/a\..\b", &[r"/a\..\b", "/a/../b", "/b"]);
     assert_exactly("/a;b", &["/a;b", "/a"]);
     assert_exactly("/a;b/c", &["/a;b/c", "/a", "/a/c"]);
+}
+
+/// Go's `path.Clean` and Python's `posixpath.normpath` leave no slash at the end, wherever it comes from.
+#[test]
+fn a_slash_at_the_end_that_was_not_sent_is_read_in_both_ways() {
+    assert_exactly("/a%2f", &["/a%2f", "/a/", "/a"]);
+    assert_exactly("/a%2F%2f?b", &["/a%2F%2f", "/a//", "/a/", "/a"]);
+    assert_exactly("/a/%2e", &["/a/%2e", "/a/.", "/a/", "/a"]);
+    assert_exactly("/a/%3fb", &["/a/%3fb", "/a/?b", "/a/", "/a"]);
+    assert_exactly(r"/a\", &[r"/a\", "/a/", "/a"]);
+    assert_exactly("/a/..", &["/a/..", "/"]);
+    assert_exactly("/a/./", &["/a/./", "/a/"]);
+    assert_exactly("/%61/", &["/%61/", "/a/"]);
 }
 
 /// Ways to write `/private` that begin with `/public`, each known to work on some server.

@@ -92,6 +92,12 @@ mod independent {
         }
     }
 
+    /// `sent`: the path as it was sent.
+    pub fn without_new_slash(path: &str, sent: &str) -> String {
+        let file = path.trim_end_matches('/');
+        if sent.ends_with('/') || file.is_empty() { path.to_owned() } else { file.to_owned() }
+    }
+
     pub fn cut(path: &str, ends: &[char]) -> String {
         path[..path.find(ends).unwrap_or(path.len())].to_owned()
     }
@@ -99,7 +105,8 @@ mod independent {
 
 /// All results of up to `steps` transforms of a path, at most two of them decodings. An error if a transform fails.
 fn compositions(path: &str, steps: usize) -> Result<BTreeSet<(String, u8)>, ()> {
-    let mut all = BTreeSet::from([(independent::cut(path, &['?', '#']), 0)]);
+    let sent = independent::cut(path, &['?', '#']);
+    let mut all = BTreeSet::from([(sent.clone(), 0)]);
     for _ in 0..steps {
         let mut next = all.clone();
         for (path, decoded) in &all {
@@ -111,6 +118,7 @@ fn compositions(path: &str, steps: usize) -> Result<BTreeSet<(String, u8)>, ()> 
                 independent::merge_slashes(path),
                 independent::resolve_dots(path),
                 independent::without_authority(path),
+                independent::without_new_slash(path, &sent),
             ] {
                 next.insert((derived, *decoded));
             }

@@ -36,8 +36,8 @@ fn escaped(piece: &[u8]) -> Option<u8> {
     u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// All results of one step from a reading.
-pub fn steps((path, decodes): &Reading) -> Vec<Result<Reading, Flaw>> {
+/// All results of one step from a reading of a path that `sent_with_slash` at its end, or without.
+pub fn steps((path, decodes): &Reading, sent_with_slash: bool) -> Vec<Result<Reading, Flaw>> {
     let mut steps: Vec<_> = [
         up_to(path, b"?#"),
         up_to(path, b";"),
@@ -50,6 +50,11 @@ pub fn steps((path, decodes): &Reading) -> Vec<Result<Reading, Flaw>> {
     .into_iter()
     .map(|path| Ok((path, *decodes)))
     .collect();
+    if let [file @ .., _, b'/'] = &path[..]
+        && !sent_with_slash
+    {
+        steps.push(Ok((path[..=file.len()].to_vec(), *decodes)));
+    }
     if *decodes < MAX_DECODES && path.contains(&b'%') {
         for kept in [&b""[..], b"/", b"\\", b"/\\"] {
             steps.push(decoded(path, kept).map(|path| (path, decodes + 1)));
@@ -63,12 +68,14 @@ pub fn steps((path, decodes): &Reading) -> Vec<Result<Reading, Flaw>> {
 
 /// All readings within `rounds` steps, and the flaws on the way. It stops beyond `limit` readings.
 pub fn closure(path: &[u8], rounds: usize, limit: usize) -> (BTreeSet<Reading>, Vec<Flaw>) {
-    let mut found = BTreeSet::from([(up_to(path, b"?#"), 0)]);
+    let sent = up_to(path, b"?#");
+    let sent_with_slash = sent.last() == Some(&b'/');
+    let mut found = BTreeSet::from([(sent, 0)]);
     let mut flaws = Vec::new();
     let mut fresh: Vec<Reading> = found.iter().cloned().collect();
     for _ in 0..rounds {
         let mut next = Vec::new();
-        for step in fresh.iter().flat_map(steps) {
+        for step in fresh.iter().flat_map(|reading| steps(reading, sent_with_slash)) {
             match step {
                 Ok(reading) if found.len() < limit && found.insert(reading.clone()) => next.push(reading),
                 Ok(_) => {}

@@ -24,6 +24,9 @@ pub(super) const DOTS: &[&[u8]] = &[
     b"/orders/../../public/x",
     b"/v1/./open",
     b"/v1/x/../open",
+    b"/health/.",
+    b"/health/x/..",
+    b"/v1/open/.",
 ];
 
 pub(super) const ESCAPES: &[&[u8]] = &[
@@ -75,6 +78,12 @@ pub(super) const ESCAPES: &[&[u8]] = &[
     b"/public/..%2fprivate%3f/public",
     b"/public/..%2fprivate%23/public",
     b"/public/..%2fprivate%3b/public",
+    b"/health/%2e",
+    b"/health/x/%2E%2e",
+    b"/health%2f",
+    b"/health%252F",
+    b"/health%5c",
+    b"/health/%3fx",
     b"/health%3fx",
     b"/health%23x",
     b"/health%253fx",
@@ -115,6 +124,7 @@ pub(super) const PARAMETERS: &[&[u8]] = &[
 ];
 
 pub(super) const SLASHES: &[&[u8]] = &[
+    b"/health\\",
     b"//public/page",
     b"///public",
     b"/public//../../private",
