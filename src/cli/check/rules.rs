@@ -49,6 +49,21 @@ impl<'t> Rule<'t> {
         }
     }
 
+    /// Whether this rule matches this path.
+    fn matches_path(&self, path: &str) -> bool {
+        match (self.text("path"), self.text("prefix"), self.text("regex")) {
+            (Some(exact), ..) => exact == path,
+            (_, Some(prefix), _) => is_below(path, prefix),
+            (.., Some(regex)) => matches(regex, path),
+            (None, None, None) => true,
+        }
+    }
+
+    /// Whether it lets in nobody, or not everybody with a valid credential.
+    fn is_strict(&self) -> bool {
+        self.node.is_on("deny") || self.node.get("require").is_some()
+    }
+
     /// Whether this rule's regex matches a path below the other's prefix.
     fn matches_below(&self, other: &Self) -> bool {
         let path = |prefix: &str| format!("{}/x", prefix.trim_end_matches('/'));
@@ -168,6 +183,8 @@ pub fn check(tree: &Node, errors: &[ConfigError], warnings: &mut Warnings<'_>) {
         } else if let Some(before) = earlier.clone().find(|before| before.covers(rule)) {
             let problem = format!("it never decides: {} covers everything that it matches", before.name());
             warnings.add(Warning::RuleNeverReached, &format!("rules[{}]", rule.index), problem);
+        } else if let Some(problem) = slash_problem(rule, &rules) {
+            warnings.add(Warning::FinalSlash, &format!("rules[{}].match.path", rule.index), problem);
         }
     }
 }
@@ -183,6 +200,21 @@ fn lets_in(before: &Rule<'_>, rule: &Rule<'_>) -> bool {
         && before.shares_methods(rule)
         && before.shares_hosts(rule)
         && (before.covers_path(rule) || before.matches_below(rule))
+}
+
+/// What is wrong if this rule is for a path alone, and a laxer one decides on the same path with a slash at its end.
+fn slash_problem(rule: &Rule<'_>, rules: &[Rule<'_>]) -> Option<String> {
+    let path = rule.text("path").filter(|path| !path.ends_with('/') && rule.is_strict())?;
+    let folder = format!("{path}/");
+    let others = rules.iter().filter(|other| other.matches_path(&folder));
+    let mut others = others.filter(|other| other.shares_methods(rule) && other.shares_hosts(rule));
+    let is_all = |other: &&Rule<'_>| other.covers_methods(rule) && other.covers_hosts(rule);
+    let who = match others.find(|other| !other.is_strict() || is_all(other)) {
+        Some(other) if other.is_strict() => return None,
+        Some(other) => format!("{} decides there", other.name()),
+        None => "every valid credential passes there".to_owned(),
+    };
+    Some(format!("it doesn't cover {folder}, which many servers take for the same path, and {who}: use `prefix`"))
 }
 
 fn check_pattern(rule: &Rule<'_>, warnings: &mut Warnings<'_>) {

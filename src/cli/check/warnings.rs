@@ -33,11 +33,12 @@ pub enum Warning {
     NoJti,
     RevocationOff,
     YamlBoolean,
+    FinalSlash,
 }
 
 impl Warning {
     #[cfg(test)]
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::RuleNeverReached,
         Self::PublicCoversProtected,
         Self::PublicEverything,
@@ -54,6 +55,7 @@ impl Warning {
         Self::NoJti,
         Self::RevocationOff,
         Self::YamlBoolean,
+        Self::FinalSlash,
     ];
 
     /// Its name in the output and in docs/commands.md.
@@ -75,6 +77,7 @@ impl Warning {
             Self::NoJti => "no-jti",
             Self::RevocationOff => "revocation-off",
             Self::YamlBoolean => "yaml-boolean",
+            Self::FinalSlash => "final-slash",
         }
     }
 }

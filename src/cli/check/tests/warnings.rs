@@ -101,6 +101,33 @@ fn warns_of_a_public_rule_before_a_protected_one() {
 }
 
 #[test]
+fn warns_of_a_strict_path_that_is_lax_with_a_slash() {
+    let name = "final-slash";
+    for (bad, good) in [
+        ("{match: {path: /a}, deny: true}", "{match: {prefix: /a}, deny: true}"),
+        ("{match: {path: /a}, require: {is_admin: true}}", "{match: {path: /a/}, require: {is_admin: true}}"),
+        (
+            "{match: {path: /a}, deny: true}, {match: {prefix: /}, public: true}",
+            "{match: {path: /a}, deny: true}, {match: {prefix: /}, require: {is_admin: true}}",
+        ),
+        (
+            "{match: {path: /a}, deny: true}, {match: {path: /a/, methods: [GET]}, deny: true}",
+            "{match: {path: /a}, deny: true}, {match: {path: /a/}, deny: true}",
+        ),
+        (
+            "{match: {path: /a}, deny: true}, {match: {regex: '/b/?'}, deny: true}",
+            "{match: {path: /a}, deny: true}, {match: {regex: '/a/?'}, deny: true}",
+        ),
+        // Any valid credential may go there anyway.
+        ("{match: {path: /a}, deny: true}", "{match: {path: /a}}"),
+        ("{match: {path: /a}, deny: true}", "{match: {path: /}, deny: true}"),
+        ("{match: {path: /a}, deny: true}", "{match: {path: /a}, public: true}"),
+    ] {
+        assert_rules_warn(name, "rules[0].match.path", bad, good);
+    }
+}
+
+#[test]
 fn warns_of_a_public_regex_that_matches_a_protected_path() {
     let name = "public-covers-protected";
     for (regex, rule) in [
