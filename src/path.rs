@@ -2,8 +2,8 @@
 //!
 //! Proxies and servers disagree on what `/public/..%2Fprivate` names. [`readings`] lists the possible answers: all
 //! strings that come out of the path by decoding it up to twice, with or without its slashes, resolving dots,
-//! merging slashes, taking backslashes for slashes, cutting parameters at `;`, dropping an authority, and dropping a
-//! slash at the end that wasn't sent, in any order.
+//! merging slashes, taking backslashes for slashes, cutting parameters at `;` and dropping an authority, in any order; and
+//! the same without a slash at the end that wasn't sent.
 //! A rule decides only if all of them lead to it, or to rules with equal terms.
 
 use std::borrow::Cow;
@@ -88,89 +88,142 @@ pub fn readings<'p>(path: &'p [u8], budget: &mut Budget) -> Result<Vec<Cow<'p, [
         return Err(Ambiguous::BrokenEscape);
     }
     // The list grows while the loop goes through it.
-    let sent = Reading { path: Cow::Borrowed(path), decoded: 0 };
-    let mut found = Found { readings: vec![sent], ends_with_slash: path.ends_with(b"/"), budget };
+    let as_sent = Reading { path: Cow::Borrowed(path), decoded: 0, end: End::AsSent };
+    let mut found = Found { sent: path, readings: vec![as_sent], budget };
     let mut next = 0;
     while let Some(reading) = found.readings.get(next).cloned() {
         next += 1;
         found.derive(&reading)?;
     }
+    found.drop_slashes()?;
     Ok(found.readings.into_iter().map(|reading| reading.path).collect())
 }
 
-/// One reading, and how often it was decoded.
+/// One reading, and how it came about.
 #[derive(Clone)]
 struct Reading<'p> {
     path: Cow<'p, [u8]>,
+    /// How often it was decoded.
     decoded: u8,
+    end: End,
+}
+
+/// What a reading ends with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// With what the path as sent ends with.
+    AsSent,
+    /// With what comes before something that was cut off.
+    Cut,
+    /// With dots that were resolved.
+    Resolved,
+}
+
+impl Reading<'_> {
+    /// The result of a step that leaves the end.
+    fn to(&self, path: Vec<u8>) -> Reading<'static> {
+        Reading { path: path.into(), ..*self }
+    }
+
+    /// The result of a step that changes the end.
+    fn ending(&self, end: End, path: Vec<u8>) -> Reading<'static> {
+        Reading { end, ..self.to(path) }
+    }
+
+    fn decoded_to(&self, path: Vec<u8>) -> Reading<'static> {
+        Reading { decoded: self.decoded + 1, ..self.to(path) }
+    }
 }
 
 struct Found<'p, 'b> {
+    sent: &'p [u8],
     readings: Vec<Reading<'p>>,
-    /// Whether the path as sent ends with a slash.
-    ends_with_slash: bool,
     budget: &'b mut Budget,
 }
 
 impl Found<'_, '_> {
     /// Adds the result of one step on a reading. A step that changes nothing makes no copy: clients choose the paths.
     fn derive(&mut self, reading: &Reading<'_>) -> Result<(), Ambiguous> {
-        let Reading { path, decoded } = reading;
+        let path = &*reading.path;
         self.budget.spend(path.len())?;
         if path.iter().any(|byte| matches!(byte, b'?' | b'#')) {
-            self.add(without_query(path).to_vec(), *decoded)?;
+            self.add(reading.ending(End::Cut, without_query(path).to_vec()))?;
         }
         if path.contains(&b';') {
-            self.add(cut_at(path, |byte| byte == b';').to_vec(), *decoded)?;
-            self.add(without_parameters(path), *decoded)?;
+            self.add(reading.ending(End::Cut, cut_at(path, |byte| byte == b';').to_vec()))?;
+            let end = if last_segment(path).contains(&b';') { End::Cut } else { reading.end };
+            self.add(reading.ending(end, without_parameters(path)))?;
         }
         if path.contains(&b'\\') {
-            self.add(backslashes_as_slashes(path), *decoded)?;
+            self.add(reading.to(backslashes_as_slashes(path)))?;
         }
         if path.windows(2).any(|pair| pair == b"//") {
-            self.add(merge_slashes(path), *decoded)?;
+            self.add(reading.to(merge_slashes(path)))?;
         }
         if path.windows(2).any(|pair| pair == b"/.") {
-            self.add(resolve_dots(path), *decoded)?;
+            let end = if matches!(last_segment(path), b"." | b"..") { End::Resolved } else { reading.end };
+            self.add(reading.ending(end, resolve_dots(path)))?;
         }
         if let Some(rest) = without_authority(path) {
-            self.add(rest.to_vec(), *decoded)?;
+            self.add(reading.to(rest.to_vec()))?;
         }
-        // `/a/.` and `/a%2f` are `/a` for Go's `path.Clean` and Python's `posixpath.normpath`. A slash that was sent
-        // stays: ordinary paths have it.
-        if let Some(file) = path.strip_suffix(b"/")
-            && !self.ends_with_slash
-            && !file.is_empty()
-        {
-            self.add(file.to_vec(), *decoded)?;
+        if reading.decoded < 2 && path.contains(&b'%') {
+            self.decode(reading)?;
         }
-        if *decoded < 2 && path.contains(&b'%') {
-            let holds = |byte: &u8| escapes(path).any(|escaped| escaped == *byte);
-            // The parsers of the WHATWG URL Standard decode only the dots of dot segments; Envoy can be set to decode
-            // only slashes. A server behind them may decode twice.
-            if holds(&b'.') {
-                self.add(decode_dot_segments(path), *decoded)?;
-            }
-            if holds(&b'/') || holds(&b'\\') {
-                self.add(decode(path, |byte| !matches!(byte, b'/' | b'\\'))?, *decoded)?;
-            }
-            // Apache and Tomcat can be set to keep escaped slashes of either kind.
-            for kept in [&b""[..], b"/\\", b"/", b"\\"].into_iter().filter(|kept| kept.iter().all(holds)) {
-                self.add(decode(path, |byte| kept.contains(&byte))?, decoded + 1)?;
+        Ok(())
+    }
+
+    // Compiled apart: docs/performance.md#start.
+    #[inline(never)]
+    fn decode(&mut self, reading: &Reading<'_>) -> Result<(), Ambiguous> {
+        let path = &*reading.path;
+        let holds = |byte: &u8| escapes(path).any(|escaped| escaped == *byte);
+        // The parsers of the WHATWG URL Standard decode only the dots of dot segments; Envoy can be set to decode only
+        // slashes. A server behind them may decode twice.
+        if holds(&b'.') {
+            self.add(reading.to(decode_dot_segments(path)))?;
+        }
+        if holds(&b'/') || holds(&b'\\') {
+            self.add(reading.to(decode(path, |byte| !matches!(byte, b'/' | b'\\'))?))?;
+        }
+        // Apache and Tomcat can be set to keep escaped slashes of either kind.
+        for kept in [&b""[..], b"/\\", b"/", b"\\"].into_iter().filter(|kept| kept.iter().all(holds)) {
+            self.add(reading.decoded_to(decode(path, |byte| kept.contains(&byte))?))?;
+        }
+        Ok(())
+    }
+
+    /// Adds the readings of servers that clean a path at last: `/a/.` and `/a%2f` are `/a` for Go's `path.Clean` and
+    /// Python's `posixpath.normpath`. A slash that was sent stays: ordinary paths end with one, and have one before an
+    /// escaped `#`.
+    fn drop_slashes(&mut self) -> Result<(), Ambiguous> {
+        let mut next = 0;
+        while let Some(reading) = self.readings.get(next) {
+            next += 1;
+            let Some(file) = reading.path.strip_suffix(b"/").filter(|file| !file.is_empty()) else { continue };
+            let was_sent = match reading.end {
+                End::AsSent => self.sent.ends_with(b"/"),
+                End::Cut => self.sent.starts_with(&reading.path),
+                End::Resolved => false,
+            };
+            if !was_sent {
+                let file = reading.to(file.to_vec());
+                self.add(file)?;
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, path: Vec<u8>, decoded: u8) -> Result<(), Ambiguous> {
-        self.budget.spend(path.len() + self.readings.len())?;
-        for known in self.readings.iter().filter(|known| known.path.len() == path.len()) {
-            self.budget.spend(path.len() / 8)?;
-            if *known.path == *path && known.decoded <= decoded {
+    fn add(&mut self, reading: Reading<'static>) -> Result<(), Ambiguous> {
+        let length = reading.path.len();
+        self.budget.spend(length + self.readings.len())?;
+        for known in self.readings.iter().filter(|known| known.path.len() == length) {
+            self.budget.spend(length / 8)?;
+            if known.path == reading.path && known.decoded <= reading.decoded && known.end == reading.end {
                 return Ok(());
             }
         }
-        self.readings.push(Reading { path: Cow::Owned(path), decoded });
+        self.readings.push(reading);
         Ok(())
     }
 }
@@ -200,6 +253,11 @@ pub fn is_plain(path: &[u8]) -> bool {
 /// `:path` up to its query or fragment.
 pub fn without_query(path: &[u8]) -> &[u8] {
     cut_at(path, |byte| matches!(byte, b'?' | b'#'))
+}
+
+/// What follows the last slash.
+fn last_segment(path: &[u8]) -> &[u8] {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
 }
 
 fn cut_at(path: &[u8], end: impl Fn(u8) -> bool) -> &[u8] {

@@ -92,46 +92,55 @@ mod independent {
         }
     }
 
-    /// `sent`: the path as it was sent.
-    pub fn without_new_slash(path: &str, sent: &str) -> String {
-        let file = path.trim_end_matches('/');
-        if sent.ends_with('/') || file.is_empty() { path.to_owned() } else { file.to_owned() }
-    }
-
     pub fn cut(path: &str, ends: &[char]) -> String {
         path[..path.find(ends).unwrap_or(path.len())].to_owned()
     }
 }
 
-/// All results of up to `steps` transforms of a path, at most two of them decodings. An error if a transform fails.
-fn compositions(path: &str, steps: usize) -> Result<BTreeSet<(String, u8)>, ()> {
+/// All results of up to `steps` transforms of a path, at most two of them decodings, without a slash at the end that
+/// wasn't sent, or with it. An error if a transform fails.
+fn compositions(path: &str, steps: usize) -> Result<BTreeSet<String>, ()> {
     let sent = independent::cut(path, &['?', '#']);
-    let mut all = BTreeSet::from([(sent.clone(), 0)]);
+    // With each, how often it was decoded, and where its end is from: `s`ent, `c`ut, or from `d`ots.
+    let mut all = BTreeSet::from([(sent.clone(), 0, 's')]);
     for _ in 0..steps {
         let mut next = all.clone();
-        for (path, decoded) in &all {
-            for derived in [
-                independent::cut(path, &['?', '#']),
-                independent::cut(path, &[';']),
-                independent::without_parameters(path),
-                path.replace('\\', "/"),
-                independent::merge_slashes(path),
-                independent::resolve_dots(path),
-                independent::without_authority(path),
-                independent::without_new_slash(path, &sent),
+        for (path, decoded, end) in &all {
+            let last = path.rfind('/').map_or("", |slash| &path[slash + 1..]);
+            for (derived, new_end) in [
+                (independent::cut(path, &['?', '#']), path.contains(['?', '#']).then_some('c')),
+                (independent::cut(path, &[';']), path.contains(';').then_some('c')),
+                (independent::without_parameters(path), last.contains(';').then_some('c')),
+                (path.replace('\\', "/"), None),
+                (independent::merge_slashes(path), None),
+                (independent::resolve_dots(path), matches!(last, "." | "..").then_some('d')),
+                (independent::without_authority(path), None),
             ] {
-                next.insert((derived, *decoded));
+                next.insert((derived, *decoded, new_end.unwrap_or(*end)));
             }
             if *decoded < 2 {
-                next.insert((independent::decode(path, &[])?, decoded + 1));
-                next.insert((independent::decode(path, &["2f", "5c"])?, decoded + 1));
-                next.insert((independent::decode_dot_segments(path), *decoded));
-                next.insert((independent::decode_slashes(path), *decoded));
+                next.insert((independent::decode(path, &[])?, decoded + 1, *end));
+                next.insert((independent::decode(path, &["2f", "5c"])?, decoded + 1, *end));
+                next.insert((independent::decode_dot_segments(path), *decoded, *end));
+                next.insert((independent::decode_slashes(path), *decoded, *end));
             }
         }
         all = next;
     }
-    Ok(all)
+    let mut cleaned = Vec::new();
+    for (path, _, end) in &all {
+        let was_sent = |path: &str| match end {
+            's' => sent.ends_with('/'),
+            'c' => sent.starts_with(path),
+            _ => false,
+        };
+        let mut path = path.as_str();
+        while path.len() > 1 && path.ends_with('/') && !was_sent(path) {
+            path = &path[..path.len() - 1];
+            cleaned.push(path.to_owned());
+        }
+    }
+    Ok(all.into_iter().map(|(path, ..)| path).chain(cleaned).collect())
 }
 
 #[test]
@@ -156,7 +165,7 @@ fn any_four_transforms_lead_to_a_reading_or_the_path_is_refused() {
         let found: BTreeSet<String> =
             found.iter().map(|reading| reading.iter().map(|byte| char::from(*byte)).collect()).collect();
         let expected = compositions(&path, 4).unwrap_or_else(|()| panic!("{path} has a broken escape: {found:?}"));
-        for (reading, _) in &expected {
+        for reading in &expected {
             assert!(found.contains(reading.as_str()), "{path} may be read as {reading}: {found:?}");
         }
     }

@@ -80,7 +80,7 @@ fn check_readings(path: &[u8]) -> Result<BTreeSet<Vec<u8>>, Ambiguous> {
         Ok(readings) => {
             let (expected, flaws) = closure(path, usize::MAX, readings.len().max(LIMIT) * 4);
             assert_eq!(flaws, [], "a reading is overlooked that can't be told");
-            let expected: BTreeSet<Vec<u8>> = expected.into_iter().map(|(reading, _)| reading).collect();
+            let expected: BTreeSet<Vec<u8>> = expected.into_iter().map(|(reading, ..)| reading).collect();
             let found: BTreeSet<Vec<u8>> = readings.iter().map(|reading| reading.to_vec()).collect();
             assert_eq!(found, expected);
             assert!(found.iter().all(|reading| !has_control(reading)));

@@ -210,6 +210,8 @@ const PRIVATE_IN_ALL_READINGS: &[&[u8]] = &[
     b"/orders\\a",
     b"/%6Frders/%2570",
     b"/a%2fb%2fc",
+    b"/health/%3fx",
+    b"/health/%23x",
     b"/health/..",
     b"/health/../private",
     b"/health%2e%2e",

@@ -8,8 +8,19 @@ use regex::bytes::Regex;
 /// How often a server may decode.
 pub const MAX_DECODES: u8 = 2;
 
-/// A reading, and how often it was decoded.
-pub type Reading = (Vec<u8>, u8);
+/// A reading, how often it was decoded, and where its end is from.
+pub type Reading = (Vec<u8>, u8, End);
+
+/// Where the end of a reading is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum End {
+    /// It is that of the path as sent.
+    Sent,
+    /// What followed was cut off.
+    Cut,
+    /// Dots were resolved there.
+    Dots,
+}
 
 /// Why a step isn't possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,46 +47,61 @@ fn escaped(piece: &[u8]) -> Option<u8> {
     u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// All results of one step from a reading of a path that `sent_with_slash` at its end, or without.
-pub fn steps((path, decodes): &Reading, sent_with_slash: bool) -> Vec<Result<Reading, Flaw>> {
+/// All results of one step from a reading.
+pub fn steps((path, decodes, end): &Reading) -> Vec<Result<Reading, Flaw>> {
+    let last = &path[path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1)..];
+    let cut_if = |is_cut: bool| if is_cut { End::Cut } else { *end };
     let mut steps: Vec<_> = [
-        up_to(path, b"?#"),
-        up_to(path, b";"),
-        without_parameters(path),
-        path.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect(),
-        merged(path),
-        without_dots(path),
-        without_authority(path),
+        (up_to(path, b"?#"), cut_if(path.iter().any(|byte| b"?#".contains(byte)))),
+        (up_to(path, b";"), cut_if(path.contains(&b';'))),
+        (without_parameters(path), cut_if(last.contains(&b';'))),
+        (path.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect(), *end),
+        (merged(path), *end),
+        (without_dots(path), if last == b"." || last == b".." { End::Dots } else { *end }),
+        (without_authority(path), *end),
     ]
     .into_iter()
-    .map(|path| Ok((path, *decodes)))
+    .map(|(path, end)| Ok((path, *decodes, end)))
     .collect();
-    if let [file @ .., _, b'/'] = &path[..]
-        && !sent_with_slash
-    {
-        steps.push(Ok((path[..=file.len()].to_vec(), *decodes)));
-    }
     if *decodes < MAX_DECODES && path.contains(&b'%') {
         for kept in [&b""[..], b"/", b"\\", b"/\\"] {
-            steps.push(decoded(path, kept).map(|path| (path, decodes + 1)));
+            steps.push(decoded(path, kept).map(|path| (path, decodes + 1, *end)));
         }
-        steps.push(Ok((with_dot_segments(path), *decodes)));
+        steps.push(Ok((with_dot_segments(path), *decodes, *end)));
         let all_but_slashes: Vec<u8> = (0..=255).filter(|byte| !b"/\\".contains(byte)).collect();
-        steps.push(decoded(path, &all_but_slashes).map(|path| (path, *decodes)));
+        steps.push(decoded(path, &all_but_slashes).map(|path| (path, *decodes, *end)));
     }
     steps
+}
+
+/// A reading without the slashes at its end, one by one, unless they were sent.
+fn without_new_slashes((path, decodes, end): &Reading, sent: &[u8]) -> Vec<Reading> {
+    let mut files = Vec::new();
+    let mut path = &path[..];
+    while let [file @ .., b'/'] = path {
+        let was_sent = match end {
+            End::Sent => sent.last() == Some(&b'/'),
+            End::Cut => sent.starts_with(path),
+            End::Dots => false,
+        };
+        if was_sent || file.is_empty() {
+            break;
+        }
+        files.push((file.to_vec(), *decodes, *end));
+        path = file;
+    }
+    files
 }
 
 /// All readings within `rounds` steps, and the flaws on the way. It stops beyond `limit` readings.
 pub fn closure(path: &[u8], rounds: usize, limit: usize) -> (BTreeSet<Reading>, Vec<Flaw>) {
     let sent = up_to(path, b"?#");
-    let sent_with_slash = sent.last() == Some(&b'/');
-    let mut found = BTreeSet::from([(sent, 0)]);
+    let mut found = BTreeSet::from([(sent.clone(), 0, End::Sent)]);
     let mut flaws = Vec::new();
     let mut fresh: Vec<Reading> = found.iter().cloned().collect();
     for _ in 0..rounds {
         let mut next = Vec::new();
-        for step in fresh.iter().flat_map(|reading| steps(reading, sent_with_slash)) {
+        for step in fresh.iter().flat_map(steps) {
             match step {
                 Ok(reading) if found.len() < limit && found.insert(reading.clone()) => next.push(reading),
                 Ok(_) => {}
@@ -87,6 +113,8 @@ pub fn closure(path: &[u8], rounds: usize, limit: usize) -> (BTreeSet<Reading>, 
         }
         fresh = next;
     }
+    let files: Vec<Reading> = found.iter().flat_map(|reading| without_new_slashes(reading, &sent)).collect();
+    found.extend(files);
     (found, flaws)
 }
 
