@@ -239,6 +239,17 @@ mod tests {
     }
 
     #[test]
+    fn a_turn_that_is_given_back_is_free_unless_it_was_overtaken() {
+        let host = Process::default();
+        assert!(begin(at(0), &host));
+        turn().give_back(at(0), &host);
+        assert!(begin(at(1), &host), "it is free before its lease is over");
+        assert!(begin(at(6), &host), "that worker must have died");
+        turn().give_back(at(1), &host);
+        assert!(!begin(at(7), &host), "the turn is another worker's");
+    }
+
+    #[test]
     fn one_of_two_simultaneous_workers_gets_the_turn() {
         let host = Process::default();
         let is_free = |last| turn().within_lease(last, at(0)) == LastTurn::Free;
