@@ -19,7 +19,7 @@ pub struct Credential<'r> {
     pub form: Form,
     /// Where it stood.
     pub place: Place,
-    /// The token; for [`Form::Other`], the whole value. It is visible ASCII; for [`Form::Other`], with a space.
+    /// The token, in visible ASCII; for [`Form::Other`], the whole value: a scheme, a space and such a token.
     pub token: Cow<'r, [u8]>,
 }
 
@@ -74,7 +74,7 @@ impl<'r> Credential<'r> {
         Self { form, place: Place::Authorization, token: Cow::Borrowed(token) }
     }
 
-    /// The token as text: visible ASCII, as every token is. Only what asks the service needs it.
+    /// The same as text. Only what asks the service needs that.
     pub fn text(&self) -> &str {
         str::from_utf8(&self.token).unwrap_or_default()
     }

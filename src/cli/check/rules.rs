@@ -59,9 +59,13 @@ impl<'t> Rule<'t> {
         }
     }
 
-    /// Whether it lets in nobody, or not everybody with a valid credential.
-    fn is_strict(&self) -> bool {
-        self.node.is_on("deny") || self.node.get("require").is_some()
+    /// How strict it is: 0, everybody passes; 1, everybody with a valid credential; 2, some of them; 3, nobody.
+    fn strictness(&self) -> u8 {
+        match (self.node.is_on("deny"), self.node.get("require").is_some()) {
+            (true, _) => 3,
+            (_, true) => 2,
+            _ => u8::from(!self.is_open),
+        }
     }
 
     /// Whether this rule's regex matches a path below the other's prefix.
@@ -202,19 +206,22 @@ fn lets_in(before: &Rule<'_>, rule: &Rule<'_>) -> bool {
         && (before.covers_path(rule) || before.matches_below(rule))
 }
 
-/// What is wrong if this rule is for a path alone, and a laxer one decides on the same path with a slash at its end.
+/// What is wrong if this rule is for a path alone, and a less strict one decides on the same path with a slash at its end.
 fn slash_problem(rule: &Rule<'_>, rules: &[Rule<'_>]) -> Option<String> {
-    let path = rule.text("path").filter(|path| !path.ends_with('/') && rule.is_strict())?;
+    let path = rule.text("path").filter(|path| !path.ends_with('/'))?;
     let folder = format!("{path}/");
     let others = rules.iter().filter(|other| other.matches_path(&folder));
     let mut others = others.filter(|other| other.shares_methods(rule) && other.shares_hosts(rule));
     let is_all = |other: &&Rule<'_>| other.covers_methods(rule) && other.covers_hosts(rule);
-    let who = match others.find(|other| !other.is_strict() || is_all(other)) {
-        Some(other) if other.is_strict() => return None,
-        Some(other) => format!("{} decides there", other.name()),
-        None => "every valid credential passes there".to_owned(),
+    let is_less = |other: &Rule<'_>| other.strictness() < rule.strictness();
+    let who = match others.find(|other| is_less(other) || is_all(other)) {
+        Some(other) if is_less(other) => format!("{}, which is less strict, decides there", other.name()),
+        None if rule.strictness() > 1 => "every valid credential passes there".to_owned(),
+        _ => return None,
     };
-    Some(format!("it doesn't cover {folder}, which many servers take for the same path, and {who}: use `prefix`"))
+    Some(format!(
+        "it doesn't cover {folder}, which many servers take for the same path, and {who}: use `prefix`, or a second rule"
+    ))
 }
 
 fn check_pattern(rule: &Rule<'_>, warnings: &mut Warnings<'_>) {

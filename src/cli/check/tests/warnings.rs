@@ -108,8 +108,17 @@ fn warns_of_a_strict_path_that_is_lax_with_a_slash() {
         ("{match: {path: /a}, require: {is_admin: true}}", "{match: {path: /a/}, require: {is_admin: true}}"),
         (
             "{match: {path: /a}, deny: true}, {match: {prefix: /}, public: true}",
-            "{match: {path: /a}, deny: true}, {match: {prefix: /}, require: {is_admin: true}}",
+            "{match: {path: /a}, require: {is_admin: true}}, {match: {prefix: /}, require: {is_admin: true}}",
         ),
+        (
+            "{match: {path: /a}, deny: true}, {match: {prefix: /}, require: {is_admin: true}}",
+            "{match: {path: /a}, deny: true}, {match: {prefix: /}, deny: true}",
+        ),
+        (
+            "{match: {path: /a}}, {match: {prefix: /}, public: true}",
+            "{match: {path: /a}}, {match: {prefix: /}, require: {is_admin: true}}",
+        ),
+        ("{match: {path: /a}}, {match: {prefix: /}, optional: true}", "{match: {path: /a}}, {match: {prefix: /}}"),
         (
             "{match: {path: /a}, deny: true}, {match: {path: /a/, methods: [GET]}, deny: true}",
             "{match: {path: /a}, deny: true}, {match: {path: /a/}, deny: true}",
