@@ -255,7 +255,7 @@ pub enum Authorization {
 }
 
 impl Authorization {
-    /// It becomes this JWT. What isn't text is none.
+    /// It becomes this JWT. Bytes that are no text are no JWT: then it is removed.
     fn bearer(jwt: &[u8]) -> Self {
         str::from_utf8(jwt).map_or(Self::Remove, |jwt| Self::Replace(Redacted(format!("Bearer {jwt}"))))
     }

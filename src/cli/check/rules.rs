@@ -17,6 +17,17 @@ struct Rule<'t> {
     is_open: bool,
 }
 
+/// Whom a rule admits, the least strict first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Admits {
+    Everybody,
+    /// Everybody with a valid credential.
+    Valid,
+    /// Those of them who meet its requirements.
+    Some,
+    Nobody,
+}
+
 impl<'t> Rule<'t> {
     fn text(&self, name: &str) -> Option<&'t str> {
         self.matcher.get(name).and_then(Node::text)
@@ -59,12 +70,16 @@ impl<'t> Rule<'t> {
         }
     }
 
-    /// How strict it is: 0, everybody passes; 1, everybody with a valid credential; 2, some of them; 3, nobody.
-    fn strictness(&self) -> u8 {
-        match (self.node.is_on("deny"), self.node.get("require").is_some()) {
-            (true, _) => 3,
-            (_, true) => 2,
-            _ => u8::from(!self.is_open),
+    /// Whom it admits.
+    fn admits(&self) -> Admits {
+        if self.is_open || self.node.text_of("mode") == "shadow" {
+            Admits::Everybody
+        } else if self.node.is_on("deny") {
+            Admits::Nobody
+        } else if self.node.get("require").is_some() {
+            Admits::Some
+        } else {
+            Admits::Valid
         }
     }
 
@@ -213,10 +228,10 @@ fn slash_problem(rule: &Rule<'_>, rules: &[Rule<'_>]) -> Option<String> {
     let others = rules.iter().filter(|other| other.matches_path(&folder));
     let mut others = others.filter(|other| other.shares_methods(rule) && other.shares_hosts(rule));
     let is_all = |other: &&Rule<'_>| other.covers_methods(rule) && other.covers_hosts(rule);
-    let is_less = |other: &Rule<'_>| other.strictness() < rule.strictness();
+    let is_less = |other: &Rule<'_>| other.admits() < rule.admits();
     let who = match others.find(|other| is_less(other) || is_all(other)) {
         Some(other) if is_less(other) => format!("{}, which is less strict, decides there", other.name()),
-        None if rule.strictness() > 1 => "every valid credential passes there".to_owned(),
+        None if Admits::Valid < rule.admits() => "every valid credential passes there".to_owned(),
         _ => return None,
     };
     Some(format!(

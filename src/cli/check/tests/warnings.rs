@@ -115,6 +115,10 @@ fn warns_of_a_strict_path_that_is_lax_with_a_slash() {
             "{match: {path: /a}, deny: true}, {match: {prefix: /}, deny: true}",
         ),
         (
+            "{match: {path: /a}, deny: true}, {match: {prefix: /a}, deny: true, mode: shadow}",
+            "{match: {path: /a}, deny: true, mode: shadow}, {match: {prefix: /a}, deny: true}",
+        ),
+        (
             "{match: {path: /a}}, {match: {prefix: /}, public: true}",
             "{match: {path: /a}}, {match: {prefix: /}, require: {is_admin: true}}",
         ),
