@@ -106,7 +106,7 @@ fn field(message: &mut Vec<u8>, number: u8, parts: &[&[u8]]) {
     }
 }
 
-pub(crate) fn add_header(name: &str, value: &str) {
+pub(crate) fn add_header(name: &str, value: &[u8]) {
     // SAFETY: each pointer comes with the length of what it points to; the host keeps none.
     let _ =
         unsafe { proxy_add_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len(), value.as_ptr(), value.len()) };

@@ -174,7 +174,7 @@ impl HttpContext for Stream {
 }
 
 fn set_headers() {
-    HEADERS.into_iter().for_each(|(name, value)| host::add_header(name, value));
+    HEADERS.into_iter().for_each(|(name, value)| host::add_header(name, value.as_bytes()));
 }
 
 /// Sets so much filter state.
