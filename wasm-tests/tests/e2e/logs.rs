@@ -124,3 +124,15 @@ async fn unsealed_shared_data_is_warned_of_once() {
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("shared data are not sealed")).collect();
     assert!(lines.len() == 1 && lines[0].contains("warning") && lines[0].contains("host_env_keys"), "{lines:?}");
 }
+
+/// Envoy begins a line with the `vm_id`, and with the plugin's name before it where the line is about a request. The
+/// message doesn't name the filter again.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_envoy_names_the_filter_in_a_line() {
+    let stack = builder().without_auth_service().start().await.unwrap();
+    says(&stack, &["wasm log authgate: public key not fetched"]).await;
+    let log = stack.envoy_log();
+    let messages = log.lines().filter_map(|line| line.split_once("wasm log ")?.1.split_once(": "));
+    let named = messages.filter(|(_, message)| message.starts_with("authgate")).collect::<Vec<_>>();
+    assert!(named.is_empty(), "{named:?}");
+}
