@@ -216,7 +216,7 @@ impl Filter {
         }
     }
 
-    /// The worker ends: lets others ask what it has asked, and takes its cache entries off the gauges.
+    /// The worker ends: lets others ask what it has asked, and takes back what its gauges show.
     pub fn on_retirement(&mut self, cx: &Cx<'_>) {
         self.parts.questions.guesses().for_each(|guess| asking::end_guess(Some(guess), false, &self.parts, cx));
         let Parts { callouts, questions, shares, keys, revocation, .. } = &mut self.parts;
@@ -229,8 +229,12 @@ impl Filter {
         }
         self.parts.cache.retire(cx);
         self.parts.journal.tell_left_out(cx.host);
-        // Another worker of this version sets this to 1 again at its next tick.
-        cx.host.set(Gauge::BuildInfo, 0);
+        // Envoy keeps a gauge that nobody sets any more. A worker that stays sets these again at its next tick.
+        let Parts { keys, revocation, .. } = &self.parts;
+        let key = (!keys.store().is_pinned()).then_some(Gauge::PublicKeyAge);
+        let list = revocation.iter().flat_map(|_| [Gauge::BlacklistAge, Gauge::BlacklistSize]);
+        let gauges = [Gauge::BuildInfo, Gauge::BreakerState].into_iter().chain(key).chain(list);
+        gauges.for_each(|gauge| cx.host.set(gauge, 0));
     }
 
     /// Whether [`Self::next_action`] returns one.

@@ -32,6 +32,8 @@ pub struct Keys {
     store: KeyStore,
     /// The state of the last fetch at the last [`Self::synchronise`].
     last_fetch: LastTurn,
+    /// The first tick.
+    started: Option<Instant>,
     service: AuthService,
     cluster: String,
 }
@@ -44,6 +46,7 @@ impl Keys {
         Self {
             store: KeyStore::new(config),
             last_fetch: LastTurn::Free,
+            started: None,
             service: config.auth_service.clone(),
             cluster: config.jwt.public_key.host.cluster.clone(),
         }
@@ -77,7 +80,9 @@ impl Keys {
     /// Begins a fetch when the key is missing or old. `Some`: the caller sends [`Self::request`].
     pub fn keep_fresh(&mut self, cx: &Cx<'_>) -> Option<Fetch> {
         self.store.synchronise(cx);
-        if let Some(at) = self.store.fetched_at() {
+        if !self.store.is_pinned() {
+            let started = *self.started.get_or_insert(cx.now);
+            let at = self.store.fetched_at().unwrap_or(started);
             cx.host.set(Gauge::PublicKeyAge, cx.now.since(at).as_secs());
         }
         if self.store.is_due(cx.now) { self.fetch(Reason::Due, cx) } else { None }

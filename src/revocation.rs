@@ -57,6 +57,8 @@ pub struct Revocation {
     is_stale: bool,
     /// Whether the first poll of the process has ended.
     has_begun: bool,
+    /// The first tick.
+    started: Option<Instant>,
     poller: Poller,
     settings: config::Revocation,
     retries: u32,
@@ -72,6 +74,7 @@ impl Revocation {
             list: List::new(&format!("{prefix}r.")),
             is_stale: true,
             has_begun: false,
+            started: None,
             poller: Poller::new(name, settings.poll_interval, service.longest_callout()),
             settings,
             retries: service.retries,
@@ -125,9 +128,9 @@ impl Revocation {
     pub fn poll(&mut self, cx: &Cx<'_>) -> Option<Poll> {
         self.is_stale = self.poller.is_stale(cx);
         cx.host.set(Gauge::BlacklistSize, u64::try_from(self.poller.size(cx.shared)).unwrap_or(u64::MAX));
-        if let Some(age) = self.poller.age(cx) {
-            cx.host.set(Gauge::BlacklistAge, age.as_secs());
-        }
+        let started = *self.started.get_or_insert(cx.now);
+        let age = self.poller.age(cx).unwrap_or_else(|| cx.now.since(started));
+        cx.host.set(Gauge::BlacklistAge, age.as_secs());
         let poll = self.poller.begin_poll(cx)?;
         Some(Poll { began: poll.began, retries: self.retries, since: poll.since })
     }

@@ -22,6 +22,7 @@ mod elsewhere;
 mod fast_clock;
 mod first_list;
 mod forged;
+mod gauges;
 mod hosts;
 mod key_grace;
 mod key_refetch;

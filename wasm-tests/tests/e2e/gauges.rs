@@ -106,3 +106,17 @@ async fn callouts_of_a_replaced_configuration_are_subtracted() {
     discovery.publish("2").unwrap();
     reaches(&stack, "auth_callouts_in_flight", "authgate", 0).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_that_ends_the_feed_empties_its_gauges() {
+    let with_feed = json!({"revocation": {"path": "/auth/blacklist", "poll_interval": "1s"}});
+    let (stack, mut discovery) = Discovery::start(Stack::builder().drain_time(1).config(with_feed)).await.unwrap();
+    let jwt = stack.login().await.unwrap().access;
+    let logout = stack.service_request(http::Method::POST, "/auth/jwt/logout").unwrap().bearer(&jwt).send().await;
+    assert_eq!(logout.unwrap().status, 204);
+    reaches(&stack, "auth_blacklist_size", "authgate", 1).await;
+    plugin(&mut discovery.listener)["configuration"]["value"]["revocation"] = json!({"path": null});
+    discovery.publish("2").unwrap();
+    reaches(&stack, "auth_blacklist_size", "authgate", 0).await;
+    reaches(&stack, "auth_blacklist_age_seconds", "authgate", 0).await;
+}
