@@ -37,7 +37,7 @@ pub(super) fn only_value<'r>(
             }
             PROTOCOLS if credentials.websocket_protocol => {
                 for protocol in list(value) {
-                    match protocol.strip_prefix(TOKEN_PROTOCOL) {
+                    match token_in(protocol) {
                         Some(token) => tokens.push(token),
                         None => others += 1,
                     }
@@ -100,11 +100,10 @@ pub fn taken_off<'c>(headers: &[Header<'_>], credentials: &'c Credentials) -> Ve
 /// The protocols that a client offers, without those that hold a token. `None`: none of them holds one.
 pub(super) fn protocols(head: &RequestHead<'_>) -> Option<Vec<u8>> {
     let offered = || head.values(PROTOCOLS).flat_map(list);
-    let is_token = |protocol: &&[u8]| protocol.starts_with(TOKEN_PROTOCOL);
-    if !offered().any(|protocol| is_token(&protocol)) {
+    if !offered().any(|protocol| token_in(protocol).is_some()) {
         return None;
     }
-    Some(offered().filter(|protocol| !is_token(protocol)).collect::<Vec<_>>().join(&b", "[..]))
+    Some(offered().filter(|protocol| token_in(protocol).is_none()).collect::<Vec<_>>().join(&b", "[..]))
 }
 
 /// Whether this is the handshake of a WebSocket (RFC 6455 section 4.1). Over HTTP/2 it looks the same here, because
@@ -119,6 +118,18 @@ fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|entry| !entry.is_empty())
 }
 
+/// The token that a protocol holds.
+fn token_in(protocol: &[u8]) -> Option<&[u8]> {
+    without_blanks(protocol).strip_prefix(TOKEN_PROTOCOL)
+}
+
+/// Without what servers may trim. Python's, for one, trim the blanks of Latin-1 and Unicode.
+fn without_blanks(text: &[u8]) -> &[u8] {
+    let Some(first) = text.iter().position(u8::is_ascii_graphic) else { return b"" };
+    let last = text.iter().rposition(u8::is_ascii_graphic);
+    text.get(first..=last.unwrap_or(first)).unwrap_or_default()
+}
+
 /// A piece of a `Cookie` header between two `;`.
 struct Cookie<'v>(&'v [u8]);
 
@@ -127,7 +138,7 @@ impl<'v> Cookie<'v> {
     fn value_of(&self, name: &str) -> Option<&'v [u8]> {
         let equals = self.0.iter().position(|byte| *byte == b'=')?;
         let (known, value) = (self.0.get(..equals)?, self.0.get(equals + 1..)?);
-        (known.trim_ascii() == name.as_bytes()).then(|| value.trim_ascii())
+        (without_blanks(known) == name.as_bytes()).then(|| value.trim_ascii())
     }
 }
 

@@ -25,6 +25,53 @@ fn found_with(lines: &Lines<'_>, credentials: &Credentials, types: &[&str]) -> R
         .map(|credential| (credential.form, credential.place, credential.text().to_owned()))
 }
 
+/// The code for a request with a valid `Authorization`, and this header beside it.
+fn beside_authorization(name: &str, value: &[u8]) -> Result<Place, Code> {
+    let authorization = format!("APIKey {}", api_token("17", 128));
+    let lines = [
+        (":method", &b"GET"[..]),
+        ("upgrade", b"websocket"),
+        ("authorization", authorization.as_bytes()),
+        (name, value),
+    ];
+    let headers = headers(&lines);
+    let head = RequestHead { headers: &lend(&headers), has_body: false };
+    extract(&head, &accepting(&["apikey"]), &everywhere()).map(|credential| credential.place)
+}
+
+/// Bytes that some servers trim, as blanks of Latin-1 or in UTF-8.
+const BLANKS: [&[u8]; 6] = [b"\xa0", b"\x85", b"\xc2\xa0", b"\xe2\x80\x80", b"\xe3\x80\x80", b" \xa0\t"];
+
+#[test]
+fn a_cookie_counts_also_with_blanks_of_other_encodings_beside_its_name() {
+    for blank in BLANKS {
+        for cookie in [[b"a=1; ", blank, b"session=a.b.c"].concat(), [b"session", blank, b"=a.b.c; a=1"].concat()] {
+            let text = String::from_utf8_lossy(&cookie).into_owned();
+            assert_eq!(beside_authorization("cookie", &cookie), Err(Code::MalformedCredentials), "{text}");
+            let headers = headers(&[("cookie", &cookie)]);
+            let credentials = everywhere();
+            let left = taken_off(&lend(&headers), &credentials).into_iter().find(|(name, _)| *name == "cookie");
+            assert_eq!(left, Some(("cookie", Some(b"a=1".to_vec()))), "{text}");
+        }
+    }
+    assert_eq!(beside_authorization("cookie", b"a=1; \xa0sessions=a.b.c"), Ok(Place::Authorization));
+}
+
+#[test]
+fn a_protocol_counts_also_with_blanks_of_other_encodings_beside_it() {
+    let token = protocol("a.b.c");
+    for blank in BLANKS {
+        for offered in [[b"chat, ", blank, token.as_bytes()].concat(), [token.as_bytes(), blank, b",chat"].concat()] {
+            let text = String::from_utf8_lossy(&offered).into_owned();
+            let beside = beside_authorization("sec-websocket-protocol", &offered);
+            assert_eq!(beside, Err(Code::MalformedCredentials), "{text}");
+            let headers = headers(&[("sec-websocket-protocol", &offered)]);
+            let head = RequestHead { headers: &lend(&headers), has_body: false };
+            assert_eq!(crate::extractor::places::protocols(&head), Some(b"chat".to_vec()), "{text}");
+        }
+    }
+}
+
 fn protocol(token: &str) -> String {
     format!("{TOKEN_PROTOCOL}{}", base64url(token))
 }
