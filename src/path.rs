@@ -1,9 +1,9 @@
 //! Every way in which a server behind the gateway might read a path (docs/reference.md#paths).
 //!
 //! Proxies and servers disagree on what `/public/..%2Fprivate` names. [`readings`] lists the possible answers: all
-//! strings that come out of the path by decoding it up to twice, with or without its slashes, resolving dots,
-//! merging slashes, taking backslashes for slashes, cutting parameters at `;` and dropping an authority, in any order; and
-//! the same without a slash at the end that wasn't sent.
+//! strings that come out of the path, with or without blanks at its end, by decoding it up to twice, with or without its
+//! slashes, resolving dots, merging slashes, taking backslashes for slashes, cutting parameters at `;` and dropping an
+//! authority, in any order; and the same without a slash at the end that wasn't sent.
 //! A rule decides only if all of them lead to it, or to rules with equal terms.
 
 use std::borrow::Cow;
@@ -88,8 +88,13 @@ pub fn readings<'p>(path: &'p [u8], budget: &mut Budget) -> Result<Vec<Cow<'p, [
         return Err(Ambiguous::BrokenEscape);
     }
     // The list grows while the loop goes through it.
-    let as_sent = Reading { path: Cow::Borrowed(path), decoded: 0, end: End::AsSent };
-    let mut found = Found { sent: path, readings: vec![as_sent], budget };
+    // Python splits the request line at blanks of Latin-1, so it doesn't see them at the end. Envoy lets them pass over
+    // HTTP/2.
+    let (mut readings, without_blanks) = (vec![Reading::as_sent(path)], without_last_blanks(path));
+    if without_blanks.len() < path.len() {
+        readings.push(Reading::as_sent(without_blanks));
+    }
+    let mut found = Found { sent: path, readings, budget };
     let mut next = 0;
     while let Some(reading) = found.readings.get(next).cloned() {
         next += 1;
@@ -119,7 +124,11 @@ enum End {
     Resolved,
 }
 
-impl Reading<'_> {
+impl<'p> Reading<'p> {
+    const fn as_sent(path: &'p [u8]) -> Self {
+        Self { path: Cow::Borrowed(path), decoded: 0, end: End::AsSent }
+    }
+
     /// The result of a step that leaves the end.
     fn to(&self, path: Vec<u8>) -> Reading<'static> {
         Reading { path: path.into(), ..*self }
@@ -155,7 +164,7 @@ impl Found<'_, '_> {
             self.add(reading.ending(end, without_parameters(path)))?;
         }
         if path.contains(&b'\\') {
-            self.add(reading.to(backslashes_as_slashes(path)))?;
+            self.add(reading.to(path.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect()))?;
         }
         if path.windows(2).any(|pair| pair == b"//") {
             self.add(reading.to(merge_slashes(path)))?;
@@ -247,12 +256,20 @@ pub fn is_plain(path: &[u8]) -> bool {
         }
     }
     // The segment after the last slash may be empty.
-    !(is_segment && length == dots && matches!(length, 1 | 2))
+    let ends_with_dots = is_segment && length == dots && matches!(length, 1 | 2);
+    !ends_with_dots && without_last_blanks(path) == path
 }
 
 /// `:path` up to its query or fragment.
 pub fn without_query(path: &[u8]) -> &[u8] {
     cut_at(path, |byte| matches!(byte, b'?' | b'#'))
+}
+
+fn without_last_blanks(mut path: &[u8]) -> &[u8] {
+    while let [rest @ .., b' ' | 0x85 | 0xa0] = path {
+        path = rest;
+    }
+    path
 }
 
 /// What follows the last slash.
@@ -346,10 +363,6 @@ fn without_parameters(path: &[u8]) -> Vec<u8> {
     let segments: Vec<&[u8]> =
         path.split(|byte| *byte == b'/').map(|segment| cut_at(segment, |byte| byte == b';')).collect();
     segments.join(&b'/')
-}
-
-fn backslashes_as_slashes(path: &[u8]) -> Vec<u8> {
-    path.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect()
 }
 
 fn merge_slashes(path: &[u8]) -> Vec<u8> {

@@ -35,6 +35,23 @@ fn a_plain_path_has_one_reading() {
     assert_eq!(read(b"/\xff\xfe"), Ok(vec![Cow::Borrowed(&b"/\xff\xfe"[..])]), "not UTF-8 is no reason to refuse");
 }
 
+/// Servers split the request line at blanks, some also at those of Latin-1.
+#[test]
+fn blanks_at_the_end_may_be_dropped() {
+    for (path, expected) in [
+        (&b"/secret\xa0"[..], &[&b"/secret\xa0"[..], b"/secret"][..]),
+        (b"/secret\x85\xa0?x=1", &[b"/secret\x85\xa0", b"/secret"]),
+        (b"/secret ", &[b"/secret ", b"/secret"]),
+        (b"/secret\xc2\xa0", &[b"/secret\xc2\xa0", b"/secret\xc2"]),
+        (b"/secret/\xa0", &[b"/secret/\xa0", b"/secret/", b"/secret"]),
+        (b"/\xa0", &[b"/\xa0", b"/"]),
+        (b"/secret\xa0/x", &[b"/secret\xa0/x"]),
+    ] {
+        let expected = expected.iter().map(|reading| Cow::Borrowed(*reading)).collect();
+        assert_eq!(read(path), Ok(expected), "{}", String::from_utf8_lossy(path));
+    }
+}
+
 #[test]
 fn the_query_and_the_fragment_are_cut() {
     for (path, expected) in [

@@ -73,6 +73,18 @@ impl Frames {
         Ok(streams)
     }
 
+    /// Sends a `GET` of each path, whatever its bytes are.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn get(&mut self, paths: &[&[u8]]) -> Result<()> {
+        let mut bytes = Vec::new();
+        for path in paths {
+            self.send(&mut bytes, path, &[]);
+        }
+        Ok(self.writer.write_all(&bytes).await?)
+    }
+
     /// Resets these streams.
     ///
     /// # Errors
@@ -84,13 +96,18 @@ impl Frames {
     }
 
     fn request(&mut self, to: &mut Vec<u8>, authorization: &str) -> u32 {
+        self.send(to, b"/orders", &[("authorization", authorization)])
+    }
+
+    fn send(&mut self, to: &mut Vec<u8>, path: &[u8], others: &[(&str, &str)]) -> u32 {
         let stream = self.next;
         self.next += 2;
         let mut block = Vec::new();
-        let headers = [(":method", "GET"), (":scheme", "http"), (":path", "/orders"), (":authority", &self.authority)];
-        for (name, value) in headers.into_iter().chain([("authorization", authorization)]) {
+        header(&mut block, ":path", path);
+        for (name, value) in [(":method", "GET"), (":scheme", "http"), (":authority", &self.authority)] {
             header(&mut block, name, value);
         }
+        others.iter().for_each(|(name, value)| header(&mut block, name, value));
         frame(to, HEADERS, END_STREAM_AND_HEADERS, stream, &block);
         stream
     }
@@ -111,14 +128,14 @@ pub fn frame(to: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8])
 }
 
 /// Appends a header that is never indexed, without Huffman's code (RFC 7541 section 6.2.3).
-pub fn header(to: &mut Vec<u8>, name: &str, value: &str) {
+pub fn header(to: &mut Vec<u8>, name: &str, value: impl AsRef<[u8]>) {
     to.push(0x10);
-    literal(to, name);
-    literal(to, value);
+    literal(to, name.as_bytes());
+    literal(to, value.as_ref());
 }
 
 /// A string without Huffman's code (RFC 7541 section 5.2).
-fn literal(to: &mut Vec<u8>, text: &str) {
+fn literal(to: &mut Vec<u8>, text: &[u8]) {
     let mut length = text.len();
     if length < 0x7f {
         to.push(u8::try_from(length).unwrap_or(0));
@@ -131,5 +148,5 @@ fn literal(to: &mut Vec<u8>, text: &str) {
         }
         to.push(u8::try_from(length).unwrap_or(0));
     }
-    to.extend_from_slice(text.as_bytes());
+    to.extend_from_slice(text);
 }

@@ -2,6 +2,7 @@
 //!
 //! A test unwraps instead of returning an error: when it panics, the harness keeps Envoy's files and prints its log.
 
+mod blanks;
 mod broken_answers;
 mod callout_bytes;
 mod callout_heads;

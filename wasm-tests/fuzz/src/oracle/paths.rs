@@ -74,6 +74,12 @@ pub fn steps((path, decodes, end): &Reading) -> Vec<Result<Reading, Flaw>> {
     steps
 }
 
+/// A path without the blanks of Latin-1 at its end.
+fn without_blanks(path: &[u8]) -> Vec<u8> {
+    let end = path.iter().rposition(|byte| !b" \x85\xa0".contains(byte)).map_or(0, |last| last + 1);
+    path[..end].to_vec()
+}
+
 /// A reading without the slashes at its end, one by one, unless they were sent.
 fn without_new_slashes((path, decodes, end): &Reading, sent: &[u8]) -> Vec<Reading> {
     let mut files = Vec::new();
@@ -96,7 +102,7 @@ fn without_new_slashes((path, decodes, end): &Reading, sent: &[u8]) -> Vec<Readi
 /// All readings within `rounds` steps, and the flaws on the way. It stops beyond `limit` readings.
 pub fn closure(path: &[u8], rounds: usize, limit: usize) -> (BTreeSet<Reading>, Vec<Flaw>) {
     let sent = up_to(path, b"?#");
-    let mut found = BTreeSet::from([(sent.clone(), 0, End::Sent)]);
+    let mut found = BTreeSet::from([(sent.clone(), 0, End::Sent), (without_blanks(&sent), 0, End::Sent)]);
     let mut flaws = Vec::new();
     let mut fresh: Vec<Reading> = found.iter().cloned().collect();
     for _ in 0..rounds {

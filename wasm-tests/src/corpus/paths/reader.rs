@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 /// A reading of `path` that some server might make and that `is_covered` doesn't know: decoded up to three times,
 /// escaped slashes included or not, or only dots or slashes decoded, dots resolved, slashes merged, backslashes turned,
-/// cut at `;`, `?` and `#`, without a slash at the end, in any order.
+/// cut at `;`, `?` and `#`, without a slash or blanks at the end, in any order.
 pub fn may_lead_to(path: &str, is_covered: impl Fn(&str) -> bool) -> Option<String> {
     let mut known: BTreeSet<(Vec<u8>, u8)> = BTreeSet::new();
     let path = path.split(['?', '#']).next().unwrap_or_default();
@@ -27,6 +27,11 @@ pub fn may_lead_to(path: &str, is_covered: impl Fn(&str) -> bool) -> Option<Stri
         queue.push((without_authority(&reading), decoded));
         if let Some(file) = reading.strip_suffix(b"/").filter(|file| !file.is_empty()) {
             queue.push((file.to_vec(), decoded));
+        }
+        if let [rest @ .., last] = &reading[..]
+            && !last.is_ascii_graphic()
+        {
+            queue.push((rest.to_vec(), decoded));
         }
         queue.push((reading.split(|byte| b"?#\0".contains(byte)).next().unwrap_or_default().to_vec(), decoded));
         if decoded < 3 {
