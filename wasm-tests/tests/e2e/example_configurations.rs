@@ -67,7 +67,9 @@ async fn webhooks_take_api_tokens_alone() {
     let stack = with("webhooks.yaml").await;
     let jwt = jwt(&stack, json!({})).await;
     let (_, token) = stack.api_token("hook").await.unwrap();
-    assert_eq!(outcome(stack.post("/webhooks/paid").bearer(&jwt)).await, "403 claims_not_sufficient");
+    for request in [stack.post("/webhooks/paid"), stack.get("/webhooks/paid")] {
+        assert_eq!(outcome(request.bearer(&jwt)).await, "403 claims_not_sufficient");
+    }
     for request in
         [stack.post("/webhooks/paid").api_key(&token), stack.post("/webhooks/paid").header("x-api-key", &token)]
     {
