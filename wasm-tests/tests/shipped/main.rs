@@ -4,6 +4,7 @@
 mod access_logs;
 mod bootstraps;
 mod custom_resources;
+mod envoy_gateway;
 mod files;
 mod istio;
 mod kubernetes;
