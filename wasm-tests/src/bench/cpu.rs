@@ -54,7 +54,7 @@ impl Traffic {
     /// Its name in reports.
     fn name(self) -> &'static str {
         match self {
-            Self::Public => "none, on a public path",
+            Self::Public => "no credential, on a public path",
             Self::Jwt => "one JWT",
             Self::LargeJwt => "one JWT of 7 KB",
             Self::NewJwts => "a new JWT each",
