@@ -11,7 +11,8 @@ pub fn sort<T: Ord>(entries: &mut [T]) {
     sort_by(entries, &|one, other| one < other);
 }
 
-fn sort_by<T>(entries: &mut [T], is_less: &dyn Fn(&T, &T) -> bool) {
+/// Sorts by whether one entry comes before another. Equal entries end up in any order.
+pub fn sort_by<T>(entries: &mut [T], is_less: &dyn Fn(&T, &T) -> bool) {
     let count = entries.len();
     heapsort(&mut Entries { entries, is_less }, count);
 }

@@ -15,7 +15,8 @@ pub enum Value {
     Text(String),
     /// `[…]`.
     List(Vec<Value>),
-    /// `{…}` in the order in which it is written. A repeated key is kept, for the check to refuse.
+    /// `{…}`: of JSON in the order in which it is written, of a `Struct` sorted by keys. A repeated key is kept, for the
+    /// check to refuse.
     Object(Vec<(String, Value)>),
 }
 

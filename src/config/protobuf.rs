@@ -10,6 +10,7 @@
 //! ```
 
 use super::document::{MAX_DEPTH, Value};
+use crate::order;
 use crate::table::Bytes;
 
 /// Decodes a serialised `Struct`. `None`: the bytes are something else.
@@ -17,6 +18,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Value> {
     object(bytes, 1)
 }
 
+/// Its members sorted by their keys: Envoy writes a map in an order that differs from run to run, and so would errors.
 fn object(bytes: &[u8], depth: usize) -> Option<Value> {
     let mut members = Vec::new();
     for field in Fields(Bytes(bytes)) {
@@ -24,6 +26,7 @@ fn object(bytes: &[u8], depth: usize) -> Option<Value> {
             members.push(member(payload.bytes()?, depth)?);
         }
     }
+    order::sort_by(&mut members, &|(one, _), (other, _)| one < other);
     Some(Value::Object(members))
 }
 

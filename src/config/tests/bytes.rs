@@ -52,6 +52,21 @@ fn bytes_that_are_neither_json_nor_a_struct_are_refused() {
     assert!(Config::from_bytes(&whole[..whole.len() - 1]).is_err(), "cut short");
 }
 
+/// Envoy writes the fields of a Struct in an order that differs from run to run.
+#[test]
+fn errors_in_a_struct_have_an_order_that_does_not_depend_on_its_bytes() {
+    let fields = [json!({"auth_service": {"cluster": "c", "retries": 9}}), json!({"jwt": {"issuer": 1}})];
+    let more: Vec<Value> = (0..200).map(|number| json!({format!("x{number:03}"): 1})).collect();
+    let parts: Vec<Vec<u8>> = fields.iter().chain(&more).map(|field| proto_struct(field).encode_to_vec()).collect();
+    let paths = |bytes: Vec<u8>| {
+        let errors = Config::from_bytes(&bytes).unwrap_err();
+        errors.iter().map(|error| error.path.clone()).collect::<Vec<_>>()
+    };
+    let forwards = paths(parts.concat());
+    assert_eq!(forwards[..4], ["auth_service.retries", "jwt.issuer", "x000", "x001"]);
+    assert_eq!(forwards, paths(parts.into_iter().rev().collect::<Vec<_>>().concat()));
+}
+
 #[test]
 fn the_size_is_bounded() {
     let good = r#"{"auth_service": {"cluster": "c"}}"#;
