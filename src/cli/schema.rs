@@ -180,7 +180,7 @@ fn text_of(form: Text) -> Value {
         Text::Url => r#"^https://[!"$-~]+$"#,
         Text::Resource => r#"^https://[!"$->@-~]+$"#,
         Text::Scope => r"^[!#-\[\]-~]+$",
-        Text::Visible => "^[!-~]+$",
+        Text::Cluster => "^(?![!-~]*://)[!-~]+$",
         Text::Authority => r"^[0-9A-Za-z._:\[\]-]+$",
         Text::ServicePath => "^/[!\"$-~]*$",
         Text::Realm => r"^[ !#-\[\]-~]+$",

@@ -7,7 +7,8 @@ use super::field::{Field, Given, Kind, Text};
 use super::headers;
 use super::rules::scalar;
 use super::value::{
-    is_authority, is_https_url, is_origin, is_realm, is_rule_name, is_service_path, is_visible, parse_duration, whole,
+    is_authority, is_cluster, is_https_url, is_origin, is_realm, is_rule_name, is_service_path, is_visible,
+    parse_duration, whole,
 };
 use crate::claims::{ClaimName, ClaimPath};
 
@@ -190,7 +191,7 @@ fn problem_of(form: Text, text: &str) -> Option<String> {
         return Some("must not be empty".to_owned());
     }
     let (is_good, must) = match form {
-        Text::Visible => (is_visible(text), "must be visible ASCII"),
+        Text::Cluster => (is_cluster(text), "must be the name of an Envoy cluster: visible ASCII, and not a URL"),
         Text::Authority => (is_authority(text), "must be a host name or an address, with or without a port"),
         Text::ServicePath => (is_service_path(text), "must be visible ASCII, begin with / and contain no #"),
         Text::OwnPath => (

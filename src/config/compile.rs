@@ -120,7 +120,7 @@ fn auth_service(node: &Node<'_>) -> AuthService {
 /// The host behind a cluster: with the `authority` that is written, else with the host in the cluster's name.
 fn host(node: &Node<'_>, cluster: &str) -> ServiceHost {
     let written = node.text("authority").or_else(|| value::host_of_cluster(cluster));
-    if written.is_none() && value::is_visible(cluster) {
+    if written.is_none() && value::is_cluster(cluster) {
         let problem = format!("is required: the cluster's name {cluster:?} is not a valid host");
         node.refuse("authority", &problem);
     }

@@ -113,8 +113,8 @@ pub enum Kind {
 pub enum Text {
     /// Not empty.
     Some,
-    /// Visible ASCII, not empty: a cluster's name.
-    Visible,
+    /// The name of an Envoy cluster: visible ASCII, not empty, and not a URL.
+    Cluster,
     /// A host's name or address, with or without a port.
     Authority,
     /// A path of the service: visible ASCII that begins with `/` and holds no `#`.

@@ -92,7 +92,7 @@ const TOKEN_TYPES: &[&str] = &["access", "api_token", "technical"];
 const FORWARD: Kind = Kind::FlagOr(&["jwt"]);
 
 pub(super) static AUTH_SERVICE: &[Field] = &[
-    Field::new("cluster", Kind::Text(Text::Visible), Given::Required, "an Envoy cluster").example("\"auth_service\""),
+    Field::new("cluster", Kind::Text(Text::Cluster), Given::Required, "an Envoy cluster").example("\"auth_service\""),
     Field::new(
         "authority",
         Kind::Text(Text::Authority),
@@ -188,7 +188,7 @@ pub(super) static PUBLIC_KEY: &[Field] = &[
     Field::new("pem", Kind::List(&Kind::Text(Text::Pem)), Given::Texts(&[]), "pinned keys, instead of fetched ones"),
     Field::new(
         "cluster",
-        Kind::OrNull(&Kind::Text(Text::Visible)),
+        Kind::OrNull(&Kind::Text(Text::Cluster)),
         Given::Nothing,
         "the Envoy cluster that serves it; null: the service's",
     )

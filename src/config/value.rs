@@ -31,6 +31,11 @@ pub(super) fn is_visible(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+/// Whether the text can be the name of an Envoy cluster. A URL in its place is a mistake.
+pub(super) fn is_cluster(text: &str) -> bool {
+    is_visible(text) && !text.contains("://")
+}
+
 /// The `:authority` of callouts to `cluster`, if none is written: the host that the cluster's name is or holds.
 pub(super) fn host_of_cluster(cluster: &str) -> Option<&str> {
     Some(istio_host(cluster).unwrap_or(cluster)).filter(|host| is_authority(host))

@@ -26,7 +26,7 @@ pub(in crate::config) static REVOCATION: &[Field] = &[
     ),
     Field::new(
         "cluster",
-        Kind::OrNull(&Kind::Text(Text::Visible)),
+        Kind::OrNull(&Kind::Text(Text::Cluster)),
         Given::Nothing,
         "the Envoy cluster that serves it; null: the service's",
     )

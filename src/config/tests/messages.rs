@@ -52,6 +52,18 @@ const MESSAGES: &[(&str, &str)] = &[
     (r#""auth_service": {"cluster": 1}"#, r#"auth_service.cluster: is 1, but must be a string: write "1""#),
     (r#""auth_service": {"cluster": true}"#, "auth_service.cluster: is true, but must be a string: write it in quotes"),
     (
+        r#""auth_service": {"cluster": "http://auth.default.svc:9000"}"#,
+        r#"auth_service.cluster: is "http://auth.default.svc:9000", but must be the name of an Envoy cluster: visible ASCII, and not a URL"#,
+    ),
+    (
+        r#""auth_service": {"cluster": "https://c", "authority": "c"}"#,
+        r#"auth_service.cluster: is "https://c", but must be the name of an Envoy cluster: visible ASCII, and not a URL"#,
+    ),
+    (
+        r#""revocation": {"path": "/r", "cluster": "http://r"}"#,
+        r#"revocation.cluster: is "http://r", but must be the name of an Envoy cluster: visible ASCII, and not a URL"#,
+    ),
+    (
         r#""auth_service": {"cluster": "c", "authority": "http://a"}"#,
         r#"auth_service.authority: is "http://a", but must be a host name or an address, with or without a port"#,
     ),

@@ -107,6 +107,7 @@ const BAD: &[&str] = &[
     r#"{"auth_service": {"cluster": 1}}"#,
     r#"{"auth_service": {"cluster": ""}}"#,
     r#"{"auth_service": {"cluster": "a b"}}"#,
+    r#"{"auth_service": {"cluster": "http://c"}}"#,
     r#"{"auth_service": {"cluster": "c", "authority": "http://c"}}"#,
     r#"{"auth_service": {"cluster": "c", "scheme": "HTTP"}}"#,
     r#"{"auth_service": {"cluster": "c", "verify_path": "verify"}}"#,
