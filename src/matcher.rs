@@ -388,7 +388,10 @@ fn plain(path: &str) -> Result<Vec<u8>, String> {
         Err(format!("{path:?} must begin with /"))
     } else if path::needs_escapes(path.as_bytes()) {
         // A client has to escape these; then the path as sent and the decoded path lead to different rules.
-        Err(format!("{path:?} contains a space or a non-ASCII character: match its escaped forms with regex"))
+        Err(format!(
+            "{path:?} contains a space or a non-ASCII character, escaped or not: match both forms with a regex, as in \
+             /a( |%20)b"
+        ))
     } else if path::is_plain(path.as_bytes()) {
         Ok(path.as_bytes().to_vec())
     } else {

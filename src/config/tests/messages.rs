@@ -86,11 +86,11 @@ const MESSAGES: &[(&str, &str)] = &[
     ),
     (
         r#""rules": [{"match": {"prefix": "/a%20b"}}]"#,
-        r#"rules[0].match.prefix: "/a%20b" contains a space or a non-ASCII character: match its escaped forms with regex"#,
+        r#"rules[0].match.prefix: "/a%20b" contains a space or a non-ASCII character, escaped or not: match both forms with a regex, as in /a( |%20)b"#,
     ),
     (
         r#""rules": [{"match": {"path": "/caf%c3%A9"}}]"#,
-        r#"rules[0].match.path: "/caf%c3%A9" contains a space or a non-ASCII character: match its escaped forms with regex"#,
+        r#"rules[0].match.path: "/caf%c3%A9" contains a space or a non-ASCII character, escaped or not: match both forms with a regex, as in /a( |%20)b"#,
     ),
     (
         r#""rules": [{"match": {"path": "/%61"}}]"#,
