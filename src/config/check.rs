@@ -46,7 +46,7 @@ impl Checker<'_> {
         match (kind, value) {
             (Kind::Object(fields), _) => self.object(value, fields),
             (Kind::ObjectOrObjects(fields), Value::List(entries)) => self.objects(entries, fields),
-            (Kind::ObjectOrObjects(fields), _) => self.object(value, fields),
+            (Kind::ObjectOrObjects(fields), Value::Object(_) | Value::Null) => self.object(value, fields),
             (Kind::Integer, Value::Number(number)) if whole(*number).is_some() => {}
             (Kind::Claims, Value::Object(members)) => self.claims(members),
             (Kind::OrNull(_), Value::Null) | (Kind::Flag | Kind::FlagOr(_), Value::Flag(_)) => {}

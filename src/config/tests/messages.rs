@@ -70,6 +70,10 @@ const MESSAGES: &[(&str, &str)] = &[
     (r#""auth_service": "c""#, r#"auth_service: is "c", but must be an object"#),
     (r#""jwt": null"#, "jwt: is null: write its fields below it, or omit it"),
     (r#""jwt": {"issuers": "iam"}"#, r#"jwt.issuers: is "iam", but must be a list: write ["iam"]"#),
+    (
+        r#""rules": [{"match": {"path": "/a"}, "require": "is_admin"}]"#,
+        r#"rules[0].require: is "is_admin", but must be an object or a list of objects"#,
+    ),
     (r#""rules": null"#, "rules: is null: write a value, or omit the field"),
     (
         r#""rules": [{"match": {"path": "/a"}, "public": "true"}]"#,
