@@ -72,9 +72,9 @@ impl EnvoyHost {
         }
         if is_newly_unsealed(is_sealed, self) {
             log::warn!(
-                "shared data are not sealed: plugins with the same vm_id can read and forge them. Set {SEAL_KEY} in Envoy's \
-                 environment and name it under vm_config.environment_variables.host_env_keys, or give this filter a vm_id \
-                 of its own"
+                "shared data are not sealed: plugins with the same vm_id can read and forge them. If other plugins have this \
+                 filter's vm_id, set {SEAL_KEY} in Envoy's environment and name it under \
+                 vm_config.environment_variables.host_env_keys, or give this filter a vm_id of its own"
             );
         }
     }
