@@ -327,7 +327,7 @@ pub fn needs_escapes(path: &[u8]) -> bool {
 }
 
 /// Decodes all escapes except those of the bytes to `keep`. A `%` that begins no escape stays, as in lenient decoders.
-fn decode(path: &[u8], keep: impl Fn(u8) -> bool) -> Result<Vec<u8>, Ambiguous> {
+pub fn decode(path: &[u8], keep: impl Fn(u8) -> bool) -> Result<Vec<u8>, Ambiguous> {
     let mut decoded = Vec::with_capacity(path.len());
     let mut rest = path;
     while let Some((first, others)) = rest.split_first() {

@@ -1,6 +1,7 @@
 //! `authgate check`: whether the filter accepts a configuration, and what in it is probably a mistake.
 
 pub(super) mod find;
+mod hints;
 mod rules;
 mod warnings;
 
@@ -42,18 +43,21 @@ pub(super) struct Problem {
     #[serde(skip_serializing_if = "String::is_empty")]
     field: String,
     problem: String,
+    /// What to write instead. Of an error only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
 }
 
 impl Problem {
     /// A file that can't be read as YAML or JSON.
     pub(super) fn of_syntax(file: &str, SyntaxError { line, problem }: SyntaxError) -> Self {
-        Self { file: file.to_owned(), line, level: "error", name: None, field: String::new(), problem }
+        Self { file: file.to_owned(), line, level: "error", name: None, field: String::new(), problem, hint: None }
     }
 
     /// What the filter refuses in a configuration.
     pub(super) fn of_field(file: &str, plugin: &Plugin<'_>, ConfigError { path, problem }: ConfigError) -> Self {
-        let line = plugin.tree.line_of(&path);
-        Self { file: file.to_owned(), line, level: "error", name: None, field: path, problem }
+        let (line, hint) = (plugin.tree.line_of(&path), hints::hint(&plugin.tree, &path));
+        Self { file: file.to_owned(), line, level: "error", name: None, field: path, problem, hint }
     }
 }
 
@@ -155,7 +159,7 @@ fn check_plugin(plugin: &Plugin<'_>, file: &str, problems: &mut Vec<Problem>) {
     for warning in warnings::check(plugin, config.as_ref().map_err(|_| errors)) {
         let warnings::Found { warning, line, field, problem } = warning;
         let name = Some(warning.name());
-        found.push(Problem { file: file.to_owned(), line, level: "warning", name, field, problem });
+        found.push(Problem { file: file.to_owned(), line, level: "warning", name, field, problem, hint: None });
     }
     found.sort_by_key(|problem| problem.line);
     problems.extend(found);
@@ -170,12 +174,15 @@ pub(super) fn parse(plugin: &Plugin<'_>) -> Result<Config, Vec<ConfigError>> {
 }
 
 fn print(report: &Report, out: &mut impl Write, has_colour: bool) -> std::io::Result<()> {
-    for Problem { file, line, level, name, field, problem } in &report.problems {
+    for Problem { file, line, level, name, field, problem, hint } in &report.problems {
         let colour = if *level == "error" { Colour::Red } else { Colour::Yellow };
         let level = name.map_or_else(|| (*level).to_owned(), |name| format!("{level}[{name}]"));
         let level = colour.paint(&level, has_colour);
         let separator = if field.is_empty() { "" } else { ": " };
         writeln!(out, "{file}:{line}: {level}: {field}{separator}{problem}")?;
+        if let Some(hint) = hint {
+            writeln!(out, "  hint: {hint}")?;
+        }
     }
     let count = |level| report.problems.iter().filter(|problem| problem.level == level).count();
     let plural = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });

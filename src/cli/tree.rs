@@ -231,17 +231,21 @@ impl Node {
     /// The line of a field with a path such as `rules[2].match.regex`, or of the nearest written field around it.
     pub fn line_of(&self, path: &str) -> usize {
         let mut node = self;
-        for step in path.replace('[', ".[").split('.') {
-            let next = match step.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-                Some(index) => index.parse().ok().and_then(|index: usize| node.entries().get(index)),
-                None => node.members().iter().rfind(|(name, _)| name == step).map(|(_, node)| node),
-            };
-            match next {
+        for step in steps(path) {
+            match node.step(&step) {
                 Some(next) => node = next,
                 None => break,
             }
         }
         node.line
+    }
+
+    /// The value at one of the [`steps`] of a path.
+    pub fn step(&self, step: &str) -> Option<&Self> {
+        match step.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(index) => self.entries().get(index.parse::<usize>().ok()?),
+            None => self.members().iter().rfind(|(name, _)| name == step).map(|(_, node)| node),
+        }
     }
 
     /// The node as JSON, with duplicate keys kept.
@@ -261,6 +265,11 @@ impl Node {
             }
         }
     }
+}
+
+/// The steps of a path such as `rules[2].match`: `rules`, `[2]`, `match`.
+pub fn steps(path: &str) -> Vec<String> {
+    path.replace('[', ".[").split('.').map(str::to_owned).collect()
 }
 
 fn quoted(text: &str) -> String {

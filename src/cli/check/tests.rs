@@ -2,6 +2,7 @@
 
 mod agreement;
 mod forms;
+mod hints;
 mod warnings;
 
 use std::fs;
