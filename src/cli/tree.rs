@@ -62,12 +62,32 @@ pub fn parse(text: &str, first_line: usize) -> Result<Vec<Node>, SyntaxError> {
     let text = if is_json { Cow::Owned(text.replace('\t', " ")) } else { Cow::Borrowed(text) };
     for event in Parser::new_from_str(&text) {
         let (event, span) = event.map_err(|error| {
-            let line = error.marker().line() + builder.offset;
-            SyntaxError { line, problem: error.info().to_owned() }
+            let SyntaxError { line, problem } = syntax_error(&text, error.marker().line(), error.info());
+            SyntaxError { line: line + builder.offset, problem }
         })?;
         builder.add(event, span)?;
     }
     Ok(builder.documents)
+}
+
+/// What to say of a text that the parser refuses in this line, for this reason.
+fn syntax_error(text: &str, line: usize, reason: &str) -> SyntaxError {
+    const BEFORE: &str = " (the mistake may be in the line before)";
+    let is_json = text.trim_start().strip_prefix('{').is_some_and(|rest| rest.trim_start().starts_with('"'));
+    if is_json && let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
+        let whole = error.to_string();
+        let reason = whole.split(" at line ").next().unwrap_or_default();
+        return SyntaxError { line: error.line(), problem: format!("not valid JSON: {reason}{BEFORE}") };
+    }
+    // The parser sees a tab only after the text that it takes for continued, which begins in the line before.
+    let indentation = |line: usize| text.lines().nth(line.saturating_sub(1)).map(|text| text.trim_start_matches(' '));
+    let begins_with_tab = |line: &usize| indentation(*line).is_some_and(|text| text.starts_with('\t'));
+    if let Some(line) = [line, line + 1].into_iter().find(begins_with_tab) {
+        let problem = "not valid YAML: a tab in the indentation, where only spaces are allowed".to_owned();
+        return SyntaxError { line, problem };
+    }
+    let advice = if reason.contains("anchor") { "; a text that begins with `*` needs quotes" } else { BEFORE };
+    SyntaxError { line, problem: format!("not valid YAML: {reason}{advice}") }
 }
 
 /// A null in this line.

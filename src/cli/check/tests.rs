@@ -122,6 +122,47 @@ fn invalid_yaml_is_an_error_with_its_line() {
 }
 
 #[test]
+fn invalid_yaml_is_told_from_an_invalid_configuration() {
+    for (text, line, problem) in [
+        (
+            "auth_service: {cluster: c}\nrules:\n- match: {prefix: /, hosts: [*.example.com]}\n",
+            3,
+            "not valid YAML: while parsing node, found unknown anchor; a text that begins with `*` needs quotes",
+        ),
+        (
+            "auth_service: {cluster: c}\nrevocation:\n  path: /x\n  poll_interval:30s\n  cluster: z\n",
+            5,
+            "not valid YAML: simple key expect ':' (the mistake may be in the line before)",
+        ),
+        (
+            "auth_service:\n  cluster: c\n\t  timeout: 1s\n",
+            3,
+            "not valid YAML: a tab in the indentation, where only spaces are allowed",
+        ),
+        (
+            "auth_service:\n  cluster: c\nrules:\n- match: {prefix: /}\n\tpublic: true\n",
+            5,
+            "not valid YAML: a tab in the indentation, where only spaces are allowed",
+        ),
+        (
+            "{\n\t\"auth_service\": {\"cluster\": \"c\"}\n\t\"cache\": {}\n}",
+            3,
+            "not valid JSON: expected `,` or `}` (the mistake may be in the line before)",
+        ),
+    ] {
+        let (status, problems) = found(text);
+        let [error] = problems.as_slice() else { panic!("{text}: {problems:?}") };
+        assert_eq!(
+            (status, error["line"].as_u64(), error["problem"].as_str()),
+            (1, Some(line), Some(problem)),
+            "{text}"
+        );
+    }
+    let map = "kind: ConfigMap\ndata:\n  config.yaml: |\n    auth_service:\n      cluster: c\n    \tx: 1\n";
+    assert_eq!(found(map).1[0]["line"], 6);
+}
+
+#[test]
 fn errors_carry_the_line_and_the_filters_message() {
     for (text, line, field) in [
         ("auth_service:\n  cluster: c\n  tiemout: 1s\n", 3, "auth_service.tiemout"),
