@@ -18,7 +18,7 @@ pub enum Wrapping {
 }
 
 /// What to say of a file in which nothing is found.
-pub const NOTHING: &str = "it contains no configuration of authgate, which is fields such as auth_service at the top of a document, \
+pub const NOTHING: &str = "no configuration of authgate found: expected fields such as auth_service at the top of a document, \
                            or in a Wasm filter of Envoy, a WasmPlugin or an EnvoyExtensionPolicy";
 
 /// One filter in a file.

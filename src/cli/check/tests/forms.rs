@@ -102,7 +102,7 @@ fn a_file_without_a_configuration_is_told_where_one_would_be() {
     for text in ["authgate: {auth_service: {cluster: c}}\n", "- auth_service: {cluster: c}\n", "kind: Service\n"] {
         let file = File::new(text);
         let problem = check_file(&file.0, &mut Report::default()).unwrap_err();
-        let expected = "it contains no configuration of authgate, which is fields such as auth_service at the top of a document, \
+        let expected = "no configuration of authgate found: expected fields such as auth_service at the top of a document, \
                            or in a Wasm filter of Envoy, a WasmPlugin or an EnvoyExtensionPolicy";
         assert!(problem.ends_with(expected), "{problem}");
     }
