@@ -3,6 +3,7 @@
 pub(super) mod find;
 mod hints;
 mod rules;
+mod surroundings;
 mod warnings;
 
 use std::io::{Read as _, Write};

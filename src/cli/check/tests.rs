@@ -3,6 +3,7 @@
 mod agreement;
 mod forms;
 mod hints;
+mod surroundings;
 mod warnings;
 
 use std::fs;

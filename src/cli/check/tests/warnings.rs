@@ -11,11 +11,9 @@ fn the_documentation_lists_each_warning() {
     assert_eq!(listed, Warning::ALL.map(Warning::name));
 }
 
-const BOOTSTRAP: &str = include_str!("../../../../envoy/envoy.yaml");
-
 /// Asserts that a warning is given for the first text, and none for the second.
 #[track_caller]
-fn assert_warns(name: &str, field: &str, bad: &str, good: &str) {
+pub(super) fn assert_warns(name: &str, field: &str, bad: &str, good: &str) {
     let found = brief(bad);
     assert!(found.iter().any(|(_, level, at)| level == name && at == field), "{found:?}");
     assert!(found.iter().all(|(_, level, _)| level != "error"), "{found:?}");
@@ -24,20 +22,13 @@ fn assert_warns(name: &str, field: &str, bad: &str, good: &str) {
 }
 
 /// A plain configuration with these rules.
-fn rules(rules: &str) -> String {
+pub(super) fn rules(rules: &str) -> String {
     format!("auth_service: {{cluster: c}}\nrules: [{rules}]\n")
 }
 
 #[track_caller]
 fn assert_rules_warn(name: &str, field: &str, bad: &str, good: &str) {
     assert_warns(name, field, &rules(bad), &rules(good));
-}
-
-/// The shipped bootstrap with a change.
-#[track_caller]
-fn bootstrap(old: &str, new: &str) -> String {
-    assert!(BOOTSTRAP.contains(old), "{old}");
-    BOOTSTRAP.replace(old, new)
 }
 
 #[test]
@@ -237,113 +228,6 @@ fn no_warning_rests_on_a_match_with_an_error() {
         names(&format!("{{match: {{prefix: /}}, public: true}}, {open}, {after}")),
         ["error", "public-everything"]
     );
-}
-
-#[test]
-fn warns_of_host_rules_without_stripping_the_port() {
-    let rule = "- match: {path: /health}";
-    let with = |hosts: &str| format!("- match: {{path: /health, hosts: [{hosts}]}}");
-    let off = bootstrap("strip_any_host_port: true", "strip_any_host_port: false");
-    let name = "host-without-strip";
-    let field = "rules[0].match.hosts[0]";
-    assert_warns(name, field, &off.replace(rule, &with("a.com")), &off.replace(rule, &with("'a.com:*'")));
-    assert_warns(name, field, &off.replace(rule, &with("a.com")), &bootstrap(rule, &with("a.com")));
-    assert_warns(name, field, &off.replace(rule, &with("a.com")), &rules("{match: {hosts: [a.com]}}"));
-}
-
-#[test]
-fn warns_of_the_failure_policy() {
-    let name = "failure-policy";
-    for policy in ["failure_policy: FAIL_CLOSED", "failure_policy: FAIL_OPEN", "fail_open: true"] {
-        let bad = bootstrap("failure_policy: FAIL_RELOAD", policy);
-        assert_warns(name, "failure_policy", &bad, BOOTSTRAP);
-    }
-    let plugin =
-        |more: &str| format!("kind: WasmPlugin\nspec:\n  pluginConfig: {{auth_service: {{cluster: c}}}}\n{more}");
-    assert_warns(name, "failStrategy", &plugin(""), &plugin("  failStrategy: FAIL_RELOAD\n"));
-    let policy = |open: &str| {
-        format!(
-            "kind: EnvoyExtensionPolicy\nspec:\n  wasm: [{{config: {{auth_service: {{cluster: c}}}}, failOpen: {open}}}]\n"
-        )
-    };
-    assert_warns(name, "failOpen", &policy("true"), &policy("false"));
-}
-
-#[test]
-fn warns_of_a_missing_idle_timeout() {
-    let field = "stream_idle_timeout";
-    for (old, new) in [
-        ("                stream_idle_timeout: 30s\n", ""),
-        ("stream_idle_timeout: 30s", "stream_idle_timeout: 0s"),
-        ("stream_idle_timeout: 30s", "stream_idle_timeout: 2s"),
-        (
-            "timeout: 1s\n                              retries: 1",
-            "timeout: 20s\n                              retries: 1",
-        ),
-    ] {
-        assert_warns("idle-timeout", field, &bootstrap(old, new), BOOTSTRAP);
-    }
-}
-
-#[test]
-fn warns_of_a_throttle_on_a_shared_address() {
-    let with = bootstrap("# failed_auth_throttle:", "failed_auth_throttle:");
-    let off = |text: &str| text.replace("use_remote_address: true", "use_remote_address: false");
-    assert_warns("throttle-address", "use_remote_address", &off(&with), &with);
-    assert_warns("throttle-address", "use_remote_address", &off(&with), &off(BOOTSTRAP));
-}
-
-#[test]
-fn warns_of_the_vm_id() {
-    let name = "vm-id";
-    assert_warns(name, "vm_config.vm_id", &bootstrap("vm_id: authgate", "vm_id: ''"), BOOTSTRAP);
-    let other = |id: &str| {
-        let other = format!(
-            "                  - name: other\n                    typed_config:\n                      '@type': \
-             type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm\n                      config: {{name: other, \
-             vm_config: {{vm_id: {id}, code: {{local: {{filename: other.wasm}}}}}}}}\n"
-        );
-        let router = "                  - name: envoy.filters.http.router\n";
-        bootstrap(router, &format!("{other}{router}"))
-    };
-    assert_warns(name, "vm_config.vm_id", &other("authgate"), &other("other"));
-    let plugin = |environment: &str| {
-        format!(
-            "kind: WasmPlugin\nspec:\n  failStrategy: FAIL_RELOAD\n  pluginConfig: {{auth_service: {{cluster: c}}}}\n  \
-             vmConfig: {{env: [{environment}]}}\n"
-        )
-    };
-    assert_warns(name, "vm_config", &plugin(""), &plugin("{name: AUTHGATE_SEAL_KEY, valueFrom: HOST}"));
-}
-
-#[test]
-fn warns_of_missing_stats_tags() {
-    let tag = "    - {tag_name: source, regex: \"(\\\\.source=([^.]+))\"}\n";
-    assert_warns("stats-tags", "stats_config.stats_tags", &bootstrap(tag, ""), BOOTSTRAP);
-}
-
-#[test]
-fn warns_of_an_unknown_cluster() {
-    let bad = bootstrap("cluster: auth_service\n", "cluster: auth\n");
-    assert_warns("unknown-cluster", "auth_service.cluster", &bad, BOOTSTRAP);
-    let dynamic = format!("dynamic_resources: {{cds_config: {{}}}}\n{bad}");
-    assert_warns("unknown-cluster", "auth_service.cluster", &bad, &dynamic);
-}
-
-#[test]
-fn warns_of_a_route_that_disables_the_filter() {
-    let name = "filter-disabled-on-route";
-    let route = "- match: {prefix: \"/\"}\n";
-    let over = |filter: &str| {
-        let over = format!(
-            "                          typed_per_filter_config: {{{filter}: {{'@type': \
-             type.googleapis.com/envoy.config.route.v3.FilterConfig, disabled: true}}}}\n"
-        );
-        bootstrap(route, &format!("{route}{over}"))
-    };
-    assert_warns(name, "typed_per_filter_config", &over("authgate"), &over("other"));
-    let off = bootstrap("- name: authgate\n", "- name: authgate\n                    disabled: true\n");
-    assert_warns(name, "disabled", &off, BOOTSTRAP);
 }
 
 #[test]
