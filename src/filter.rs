@@ -22,6 +22,8 @@ mod fallback;
 mod journal;
 mod key_wait;
 mod log_limit;
+#[cfg(all(feature = "cli", not(target_arch = "wasm32")))]
+mod longest_wait;
 mod pages;
 mod parts;
 mod request;

@@ -13,6 +13,8 @@
 //! A callout belongs to the worker, not to a request, and goes on when a client leaves.
 
 pub mod leases;
+#[cfg(all(feature = "cli", not(target_arch = "wasm32")))]
+mod longest_wait;
 mod question;
 pub mod shares;
 mod unanswered;

@@ -7,6 +7,7 @@ use super::rules;
 use super::warnings::{Warning, Warnings};
 use crate::cli::tree::{self, Node};
 use crate::config::Config;
+use crate::filter::Filter;
 
 /// The shipped bootstrap, which has all that the metrics need.
 const BOOTSTRAP: &str = include_str!("../../../envoy/envoy.yaml");
@@ -148,8 +149,7 @@ fn check_manager(plugin: &Plugin<'_>, config: &Config, warnings: &mut Warnings<'
     let Some(manager) = plugin.manager else { return };
     let line_of = |name| manager.get(name).map_or(manager.line, |node| node.line);
     let name = "stream_idle_timeout";
-    // A request may first wait for another worker's question, and then for its own.
-    let longest = config.auth_service.longest_callout() * 2;
+    let longest = Filter::new(config.clone()).longest_wait();
     match manager.get(name).and_then(Node::text).and_then(duration) {
         None => {
             let problem = "without it a request held in a VM that trapped hangs for minutes: set 30s";

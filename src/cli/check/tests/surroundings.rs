@@ -58,6 +58,31 @@ fn warns_of_a_missing_idle_timeout() {
 }
 
 #[test]
+fn warns_of_an_idle_timeout_below_any_wait_of_a_request() {
+    let last = "public_key: {ttl: 1h, min_refetch_interval: 5s, grace: 5s}";
+    let pem = include_str!("../../../public_key/testdata/rsa_2048.pem").replace('\n', "\\n");
+    let pinned = format!("public_key: {{pem: [\"{pem}\"]}}");
+    let remote = format!("{last}\n                              verification: remote");
+    let in_jwts = format!("{last}\n                            api_token: {{response_format: jwt_body}}");
+    for (settings, longest) in [
+        // A fetch of the key that began before, the pause after it, and one more fetch.
+        (last, 15),
+        // At most this long, however long a fetch may take.
+        ("public_key: {min_refetch_interval: 30s}", 20),
+        // A question: its share, another worker's question, and its own.
+        (&pinned, 11),
+        // A question, and a key for the answer, or for the JWT while the service is down.
+        (&in_jwts, 26),
+        (&remote, 26),
+    ] {
+        let with = |seconds: u32| {
+            bootstrap(last, settings).replace("stream_idle_timeout: 30s", &format!("stream_idle_timeout: {seconds}s"))
+        };
+        assert_warns("idle-timeout", "stream_idle_timeout", &with(longest - 1), &with(longest));
+    }
+}
+
+#[test]
 fn warns_of_a_throttle_on_a_shared_address() {
     let with = bootstrap("# failed_auth_throttle:", "failed_auth_throttle:");
     let off = |text: &str| text.replace("use_remote_address: true", "use_remote_address: false");
