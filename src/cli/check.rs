@@ -147,22 +147,24 @@ fn check_file(file: &Path, report: &mut Report) -> Result<(), String> {
     }
     for plugin in &plugins {
         report.configurations += 1;
-        check_plugin(plugin, &name, &mut report.problems);
+        check_plugin(plugin, &documents, &name, &mut report.problems);
     }
     Ok(())
 }
 
-fn check_plugin(plugin: &Plugin<'_>, file: &str, problems: &mut Vec<Problem>) {
+fn check_plugin(plugin: &Plugin<'_>, documents: &[Node], file: &str, problems: &mut Vec<Problem>) {
     let mut found = Vec::new();
     let config = parse(plugin);
     let errors = config.as_ref().err().map(Vec::as_slice).unwrap_or_default();
     found.extend(errors.iter().map(|error| Problem::of_field(file, plugin, error.clone())));
-    for warning in warnings::check(plugin, config.as_ref().map_err(|_| errors)) {
+    for warning in warnings::check(plugin, documents, config.as_ref().map_err(|_| errors)) {
         let warnings::Found { warning, line, field, problem } = warning;
         let name = Some(warning.name());
         found.push(Problem { file: file.to_owned(), line, level: "warning", name, field, problem, hint: None });
     }
     found.sort_by_key(|problem| problem.line);
+    // What is written once for filters of one name is one finding.
+    found.retain(|problem| !problems.contains(problem));
     problems.extend(found);
 }
 

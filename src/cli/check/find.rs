@@ -32,7 +32,7 @@ pub struct Plugin<'t> {
     pub document: &'t Node,
     /// The connection manager around it.
     pub manager: Option<&'t Node>,
-    /// Its entry in `http_filters`.
+    /// Its entry in `http_filters`, or what an EnvoyFilter adds to them.
     pub filter: Option<&'t Node>,
     /// The bytes that the filter gets.
     pub bytes: String,
@@ -131,6 +131,9 @@ impl<'t> Search<'t, '_> {
             "EnvoyExtensionPolicy" => return self.extension_policy(node),
             _ => {}
         }
+        if let ("HTTP_FILTER" | "EXTENSION_CONFIG", Some(value)) = patch(node) {
+            return self.search(value, None, Some(value));
+        }
         if let Some(holder) = plugin_config(node) {
             return self.push(Wrapping::Envoy, holder, holder.get("configuration"), manager, filter);
         }
@@ -173,6 +176,11 @@ impl<'t> Search<'t, '_> {
         let (bytes, tree) = contents(configuration, holder.line);
         self.plugins.push(Plugin { wrapping, holder, document: self.document, manager, filter, bytes, tree });
     }
+}
+
+/// What a patch of an EnvoyFilter applies to, and its value.
+pub fn patch(node: &Node) -> (&str, Option<&Node>) {
+    (node.text_of("apply_to"), node.at(&["patch", "value"]))
 }
 
 /// Envoy's `PluginConfig` in the `typed_config` of a Wasm filter, also as a `TypedStruct`.

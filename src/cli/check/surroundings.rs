@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::find::{Plugin, Wrapping, all_in};
+use super::find::{self, Plugin, Wrapping, all_in};
 use super::rules;
 use super::warnings::{Warning, Warnings};
 use crate::cli::tree::{self, Node};
@@ -14,11 +14,12 @@ const BOOTSTRAP: &str = include_str!("../../../envoy/envoy.yaml");
 
 /// Checks what surrounds a filter.
 ///
+/// - `documents`: all of its file.
 /// - `config`: `None` if it has errors.
-pub fn check(plugin: &Plugin<'_>, config: Option<&Config>, warnings: &mut Warnings<'_>) {
+pub fn check(plugin: &Plugin<'_>, documents: &[Node], config: Option<&Config>, warnings: &mut Warnings<'_>) {
     check_failure_policy(plugin, warnings);
-    check_vm_id(plugin, warnings);
-    check_disabled(plugin, warnings);
+    check_vm_id(plugin, documents, warnings);
+    check_disabled(plugin, documents, warnings);
     check_stats_tags(plugin, warnings);
     check_clusters(plugin, warnings);
     if let Some(config) = config {
@@ -49,7 +50,7 @@ fn check_failure_policy(plugin: &Plugin<'_>, warnings: &mut Warnings<'_>) {
     }
 }
 
-fn check_vm_id(plugin: &Plugin<'_>, warnings: &mut Warnings<'_>) {
+fn check_vm_id(plugin: &Plugin<'_>, documents: &[Node], warnings: &mut Warnings<'_>) {
     const KEY: &str = "AUTHGATE_SEAL_KEY";
     let holder = plugin.holder;
     match plugin.wrapping {
@@ -62,12 +63,12 @@ fn check_vm_id(plugin: &Plugin<'_>, warnings: &mut Warnings<'_>) {
                 let problem = "without its own vm_id the filter shares its data with every plugin that has none";
                 return warnings.add_at(Warning::VmId, line, "vm_config.vm_id", problem);
             }
-            let others = all_in(plugin.document);
-            let is_other = |other: &&Plugin<'_>| {
+            let mut others = documents.iter().flat_map(all_in);
+            let is_other = |other: &Plugin<'_>| {
                 let code = |plugin: &Plugin<'_>| plugin.holder.at(&["vm_config", "code"]).map(Node::to_json);
                 other.holder.at(&["vm_config", "vm_id"]).and_then(Node::text) == Some(id) && code(other) != code(plugin)
             };
-            if let Some(other) = others.iter().find(is_other) {
+            if let Some(other) = others.find(is_other) {
                 let problem = format!(
                     "the plugin {:?} in line {} has other code and the same vm_id: it can read and change shared data",
                     other.name(),
@@ -88,24 +89,49 @@ fn check_vm_id(plugin: &Plugin<'_>, warnings: &mut Warnings<'_>) {
     }
 }
 
-fn check_disabled(plugin: &Plugin<'_>, warnings: &mut Warnings<'_>) {
+fn check_disabled(plugin: &Plugin<'_>, documents: &[Node], warnings: &mut Warnings<'_>) {
     let Some(filter) = plugin.filter else { return };
-    let problem =
-        "the filter is off here: no request is authenticated, and clients' identity headers reach the upstream";
+    let mut warn = |line, field: &str| {
+        let problem =
+            "the filter is off here: no request is authenticated, and clients' identity headers reach the upstream";
+        warnings.add_at(Warning::FilterDisabledOnRoute, line, field, problem);
+    };
     if filter.is_on("disabled") {
-        warnings.add_at(Warning::FilterDisabledOnRoute, filter.line_of("disabled"), "disabled", problem);
+        warn(filter.line_of("disabled"), "disabled");
     }
     let name = filter.text_of("name");
-    let mut rest = vec![plugin.document];
+    // An EnvoyFilter may change what another one adds.
+    let is_about =
+        |document: &&Node| std::ptr::eq(*document, plugin.document) || document.text_of("kind") == "EnvoyFilter";
+    let mut rest: Vec<_> = documents.iter().filter(is_about).collect();
     while let Some(node) = rest.pop() {
         let overrides = node.get("typed_per_filter_config").map(Node::members).unwrap_or_default();
-        let own = overrides.iter().filter(|(known, over)| known == name && over.is_on("disabled"));
-        for (_, over) in own {
-            warnings.add_at(Warning::FilterDisabledOnRoute, over.line, "typed_per_filter_config", problem);
+        for (_, over) in overrides.iter().filter(|(known, over)| known == name && is_off(over)) {
+            warn(over.line, "typed_per_filter_config");
+        }
+        if let Some(changed) = changed_filter(node, name)
+            && !std::ptr::eq(changed, filter)
+            && changed.is_on("disabled")
+        {
+            warn(changed.line_of("disabled"), "disabled");
         }
         rest.extend(node.members().iter().map(|(_, member)| member));
         rest.extend(node.entries());
     }
+}
+
+/// Whether a `FilterConfig`, perhaps as a `TypedStruct`, switches a filter off.
+fn is_off(over: &Node) -> bool {
+    over.is_on("disabled") || over.get("value").is_some_and(|value| value.is_on("disabled"))
+}
+
+/// What a patch of an EnvoyFilter says about the filter of this name.
+fn changed_filter<'t>(patch: &'t Node, name: &str) -> Option<&'t Node> {
+    const MATCHED: [&str; 6] = ["match", "listener", "filter_chain", "filter", "sub_filter", "name"];
+    let ("HTTP_FILTER", Some(value)) = find::patch(patch) else { return None };
+    // A patch that merges needn't repeat the name.
+    let named = value.get("name").or_else(|| patch.at(&MATCHED));
+    (named.and_then(Node::text) == Some(name)).then_some(value)
 }
 
 fn check_stats_tags(plugin: &Plugin<'_>, warnings: &mut Warnings<'_>) {

@@ -113,12 +113,13 @@ impl Warnings<'_> {
 
 /// Finds all warnings.
 ///
+/// - `documents`: all of its file.
 /// - `config`: the configuration, or the errors in it.
-pub fn check(plugin: &Plugin<'_>, config: Result<&Config, &[ConfigError]>) -> Vec<Found> {
+pub fn check(plugin: &Plugin<'_>, documents: &[Node], config: Result<&Config, &[ConfigError]>) -> Vec<Found> {
     let mut warnings = Warnings { tree: &plugin.tree, found: Vec::new() };
     rules::check(&plugin.tree, config.err().unwrap_or_default(), &mut warnings);
     check_revocation(plugin, &mut warnings);
-    surroundings::check(plugin, config.ok(), &mut warnings);
+    surroundings::check(plugin, documents, config.ok(), &mut warnings);
     if let Ok(config) = config {
         check_stale(config, &mut warnings);
     }

@@ -1,8 +1,10 @@
 //! Warnings about what surrounds a configuration.
 
+use super::brief;
 use super::warnings::{assert_warns, rules};
 
 const BOOTSTRAP: &str = include_str!("../../../../envoy/envoy.yaml");
+const ENVOY_FILTER: &str = include_str!("../../../../envoy/istio/envoyfilter.yaml");
 
 /// The shipped bootstrap with a change.
 #[track_caller]
@@ -141,4 +143,86 @@ fn warns_of_a_route_that_disables_the_filter() {
     assert_warns(name, "typed_per_filter_config", &over("authgate"), &over("other"));
     let off = bootstrap("- name: authgate\n", "- name: authgate\n                    disabled: true\n");
     assert_warns(name, "disabled", &off, BOOTSTRAP);
+}
+
+/// The shipped EnvoyFilter with a change.
+#[track_caller]
+fn envoy_filter(old: &str, new: &str) -> String {
+    assert!(ENVOY_FILTER.contains(old), "{old}");
+    ENVOY_FILTER.replacen(old, new, 1)
+}
+
+#[test]
+fn warns_of_an_envoy_filter_that_disables_the_filter() {
+    let name = "filter-disabled-on-route";
+    let off = envoy_filter("          name: authgate\n", "          name: authgate\n          disabled: true\n");
+    assert_warns(name, "disabled", &off, ENVOY_FILTER);
+    let merged = |filter: &str| {
+        let patch = format!(
+            "    - applyTo: HTTP_FILTER\n      patch: {{operation: MERGE, value: {{name: {filter}, disabled: true}}}}\n"
+        );
+        format!("{ENVOY_FILTER}{patch}")
+    };
+    assert_warns(name, "disabled", &merged("authgate"), &merged("other"));
+    let matched = |filter: &str| {
+        let filter = format!("{{filter: {{subFilter: {{name: {filter}}}}}}}");
+        let patch = format!(
+            "    - applyTo: HTTP_FILTER\n      match: {{listener: {{filterChain: {filter}}}}}\n      patch: {{operation: \
+             MERGE, value: {{disabled: true}}}}\n"
+        );
+        format!("{ENVOY_FILTER}{patch}")
+    };
+    assert_warns(name, "disabled", &matched("authgate"), &matched("other"));
+}
+
+#[test]
+fn warns_of_an_envoy_filter_with_a_route_that_disables_the_filter() {
+    let name = "filter-disabled-on-route";
+    for (to, before, after) in [
+        ("HTTP_ROUTE", "", ""),
+        ("VIRTUAL_HOST", "", ""),
+        ("ROUTE_CONFIGURATION", "", ""),
+        ("ROUTE_CONFIGURATION", "virtual_hosts: [{routes: [{", "}]}]"),
+    ] {
+        let patch = |filter: &str, disabled: bool| {
+            format!(
+                "    - applyTo: {to}\n      patch:\n        operation: MERGE\n        value: \
+                 {{{before}typed_per_filter_config: {{{filter}: {{'@type': \
+                 type.googleapis.com/envoy.config.route.v3.FilterConfig, disabled: {disabled}}}}}{after}}}\n"
+            )
+        };
+        let (bad, good) = (patch("authgate", true), patch("authgate", false));
+        let field = "typed_per_filter_config";
+        assert_warns(name, field, &format!("{ENVOY_FILTER}{bad}"), &format!("{ENVOY_FILTER}{good}"));
+        assert_warns(name, field, &format!("{ENVOY_FILTER}{bad}"), &format!("{ENVOY_FILTER}{}", patch("other", true)));
+        // In a resource of its own.
+        let beside = |patch: &str| format!("{ENVOY_FILTER}---\nkind: EnvoyFilter\nspec:\n  configPatches:\n{patch}");
+        assert_warns(name, field, &beside(&bad), &beside(&good));
+    }
+}
+
+#[test]
+fn a_route_that_disables_filters_of_one_name_is_one_finding() {
+    let route = "                            - match: {prefix: \"/\"}\n";
+    let over = "typed_per_filter_config: {authgate: {'@type': type.googleapis.com/envoy.config.route.v3.FilterConfig, \
+                disabled: true}}";
+    let status = "name: authgate-status\n                        typed_config";
+    let text = envoy_filter(route, &format!("{route}                              {over}\n"))
+        .replace(status, &status.replace("-status", ""));
+    let found = brief(&text);
+    assert_eq!(found.iter().filter(|(_, name, _)| name == "filter-disabled-on-route").count(), 1, "{found:?}");
+}
+
+#[test]
+fn warns_of_a_vm_id_that_another_document_has() {
+    let other = |id: &str| {
+        format!(
+            "{BOOTSTRAP}---\nname: other\ntyped_config:\n  '@type': \
+             type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm\n  config: {{name: other, vm_config: \
+             {{vm_id: {id}, code: {{local: {{filename: other.wasm}}}}}}}}\n"
+        )
+    };
+    assert_warns("vm-id", "vm_config.vm_id", &other("authgate"), &other("other"));
+    let same_code = format!("{BOOTSTRAP}---\n{BOOTSTRAP}");
+    assert_warns("vm-id", "vm_config.vm_id", &other("authgate"), &same_code);
 }
