@@ -226,3 +226,21 @@ fn warns_of_a_vm_id_that_another_document_has() {
     let same_code = format!("{BOOTSTRAP}---\n{BOOTSTRAP}");
     assert_warns("vm-id", "vm_config.vm_id", &other("authgate"), &same_code);
 }
+
+#[test]
+fn warns_of_each_unknown_cluster() {
+    for (field, settings) in [
+        ("jwt.public_key.cluster", "jwt: {required_claims: [jti], public_key: {cluster: CLUSTER}}"),
+        (
+            "revocation.cluster",
+            "jwt: {required_claims: [jti]}\n                            revocation: {path: /list, cluster: CLUSTER}",
+        ),
+    ] {
+        let jwt = "jwt:\n                              # A refresh token is never accepted as an access token.\n  \
+                   \x20                           token_types: [access, api_token]\n                              \
+                   public_key: {ttl: 1h, min_refetch_interval: 5s, grace: 5s}";
+        let with = |cluster: &str| bootstrap(jwt, &settings.replace("CLUSTER", cluster));
+        assert_warns("unknown-cluster", field, &with("keys"), &with("auth_service"));
+        assert_eq!(brief(&with("keys")).len(), 1);
+    }
+}
