@@ -252,19 +252,23 @@ impl Probe<'_> {
         conditions
     }
 
-    /// Whether the request goes on if its rule has this `require`.
+    /// Whether the request goes on if its rule has this `require`. Readings of path and host may lead to several rules
+    /// with equal terms, so all of these rules have it.
     fn is_let_in(&self, index: usize, require: Option<Value>) -> bool {
         let mut written = self.written.clone();
         if let Some(written) = written.as_object_mut() {
             written.remove("mode");
         }
-        let rule = written.pointer_mut(&format!("/rules/{index}")).and_then(Value::as_object_mut);
-        let Some(rule) = rule else { return false };
-        rule.remove("mode");
-        match require {
-            Some(require) => rule.insert("require".to_owned(), require),
-            None => rule.remove("require"),
-        };
+        let terms = self.config.rules.terms(Some(index));
+        let rules = written.get_mut("rules").and_then(Value::as_array_mut).into_iter().flatten();
+        let alike = rules.enumerate().filter(|(other, _)| self.config.rules.terms(Some(*other)) == terms);
+        for rule in alike.filter_map(|(_, rule)| rule.as_object_mut()) {
+            rule.remove("mode");
+            match &require {
+                Some(require) => rule.insert("require".to_owned(), require.clone()),
+                None => rule.remove("require"),
+            };
+        }
         let Ok(config) = Config::from_bytes(written.to_string().as_bytes()) else { return false };
         let resolution = self.try_with(config).decided.map(|decided| decided.resolution);
         matches!(resolution, Some(Resolution::Forward(_)))

@@ -2,6 +2,7 @@
 
 mod answers;
 mod malformed;
+mod require;
 mod table;
 
 use std::fs;
