@@ -21,6 +21,7 @@ use crate::introspection::CalloutError;
 use crate::time::UnixTime;
 use probe::Probe;
 use service::Service;
+use story::Story;
 
 /// Print what the filter does with a request, step by step
 #[derive(Debug, clap::Args)]
@@ -102,7 +103,7 @@ pub fn run(options: &Options, out: &mut impl Write, has_colour: bool) -> Result<
     let headers = headers(options, plugin.manager)?;
     let head = RequestHead { headers: &lend(&headers), has_body: options.body };
     let probe = Probe { written: &written, config: &config, head, service: &service, now: now(options) };
-    let story = probe.tell();
+    let story = Story { note: plugin.manager.and_then(note_on_path), ..probe.tell() };
     match options.format {
         Format::Text => story.print(out, has_colour).map_err(text_of)?,
         Format::Json => {
@@ -184,6 +185,25 @@ fn left_of(host: &str, manager: Option<&Node>) -> String {
     let port = if is_on("strip_any_host_port") && is_port { "" } else { port };
     let name = if is_on("strip_trailing_host_dot") { name.strip_suffix('.').unwrap_or(name) } else { name };
     format!("{name}{port}")
+}
+
+/// What to know about the path behind a connection manager that doesn't hand it over as it was sent.
+fn note_on_path(manager: &Node) -> Option<String> {
+    const ACTION: &str = "path_with_escaped_slashes_action";
+    let keeps = ["null", "IMPLEMENTATION_SPECIFIC_DEFAULT", "0", "KEEP_UNCHANGED", "1"];
+    let mut settings: Vec<_> =
+        ["normalize_path", "merge_slashes"].into_iter().filter(|name| manager.is_on(name)).collect();
+    let action = manager.get(ACTION).map_or_else(|| "null".to_owned(), Node::to_json);
+    if !keeps.contains(&action.trim_matches('"')) {
+        settings.push(ACTION);
+    }
+    (!settings.is_empty()).then(|| {
+        format!(
+            "the connection manager may change or refuse the path before the filter sees it ({}), and explain reads it as \
+             given: give the path as Envoy forwards it",
+            settings.join(", ")
+        )
+    })
 }
 
 fn split(header: &str) -> Result<(String, String), String> {

@@ -64,6 +64,7 @@ impl Probe<'_> {
         let is_looked_at = !says("public") && !says("deny") && undecided.is_none() && !is_served;
         Story {
             request: format!("{} {}{}", self.text(":method"), self.text(":authority"), self.text(":path")),
+            note: None,
             path_readings: readings.unwrap_or_default(),
             host_readings: host_readings(self.head.value(":authority")).unwrap_or_default(),
             rules: if is_served { Vec::new() } else { self.rules(rule) },

@@ -12,6 +12,9 @@ use crate::cli::report::Colour;
 pub struct Story {
     /// Method, host and path.
     pub request: String,
+    /// What may happen to it before the filter sees it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// The readings of the path.
     pub path_readings: Vec<String>,
     /// The readings of the host.
@@ -150,6 +153,9 @@ impl Story {
     /// When the output can't be written to.
     pub fn print(&self, out: &mut impl Write, has_colour: bool) -> std::io::Result<()> {
         line(out, "request", &self.request)?;
+        if let Some(note) = &self.note {
+            line(out, "note", note)?;
+        }
         for (name, readings) in [("paths", &self.path_readings), ("hosts", &self.host_readings)] {
             if readings.len() > 1 {
                 line(out, name, &readings.join("  "))?;

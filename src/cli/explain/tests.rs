@@ -2,6 +2,7 @@
 
 mod answers;
 mod malformed;
+mod manager;
 mod require;
 mod table;
 
@@ -293,42 +294,6 @@ fn readable_output_quotes_no_credential() {
 fn a_host_header_sets_the_host() {
     let told = told(&["--path", "/webhooks/a", "--method", "POST", "--header", "Host: api.example.com"]);
     assert_eq!((&told["rule"], &told["request"]), (&json!("rules[1]"), &json!("POST api.example.com/webhooks/a")));
-}
-
-#[test]
-fn the_host_is_the_one_that_the_connection_manager_leaves() {
-    let manager = |settings: &str| {
-        format!(
-            "{settings}http_filters:\n- name: x\n  typed_config:\n    '@type': \
-             type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm\n    config:\n      name: authgate\n      \
-             configuration:\n        '@type': type.googleapis.com/google.protobuf.Struct\n        value: {{auth_service: \
-             {{cluster: c}}, rules: [{{match: {{hosts: [a.example, '[2001:db8::1]']}}, public: true}}]}}\n"
-        )
-    };
-    let both = "strip_any_host_port: true\nstrip_trailing_host_dot: true\n";
-    for (settings, host, code) in [
-        ("", "a.example", "public"),
-        ("", "a.example:80", "ambiguous_host"),
-        ("", "a.example.", "ambiguous_host"),
-        (both, "a.example:80", "public"),
-        (both, "a.example.", "public"),
-        (both, "a.example.:80", "public"),
-        (both, "[2001:db8::1]:80", "public"),
-        (both, "[2001:db8::1]", "public"),
-        (both, "b.example:80", "missing_credentials"),
-        (both, "a.example:abc", "ambiguous_host"),
-        (both, "a.example:", "ambiguous_host"),
-        ("strip_any_host_port: true\n", "a.example.:80", "ambiguous_host"),
-        ("strip_trailing_host_dot: true\n", "a.example.", "public"),
-        ("strip_trailing_host_dot: true\n", "a.example.:80", "ambiguous_host"),
-    ] {
-        for host in [["--host".to_owned(), host.to_owned()], ["--header".to_owned(), format!("Host: {host}")]] {
-            let options: Vec<_> = host.iter().map(String::as_str).chain(["--format", "json"]).collect();
-            let told: Value = serde_json::from_str(&output(&manager(settings), &options).1).unwrap();
-            let ended = told["decision"]["deny"]["code"].as_str().or(told["decision"]["outcome"].as_str());
-            assert_eq!(ended, Some(code), "{settings:?} {host:?}");
-        }
-    }
 }
 
 #[test]
