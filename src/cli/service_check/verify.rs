@@ -8,7 +8,7 @@ use super::findings::Findings;
 use super::{Context, now};
 use crate::claims::Claims;
 use crate::cli::machine::{Answer, Machine, NoHost};
-use crate::config::{Config, ResponseFormat};
+use crate::config::{AnswerHeaders, Config, ResponseFormat};
 use crate::credential::{Credential, Form};
 use crate::extractor::{Header, RequestHead};
 use crate::filter::Resolution;
@@ -74,9 +74,24 @@ impl<'c> Asking<'c> {
         Ok(Self { context, config, format, key })
     }
 
+    /// The format that it asks for.
+    pub const fn format(&self) -> ResponseFormat {
+        self.format
+    }
+
+    /// The headers in which `json_header` answers.
+    pub const fn answer_headers(&self) -> &AnswerHeaders {
+        &self.config.api_token.answer_headers
+    }
+
+    /// How all of its questions are named in a finding.
+    pub fn name(&self) -> String {
+        format!("GET {}, {}", self.context.options.verify_path, self.format.name())
+    }
+
     /// How a question is named in a finding.
-    pub fn case(&self, name: &str) -> String {
-        format!("GET {}, {}: {name}", self.context.options.verify_path, self.format.name())
+    fn case(&self, name: &str) -> String {
+        format!("{}: {name}", self.name())
     }
 
     fn ask(&self, sent: &Sent<'_>) -> Answer {
@@ -89,21 +104,18 @@ impl<'c> Asking<'c> {
         AuthVerify::new(&self.config).verdict(answer.clone()?)
     }
 
-    /// Asks about a good credential. Returns its user and client if the filter lets it in.
-    pub fn good(&self, sent: &Sent<'_>, findings: &mut Findings) -> Option<(i64, i64)> {
+    /// Asks about a good credential. Returns its claims if the filter lets it in.
+    pub fn good(&self, sent: &Sent<'_>, findings: &mut Findings) -> Option<Claims> {
         let case = self.case(sent.name);
         let answer = self.ask(sent);
         match self.claims(&answer) {
-            Ok(claims) => {
-                let ids = (claims.user_id(), claims.client_id());
-                match self.resolution(sent, &answer) {
-                    Some(Resolution::Forward(_)) => {
-                        findings.ok(case, format!("user {} of client {}", ids.0, ids.1));
-                        return Some(ids);
-                    }
-                    denied => findings.differs(case, self.complaint(&claims, &answer), outcome(denied)),
+            Ok(claims) => match self.resolution(sent, &answer) {
+                Some(Resolution::Forward(_)) => {
+                    findings.ok(case, format!("user {} of client {}", claims.user_id(), claims.client_id()));
+                    return Some(claims);
                 }
-            }
+                denied => findings.differs(case, self.complaint(&claims, &answer), outcome(denied)),
+            },
             Err(problem) => findings.differs(case, problem, self.outcome(sent, &answer)),
         }
         None

@@ -213,6 +213,15 @@ impl Service {
     }
 }
 
+/// The headers of `json_header`, and their claims.
+pub const IDENTITY: [(&str, &str); 5] = [
+    ("X-User-Id", "user_id"),
+    ("X-Client-Id", "client_id"),
+    ("X-User-Email", "email"),
+    ("X-User-Type", "user_type"),
+    ("X-Is-Admin", "is_admin"),
+];
+
 /// These claims, in the format that was asked for.
 pub fn identity(asked: &Asked, claims: &Value) -> Reply {
     let jwt = || Signer::a().jwt(claims);
@@ -221,9 +230,10 @@ pub fn identity(asked: &Asked, claims: &Value) -> Reply {
     } else if asked.has("jwt_header") {
         Reply { status: 200, headers: vec![("Authorization", format!("Bearer {}", jwt()))], ..Reply::default() }
     } else if asked.has("json_header") {
-        let headers = ["user_id", "client_id"].map(|name| claims[name].to_string());
-        let [user, client] = headers;
-        Reply { status: 200, headers: vec![("X-User-Id", user), ("X-Client-Id", client)], ..Reply::default() }
+        let value = |name: &str| claims[name].as_str().map_or_else(|| claims[name].to_string(), str::to_owned);
+        let headers = IDENTITY.into_iter().filter(|(_, claim)| !claims[*claim].is_null());
+        let headers = headers.map(|(header, claim)| (header, value(claim))).collect();
+        Reply { status: 200, headers, ..Reply::default() }
     } else {
         Reply::json(200, claims)
     }
