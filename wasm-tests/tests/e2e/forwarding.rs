@@ -1,7 +1,7 @@
 //! What reaches the upstream: renamed identity headers, and the forwarded or removed credential.
 
 use serde_json::{Value, json};
-use wasm_tests::{Builder, Echo, Stack, credentials, plugin};
+use wasm_tests::{Builder, Echo, Stack, corpus::scripted, credentials, plugin};
 
 /// What the upstream sees of a request with an API token and of one with a JWT under this configuration.
 async fn seen(config: Value) -> (Echo, Echo, String, String) {
@@ -67,11 +67,22 @@ async fn an_identity_in_response_headers_is_forwarded() {
     assert_eq!(by_token.header("x-is-admin").as_deref(), Some("true"));
 }
 
+/// Whoever is in the headers with the usual names is another user.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_names_of_the_response_headers_are_configurable() {
     let names = json!({"user_id": "X-Platform-User-ID", "client_id": "X-Platform-Client-ID"});
     let config = json!({"api_token": {"response_format": "json_header", "answer_headers": names}});
-    let (by_token, ..) = seen(config).await;
-    assert_eq!(by_token.header("x-user-id").as_deref(), Some("1"));
-    assert_eq!(by_token.header("x-client-id").as_deref(), Some("1"));
+    let stack = Stack::builder().config(config).start().await.unwrap();
+    let platform = json!([["X-Platform-User-ID", "7"], ["X-Platform-Client-ID", "70"]]);
+    let usual = json!([["X-User-Id", "8"], ["X-Client-Id", "80"]]);
+    let both = [platform.as_array().unwrap().clone(), usual.as_array().unwrap().clone()].concat();
+    for (number, headers, status) in [(0, platform, 200), (1, json!(both), 200), (2, usual, 503)] {
+        stack.fault(json!({"on": "verify", "kind": "raw", "headers": headers})).await.unwrap();
+        let answer = stack.get("/orders").api_key(&scripted::token(number)).send().await.unwrap();
+        assert_eq!(answer.status, status, "{headers}");
+        if status == 200 {
+            let echo = answer.upstream().unwrap();
+            assert_eq!(["x-user-id", "x-client-id"].map(|name| echo.all(name)), [["7"], ["70"]], "{headers}");
+        }
+    }
 }
