@@ -3,27 +3,31 @@
 
 use std::fs;
 
-use http::Method;
+use axum::{
+    Json,
+    response::{IntoResponse as _, Response},
+};
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use wasm_tests::{
-    Request, Stack,
-    credentials::{claims, forged},
+    Builder, Request, Stack,
+    corpus::{keys::Signer, tokens},
+    credentials::claims,
     merge, workspace,
 };
 
+use crate::{noting, other_hosts::add_cluster};
+
 /// A gateway with one of the configurations. Only the timeout is changed, because the machine may be busy.
 async fn with(name: &str) -> Stack {
+    builder(name).start().await.unwrap()
+}
+
+fn builder(name: &str) -> Builder {
     let file = workspace().join("examples/configurations").join(name);
     let mut config: Value = serde_norway::from_str(&fs::read_to_string(file).unwrap()).unwrap();
     merge(&mut config, &json!({"auth_service": {"timeout": "5s"}}));
-    let builder = Stack::builder().replace_config(config).envoy(|bootstrap| {
-        let clusters = bootstrap["static_resources"]["clusters"].as_array_mut().unwrap();
-        let mut keys = clusters.iter().find(|cluster| cluster["name"] == "auth_service").unwrap().clone();
-        keys["name"] = json!("key_service");
-        keys["load_assignment"]["cluster_name"] = json!("key_service");
-        clusters.push(keys);
-    });
-    builder.start().await.unwrap()
+    Stack::builder().replace_config(config)
 }
 
 /// A JWT signed by the service, with these changes to the usual claims.
@@ -120,12 +124,34 @@ async fn the_service_verifies_every_credential() {
     assert_eq!(outcome(stack.get("/orders").bearer(&unknown)).await, "503 auth_service_unavailable");
 }
 
+/// A host with a key of its own, and with a list of its own.
+fn keys_and_list(path: &str) -> Response {
+    match path {
+        "/iam/public-key" => Json(json!({"public_key": Signer::trusted().public_pem()})).into_response(),
+        "/auth/blacklist" => {
+            Json(json!({"cursor": "c", "revoked": [{"jti": "revoked", "exp": 4_102_444_800_u64}]})).into_response()
+        }
+        _ => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+/// The authentication service has another key, and revokes nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_key_comes_from_another_host() {
-    let stack = with("key-from-another-host.yaml").await;
-    let access = stack.login().await.unwrap().access;
-    assert_eq!(outcome(stack.get("/orders").bearer(&access)).await, "200 as 1");
-    assert_eq!(outcome(stack.get("/orders").bearer(&forged(&access).unwrap())).await, "401 signature_invalid");
+async fn the_key_and_the_list_come_from_another_host() {
+    let (port, _) = noting::start(keys_and_list).await;
+    let builder = builder("key-from-another-host.yaml");
+    let stack = builder.envoy(move |bootstrap| add_cluster(bootstrap, "key_service", port)).start().await.unwrap();
+    let of = |jti: &str| {
+        let mut claims = tokens::base();
+        claims["jti"] = json!(jti);
+        Signer::trusted().claims(claims.to_string())
+    };
+    assert_eq!(outcome(stack.get("/orders").bearer(&of("good"))).await, "200 as 7");
+    assert_eq!(outcome(stack.get("/orders").bearer(&of("revoked"))).await, "401 token_revoked");
+    let of_the_service = stack.login().await.unwrap().access;
+    assert_eq!(outcome(stack.get("/orders").bearer(&of_the_service)).await, "401 signature_invalid");
+    let (_, token) = stack.api_token("any").await.unwrap();
+    assert_eq!(outcome(stack.get("/orders").api_key(&token)).await, "200 as 1", "the service verifies");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,7 +24,7 @@ fn answer(path: &str) -> Response {
 }
 
 /// Another cluster with one host.
-fn add_cluster(bootstrap: &mut Value, name: &str, port: u16) {
+pub fn add_cluster(bootstrap: &mut Value, name: &str, port: u16) {
     let address = json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
     bootstrap["static_resources"]["clusters"].as_array_mut().unwrap().push(json!({
         "name": name, "type": "STATIC", "connect_timeout": "1s",
