@@ -72,6 +72,7 @@ mod revocation;
 mod rule_budget;
 mod rules;
 mod same_cluster;
+mod schemes;
 mod seal;
 mod secrets;
 mod service_behind_envoy;
