@@ -1,5 +1,5 @@
 //! A table of rules and requests: what becomes of each, what goes upstream, and what is counted.
-//! `wasm-tests/tests/e2e/rules.rs` sends half of the rows through Envoy.
+//! `wasm-tests/tests/e2e/rules.rs` sends most of the rows through Envoy.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Half of the table of rules and requests, in Envoy: how each request ends, what reaches the upstream, and that
+//! Most of the table of rules and requests, in Envoy: how each request ends, what reaches the upstream, and that
 //! `authgate explain` predicts it. `src/filter/tests/rules.rs` and `src/cli/explain/tests/table.rs` run all of it
 //! natively.
 
@@ -68,13 +68,16 @@ struct Row<'t> {
     authorization: Option<String>,
     /// The claims behind the credential.
     claims: Value,
+    /// The body of the service's answer, if it is asked.
+    answer: String,
     end: &'t str,
     /// What happens to `Authorization`.
     credential: &'t str,
 }
 
 impl<'t> Row<'t> {
-    fn new(number: usize, row: &'t Value, base: &Value, signer: &Signer) -> Self {
+    /// `is_jwt`: the service answers with a JWT.
+    fn new(number: usize, row: &'t Value, base: &Value, signer: &Signer, is_jwt: bool) -> Self {
         let (kind, changes) = row[1]
             .as_object()
             .and_then(|spec| spec.iter().next())
@@ -95,6 +98,7 @@ impl<'t> Row<'t> {
             path: row[0].as_str().unwrap(),
             kind,
             authorization,
+            answer: if is_jwt { signer.claims(claims.to_string()) } else { claims.to_string() },
             claims,
             end: row[2].as_str().unwrap(),
             credential: row[3].as_str().unwrap_or("kept"),
@@ -124,7 +128,7 @@ impl<'t> Row<'t> {
     /// What `authgate explain` predicts. If it needs the service's answer, it gets the one that the service gives.
     fn told(&self, stack: &Stack) -> Value {
         let file = |name: &str| stack.folder().join(name).to_str().unwrap().to_owned();
-        fs::write(file("claims.json"), self.claims.to_string()).unwrap();
+        fs::write(file("answer"), &self.answer).unwrap();
         let status = if self.kind == "api" { "200" } else { "503" };
         let mut arguments: Vec<String> = vec!["authgate".into(), "explain".into(), file("bootstrap.json")];
         for (option, value) in [
@@ -133,7 +137,7 @@ impl<'t> Row<'t> {
             ("--method", self.method().as_str()),
             ("--path", self.path),
             ("--answer", status),
-            ("--answer-body", &file("claims.json")),
+            ("--answer-body", &file("answer")),
         ] {
             arguments.extend([option.to_owned(), value.to_owned()]);
         }
@@ -165,9 +169,10 @@ impl<'t> Row<'t> {
         }
         let echo = answer.upstream().map_err(|error| format!("{error:#}"))?;
         let set = decision["forward"]["set"].as_array().ok_or_else(|| decision.to_string())?;
-        let sent = self.authorization.as_deref();
+        let converted = format!("Bearer {}", self.answer);
         let authorization = match decision["forward"]["authorization"].as_str() {
-            Some("unchanged") => sent,
+            Some("unchanged") => self.authorization.as_deref(),
+            Some("the verified JWT") => Some(converted.as_str()),
             _ => None,
         };
         let told = set.iter().map(|pair| (pair[0].as_str().unwrap().to_lowercase(), pair[1].as_str().unwrap()));
@@ -209,9 +214,13 @@ impl<'t> Row<'t> {
                 return Err(format!("{header}: {:?}, not {expected:?}", echo.all(header)));
             }
         }
-        let kept: Vec<&str> =
-            self.authorization.iter().filter(|_| self.credential == "kept").map(String::as_str).collect();
-        if echo.all("authorization") != kept || !echo.all("x_is_admin").is_empty() {
+        let expected: Option<String> = match self.credential {
+            "kept" => self.authorization.clone(),
+            "replaced" => Some(format!("Bearer {}", self.answer)),
+            _ => None,
+        };
+        let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+        if echo.all("authorization") != expected || !echo.all("x_is_admin").is_empty() {
             return Err(format!("{:?}", echo.headers));
         }
         Ok(())
@@ -225,11 +234,14 @@ async fn every_row_of_the_table_has_its_outcome_and_is_counted() {
     let (mut wrong, mut compared) = (Vec::new(), 0);
     let groups = table["groups"].as_array().unwrap().iter().filter(|group| group["envoy"] == json!(true));
     for group in groups {
+        let format = &group["config"]["api_token"]["response_format"];
+        let is_jwt = format.as_str().is_some_and(|format| format.starts_with("jwt"));
         let rows = group["rows"].as_array().unwrap().iter().enumerate();
-        let rows: Vec<Row<'_>> = rows.map(|(number, row)| Row::new(number, row, &table["base"], &signer)).collect();
+        let rows = rows.map(|(number, row)| Row::new(number, row, &table["base"], &signer, is_jwt));
+        let rows: Vec<Row<'_>> = rows.collect();
         let answers = rows.iter().enumerate().filter(|(_, row)| row.kind == "api");
         let answers: BTreeMap<_, _> =
-            answers.map(|(number, row)| (number, Answer::new(200, &[], row.claims.to_string()))).collect();
+            answers.map(|(number, row)| (number, Answer::new(200, &[], &row.answer))).collect();
         let service = Scripted::start(answers).await.unwrap();
         let address = service.address();
         // The shipped rules are removed.

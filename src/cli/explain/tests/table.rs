@@ -1,4 +1,4 @@
-//! The table of rules and requests, half of which `wasm-tests/tests/e2e/rules.rs` sends through Envoy: the command has
+//! The table of rules and requests, most of which `wasm-tests/tests/e2e/rules.rs` sends through Envoy: the command has
 //! to explain each row with the end that it has there.
 
 use serde_json::{Value, json};
