@@ -80,6 +80,7 @@ async fn filters_that_share_a_label_are_warned_of_once() {
     assert!(lines.len() == 1 && expected.iter().all(|text| lines[0].contains(text)), "{lines:?}");
 }
 
+/// At once or after some seconds of silence: `tests/steps/trapped.rs` tells the difference.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_counts_of_a_trapped_vm_are_removed() {
     let config = json!({"auth_service": {"timeout": "60s"}});

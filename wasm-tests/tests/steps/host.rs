@@ -75,11 +75,22 @@ pub(crate) struct Host {
 impl Host {
     /// Starts the module with this configuration.
     pub(crate) fn start(module: &[u8], configuration: &str) -> Result<Self> {
+        let state = State { now: BEGIN, configuration: configuration.as_bytes().to_vec(), ..State::default() };
+        Self::start_with(module, state)
+    }
+
+    /// Starts the module again in place of this VM, with the same configuration, shared data and metrics. No time passes.
+    pub(crate) fn replace(self, module: &[u8]) -> Result<Self> {
+        let State { now, configuration, shared, cas, metrics, .. } = self.store.into_data();
+        Self::start_with(module, State { now, configuration, shared, cas, metrics, ..State::default() })
+    }
+
+    fn start_with(module: &[u8], state: State) -> Result<Self> {
         let mut config = Config::default();
         config.consume_fuel(true);
         let engine = Engine::new(&config);
         let module = Module::new(&engine, module)?;
-        let state = State { now: BEGIN, configuration: configuration.as_bytes().to_vec(), ..State::default() };
+        let size = i32::try_from(state.configuration.len())?;
         let mut store = Store::new(&engine, state);
         store.set_fuel(FUEL)?;
         let mut imports = Vec::new();
@@ -100,7 +111,6 @@ impl Host {
         host.call("_initialize", &[])?;
         host.call("proxy_on_context_create", &[ROOT, 0])?;
         host.call("proxy_on_vm_start", &[ROOT, 0])?;
-        let size = i32::try_from(configuration.len())?;
         if host.call("proxy_on_configure", &[ROOT, size])? != 1 {
             bail!("the configuration is refused: {:?}", host.store.data().log);
         }

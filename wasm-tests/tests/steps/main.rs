@@ -3,6 +3,7 @@
 mod host;
 mod inlining;
 mod passage;
+mod trapped;
 
 use std::{env, fs, path::PathBuf};
 
@@ -79,11 +80,15 @@ fn module() -> PathBuf {
 /// The module with the shipped configuration, overridden by these settings.
 fn start(settings: &Value) -> Result<Host> {
     let module = fs::read(module()).with_context(|| format!("no module at {}", module().display()))?;
+    start_module(&module, settings)
+}
+
+fn start_module(module: &[u8], settings: &Value) -> Result<Host> {
     let mut configuration = Bootstrap::shipped()?.filter_config()?.clone();
     for (field, value) in settings.as_object().into_iter().flatten() {
         configuration[field] = value.clone();
     }
-    let mut host = Host::start(&module, &configuration.to_string())?;
+    let mut host = Host::start(module, &configuration.to_string())?;
     for callout in host.callouts() {
         let body = answer(&callout);
         host.answer(&callout, &body)?;

@@ -107,8 +107,12 @@ fn of_the_process(name: &str, caller: &mut Caller<'_, State>, arguments: &[Val])
         "proxy_define_metric" => {
             let name = String::from_utf8(take(caller, int(1), int(2))?)?;
             let metrics = &mut caller.data_mut().metrics;
-            metrics.push((name, 0));
-            let number = i32::try_from(metrics.len())?;
+            let known = metrics.iter().position(|(known, _)| *known == name);
+            let place = known.unwrap_or_else(|| {
+                metrics.push((name, 0));
+                metrics.len() - 1
+            });
+            let number = i32::try_from(place + 1)?;
             write(caller, int(3), &number.to_le_bytes())?
         }
         "proxy_increment_metric" | "proxy_record_metric" => {
