@@ -61,18 +61,30 @@ async fn istios_envoy_filter_puts_authgate_into_a_gateway() {
         .await
         .unwrap();
     serves(&stack).await;
-    let config = stack.admin("/config_dump").await.unwrap().text();
-    for expected in
-        ["\"failure_policy\": \"FAIL_RELOAD\"", "\"vm_id\": \"authgate\"", "\"stream_idle_timeout\": \"30s\""]
-    {
-        assert!(config.contains(expected), "{expected} isn't in the configuration");
+    let mut gateway = running(&stack, "gateway").await;
+    let manager = connection_manager(&mut gateway).clone();
+    for (field, expected) in [
+        ("stream_idle_timeout", json!("30s")),
+        ("request_headers_timeout", json!("10s")),
+        ("strip_any_host_port", json!(true)),
+    ] {
+        assert_eq!(manager[field], expected, "{field}");
     }
+    let plugin = plugin(&mut gateway);
+    assert_eq!((&plugin["failure_policy"], &plugin["vm_config"]["vm_id"]), (&json!("FAIL_RELOAD"), &json!("authgate")));
     let denied = |line: &Value| line["reason"] == "missing_credentials" && line["outcome"] == "deny";
     assert!(access_log(&stack, 4).await.iter().any(denied), "{}", stack.access_log());
     assert_eq!(readiness(&stack, "authgate-status").await, (200, None));
     assert_eq!(health(&stack, "authgate-status").await["status"], "healthy");
     assert_eq!(at(&stack, "authgate-status", "/orders").await.code().as_deref(), Some("denied_by_rule"));
     assert_eq!(stack.get("/-/auth/ready").send().await.unwrap().status, 401, "nobody's business outside");
+}
+
+/// A listener of the bootstrap, as Envoy runs it.
+async fn running(stack: &Stack, name: &str) -> Value {
+    let dump = stack.admin("/config_dump?resource=static_listeners").await.unwrap().json().unwrap();
+    let mut listeners = dump["configs"].as_array().unwrap().iter().map(|config| &config["listener"]);
+    listeners.find(|listener| listener["name"] == name).unwrap_or_else(|| panic!("no {name}: {dump}")).clone()
 }
 
 /// The containers' bootstrap on free ports. It has two workers, so probes and requests may reach different ones.

@@ -12,6 +12,17 @@ fn added_listener(envoy_filter: &Value) -> Value {
     listener
 }
 
+/// Labels and buckets are the same everywhere: the alerts and the dashboard rely on them.
+#[test]
+fn metrics_have_the_labels_and_buckets_of_the_bootstrap() {
+    let filter = document("envoy/istio/envoyfilter.yaml");
+    let patches = filter["spec"]["configPatches"].as_array().unwrap();
+    let bootstrap = patches.iter().find(|patch| patch["applyTo"] == "BOOTSTRAP").unwrap();
+    let expected = document("envoy/envoy.yaml")["stats_config"].clone();
+    assert!(expected["stats_tags"].is_array() && expected["histogram_bucket_settings"].is_array());
+    assert_eq!(bootstrap["patch"]["value"]["stats_config"], expected);
+}
+
 #[test]
 fn the_gateway_has_the_module_and_the_seal_key_that_the_filter_names() {
     let pod = &document("envoy/istio/gateway-deployment.yaml")["spec"]["template"]["spec"];
