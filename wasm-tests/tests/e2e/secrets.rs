@@ -178,6 +178,16 @@ async fn unverified(record: &mut Record, stack: &Stack, listeners: &[(String, So
     stack.fault(json!({"on": "all", "kind": "none"})).await.unwrap();
 }
 
+/// Lets a technical token in, which has a line of its own in the log.
+async fn deprecated(record: &mut Record, stack: &Stack) {
+    let mut claims = canary_claims();
+    claims["token_type"] = json!("technical");
+    stack.fault(raw(200, json!([]), &claims.to_string())).await.unwrap();
+    let token = record.token(format!("80${}", "canarysecret0000".repeat(8)));
+    assert_eq!(record.send(stack.get("/orders").api_key(&token)).await.status, 200);
+    stack.fault(json!({"on": "verify", "kind": "none"})).await.unwrap();
+}
+
 /// Signs out, rotates the key and stops the service, with tokens from before and after. Returns the service's keys.
 async fn changes(
     record: &mut Record,
@@ -228,6 +238,7 @@ async fn changes(
 /// Turns on everything that writes.
 fn config() -> Value {
     json!({
+        "api_token": {"accept_technical": true},
         // An open breaker would keep the answers from the filter.
         "circuit_breaker": {"failures": 1000},
         "revocation": {"path": "/auth/blacklist", "poll_interval": "1s"},
@@ -265,6 +276,7 @@ async fn no_log_metric_or_denial_contains_a_secret() {
     }
     let part = record.secret("canaryverdict000".repeat(8));
     unverified(&mut record, &stack, &listeners, &part).await;
+    deprecated(&mut record, &stack).await;
     let keys = changes(&mut record, &mut stack, &listeners, &api, &part).await;
     record.keys(keys);
 
@@ -278,6 +290,7 @@ async fn no_log_metric_or_denial_contains_a_secret() {
         "the module logs at its most talkative:\n{log}"
     );
     assert!(log.contains(r#"{"authgate": "audit""#), "the audit is on:\n{log}");
+    assert!(log.contains("a technical token of user 7"), "its use was told:\n{log}");
     assert!(log.contains(r#""suspicious": "repeated_failures""#), "the refusals were told:\n{log}");
     let access_log = stack.access_log();
     assert!(access_log.contains("signature_invalid"), "there is an access log:\n{access_log}");
