@@ -42,4 +42,4 @@ mod verify;
 pub use command::Command;
 pub use error::Error;
 pub use options::{Options, RoleSpec, TokenHash, UserSpec, UserSpecError};
-pub use server::{Server, start};
+pub use server::{Server, paths, start};

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::http::{HeaderValue, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -112,23 +112,36 @@ async fn add_users(store: &Store, hasher: &Hasher, options: &Options) -> Result<
     Ok(())
 }
 
+/// What is served, besides `/faults`.
+fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 14] {
+    [
+        ("/auth/verify", get(verify::verify)),
+        ("/iam/public-key", get(session::public_key)),
+        ("/auth/jwt/login", post(session::login)),
+        ("/auth/jwt/refresh", post(session::refresh)),
+        ("/auth/jwt/logout", post(session::logout)),
+        ("/auth/blacklist", get(session::blacklist)),
+        ("/iam/tokens", get(tokens::list).post(tokens::create)),
+        ("/iam/tokens/{id}", get(tokens::read).patch(tokens::change).delete(tokens::delete)),
+        ("/iam/revocations", post(admin::revoke)),
+        ("/auth/password", post(admin::password)),
+        ("/health", get(status::health)),
+        ("/readiness", get(status::readiness)),
+        ("/metrics", get(status::metrics)),
+        ("/openapi.yaml", get(status::openapi)),
+    ]
+}
+
+/// The paths of all endpoints but `/faults`, as `openapi.yaml` writes them: `/iam/tokens/{id}`.
+pub fn paths() -> impl Iterator<Item = &'static str> {
+    routes().into_iter().map(|(path, _)| path)
+}
+
 fn router(app: Arc<App>, with_faults: bool) -> Router {
     let faults = with_faults.then(|| Arc::new(Faults::new()));
-    let mut router = Router::new()
-        .route("/auth/verify", get(verify::verify))
-        .route("/iam/public-key", get(session::public_key))
-        .route("/auth/jwt/login", post(session::login))
-        .route("/auth/jwt/refresh", post(session::refresh))
-        .route("/auth/jwt/logout", post(session::logout))
-        .route("/auth/blacklist", get(session::blacklist))
-        .route("/iam/tokens", get(tokens::list).post(tokens::create))
-        .route("/iam/tokens/{id}", get(tokens::read).patch(tokens::change).delete(tokens::delete))
-        .route("/iam/revocations", post(admin::revoke))
-        .route("/auth/password", post(admin::password))
-        .route("/health", get(status::health))
-        .route("/readiness", get(status::readiness))
-        .route("/metrics", get(status::metrics))
-        .route("/openapi.yaml", get(status::openapi))
+    let mut router = routes()
+        .into_iter()
+        .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
         .route_layer(from_fn_with_state(Arc::clone(&app), status::count))
         .with_state(Arc::clone(&app));
     if let Some(faults) = &faults {

@@ -3,6 +3,7 @@
 mod faults;
 mod lifecycle;
 mod management;
+mod openapi;
 mod sessions;
 mod status;
 mod support;

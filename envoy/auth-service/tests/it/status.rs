@@ -1,9 +1,9 @@
-//! Readiness, metrics, the OpenAPI document, and the commands.
+//! Readiness, metrics, and the commands.
 
 use std::process::{Command, Output};
 
 use auth_service::Options;
-use reqwest::{Method, StatusCode};
+use reqwest::StatusCode;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
@@ -47,41 +47,6 @@ async fn metrics_count_requests_by_route() {
         assert!(text.lines().any(|known| known == line), "{line} is missing:\n{text}");
     }
     assert!(!text.contains("nothing"), "a path of the client's makes no series: {text}");
-}
-
-/// The methods of a path of the document.
-fn operations(item: &Value) -> impl Iterator<Item = (Method, &Value)> {
-    let fields = item.as_object().unwrap().iter().filter(|(name, _)| *name != "parameters");
-    fields.map(|(name, operation)| (name.to_uppercase().parse().unwrap(), operation))
-}
-
-#[tokio::test]
-async fn the_openapi_document_lists_what_is_served() {
-    let service = start().await;
-    let text = service.send(service.get("/openapi.yaml")).await.text().await.unwrap();
-    let document: Value = serde_norway::from_str(&text).unwrap();
-    let paths = document["paths"].as_object().unwrap();
-    for (path, item) in paths {
-        let concrete = path.replace("{id}", "1");
-        let documented: Vec<_> = operations(item).collect();
-        for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
-            let status = service.send(service.request(method.clone(), &concrete)).await.status();
-            match documented.iter().find(|(known, _)| *known == method) {
-                None => assert_eq!(status, 405, "{method} {path} is served, but not documented"),
-                Some((_, operation)) => {
-                    let responses = operation["responses"].as_object().unwrap();
-                    // The content type is checked first, and these requests have none.
-                    let known = responses.contains_key(status.as_str()) || status == 415 && method == Method::POST;
-                    assert!(known, "{method} {path} answers {status}, which is not documented");
-                }
-            }
-        }
-    }
-    // Every route that metrics know is in the document.
-    let metrics = service.send(service.get("/metrics")).await.text().await.unwrap();
-    let routes = metrics.lines().filter_map(|line| line.split_once("route=\"")?.1.split('"').next());
-    let unknown: Vec<_> = routes.filter(|route| !paths.contains_key(*route)).collect();
-    assert!(unknown.is_empty(), "{unknown:?}");
 }
 
 fn run(db: &str, arguments: &[&str]) -> Output {
