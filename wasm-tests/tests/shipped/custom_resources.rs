@@ -1,5 +1,5 @@
-//! Istio's and Envoy Gateway's resources, against the schemas of their CustomResourceDefinitions, or against the fields that
-//! this project knows.
+//! Istio's and Envoy Gateway's resources, against the schemas of their CustomResourceDefinitions, or against the fields
+//! that this project knows.
 
 use std::collections::BTreeSet;
 

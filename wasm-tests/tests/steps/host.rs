@@ -79,7 +79,8 @@ impl Host {
         Self::start_with(module, state)
     }
 
-    /// Starts the module again in place of this VM, with the same configuration, shared data and metrics. No time passes.
+    /// Starts the module again in place of this VM, with the same configuration, shared data and metrics, at the same
+    /// time.
     pub(crate) fn replace(self, module: &[u8]) -> Result<Self> {
         let State { now, configuration, shared, cas, metrics, .. } = self.store.into_data();
         Self::start_with(module, State { now, configuration, shared, cas, metrics, ..State::default() })

@@ -1,5 +1,6 @@
-//! What a VM that traps leaves behind. In Envoy, `e2e/gauges.rs` sees the counts go too, but there they go by themselves
-//! once the VM has been silent for three seconds, so only a clock could tell why they went. Here no time passes.
+//! What a VM that traps leaves behind. In Envoy, `e2e/gauges.rs` sees the counts go too, but there they go by
+//! themselves once the VM has been silent for three seconds, so only a clock could tell why they went. Here no time
+//! passes.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
