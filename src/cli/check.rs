@@ -2,6 +2,7 @@
 
 pub(super) mod find;
 mod hints;
+mod overlap;
 mod rules;
 mod surroundings;
 mod warnings;

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::overlap;
 use super::warnings::{Warning, Warnings};
 use crate::cli::tree::{Node, Value};
 use crate::config::{Config, ConfigError};
@@ -83,10 +84,16 @@ impl<'t> Rule<'t> {
         }
     }
 
-    /// Whether this rule's regex matches a path below the other's prefix.
-    fn matches_below(&self, other: &Self) -> bool {
-        let path = |prefix: &str| format!("{}/x", prefix.trim_end_matches('/'));
-        self.text("regex").zip(other.text("prefix")).is_some_and(|(regex, prefix)| matches(regex, &path(prefix)))
+    /// Whether this rule's regex matches what the other's prefix was written for, not only an exception from it.
+    fn intrudes_on(&self, other: &Self) -> bool {
+        self.text("regex").zip(other.text("prefix")).is_some_and(|(regex, prefix)| overlap::intrudes(regex, prefix))
+    }
+
+    /// Whether it looks at more than methods, or at methods that aren't those of preflight requests.
+    fn is_about_more_than_preflights(&self) -> bool {
+        let methods = self.list("methods");
+        ["path", "prefix", "regex", "hosts"].iter().any(|name| self.matcher.get(name).is_some())
+            || methods.iter().any(|method| *method != "OPTIONS")
     }
 
     /// Whether this rule matches every method that the other matches.
@@ -211,19 +218,19 @@ pub fn check(tree: &Node, errors: &[ConfigError], warnings: &mut Warnings<'_>) {
 /// Whether a public or optional rule decides on requests that a later, stricter rule was written for.
 fn lets_in(before: &Rule<'_>, rule: &Rule<'_>) -> bool {
     let says_path = |rule: &Rule<'_>| ["path", "prefix", "regex"].iter().any(|name| rule.text(name).is_some());
-    let is_wide = before.text("path").is_none() && (says_path(before) || before.matcher.get("hosts").is_some());
+    let is_wide = before.text("path").is_none() && before.is_about_more_than_preflights();
     before.is_open
         && !rule.is_open
         && is_wide
         && says_path(rule)
         && before.shares_methods(rule)
         && before.shares_hosts(rule)
-        && (before.covers_path(rule) || before.matches_below(rule))
+        && (before.covers_path(rule) || before.intrudes_on(rule))
 }
 
 /// What is wrong if this rule is for a path alone, and a less strict one decides on the same path with a slash at its end.
 fn slash_problem(rule: &Rule<'_>, rules: &[Rule<'_>]) -> Option<String> {
-    let path = rule.text("path").filter(|path| !path.ends_with('/'))?;
+    let path = rule.text("path").filter(|path| !path.ends_with('/') && !path.contains(PATTERN))?;
     let folder = format!("{path}/");
     let others = rules.iter().filter(|other| other.matches_path(&folder));
     let mut others = others.filter(|other| other.shares_methods(rule) && other.shares_hosts(rule));
@@ -239,10 +246,13 @@ fn slash_problem(rule: &Rule<'_>, rules: &[Rule<'_>]) -> Option<String> {
     ))
 }
 
+/// What makes a path look like a pattern.
+const PATTERN: [char; 3] = ['*', '{', '('];
+
 fn check_pattern(rule: &Rule<'_>, warnings: &mut Warnings<'_>) {
     for name in ["prefix", "path"] {
         if let Some(text) = rule.text(name)
-            && let Some(letter) = ['*', '{', '('].into_iter().find(|letter| text.contains(*letter))
+            && let Some(letter) = PATTERN.into_iter().find(|letter| text.contains(*letter))
         {
             let hint = if name == "prefix" && text.trim_end_matches('/').ends_with('*') {
                 "a prefix already covers everything below it"

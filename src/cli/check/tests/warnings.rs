@@ -77,10 +77,13 @@ fn warns_of_a_public_rule_before_a_protected_one() {
             "{match: {prefix: /a}, public: true}, {match: {path: /a}, verification: remote}",
             "{match: {prefix: /a}, public: true}, {match: {path: /a/b}, public: true}",
         ),
-        // A rule by methods alone is about methods, as for preflight requests.
         (
             "{match: {hosts: [x.com]}, public: true}, {match: {path: /a}}",
             "{match: {methods: [OPTIONS]}, public: true}, {match: {path: /a}}",
+        ),
+        (
+            "{match: {methods: [GET]}, public: true}, {match: {prefix: /a}}",
+            "{match: {methods: [GET]}, public: true}, {match: {prefix: /a, methods: [POST]}}",
         ),
         (
             "{match: {regex: '/docs/.*'}, public: true}, {match: {prefix: /docs}}",
@@ -139,13 +142,32 @@ fn warns_of_a_public_regex_that_matches_a_protected_path() {
         ("/files/.*", "{path: /files/private/a}"),
         ("/v[0-9]+/.*", "{prefix: /v1/admin, methods: [POST]}"),
         ("/a|/b", "{path: /b}"),
+        // It matches below the prefix what it matches elsewhere, at any length.
+        (r".*\.(js|css|png)", "{prefix: /admin}"),
+        (r"(?i).*\.(js|css|png)$", "{prefix: /admin/}"),
+        ("/[^/]+/[^/]+/status", "{prefix: /admin}"),
+        // It matches the prefix itself.
+        ("/[^/]*", "{prefix: /admin}"),
+        ("/(admin|login)", "{prefix: /admin}"),
     ] {
         let bad = format!("{{match: {{regex: '{regex}'}}, public: true}}, {{match: {rule}}}");
         let good = format!("{{match: {rule}}}, {{match: {{regex: '{regex}'}}, public: true}}");
         assert_rules_warn(name, "rules[1]", &bad, &good);
     }
-    let other = "{match: {regex: '/files/[a-z]+\\.css'}, public: true}, {match: {prefix: /files}}";
-    assert_eq!(brief(&rules(other)), []);
+    for (regex, prefix) in [
+        // Exceptions.
+        (r"/files/[a-z]+\.css", "/files"),
+        ("/admin/login(/.*)?", "/admin"),
+        ("/[a-z]+/login", "/admin"),
+        ("/[^/]+/status", "/admin"),
+        (r".*\.(js|css|png)", "/"),
+        // It matches nothing there.
+        ("/(de|en)/.*", "/admin"),
+        ("/administrators/.*", "/admin"),
+    ] {
+        let text = format!("{{match: {{regex: '{regex}'}}, public: true}}, {{match: {{prefix: {prefix}}}}}");
+        assert_eq!(brief(&rules(&text)), [], "{regex}");
+    }
 }
 
 #[test]
@@ -193,6 +215,7 @@ fn warns_of_a_public_rule_for_everything() {
 fn warns_of_a_pattern_in_a_prefix() {
     let name = "pattern-in-prefix";
     assert_rules_warn(name, "rules[0].match.prefix", "{match: {prefix: '/public/*'}}", "{match: {prefix: /public}}");
+    assert_eq!(brief(&rules("{match: {path: '/admin/*'}, deny: true}")).len(), 1, "and nothing about the slash");
     assert_rules_warn(
         name,
         "rules[0].match.path",
