@@ -13,6 +13,10 @@ mod error;
 mod field;
 mod fields;
 mod headers;
+#[cfg(any(test, all(feature = "testing", not(target_arch = "wasm32"))))]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "for tests alone")]
+#[doc(hidden)]
+pub mod mistakes;
 mod node;
 mod pages;
 mod profile;
@@ -26,8 +30,9 @@ mod value;
 #[doc(hidden)]
 pub mod table {
     pub use super::check::is_near;
-    pub use super::field::{Field, Given, Kind, Text};
+    pub use super::field::{Field, Given, HeaderUse, Kind, Text};
     pub use super::fields::CONFIGURATION;
+    pub use super::headers::refused::{Refused, defaults, names};
 }
 
 use std::time::Duration;
@@ -211,7 +216,7 @@ pub enum ResponseFormat {
 }
 
 impl ResponseFormat {
-    const ALL: [Self; 4] = [Self::JsonBody, Self::JsonHeader, Self::JwtBody, Self::JwtHeader];
+    pub(crate) const ALL: [Self; 4] = [Self::JsonBody, Self::JsonHeader, Self::JwtBody, Self::JwtHeader];
 
     /// The name in the query of `/auth/verify`.
     pub const fn name(self) -> &'static str {
@@ -241,7 +246,7 @@ pub enum HeaderType {
 }
 
 impl HeaderType {
-    const ALL: [Self; 3] = [Self::Apikey, Self::Jwt, Self::Other];
+    pub(crate) const ALL: [Self; 3] = [Self::Apikey, Self::Jwt, Self::Other];
 
     /// The name in the query of `/auth/verify`.
     pub const fn name(self) -> &'static str {

@@ -15,6 +15,24 @@ pub struct Field {
     /// An example of a value, as JSON, if neither the default nor the words show one.
     #[cfg(not(target_arch = "wasm32"))]
     pub example: Option<&'static str>,
+    /// What the header is for, if the field holds names of headers.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub names: HeaderUse,
+}
+
+/// What a header is for: which names it can't have depends on that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderUse {
+    /// Any name will do.
+    Any,
+    /// It carries a claim upstream.
+    Identity,
+    /// It holds credentials.
+    Credential,
+    /// No client may send it.
+    Stripped,
+    /// It is copied to callouts.
+    Forwarded,
 }
 
 impl Field {
@@ -29,6 +47,8 @@ impl Field {
             about,
             #[cfg(not(target_arch = "wasm32"))]
             example: None,
+            #[cfg(not(target_arch = "wasm32"))]
+            names: HeaderUse::Any,
         }
     }
 
@@ -38,6 +58,16 @@ impl Field {
         #[cfg(not(target_arch = "wasm32"))]
         {
             self.example = Some(example);
+        }
+        self
+    }
+
+    /// What the header is for. Not in the module: [`super::headers`] and [`super::compile`] check the names.
+    #[cfg_attr(target_arch = "wasm32", expect(unused_variables, unused_mut, reason = "for documents alone"))]
+    pub(super) const fn names(mut self, names: HeaderUse) -> Self {
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            self.names = names;
         }
         self
     }

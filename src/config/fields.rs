@@ -6,7 +6,7 @@ mod clients;
 pub(super) use answers::{ANSWER_HEADERS, REVOCATION};
 pub(super) use clients::{CREDENTIALS, FAILED_AUTH_THROTTLE, RESOURCE_METADATA, RESPONSES, STATUS_PATHS};
 
-use super::field::{Field, Given, Kind, Text};
+use super::field::{Field, Given, HeaderUse, Kind, Text};
 use super::{Audit, Eviction, HeaderType, Mode, Profile, ResponseFormat, Scheme, Verification};
 use crate::credential::Scheme as Presented;
 
@@ -55,14 +55,16 @@ pub static CONFIGURATION: &[Field] = &[
         Given::Nothing,
         "the headers that carry claims upstream, in addition to the five defaults; null removes a default",
     )
-    .example(r#"{"X-Role": "role_params.role", "X-User-Email": null}"#),
+    .example(r#"{"X-Role": "role_params.role", "X-User-Email": null}"#)
+    .names(HeaderUse::Identity),
     Field::new(
         "strip_headers",
         Kind::List(&Kind::Text(Text::HeaderName)),
         Given::Texts(&[]),
         "further headers that no client may send",
     )
-    .example(r#"["X-Remote-User"]"#),
+    .example(r#"["X-Remote-User"]"#)
+    .names(HeaderUse::Stripped),
     Field::new(
         "forward_credential",
         FORWARD,
@@ -130,7 +132,8 @@ pub(super) static AUTH_SERVICE: &[Field] = &[
         Kind::List(&Kind::Text(Text::HeaderName)),
         Given::Texts(&["x-request-id", "traceparent", "tracestate"]),
         "request headers that are copied to the question about its credential; the service must not decide by them",
-    ),
+    )
+    .names(HeaderUse::Forwarded),
 ];
 
 pub(super) static JWT: &[Field] = &[

@@ -1,6 +1,9 @@
 //! `identity_headers` and `strip_headers`: which claim goes upstream under which name, and which headers of a client
 //! never do.
 
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) mod refused;
+
 use super::Credentials;
 use super::check::is_near;
 use super::document::Value;
@@ -241,13 +244,16 @@ pub(super) fn problem_of_credential_header(name: &str) -> Option<&'static str> {
 const NEVER_FORWARDED: [&str; 7] =
     ["accept", "accept-encoding", "content-type", "http2-settings", "proxy-authorization", "set-cookie", "user-agent"];
 
+/// Prefixes of further names of such headers.
+const NEVER_FORWARDED_PREFIXES: [&str; 2] = ["x-envoy-", "sec-websocket-"];
+
 /// Why a header of this name can't be copied to callouts.
 pub(super) fn problem_of_forwarded_header(name: &str, credentials: &Credentials) -> Option<&'static str> {
     let folded = fold(name);
     let is_never = NEVER_STRIPPED.contains(&folded.as_str()) || NEVER_FORWARDED.contains(&folded.as_str());
     if !is_name(name) {
         Some(NO_NAME)
-    } else if is_never || folded.starts_with("x-envoy-") || folded.starts_with("sec-websocket-") {
+    } else if is_never || NEVER_FORWARDED_PREFIXES.iter().any(|prefix| folded.starts_with(prefix)) {
         Some("is a header whose value would be wrong in a callout")
     } else if credentials.headers().any(|credential| fold(credential) == folded) {
         Some(HOLDS_CREDENTIAL)

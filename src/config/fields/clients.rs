@@ -1,6 +1,6 @@
 //! The fields on what clients send and what they are answered.
 
-use crate::config::field::{Field, Given, Kind, Text};
+use crate::config::field::{Field, Given, HeaderUse, Kind, Text};
 
 pub(in crate::config) static CREDENTIALS: &[Field] = &[
     Field::new(
@@ -9,7 +9,8 @@ pub(in crate::config) static CREDENTIALS: &[Field] = &[
         Given::Nothing,
         "a header that holds an API token without a scheme; null: none does",
     )
-    .example("\"X-API-Key\""),
+    .example("\"X-API-Key\"")
+    .names(HeaderUse::Credential),
     Field::new(
         "cookie",
         Kind::OrNull(&Kind::Text(Text::CookieName)),

@@ -7,56 +7,7 @@ use serde_json::{Value, json};
 
 use super::found;
 use crate::config::Config;
-use crate::config::table::{CONFIGURATION, Field, Kind};
-
-/// Wrong values for a field.
-fn wrong() -> Vec<Value> {
-    vec![
-        json!(null),
-        json!(-1),
-        json!(1.5),
-        json!(300),
-        json!("x y"),
-        json!(""),
-        json!(true),
-        json!([]),
-        json!({"zz": 1}),
-    ]
-}
-
-/// The minimal configuration, with each wrong value in each field.
-fn configurations() -> Vec<Value> {
-    let mut all = Vec::new();
-    let least = json!({"auth_service": {"cluster": "auth"}});
-    mistakes(CONFIGURATION, &least, "", &mut all);
-    all
-}
-
-/// Puts the wrong values into these fields of the object at a JSON pointer.
-fn mistakes(fields: &'static [Field], base: &Value, at: &str, all: &mut Vec<Value>) {
-    for field in fields {
-        let with = |value: Value| {
-            let mut whole = base.clone();
-            whole.pointer_mut(at).unwrap()[field.name] = value;
-            whole
-        };
-        all.extend(wrong().into_iter().map(with));
-        let below = format!("{at}/{}", field.name);
-        match &field.kind {
-            Kind::Object(fields) | Kind::ObjectOrObjects(fields) => {
-                let base = if base.pointer(&below).is_some() { base.clone() } else { with(json!({})) };
-                mistakes(fields, &base, &below, all);
-            }
-            Kind::List(Kind::Object(fields)) => {
-                mistakes(fields, &with(json!([{"match": {"prefix": "/"}}])), &format!("{below}/0"), all);
-            }
-            _ => {}
-        }
-    }
-    let mut whole = base.clone();
-    whole.pointer_mut(at).unwrap()["unknown_field"] = json!(1);
-    all.push(whole);
-}
+use crate::config::mistakes::configurations;
 
 /// The value as Envoy serialises it.
 fn proto(value: &Value) -> Proto {
