@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use self::host::HostMatch;
 #[cfg(all(feature = "cli", not(target_arch = "wasm32")))]
-pub use self::host::for_people as host_readings;
+pub use self::host::{MAX_BYTES as MAX_HOST_BYTES, for_people as host_readings};
 use self::index::Index;
 use self::regex::{Regex, Threads};
 use crate::path::{self, Ambiguous, Budget};

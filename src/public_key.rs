@@ -11,8 +11,8 @@ use sha2::{Digest as _, Sha256};
 
 use modulus::Modulus;
 
-const BEGIN: &str = "-----BEGIN PUBLIC KEY-----";
-const END: &str = "-----END PUBLIC KEY-----";
+pub(crate) const BEGIN: &str = "-----BEGIN PUBLIC KEY-----";
+pub(crate) const END: &str = "-----END PUBLIC KEY-----";
 
 /// The longest PEM text that is parsed, in bytes: a 4096-bit key takes about 800.
 const MAX_PEM_BYTES: usize = 8 * 1024;

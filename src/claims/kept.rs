@@ -16,6 +16,15 @@ const MAX_NAME: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ClaimName(Box<str>);
 
+/// The bounds, for the schema.
+#[cfg(all(feature = "cli", not(target_arch = "wasm32")))]
+impl ClaimName {
+    /// The longest path, in bytes.
+    pub const MAX_BYTES: usize = MAX_NAME;
+    /// The most names in a path.
+    pub const MAX_NAMES: usize = MAX_DEPTH;
+}
+
 impl ClaimName {
     /// As the configuration writes it.
     pub fn as_str(&self) -> &str {

@@ -1,17 +1,16 @@
 //! `authgate schema`: the JSON Schema of the configuration, made from the table of fields.
 
+mod between;
+mod patterns;
+
 use std::io::Write;
 
 use serde_json::{Map, Value, json};
 
 use super::FINE;
-use crate::config::table::{CONFIGURATION, Field, Given, Kind, Text};
-
-/// A header's name, `token` of RFC 9110 section 5.6.2.
-const TOKEN: &str = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
-
-/// The path of a claim: names separated by dots.
-const CLAIM: &str = r"^[^.]+(\.[^.]+)*$";
+use crate::claims::{ClaimName, ClaimPath};
+use crate::config::table::{CONFIGURATION, Field, Given, HeaderUse, Kind, Text, defaults, names};
+use patterns::TOKEN;
 
 /// 2^53 - 1.
 const MAX_INTEGER: i64 = 9_007_199_254_740_991;
@@ -32,6 +31,7 @@ fn text() -> String {
     schema.insert("$schema".to_owned(), json!("http://json-schema.org/draft-07/schema#"));
     schema.insert("title".to_owned(), json!("authgate"));
     schema.insert("description".to_owned(), json!("The configuration of authgate: docs/reference.md#configuration"));
+    schema.insert("allOf".to_owned(), between::conditions());
     format!("{:#}", Value::Object(schema))
 }
 
@@ -49,48 +49,24 @@ fn object(fields: &[Field]) -> Map<String, Value> {
     }
     let has = |name: &str| fields.iter().any(|field| field.name == name);
     if has("prefix") && has("regex") {
-        schema.insert("not".to_owned(), at_most_one(&["path", "prefix", "regex"]));
+        schema.insert("not".to_owned(), between::at_most_one(&["path", "prefix", "regex"]));
     }
     if has("public") && has("match") {
-        schema.insert("not".to_owned(), contradictions());
+        schema.insert("not".to_owned(), between::contradictions());
+    }
+    if has("cluster") && has("authority") {
+        schema.extend(between::authority_of_cluster());
     }
     schema
 }
 
-/// Matches an object with two of these fields.
-fn at_most_one(names: &[&str]) -> Value {
-    let pairs = names
-        .iter()
-        .enumerate()
-        .flat_map(|(index, one)| names.iter().skip(index + 1).map(move |other| json!({"required": [one, other]})));
-    json!({"anyOf": pairs.collect::<Vec<_>>()})
-}
-
-/// Matches a rule that contradicts itself: two fields that exclude each other, or a field without effect.
-fn contradictions() -> Value {
-    let says = |name: &str| match name {
-        "public" | "optional" | "deny" => json!({"properties": {name: {"const": true}}, "required": [name]}),
-        _ => json!({"required": [name]}),
-    };
-    let pairs = [
-        ("public", "optional"),
-        ("public", "deny"),
-        ("public", "require"),
-        ("optional", "deny"),
-        ("optional", "require"),
-        ("deny", "require"),
-        ("public", "verification"),
-        ("deny", "verification"),
-        ("deny", "forward_credential"),
-    ];
-    json!({"anyOf": pairs.map(|(one, other)| json!({"allOf": [says(one), says(other)]}))})
-}
-
 fn property(field: &Field) -> Value {
-    let mut schema = kind(&field.kind);
-    if field.name == "match" {
-        schema.insert("minProperties".to_owned(), json!(1));
-    }
+    let mut schema = kind(&field.kind, field.names);
+    match field.name {
+        "match" => schema.insert("minProperties".to_owned(), json!(1)),
+        "header_types" => schema.insert("contains".to_owned(), between::asked_about()),
+        _ => None,
+    };
     let (default, others) = default(field.given);
     let mut about = field.about.to_owned();
     if let Kind::Duration { least, most } = &field.kind {
@@ -128,7 +104,8 @@ fn default(given: Given) -> (Option<Value>, Option<String>) {
     }
 }
 
-fn kind(kind: &Kind) -> Map<String, Value> {
+/// - `of`: what the headers are for, if it holds their names.
+fn kind(kind: &Kind, of: HeaderUse) -> Map<String, Value> {
     let schema = match kind {
         Kind::Object(fields) => return object(fields),
         Kind::Flag => json!({"type": "boolean"}),
@@ -140,55 +117,103 @@ fn kind(kind: &Kind) -> Map<String, Value> {
                 [json!(true), json!(false)].into_iter().chain(words.iter().map(|word| json!(word))).collect();
             json!({"enum": words})
         }
+        Kind::Text(Text::HeaderName) => header_name(of),
         Kind::Text(form) => text_of(*form),
-        Kind::OrNull(of) => json!({"anyOf": [self::kind(of), {"type": "null"}]}),
-        Kind::List(of) => json!({"type": "array", "items": self::kind(of)}),
-        Kind::Distinct(of) => json!({"type": "array", "items": self::kind(of), "minItems": 1, "uniqueItems": true}),
+        Kind::OrNull(inner) => json!({"anyOf": [self::kind(inner, of), {"type": "null"}]}),
+        // A header is listed once.
+        Kind::List(Kind::Text(Text::HeaderName)) => {
+            json!({"type": "array", "items": header_name(of), "uniqueItems": true})
+        }
+        Kind::List(inner) => json!({"type": "array", "items": self::kind(inner, of)}),
+        Kind::Distinct(inner) => {
+            json!({"type": "array", "items": self::kind(inner, of), "minItems": 1, "uniqueItems": true})
+        }
         Kind::ObjectOrObjects(fields) => {
             let mut one = object(fields);
             one.insert("minProperties".to_owned(), json!(1));
             json!({"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]})
         }
-        // What a double holds exactly.
-        Kind::Integer => json!({"type": "integer", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER}),
-        Kind::Claims => json!({
-            "type": "object",
-            "minProperties": 1,
-            "propertyNames": {"pattern": CLAIM},
-            "additionalProperties": {
-                "type": "array",
-                "minItems": 1,
-                "uniqueItems": true,
-                "items": {"type": ["string", "integer", "boolean"]},
-            },
-        }),
-        Kind::Headers(of) => {
-            json!({"type": "object", "propertyNames": {"pattern": TOKEN}, "additionalProperties": self::kind(of)})
-        }
+        Kind::Integer => integer(),
+        Kind::Claims => claims(),
+        Kind::Headers(inner) => headers(inner, of),
     };
     if let Value::Object(schema) = schema { schema } else { Map::new() }
+}
+
+/// What a double holds exactly.
+fn integer() -> Value {
+    json!({"type": "integer", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER})
+}
+
+/// Claims and the values of each. Those of a claim that the filter knows have its type.
+fn claims() -> Value {
+    let list = |of: Value| json!({"type": "array", "minItems": 1, "uniqueItems": true, "items": of});
+    let known = ClaimPath::NAMES.iter().map(|(path, name)| {
+        let values = match path.kind() {
+            "an integer" => integer(),
+            "a boolean" => json!({"type": "boolean"}),
+            _ => json!({"type": "string"}),
+        };
+        ((*name).to_owned(), list(values))
+    });
+    // Not a list of types: in such a list, some validators take 1.0 for no integer.
+    let any = json!({"anyOf": [{"type": "string"}, {"type": "boolean"}, integer()]});
+    json!({
+        "type": "object",
+        "minProperties": 1,
+        "propertyNames": {"pattern": patterns::claim(), "maxLength": ClaimName::MAX_BYTES},
+        "properties": known.collect::<Map<_, _>>(),
+        "additionalProperties": list(any),
+    })
+}
+
+/// Headers and what each holds. Null stands for none of a header that is there by default.
+fn headers(inner: &Kind, of: HeaderUse) -> Value {
+    let value = if let Kind::OrNull(value) = inner { value } else { inner };
+    let given = defaults();
+    json!({
+        "type": "object",
+        "propertyNames": header_name(of),
+        "patternProperties": {patterns::whole(&given): kind(inner, of)},
+        "additionalProperties": kind(value, of),
+    })
+}
+
+fn header_name(of: HeaderUse) -> Value {
+    let refused = names(of);
+    if refused.names.is_empty() {
+        json!({"type": "string", "pattern": TOKEN})
+    } else {
+        json!({"type": "string", "pattern": TOKEN, "not": {"pattern": patterns::refused(&refused)}})
+    }
 }
 
 /// A text, as far as a pattern can describe its form.
 fn text_of(form: Text) -> Value {
     let pattern = match form {
-        Text::Some | Text::Regex | Text::Claim | Text::Host => return json!({"type": "string", "minLength": 1}),
-        Text::ClaimName => CLAIM,
-        Text::RuleName => "^(?!none$)[A-Za-z][A-Za-z0-9_-]{0,63}$",
-        Text::CookieName => TOKEN,
-        Text::OwnPath => r#"^/[!"$->@-~]*$"#,
-        Text::Url => r#"^https://[!"$-~]+$"#,
-        Text::Resource => r#"^https://[!"$->@-~]+$"#,
-        Text::Scope => r"^[!#-\[\]-~]+$",
-        Text::Cluster => "^(?![!-~]*://)[!-~]+$",
-        Text::Authority => r"^[0-9A-Za-z._:\[\]-]+$",
-        Text::ServicePath => "^/[!\"$-~]*$",
-        Text::Realm => r"^[ !#-\[\]-~]+$",
-        Text::Origin => r"^[0-9a-z.:_\[\]-]+://[0-9a-z.:_\[\]-]+$",
-        Text::HeaderName => TOKEN,
-        Text::RulePath => r"^/[!-~]*$",
-        Text::Method => "^[A-Z-]+$",
-        Text::Pem => r"^\s*-----BEGIN PUBLIC KEY-----",
+        Text::Some | Text::Regex => return json!({"type": "string", "minLength": 1}),
+        Text::Claim => {
+            let names = ClaimPath::NAMES.map(|(_, name)| name);
+            return json!({"type": "string", "enum": names});
+        }
+        Text::ClaimName => {
+            return json!({"type": "string", "pattern": patterns::claim(), "maxLength": ClaimName::MAX_BYTES});
+        }
+        Text::Host => patterns::host(),
+        Text::RuleName => patterns::rule_name(),
+        Text::CookieName | Text::HeaderName => TOKEN.to_owned(),
+        Text::OwnPath => r#"^/[!"$->@-~]*$"#.to_owned(),
+        Text::Url => patterns::url_with_query(),
+        Text::Resource => patterns::url_without_query(),
+        Text::Scope => r"^[!#-\[\]-~]+$".to_owned(),
+        Text::Cluster => "^(?![!-~]*://)[!-~]+$".to_owned(),
+        Text::Authority => patterns::authority(),
+        Text::ServicePath => "^/[!\"$-~]*$".to_owned(),
+        Text::Realm => r"^[ !#-\[\]-~]+$".to_owned(),
+        Text::Origin => patterns::ORIGIN.to_owned(),
+        Text::RulePath => patterns::RULE_PATH.to_owned(),
+        Text::Method => "^[A-Z-]+$".to_owned(),
+        Text::Pem => patterns::pem(),
     };
     json!({"type": "string", "pattern": pattern})
 }

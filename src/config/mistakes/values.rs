@@ -51,7 +51,9 @@ pub(super) fn of(kind: &Kind, of: HeaderUse) -> Vec<Value> {
             [r#"[{}]"#, r#"[{"sso": true}]"#, r#"[{"sso": true}, {}]"#, r#"[[]]"#].map(parsed).into()
         }
         Kind::Headers(_) => headers(of),
-        Kind::Integer => ["1", "1.0", "-9007199254740991", "9007199254740992", "1e300", "\"1\""].map(parsed).into(),
+        Kind::Integer => ["1", "1.0", "-9007199254740991", "-9007199254740992", "9007199254740992", "1e300", "\"1\""]
+            .map(parsed)
+            .into(),
         Kind::Claims => claims(),
     }
 }
@@ -146,7 +148,7 @@ fn texts(form: Text, of: HeaderUse) -> Vec<String> {
                 .collect();
         }
         Text::Some => &["a", " ", "é"],
-        Text::Visible => &["a-b_c", "a\tb", "é", "a\n"],
+        Text::Cluster => &["a-b_c", "a\tb", "é", "a\n", "http://a", "outbound|80||a.b"],
         Text::Authority => AUTHORITIES,
         Text::ServicePath => &["/", "/a?b=c", "a", "/a b", "/a#b", "/é", "/a\n"],
         Text::OwnPath => &["/", "/a/b", "a", "/a?b", "/a b", "/a#b", "/é"],

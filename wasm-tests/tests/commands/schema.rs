@@ -5,8 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use authgate::config::table::CONFIGURATION;
+use authgate::config::{Config, mistakes};
 use jsonschema::Validator;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -22,6 +24,16 @@ fn validator() -> Validator {
 /// Whether `authgate check` accepts the file.
 fn is_accepted(file: &Path) -> bool {
     authgate::cli::run(["authgate", "check", file.to_str().unwrap()], &mut Vec::new(), false) == 0
+}
+
+/// A document that is a part of a configuration, with what it lacks.
+fn completed(document: &Value) -> Option<Value> {
+    let members =
+        document.as_object().filter(|members| !members.is_empty() && !members.contains_key("auth_service"))?;
+    let is_field = |name: &String| CONFIGURATION.iter().any(|field| field.name == name);
+    let mut whole = members.clone();
+    whole.insert("auth_service".to_owned(), json!({"cluster": "auth_service"}));
+    members.keys().all(is_field).then_some(Value::Object(whole))
 }
 
 /// The configurations of the filter inside a document.
@@ -65,10 +77,18 @@ fn examples() -> Vec<(String, Value)> {
             let document: Value = serde::Deserialize::deserialize(document).unwrap_or_default();
             let mut found = Vec::new();
             inside(&document, &mut found);
+            if name.ends_with(".md") {
+                found.extend(completed(&document));
+            }
             examples.extend(found.into_iter().map(|config| (name.clone(), config)));
         }
     }
     examples
+}
+
+/// Whether the block in the page has nothing but `rules`.
+fn is_rules_alone(config: &Value) -> bool {
+    config["rules"].is_array() && config.as_object().is_some_and(|members| members.len() == 2)
 }
 
 #[test]
@@ -76,7 +96,11 @@ fn the_schema_accepts_every_example() {
     let validator = validator();
     let examples = examples();
     assert!(examples.len() >= 15, "{} examples", examples.len());
+    let rules_alone = examples.iter().filter(|(name, config)| name.ends_with("reference.md") && is_rules_alone(config));
+    assert!(rules_alone.count() >= 2, "the blocks of Rules and Require");
     for (name, config) in examples {
+        let bytes = config.to_string();
+        assert!(Config::from_bytes(bytes.as_bytes()).is_ok(), "{name}: {bytes}");
         let errors: Vec<_> = validator.iter_errors(&config).map(|error| error.to_string()).collect();
         assert!(errors.is_empty(), "{name}: {errors:?}");
     }
@@ -173,5 +197,50 @@ fn the_schema_refuses_values_that_are_wrong_by_themselves() {
         assert!(!validator.is_valid(&config), "{bad}");
         fs::write(file.path(), bad).unwrap();
         assert!(!is_accepted(file.path()), "{bad}");
+    }
+}
+
+/// What a schema can't refuse: words of the parser's message, and why.
+const BEYOND: &[(&str, &str)] = &[
+    (", but must be from ", "a length is a product of number and unit"),
+    ("is not a valid regular expression", "only the compiler of regular expressions knows"),
+    ("its compiled form is larger than", "only the compiler of regular expressions knows"),
+    (r"Unicode properties like \p{L} are not supported", "only the compiler of regular expressions knows"),
+    ("has several spellings; write \"[::1]\"", "only a parser of IPv6 addresses knows"),
+    ("]: not an RSA public key", "only a parser of keys knows"),
+    ("rules[1].name: \"a\" is already the name of rules[0]", "two texts are equal"),
+    ("readiness: is already the path of health", "two texts are equal"),
+    ("health: is already the path of the resource metadata", "two texts are equal"),
+    ("client_id: is already the header of another claim", "two texts are equal"),
+    ("identity_headers.X_API_Key: is a header that holds credentials", "two texts are equal"),
+    ("\"x.api.key\" is a header that holds credentials", "two texts are equal"),
+    ("\"x_a\" is a header that no client may send", "two texts are equal"),
+    ("identity_headers.X_A: is listed twice", "two texts are spellings of one name"),
+    ("\"x.a\" is listed twice", "two texts are spellings of one name"),
+    ("\"x-a\" is given twice", "two texts are spellings of one name"),
+];
+
+#[test]
+fn the_schema_and_the_filter_agree_on_good_and_bad_configurations() {
+    let validator = validator();
+    let (mut good, mut refused, mut accepted) = (0, 0, [0; BEYOND.len()]);
+    for config in mistakes::configurations() {
+        match Config::from_bytes(config.to_string().as_bytes()) {
+            Ok(_) => {
+                good += 1;
+                assert!(validator.is_valid(&config), "{config} is good: {:?}", validator.validate(&config));
+            }
+            Err(_) if !validator.is_valid(&config) => refused += 1,
+            Err(errors) => {
+                for error in errors.iter().map(ToString::to_string) {
+                    let place = BEYOND.iter().position(|(words, _)| error.contains(words));
+                    accepted[place.unwrap_or_else(|| panic!("the schema accepts {config}: {error}"))] += 1;
+                }
+            }
+        }
+    }
+    assert!(good >= 500 && refused >= 2000, "{good} good, {refused} refused");
+    for ((words, why), count) in BEYOND.iter().zip(accepted) {
+        assert!(count > 0, "no such error, or the schema refuses it: {words}: {why}");
     }
 }
