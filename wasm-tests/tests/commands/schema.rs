@@ -107,6 +107,23 @@ fn the_schema_accepts_every_example() {
 }
 
 #[test]
+fn each_example_names_the_schema_for_editors() {
+    let folder = root().join("examples/configurations");
+    let mut examples = Vec::new();
+    files(&folder, &["yaml"], &mut examples);
+    assert!(examples.len() >= 6, "{examples:?}");
+    for file in examples {
+        let text = fs::read_to_string(&file).unwrap();
+        let first = text.lines().next().unwrap_or_default();
+        let named = first.strip_prefix("# yaml-language-server: $schema=").map(|path| folder.join(path));
+        let schema = named.unwrap_or_else(|| panic!("{}: {first}", file.display()));
+        assert_eq!(schema.canonicalize().unwrap(), root().join("docs/authgate.schema.json").canonicalize().unwrap());
+        let config: Value = serde_norway::from_str(&text).unwrap();
+        assert!(validator().is_valid(&config), "{}: {:?}", file.display(), validator().validate(&config));
+    }
+}
+
+#[test]
 fn the_schema_accepts_what_the_filter_accepts() {
     let validator = validator();
     let mut accepted = 0;
