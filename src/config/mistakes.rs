@@ -8,18 +8,27 @@ use serde_json::{Value, json};
 use super::fields::CONFIGURATION;
 use super::table::{Field, Given, Kind};
 
-/// The minimal configuration with each of many values in each field, and [`COMBINATIONS`].
+/// The minimal configuration.
+fn minimal() -> Value {
+    json!({"auth_service": {"cluster": "auth"}})
+}
+
+/// The minimal configuration with each of many values in each field, and the [`combinations`].
 pub fn configurations() -> Vec<Value> {
-    let mut all = Vec::new();
-    let least = json!({"auth_service": {"cluster": "auth"}});
-    each(CONFIGURATION, &least, "", &mut all);
-    for changes in COMBINATIONS {
-        let mut whole = least.clone();
+    let mut all = combinations();
+    each(CONFIGURATION, &minimal(), "", &mut all);
+    all
+}
+
+/// Configurations with fields that depend on one another, and some with several mistakes.
+pub fn combinations() -> Vec<Value> {
+    let with = |changes: &&str| {
+        let mut whole = minimal();
         let changes: Value = serde_json::from_str(changes).expect(changes);
         whole.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-        all.push(whole);
-    }
-    all
+        whole
+    };
+    COMBINATIONS.iter().map(with).collect()
 }
 
 /// Puts values into these fields of the object at a JSON pointer.

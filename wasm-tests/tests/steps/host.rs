@@ -72,27 +72,55 @@ pub(crate) struct Host {
     streams: i32,
 }
 
+/// A module, ready to be started any number of times.
+pub(crate) struct Program {
+    engine: Engine,
+    module: Module,
+}
+
+impl Program {
+    /// Reads a module.
+    pub(crate) fn new(module: &[u8]) -> Result<Self> {
+        let mut config = Config::default();
+        config.consume_fuel(true);
+        let engine = Engine::new(&config);
+        let module = Module::new(&engine, module)?;
+        Ok(Self { engine, module })
+    }
+
+    /// The lines that the module logs about a configuration that it refuses. `None`: it accepts it.
+    pub(crate) fn refusal(&self, configuration: &str) -> Result<Option<Vec<String>>> {
+        let mut host = Host::new(self, State { now: BEGIN, ..State::default() })?;
+        let is_accepted = host.configure(configuration.as_bytes())?;
+        Ok((!is_accepted).then(|| std::mem::take(&mut host.store.data_mut().log)))
+    }
+}
+
 impl Host {
     /// Starts the module with this configuration.
     pub(crate) fn start(module: &[u8], configuration: &str) -> Result<Self> {
-        let state = State { now: BEGIN, configuration: configuration.as_bytes().to_vec(), ..State::default() };
-        Self::start_with(module, state)
+        Self::start_with(module, configuration.as_bytes(), State { now: BEGIN, ..State::default() })
     }
 
     /// Starts the module again in place of this VM, with the same configuration, shared data and metrics, at the same
     /// time.
     pub(crate) fn replace(self, module: &[u8]) -> Result<Self> {
         let State { now, configuration, shared, cas, metrics, .. } = self.store.into_data();
-        Self::start_with(module, State { now, configuration, shared, cas, metrics, ..State::default() })
+        Self::start_with(module, &configuration, State { now, shared, cas, metrics, ..State::default() })
     }
 
-    fn start_with(module: &[u8], state: State) -> Result<Self> {
-        let mut config = Config::default();
-        config.consume_fuel(true);
-        let engine = Engine::new(&config);
-        let module = Module::new(&engine, module)?;
-        let size = i32::try_from(state.configuration.len())?;
-        let mut store = Store::new(&engine, state);
+    fn start_with(module: &[u8], configuration: &[u8], state: State) -> Result<Self> {
+        let mut host = Self::new(&Program::new(module)?, state)?;
+        if !host.configure(configuration)? {
+            bail!("the configuration is refused: {:?}", host.store.data().log);
+        }
+        host.tick()?;
+        Ok(host)
+    }
+
+    /// Starts the module without a configuration.
+    fn new(Program { engine, module }: &Program, state: State) -> Result<Self> {
+        let mut store = Store::new(engine, state);
         store.set_fuel(FUEL)?;
         let mut imports = Vec::new();
         for import in module.imports() {
@@ -107,16 +135,19 @@ impl Host {
                 Ok(())
             })));
         }
-        let instance = Instance::new(&mut store, &module, &imports)?;
+        let instance = Instance::new(&mut store, module, &imports)?;
         let mut host = Self { store, instance, streams: 100 };
         host.call("_initialize", &[])?;
         host.call("proxy_on_context_create", &[ROOT, 0])?;
         host.call("proxy_on_vm_start", &[ROOT, 0])?;
-        if host.call("proxy_on_configure", &[ROOT, size])? != 1 {
-            bail!("the configuration is refused: {:?}", host.store.data().log);
-        }
-        host.tick()?;
         Ok(host)
+    }
+
+    /// Gives the module this configuration. Returns whether it accepts it.
+    fn configure(&mut self, configuration: &[u8]) -> Result<bool> {
+        self.store.data_mut().configuration = configuration.to_vec();
+        let size = i32::try_from(configuration.len())?;
+        Ok(self.call("proxy_on_configure", &[ROOT, size])? == 1)
     }
 
     /// Lets the module's timer fire.

@@ -3,6 +3,7 @@
 mod host;
 mod inlining;
 mod passage;
+mod refusals;
 mod trapped;
 
 use std::{env, fs, path::PathBuf};
