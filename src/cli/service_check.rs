@@ -26,7 +26,7 @@ use crate::time::UnixTime;
 use findings::{Findings, Level};
 use service::Service;
 use session::Credentials;
-use verify::{Asking, FORMATS, Sent};
+use verify::{Asking, Sent};
 
 /// Test each endpoint of an authentication service, and report differences from what authgate expects
 ///
@@ -65,6 +65,9 @@ pub struct Options {
     /// Like api_token.answer_headers: a field and its header, as in user_id=X-Platform-User-ID
     #[arg(long = "answer-header", value_name = "NAME=HEADER")]
     answer_headers: Vec<String>,
+    /// Test only this format of /auth/verify, like api_token.response_format; may be repeated
+    #[arg(long = "response-format", value_name = "FORMAT", value_parser = response_format)]
+    response_formats: Vec<ResponseFormat>,
     /// The timeout for each answer, in seconds
     #[arg(long, default_value_t = 5, value_parser = seconds)]
     timeout: u64,
@@ -82,6 +85,17 @@ impl Options {
         });
         pairs.collect::<Result<Map<_, _>, String>>().map(Value::Object)
     }
+
+    /// The formats to test.
+    fn formats(&self) -> impl Iterator<Item = ResponseFormat> {
+        let is_wanted = |format: &ResponseFormat| self.response_formats.contains(format);
+        ResponseFormat::ALL.into_iter().filter(move |format| self.response_formats.is_empty() || is_wanted(format))
+    }
+}
+
+fn response_format(text: &str) -> Result<ResponseFormat, String> {
+    let format = ResponseFormat::ALL.into_iter().find(|format| format.name() == text);
+    format.ok_or_else(|| format!("the formats are {}", ResponseFormat::ALL.map(ResponseFormat::name).join(", ")))
 }
 
 fn seconds(text: &str) -> Result<u64, &'static str> {
@@ -143,7 +157,7 @@ fn check_api_tokens(
         }
     }
     let mut known = Vec::new();
-    for format in FORMATS {
+    for (index, format) in context.options.formats().enumerate() {
         let asking = Asking::new(context, format, Form::ApiToken, key)?;
         let sent = |text, name| Sent { form: Form::ApiToken, text, name };
         if let Some(token) = &credentials.api_token
@@ -153,14 +167,16 @@ fn check_api_tokens(
             known.push(claims);
         }
         asking.bad(&sent(&stranger, "an unknown API token"), findings);
-        if format == ResponseFormat::JsonBody {
+        // The format doesn't matter here.
+        if index == 0 {
             if let Some(token) = &other_secret {
                 asking.bad(&sent(token, "an API token with another's secret"), findings);
             }
             asking.none(findings);
             if let Some(token) = &credentials.api_token {
                 asking.unwanted(&sent(token, "a valid API token with header_types=jwt"), findings);
-                asking.misspelled(&sent(&format!("0{token}"), "a valid API token after a 0"), findings);
+                asking
+                    .misspelled(&sent(&format!("0{token}"), "a valid API token with a 0 before its number"), findings);
             }
         }
     }
@@ -178,14 +194,16 @@ fn check_jwts(
         None => findings.skipped("the access token", "none was given (--jwt, or --username)"),
     }
     let forged = credentials.jwt.as_deref().map_or_else(unsigned, with_other_signature);
-    for format in FORMATS.into_iter().filter(|format| *format != ResponseFormat::JsonHeader) {
+    // A remote JWT can't be verified in `json_header`.
+    let formats = context.options.formats().filter(|format| *format != ResponseFormat::JsonHeader);
+    for (index, format) in formats.enumerate() {
         let asking = Asking::new(context, format, Form::Jwt, key)?;
         let sent = |text, name| Sent { form: Form::Jwt, text, name };
         if let Some(jwt) = &credentials.jwt {
             asking.good(&sent(jwt, "a valid JWT"), findings);
         }
         asking.bad(&sent(&forged, "a JWT with a forged signature"), findings);
-        if let (Some(refresh), ResponseFormat::JsonBody) = (&credentials.refresh, format) {
+        if let (Some(refresh), 0) = (&credentials.refresh, index) {
             asking.bad(&sent(refresh, "a refresh token"), findings);
         }
     }

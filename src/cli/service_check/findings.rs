@@ -61,6 +61,11 @@ pub struct Findings {
 }
 
 impl Findings {
+    /// Whether this was already found.
+    pub fn has(&self, found: &str) -> bool {
+        self.findings.iter().any(|finding| finding.found == found)
+    }
+
     /// Adds what is as it should be.
     pub fn ok(&mut self, case: impl Into<String>, found: impl Into<String>) {
         self.push(Level::Ok, case, found, None);

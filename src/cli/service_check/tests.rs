@@ -1,5 +1,6 @@
 //! A service that does everything right, and many that do one thing wrong.
 
+mod formats;
 mod identity;
 mod management;
 mod server;
@@ -309,7 +310,12 @@ fn findings_name_the_kind_of_credential() {
         let is_known = asked.authorization == format!("APIKey 0{}", api_token());
         at(VERIFY, asked, reply, |r| if is_known { identity(asked, &of_api_token(json!({}))) } else { r })
     };
-    assert_noted(takes_zeros, "a valid API token after a 0", "another spelling", "401 token_malformed");
+    assert_noted(
+        takes_zeros,
+        "a valid API token with a 0 before its number",
+        "another spelling",
+        "401 token_malformed",
+    );
     let short: server::Change = |asked, reply| {
         at("POST /iam/tokens", asked, reply, |_| Reply::json(201, &json!({"id": 24126, "token": "24126$short"})))
     };
