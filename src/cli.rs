@@ -36,7 +36,7 @@ enum Command {
     Explain(Box<explain::Options>),
     /// Print the JSON Schema of the configuration
     Schema,
-    ServiceCheck(service_check::Options),
+    ServiceCheck(Box<service_check::Options>),
 }
 
 /// How findings are printed.

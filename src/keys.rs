@@ -32,7 +32,7 @@ pub struct Keys {
     store: KeyStore,
     /// The state of the last fetch at the last [`Self::synchronise`].
     last_fetch: LastTurn,
-    /// The first tick.
+    /// When the first tick was.
     started: Option<Instant>,
     service: AuthService,
     cluster: String,

@@ -128,8 +128,7 @@ impl Rules {
         Ok(decided.flatten())
     }
 
-    /// The only reading of a path, or the path itself if no rule looks at paths: the usual case, for which no list is
-    /// made.
+    /// The only reading of a path, or the path itself if no rule looks at paths. The usual case needs no list.
     fn only_reading<'p>(&self, path: &'p [u8], budget: &mut Budget) -> Result<Option<&'p [u8]>, Ambiguous> {
         if self.look_at_paths { path::only_reading(path, budget) } else { Ok(Some(path)) }
     }
@@ -388,10 +387,8 @@ fn plain(path: &str) -> Result<Vec<u8>, String> {
         Err(format!("{path:?} must begin with /"))
     } else if path::needs_escapes(path.as_bytes()) {
         // A client has to escape these; then the path as sent and the decoded path lead to different rules.
-        Err(format!(
-            "{path:?} contains a space or a non-ASCII character, escaped or not: match both forms with a regex, as in \
-             /a( |%20)b"
-        ))
+        const ADVICE: &str = "escaped or not: match both forms with a regex, as in /a( |%20)b";
+        Err(format!("{path:?} contains a space or a non-ASCII character, {ADVICE}"))
     } else if path::is_plain(path.as_bytes()) {
         Ok(path.as_bytes().to_vec())
     } else {

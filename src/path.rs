@@ -1,4 +1,4 @@
-//! Every way in which a server behind the gateway might read a path (docs/reference.md#paths).
+//! The usual ways in which servers behind the gateway read a path (docs/reference.md#paths).
 //!
 //! Proxies and servers disagree on what `/public/..%2Fprivate` names. [`readings`] lists the possible answers: all
 //! strings that come out of the path, with or without blanks at its end, by decoding it up to twice, with or without its
@@ -87,7 +87,6 @@ pub fn readings<'p>(path: &'p [u8], budget: &mut Budget) -> Result<Vec<Cow<'p, [
     if has_broken_escape(path) {
         return Err(Ambiguous::BrokenEscape);
     }
-    // The list grows while the loop goes through it.
     // Python splits the request line at blanks of Latin-1, so it doesn't see them at the end. Envoy lets them pass over
     // HTTP/2.
     let (mut readings, without_blanks) = (vec![Reading::as_sent(path)], without_last_blanks(path));
@@ -95,6 +94,7 @@ pub fn readings<'p>(path: &'p [u8], budget: &mut Budget) -> Result<Vec<Cow<'p, [
         readings.push(Reading::as_sent(without_blanks));
     }
     let mut found = Found { sent: path, readings, budget };
+    // The list grows while the loop goes through it.
     let mut next = 0;
     while let Some(reading) = found.readings.get(next).cloned() {
         next += 1;

@@ -57,7 +57,7 @@ pub struct Revocation {
     is_stale: bool,
     /// Whether the first poll of the process has ended.
     has_begun: bool,
-    /// The first tick.
+    /// When the first tick was.
     started: Option<Instant>,
     poller: Poller,
     settings: config::Revocation,

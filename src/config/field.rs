@@ -24,6 +24,7 @@ pub struct Field {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeaderUse {
     /// Any name will do.
+    #[cfg(not(target_arch = "wasm32"))]
     Any,
     /// It carries a claim upstream.
     Identity,

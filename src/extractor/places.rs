@@ -120,11 +120,12 @@ fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// The token that a protocol holds.
 fn token_in(protocol: &[u8]) -> Option<&[u8]> {
-    without_blanks(protocol).strip_prefix(TOKEN_PROTOCOL)
+    visible_part(protocol).strip_prefix(TOKEN_PROTOCOL)
 }
 
-/// Without what servers may trim. Python's, for one, trim the blanks of Latin-1 and Unicode.
-fn without_blanks(text: &[u8]) -> &[u8] {
+/// Without what servers may trim at both ends. Python's, for one, trim the blanks of Latin-1 and Unicode. Every byte that
+/// isn't visible ASCII goes, so that no list of such blanks is needed.
+fn visible_part(text: &[u8]) -> &[u8] {
     let Some(first) = text.iter().position(u8::is_ascii_graphic) else { return b"" };
     let last = text.iter().rposition(u8::is_ascii_graphic);
     text.get(first..=last.unwrap_or(first)).unwrap_or_default()
@@ -138,7 +139,7 @@ impl<'v> Cookie<'v> {
     fn value_of(&self, name: &str) -> Option<&'v [u8]> {
         let equals = self.0.iter().position(|byte| *byte == b'=')?;
         let (known, value) = (self.0.get(..equals)?, self.0.get(equals + 1..)?);
-        (without_blanks(known) == name.as_bytes()).then(|| value.trim_ascii())
+        (visible_part(known) == name.as_bytes()).then(|| value.trim_ascii())
     }
 }
 

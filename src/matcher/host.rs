@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// The longest authority that is read, in bytes: a DNS name with its final dot, a colon and a port.
 pub const MAX_BYTES: usize = 261;
 
-/// Every way in which Envoy or a server behind it might read `:authority`, in lower case: as sent, without its port,
+/// The usual ways in which Envoy and servers behind it read `:authority`, in lower case: as sent, without its port,
 /// without a final dot, without both, and an IPv6 address in its usual form. `None` if it is neither `name[:digits]`
 /// nor an IP literal.
 pub(super) fn readings(authority: &[u8]) -> Option<Vec<Reading>> {

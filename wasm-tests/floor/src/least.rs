@@ -164,8 +164,8 @@ impl Identity {
     }
 }
 
-/// The members of an object in JSON, but those whose value is an object or an array. It is taken to be written as the
-/// bench writes it: without spaces and escapes.
+/// The members of an object in JSON, except those whose value is an object or an array. Assumes JSON as the bench writes
+/// it: no spaces, no escapes.
 struct Members<'j> {
     json: &'j [u8],
     at: usize,

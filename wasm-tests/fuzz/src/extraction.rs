@@ -21,11 +21,11 @@ static API_TOKEN: LazyLock<Regex> = LazyLock::new(|| regex(r"\A(?<number>[0-9]+)
 static CANONICAL: LazyLock<Regex> = LazyLock::new(|| regex(r"\A(?:0|[1-9][0-9]{0,18})\z"));
 /// A cookie with the configured name and a value.
 static SESSION: LazyLock<Regex> = LazyLock::new(|| {
-    regex(
-        r"\A[ \t\r\n\x0c]*session[ \t\r\n\x0c]*=[ \t\r\n\x0c]*(?<value>[^ \t\r\n\x0c](?:.*[^ \t\r\n\x0c])?)[ \t\r\n\x0c]*\z",
-    )
+    regex(r"\A[^!-~]*session[^!-~]*=[ \t\r\n\x0c]*(?<value>[^ \t\r\n\x0c](?:.*[^ \t\r\n\x0c])?)[ \t\r\n\x0c]*\z")
 });
-const TOKEN_PROTOCOL: &[u8] = b"base64url.bearer.authorization.k8s.io.";
+/// A protocol that holds a token.
+static PROTOCOL_WITH_TOKEN: LazyLock<Regex> =
+    LazyLock::new(|| regex(r"\A[^!-~]*base64url\.bearer\.authorization\.k8s\.io\.(?<token>.*?)[^!-~]*\z"));
 /// An origin without its scheme, or `:authority`.
 static ORIGIN: LazyLock<Regex> = LazyLock::new(|| regex(r"\A(?<host>.*?)(?::(?<port>[^:\]]*))?\z"));
 /// `-` matches every byte but letters and digits, as servers fold names.
@@ -127,12 +127,12 @@ fn values(headers: &[(String, Vec<u8>)], choice: usize) -> Result<Vec<(Place, Ve
     if choice & PROTOCOL != 0 && is_websocket && upgrades.next().is_none() {
         let line = of("sec-websocket-protocol").map(Vec::as_slice).collect::<Vec<_>>().join(&b',');
         let protocols = line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|one| !one.is_empty());
-        let (tokens, others): (Vec<_>, Vec<_>) = protocols.partition(|one| one.starts_with(TOKEN_PROTOCOL));
+        let (tokens, others): (Vec<_>, Vec<_>) = protocols.partition(|one| PROTOCOL_WITH_TOKEN.is_match(one));
         if !tokens.is_empty() && others.is_empty() {
             return Err(Code::MalformedCredentials);
         }
-        let token = |protocol: &[u8]| (Place::WebSocketProtocol, protocol[TOKEN_PROTOCOL.len()..].to_vec());
-        values.extend(tokens.into_iter().map(token));
+        let tokens = tokens.into_iter().filter_map(|protocol| PROTOCOL_WITH_TOKEN.captures(protocol));
+        values.extend(tokens.map(|protocol| (Place::WebSocketProtocol, protocol["token"].to_vec())));
     }
     Ok(values)
 }

@@ -25,10 +25,9 @@ fn the_proxies_write_the_access_log_of_the_bootstrap() {
     );
 }
 
-/// The audit is written at info.
 #[test]
-fn the_proxies_log_at_info() {
-    assert_eq!(proxy()["logging"], json!({"level": {"default": "info"}}));
+fn the_proxies_log_the_audit() {
+    assert_eq!(proxy()["logging"]["level"]["wasm"], "info");
 }
 
 #[test]
