@@ -77,7 +77,10 @@ fn syntax_error(text: &str, line: usize, reason: &str) -> SyntaxError {
     if is_json && let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
         let whole = error.to_string();
         let reason = whole.split(" at line ").next().unwrap_or_default();
-        return SyntaxError { line: error.line(), problem: format!("not valid JSON: {reason}{BEFORE}") };
+        return SyntaxError {
+            line: error.line(),
+            problem: format!("not valid JSON: {reason}{}", if reason.contains("limit") { "" } else { BEFORE }),
+        };
     }
     // The parser sees a tab only after the text that it takes for continued, which begins in the line before.
     let indentation = |line: usize| text.lines().nth(line.saturating_sub(1)).map(|text| text.trim_start_matches(' '));

@@ -15,8 +15,10 @@ pub fn hint(tree: &Node, path: &str) -> Option<String> {
             kind = entry(kind)?;
             place.push_str("[]");
         } else {
-            let Some(field) = fields(kind).iter().find(|field| field.name == step) else {
-                return misplaced(&step, &place);
+            let fields = fields(kind);
+            let Some(field) = fields.iter().find(|field| field.name == step) else {
+                // Elsewhere the keys are the operator's own.
+                return if fields.is_empty() { None } else { misplaced(&step, &place) };
             };
             kind = &field.kind;
             place = below(&place, &step);
@@ -99,16 +101,18 @@ fn find(name: &str, among: &[Field], place: &str, places: &mut Vec<String>) {
 /// How to write a value of the right type.
 fn wrong_type(node: &Node, kind: &Kind, place: &str) -> Option<String> {
     match (kind, &node.value) {
-        (Kind::Text(Text::RulePath), Value::List(entries)) => {
-            let end = if place.ends_with("prefix") { "(/.*)?" } else { "" };
+        (Kind::Text(Text::RulePath), Value::List(entries)) if !entries.is_empty() => {
+            let is_prefix = place.ends_with("prefix");
+            let end = if is_prefix { "(/.*)?" } else { "" };
             let paths: Option<Vec<_>> = entries.iter().map(Node::text).collect();
-            let paths = paths?.iter().map(|path| pattern(path.trim_end_matches('/'))).collect::<Option<Vec<_>>>()?;
+            let whole = |path: &str| pattern(if is_prefix { path.trim_end_matches('/') } else { path });
+            let paths = paths?.into_iter().map(whole).collect::<Option<Vec<_>>>()?;
             Some(format!(
                 "write a rule for each, or one with regex: {}",
                 quoted(&format!("({}){end}", paths.join("|")))
             ))
         }
-        (Kind::List(of), Value::Map(_)) if !fields(of).is_empty() => {
+        (Kind::List(of), Value::Map(_)) if fields(of).iter().any(|field| node.get(field.name).is_some()) => {
             Some("put `- ` before the first field of each entry".to_owned())
         }
         (_, Value::Text(text, _)) if !fields(kind).is_empty() => Some(object(text, fields(kind), place)),
@@ -121,16 +125,27 @@ fn object(text: &str, fields: &[Field], place: &str) -> String {
     let required = fields.iter().find(|field| matches!(field.given, Given::Required));
     let named = fields.iter().find(|field| field.name == text);
     match (named.and_then(|field| field.example), required) {
-        _ if place.ends_with(".match") && text.starts_with('/') => {
+        _ if place.ends_with(".match") && is_plain_prefix(text) => {
             format!("write {{prefix: {text:?}}}, or path or regex in place of prefix")
         }
         (Some(example), _) => format!("write {{{text}: {example}}}"),
-        (None, Some(Field { name, kind: Kind::Text(_), .. })) => format!("write {{{name}: {text:?}}}"),
+        (None, Some(Field { name, kind: Kind::Text(_), .. })) if is_name(text) => format!("write {{{name}: {text:?}}}"),
+        (None, Some(Field { name, example: Some(example), .. })) => format!("write {{{name}: {example}}}"),
         _ => {
             let names: Vec<_> = fields.iter().map(|field| field.name).collect();
             format!("its fields are {}", names.join(", "))
         }
     }
+}
+
+/// Whether a rule may have this prefix, and no part of it looks like a pattern.
+fn is_plain_prefix(text: &str) -> bool {
+    let is_plain = path::is_plain(text.as_bytes()) && !path::needs_escapes(text.as_bytes());
+    text.starts_with('/') && is_plain && !text.contains(['*', '{', '('])
+}
+
+fn is_name(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.|".contains(&byte))
 }
 
 /// The regex in place of a path that clients have to escape.

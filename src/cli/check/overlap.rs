@@ -1,133 +1,171 @@
-//! Whether a regex matches what a prefix was written for.
+//! What a rule's regex matches of the paths that a prefix covers.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use regex_automata::Anchored;
 use regex_automata::dfa::{Automaton as _, StartKind, dense};
 use regex_automata::nfa::thompson;
 use regex_automata::util::{primitives::StateID, start, syntax};
+use serde_json::json;
 
-/// The bytes of a path.
-fn bytes() -> impl Iterator<Item = u8> {
-    b'!'..=b'~'
+use crate::config::Config;
+use crate::matcher::Target;
+
+/// A rule's regex, compiled once for all comparisons.
+pub struct Pattern<'t> {
+    text: &'t str,
+    /// A configuration with this regex alone; `None`: the filter refuses it.
+    config: Option<Config>,
+    machine: OnceCell<Option<Machine>>,
 }
 
-/// Whether a regex matches the prefix itself or paths of any length below it, and also paths elsewhere: then it wasn't
-/// written for an exception. Or it matches everything below the prefix that it matches at all.
-///
-/// `false` if the regex is too large to be compared.
-pub fn intrudes(regex: &str, prefix: &str) -> bool {
-    let Some(machine) = Machine::new(regex) else { return false };
-    let prefix = prefix.trim_end_matches('/');
-    let Some(at) = prefix.bytes().try_fold(machine.start, |state, byte| machine.next(state, byte)) else {
-        return false;
-    };
-    let below = machine.next(at, b'/');
-    let is_all_below = || below.is_some_and(|below| machine.accepts_all(below));
-    is_all_below()
-        || (machine.accepts(at) || below.is_some_and(|below| machine.is_unbounded(below)))
-            && machine.accepts_outside(prefix.as_bytes())
+impl<'t> Pattern<'t> {
+    pub fn new(text: &'t str) -> Self {
+        let config = json!({"auth_service": {"cluster": "c"}, "rules": [{"match": {"regex": text}}]});
+        Self { text, config: Config::from_bytes(config.to_string().as_bytes()).ok(), machine: OnceCell::new() }
+    }
+
+    /// Whether the filter takes it to match this path.
+    pub fn matches(&self, path: &str) -> bool {
+        let target = Target { path: path.as_bytes(), method: b"GET", authority: b"" };
+        self.config.as_ref().is_some_and(|config| config.rules.find(target).is_ok_and(|found| found.is_some()))
+    }
+
+    /// Whether all paths that it matches are this prefix or below it. `false` if it is too large to tell.
+    pub fn is_within(&self, prefix: &str) -> bool {
+        self.machine().is_some_and(|machine| !machine.accepts_outside(prefix.trim_end_matches('/').as_bytes()))
+    }
+
+    /// Whether it matches what a prefix was written for, and not only an exception from it: any name below the prefix;
+    /// or, as elsewhere, the prefix itself or names of any length below it. If it is too large to tell, one name is
+    /// tried.
+    pub fn intrudes_on(&self, prefix: &str) -> bool {
+        let prefix = prefix.trim_end_matches('/');
+        self.matches(&format!("{prefix}/x")) || self.machine().is_some_and(|machine| machine.intrudes_on(prefix))
+    }
+
+    fn machine(&self) -> Option<&Machine> {
+        self.machine.get_or_init(|| Machine::new(self.text)).as_ref()
+    }
 }
 
 /// A regex that has to match a whole path.
 struct Machine {
     dfa: dense::DFA<Vec<u32>>,
     start: StateID,
+    /// The states from which some path still matches.
+    useful: BTreeSet<StateID>,
+}
+
+/// The bytes of a path.
+fn bytes() -> impl Iterator<Item = u8> {
+    b'!'..=b'~'
 }
 
 impl Machine {
     fn new(regex: &str) -> Option<Self> {
         /// In bytes.
-        const MOST: usize = 4 << 20;
-        let dfa = dense::Builder::new()
-            .configure(
-                dense::Config::new()
-                    .start_kind(StartKind::Anchored)
-                    .minimize(false)
-                    .dfa_size_limit(Some(MOST))
-                    .determinize_size_limit(Some(MOST)),
-            )
-            .syntax(syntax::Config::new().unicode(false).utf8(false))
-            .thompson(thompson::Config::new().utf8(false).nfa_size_limit(Some(MOST)))
-            .build(&format!("(?:{regex})$"))
-            .ok()?;
-        let start = dfa.start_state(&start::Config::new().anchored(regex_automata::Anchored::Yes)).ok()?;
-        Some(Self { dfa, start })
+        const MOST: usize = 512 << 10;
+        let build = |end: &str| {
+            dense::Builder::new()
+                .configure(
+                    dense::Config::new()
+                        .start_kind(StartKind::Anchored)
+                        .dfa_size_limit(Some(MOST))
+                        .determinize_size_limit(Some(MOST)),
+                )
+                .syntax(syntax::Config::new().unicode(false).utf8(false))
+                .thompson(thompson::Config::new().utf8(false).nfa_size_limit(Some(MOST)))
+                .build(&format!("(?:{regex}{end})$"))
+                .ok()
+        };
+        // With `x` among its flags, a regex may end with a comment.
+        let dfa = build("").or_else(|| build("\n"))?;
+        let start = dfa.start_state(&start::Config::new().anchored(Anchored::Yes)).ok()?;
+        let mut machine = Self { dfa, start, useful: BTreeSet::new() };
+        machine.find_useful();
+        Some(machine)
+    }
+
+    fn find_useful(&mut self) {
+        let mut before: BTreeMap<StateID, Vec<StateID>> = BTreeMap::new();
+        let mut known = BTreeSet::from([self.start]);
+        let mut rest = vec![self.start];
+        while let Some(state) = rest.pop() {
+            for next in bytes().map(|byte| self.dfa.next_state(state, byte)) {
+                before.entry(next).or_default().push(state);
+                if known.insert(next) {
+                    rest.push(next);
+                }
+            }
+        }
+        rest.extend(known.into_iter().filter(|state| self.accepts(*state)));
+        while let Some(state) = rest.pop() {
+            if self.useful.insert(state) {
+                rest.extend(before.get(&state).into_iter().flatten());
+            }
+        }
     }
 
     /// The state after a byte; `None`: no path that begins so matches.
     fn next(&self, state: StateID, byte: u8) -> Option<StateID> {
-        Some(self.dfa.next_state(state, byte)).filter(|next| !self.dfa.is_dead_state(*next))
+        Some(self.dfa.next_state(state, byte)).filter(|next| self.useful.contains(next))
     }
 
     fn accepts(&self, state: StateID) -> bool {
         self.dfa.is_match_state(self.dfa.next_eoi_state(state))
     }
 
-    /// All states from this one on, each with those that follow it.
-    fn graph(&self, from: StateID) -> BTreeMap<StateID, BTreeSet<StateID>> {
-        let mut graph = BTreeMap::new();
-        let mut rest = vec![from];
-        while let Some(state) = rest.pop() {
-            graph.entry(state).or_insert_with(|| {
-                let following: BTreeSet<_> = bytes().filter_map(|byte| self.next(state, byte)).collect();
-                rest.extend(&following);
-                following
-            });
-        }
-        graph
+    /// Whether it matches the prefix itself or names of any length below it, and also paths elsewhere.
+    fn intrudes_on(&self, prefix: &str) -> bool {
+        let Some(at) = prefix.bytes().try_fold(self.start, |state, byte| self.next(state, byte)) else { return false };
+        let has_any_name = || self.next(at, b'/').is_some_and(|below| self.has_any_name(below));
+        (self.accepts(at) || has_any_name()) && self.accepts_outside(prefix.as_bytes())
     }
 
-    /// Whether every path that continues from this state matches.
-    fn accepts_all(&self, from: StateID) -> bool {
-        let graph = self.graph(from);
-        graph.keys().all(|state| self.accepts(*state) && bytes().all(|byte| self.next(*state, byte).is_some()))
-    }
-
-    /// Whether paths of any length continue from this state and match.
-    fn is_unbounded(&self, from: StateID) -> bool {
-        let mut graph = self.graph(from);
-        let mut useful: BTreeSet<_> = graph.keys().copied().filter(|state| self.accepts(*state)).collect();
-        loop {
-            let leads = |following: &BTreeSet<_>| !following.is_disjoint(&useful);
-            let more: Vec<_> = graph.iter().filter(|(_, next)| leads(next)).map(|(state, _)| *state).collect();
-            let before = useful.len();
-            useful.extend(more);
-            if useful.len() == before {
-                break;
+    /// Whether names of any length, up to a slash or the end, lead on from this state.
+    fn has_any_name(&self, from: StateID) -> bool {
+        // Each state is entered once, and left once all that follows it is known. A circle leads to one not yet left.
+        let mut known = BTreeMap::new();
+        let mut rest = vec![(from, false)];
+        while let Some((state, is_done)) = rest.pop() {
+            if is_done {
+                known.insert(state, true);
+                continue;
             }
-        }
-        graph.retain(|state, _| useful.contains(state));
-        // Takes away what leads nowhere. Only circles stay.
-        loop {
-            let known: BTreeSet<_> = graph.keys().copied().collect();
-            graph.retain(|_, following| !following.is_disjoint(&known));
-            if graph.len() == known.len() {
-                return !graph.is_empty();
+            match known.get(&state) {
+                Some(true) => continue,
+                Some(false) => return true,
+                None => {}
             }
+            known.insert(state, false);
+            rest.push((state, true));
+            let following: BTreeSet<_> =
+                bytes().filter(|byte| *byte != b'/').filter_map(|byte| self.next(state, byte)).collect();
+            if following.iter().any(|next| known.get(next) == Some(&false)) {
+                return true;
+            }
+            rest.extend(following.into_iter().map(|next| (next, false)));
         }
+        false
     }
 
     /// Whether a path matches that is neither this prefix nor below it.
     fn accepts_outside(&self, prefix: &[u8]) -> bool {
-        // Every path begins with a slash.
-        let Some(first) = self.next(self.start, b'/').filter(|_| !prefix.is_empty()) else { return false };
-        // With each state, how much of the prefix has been read; `None`: the path is already another.
-        let mut known = BTreeSet::new();
-        let mut rest = vec![(first, Some(1))];
-        while let Some((state, read)) = rest.pop() {
-            if !known.insert((state, read)) {
-                continue;
-            }
-            if read.is_none_or(|read| read < prefix.len()) && self.accepts(state) {
+        let mut state = self.start;
+        for (read, expected) in prefix.iter().copied().chain([b'/']).enumerate() {
+            // Every path begins with a slash.
+            let is_path = read > 0;
+            if is_path && read < prefix.len() && self.accepts(state) {
                 return true;
             }
-            for byte in bytes() {
-                let Some(next) = self.next(state, byte) else { continue };
-                match read {
-                    Some(read) if read == prefix.len() && byte == b'/' => {}
-                    Some(read) if prefix.get(read) == Some(&byte) => rest.push((next, Some(read + 1))),
-                    _ => rest.push((next, None)),
-                }
+            if is_path && bytes().any(|byte| byte != expected && self.next(state, byte).is_some()) {
+                return true;
+            }
+            match self.next(state, expected) {
+                Some(next) => state = next,
+                None => return false,
             }
         }
         false

@@ -1,18 +1,16 @@
 //! Warnings about rules and their order.
 
-use serde_json::json;
-
-use super::overlap;
+use super::overlap::Pattern;
 use super::warnings::{Warning, Warnings};
 use crate::cli::tree::{Node, Value};
-use crate::config::{Config, ConfigError};
-use crate::matcher::Target;
+use crate::config::ConfigError;
 
 /// One rule, as it is written.
 struct Rule<'t> {
     index: usize,
     node: &'t Node,
     matcher: &'t Node,
+    regex: Option<Pattern<'t>>,
     is_public: bool,
     /// Whether a request without a credential goes on.
     is_open: bool,
@@ -49,24 +47,28 @@ impl<'t> Rule<'t> {
     fn covers_path(&self, other: &Self) -> bool {
         if let Some(prefix) = self.text("prefix") {
             let inside = other.text("prefix").or_else(|| other.text("path"));
-            return inside.map_or(prefix == "/", |inside| is_below(inside, prefix));
+            return match (&other.regex, inside) {
+                (_, Some(inside)) => is_below(inside, prefix),
+                (Some(regex), None) => regex.is_within(prefix),
+                (None, None) => prefix == "/",
+            };
         }
-        match (self.text("path"), self.text("regex")) {
-            (Some(path), _) => other.text("path") == Some(path),
-            (_, Some(".*" | "/.*" | "^.*$" | "^/.*$")) => true,
-            (_, Some(regex)) => {
-                other.text("regex") == Some(regex) || other.text("path").is_some_and(|path| matches(regex, path))
+        match (self.text("path"), self.text("regex"), &self.regex) {
+            (Some(path), ..) => other.text("path") == Some(path),
+            (_, Some(".*" | "/.*" | "^.*$" | "^/.*$"), _) => true,
+            (_, text @ Some(_), Some(regex)) => {
+                other.text("regex") == text || other.text("path").is_some_and(|path| regex.matches(path))
             }
-            (None, None) => true,
+            _ => true,
         }
     }
 
     /// Whether this rule matches this path.
     fn matches_path(&self, path: &str) -> bool {
-        match (self.text("path"), self.text("prefix"), self.text("regex")) {
+        match (self.text("path"), self.text("prefix"), &self.regex) {
             (Some(exact), ..) => exact == path,
             (_, Some(prefix), _) => is_below(path, prefix),
-            (.., Some(regex)) => matches(regex, path),
+            (.., Some(regex)) => regex.matches(path),
             (None, None, None) => true,
         }
     }
@@ -86,14 +88,12 @@ impl<'t> Rule<'t> {
 
     /// Whether this rule's regex matches what the other's prefix was written for, not only an exception from it.
     fn intrudes_on(&self, other: &Self) -> bool {
-        self.text("regex").zip(other.text("prefix")).is_some_and(|(regex, prefix)| overlap::intrudes(regex, prefix))
+        self.regex.as_ref().zip(other.text("prefix")).is_some_and(|(regex, prefix)| regex.intrudes_on(prefix))
     }
 
-    /// Whether it looks at more than methods, or at methods that aren't those of preflight requests.
-    fn is_about_more_than_preflights(&self) -> bool {
-        let methods = self.list("methods");
-        ["path", "prefix", "regex", "hosts"].iter().any(|name| self.matcher.get(name).is_some())
-            || methods.iter().any(|method| *method != "OPTIONS")
+    /// Whether it matches only the method of preflight requests.
+    fn is_for_preflights(&self) -> bool {
+        self.matcher.get("methods").is_some() && self.list("methods").iter().all(|method| *method == "OPTIONS")
     }
 
     /// Whether this rule matches every method that the other matches.
@@ -146,14 +146,6 @@ impl<'t> Rule<'t> {
     }
 }
 
-/// Whether the filter takes this regex to match this path.
-fn matches(regex: &str, path: &str) -> bool {
-    let config = json!({"auth_service": {"cluster": "c"}, "rules": [{"match": {"regex": regex}}]});
-    let target = Target { path: path.as_bytes(), method: b"GET", authority: b"" };
-    let find = |config: Config| config.rules.find(target).is_ok_and(|found| found.is_some());
-    Config::from_bytes(config.to_string().as_bytes()).is_ok_and(find)
-}
-
 /// Whether a path is this prefix, or below it.
 fn is_below(path: &str, prefix: &str) -> bool {
     let (path, prefix) = (path.trim_end_matches('/'), prefix.trim_end_matches('/'));
@@ -183,12 +175,19 @@ pub fn check(tree: &Node, errors: &[ConfigError], warnings: &mut Warnings<'_>) {
         .map(|(index, node)| {
             let matcher = node.get("match").unwrap_or(&empty);
             let is_public = node.is_on("public");
-            Rule { index, node, matcher, is_public, is_open: is_public || node.is_on("optional") }
+            let regex = matcher.get("regex").and_then(Node::text).map(Pattern::new);
+            Rule { index, node, matcher, regex, is_public, is_open: is_public || node.is_on("optional") }
         })
         .collect();
     rules.iter().for_each(|rule| check_pattern(rule, warnings));
     rules.iter().for_each(|rule| check_claims(rule, warnings));
-    rules.retain(|rule| !errors.iter().any(|error| error.path.starts_with(&format!("rules[{}].match", rule.index))));
+    rules.retain(|rule| {
+        let place = format!("rules[{}]", rule.index);
+        let is_about = |error: &ConfigError| {
+            error.path == place || error.path.strip_prefix(&place).is_some_and(|rest| rest.starts_with(".match"))
+        };
+        !errors.iter().any(is_about)
+    });
     for (position, rule) in rules.iter().enumerate() {
         let earlier = rules.iter().take(position);
         if let Some(before) = earlier.clone().find(|before| before.is_public && before.is_everything()) {
@@ -218,7 +217,7 @@ pub fn check(tree: &Node, errors: &[ConfigError], warnings: &mut Warnings<'_>) {
 /// Whether a public or optional rule decides on requests that a later, stricter rule was written for.
 fn lets_in(before: &Rule<'_>, rule: &Rule<'_>) -> bool {
     let says_path = |rule: &Rule<'_>| ["path", "prefix", "regex"].iter().any(|name| rule.text(name).is_some());
-    let is_wide = before.text("path").is_none() && before.is_about_more_than_preflights();
+    let is_wide = before.text("path").is_none() && !before.is_for_preflights() && !before.matcher.members().is_empty();
     before.is_open
         && !rule.is_open
         && is_wide

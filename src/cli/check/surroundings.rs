@@ -92,17 +92,22 @@ fn check_vm_id(plugin: &Plugin<'_>, documents: &[Node], warnings: &mut Warnings<
 fn check_disabled(plugin: &Plugin<'_>, documents: &[Node], warnings: &mut Warnings<'_>) {
     let Some(filter) = plugin.filter else { return };
     let mut warn = |line, field: &str| {
-        let problem =
-            "the filter is off here: no request is authenticated, and clients' identity headers reach the upstream";
+        let unless = if field == "disabled" { ", unless a route switches it on" } else { "" };
+        let problem = format!(
+            "the filter is off here{unless}: requests are not authenticated, and clients' identity headers reach the upstream"
+        );
         warnings.add_at(Warning::FilterDisabledOnRoute, line, field, problem);
     };
     if filter.is_on("disabled") {
         warn(filter.line_of("disabled"), "disabled");
     }
     let name = filter.text_of("name");
-    // An EnvoyFilter may change what another one adds.
-    let is_about =
-        |document: &&Node| std::ptr::eq(*document, plugin.document) || document.text_of("kind") == "EnvoyFilter";
+    // An EnvoyFilter may change what another one adds, and a route configuration may have a file of its own.
+    let is_about = |document: &&Node| {
+        std::ptr::eq(*document, plugin.document)
+            || document.text_of("kind") == "EnvoyFilter"
+            || document.get("virtual_hosts").is_some()
+    };
     let mut rest: Vec<_> = documents.iter().filter(is_about).collect();
     while let Some(node) = rest.pop() {
         let overrides = node.get("typed_per_filter_config").map(Node::members).unwrap_or_default();
@@ -115,6 +120,12 @@ fn check_disabled(plugin: &Plugin<'_>, documents: &[Node], warnings: &mut Warnin
         {
             warn(changed.line_of("disabled"), "disabled");
         }
+        if find::patch(node).0 == "HTTP_FILTER"
+            && node.at(&["patch", "operation"]).and_then(Node::text) == Some("REMOVE")
+            && node.at(&MATCHED).and_then(Node::text) == Some(name)
+        {
+            warn(node.line, "operation");
+        }
         rest.extend(node.members().iter().map(|(_, member)| member));
         rest.extend(node.entries());
     }
@@ -125,9 +136,11 @@ fn is_off(over: &Node) -> bool {
     over.is_on("disabled") || over.get("value").is_some_and(|value| value.is_on("disabled"))
 }
 
+/// The name of the filter that a patch of an EnvoyFilter is for.
+const MATCHED: [&str; 6] = ["match", "listener", "filter_chain", "filter", "sub_filter", "name"];
+
 /// What a patch of an EnvoyFilter says about the filter of this name.
 fn changed_filter<'t>(patch: &'t Node, name: &str) -> Option<&'t Node> {
-    const MATCHED: [&str; 6] = ["match", "listener", "filter_chain", "filter", "sub_filter", "name"];
     let ("HTTP_FILTER", Some(value)) = find::patch(patch) else { return None };
     // A patch that merges needn't repeat the name.
     let named = value.get("name").or_else(|| patch.at(&MATCHED));
@@ -178,12 +191,15 @@ fn check_manager(plugin: &Plugin<'_>, config: &Config, warnings: &mut Warnings<'
     let longest = Filter::new(config.clone()).longest_wait();
     match manager.get(name).and_then(Node::text).and_then(duration) {
         None => {
-            let problem = "without it a request held in a VM that trapped hangs for minutes: set 30s";
+            let state = if manager.get(name).is_some() { "it is off, or no duration:" } else { "without it" };
+            let problem = format!("{state} a request held in a VM that trapped hangs for minutes: set 30s");
             warnings.add_at(Warning::IdleTimeout, line_of(name), name, problem);
         }
         Some(timeout) if timeout < longest => {
-            let problem =
-                format!("a request may wait up to {} s for its verdict, but ends earlier", longest.as_secs_f64());
+            let problem = format!(
+                "a request may wait up to {} s for its verdict, but this ends it earlier",
+                longest.as_secs_f64()
+            );
             warnings.add_at(Warning::IdleTimeout, line_of(name), name, problem);
         }
         Some(_) => {}

@@ -11,6 +11,9 @@ pub(super) const TOKEN: &str = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
 /// A port from 0 to 65535.
 const PORT: &str = "0*([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
 
+/// What an IPv6 address in brackets consists of.
+const ADDRESS: &str = r"\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]";
+
 /// A part of an IPv4 address.
 const OCTET: &str = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
 
@@ -21,8 +24,7 @@ fn istio() -> String {
 
 /// A host, perhaps with a port.
 fn host_and_port() -> String {
-    let address = r"\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]";
-    format!("([._-]*[0-9A-Za-z][0-9A-Za-z._-]*|{address})(:{PORT})?")
+    format!("([._-]*[0-9A-Za-z][0-9A-Za-z._-]*|{ADDRESS})(:{PORT})?")
 }
 
 pub(super) fn authority() -> String {
@@ -52,9 +54,8 @@ pub(super) fn host() -> String {
     let labels = r"[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*";
     // In the last label, after which at most `:*` stands.
     let number = r"([^.]*\.)*([0-9]+|0[xX][0-9A-Fa-f]*)(:\*)?$";
-    let address = r"\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]";
     let length = format!(r"(\*\.)?.{{1,{MAX_HOST_BYTES}}}?(:\*)?$");
-    format!(r"^(?={length})((\*\.)?((?!{number}){labels}|{OCTET}(\.{OCTET}){{3}})|{address})(:\*)?$")
+    format!(r"^(?={length})((\*\.)?((?!{number}){labels}|{OCTET}(\.{OCTET}){{3}})|{ADDRESS})(:\*)?$")
 }
 
 /// A path in a rule: without empty segments, `.` and `..`, and without bytes that make a second reading.

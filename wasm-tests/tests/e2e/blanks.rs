@@ -1,5 +1,7 @@
 //! Blanks that a server trims, and Envoy doesn't: at the end of a path, and beside names of credentials.
 
+use std::time::Duration;
+
 use serde_json::json;
 use wasm_tests::{Stack, corpus::scripted};
 
@@ -14,9 +16,12 @@ async fn a_denied_path_with_a_blank_at_its_end_is_ambiguous() {
         let labels = [("outcome", outcome), ("filter", "authgate")];
         stack.metric("auth_validation_requests_total", &labels).await.unwrap()
     };
-    while counted("public").await + counted("deny").await < 4 {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    let all = async {
+        while counted("public").await + counted("deny").await < 4 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), all).await.unwrap();
     let ambiguous = [("filter", "authgate"), ("reason", "ambiguous_path")];
     assert_eq!(stack.metric("auth_validation_errors_total", &ambiguous).await.unwrap(), 3);
     assert_eq!(counted("public").await, 1);

@@ -164,18 +164,22 @@ fn the_policies_set_the_limits_of_the_bootstrap() {
     let cluster = bootstrap["static_resources"]["clusters"][1].clone();
     let manager = wasm_tests::connection_manager(&mut bootstrap["static_resources"]["listeners"][0]);
     let timeouts = &of("ClientTrafficPolicy")["spec"]["timeout"]["http"];
+    assert_eq!(timeouts["streamIdleTimeout"], "30s");
     assert_eq!(timeouts["streamIdleTimeout"], manager["stream_idle_timeout"]);
+    assert!(timeouts["requestReceivedTimeout"].is_string());
     assert_eq!(timeouts["requestReceivedTimeout"], manager["request_headers_timeout"]);
     let spec = &of("BackendTrafficPolicy")["spec"];
     assert_eq!(spec["healthCheck"]["active"]["http"], cluster["health_checks"][0]["http_health_check"]);
     let (passive, outliers) = (&spec["healthCheck"]["passive"], &cluster["outlier_detection"]);
     for (ours, envoys) in [
         ("consecutiveGatewayErrors", "consecutive_gateway_failure"),
+        // A number of errors, and a share of hosts: 0 turns the check off in both.
         ("consecutive5XxErrors", "enforcing_consecutive_5xx"),
         ("interval", "interval"),
         ("baseEjectionTime", "base_ejection_time"),
         ("maxEjectionPercent", "max_ejection_percent"),
     ] {
+        assert!(!outliers[envoys].is_null(), "{envoys}");
         assert_eq!(passive[ours], outliers[envoys], "{ours}");
     }
     let limits = &cluster["circuit_breakers"]["thresholds"][0];

@@ -81,12 +81,16 @@ fn a_value_of_the_wrong_type_gets_an_example() {
         ("rules:\n- match: {prefix: /}\n  require: is_admin\n", "write {is_admin: true}"),
         ("rules:\n- match: {prefix: /}\n  require: [roles]\n", r#"write {roles: ["support"]}"#),
         ("rules:\n  match: {prefix: /}\n", "put `- ` before the first field of each entry"),
-        ("rules:\n  admin: {match: {prefix: /}}\n", "put `- ` before the first field of each entry"),
+        ("rules:\n- match: {path: [/health/, /a]}\n", "write a rule for each, or one with regex: '(/health/|/a)'"),
+        ("rules:\n- match: /users/*\n", "its fields are path, prefix, regex, methods, hosts"),
         ("cache: 300s\n", "its fields are max_entries, ttl, negative_ttl, stale_ttl, eviction"),
     ] {
         assert_eq!(hint(text), expected, "{text}");
     }
-    assert_eq!(hints("auth_service: c\n"), [("auth_service".to_owned(), "write {cluster: \"c\"}".to_owned())]);
+    for (written, name) in [("c", "c"), ("http://localhost:9000", "auth_service")] {
+        let hint = format!("write {{cluster: {name:?}}}");
+        assert_eq!(hints(&format!("auth_service: {written}\n")), [("auth_service".to_owned(), hint)]);
+    }
 }
 
 #[test]
@@ -126,6 +130,10 @@ fn errors_that_say_enough_get_no_hint() {
         "rules:\n- match: {path: '/%ff'}\n",
         "rules:\n- {}\n",
         "rules:\n- match: {regex: ')'}\n",
+        "rules:\n- match: {path: []}\n",
+        "rules:\n  admin: {match: {prefix: /}}\n",
+        "rules:\n- match: {prefix: /}\n  require: {claims: {user_type: admin}}\n",
+        "identity_headers: {cache: 5}\n",
     ] {
         let (status, problems) = found(&format!("auth_service: {{cluster: c}}\n{text}"));
         assert_eq!(status, 1, "{text}");

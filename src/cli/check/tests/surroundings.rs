@@ -173,6 +173,9 @@ fn warns_of_an_envoy_filter_that_disables_the_filter() {
         format!("{ENVOY_FILTER}{patch}")
     };
     assert_warns(name, "disabled", &matched("authgate"), &matched("other"));
+    let removed =
+        |filter: &str| matched(filter).replace("operation: MERGE, value: {disabled: true}", "operation: REMOVE");
+    assert_warns(name, "operation", &removed("authgate"), &removed("other"));
 }
 
 #[test]
@@ -199,6 +202,16 @@ fn warns_of_an_envoy_filter_with_a_route_that_disables_the_filter() {
         let beside = |patch: &str| format!("{ENVOY_FILTER}---\nkind: EnvoyFilter\nspec:\n  configPatches:\n{patch}");
         assert_warns(name, field, &beside(&bad), &beside(&good));
     }
+}
+
+#[test]
+fn warns_of_a_route_configuration_of_its_own_that_disables_the_filter() {
+    let beside = |filter: &str| {
+        let over = "{'@type': type.googleapis.com/envoy.config.route.v3.FilterConfig, disabled: true}";
+        format!("{BOOTSTRAP}---\nname: routes\nvirtual_hosts: [{{typed_per_filter_config: {{{filter}: {over}}}}}]\n")
+    };
+    let name = "filter-disabled-on-route";
+    assert_warns(name, "typed_per_filter_config", &beside("authgate"), &beside("other"));
 }
 
 #[test]

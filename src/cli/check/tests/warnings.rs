@@ -82,6 +82,14 @@ fn warns_of_a_public_rule_before_a_protected_one() {
             "{match: {methods: [OPTIONS]}, public: true}, {match: {path: /a}}",
         ),
         (
+            "{match: {prefix: /a}, public: true}, {match: {prefix: /a}}",
+            "{match: {prefix: /a, methods: [OPTIONS]}, public: true}, {match: {prefix: /a}}",
+        ),
+        (
+            "{match: {prefix: /a}, public: true}, {match: {regex: '/a/v[0-9]+/b(/.*)?'}}",
+            "{match: {prefix: /a}, public: true}, {match: {regex: '.*\\.pdf'}}",
+        ),
+        (
             "{match: {methods: [GET]}, public: true}, {match: {prefix: /a}}",
             "{match: {methods: [GET]}, public: true}, {match: {prefix: /a, methods: [POST]}}",
         ),
@@ -142,7 +150,13 @@ fn warns_of_a_public_regex_that_matches_a_protected_path() {
         ("/files/.*", "{path: /files/private/a}"),
         ("/v[0-9]+/.*", "{prefix: /v1/admin, methods: [POST]}"),
         ("/a|/b", "{path: /b}"),
-        // It matches below the prefix what it matches elsewhere, at any length.
+        // It matches any name below the prefix.
+        ("/admin/.+", "{prefix: /admin}"),
+        ("/admin/[^/]+", "{prefix: /admin}"),
+        ("/admin/[a-z].*", "{prefix: /admin}"),
+        ("/admin/[a-zA-Z0-9_/-]*", "{prefix: /admin}"),
+        ("(?x) /adm[i]n/.* # all", "{prefix: /admin}"),
+        // It matches below the prefix what it matches elsewhere, with names of any length.
         (r".*\.(js|css|png)", "{prefix: /admin}"),
         (r"(?i).*\.(js|css|png)$", "{prefix: /admin/}"),
         ("/[^/]+/[^/]+/status", "{prefix: /admin}"),
@@ -160,6 +174,9 @@ fn warns_of_a_public_regex_that_matches_a_protected_path() {
         ("/admin/login(/.*)?", "/admin"),
         ("/[a-z]+/login", "/admin"),
         ("/[^/]+/status", "/admin"),
+        ("/v[0-9]+/public/.*", "/v1"),
+        ("/tenants/[^/]+/public/.*", "/tenants/acme"),
+        ("/[a-z]{2}/blog/.*", "/en"),
         (r".*\.(js|css|png)", "/"),
         // It matches nothing there.
         ("/(de|en)/.*", "/admin"),
