@@ -135,12 +135,30 @@ fn visible_part(text: &[u8]) -> &[u8] {
 struct Cookie<'v>(&'v [u8]);
 
 impl<'v> Cookie<'v> {
-    /// The cookie's value, if it has this name.
+    /// The cookie's value, if it has this name. Where only some servers see a cookie of this name, the whole piece, which
+    /// is no credential in its plain form.
     fn value_of(&self, name: &str) -> Option<&'v [u8]> {
         let equals = self.0.iter().position(|byte| *byte == b'=')?;
         let (known, value) = (self.0.get(..equals)?, self.0.get(equals + 1..)?);
-        (visible_part(known) == name.as_bytes()).then(|| value.trim_ascii())
+        if visible_part(known) == name.as_bytes() {
+            return Some(value.trim_ascii());
+        }
+        let mut inner = (1..self.0.len()).filter_map(|at| self.0.split_at_checked(at));
+        let is_inner = inner.any(|(before, rest)| before.last().is_some_and(ends_a_cookie) && begins_with(rest, name));
+        is_inner.then(|| self.0.trim_ascii())
     }
+}
+
+/// Whether some server takes what follows this byte for another cookie: Python's `http.cookies` and aiohttp do after a
+/// blank, Perl's `CGI::Cookie` after a comma, WebOb after bytes that it takes for no part of a value.
+const fn ends_a_cookie(byte: &u8) -> bool {
+    !byte.is_ascii_graphic() || matches!(byte, b',' | b'"' | b'\\')
+}
+
+/// Whether a cookie of this name begins here.
+fn begins_with(text: &[u8], name: &str) -> bool {
+    let rest = text.strip_prefix(name.as_bytes()).unwrap_or_default();
+    rest.iter().find(|byte| byte.is_ascii_graphic()) == Some(&b'=')
 }
 
 fn cookies(value: &[u8]) -> impl Iterator<Item = Cookie<'_>> {

@@ -1,6 +1,7 @@
 //! Credentials outside `Authorization`.
 
 use super::*;
+use crate::jwt::UntrustedJwt;
 use crate::testing::base64url;
 
 const TOKEN_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
@@ -55,6 +56,36 @@ fn a_cookie_counts_also_with_blanks_of_other_encodings_beside_its_name() {
         }
     }
     assert_eq!(beside_authorization("cookie", b"a=1; \xa0sessions=a.b.c"), Ok(Place::Authorization));
+}
+
+/// Some servers end a cookie at a blank, a comma, or a byte that they take for no part of a value.
+#[test]
+fn a_cookie_counts_also_inside_another_ones_value() {
+    for cookie in [
+        &b"a=1 session=d.e.f"[..],
+        b"a=1, session=d.e.f",
+        b"a=1,session=d.e.f",
+        b"a=1\tsession = d.e.f",
+        b"$Version=1, session=d.e.f",
+        b"Secure session=d.e.f",
+        b"a=\"1\"session=d.e.f",
+        b"\\session=d.e.f",
+        b"a=1\xc2\xbbsession=d.e.f",
+    ] {
+        let text = String::from_utf8_lossy(cookie).into_owned();
+        assert_eq!(beside_authorization("cookie", cookie), Err(Code::MalformedCredentials), "{text}");
+        let headers = headers(&[("cookie", &[b"b=2; ", cookie].concat())]);
+        let credentials = everywhere();
+        let left = taken_off(&lend(&headers), &credentials).into_iter().find(|(name, _)| *name == "cookie");
+        assert_eq!(left, Some(("cookie", Some(b"b=2".to_vec()))), "{text}");
+        // Alone it is no token either.
+        let alone = found_in(&[("cookie", &text)]).map(|(.., token)| UntrustedJwt::parse(token.as_bytes()).is_ok());
+        assert!(matches!(alone, Err(_) | Ok(false)), "{text}");
+    }
+    for other in [&b"a=session=d.e.f"[..], b"mysession=d.e.f", b"a=/x?session=d.e.f&session=1", b"a=1 sessions=2"] {
+        let text = String::from_utf8_lossy(other).into_owned();
+        assert_eq!(beside_authorization("cookie", other), Ok(Place::Authorization), "{text}");
+    }
 }
 
 #[test]

@@ -23,6 +23,9 @@ static CANONICAL: LazyLock<Regex> = LazyLock::new(|| regex(r"\A(?:0|[1-9][0-9]{0
 static SESSION: LazyLock<Regex> = LazyLock::new(|| {
     regex(r"\A[^!-~]*session[^!-~]*=[ \t\r\n\x0c]*(?<value>[^ \t\r\n\x0c](?:.*[^ \t\r\n\x0c])?)[ \t\r\n\x0c]*\z")
 });
+static EMPTY_SESSION: LazyLock<Regex> = LazyLock::new(|| regex(r"\A[^!-~]*session[^!-~]*="));
+/// A cookie in which a server may see another one, with the configured name.
+static INNER_SESSION: LazyLock<Regex> = LazyLock::new(|| regex(r#"[^!-~]session[^!-~]*=|[,"\\]session[^!-~]*="#));
 /// A protocol that holds a token.
 static PROTOCOL_WITH_TOKEN: LazyLock<Regex> =
     LazyLock::new(|| regex(r"\A[^!-~]*base64url\.bearer\.authorization\.k8s\.io\.(?<token>.*?)[^!-~]*\z"));
@@ -119,8 +122,13 @@ fn values(headers: &[(String, Vec<u8>)], choice: usize) -> Result<Vec<(Place, Ve
     }
     if choice & COOKIE != 0 {
         let line = of("cookie").map(Vec::as_slice).collect::<Vec<_>>().join(&b';');
-        let cookies = line.split(|byte| *byte == b';').filter_map(|cookie| SESSION.captures(cookie));
-        values.extend(cookies.map(|cookie| (Place::Cookie, cookie["value"].to_vec())));
+        for cookie in line.split(|byte| *byte == b';') {
+            if let Some(session) = SESSION.captures(cookie) {
+                values.push((Place::Cookie, session["value"].to_vec()));
+            } else if !EMPTY_SESSION.is_match(cookie) && INNER_SESSION.is_match(cookie) {
+                values.push((Place::Cookie, cookie.trim_ascii().to_vec()));
+            }
+        }
     }
     let mut upgrades = of("upgrade");
     let is_websocket = upgrades.next().is_some_and(|value| value.eq_ignore_ascii_case(b"websocket"));

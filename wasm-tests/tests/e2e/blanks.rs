@@ -38,4 +38,7 @@ async fn a_credential_behind_a_blank_counts_and_is_taken_off() {
     assert_eq!((twice.status, twice.code().as_deref()), (401, Some("malformed_credentials")));
     let public = with_cookie("/public").send().await.unwrap();
     assert_eq!(public.upstream().unwrap().header("cookie").as_deref(), Some("a=1"));
+    // Python's http.cookies and aiohttp see two cookies here.
+    let inner = stack.get("/public").header("cookie", "b=2; a=1 session=forged").send().await.unwrap();
+    assert_eq!(inner.upstream().unwrap().header("cookie").as_deref(), Some("b=2"));
 }
