@@ -1,10 +1,10 @@
 //! The usual ways in which servers behind the gateway read a path (docs/reference.md#paths).
 //!
 //! Proxies and servers disagree on what `/public/..%2Fprivate` names. [`readings`] lists the possible answers: all
-//! strings that come out of the path, with or without blanks at its end, by decoding it up to twice, with or without its
-//! slashes, resolving dots, merging slashes, taking backslashes for slashes, cutting parameters at `;` and dropping an
-//! authority, in any order; and the same without a slash at the end that wasn't sent.
-//! A rule decides only if all of them lead to it, or to rules with equal terms.
+//! strings that come out of the path, with or without blanks at its end, by decoding it up to twice, with or without
+//! its slashes, resolving dots, merging slashes, taking backslashes for slashes, cutting parameters at `;` and dropping
+//! an authority, in any order; and the same without a slash at the end that wasn't sent. A rule decides only if all of
+//! them lead to it, or to rules with equal terms.
 
 use std::borrow::Cow;
 
@@ -87,13 +87,13 @@ pub fn readings<'p>(path: &'p [u8], budget: &mut Budget) -> Result<Vec<Cow<'p, [
     if has_broken_escape(path) {
         return Err(Ambiguous::BrokenEscape);
     }
+    let as_sent = Reading { path: Cow::Borrowed(path), decoded: 0, end: End::AsSent };
     // Python splits the request line at blanks of Latin-1, so it doesn't see them at the end. Envoy lets them pass over
     // HTTP/2.
-    let (mut readings, without_blanks) = (vec![Reading::as_sent(path)], without_last_blanks(path));
-    if without_blanks.len() < path.len() {
-        readings.push(Reading::as_sent(without_blanks));
-    }
-    let mut found = Found { sent: path, readings, budget };
+    let without_blanks = without_last_blanks(path);
+    let blanks_cut = (without_blanks.len() < path.len()).then(|| as_sent.ending(End::Cut, without_blanks.to_vec()));
+    let mut found = Found { sent: path, readings: vec![as_sent], budget };
+    blanks_cut.map_or(Ok(()), |reading| found.add(reading))?;
     // The list grows while the loop goes through it.
     let mut next = 0;
     while let Some(reading) = found.readings.get(next).cloned() {
@@ -124,11 +124,7 @@ enum End {
     Resolved,
 }
 
-impl<'p> Reading<'p> {
-    const fn as_sent(path: &'p [u8]) -> Self {
-        Self { path: Cow::Borrowed(path), decoded: 0, end: End::AsSent }
-    }
-
+impl Reading<'_> {
     /// The result of a step that leaves the end.
     fn to(&self, path: Vec<u8>) -> Reading<'static> {
         Reading { path: path.into(), ..*self }
@@ -164,7 +160,7 @@ impl Found<'_, '_> {
             self.add(reading.ending(end, without_parameters(path)))?;
         }
         if path.contains(&b'\\') {
-            self.add(reading.to(path.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect()))?;
+            self.add(reading.to(backslashes_as_slashes(path)))?;
         }
         if path.windows(2).any(|pair| pair == b"//") {
             self.add(reading.to(merge_slashes(path)))?;
@@ -257,7 +253,7 @@ pub fn is_plain(path: &[u8]) -> bool {
     }
     // The segment after the last slash may be empty.
     let ends_with_dots = is_segment && length == dots && matches!(length, 1 | 2);
-    !ends_with_dots && without_last_blanks(path) == path
+    !ends_with_dots && without_last_blanks(path).len() == path.len()
 }
 
 /// `:path` up to its query or fragment.
@@ -363,6 +359,10 @@ fn without_parameters(path: &[u8]) -> Vec<u8> {
     let segments: Vec<&[u8]> =
         path.split(|byte| *byte == b'/').map(|segment| cut_at(segment, |byte| byte == b';')).collect();
     segments.join(&b'/')
+}
+
+fn backslashes_as_slashes(path: &[u8]) -> Vec<u8> {
+    path.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect()
 }
 
 fn merge_slashes(path: &[u8]) -> Vec<u8> {

@@ -123,8 +123,8 @@ fn token_in(protocol: &[u8]) -> Option<&[u8]> {
     visible_part(protocol).strip_prefix(TOKEN_PROTOCOL)
 }
 
-/// Without what servers may trim at both ends. Python's, for one, trim the blanks of Latin-1 and Unicode. Every byte that
-/// isn't visible ASCII goes, so that no list of such blanks is needed.
+/// Without what servers may trim at both ends. Python's, for one, trim the blanks of Latin-1 and Unicode. Every byte
+/// that isn't visible ASCII goes, so that no list of such blanks is needed.
 fn visible_part(text: &[u8]) -> &[u8] {
     let Some(first) = text.iter().position(u8::is_ascii_graphic) else { return b"" };
     let last = text.iter().rposition(u8::is_ascii_graphic);
@@ -135,30 +135,35 @@ fn visible_part(text: &[u8]) -> &[u8] {
 struct Cookie<'v>(&'v [u8]);
 
 impl<'v> Cookie<'v> {
-    /// The cookie's value, if it has this name. Where only some servers see a cookie of this name, the whole piece, which
-    /// is no credential in its plain form.
+    /// The cookie's value, if it has this name. If only some servers see a cookie of this name in the piece: the whole
+    /// piece. It contains `=`, so it is never a JWT.
     fn value_of(&self, name: &str) -> Option<&'v [u8]> {
         let equals = self.0.iter().position(|byte| *byte == b'=')?;
         let (known, value) = (self.0.get(..equals)?, self.0.get(equals + 1..)?);
         if visible_part(known) == name.as_bytes() {
             return Some(value.trim_ascii());
         }
-        let mut inner = (1..self.0.len()).filter_map(|at| self.0.split_at_checked(at));
-        let is_inner = inner.any(|(before, rest)| before.last().is_some_and(ends_a_cookie) && begins_with(rest, name));
+        let ends = self.0.iter().enumerate().filter(|(at, byte)| ends_a_cookie(byte) || self.is_date(*at));
+        let is_inner =
+            ends.map(|(at, _)| self.0.get(at + 1..)).any(|rest| rest.is_some_and(|it| begins_with(it, name)));
         is_inner.then(|| self.0.trim_ascii())
+    }
+
+    /// Whether a date may end here, which WebOb takes for a whole value.
+    fn is_date(&self, at: usize) -> bool {
+        self.0.get(..=at).is_some_and(|before| before.ends_with(b"GMT"))
     }
 }
 
 /// Whether some server takes what follows this byte for another cookie: Python's `http.cookies` and aiohttp do after a
 /// blank, Perl's `CGI::Cookie` after a comma, WebOb after bytes that it takes for no part of a value.
 const fn ends_a_cookie(byte: &u8) -> bool {
-    !byte.is_ascii_graphic() || matches!(byte, b',' | b'"' | b'\\')
+    !byte.is_ascii_graphic() || matches!(byte, b',' | b'"' | b'\\' | b'[' | b']')
 }
 
 /// Whether a cookie of this name begins here.
 fn begins_with(text: &[u8], name: &str) -> bool {
-    let rest = text.strip_prefix(name.as_bytes()).unwrap_or_default();
-    rest.iter().find(|byte| byte.is_ascii_graphic()) == Some(&b'=')
+    text.strip_prefix(name.as_bytes()).is_some_and(|rest| visible_part(rest).starts_with(b"="))
 }
 
 fn cookies(value: &[u8]) -> impl Iterator<Item = Cookie<'_>> {

@@ -71,6 +71,9 @@ fn a_cookie_counts_also_inside_another_ones_value() {
         b"a=\"1\"session=d.e.f",
         b"\\session=d.e.f",
         b"a=1\xc2\xbbsession=d.e.f",
+        b"a=1[session=d.e.f",
+        b"a=[1]session=d.e.f",
+        b"a=Mon, 01-Jan-2030 00:00:00 GMTsession=d.e.f",
     ] {
         let text = String::from_utf8_lossy(cookie).into_owned();
         assert_eq!(beside_authorization("cookie", cookie), Err(Code::MalformedCredentials), "{text}");

@@ -103,7 +103,8 @@ fn compositions(path: &str, steps: usize) -> Result<BTreeSet<String>, ()> {
     let sent = independent::cut(path, &['?', '#']);
     // With each, how often it was decoded, and where its end is from: `s`ent, `c`ut, or from `d`ots.
     let without_blanks = sent.trim_end_matches([' ', '\u{85}', '\u{a0}']).to_owned();
-    let mut all = BTreeSet::from([(sent.clone(), 0, 's'), (without_blanks, 0, 's')]);
+    let mut all = BTreeSet::from([(sent.clone(), 0, 's')]);
+    all.extend((without_blanks != sent).then_some((without_blanks, 0, 'c')));
     for _ in 0..steps {
         let mut next = all.clone();
         for (path, decoded, end) in &all {

@@ -102,7 +102,9 @@ fn without_new_slashes((path, decodes, end): &Reading, sent: &[u8]) -> Vec<Readi
 /// All readings within `rounds` steps, and the flaws on the way. It stops beyond `limit` readings.
 pub fn closure(path: &[u8], rounds: usize, limit: usize) -> (BTreeSet<Reading>, Vec<Flaw>) {
     let sent = up_to(path, b"?#");
-    let mut found = BTreeSet::from([(sent.clone(), 0, End::Sent), (without_blanks(&sent), 0, End::Sent)]);
+    let mut found = BTreeSet::from([(sent.clone(), 0, End::Sent)]);
+    let cut = without_blanks(&sent);
+    found.extend((cut != sent).then_some((cut, 0, End::Cut)));
     let mut flaws = Vec::new();
     let mut fresh: Vec<Reading> = found.iter().cloned().collect();
     for _ in 0..rounds {
