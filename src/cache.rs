@@ -6,7 +6,8 @@
 //!
 //! An entry holds an identity, with the claims that are needed ([`KeptClaims`]), and the time at which its verification
 //! began; never a rule's decision. It is valid for `ttl` from that time, but not beyond `exp`; use doesn't prolong it.
-//! For another `stale_ttl` it may stand in while the service is down. Credentials are kept only as digests ([`Digest`]).
+//! For another `stale_ttl` it may stand in while the service is down. Credentials are kept only as digests
+//! ([`Digest`]).
 
 mod digest;
 mod entry;

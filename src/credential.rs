@@ -74,7 +74,7 @@ impl<'r> Credential<'r> {
         Self { form, place: Place::Authorization, token: Cow::Borrowed(token) }
     }
 
-    /// The same as text. Only what asks the service needs that.
+    /// [`Self::token`] as text, for the question to the service.
     pub fn text(&self) -> &str {
         str::from_utf8(&self.token).unwrap_or_default()
     }

@@ -255,7 +255,7 @@ pub enum Authorization {
 }
 
 impl Authorization {
-    /// It becomes this JWT. Bytes that are no text are no JWT: then it is removed.
+    /// Replaces it by this JWT; removes it if the bytes aren't text.
     fn bearer(jwt: &[u8]) -> Self {
         str::from_utf8(jwt).map_or(Self::Remove, |jwt| Self::Replace(Redacted(format!("Bearer {jwt}"))))
     }

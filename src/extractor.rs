@@ -137,8 +137,8 @@ pub fn extract_with<'r>(
     }
 }
 
-/// The number of dots, if this may be a token: visible ASCII without commas, because Envoy joins repeated headers with a
-/// comma.
+/// The number of dots, if this may be a token: visible ASCII without commas, because Envoy joins repeated headers with
+/// a comma.
 fn dots_of_token(bytes: &[u8]) -> Option<usize> {
     if bytes.is_empty() { None } else { ascii::dots_without_comma(bytes) }
 }

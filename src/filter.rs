@@ -232,11 +232,9 @@ impl Filter {
         self.parts.cache.retire(cx);
         self.parts.journal.tell_left_out(cx.host);
         // Envoy keeps a gauge that nobody sets any more. A worker that stays sets these again at its next tick.
-        let Parts { keys, revocation, .. } = &self.parts;
-        let key = (!keys.store().is_pinned()).then_some(Gauge::PublicKeyAge);
-        let list = revocation.iter().flat_map(|_| [Gauge::BlacklistAge, Gauge::BlacklistSize]);
-        let gauges = [Gauge::BuildInfo, Gauge::BreakerState].into_iter().chain(key).chain(list);
-        gauges.for_each(|gauge| cx.host.set(gauge, 0));
+        self.parts.keys.retire(cx);
+        self.parts.revocation.iter().for_each(|list| list.retire(cx));
+        [Gauge::BuildInfo, Gauge::BreakerState].into_iter().for_each(|gauge| cx.host.set(gauge, 0));
     }
 
     /// Whether [`Self::next_action`] returns one.

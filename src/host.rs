@@ -137,8 +137,8 @@ impl<'h> Cx<'h> {
         Self { now, wall: UnixTime::from_nanos(now.as_nanos()), shared: host, host }
     }
 
-    /// How far the wall clock is ahead of the monotonic clock, in nanoseconds. The clocks count from different times, so
-    /// only the difference of two such numbers means anything: by so much the wall clock was set in between.
+    /// How far the wall clock is ahead of the monotonic clock, in nanoseconds. The clocks count from different times,
+    /// so only the difference of two such numbers means anything: by so much the wall clock was set in between.
     pub const fn ahead(&self) -> i64 {
         self.wall.as_nanos().cast_signed().wrapping_sub(self.now.as_nanos().cast_signed())
     }

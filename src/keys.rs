@@ -32,8 +32,7 @@ pub struct Keys {
     store: KeyStore,
     /// The state of the last fetch at the last [`Self::synchronise`].
     last_fetch: LastTurn,
-    /// When the first tick was.
-    started: Option<Instant>,
+    first_tick: Option<Instant>,
     service: AuthService,
     cluster: String,
 }
@@ -46,7 +45,7 @@ impl Keys {
         Self {
             store: KeyStore::new(config),
             last_fetch: LastTurn::Free,
-            started: None,
+            first_tick: None,
             service: config.auth_service.clone(),
             cluster: config.jwt.public_key.host.cluster.clone(),
         }
@@ -81,11 +80,18 @@ impl Keys {
     pub fn keep_fresh(&mut self, cx: &Cx<'_>) -> Option<Fetch> {
         self.store.synchronise(cx);
         if !self.store.is_pinned() {
-            let started = *self.started.get_or_insert(cx.now);
-            let at = self.store.fetched_at().unwrap_or(started);
+            let first_tick = *self.first_tick.get_or_insert(cx.now);
+            let at = self.store.fetched_at().unwrap_or(first_tick);
             cx.host.set(Gauge::PublicKeyAge, cx.now.since(at).as_secs());
         }
         if self.store.is_due(cx.now) { self.fetch(Reason::Due, cx) } else { None }
+    }
+
+    /// The worker ends: the gauge shows no age.
+    pub fn retire(&self, cx: &Cx<'_>) {
+        if !self.store.is_pinned() {
+            cx.host.set(Gauge::PublicKeyAge, 0);
+        }
     }
 
     /// Begins a fetch, unless another one began too recently. `Some`: the caller sends [`Self::request`].

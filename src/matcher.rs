@@ -128,7 +128,7 @@ impl Rules {
         Ok(decided.flatten())
     }
 
-    /// The only reading of a path, or the path itself if no rule looks at paths. The usual case needs no list.
+    /// The only reading of a path, or the path itself if no rule looks at paths: the usual case, without a list.
     fn only_reading<'p>(&self, path: &'p [u8], budget: &mut Budget) -> Result<Option<&'p [u8]>, Ambiguous> {
         if self.look_at_paths { path::only_reading(path, budget) } else { Ok(Some(path)) }
     }

@@ -57,8 +57,7 @@ pub struct Revocation {
     is_stale: bool,
     /// Whether the first poll of the process has ended.
     has_begun: bool,
-    /// When the first tick was.
-    started: Option<Instant>,
+    first_tick: Option<Instant>,
     poller: Poller,
     settings: config::Revocation,
     retries: u32,
@@ -74,7 +73,7 @@ impl Revocation {
             list: List::new(&format!("{prefix}r.")),
             is_stale: true,
             has_begun: false,
-            started: None,
+            first_tick: None,
             poller: Poller::new(name, settings.poll_interval, service.longest_callout()),
             settings,
             retries: service.retries,
@@ -128,11 +127,16 @@ impl Revocation {
     pub fn poll(&mut self, cx: &Cx<'_>) -> Option<Poll> {
         self.is_stale = self.poller.is_stale(cx);
         cx.host.set(Gauge::BlacklistSize, u64::try_from(self.poller.size(cx.shared)).unwrap_or(u64::MAX));
-        let started = *self.started.get_or_insert(cx.now);
-        let age = self.poller.age(cx).unwrap_or_else(|| cx.now.since(started));
+        let first_tick = *self.first_tick.get_or_insert(cx.now);
+        let age = self.poller.age(cx).unwrap_or_else(|| cx.now.since(first_tick));
         cx.host.set(Gauge::BlacklistAge, age.as_secs());
         let poll = self.poller.begin_poll(cx)?;
         Some(Poll { began: poll.began, retries: self.retries, since: poll.since })
+    }
+
+    /// The worker ends: the gauges show no list.
+    pub fn retire(&self, cx: &Cx<'_>) {
+        [Gauge::BlacklistAge, Gauge::BlacklistSize].into_iter().for_each(|gauge| cx.host.set(gauge, 0));
     }
 
     /// The callout of a poll.

@@ -8,8 +8,8 @@ use std::marker::PhantomData;
 use crate::host::{SharedData, Write};
 use crate::time::Instant;
 
-/// How the names of all records with times begin. The number changes with their form, so that two versions of the filter
-/// in one process don't misread each other's records.
+/// How the names of all records with times begin. The number changes with their form, so that two versions of the
+/// filter in one process don't misread each other's records.
 pub const RECORDS: &str = "authgate.2.";
 
 /// How often an update is tried when other workers write in between.

@@ -1,16 +1,16 @@
 //! Points in time. The clocks are always arguments.
 //!
 //! There are two, as everywhere: the **wall clock** says what time it is, and may be set at any moment; the **monotonic
-//! clock** only ever runs on, and means nothing outside this process. Claims are compared with the wall clock. All else is
-//! measured by the monotonic clock: ages, waits, and what came first.
+//! clock** only ever runs on, and means nothing outside this process. Claims are compared with the wall clock. All else
+//! is measured by the monotonic clock: ages, waits, and what came first.
 
 use std::time::Duration;
 
 /// The most that lies between two workers' readings of the clock when one acts on what the other has just done.
 pub const WORKERS_APART: Duration = Duration::from_secs(1);
 
-/// The least step of the wall clock that counts, in nanoseconds. A smaller one makes no difference: what depends on the wall
-/// clock is kept for minutes longer than it is needed.
+/// The least step of the wall clock that counts, in nanoseconds. A smaller one makes no difference: what depends on the
+/// wall clock is kept for minutes longer than it is needed.
 pub const STEP: i64 = 1_000_000_000;
 
 /// A point in time by the host's monotonic clock, in nanoseconds. All workers of a process read the same clock.
@@ -19,7 +19,8 @@ pub const STEP: i64 = 1_000_000_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Instant(u64);
 
-/// The monotonic clock may count from the start of the machine. So that the default is long before, it counts from here.
+/// The monotonic clock may count from the start of the machine. So that the default is long before, it counts from
+/// here.
 const START: u64 = 100 * 365 * 86_400 * 1_000_000_000;
 
 impl Instant {

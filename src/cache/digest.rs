@@ -96,10 +96,10 @@ type Hash128 = [u8; 16];
 ///
 /// A credential that is mistaken for another gets the other's identity. So the hash is SipHash with 128 bits, a
 /// pseudorandom function. The key is random for each filter in each worker, never leaves its memory, and no answer
-/// reveals a hash. To be taken for somebody else, a client would need a text with the hash of a JWT that it doesn't know:
-/// it has no use for one that it knows. So it can only guess: if n entries are kept, a text has one of their hashes with
-/// probability n / 2^128. One round a word, as in the standard library's hash tables (SipHash-1-3), is enough for that,
-/// and takes two thirds of the time of SipHash-2-4. SHA-256 would take ten times as long.
+/// reveals a hash. To be taken for somebody else, a client would need a text with the hash of a JWT that it doesn't
+/// know: it has no use for one that it knows. So it can only guess: if n entries are kept, a text has one of their
+/// hashes with probability n / 2^128. One round a word, as in the standard library's hash tables (SipHash-1-3), is
+/// enough for that, and takes two thirds of the time of SipHash-2-4. SHA-256 would take ten times as long.
 struct WorkerSecret(SipHasher13);
 
 impl WorkerSecret {

@@ -46,8 +46,8 @@ impl Forged {
         Self { rows: Vec::new(), generation: 0, negative_ttl }
     }
 
-    /// Remembers a JWT whose signature fits none of the keys of this generation, after the fetch that began at `fetched`
-    /// has brought no other.
+    /// Remembers a JWT whose signature fits none of the keys of this generation, after the fetch that began at
+    /// `fetched` has brought no other.
     pub fn remember(&mut self, digest: &Digest, generation: u64, fetched: Instant) {
         if self.negative_ttl.is_zero() {
             return;

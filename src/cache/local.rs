@@ -84,8 +84,8 @@ impl<V: Clone> LocalCache<V> {
 
     /// Sets the value of a digest, and returns how many other entries were evicted for it.
     ///
-    /// `bytes` is what the value weighs; [`Eviction::overhead`] is added. An entry that weighs more than an eighth of the
-    /// bound isn't kept; the digest's former value is removed in any case.
+    /// `bytes` is what the value weighs; [`Eviction::overhead`] is added. An entry that weighs more than an eighth of
+    /// the bound isn't kept; the digest's former value is removed in any case.
     pub fn insert(&mut self, digest: Digest, value: V, bytes: usize) -> usize {
         let bytes = bytes.saturating_add(self.eviction.overhead());
         if self.max_entries == 0 || bytes > self.max_bytes / LARGEST_SHARE {

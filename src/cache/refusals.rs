@@ -117,8 +117,8 @@ impl Refusals {
         Some(row.swap_remove(index))
     }
 
-    /// Adds a refusal, unless a later one is known. `life` is how long verdicts live. A full row loses a refusal that is
-    /// no longer needed; if there is none, the oldest that ended no verdict, or the oldest of all.
+    /// Adds a refusal, unless a later one is known. `life` is how long verdicts live. A full row loses a refusal that
+    /// is no longer needed; if there is none, the oldest that ended no verdict, or the oldest of all.
     pub(super) fn add(&self, refusal: Refusal, life: Duration, cx: &Cx<'_>) {
         // A credential with an `exp` was asked about before that. If it has expired since, the clock may be fast.
         if !refusal.is_alive(life, cx) && refusal.expires == UnixTime::default() {

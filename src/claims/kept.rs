@@ -9,23 +9,16 @@ use super::{ClaimPath, Claims, IssuedBy, RoleParams};
 use crate::json::{self, MAX_DEPTH, Number, Value};
 use crate::order;
 
-/// The longest name, in bytes.
-const MAX_NAME: usize = 256;
-
 /// The dotted path of any claim, as in `address.country`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ClaimName(Box<str>);
 
-/// The bounds, for the schema.
-#[cfg(all(feature = "cli", not(target_arch = "wasm32")))]
 impl ClaimName {
     /// The longest path, in bytes.
-    pub const MAX_BYTES: usize = MAX_NAME;
+    pub const MAX_BYTES: usize = 256;
     /// The most names in a path.
     pub const MAX_NAMES: usize = MAX_DEPTH;
-}
 
-impl ClaimName {
     /// As the configuration writes it.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -49,8 +42,9 @@ impl FromStr for ClaimName {
     fn from_str(path: &str) -> Result<Self, String> {
         if path.split('.').any(str::is_empty) {
             Err("is not a claim's path: write its name, or the names that lead to it, separated by dots".to_owned())
-        } else if path.split('.').count() > MAX_DEPTH || path.len() > MAX_NAME {
-            Err(format!("is not a claim's path: at most {MAX_DEPTH} names and {MAX_NAME} bytes are allowed"))
+        } else if path.split('.').count() > Self::MAX_NAMES || path.len() > Self::MAX_BYTES {
+            let (names, bytes) = (Self::MAX_NAMES, Self::MAX_BYTES);
+            Err(format!("is not a claim's path: at most {names} names and {bytes} bytes are allowed"))
         } else {
             Ok(Self(path.into()))
         }

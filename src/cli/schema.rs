@@ -61,7 +61,7 @@ fn object(fields: &[Field]) -> Map<String, Value> {
 }
 
 fn property(field: &Field) -> Value {
-    let mut schema = kind(&field.kind, field.names);
+    let mut schema = kind(&field.kind, field.header_use);
     match field.name {
         "match" => schema.insert("minProperties".to_owned(), json!(1)),
         "header_types" => schema.insert("contains".to_owned(), between::asked_about()),
@@ -140,7 +140,7 @@ fn kind(kind: &Kind, of: HeaderUse) -> Map<String, Value> {
     if let Value::Object(schema) = schema { schema } else { Map::new() }
 }
 
-/// What a double holds exactly.
+/// An integer that a double holds exactly.
 fn integer() -> Value {
     json!({"type": "integer", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER})
 }
@@ -167,7 +167,7 @@ fn claims() -> Value {
     })
 }
 
-/// Headers and what each holds. Null stands for none of a header that is there by default.
+/// Headers and what each holds. Null removes a header that is there by default.
 fn headers(inner: &Kind, of: HeaderUse) -> Value {
     let value = if let Kind::OrNull(value) = inner { value } else { inner };
     let given = defaults();

@@ -82,9 +82,10 @@ fn syntax_error(text: &str, line: usize, reason: &str) -> SyntaxError {
             problem: format!("not valid JSON: {reason}{}", if reason.contains("limit") { "" } else { BEFORE }),
         };
     }
-    // The parser sees a tab only after the text that it takes for continued, which begins in the line before.
-    let indentation = |line: usize| text.lines().nth(line.saturating_sub(1)).map(|text| text.trim_start_matches(' '));
-    let begins_with_tab = |line: &usize| indentation(*line).is_some_and(|text| text.starts_with('\t'));
+    // The parser takes a line that begins with a tab for a continuation, and reports the line before it.
+    let begins_with_tab = |line: &usize| {
+        text.lines().nth(line.saturating_sub(1)).is_some_and(|text| text.trim_start_matches(' ').starts_with('\t'))
+    };
     if let Some(line) = [line, line + 1].into_iter().find(begins_with_tab) {
         let problem = "not valid YAML: a tab in the indentation, where only spaces are allowed".to_owned();
         return SyntaxError { line, problem };

@@ -15,8 +15,8 @@ pub enum Value {
     Text(String),
     /// `[…]`.
     List(Vec<Value>),
-    /// `{…}`: of JSON in the order in which it is written, of a `Struct` sorted by keys. A repeated key is kept, for the
-    /// check to refuse.
+    /// `{…}`: in the order of the JSON, or sorted by keys if it was a `Struct`. A repeated key is kept, for the check
+    /// to refuse.
     Object(Vec<(String, Value)>),
 }
 

@@ -17,7 +17,7 @@ pub struct Field {
     pub example: Option<&'static str>,
     /// What the header is for, if the field holds names of headers.
     #[cfg(not(target_arch = "wasm32"))]
-    pub names: HeaderUse,
+    pub header_use: HeaderUse,
 }
 
 /// What a header is for: which names it can't have depends on that.
@@ -49,7 +49,7 @@ impl Field {
             #[cfg(not(target_arch = "wasm32"))]
             example: None,
             #[cfg(not(target_arch = "wasm32"))]
-            names: HeaderUse::Any,
+            header_use: HeaderUse::Any,
         }
     }
 
@@ -65,10 +65,10 @@ impl Field {
 
     /// What the header is for. Not in the module: [`super::headers`] and [`super::compile`] check the names.
     #[cfg_attr(target_arch = "wasm32", expect(unused_variables, unused_mut, reason = "for documents alone"))]
-    pub(super) const fn names(mut self, names: HeaderUse) -> Self {
+    pub(super) const fn header_use(mut self, header_use: HeaderUse) -> Self {
         #[cfg(not(target_arch = "wasm32"))]
         {
-            self.names = names;
+            self.header_use = header_use;
         }
         self
     }

@@ -56,7 +56,7 @@ pub static CONFIGURATION: &[Field] = &[
         "the headers that carry claims upstream, in addition to the five defaults; null removes a default",
     )
     .example(r#"{"X-Role": "role_params.role", "X-User-Email": null}"#)
-    .names(HeaderUse::Identity),
+    .header_use(HeaderUse::Identity),
     Field::new(
         "strip_headers",
         Kind::List(&Kind::Text(Text::HeaderName)),
@@ -64,7 +64,7 @@ pub static CONFIGURATION: &[Field] = &[
         "further headers that no client may send",
     )
     .example(r#"["X-Remote-User"]"#)
-    .names(HeaderUse::Stripped),
+    .header_use(HeaderUse::Stripped),
     Field::new(
         "forward_credential",
         FORWARD,
@@ -133,7 +133,7 @@ pub(super) static AUTH_SERVICE: &[Field] = &[
         Given::Texts(&["x-request-id", "traceparent", "tracestate"]),
         "request headers that are copied to the question about its credential; the service must not decide by them",
     )
-    .names(HeaderUse::Forwarded),
+    .header_use(HeaderUse::Forwarded),
 ];
 
 pub(super) static JWT: &[Field] = &[

@@ -19,8 +19,8 @@ const DEFAULTS: [(&str, &str); 5] = [
     ("X-Is-Admin", "is_admin"),
 ];
 
-/// Headers that mean something to Envoy or to HTTP itself, or that the filter handles in another way. Envoy's tracers read
-/// theirs before the filters run, and write them after the filters, some with what the client sent.
+/// Headers that mean something to Envoy or to HTTP itself, or that the filter handles in another way. Envoy's tracers
+/// read theirs before the filters run, and write them after the filters, some with what the client sent.
 const RESERVED: [&str; 22] = [
     "authorization",
     "b3",

@@ -44,7 +44,7 @@ fn each(fields: &'static [Field], base: &Value, at: &str, all: &mut Vec<Value>) 
             object[field.name] = value;
             whole
         };
-        all.extend(values::wrong().into_iter().chain(values::of(&field.kind, field.names)).map(with));
+        all.extend(values::wrong().into_iter().chain(values::of(&field.kind, field.header_use)).map(with));
         let below = format!("{at}/{}", field.name);
         match &field.kind {
             Kind::Object(fields) | Kind::ObjectOrObjects(fields) | Kind::OrNull(Kind::Object(fields)) => {

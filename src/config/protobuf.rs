@@ -18,7 +18,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Value> {
     object(bytes, 1)
 }
 
-/// Its members sorted by their keys: Envoy writes a map in an order that differs from run to run, and so would errors.
+/// Sorts the members by key: Envoy writes a map in an order that differs from run to run, and the errors would too.
 fn object(bytes: &[u8], depth: usize) -> Option<Value> {
     let mut members = Vec::new();
     for field in Fields(Bytes(bytes)) {

@@ -9,8 +9,8 @@ pub struct ServiceHost {
     pub authority: String,
 }
 
-/// `api_token.answer_headers`: the names of the headers in which the service answers, for [`JsonHeader`](super::ResponseFormat::JsonHeader).
-/// No two are the same, letter case aside.
+/// `api_token.answer_headers`: the names of the headers in which the service answers, for
+/// [`JsonHeader`](super::ResponseFormat::JsonHeader). No two are the same, letter case aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnswerHeaders {
     /// Required in an answer.

@@ -7,7 +7,8 @@ use super::parts::Parts;
 use crate::rule::Verification;
 
 impl Filter {
-    /// The longest that a request can wait, by the limits of each `Wait`. After the answer it may wait for a key, too.
+    /// The longest that a request can wait, by the limits of each `Wait`: for a key or list alone, or for an answer and
+    /// then for a key.
     pub(crate) fn longest_wait(&self) -> Duration {
         let Parts { config, keys, questions, .. } = &self.parts;
         let callout = config.auth_service.longest_callout();
@@ -15,12 +16,15 @@ impl Filter {
         let of_key = if keys.store().is_pinned() { Duration::ZERO } else { keys.store().longest_wait() };
         let of_list = config.revocation.as_ref().map_or(Duration::ZERO, |_| callout);
         let of_client_jwt = of_key.max(of_list);
+        // For its share, then for other workers' questions, then for its own.
         let of_question = callout + questions.longest_wait(callout);
         let is_remote = config.rules.all_terms().any(|terms| terms.verification == Verification::Remote);
-        let after = match (config.api_token.response_format.is_jwt(), is_remote && config.circuit_breaker.fallback) {
-            (_, true) => of_client_jwt,
-            (true, false) => of_key,
-            (false, false) => Duration::ZERO,
+        let after = if is_remote && config.circuit_breaker.fallback {
+            of_client_jwt
+        } else if config.api_token.response_format.is_jwt() {
+            of_key
+        } else {
+            Duration::ZERO
         };
         of_client_jwt.max(of_question + after)
     }

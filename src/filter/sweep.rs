@@ -1,7 +1,7 @@
 //! Drops what has expired: each worker sweeps its own cache, and one worker of the process sweeps the shared data.
 //!
-//! After the wall clock was set, no sweep begins for a whole interval: the clock may be fast, and a sweep would drop what
-//! still matters once it is right again, such as the revocation of a token that hasn't expired.
+//! After the wall clock was set, no sweep begins for a whole interval: the clock may be fast, and a sweep would drop
+//! what still matters once it is right again, such as the revocation of a token that hasn't expired.
 
 use std::ops::Range;
 use std::time::Duration;

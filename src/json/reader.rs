@@ -14,8 +14,8 @@ const FEW_KEYS: usize = 32;
 const TOO_MANY: &str = "more than 128 keys in one object";
 const _: () = assert!(MAX_KEYS == 128, "as the message says");
 
-/// A position in a JSON text. Each method moves past what it reads; after `None`, the text is refused, unless the method
-/// says otherwise.
+/// A position in a JSON text. Each method moves past what it reads; after `None`, the text is refused, unless the
+/// method says otherwise.
 pub struct Reader<'j> {
     pub(super) text: &'j str,
     /// How many bytes come before what is read next; once the text is refused, before where the message points to.

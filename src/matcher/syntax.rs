@@ -1,7 +1,7 @@
 //! Reads a regex: the syntax is that of Rust's `regex` crate, on bytes, without the tables of Unicode.
 //!
-//! The crate `regex-syntax` reads the syntax tree. Its next step isn't used, because that one is large and would add the
-//! code for tables that the module doesn't contain.
+//! The crate `regex-syntax` reads the syntax tree. Its next step isn't used, because that one is large and would add
+//! the code for tables that the module doesn't contain.
 
 use regex_syntax::ast::{self, AssertionKind, Ast, ClassAsciiKind, ClassPerlKind, ClassSet, ClassSetItem};
 

@@ -62,9 +62,9 @@ impl List {
         }
     }
 
-    /// Adds what the feed says, for all workers. Each row is written once, and only if it changes. What has expired stays
-    /// until a sweep, in case the wall clock is fast. `life` is the longest time for which any filter may use a cached
-    /// verdict.
+    /// Adds what the feed says, for all workers. Each row is written once, and only if it changes. What has expired
+    /// stays until a sweep, in case the wall clock is fast. `life` is the longest time for which any filter may use a
+    /// cached verdict.
     ///
     /// # Errors
     /// [`Busy`] if some row couldn't be written; the others were. The poll then fails, so that the next one brings the
@@ -137,7 +137,8 @@ impl List {
         subjects.filter_map(|subject| self.mark(subject, shared)).any(|mark| verified <= mark.purged_at)
     }
 
-    /// How many tokens are revoked by their `jti`, and users signed out. Reads every row, so call it only after a poll or a sweep.
+    /// How many tokens are revoked by their `jti`, and users signed out. Reads every row, so call it only after a poll
+    /// or a sweep.
     pub fn size(&self, shared: &dyn SharedData) -> usize {
         let tokens = (0..TOKEN_ROWS).map(|row| self.tokens.read(row, shared).len());
         let users =

@@ -215,8 +215,8 @@ impl Poller {
         let (began, gap) = match last {
             LastTurn::Free => return Duration::ZERO,
             LastTurn::UnderWay { since } => (since, self.lease),
-            // When it is set forward too, so that the record tells that it was fast, should it be set back before a poll
-            // is due.
+            // When it is set forward too, so that the record tells that it was fast, should it be set back before a
+            // poll is due.
             LastTurn::Succeeded { .. } | LastTurn::Failed { .. }
                 if known.is_set_back(cx) || known.is_set_forward(cx) =>
             {

@@ -1,8 +1,8 @@
-//! Counters, which this VM adds up for all its filters before it tells the host. If it told the host of each at once, that
-//! would be a twentieth of what a request with a cached verdict costs.
+//! Counters, which this VM adds up for all its filters before it tells the host. If it told the host of each at once,
+//! that would be a twentieth of what a request with a cached verdict costs.
 //!
-//! It tells the host at the end of an event, at most once in [`BETWEEN`]; ticks are such events, and come at least once a
-//! second. It also does when a filter ends, and at a panic.
+//! It tells the host at the end of an event, at most once in [`BETWEEN`]; ticks are such events, and come at least once
+//! a second. It also does when a filter ends, and at a panic.
 
 use std::cell::RefCell;
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! What the SDK doesn't offer: headers without a copy of each and without a panic at a name that isn't UTF-8, the host's
-//! local reply with all its arguments, the monotonic clock, and a way from a stream into its root context. This is the
-//! only file with `unsafe`.
+//! What the SDK doesn't offer: headers without a copy of each and without a panic at a name that isn't UTF-8, the
+//! host's local reply with all its arguments, the monotonic clock, and a way from a stream into its root context. This
+//! is the only file with `unsafe`.
 
 #![allow(unsafe_code, reason = "the declarations, and the calls below")]
 

@@ -91,7 +91,7 @@ impl Worker {
         }
     }
 
-    /// The context of an event. The host is asked for one clock alone: ticks tell soon enough that the wall clock was set.
+    /// The context of an event. Only one clock is read: ticks tell soon enough that the wall clock was set.
     fn cx(&self) -> Cx<'_> {
         let now = EnvoyHost::now();
         self.latest.set(now);

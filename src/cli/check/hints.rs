@@ -1,6 +1,7 @@
 //! Hints: what to write in place of what the filter refuses, where the file shows what was meant. The module contains
 //! neither them nor the search for them.
 
+use super::rules;
 use crate::cli::tree::{Node, Value, steps};
 use crate::config::table::{CONFIGURATION, Field, Given, Kind, Text};
 use crate::path;
@@ -141,7 +142,7 @@ fn object(text: &str, fields: &[Field], place: &str) -> String {
 /// Whether a rule may have this prefix, and no part of it looks like a pattern.
 fn is_plain_prefix(text: &str) -> bool {
     let is_plain = path::is_plain(text.as_bytes()) && !path::needs_escapes(text.as_bytes());
-    text.starts_with('/') && is_plain && !text.contains(['*', '{', '('])
+    text.starts_with('/') && is_plain && !text.contains(rules::PATTERN)
 }
 
 fn is_name(text: &str) -> bool {

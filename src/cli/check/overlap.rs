@@ -37,9 +37,9 @@ impl<'t> Pattern<'t> {
         self.machine().is_some_and(|machine| !machine.accepts_outside(prefix.trim_end_matches('/').as_bytes()))
     }
 
-    /// Whether it matches what a prefix was written for, and not only an exception from it: any name below the prefix;
-    /// or, as elsewhere, the prefix itself or names of any length below it. If it is too large to tell, one name is
-    /// tried.
+    /// Whether it matches what a prefix was written for, and not only an exception from it. It does if it matches the
+    /// name `x` below the prefix. It also does if it matches paths elsewhere, and the prefix itself or names of any
+    /// length below it. If it is too large to tell, only `x` is tried.
     pub fn intrudes_on(&self, prefix: &str) -> bool {
         let prefix = prefix.trim_end_matches('/');
         self.matches(&format!("{prefix}/x")) || self.machine().is_some_and(|machine| machine.intrudes_on(prefix))
@@ -126,7 +126,8 @@ impl Machine {
 
     /// Whether names of any length, up to a slash or the end, lead on from this state.
     fn has_any_name(&self, from: StateID) -> bool {
-        // Each state is entered once, and left once all that follows it is known. A circle leads to one not yet left.
+        // Each state is entered once, and left once all that follows it is known. A cycle leads back to a state that
+        // was entered and not left.
         let mut known = BTreeMap::new();
         let mut rest = vec![(from, false)];
         while let Some((state, is_done)) = rest.pop() {
@@ -155,12 +156,12 @@ impl Machine {
     fn accepts_outside(&self, prefix: &[u8]) -> bool {
         let mut state = self.start;
         for (read, expected) in prefix.iter().copied().chain([b'/']).enumerate() {
-            // Every path begins with a slash.
-            let is_path = read > 0;
-            if is_path && read < prefix.len() && self.accepts(state) {
+            // Every path begins with a slash, so none differs before it.
+            let has_begun = read > 0;
+            if has_begun && read < prefix.len() && self.accepts(state) {
                 return true;
             }
-            if is_path && bytes().any(|byte| byte != expected && self.next(state, byte).is_some()) {
+            if has_begun && bytes().any(|byte| byte != expected && self.next(state, byte).is_some()) {
                 return true;
             }
             match self.next(state, expected) {

@@ -36,30 +36,32 @@ impl<'t> Rule<'t> {
         self.matcher.get(name).map(Node::entries).unwrap_or_default().iter().filter_map(Node::text).collect()
     }
 
+    /// Whether it matches every path.
+    fn matches_any_path(&self) -> bool {
+        self.text("prefix").is_some_and(|prefix| prefix.trim_end_matches('/').is_empty())
+            || matches!(self.text("regex"), Some(".*" | "/.*" | "^.*$" | "^/.*$"))
+    }
+
     /// Whether it matches everything: it restricts neither method nor host, and every path fits.
     fn is_everything(&self) -> bool {
-        let is_any_path = self.text("prefix").is_some_and(|prefix| prefix.trim_end_matches('/').is_empty())
-            || matches!(self.text("regex"), Some(".*" | "/.*" | "^.*$" | "^/.*$"));
-        is_any_path && self.matcher.get("methods").is_none() && self.matcher.get("hosts").is_none()
+        self.matches_any_path() && self.matcher.get("methods").is_none() && self.matcher.get("hosts").is_none()
     }
 
     /// Whether this rule matches every path that the other matches.
     fn covers_path(&self, other: &Self) -> bool {
-        if let Some(prefix) = self.text("prefix") {
-            let inside = other.text("prefix").or_else(|| other.text("path"));
-            return match (&other.regex, inside) {
-                (_, Some(inside)) => is_below(inside, prefix),
-                (Some(regex), None) => regex.is_within(prefix),
-                (None, None) => prefix == "/",
-            };
+        if self.matches_any_path() {
+            return true;
         }
-        match (self.text("path"), self.text("regex"), &self.regex) {
-            (Some(path), ..) => other.text("path") == Some(path),
-            (_, Some(".*" | "/.*" | "^.*$" | "^/.*$"), _) => true,
-            (_, text @ Some(_), Some(regex)) => {
-                other.text("regex") == text || other.text("path").is_some_and(|path| regex.matches(path))
-            }
-            _ => true,
+        if let Some(path) = other.text("path") {
+            return self.matches_path(path);
+        }
+        match (self.text("prefix"), &self.regex) {
+            (Some(prefix), _) => match other.text("prefix") {
+                Some(inside) => is_below(inside, prefix),
+                None => other.regex.as_ref().is_some_and(|regex| regex.is_within(prefix)),
+            },
+            (None, Some(_)) => other.text("regex") == self.text("regex"),
+            (None, None) => self.text("path").is_none(),
         }
     }
 
@@ -227,7 +229,8 @@ fn lets_in(before: &Rule<'_>, rule: &Rule<'_>) -> bool {
         && (before.covers_path(rule) || before.intrudes_on(rule))
 }
 
-/// What is wrong if this rule is for a path alone, and a less strict one decides on the same path with a slash at its end.
+/// What is wrong if this rule is for a path alone, and a less strict one decides on the same path with a slash at its
+/// end.
 fn slash_problem(rule: &Rule<'_>, rules: &[Rule<'_>]) -> Option<String> {
     let path = rule.text("path").filter(|path| !path.ends_with('/') && !path.contains(PATTERN))?;
     let folder = format!("{path}/");
@@ -246,7 +249,7 @@ fn slash_problem(rule: &Rule<'_>, rules: &[Rule<'_>]) -> Option<String> {
 }
 
 /// What makes a path look like a pattern.
-const PATTERN: [char; 3] = ['*', '{', '('];
+pub const PATTERN: [char; 3] = ['*', '{', '('];
 
 fn check_pattern(rule: &Rule<'_>, warnings: &mut Warnings<'_>) {
     for name in ["prefix", "path"] {

@@ -102,7 +102,7 @@ fn check_disabled(plugin: &Plugin<'_>, documents: &[Node], warnings: &mut Warnin
         warn(filter.line_of("disabled"), "disabled");
     }
     let name = filter.text_of("name");
-    // An EnvoyFilter may change what another one adds, and a route configuration may have a file of its own.
+    // An EnvoyFilter may change what another one adds, and a route configuration may be a document of its own.
     let is_about = |document: &&Node| {
         std::ptr::eq(*document, plugin.document)
             || document.text_of("kind") == "EnvoyFilter"
@@ -191,7 +191,7 @@ fn check_manager(plugin: &Plugin<'_>, config: &Config, warnings: &mut Warnings<'
     let longest = Filter::new(config.clone()).longest_wait();
     match manager.get(name).and_then(Node::text).and_then(duration) {
         None => {
-            let state = if manager.get(name).is_some() { "it is off, or no duration:" } else { "without it" };
+            let state = if manager.get(name).is_some() { "it is off or not a duration, so" } else { "without it" };
             let problem = format!("{state} a request held in a VM that trapped hangs for minutes: set 30s");
             warnings.add_at(Warning::IdleTimeout, line_of(name), name, problem);
         }

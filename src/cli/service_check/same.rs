@@ -15,11 +15,11 @@ pub fn check<'c>(asking: &Asking<'_>, others: &'c [Claims], claims: &'c Claims, 
     for path in IDENTITY {
         // The filter has let it in, so each claim can be a header.
         let value = |claims: &'c Claims| claims.header_value(path).ok().flatten();
-        match (others.iter().find_map(value), value(claims)) {
-            (None, _) => {}
-            (Some(_), None) => lacking.push(name(asking, path)),
-            (Some(known), Some(ours)) if known != ours => different.push(path.to_string()),
-            (Some(_), Some(_)) => {}
+        let Some(known) = others.iter().find_map(value) else { continue };
+        match value(claims) {
+            None => lacking.push(name(asking, path)),
+            Some(ours) if ours != known => different.push(path.to_string()),
+            Some(_) => {}
         }
     }
     if !different.is_empty() {

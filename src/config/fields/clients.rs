@@ -10,7 +10,7 @@ pub(in crate::config) static CREDENTIALS: &[Field] = &[
         "a header that holds an API token without a scheme; null: none does",
     )
     .example("\"X-API-Key\"")
-    .names(HeaderUse::Credential),
+    .header_use(HeaderUse::Credential),
     Field::new(
         "cookie",
         Kind::OrNull(&Kind::Text(Text::CookieName)),

@@ -10,8 +10,8 @@ use super::{Answer, World, api_token};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A worker stands still for so long in the middle of the one tick in which it sweeps a row. Returns the code of a request
-/// with a token that was refused meanwhile.
+/// A worker stands still for so long in the middle of the one tick in which it sweeps a row. Returns the code of a
+/// request with a token that was refused meanwhile.
 fn after_a_stall(stall: Duration) -> &'static str {
     use crate::host::{SharedData as _, Write};
     let mut world = World::with_workers(3, json!({"cache": {"ttl": "1h", "negative_ttl": "1s"}}));
