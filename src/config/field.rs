@@ -139,6 +139,18 @@ pub enum Kind {
     Claims,
 }
 
+#[cfg(any(test, all(any(feature = "cli", feature = "testing"), not(target_arch = "wasm32"))))]
+impl Kind {
+    /// The fields of such an object; none, if it is no object, or its keys are the operator's own.
+    #[must_use]
+    pub const fn fields(&self) -> &'static [Field] {
+        match self {
+            Self::Object(fields) | Self::ObjectOrObjects(fields) | Self::OrNull(Self::Object(fields)) => fields,
+            _ => &[],
+        }
+    }
+}
+
 /// What a string has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Text {

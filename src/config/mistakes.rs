@@ -47,12 +47,13 @@ fn each(fields: &'static [Field], base: &Value, at: &str, all: &mut Vec<Value>) 
         all.extend(values::wrong().into_iter().chain(values::of(&field.kind, field.header_use)).map(with));
         let below = format!("{at}/{}", field.name);
         match &field.kind {
-            Kind::Object(fields) | Kind::ObjectOrObjects(fields) | Kind::OrNull(Kind::Object(fields)) => {
-                let base = if base.pointer(&below).is_some() { base.clone() } else { with(least(fields)) };
-                each(fields, &base, &below, all);
-            }
             Kind::List(Kind::Object(fields)) => {
                 each(fields, &with(json!([{"match": {"prefix": "/"}}])), &format!("{below}/0"), all);
+            }
+            kind if !kind.fields().is_empty() => {
+                let fields = kind.fields();
+                let base = if base.pointer(&below).is_some() { base.clone() } else { with(least(fields)) };
+                each(fields, &base, &below, all);
             }
             _ => {}
         }

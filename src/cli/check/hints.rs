@@ -16,7 +16,7 @@ pub fn hint(tree: &Node, path: &str) -> Option<String> {
             kind = entry(kind)?;
             place.push_str("[]");
         } else {
-            let fields = fields(kind);
+            let fields = kind.fields();
             let Some(field) = fields.iter().find(|field| field.name == step) else {
                 // Elsewhere the keys are the operator's own.
                 return if fields.is_empty() { None } else { misplaced(&step, &place) };
@@ -27,14 +27,6 @@ pub fn hint(tree: &Node, path: &str) -> Option<String> {
         node = node.step(&step)?;
     }
     wrong_type(node, kind, &place).or_else(|| escaped(node, kind, &place))
-}
-
-/// The fields of an object of this kind.
-const fn fields(kind: &Kind) -> &'static [Field] {
-    match kind {
-        Kind::Object(fields) | Kind::ObjectOrObjects(fields) | Kind::OrNull(Kind::Object(fields)) => fields,
-        _ => &[],
-    }
 }
 
 /// What an entry of a list holds.
@@ -93,8 +85,8 @@ fn find(name: &str, among: &[Field], place: &str, places: &mut Vec<String>) {
     for field in among {
         let place = below(place, field.name);
         match &field.kind {
-            Kind::List(of) => find(name, fields(of), &format!("{place}[]"), places),
-            kind => find(name, fields(kind), &place, places),
+            Kind::List(of) => find(name, of.fields(), &format!("{place}[]"), places),
+            kind => find(name, kind.fields(), &place, places),
         }
     }
 }
@@ -113,10 +105,10 @@ fn wrong_type(node: &Node, kind: &Kind, place: &str) -> Option<String> {
                 quoted(&format!("({}){end}", paths.join("|")))
             ))
         }
-        (Kind::List(of), Value::Map(_)) if fields(of).iter().any(|field| node.get(field.name).is_some()) => {
+        (Kind::List(of), Value::Map(_)) if of.fields().iter().any(|field| node.get(field.name).is_some()) => {
             Some("put `- ` before the first field of each entry".to_owned())
         }
-        (_, Value::Text(text, _)) if !fields(kind).is_empty() => Some(object(text, fields(kind), place)),
+        (_, Value::Text(text, _)) if !kind.fields().is_empty() => Some(object(text, kind.fields(), place)),
         _ => None,
     }
 }
