@@ -61,13 +61,16 @@ ARGS =
 # The load generator of `make bench`, unless the machine has one.
 WRK = .tools/wrk/usr/bin/wrk
 
+# The emulator of `make bench ARGS=--count`, unless the machine has one.
+QEMU = .tools/qemu-user/usr/bin/qemu-$(shell uname -m)
+
 # A folder with `prometheus` and `promtool`.
 PROMETHEUS ?= .tools/prometheus/usr/bin
 export PROMETHEUS_ABSOLUTE = $(abspath $(PROMETHEUS))
 
 GATEWAY = ENVOY="$$ENVOY_ABSOLUTE" '$(CARGO_TARGET_DIR)/debug/gateway'
 
-.PHONY: help build test-module envoy toolchain components gateway run demo test test-versions test-oldest prometheus dist dist-test containers docker-test bench wrk \
+.PHONY: help build test-module envoy toolchain components gateway run demo test test-versions test-oldest prometheus dist dist-test containers docker-test bench counter wrk \
 	fuzz-smoke fuzz fuzz-libfuzzer fuzz-stable lint deny clean
 
 help: ## List the targets
@@ -168,7 +171,7 @@ test-oldest: ## Run the demo and the corpora in the oldest version of Envoy
 	@$(MAKE) --no-print-directory test-versions VERSIONS='$(firstword $(OTHER_ENVOY_VERSIONS))' \
 		SCENARIOS='demo_rows corpus_answers corpus_headers corpus_paths corpus_tokens'
 
-bench: build envoy wrk ## Measure what the filter costs, in 15 minutes (ARGS=--quick: in one)
+bench: build envoy wrk $(if $(findstring --count,$(ARGS)),counter) ## Measure what the filter costs, in 15 minutes (ARGS=--quick: in one)
 	@echo '==> building the filters that it is compared with'
 	@cargo build --profile wasm --target $(TARGET) --package noop --package floor --lib
 	@cp '$(CARGO_TARGET_DIR)/$(TARGET)/wasm/noop.wasm' target/noop.wasm
@@ -177,6 +180,13 @@ bench: build envoy wrk ## Measure what the filter costs, in 15 minutes (ARGS=--q
 	@echo '==> building the bench command'
 	@cargo build --package wasm-tests --bin bench
 	@exec env ENVOY="$$ENVOY_ABSOLUTE" cargo run --quiet --package wasm-tests --bin bench -- $(ARGS)
+
+# QEMU with a plugin that counts instructions, for `make bench ARGS=--count`.
+counter: toolchain
+	@test -x $(QEMU) || command -v "qemu-$$(uname -m)" >/dev/null || $(MAKE) $(QEMU)
+	@echo '==> building the counter of instructions'
+	@cargo build --release --package counter
+	@cp '$(CARGO_TARGET_DIR)/release/libcounter.so' target/libcounter.so
 
 wrk:
 	@command -v wrk >/dev/null || $(MAKE) $(WRK)
@@ -201,6 +211,9 @@ $(WASM_OPT):
 
 $(WRK):
 	$(call from-debian,wrk,wrk libluajit-5.1-2)
+
+$(QEMU):
+	$(call from-debian,qemu-user,qemu-user libcapstone4 libglib2.0-0 libnuma1 liburing2)
 
 OCI = .tools/oci-tools/usr
 $(OCI)/bin/skopeo:

@@ -5,6 +5,7 @@ mod cpu;
 mod growth;
 mod load;
 mod machine;
+mod meter;
 mod mix;
 mod plot;
 mod publish;
@@ -29,13 +30,27 @@ use self::{
     cpu::{Contender, Cost, Gateway, NO_FILTER, Traffic},
     growth::Sizes,
     machine::Machine,
+    meter::Emulator,
     mix::{Chain, Mix},
     results::{Measured, Results},
     start::Start,
     stats::Spread,
     tokens::Tokens,
 };
-use crate::{LogLevel, bootstrap, envoy::Envoy, workspace};
+use crate::{
+    LogLevel, bootstrap,
+    envoy::{self, Envoy},
+    workspace,
+};
+
+/// What a request costs is measured in this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// CPU time, as the kernel accounts for it.
+    Time,
+    /// Instructions, as an emulator counts them.
+    Instructions,
+}
 
 /// How long a run takes, and how much its figures are worth. With no rounds, the warm-up round counts.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +78,7 @@ impl Effort {
 /// # Errors
 /// When Envoy or a run fails.
 pub async fn run(effort: Effort) -> Result<()> {
-    let bench = Bench::new()?;
+    let bench = Bench::new(Unit::Time)?;
     let module = bootstrap::module(None)?;
     let machine = Machine::of(&bench.services(&[]).await?).await?;
     let begin = Instant::now();
@@ -84,20 +99,44 @@ pub async fn run(effort: Effort) -> Result<()> {
     Ok(())
 }
 
-/// Puts the tables of the last run into docs/performance.md and docs/operating.md.
+/// Counts the instructions that a request takes, prints them, and writes them to `target/bench/instructions.md`.
+///
+/// # Errors
+/// When Envoy or a run fails.
+pub async fn count(rounds: usize) -> Result<()> {
+    let bench = Bench::new(Unit::Instructions)?;
+    let module = bootstrap::module(None)?;
+    let Machine { envoy, .. } = Machine::of(&bench.services(&[]).await?).await?;
+    let costs = bench.costs(&module, rounds).await?;
+    let module_bytes = fs::metadata(&module)?.len();
+    let tables = format!(
+        "In Envoy {envoy}; the module had {module_bytes} bytes.\n\n{}\n{}",
+        tables::instructions(&costs),
+        tables::ratios(&costs)
+    );
+    let table = tables::marked("instructions", &tables);
+    fs::create_dir_all(&bench.output)?;
+    let path = bench.output.join("instructions.md");
+    fs::write(&path, &table).with_context(|| format!("writing {}", path.display()))?;
+    println!("{table}\nwritten to {}", path.display());
+    Ok(())
+}
+
+/// Puts the tables of the last run into docs/performance.md and docs/operating.md; of instructions, if the last run
+/// counted them, into the former.
 ///
 /// # Errors
 /// When there was no run, or a document has no place for them.
 pub fn publish() -> Result<()> {
-    let documents = ["docs/performance.md", "docs/operating.md"].map(|path| workspace().join(path));
-    publish::publish(&output().join("results.md"), &documents.each_ref().map(PathBuf::as_path))
+    let [performance, operating] = ["docs/performance.md", "docs/operating.md"].map(|path| workspace().join(path));
+    publish::publish(&output(), &[&performance, &operating])
 }
 
 /// Compares what two builds of the module add to a request, and prints it.
 ///
 /// # Errors
 /// When Envoy or a run fails.
-pub async fn compare(before: &Path, after: &Path, rounds: usize) -> Result<()> {
+pub async fn compare(before: &Path, after: &Path, rounds: usize, unit: Unit) -> Result<()> {
     let traffics =
         [Traffic::Public, Traffic::Jwt, Traffic::LargeJwt, Traffic::NewJwts, Traffic::ApiToken, Traffic::NewApiTokens];
     let modules = [("before", before), ("after", after)];
@@ -112,8 +151,9 @@ pub async fn compare(before: &Path, after: &Path, rounds: usize) -> Result<()> {
         let module = module.canonicalize().with_context(|| format!("no module at {}", module.display()))?;
         listeners.push(Listener::new(name, vec![config::authgate(name, &module, &json!({}))?]));
     }
-    let costs = Bench::new()?.costs_of(listeners, &contenders, rounds).await?;
-    println!("{}", tables::costs(&costs));
+    let costs = Bench::new(unit)?.costs_of(listeners, &contenders, rounds).await?;
+    let table = if unit == Unit::Time { tables::costs(&costs) } else { tables::instructions(&costs) };
+    println!("{table}");
     for traffic in traffics {
         let added = |name| results::added(&costs, name, traffic).context("a contender without a result");
         let ratio = added("after")?.with(added("before")?, |after, before| after / before);
@@ -128,12 +168,18 @@ struct Bench {
     output: PathBuf,
     /// Where Envoy's files are while it runs.
     folder: tempfile::TempDir,
+    /// Runs the gateway, if instructions are counted.
+    emulator: Option<Emulator>,
 }
 
 impl Bench {
-    fn new() -> Result<Self> {
-        let output = output();
-        Ok(Self { tokens: Tokens::in_folder(output.join("credentials"))?, output, folder: tempfile::tempdir()? })
+    fn new(unit: Unit) -> Result<Self> {
+        let (output, folder) = (output(), tempfile::tempdir()?);
+        let emulator = match unit {
+            Unit::Time => None,
+            Unit::Instructions => Some(Emulator::of(&envoy::binary()?, folder.path())?),
+        };
+        Ok(Self { tokens: Tokens::in_folder(output.join("credentials"))?, output, folder, emulator })
     }
 
     async fn costs(&self, module: &Path, rounds: usize) -> Result<Vec<Cost>> {
@@ -228,7 +274,7 @@ impl Bench {
         ];
         let services = services_of(&behind, "slow_auth").await?;
         let gateway = self.start(&config::gateway(listeners, services), 2).await?;
-        mix::measure(&Gateway::new(gateway)?, &self.tokens, &chains, rounds, seconds).await
+        mix::measure(&Gateway::new(gateway, None)?, &self.tokens, &chains, rounds, seconds).await
     }
 
     /// Starts the upstream and the auth services, which have revocation lists of these lengths.
@@ -239,13 +285,22 @@ impl Bench {
     /// Starts a gateway with these listeners in front of those services.
     async fn gateway(&self, behind: &Envoy, listeners: Vec<Listener>, workers: u32) -> Result<Gateway> {
         let services = services_of(behind, "auth").await?;
-        Gateway::new(self.start(&config::gateway(listeners, services), workers).await?)
+        let bootstrap = config::gateway(listeners, services);
+        let envoy = match &self.emulator {
+            None => self.start(&bootstrap, workers).await?,
+            Some(emulator) => self.start_program(&emulator.program, &bootstrap, workers).await?,
+        };
+        Gateway::new(envoy, self.emulator.as_ref())
     }
 
     async fn start(&self, bootstrap: &crate::Bootstrap, workers: u32) -> Result<Envoy> {
+        self.start_program(&envoy::binary()?, bootstrap, workers).await
+    }
+
+    async fn start_program(&self, program: &Path, bootstrap: &crate::Bootstrap, workers: u32) -> Result<Envoy> {
         // A folder of its own, so that no other Envoy's address is taken for this one's.
         let folder = tempfile::tempdir_in(&self.folder)?.keep();
-        Envoy::start(&folder, bootstrap, workers, 1, LogLevel::Warning, None).await
+        Envoy::start(program, &folder, bootstrap, workers, 1, LogLevel::Warning, None).await
     }
 }
 

@@ -64,11 +64,12 @@ pub(crate) struct Envoy {
 }
 
 impl Envoy {
-    /// Starts Envoy with its files in `folder`, and waits until its listener is up.
+    /// Starts this Envoy with its files in `folder`, and waits until its listener is up.
     ///
     /// # Errors
-    /// When Envoy isn't installed, exits, or isn't ready within a minute; with the end of its log.
+    /// When Envoy exits, or isn't ready within a minute; with the end of its log.
     pub(crate) async fn start(
+        binary: &Path,
         folder: &Path,
         bootstrap: &Bootstrap,
         concurrency: u32,
@@ -76,13 +77,12 @@ impl Envoy {
         level: LogLevel,
         components: Option<&'static str>,
     ) -> Result<Self> {
-        let binary = binary()?;
         let config = folder.join("bootstrap.json");
-        bootstrap.clone().fit(version(&binary)?).write(&config)?;
+        bootstrap.clone().fit(version(binary)?).write(&config)?;
         let (log, access_log) = (fs::File::create(log_in(folder))?, fs::File::create(access_log_in(folder))?);
         // Without this, info starts with a hundred lines about what is compiled in.
         let components = components.unwrap_or(if level == LogLevel::Info { "main:warn" } else { "" });
-        let process = Process::start(&binary, {
+        let process = Process::start(binary, {
             let folder = folder.to_owned();
             move |command| {
                 command
@@ -233,7 +233,7 @@ fn address(status: &Value) -> Option<SocketAddr> {
 ///
 /// # Errors
 /// When the file isn't there, with the command that fetches it.
-fn binary() -> Result<PathBuf> {
+pub(crate) fn binary() -> Result<PathBuf> {
     let path = std::env::var_os("ENVOY").map_or_else(|| workspace().join(FETCHED), PathBuf::from);
     if path.is_file() {
         return Ok(path);

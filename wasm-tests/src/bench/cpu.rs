@@ -1,16 +1,18 @@
-//! What a request costs: the CPU time of Envoy's worker thread, as the kernel accounts for it.
+//! What a request costs: the CPU time of Envoy's worker thread, as the kernel accounts for it, or the instructions that
+//! it executes.
 //!
 //! All contenders are listeners of one process with one worker, and take turns in rounds, so that other load on the
 //! machine affects all of them alike. The same requests without a filter are a contender too; what the others take
 //! beyond that is what their filter adds.
 
-use std::{collections::BTreeMap, fmt, fs, path::PathBuf};
+use std::{collections::BTreeMap, fmt};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde::Serialize;
 
 use super::{
     load::{Load, Mode, Summary},
+    meter::{Emulator, Meter},
     stats::Spread,
     tokens::Tokens,
 };
@@ -18,8 +20,6 @@ use crate::envoy::Envoy;
 
 /// Enough to keep the worker busy.
 const CONNECTIONS: u32 = 8;
-/// The shortest run of wrk.
-const SECONDS: u32 = 1;
 /// The number of new credentials in a round.
 pub(crate) const NEW: usize = 1500;
 
@@ -83,9 +83,6 @@ pub(crate) struct Contender {
     pub(crate) traffic: Traffic,
 }
 
-/// How the names of Envoy's worker threads begin.
-pub(crate) const WORKER: &str = "wrk:worker_";
-
 /// The listener without a filter.
 pub(crate) const NO_FILTER: &str = "no_filter";
 
@@ -94,19 +91,21 @@ pub(crate) const NO_FILTER: &str = "no_filter";
 pub(crate) struct Cost {
     pub(crate) name: String,
     pub(crate) traffic: Traffic,
-    /// CPU time of the worker per request beyond that without a filter, in microseconds.
-    pub(crate) added_us: Spread,
+    /// What the worker takes per request beyond that without a filter, in microseconds or thousands of instructions.
+    #[serde(rename = "added_us")]
+    pub(crate) added: Spread,
     /// Percentiles of the latency, of the round with the lowest median.
     pub(crate) p50_ms: f64,
     pub(crate) p95_ms: f64,
     pub(crate) p99_ms: f64,
-    /// CPU time of the worker per request, in microseconds.
-    pub(crate) total_us: Spread,
+    /// All that the worker takes per request.
+    #[serde(rename = "total_us")]
+    pub(crate) total: Spread,
 }
 
 #[derive(Clone, Default)]
 struct Samples {
-    cpu_us: Vec<f64>,
+    costs: Vec<f64>,
     latencies: Vec<[f64; 3]>,
 }
 
@@ -114,25 +113,28 @@ struct Samples {
 #[derive(Debug)]
 pub(crate) struct Gateway {
     pub(crate) envoy: Envoy,
-    workers: Vec<PathBuf>,
+    meter: Meter,
 }
 
 /// The result of one turn.
 #[derive(Clone, Debug)]
 pub(crate) struct Turn {
-    /// Microseconds of the workers per request.
-    pub(crate) cpu_us: f64,
+    /// Microseconds of the workers per request. Where instructions are counted, thousands of these.
+    pub(crate) cost: f64,
     pub(crate) summary: Summary,
 }
 
 impl Gateway {
-    /// A gateway in this running Envoy.
+    /// A gateway in this running Envoy. If an emulator runs it, instructions are counted.
     ///
     /// # Errors
     /// When it has no worker.
-    pub(crate) fn new(envoy: Envoy) -> Result<Self> {
-        let workers = threads(envoy.id(), WORKER)?;
-        Ok(Self { envoy, workers })
+    pub(crate) fn new(envoy: Envoy, emulator: Option<&Emulator>) -> Result<Self> {
+        let meter = match emulator {
+            None => Meter::of_time(&envoy)?,
+            Some(emulator) => Meter::of_instructions(&envoy, emulator)?,
+        };
+        Ok(Self { envoy, meter })
     }
 
     /// Loads a listener.
@@ -141,11 +143,11 @@ impl Gateway {
     /// When the run fails, or no request is answered.
     pub(crate) async fn turn(&self, listener: &str, load: &Load<'_>) -> Result<Turn> {
         let at = self.envoy.named_listener(listener).await?;
-        let before = cpu_ns(&self.workers)?;
+        let before = self.meter.read()?;
         let summary = load.run(at)?;
-        let used = cpu_ns(&self.workers)?.saturating_sub(before);
+        let used = self.meter.read()?.saturating_sub(before);
         ensure!(summary.requests > 0, "{listener}: no answer: {summary:?}");
-        Ok(Turn { cpu_us: used as f64 / 1e3 / summary.requests as f64, summary })
+        Ok(Turn { cost: used as f64 / 1e3 / summary.requests as f64, summary })
     }
 
     /// The same with requests that all have to be let in.
@@ -184,10 +186,10 @@ pub(crate) async fn measure(
     for round in 0..=rounds {
         eprintln!("  round {round} of {rounds}");
         for contender in &order {
-            let Turn { cpu_us, summary } = run(gateway, tokens, *contender, round).await?;
+            let Turn { cost, summary } = run(gateway, tokens, *contender, round).await?;
             if round > 0 || rounds == 0 {
                 let samples = samples.entry(*contender).or_default();
-                samples.cpu_us.push(cpu_us);
+                samples.costs.push(cost);
                 samples.latencies.push([summary.p50_ms, summary.p95_ms, summary.p99_ms]);
             }
         }
@@ -197,20 +199,20 @@ pub(crate) async fn measure(
     let of = |contender: &Contender| samples.get(contender).cloned().unwrap_or_default();
     let baseline = |traffic: Traffic| {
         let found = baselines.iter().find(|one| one.traffic == traffic.baseline());
-        Spread::of(&found.map(of).unwrap_or_default().cpu_us)
+        Spread::of(&found.map(of).unwrap_or_default().costs)
     };
     Ok(baselines.iter().chain(contenders).map(|one| cost(*one, &of(one), baseline(one.traffic))).collect())
 }
 
 fn cost(contender: Contender, samples: &Samples, baseline: Spread) -> Cost {
-    let total_us = Spread::of(&samples.cpu_us);
+    let total = Spread::of(&samples.costs);
     let best = samples.latencies.iter().copied().min_by(|a, b| a[0].total_cmp(&b[0]));
     let [p50_ms, p95_ms, p99_ms] = best.unwrap_or_default();
     Cost {
         name: contender.name.to_owned(),
         traffic: contender.traffic,
-        added_us: total_us.with(baseline, |total, without| total - without),
-        total_us,
+        added: total.with(baseline, |total, without| total - without),
+        total,
         p50_ms,
         p95_ms,
         p99_ms,
@@ -231,29 +233,7 @@ async fn run(gateway: &Gateway, tokens: &Tokens, contender: Contender, round: us
         credentials: &credentials,
         mode,
         connections: CONNECTIONS,
-        seconds: SECONDS,
+        seconds: gateway.meter.seconds(),
     };
     gateway.turn_of_good_requests(contender.listener, &load).await
-}
-
-/// The folders in /proc of the process's threads whose names begin with `name`.
-pub(super) fn threads(process: u32, name: &str) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for task in fs::read_dir(format!("/proc/{process}/task"))? {
-        let task = task?.path();
-        if fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.starts_with(name)) {
-            found.push(task);
-        }
-    }
-    ensure!(!found.is_empty(), "Envoy has no thread {name}");
-    Ok(found)
-}
-
-/// Nanoseconds that these threads have been on a CPU so far.
-pub(super) fn cpu_ns(threads: &[PathBuf]) -> Result<u64> {
-    let of = |thread: &PathBuf| -> Result<u64> {
-        let schedstat = fs::read_to_string(thread.join("schedstat"))?;
-        schedstat.split(' ').next().and_then(|first| first.parse().ok()).context("a schedstat that can't be read")
-    };
-    threads.iter().map(of).sum()
 }

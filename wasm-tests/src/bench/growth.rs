@@ -67,8 +67,8 @@ async fn cost(cases: &[Case<'_>], rounds: usize) -> Result<Vec<Point>> {
             let without = case.gateway.turn_of_good_requests(super::NO_FILTER, &load).await?;
             let with = case.gateway.turn_of_good_requests(&case.listener, &load).await?;
             if round > 0 || rounds == 0 {
-                samples[0].push(with.cpu_us);
-                samples[1].push(without.cpu_us);
+                samples[0].push(with.cost);
+                samples[1].push(without.cost);
                 samples[2].push(with.summary.requests as f64 / with.summary.seconds);
             }
         }

@@ -85,7 +85,7 @@ async fn turn(gateway: &Gateway, tokens: &Tokens, chain: Chain, seconds: u32) ->
     gateway.turn(chain.listener, &load).await
 }
 
-fn mix(name: &str, Turn { cpu_us, summary }: &Turn, callouts: u64) -> Mix {
+fn mix(name: &str, Turn { cost, summary }: &Turn, callouts: u64) -> Mix {
     let all = summary.requests as f64;
     let with = |status: &str| summary.statuses.get(status).copied().unwrap_or_default() as f64;
     let unexpected: u64 =
@@ -96,7 +96,7 @@ fn mix(name: &str, Turn { cpu_us, summary }: &Turn, callouts: u64) -> Mix {
         p50_ms: summary.p50_ms,
         p95_ms: summary.p95_ms,
         p99_ms: summary.p99_ms,
-        cpu_us: *cpu_us,
+        cpu_us: *cost,
         refused: with("401") / all,
         errors: (unexpected + summary.broken) as f64 / all,
         callouts: callouts as f64 / all,

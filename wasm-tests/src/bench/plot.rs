@@ -44,7 +44,7 @@ pub(crate) fn all(results: &Results, folder: &Path) -> Result<()> {
             .map_err(|error| anyhow!("drawing {name}.svg: {error}"))
     };
     let costs = results.costs.iter().filter(|cost| cost.name != super::NO_FILTER);
-    let costs = costs.map(|cost| (format!("{}: {}", cost.name, cost.traffic), cost.added_us.quartile));
+    let costs = costs.map(|cost| (format!("{}: {}", cost.name, cost.traffic), cost.added.quartile));
     bars("cpu", "CPU that a filter adds to a request", "µs, lower quartile", costs.collect())?;
     let starts = |of: fn(&super::Start) -> f64| results.starts.iter().map(|one| (one.name.clone(), of(one))).collect();
     bars("start", "Start of Envoy until it is ready", "s, lower quartile", starts(|one| one.wall_s.quartile))?;

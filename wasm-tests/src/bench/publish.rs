@@ -2,31 +2,40 @@
 
 use std::{fs, path::Path};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::tables::{begin, end};
 
-/// Replaces what stands between the marks in these documents by what stands between the same marks in `results.md`.
+/// Where the tables are, in the folder of the results.
+const FILES: [&str; 2] = ["results.md", "instructions.md"];
+
+/// Replaces what stands between the marks in these documents by what stands between the same marks in the results. If one
+/// of the files with results isn't there, what it would replace stays.
 ///
 /// # Errors
-/// When a file can't be read or written, a document has no marks, or a mark has no table.
+/// When there are no results, a file can't be read or written, a document has no marks, or a mark has no table.
 pub(crate) fn publish(results: &Path, documents: &[&Path]) -> Result<()> {
     let read = |path: &Path| fs::read_to_string(path).with_context(|| format!("reading {}", path.display()));
-    let tables = read(results).context("`make bench` writes it")?;
+    let files: Vec<_> = FILES.iter().map(|name| results.join(name)).filter(|path| path.is_file()).collect();
+    ensure!(!files.is_empty(), "{} has no results: `make bench` writes them", results.display());
+    let tables = files.iter().map(|path| read(path)).collect::<Result<Vec<_>>>()?.concat();
     for path in documents {
-        let filled = filled(&read(path)?, &tables).with_context(|| path.display().to_string())?;
-        fs::write(path, filled).with_context(|| format!("writing {}", path.display()))?;
+        let filled = filled(&read(path)?, &tables, files.len() == FILES.len());
+        fs::write(path, filled.with_context(|| path.display().to_string())?)
+            .with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(())
 }
 
-fn filled(document: &str, tables: &str) -> Result<String> {
+/// The document with these tables. If they are `all` that there are, each mark has one.
+fn filled(document: &str, tables: &str, all: bool) -> Result<String> {
     let mut text = String::new();
     let mut rest = document;
     let mut count = 0;
     while let Some((before, name, after)) = next_mark(rest) {
-        let table = between(tables, name).with_context(|| format!("no table {name} in the results"))?;
-        let (_, behind) = after.split_once(&end(name)).with_context(|| format!("no end of {name}"))?;
+        let (old, behind) = after.split_once(&end(name)).with_context(|| format!("no end of {name}"))?;
+        let table = between(tables, name).or((!all).then_some(old));
+        let table = table.with_context(|| format!("no table {name} in the results"))?;
         text.push_str(before);
         text.push_str(&format!("{}{table}{}", begin(name), end(name)));
         rest = behind;
@@ -60,14 +69,22 @@ mod tests {
         let document = format!("# Title\n\n{}\ntext\n{}end\n", marked("two", "old\n"), marked("one", ""));
         let expected =
             format!("# Title\n\n{}\ntext\n{}end\n", marked("two", "| other |\n"), marked("one", "| new |\n"));
-        assert_eq!(filled(&document, &tables)?, expected);
+        assert_eq!(filled(&document, &tables, true)?, expected);
         Ok(())
     }
 
     #[test]
     fn a_mark_without_a_table_is_an_error() {
-        assert!(filled("no marks", &marked("one", "")).is_err());
-        assert!(filled(&marked("unknown", ""), &marked("one", "")).is_err());
-        assert!(filled(&begin("one"), &marked("one", "")).is_err());
+        assert!(filled("no marks", &marked("one", ""), true).is_err());
+        assert!(filled(&marked("unknown", ""), &marked("one", ""), true).is_err());
+        assert!(filled(&begin("one"), &marked("one", ""), true).is_err());
+    }
+
+    #[test]
+    fn a_table_of_results_that_are_not_there_stays() -> Result<()> {
+        let document = marked("one", "old\n") + &marked("two", "old\n");
+        let expected = marked("one", "new\n") + &marked("two", "old\n");
+        assert_eq!(filled(&document, &marked("one", "new\n"), false)?, expected);
+        Ok(())
     }
 }

@@ -122,6 +122,14 @@ pub(crate) fn is_in_a_figure(name: &str, traffic: Traffic) -> bool {
     }
 }
 
+/// The ratios of what a request costs: what each says, that of authgate, and that of the filter that does the least.
+pub(crate) fn cost_ratios(costs: &[Cost]) -> Vec<(&'static str, f64, f64)> {
+    let own = cost_figures(costs, |_| "authgate");
+    let pairs = own.into_iter().zip(cost_figures(costs, least)).filter(|((name, _), _)| name.contains("_vs_"));
+    let about = |name: &str| FIGURES.iter().find(|(known, ..)| *known == name).map(|(_, about, _)| *about);
+    pairs.filter_map(|((name, own), (_, least))| Some((about(name)?, own?, least?))).collect()
+}
+
 /// Figures of CPU per request for the filter that `name` names.
 fn cost_figures(costs: &[Cost], name: fn(Traffic) -> &'static str) -> Vec<(&'static str, Option<f64>)> {
     let cost = |name: &str, traffic| added(costs, name, traffic).map(|spread| spread.quartile);
@@ -143,7 +151,7 @@ fn cost_figures(costs: &[Cost], name: fn(Traffic) -> &'static str) -> Vec<(&'sta
 fn telling(costs: &[Cost]) -> Option<f64> {
     let all = |name| {
         let found = costs.iter().find(|cost| cost.name == name && cost.traffic == Traffic::ApiToken);
-        found.map(|cost| cost.total_us.quartile)
+        found.map(|cost| cost.total.quartile)
     };
     let telling = difference(all("floor"), all("floor_silent"));
     ratio(telling, difference(all("authgate"), telling))
@@ -186,7 +194,7 @@ fn difference(a: Option<f64>, b: Option<f64>) -> Option<f64> {
 
 /// What a contender adds to a request.
 pub(crate) fn added(costs: &[Cost], name: &str, traffic: Traffic) -> Option<Spread> {
-    costs.iter().find(|cost| cost.name == name && cost.traffic == traffic).map(|cost| cost.added_us)
+    costs.iter().find(|cost| cost.name == name && cost.traffic == traffic).map(|cost| cost.added)
 }
 
 #[cfg(test)]
@@ -195,8 +203,8 @@ mod tests {
     use crate::bench::growth::Grown;
 
     fn cost(name: &str, traffic: Traffic, us: f64) -> Cost {
-        let added_us = Spread { min: us, quartile: us, median: us };
-        Cost { name: name.to_owned(), traffic, added_us, p50_ms: 1.0, p95_ms: 2.0, p99_ms: 3.0, total_us: added_us }
+        let added = Spread { min: us, quartile: us, median: us };
+        Cost { name: name.to_owned(), traffic, added, p50_ms: 1.0, p95_ms: 2.0, p99_ms: 3.0, total: added }
     }
 
     #[test]
@@ -217,7 +225,7 @@ mod tests {
         let memory = Memory { api_tokens: grown(11.0), jwts: grown(10.5) };
         let results = Results::of(Measured {
             machine,
-            costs,
+            costs: costs.clone(),
             starts: vec![],
             mix: vec![],
             growth: vec![],
@@ -235,6 +243,10 @@ mod tests {
         ];
         assert_eq!(results.ratios, BTreeMap::from(expected));
         assert_eq!(results.least, BTreeMap::from([("api_cold_vs_ext_authz", 1.2), ("public_vs_noop", 1.2)]));
+        assert_eq!(
+            cost_ratios(&costs),
+            [("public rule / no-op filter", 1.5, 1.2), ("new API token / `ext_authz`", 2.0, 1.2)]
+        );
         let has_goal = |name| FIGURES.iter().any(|(known, ..)| known == name);
         assert!(results.ratios.keys().all(has_goal));
     }

@@ -5,12 +5,7 @@ use std::{fs, time::Instant};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::{
-    Bench,
-    config::Listener,
-    cpu::{self, Gateway},
-    stats::Spread,
-};
+use super::{Bench, config::Listener, cpu::Gateway, meter, stats::Spread};
 use crate::envoy::Envoy;
 
 /// What starting Envoy with one worker took.
@@ -37,7 +32,7 @@ pub(crate) async fn measure(bench: &Bench, listeners: &[Listener], behind: &Envo
             let begin = Instant::now();
             let Gateway { envoy, .. } = bench.gateway(behind, vec![listener.clone()], 1).await?;
             samples[0].push(begin.elapsed().as_secs_f64());
-            samples[1].push(cpu::cpu_ns(&cpu::threads(envoy.id(), "")?)? as f64 / 1e9);
+            samples[1].push(meter::cpu_ns(&meter::threads(envoy.id(), "")?)? as f64 / 1e9);
             samples[2].push(memory_mib(envoy.id())?);
         }
     }

@@ -8,7 +8,7 @@ use super::{
     growth::{Growth, Memory, Point},
     machine::Machine,
     mix::Mix,
-    results::{FIGURES, Goal, Results},
+    results::{FIGURES, Goal, Results, cost_ratios},
     start::Start,
 };
 
@@ -58,12 +58,32 @@ pub(crate) fn costs(costs: &[Cost]) -> String {
         "| filter | requests with | added µs: min | quartile | median | all µs: quartile | p50 ms | p95 | p99 |\n\
                     |---|---|--:|--:|--:|--:|--:|--:|--:|\n"
             .to_owned();
-    for Cost { name, traffic, added_us: added, total_us, p50_ms, p95_ms, p99_ms } in costs {
+    for Cost { name, traffic, added, total, p50_ms, p95_ms, p99_ms } in costs {
         let _ = writeln!(
             text,
             "| {name} | {traffic} | {:.1} | {:.1} | {:.1} | {:.1} | {p50_ms:.2} | {p95_ms:.2} | {p99_ms:.2} |",
-            added.min, added.quartile, added.median, total_us.quartile,
+            added.min, added.quartile, added.median, total.quartile,
         );
+    }
+    text
+}
+
+/// The table of instructions per request.
+pub(crate) fn instructions(costs: &[Cost]) -> String {
+    let mut text = "| filter | requests with | added, thousands: min | median | all, thousands: median |\n\
+                    |---|---|--:|--:|--:|\n"
+        .to_owned();
+    for Cost { name, traffic, added, total, .. } in costs {
+        let _ = writeln!(text, "| {name} | {traffic} | {:.1} | {:.1} | {:.1} |", added.min, added.median, total.median);
+    }
+    text
+}
+
+/// The ratios of what a request costs.
+pub(crate) fn ratios(costs: &[Cost]) -> String {
+    let mut text = "| ratio | authgate | of the least |\n|---|--:|--:|\n".to_owned();
+    for (about, own, least) in cost_ratios(costs) {
+        let _ = writeln!(text, "| {about} | {} | {} |", number(own), number(least));
     }
     text
 }
@@ -171,13 +191,13 @@ fn sizing(results: &Results) -> String {
     let mut text = "| what | takes |\n|---|--:|\n".to_owned();
     for cost in results.costs.iter().filter(|cost| cost.name == "authgate") {
         // A microsecond per request is a thousandth of a core at 1,000 requests/s.
-        let percent = cost.added_us.quartile / 10.0;
+        let percent = cost.added.quartile / 10.0;
         let _ = writeln!(
             text,
             "| 1,000 requests/s with {}: CPU of authgate | {percent:.1} % of a core |\n\
              | …, of Envoy's worker with authgate | {:.1} % of a core |",
             cost.traffic,
-            cost.total_us.quartile / 10.0
+            cost.total.quartile / 10.0
         );
     }
     let memory = |name| results.starts.iter().find(|start| start.name == name).map(|start| start.memory_mib.quartile);

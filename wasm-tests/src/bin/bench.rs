@@ -3,15 +3,18 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use wasm_tests::bench::{self, Effort};
+use wasm_tests::bench::{self, Effort, Unit};
 
 /// What authgate costs in Envoy, beside Envoy's own filters
 #[derive(Debug, Parser)]
 #[command(name = "bench", version)]
 struct Arguments {
     /// Only show that everything works, in a minute
-    #[arg(long)]
+    #[arg(long, conflicts_with = "count")]
     quick: bool,
+    /// Count the instructions of a request in an emulator, in place of its CPU time
+    #[arg(long, global = true)]
+    count: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -32,12 +35,17 @@ enum Command {
     Publish,
 }
 
+/// Two rounds of instructions differ by a hundredth.
+const COUNTED_ROUNDS: usize = 2;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let unit = if arguments.count { Unit::Instructions } else { Unit::Time };
     let done = match arguments.command {
-        Some(Command::Compare { before, after, rounds }) => bench::compare(&before, &after, rounds).await,
+        Some(Command::Compare { before, after, rounds }) => bench::compare(&before, &after, rounds, unit).await,
         Some(Command::Publish) => bench::publish(),
+        None if arguments.count => bench::count(COUNTED_ROUNDS).await,
         None => bench::run(if arguments.quick { Effort::QUICK } else { Effort::FULL }).await,
     };
     match done {

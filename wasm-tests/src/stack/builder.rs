@@ -12,7 +12,7 @@ use crate::{
     LogLevel, Protocol,
     bootstrap::{self, Bootstrap, merge},
     client::Client,
-    envoy::Envoy,
+    envoy::{Envoy, binary},
     folder::Folder,
     service::{self, Service, local},
     upstream::Upstream,
@@ -277,9 +277,16 @@ impl Builder {
         if let (Some(fault), Some(service)) = (&self.fault, &service) {
             service.fault(fault).await?;
         }
-        let envoy =
-            Envoy::start(folder.path(), &bootstrap, self.concurrency, self.drain_time, self.level, self.components)
-                .await?;
+        let envoy = Envoy::start(
+            &binary()?,
+            folder.path(),
+            &bootstrap,
+            self.concurrency,
+            self.drain_time,
+            self.level,
+            self.components,
+        )
+        .await?;
         Ok(Stack { envoy, upstream, service, second, client, private_key: OnceLock::new(), folder })
     }
 }
