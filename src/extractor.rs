@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use crate::ascii;
 use crate::code::Code;
 use crate::config::{ApiToken, Credentials, HeaderType, StrippedHeaders, is_token};
-use crate::credential::{Credential, Form, PROTOCOLS, Place};
+use crate::credential::{COOKIE, Credential, Form, PROTOCOLS, Place};
 pub use places::taken_off;
 
 /// The length of what follows the `$` of an API token.
@@ -75,9 +75,10 @@ pub fn headers_to_change(
     credentials: &Credentials,
 ) -> Vec<Change<'static>> {
     let protocols = if credentials.websocket_protocol { places::protocols(head) } else { None };
+    let cookies = credentials.cookie.as_ref().and_then(|_| places::joined_cookies(head));
     let connection = connection(head, stripped).map(|value| ("connection", Some(value)));
     let protocols = protocols.map(|value| (PROTOCOLS, Some(value).filter(|value| !value.is_empty())));
-    connection.into_iter().chain(protocols).collect()
+    connection.into_iter().chain(protocols).chain(cookies.map(|value| (COOKIE, Some(value)))).collect()
 }
 
 /// The new value of the `Connection` header, which Envoy leaves only on upgrades. The next server drops every header

@@ -1,6 +1,7 @@
 //! The places in a request where its one credential may stand, and what is left there after it is removed.
 
 use std::borrow::Cow;
+use std::iter;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -90,11 +91,20 @@ pub fn taken_off<'c>(headers: &[Header<'_>], credentials: &'c Credentials) -> Ve
         let is_there = || head.values(COOKIE).flat_map(cookies).any(|cookie| cookie.value_of(name).is_some());
         if is_there() {
             let left: Vec<Vec<u8>> = head.values(COOKIE).filter_map(|value| without(value, name)).collect();
-            // One header holds all cookies (RFC 9113 section 8.2.3).
-            changes.push((COOKIE, (!left.is_empty()).then(|| left.join(&b"; "[..]))));
+            changes.push((COOKIE, (!left.is_empty()).then(|| left.join(COOKIES_JOINED_BY))));
         }
     }
     changes
+}
+
+/// What joins the lines of a `Cookie` header (RFC 9113 section 8.2.3).
+const COOKIES_JOINED_BY: &[u8] = b"; ";
+
+/// All cookies in one header, if they came in several. Some servers, PHP's and Ruby's for example, join these with a
+/// comma, so a value would end elsewhere than here.
+pub(super) fn joined_cookies(head: &RequestHead<'_>) -> Option<Vec<u8>> {
+    let lines = || head.values(COOKIE);
+    (lines().count() > 1).then(|| lines().collect::<Vec<_>>().join(COOKIES_JOINED_BY))
 }
 
 /// The protocols that a client offers, without those that hold a token. `None`: none of them holds one.
@@ -143,14 +153,14 @@ impl<'v> Cookie<'v> {
         if visible_part(known) == name.as_bytes() {
             return Some(value.trim_ascii());
         }
-        let ends = self.0.iter().enumerate().filter(|(at, byte)| ends_a_cookie(byte) || self.is_date(*at));
-        let is_inner =
-            ends.map(|(at, _)| self.0.get(at + 1..)).any(|rest| rest.is_some_and(|it| begins_with(it, name)));
+        let ends = self.0.iter().enumerate().filter(|(at, byte)| ends_a_cookie(byte) || self.ends_a_date(*at));
+        let begins = iter::once(0).chain(ends.map(|(at, _)| at + 1));
+        let is_inner = begins.map(|at| self.0.get(at..)).any(|rest| rest.is_some_and(|it| begins_with(it, name)));
         is_inner.then(|| self.0.trim_ascii())
     }
 
-    /// Whether a date may end here, which WebOb takes for a whole value.
-    fn is_date(&self, at: usize) -> bool {
+    /// Whether a date may end at this byte. WebOb takes a date for a whole value.
+    fn ends_a_date(&self, at: usize) -> bool {
         self.0.get(..=at).is_some_and(|before| before.ends_with(b"GMT"))
     }
 }
@@ -163,7 +173,14 @@ const fn ends_a_cookie(byte: &u8) -> bool {
 
 /// Whether a cookie of this name begins here.
 fn begins_with(text: &[u8], name: &str) -> bool {
-    text.strip_prefix(name.as_bytes()).is_some_and(|rest| visible_part(rest).starts_with(b"="))
+    let begin = text.iter().position(|byte| !is_skipped(byte)).unwrap_or_default();
+    let rest = text.get(begin..).and_then(|text| text.strip_prefix(name.as_bytes()));
+    rest.is_some_and(|rest| visible_part(rest).starts_with(b"="))
+}
+
+/// Whether some server skips this byte before a cookie's name, as Tomcat's `LegacyCookieProcessor` does.
+const fn is_skipped(byte: &u8) -> bool {
+    matches!(byte, b'(' | b')' | b':' | b'<' | b'=' | b'>' | b'?' | b'@' | b'{' | b'}')
 }
 
 fn cookies(value: &[u8]) -> impl Iterator<Item = Cookie<'_>> {

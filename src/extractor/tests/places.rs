@@ -74,6 +74,10 @@ fn a_cookie_counts_also_inside_another_ones_value() {
         b"a=1[session=d.e.f",
         b"a=[1]session=d.e.f",
         b"a=Mon, 01-Jan-2030 00:00:00 GMTsession=d.e.f",
+        b"=session=d.e.f",
+        b">session = d.e.f",
+        b" ({<@:?=})session=d.e.f",
+        b"a=1,:session=d.e.f",
     ] {
         let text = String::from_utf8_lossy(cookie).into_owned();
         assert_eq!(beside_authorization("cookie", cookie), Err(Code::MalformedCredentials), "{text}");
@@ -85,7 +89,15 @@ fn a_cookie_counts_also_inside_another_ones_value() {
         let alone = found_in(&[("cookie", &text)]).map(|(.., token)| UntrustedJwt::parse(token.as_bytes()).is_ok());
         assert!(matches!(alone, Err(_) | Ok(false)), "{text}");
     }
-    for other in [&b"a=session=d.e.f"[..], b"mysession=d.e.f", b"a=/x?session=d.e.f&session=1", b"a=1 sessions=2"] {
+    for other in [
+        &b"a=session=d.e.f"[..],
+        b"mysession=d.e.f",
+        b"a=/x?session=d.e.f&session=1",
+        b"a=1 sessions=2",
+        b"a=(session=d.e.f",
+        b"/session=d.e.f",
+        b"=",
+    ] {
         let text = String::from_utf8_lossy(other).into_owned();
         assert_eq!(beside_authorization("cookie", other), Ok(Place::Authorization), "{text}");
     }
@@ -275,6 +287,16 @@ fn the_token_is_removed_from_the_protocols() {
     let lines = [("sec-websocket-protocol", token.as_str()), ("sec-websocket-protocol", "chat")];
     assert_eq!(changes(&lines, &on), becomes("chat"));
     assert_eq!(changes(&lines, &json!({})), [], "where it is off");
+}
+
+/// Some servers join the lines with a comma, so that a cookie's value would end elsewhere than here.
+#[test]
+fn several_cookie_headers_become_one() {
+    let lines = [("cookie", "session=a.b.c"), ("x-a", "1"), ("cookie", "x=1; y=2"), ("cookie", "")];
+    let on = json!({"cookie": "session"});
+    assert_eq!(changes(&lines, &on), [("cookie", Some("session=a.b.c; x=1; y=2; ".to_owned()))]);
+    assert_eq!(changes(&lines[..2], &on), [], "as it came");
+    assert_eq!(changes(&lines, &json!({})), [], "where no cookie is a credential");
 }
 
 #[test]

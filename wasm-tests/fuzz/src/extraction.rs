@@ -25,7 +25,8 @@ static SESSION: LazyLock<Regex> = LazyLock::new(|| {
 });
 static EMPTY_SESSION: LazyLock<Regex> = LazyLock::new(|| regex(r"\A[^!-~]*session[^!-~]*="));
 /// A cookie in which a server may see another one, with the configured name.
-static INNER_SESSION: LazyLock<Regex> = LazyLock::new(|| regex(r#"(?:[^!-~]|[,"\\\[\]]|GMT)session[^!-~]*="#));
+static INNER_SESSION: LazyLock<Regex> =
+    LazyLock::new(|| regex(r#"(?:\A|[^!-~]|[,"\\\[\]]|GMT)[():<=>?@{}]*session[^!-~]*="#));
 /// A protocol that holds a token.
 static PROTOCOL_WITH_TOKEN: LazyLock<Regex> =
     LazyLock::new(|| regex(r"\A[^!-~]*base64url\.bearer\.authorization\.k8s\.io\.(?<token>.*?)[^!-~]*\z"));

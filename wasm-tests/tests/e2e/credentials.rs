@@ -202,6 +202,12 @@ async fn several_cookie_headers_are_one_list() {
         let answer = raw(stack.gateway(), head.as_bytes()).await.unwrap();
         assert_eq!(answer.upstream().unwrap().all("cookie"), arrives, "{path}");
     }
+    // A server that joins them with a comma would see another session.
+    let kept = self::stack(json!({})).await;
+    let lines = format!("Cookie: session={jwt}\r\nCookie: a=1\r\n");
+    let head = format!("GET /public/page HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{lines}\r\n");
+    let answer = raw(kept.gateway(), head.as_bytes()).await.unwrap();
+    assert_eq!(answer.upstream().unwrap().all("cookie"), [format!("session={jwt}; a=1")]);
     let twice = format!("GET /orders HTTP/1.1\r\nHost: x\r\nCookie: session={jwt}\r\nCookie: session={jwt}\r\n\r\n");
     assert_eq!(raw(stack.gateway(), twice.as_bytes()).await.unwrap().seen(), "401 malformed_credentials");
 }
