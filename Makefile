@@ -181,12 +181,12 @@ bench: build envoy wrk $(if $(findstring --count,$(ARGS)),counter) ## Measure wh
 	@cargo build --package wasm-tests --bin bench
 	@exec env ENVOY="$$ENVOY_ABSOLUTE" cargo run --quiet --package wasm-tests --bin bench -- $(ARGS)
 
-# QEMU with a plugin that counts instructions, for `make bench ARGS=--count`.
+# QEMU with a plugin that counts instructions, for `make bench ARGS=--count`. The plugin is for QEMU 6 to 8.
 counter: toolchain
-	@test -x $(QEMU) || command -v "qemu-$$(uname -m)" >/dev/null || $(MAKE) $(QEMU)
+	@test -x $(QEMU) || "qemu-$$(uname -m)" --version 2>/dev/null | grep -q 'version [678]\.' || $(MAKE) $(QEMU)
 	@echo '==> building the counter of instructions'
 	@cargo build --release --package counter
-	@cp '$(CARGO_TARGET_DIR)/release/libcounter.so' target/libcounter.so
+	@mkdir -p target && cp '$(CARGO_TARGET_DIR)/release/libcounter.so' target/libcounter.so
 
 wrk:
 	@command -v wrk >/dev/null || $(MAKE) $(WRK)
@@ -213,7 +213,7 @@ $(WRK):
 	$(call from-debian,wrk,wrk libluajit-5.1-2)
 
 $(QEMU):
-	$(call from-debian,qemu-user,qemu-user libcapstone4 libglib2.0-0 libnuma1 liburing2)
+	$(call from-debian,qemu-user,qemu-user libcapstone4 libglib2.0-0 libnuma1 liburing2, 6 to 8 (these packages are Debian 12's))
 
 OCI = .tools/oci-tools/usr
 $(OCI)/bin/skopeo:

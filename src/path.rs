@@ -88,12 +88,12 @@ pub fn readings<'p>(path: &'p [u8], budget: &mut Budget) -> Result<Vec<Cow<'p, [
         return Err(Ambiguous::BrokenEscape);
     }
     let as_sent = Reading { path: Cow::Borrowed(path), decoded: 0, end: End::AsSent };
-    // Python splits the request line at blanks of Latin-1, so it doesn't see them at the end. Envoy lets them pass over
-    // HTTP/2.
-    let without_blanks = without_last_blanks(path);
-    let blanks_cut = (without_blanks.len() < path.len()).then(|| as_sent.ending(End::Cut, without_blanks.to_vec()));
+    // Python splits the request line at blanks of Latin-1. Envoy lets them pass over HTTP/2.
+    let cut = as_sent.ending(End::Cut, without_last_blanks(path).to_vec());
     let mut found = Found { sent: path, readings: vec![as_sent], budget };
-    blanks_cut.map_or(Ok(()), |reading| found.add(reading))?;
+    if cut.path.len() < path.len() {
+        found.add(cut)?;
+    }
     // The list grows while the loop goes through it.
     let mut next = 0;
     while let Some(reading) = found.readings.get(next).cloned() {

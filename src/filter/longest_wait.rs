@@ -16,7 +16,7 @@ impl Filter {
         let of_key = if keys.store().is_pinned() { Duration::ZERO } else { keys.store().longest_wait() };
         let of_list = config.revocation.as_ref().map_or(Duration::ZERO, |_| callout);
         let of_client_jwt = of_key.max(of_list);
-        // For its share, then for other workers' questions, then for its own.
+        // A request beyond its connection's share waits for another question's answer first, then for its own.
         let of_question = callout + questions.longest_wait(callout);
         let is_remote = config.rules.all_terms().any(|terms| terms.verification == Verification::Remote);
         let after = if is_remote && config.circuit_breaker.fallback {

@@ -114,7 +114,7 @@ pub async fn count(rounds: usize) -> Result<()> {
         tables::instructions(&costs),
         tables::ratios(&costs)
     );
-    let table = tables::marked("instructions", &tables);
+    let table = tables::marked(publish::INSTRUCTIONS, &tables);
     fs::create_dir_all(&bench.output)?;
     let path = bench.output.join("instructions.md");
     fs::write(&path, &table).with_context(|| format!("writing {}", path.display()))?;
@@ -122,8 +122,8 @@ pub async fn count(rounds: usize) -> Result<()> {
     Ok(())
 }
 
-/// Puts the tables of the last run into docs/performance.md and docs/operating.md; of instructions, if the last run
-/// counted them, into the former.
+/// Puts the tables of the last run into docs/performance.md and docs/operating.md, and those of the last count into the
+/// former.
 ///
 /// # Errors
 /// When there was no run, or a document has no place for them.

@@ -37,19 +37,20 @@ impl<'t> Rule<'t> {
     }
 
     /// Whether it matches every path.
-    fn matches_any_path(&self) -> bool {
+    fn matches_every_path(&self) -> bool {
         self.text("prefix").is_some_and(|prefix| prefix.trim_end_matches('/').is_empty())
             || matches!(self.text("regex"), Some(".*" | "/.*" | "^.*$" | "^/.*$"))
+            || ["path", "prefix", "regex"].iter().all(|name| self.text(name).is_none())
     }
 
     /// Whether it matches everything: it restricts neither method nor host, and every path fits.
     fn is_everything(&self) -> bool {
-        self.matches_any_path() && self.matcher.get("methods").is_none() && self.matcher.get("hosts").is_none()
+        self.matches_every_path() && self.matcher.get("methods").is_none() && self.matcher.get("hosts").is_none()
     }
 
     /// Whether this rule matches every path that the other matches.
     fn covers_path(&self, other: &Self) -> bool {
-        if self.matches_any_path() {
+        if self.matches_every_path() {
             return true;
         }
         if let Some(path) = other.text("path") {
@@ -61,7 +62,7 @@ impl<'t> Rule<'t> {
                 None => other.regex.as_ref().is_some_and(|regex| regex.is_within(prefix)),
             },
             (None, Some(_)) => other.text("regex") == self.text("regex"),
-            (None, None) => self.text("path").is_none(),
+            (None, None) => false,
         }
     }
 

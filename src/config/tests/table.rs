@@ -43,7 +43,7 @@ pub(super) fn with(path: &str, value: Value) -> Value {
                 place[list] = json!([{"match": {"prefix": "/"}}]);
                 &mut place[list][0]
             }
-            // It requires a field of its own.
+            // `resource_metadata` requires `resource`.
             None if step == "resource_metadata" => {
                 place[step] = json!({"resource": "https://api.example.com"});
                 &mut place[step]

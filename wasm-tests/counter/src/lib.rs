@@ -18,7 +18,7 @@ use std::{
 
 use memmap2::{MmapOptions, MmapRaw};
 
-/// The number of threads that are counted. A program that starts more is ended.
+/// The number of threads that are counted at a time. A program that has more is ended.
 const THREADS: usize = 1024;
 
 /// The version of the API that this plugin uses.
@@ -42,6 +42,7 @@ unsafe extern "C" {
         data: *mut c_void,
     );
     fn qemu_plugin_tb_n_insns(block: *const Block) -> usize;
+    fn qemu_plugin_register_vcpu_exit_cb(plugin: u64, callback: extern "C" fn(u64, c_uint));
 }
 
 /// What is known of a thread, as it stands in the file.
@@ -78,8 +79,11 @@ pub unsafe extern "C" fn qemu_plugin_install(
             return 1;
         }
     }
-    // SAFETY: QEMU gave this id, and keeps the callback as long as the program runs, as the plugin isn't unloaded.
-    unsafe { qemu_plugin_register_vcpu_tb_trans_cb(plugin, translated) };
+    // SAFETY: QEMU gave this id. The callbacks are there as long as the program runs, as the plugin isn't unloaded.
+    unsafe {
+        qemu_plugin_register_vcpu_tb_trans_cb(plugin, translated);
+        qemu_plugin_register_vcpu_exit_cb(plugin, ended);
+    }
     0
 }
 
@@ -90,7 +94,7 @@ fn map(file: &str) -> io::Result<MmapRaw> {
     MmapOptions::new().len(length).map_raw(&file)
 }
 
-/// A block will be executed for the first time.
+/// QEMU has translated a block. From now on it calls [`executed`] each time before the block runs.
 extern "C" fn translated(_: u64, block: *mut Block) {
     // SAFETY: the block is QEMU's, and valid during this call. The data isn't a pointer, and is never read as one.
     unsafe {
@@ -110,6 +114,14 @@ extern "C" fn executed(number: c_uint, instructions: *mut c_void) {
     }
     // Only this thread writes here.
     thread.instructions.store(thread.instructions.load(Relaxed) + instructions.addr() as u64, Relaxed);
+}
+
+/// A thread has ended. The next one may get its number.
+extern "C" fn ended(_: u64, number: c_uint) {
+    if let Some(thread) = COUNTS.get().and_then(|map| threads(map).get(number as usize)) {
+        thread.instructions.store(0, Relaxed);
+        thread.id.store(0, Relaxed);
+    }
 }
 
 fn threads(map: &MmapRaw) -> &[Thread] {

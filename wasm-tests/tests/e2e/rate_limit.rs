@@ -26,7 +26,8 @@ async fn served(stack: &Stack, requests: usize, request: impl Fn(&Stack) -> Requ
 async fn the_limit_is_per_client_and_not_per_claimed_identity() {
     let text = fs::read_to_string(workspace().join("envoy/rate-limit.yaml")).unwrap();
     let mut parts: Value = serde_norway::from_str(&text).unwrap();
-    // Envoy refills a bucket steadily: with one token in 0.6 seconds. A day between, so that no count depends on time.
+    // Envoy refills a bucket steadily: one token in 0.6 seconds. Here one takes 14 minutes, so that no count depends on
+    // time.
     let interval = &mut parts["http_filter"]["typed_config"]["descriptors"][0]["token_bucket"]["fill_interval"];
     assert_eq!(*interval, json!("60s"));
     *interval = json!("86400s");
