@@ -70,7 +70,7 @@ impl Effort {
         Self { rounds: 0, starts: 1, mix_rounds: 0, mix_seconds: 1, growth_rounds: 0, sizes: Sizes::QUICK };
     /// A run for figures, of fifteen minutes.
     pub const FULL: Self =
-        Self { rounds: 12, starts: 7, mix_rounds: 3, mix_seconds: 5, growth_rounds: 3, sizes: Sizes::FULL };
+        Self { rounds: 12, starts: 7, mix_rounds: 3, mix_seconds: 3, growth_rounds: 3, sizes: Sizes::FULL };
 }
 
 /// Measures everything, prints the results, and writes them to `target/bench/`.
