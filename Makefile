@@ -213,7 +213,7 @@ $(WRK):
 	$(call from-debian,wrk,wrk libluajit-5.1-2)
 
 $(QEMU):
-	$(call from-debian,qemu-user,qemu-user libcapstone4 libglib2.0-0 libnuma1 liburing2, 6 to 8 (these packages are Debian 12's))
+	$(call from-debian,qemu-user,qemu-user libcapstone4 libglib2.0-0 libnuma1 liburing2, in a version from 6 to 8 (Debian 12 has 7.2))
 
 OCI = .tools/oci-tools/usr
 $(OCI)/bin/skopeo:

@@ -43,7 +43,7 @@ use crate::{
     workspace,
 };
 
-/// What a request costs is measured in this.
+/// The unit of what a request costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// CPU time, as the kernel accounts for it.
