@@ -5,7 +5,7 @@ mod kept;
 mod path;
 mod record;
 mod scan;
-mod values;
+pub mod values;
 
 use std::time::Duration;
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::values::ScalarType;
+
 /// A claim that can't be written as the value of a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0} cannot be a header's value")]
@@ -75,7 +77,7 @@ impl ClaimPath {
 
 impl ClaimPath {
     /// The type of its value, or of the entries of its list.
-    pub const fn kind(self) -> &'static str {
+    pub const fn scalar_type(self) -> ScalarType {
         match self {
             Self::Exp
             | Self::Nbf
@@ -87,8 +89,8 @@ impl ClaimPath {
             | Self::RoleFederations
             | Self::RoleResellersWl
             | Self::RoleResellersBl
-            | Self::FederationId => "an integer",
-            Self::RoleReadOnly | Self::IsAdmin => "a boolean",
+            | Self::FederationId => ScalarType::Number,
+            Self::RoleReadOnly | Self::IsAdmin => ScalarType::Flag,
             Self::Jti
             | Self::Iss
             | Self::Sub
@@ -102,7 +104,7 @@ impl ClaimPath {
             | Self::Email
             | Self::Username
             | Self::SsoEntity
-            | Self::ClientName => "a string",
+            | Self::ClientName => ScalarType::Text,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The values of claims, with their types, to be compared with those in a configuration.
 
+use std::fmt;
+
 use super::kept::Claim;
 use super::{Audience, ClaimPath, Claims};
 
@@ -14,13 +16,34 @@ pub enum Scalar {
     Text(Box<str>),
 }
 
+/// The type of a [`Scalar`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScalarType {
+    /// [`Scalar::Flag`].
+    Flag,
+    /// [`Scalar::Number`].
+    Number,
+    /// [`Scalar::Text`].
+    Text,
+}
+
+impl fmt::Display for ScalarType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Flag => "a boolean",
+            Self::Number => "an integer",
+            Self::Text => "a string",
+        })
+    }
+}
+
 impl Scalar {
-    /// The type's name, for people.
-    pub const fn kind(&self) -> &'static str {
+    /// Its type.
+    pub const fn scalar_type(&self) -> ScalarType {
         match self {
-            Self::Flag(_) => "a boolean",
-            Self::Number(_) => "an integer",
-            Self::Text(_) => "a string",
+            Self::Flag(_) => ScalarType::Flag,
+            Self::Number(_) => ScalarType::Number,
+            Self::Text(_) => ScalarType::Text,
         }
     }
 }

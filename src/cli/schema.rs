@@ -8,6 +8,7 @@ use std::io::Write;
 use serde_json::{Map, Value, json};
 
 use super::FINE;
+use crate::claims::values::ScalarType;
 use crate::claims::{ClaimName, ClaimPath};
 use crate::config::table::{CONFIGURATION, Field, Given, HeaderUse, Kind, Text, defaults, names};
 use patterns::TOKEN;
@@ -149,10 +150,10 @@ fn integer() -> Value {
 fn claims() -> Value {
     let list = |of: Value| json!({"type": "array", "minItems": 1, "uniqueItems": true, "items": of});
     let known = ClaimPath::NAMES.iter().map(|(path, name)| {
-        let values = match path.kind() {
-            "an integer" => integer(),
-            "a boolean" => json!({"type": "boolean"}),
-            _ => json!({"type": "string"}),
+        let values = match path.scalar_type() {
+            ScalarType::Number => integer(),
+            ScalarType::Flag => json!({"type": "boolean"}),
+            ScalarType::Text => json!({"type": "string"}),
         };
         ((*name).to_owned(), list(values))
     });

@@ -138,8 +138,8 @@ impl Checker<'_> {
         for (index, value) in values.iter().enumerate() {
             self.below(&format!("[{index}]"), |at| match (scalar(value), &known) {
                 (None, _) => at.refuse(format!("is {}, but must be {COMPARABLE}", shown(value))),
-                (Some(scalar), Ok(claim)) if scalar.kind() != claim.kind() => {
-                    at.refuse(format!("is {}, but the claim {claim} is {}", scalar.kind(), claim.kind()));
+                (Some(scalar), Ok(claim)) if scalar.scalar_type() != claim.scalar_type() => {
+                    at.refuse(format!("is {}, but the claim {claim} is {}", scalar.scalar_type(), claim.scalar_type()));
                 }
                 _ => {}
             });
