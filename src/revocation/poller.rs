@@ -1,6 +1,7 @@
 //! When to ask for the feed: one worker of the process at a time.
 //!
-//! A poll is a [`Turn`]. It is due again ¾ of an interval after the last one began.
+//! A poll is a [`Turn`]. It is due again ¾ of an interval after the last one began. Until there is a list, no revoked
+//! JWT is refused, so after a failure the next poll is due in [`WITHOUT_A_LIST`].
 //!
 //! An unreadable entry of an answer may be about anybody, so it voids every cached verdict. But a service that sends
 //! such entries in every answer must not make the cache useless: all verdicts are voided at most once in
@@ -17,6 +18,9 @@ use crate::turn::{LastTurn, Payload, Turn};
 
 /// The least time between two occasions on which unreadable entries void all verdicts.
 pub const BETWEEN_VOIDS: Duration = Duration::from_secs(60);
+
+/// The longest time between two polls while there is no list.
+const WITHOUT_A_LIST: Duration = Duration::from_secs(5);
 
 /// A poll that the caller has to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +70,11 @@ impl Payload for Known {
 }
 
 impl Known {
+    /// Whether any poll was applied.
+    fn has_list(&self) -> bool {
+        self.applied != Instant::default()
+    }
+
     /// Whether the wall clock was set back since the last poll began.
     const fn is_set_back(&self, cx: &Cx<'_>) -> bool {
         cx.ahead().saturating_add(STEP) < self.ahead
@@ -164,9 +173,9 @@ impl Poller {
         self.turn.give_back(began, shared);
     }
 
-    /// Whether there is a list: whether any poll was applied.
+    /// Whether there is a list.
     pub fn has_list(&self, shared: &dyn SharedData) -> bool {
-        self.known(shared).applied != Instant::default()
+        self.known(shared).has_list()
     }
 
     /// Whether the last poll failed.
@@ -177,7 +186,7 @@ impl Poller {
     /// Whether there is no list yet, and the poll that may bring it hasn't ended.
     pub fn awaits_first(&self, shared: &dyn SharedData) -> bool {
         let (last, known) = self.turn.read(shared);
-        known.applied == Instant::default() && matches!(last, LastTurn::Free | LastTurn::UnderWay { .. })
+        !known.has_list() && matches!(last, LastTurn::Free | LastTurn::UnderWay { .. })
     }
 
     /// Whether the list may lack recent revocations: no poll that began within the last two intervals was applied with
@@ -222,7 +231,10 @@ impl Poller {
             {
                 return Duration::ZERO;
             }
-            LastTurn::Succeeded { since } | LastTurn::Failed { since } => (since, self.poll_interval * 3 / 4),
+            LastTurn::Succeeded { since } | LastTurn::Failed { since } => {
+                let gap = self.poll_interval * 3 / 4;
+                (since, if known.has_list() { gap } else { gap.min(WITHOUT_A_LIST) })
+            }
         };
         gap.saturating_sub(cx.now.since(began))
     }

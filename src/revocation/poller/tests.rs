@@ -100,9 +100,10 @@ fn a_poll_continues_from_the_last_cursor_of_any_worker() {
 fn polls_begin_three_quarters_of_an_interval_apart() {
     for does_succeed in [true, false] {
         let host = Process::default();
+        succeed(at(-30), "a", &host);
         let poll = worker().begin_poll(&Cx::new(at(0), &host)).unwrap();
         if does_succeed {
-            worker().succeed(poll.began, &said("a"), 0, None, &host);
+            worker().succeed(poll.began, &said("b"), 0, None, &host);
         } else {
             worker().fail(poll.began, false, None, &host);
         }
@@ -112,6 +113,29 @@ fn polls_begin_three_quarters_of_an_interval_apart() {
         assert_eq!(worker().due_in(&Cx::new(at(30), &host)), Duration::ZERO);
         assert!(worker().begin_poll(&Cx::new(at(30), &host)).is_some());
     }
+}
+
+/// Revoked JWTs pass until there is a list. The service may have come up just after the poll that failed.
+#[test]
+fn without_a_list_a_poll_begins_every_five_seconds() {
+    let host = Process::default();
+    for seconds in [0, 5, 10] {
+        let poll = worker().begin_poll(&Cx::new(at(seconds), &host)).unwrap();
+        worker().fail(poll.began, false, None, &host);
+        assert_eq!(worker().begin_poll(&Cx::new(at(seconds + 4), &host)), None);
+    }
+    succeed(at(15), "a", &host);
+    assert_eq!(worker().begin_poll(&Cx::new(at(44), &host)), None);
+    assert!(worker().begin_poll(&Cx::new(at(45), &host)).is_some());
+}
+
+#[test]
+fn without_a_list_polls_are_no_rarer_than_with_one() {
+    let host = Process::default();
+    let worker = Poller::new("poll".to_owned(), Duration::from_secs(4), LEASE);
+    let poll = worker.begin_poll(&Cx::new(at(0), &host)).unwrap();
+    worker.fail(poll.began, false, None, &host);
+    assert_eq!(worker.due_in(&Cx::new(at(0), &host)), Duration::from_secs(3));
 }
 
 #[test]

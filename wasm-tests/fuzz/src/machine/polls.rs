@@ -1,5 +1,7 @@
 //! The polls of the revocation list: when one must and may begin, and what it asks for.
 
+use std::time::Duration;
+
 use authgate::{Instant, UnixTime};
 
 use super::credentials::Answer;
@@ -35,6 +37,8 @@ pub(super) struct Polls {
     last: Option<Last>,
     /// The number of entries that the next poll continues from; `None`: it asks for the whole list.
     cursor: Option<usize>,
+    /// Whether any poll has brought a list.
+    has_list: bool,
 }
 
 impl Polls {
@@ -52,15 +56,17 @@ impl Machine {
         self.set_by < poll.set_by - 1
     }
 
-    /// Whether a poll must begin at the next tick: three quarters of the interval after the last one began, or at once
-    /// if the wall clock was set. One without an end counts as dead after its lease.
+    /// Whether a poll must begin at the next tick: three quarters of the interval after the last one began, without a
+    /// list 5 s after it at most, or at once if the wall clock was set. One without an end counts as dead after its
+    /// lease.
     pub(super) fn is_poll_due(&self) -> bool {
         let Some(interval) = self.setup.poll_interval() else { return false };
         let Some(last) = &self.polls.last else { return true };
         if last.is_free {
             return true;
         }
-        let gap = if last.has_ended { interval * 3 / 4 } else { self.setup.lease() };
+        let longest = if self.polls.has_list { interval } else { Duration::from_secs(5) };
+        let gap = if last.has_ended { longest.min(interval * 3 / 4) } else { self.setup.lease() };
         self.now.since(last.began) >= gap || (last.has_ended && self.set_by.abs_diff(last.set_by) > 1)
     }
 
@@ -96,6 +102,7 @@ impl Machine {
             last.has_ended = true;
             if is_list {
                 self.polls.cursor = Some(self.feed.len());
+                self.polls.has_list = true;
             }
         }
         (answer, None)
