@@ -2,9 +2,9 @@
 //!
 //! Proxies and servers disagree on what `/public/..%2Fprivate` names. [`readings`] lists the possible answers: all
 //! strings that come out of the path, with or without blanks at its end, by decoding it up to twice, with or without
-//! its slashes, resolving dots, merging slashes, taking backslashes for slashes, cutting parameters at `;` and dropping
-//! an authority, in any order; and the same without a slash at the end that wasn't sent. A rule decides only if all of
-//! them lead to it, or to rules with equal terms.
+//! its slashes, resolving dots up to any place, merging slashes, taking backslashes for slashes, cutting parameters at
+//! `;` and dropping an authority, in any order; and the same without a slash at the end that wasn't sent. A rule decides
+//! only if all of them lead to it, or to rules with equal terms.
 
 use std::borrow::Cow;
 
@@ -165,9 +165,11 @@ impl Found<'_, '_> {
         if path.windows(2).any(|pair| pair == b"//") {
             self.add(reading.to(merge_slashes(path)))?;
         }
-        if path.windows(2).any(|pair| pair == b"/.") {
-            let end = if matches!(last_segment(path), b"." | b"..") { End::Resolved } else { reading.end };
-            self.add(reading.ending(end, resolve_dots(path)))?;
+        // One dot segment at a time: a server may take the first segments for a script, and the rest as they are.
+        if path.windows(2).any(|pair| pair == b"/.")
+            && let Some((resolved, is_last)) = resolve_first_dots(path)
+        {
+            self.add(reading.ending(if is_last { End::Resolved } else { reading.end }, resolved))?;
         }
         if let Some(rest) = without_authority(path) {
             self.add(reading.to(rest.to_vec()))?;
@@ -371,29 +373,19 @@ fn merge_slashes(path: &[u8]) -> Vec<u8> {
     merged
 }
 
-/// RFC 3986 section 5.2.4; `..` at the root stays at the root.
-fn resolve_dots(path: &[u8]) -> Vec<u8> {
-    let Some(relative) = path.strip_prefix(b"/") else {
-        return path.to_vec();
-    };
-    let mut resolved: Vec<&[u8]> = Vec::new();
-    let mut is_folder = false;
-    for segment in relative.split(|byte| *byte == b'/') {
-        is_folder = matches!(segment, b"." | b"..");
-        match segment {
-            b"." => {}
-            b".." => {
-                resolved.pop();
-            }
-            _ => resolved.push(segment),
-        }
+/// The path with its first dot segment resolved (RFC 3986 section 5.2.4; `..` at the root stays at the root), and
+/// whether that segment was the last one. `None`: it has no dot segment.
+fn resolve_first_dots(path: &[u8]) -> Option<(Vec<u8>, bool)> {
+    let segments: Vec<&[u8]> = path.strip_prefix(b"/")?.split(|byte| *byte == b'/').collect();
+    let at = segments.iter().position(|segment| matches!(*segment, b"." | b".."))?;
+    let (before, rest) = segments.split_at_checked(at)?;
+    let (dots, after) = rest.split_first()?;
+    let before = if *dots == b".." { before.split_last().map_or(before, |(_, others)| others) } else { before };
+    let mut resolved = [b"/", [before, after].concat().join(&b'/').as_slice()].concat();
+    if after.is_empty() && !before.is_empty() {
+        resolved.push(b'/');
     }
-    let mut path = b"/".to_vec();
-    path.extend_from_slice(&resolved.join(&b'/'));
-    if is_folder && !resolved.is_empty() {
-        path.push(b'/');
-    }
-    path
+    Some((resolved, after.is_empty()))
 }
 
 #[cfg(test)]

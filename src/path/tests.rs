@@ -91,7 +91,7 @@ fn dots_slashes_and_backslashes_are_read_in_every_way() {
     assert_exactly("/a/.", &["/a/.", "/a/", "/a"]);
     assert_exactly("/a/../b", &["/a/../b", "/b"]);
     assert_exactly("/a/b/..", &["/a/b/..", "/a/", "/a"]);
-    assert_exactly("/../../a", &["/../../a", "/a"]);
+    assert_exactly("/../../a", &["/../../a", "/../a", "/a"]);
     assert_exactly("/..", &["/..", "/"]);
     assert_exactly("/.hidden", &["/.hidden"]);
     assert_exactly("/a/...", &["/a/..."]);
@@ -113,6 +113,24 @@ fn a_slash_at_the_end_that_was_not_sent_is_read_in_both_ways() {
     assert_exactly("/a/..", &["/a/..", "/"]);
     assert_exactly("/a/./", &["/a/./", "/a/"]);
     assert_exactly("/%61/", &["/%61/", "/a/"]);
+}
+
+/// uWSGI and HAProxy's FastCGI find a script among the first segments, with their dots resolved, and leave what follows
+/// as the script's PATH_INFO.
+#[test]
+fn dots_are_resolved_up_to_any_place() {
+    assert_exactly("/a/../b/../a/x", &["/a/../b/../a/x", "/b/../a/x", "/a/x"]);
+    assert_exactly("/./s.php/..", &["/./s.php/..", "/s.php/..", "/"]);
+    assert_exactly("/../s/./../x", &["/../s/./../x", "/s/./../x", "/s/../x", "/x"]);
+    for path in [
+        "/public/../private/../public/x",
+        "/public/%2e%2e/private/%2e%2e/public/x",
+        "/public/..%2fprivate%2f..%2fpublic%2fx",
+        r"/public\..\private/../../public/x",
+        "/public/..;/private/..;/public/x",
+    ] {
+        assert!(texts(path).iter().any(|reading| reading.starts_with("/private/")), "{path}: {:?}", texts(path));
+    }
 }
 
 /// What follows the last slash may be cut off later, so it doesn't matter how the path as sent ends.
@@ -308,6 +326,8 @@ fn the_work_is_bounded() {
     let twisted = r"/a;x/..;y\b%5c%2e%2e%3bz%2f//c%252f%252e%252e%253b/%255c..%3fd";
     assert_eq!(read(twisted.as_bytes()), Err(Ambiguous::TooMuchWork));
     assert!(read("/%25252525252e".repeat(100).as_bytes()).is_ok());
+    assert!(read(format!("/a{}", "/../x".repeat(20)).as_bytes()).is_ok());
+    assert!(read("/../x".repeat(1_000).as_bytes()).is_err(), "a step for each dot segment");
 }
 
 #[test]

@@ -44,9 +44,13 @@ mod independent {
     }
 
     /// The loop of RFC 3986 section 5.2.4, as it stands there.
-    pub fn resolve_dots(path: &str) -> String {
+    ///
+    /// With the path after each of its steps that resolved a dot segment: output and input together.
+    pub fn resolve_dots(path: &str) -> Vec<String> {
         let (mut input, mut output) = (path.to_owned(), String::new());
+        let mut after_each = Vec::new();
         while !input.is_empty() {
+            let length = output.len() + input.len();
             if input.starts_with("/./") {
                 input.replace_range(..2, "");
             } else if input == "/." {
@@ -59,8 +63,11 @@ mod independent {
                 output.push_str(&input[..end]);
                 input.replace_range(..end, "");
             }
+            if output.len() + input.len() < length {
+                after_each.push(format!("{output}{input}"));
+            }
         }
-        output
+        after_each
     }
 
     pub fn merge_slashes(path: &str) -> String {
@@ -115,10 +122,14 @@ fn compositions(path: &str, steps: usize) -> Result<BTreeSet<String>, ()> {
                 (independent::without_parameters(path), last.contains(';').then_some('c')),
                 (path.replace('\\', "/"), None),
                 (independent::merge_slashes(path), None),
-                (independent::resolve_dots(path), matches!(last, "." | "..").then_some('d')),
                 (independent::without_authority(path), None),
             ] {
                 next.insert((derived, *decoded, new_end.unwrap_or(*end)));
+            }
+            let resolved = independent::resolve_dots(path);
+            for (number, derived) in resolved.iter().enumerate() {
+                let is_whole = number + 1 == resolved.len() && matches!(last, "." | "..");
+                next.insert((derived.clone(), *decoded, if is_whole { 'd' } else { *end }));
             }
             if *decoded < 2 {
                 next.insert((independent::decode(path, &[])?, decoded + 1, *end));

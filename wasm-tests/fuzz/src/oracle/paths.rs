@@ -57,12 +57,16 @@ pub fn steps((path, decodes, end): &Reading) -> Vec<Result<Reading, Flaw>> {
         (without_parameters(path), cut_if(last.contains(&b';'))),
         (path.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect(), *end),
         (merged(path), *end),
-        (without_dots(path), if last == b"." || last == b".." { End::Dots } else { *end }),
         (without_authority(path), *end),
     ]
     .into_iter()
     .map(|(path, end)| Ok((path, *decodes, end)))
     .collect();
+    let resolved = without_dots(path);
+    for (number, path) in resolved.iter().enumerate() {
+        let is_whole = number + 1 == resolved.len() && (last == b"." || last == b"..");
+        steps.push(Ok((path.clone(), *decodes, if is_whole { End::Dots } else { *end })));
+    }
     if *decodes < MAX_DECODES && path.contains(&b'%') {
         for kept in [&b""[..], b"/", b"\\", b"/\\"] {
             steps.push(decoded(path, kept).map(|path| (path, decodes + 1, *end)));
@@ -197,14 +201,16 @@ fn without_authority(path: &[u8]) -> Vec<u8> {
     }
 }
 
-/// RFC 3986 section 5.2.4 to the letter, for paths that begin with `/`.
-fn without_dots(path: &[u8]) -> Vec<u8> {
+/// RFC 3986 section 5.2.4 to the letter, for paths that begin with `/`: the path after each dot segment.
+fn without_dots(path: &[u8]) -> Vec<Vec<u8>> {
+    let mut after_each = Vec::new();
     if !path.starts_with(b"/") {
-        return path.to_vec();
+        return after_each;
     }
     let mut input = path.to_vec();
     let mut output: Vec<u8> = Vec::new();
     while !input.is_empty() {
+        let length = output.len() + input.len();
         if input.starts_with(b"/./") || input == b"/." {
             input.splice(..input.len().min(3), *b"/");
         } else if input.starts_with(b"/../") || input == b"/.." {
@@ -214,6 +220,9 @@ fn without_dots(path: &[u8]) -> Vec<u8> {
             let end = input.iter().skip(1).position(|byte| *byte == b'/').map_or(input.len(), |at| at + 1);
             output.extend(input.drain(..end));
         }
+        if output.len() + input.len() < length {
+            after_each.push([&output[..], &input].concat());
+        }
     }
-    output
+    after_each
 }

@@ -27,6 +27,9 @@ pub(super) const DOTS: &[&[u8]] = &[
     b"/health/.",
     b"/health/x/..",
     b"/v1/open/.",
+    b"/public/../private/../public/page",
+    b"/./private/../public",
+    b"/public/./../private/../../public/page",
 ];
 
 pub(super) const ESCAPES: &[&[u8]] = &[
@@ -90,6 +93,9 @@ pub(super) const ESCAPES: &[&[u8]] = &[
     b"/health%253fx",
     b"/files%2f..%2fpublic",
     b"/files/..%2fpublic/a",
+    b"/public/%2e%2e/private/%2e%2e/public/page",
+    b"/public/..%2fprivate%2f..%2fpublic%2fpage",
+    b"/public/%252e%252e/private/%252e%252e/public/page",
 ];
 
 pub(super) const PARAMETERS: &[&[u8]] = &[

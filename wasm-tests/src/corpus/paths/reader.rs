@@ -23,7 +23,8 @@ pub fn may_lead_to(path: &str, is_covered: impl Fn(&str) -> bool) -> Option<Stri
         queue.push((cut(&reading), decoded));
         queue.push((reading.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect(), decoded));
         queue.push((merged, decoded));
-        queue.push((resolved(&reading), decoded));
+        let segments_of = reading.split(|byte| *byte == b'/').count();
+        queue.extend((1..=segments_of).map(|first| (resolved(&reading, first), decoded)));
         queue.push((without_authority(&reading), decoded));
         if let Some(file) = reading.strip_suffix(b"/").filter(|file| !file.is_empty()) {
             queue.push((file.to_vec(), decoded));
@@ -57,12 +58,13 @@ fn without_authority(path: &[u8]) -> Vec<u8> {
     rest.map_or_else(|| b"/".to_vec(), |rest| path[end + rest..].to_vec())
 }
 
-fn resolved(path: &[u8]) -> Vec<u8> {
+/// The path with the dots among its first segments resolved.
+fn resolved(path: &[u8], first: usize) -> Vec<u8> {
     let mut kept: Vec<&[u8]> = Vec::new();
-    for segment in path.split(|byte| *byte == b'/').skip(1) {
+    for (number, segment) in path.split(|byte| *byte == b'/').enumerate().skip(1) {
         match segment {
-            b"." => {}
-            b".." => drop(kept.pop()),
+            b"." if number <= first => {}
+            b".." if number <= first => drop(kept.pop()),
             _ => kept.push(segment),
         }
     }
