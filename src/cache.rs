@@ -36,7 +36,7 @@ pub use forged::Forged;
 use lives::Lives;
 use local::LocalCache;
 use refusals::{Refusal, Refusals};
-use shared::Slots;
+use shared::{Shared, Slots};
 pub use validity::Validity;
 
 /// How much memory the local store may take for each of `cache.max_entries`, in bytes.
@@ -237,13 +237,12 @@ impl VerificationCache {
             return false;
         }
         entry.refreshed.set(Some(cx.now));
-        let is_newer = |shared: &Entry| shared.verified > entry.verified;
-        match self.slots.read(digest, cx.shared).filter(is_newer) {
-            Some(shared) => {
+        match self.slots.read(digest, cx.shared).and_then(|known| known.entry) {
+            Some(shared) if shared.verified > entry.verified => {
                 self.keep(digest, Rc::new(shared), cx);
                 false
             }
-            None => true,
+            _ => true,
         }
     }
 
@@ -351,16 +350,15 @@ impl VerificationCache {
             return local.filter(|entry| is_good(entry, life));
         }
         let horizon = self.lives.horizon(cx);
-        let shared =
-            self.slots.read(digest, cx.shared).filter(|entry| is_good(entry, life) && entry.verified >= horizon);
-        match (local.filter(|entry| is_good(entry, life)), shared) {
-            (Some(local), Some(shared)) if shared.verified <= local.verified => Some(local),
-            (_, Some(shared)) => {
-                let entry = Rc::new(shared);
+        let is_newer = |shared: &Shared| local.as_ref().is_none_or(|local| local.verified < shared.verified);
+        match self.slots.read(digest, cx.shared).filter(|shared| shared.verified >= horizon && is_newer(shared)) {
+            // It ends the older entry, also if it has expired since: the service may have brought `exp` forward.
+            Some(Shared { entry, .. }) => {
+                let entry = Rc::new(entry.filter(|entry| is_good(entry, life))?);
                 self.keep(digest, Rc::clone(&entry), cx);
                 Some(entry)
             }
-            (local, None) => local,
+            None => local.filter(|entry| is_good(entry, life)),
         }
     }
 

@@ -26,6 +26,19 @@ const VERSION: u8 = 5;
 /// The length of version, digest and time.
 const HEAD: usize = 1 + 32 + 8;
 
+/// What follows the head of an entry that has expired: its identity is gone, but it still ends older entries, which other
+/// workers may have.
+const EXPIRED: u8 = 0xff;
+
+/// What is known about a credential.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// When the verification began.
+    pub(super) verified: Instant,
+    /// `None`: it has expired.
+    pub(super) entry: Option<Entry>,
+}
+
 /// The slots.
 #[derive(Debug)]
 pub(super) struct Slots {
@@ -37,11 +50,15 @@ impl Slots {
         Self { prefix }
     }
 
-    /// The entry of this credential: the newer one, if two workers have written it at once.
-    pub(super) fn read(&self, digest: &Digest, shared: &dyn SharedData) -> Option<Entry> {
+    /// What is known about this credential: the newer entry, if two workers have written it at once.
+    pub(super) fn read(&self, digest: &Digest, shared: &dyn SharedData) -> Option<Shared> {
         let values = slots(digest, shared).into_iter().map_while(|slot| shared.shared_data(&self.name(slot)));
-        let its = values.filter(|value| head(&value.bytes).is_some_and(|(found, _)| found == *digest));
-        its.filter_map(|value| decode(&value.bytes)).map(|(_, entry)| entry).max_by_key(|entry| entry.verified)
+        let its = values.filter_map(|value| {
+            let verified = head(&value.bytes).filter(|(found, _)| found == digest)?.1;
+            let entry = if is_expired(&value.bytes) { None } else { Some(decode(&value.bytes)?.1) };
+            Some(Shared { verified, entry })
+        });
+        its.max_by_key(|known| known.verified)
     }
 
     /// Whether any worker has, or may have, an entry of this credential.
@@ -82,16 +99,22 @@ impl Slots {
         }
     }
 
-    /// Empties the slot unless `keep` returns true for its entry. Of a too large entry, only the time is known.
+    /// Empties the slot unless `keep` returns true for the time of its entry, and drops the identity unless `keep` does
+    /// for its claims too. Of an entry that is too large or has expired, only the time is known.
     pub(super) fn sweep(&self, slot: u32, keep: impl Fn(Option<&Claims>, Instant) -> bool, shared: &dyn SharedData) {
         let name = self.name(slot);
         let Some(value) = shared.shared_data(&name).filter(|value| !value.bytes.is_empty()) else { return };
-        let stays = if value.bytes.len() == HEAD {
-            head(&value.bytes).is_some_and(|(_, verified)| keep(None, verified))
-        } else {
-            decode(&value.bytes).is_some_and(|(_, entry)| keep(Some(entry.claims()), entry.verified))
+        let record = &value.bytes;
+        let left = match (head(record), decode(record)) {
+            (Some((_, verified)), _) if !keep(None, verified) => Vec::new(),
+            (Some(_), Some((_, entry))) if !keep(Some(entry.claims()), entry.verified) => {
+                [record.get(..HEAD).unwrap_or_default(), &[EXPIRED]].concat()
+            }
+            (Some(_), Some(_)) => return,
+            (Some(_), None) if record.len() == HEAD || is_expired(record) => return,
+            _ => Vec::new(),
         };
-        if !stays && shared.set_shared_data(&name, &[], Write::IfVersion(value.cas)).is_err() {
+        if shared.set_shared_data(&name, &left, Write::IfVersion(value.cas)).is_err() {
             log::debug!("a slot was written while it was swept");
         }
     }
@@ -108,7 +131,8 @@ fn slots(digest: &Digest, shared: &dyn SharedData) -> [u32; 2] {
     [first, if second == first { first ^ 1 } else { second }]
 }
 
-/// A record: version, digest, time, verifier, whether the identity came in a JWT, that JWT's length and text, claims.
+/// A record: version, digest, time; then verifier, whether the identity came in a JWT, that JWT's length and text, claims;
+/// or nothing, or [`EXPIRED`].
 pub(super) fn encode(digest: &Digest, entry: &Entry) -> Vec<u8> {
     let (claims, verifier, is_jwt, jwt) = entry.identity.parts();
     let jwt = jwt.unwrap_or_default();
@@ -135,6 +159,10 @@ fn head(record: &[u8]) -> Option<(Digest, Instant)> {
     let digest = Digest(reader.bytes()?);
     let verified = reader.time()?;
     (version == VERSION).then_some((digest, verified))
+}
+
+fn is_expired(record: &[u8]) -> bool {
+    record.get(HEAD..) == Some(&[EXPIRED])
 }
 
 fn decode(record: &[u8]) -> Option<(Digest, Entry)> {
