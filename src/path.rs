@@ -3,8 +3,8 @@
 //! Proxies and servers disagree on what `/public/..%2Fprivate` names. [`readings`] lists the possible answers: all
 //! strings that come out of the path, with or without blanks at its end, by decoding it up to twice, with or without
 //! its slashes, resolving dots up to any place, merging slashes, taking backslashes for slashes, cutting parameters at
-//! `;` and dropping an authority, in any order; and the same without a slash at the end that wasn't sent. A rule decides
-//! only if all of them lead to it, or to rules with equal terms.
+//! `;` and dropping an authority, in any order; and the same without a slash at the end that wasn't sent. A rule
+//! decides only if all of them lead to it, or to rules with equal terms.
 
 use std::borrow::Cow;
 

@@ -1,7 +1,7 @@
 //! The shared level: a fixed number of slots in the process's shared data, each with one entry.
 //!
 //! A keyed hash of the credential's digest picks two slots, and the record in a slot holds the whole digest. An entry
-//! goes into the first slot that is free. If neither is, it overwrites the entry that was verified earlier. The host
+//! goes into the first slot that is free. If neither is, it overwrites one that has expired, or was verified earlier. The host
 //! forgets no key, so the second slot holds nothing as long as the first has never been written.
 
 use std::rc::Rc;
@@ -26,8 +26,8 @@ const VERSION: u8 = 5;
 /// The length of version, digest and time.
 const HEAD: usize = 1 + 32 + 8;
 
-/// What follows the head of an entry that has expired: its identity is gone, but it still ends older entries, which other
-/// workers may have.
+/// What follows the head of an entry that has expired: its identity is gone, but it still ends older entries, which
+/// other workers may have.
 const EXPIRED: u8 = 0xff;
 
 /// What is known about a credential.
@@ -50,7 +50,8 @@ impl Slots {
         Self { prefix }
     }
 
-    /// What is known about this credential: the newer entry, if two workers have written it at once.
+    /// What is known about this credential: the newer entry, if two workers have written it at once. One that is too
+    /// large to be shared isn't known, and ends no other.
     pub(super) fn read(&self, digest: &Digest, shared: &dyn SharedData) -> Option<Shared> {
         let values = slots(digest, shared).into_iter().map_while(|slot| shared.shared_data(&self.name(slot)));
         let its = values.filter_map(|value| {
@@ -72,10 +73,11 @@ impl Slots {
     pub(super) fn write(&self, digest: &Digest, record: &[u8], shared: &dyn SharedData) {
         // The head alone still shows that a worker has an entry, so that a refusal that ends it isn't displaced.
         let record = if record.len() > MAX_BYTES { record.get(..HEAD).unwrap_or_default() } else { record };
-        // When another credential's entry in a slot was verified.
+        // Whether another credential's entry in a slot is of use, and when it was verified.
         let taken = |slot: u32| {
-            let stored = shared.shared_data(&self.name(slot)).and_then(|value| head(&value.bytes));
-            stored.filter(|(found, _)| found != digest).map(|(_, verified)| verified)
+            let value = shared.shared_data(&self.name(slot))?;
+            let (_, verified) = head(&value.bytes).filter(|(found, _)| found != digest)?;
+            Some((!is_expired(&value.bytes), verified))
         };
         let [first, second] = slots(digest, shared);
         let is_second = taken(first).is_some_and(|other| taken(second).is_none_or(|older| older < other));
@@ -131,8 +133,8 @@ fn slots(digest: &Digest, shared: &dyn SharedData) -> [u32; 2] {
     [first, if second == first { first ^ 1 } else { second }]
 }
 
-/// A record: version, digest, time; then verifier, whether the identity came in a JWT, that JWT's length and text, claims;
-/// or nothing, or [`EXPIRED`].
+/// A record: version, digest, time; then verifier, whether the identity came in a JWT, that JWT's length and text,
+/// claims; or nothing, or [`EXPIRED`].
 pub(super) fn encode(digest: &Digest, entry: &Entry) -> Vec<u8> {
     let (claims, verifier, is_jwt, jwt) = entry.identity.parts();
     let jwt = jwt.unwrap_or_default();

@@ -340,6 +340,15 @@ fn a_newer_verdict_that_has_expired_ends_an_older_one_in_every_worker() {
             }
         };
         assert_ended(at(250));
+        // What a worker has learned holds without the shared entry, which another credential's may displace.
+        for (name, _) in host.stored(".v.") {
+            let mut alone = worker(json!({}));
+            alone.store(&digest, KIND, identity(json!({})), at(0), &Cx::new(at(0), &Process::default())).unwrap();
+            assert!(!stands_in(&mut alone, &digest, &Cx::new(at(250), &host)), "{newer}");
+            let emptied = Process::default();
+            emptied.set_shared_data(&name, &[], Write::Always).unwrap();
+            assert!(!stands_in(&mut alone, &digest, &Cx::new(at(251), &emptied)), "{newer}");
+        }
         // The sweep forgets whose it was, not that it has ended.
         let cx = Cx::new(at(700), &host);
         (0..other.rows()).for_each(|row| other.sweep_row(row, other.lives.longest(&cx), &cx));

@@ -45,6 +45,8 @@ struct Known {
     voided: Instant,
     /// Whether unreadable entries have come since, for which all verdicts are still to be voided.
     is_owed: bool,
+    /// Whether any poll has ended.
+    has_ended: bool,
     /// The last cursor; empty: there is none.
     cursor: String,
 }
@@ -56,16 +58,17 @@ impl Payload for Known {
         }
         write_u64(to, self.ahead.cast_unsigned());
         write_u64(to, self.size);
-        to.push(u8::from(self.is_owed));
+        to.push(u8::from(self.is_owed) | u8::from(self.has_ended) << 1);
         to.extend_from_slice(self.cursor.as_bytes());
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Bytes(bytes);
         let (applied, succeeded, voided) = (reader.time()?, reader.time()?, reader.time()?);
-        let (ahead, size, [is_owed]) = (reader.u64()?.cast_signed(), reader.u64()?, reader.bytes()?);
+        let (ahead, size, [flags]) = (reader.u64()?.cast_signed(), reader.u64()?, reader.bytes()?);
         let cursor = String::from_utf8(reader.0.to_vec()).ok()?;
-        Some(Self { ahead, applied, succeeded, size, voided, is_owed: is_owed != 0, cursor })
+        let (is_owed, has_ended) = (flags & 1 != 0, flags & 2 != 0);
+        Some(Self { ahead, applied, succeeded, size, voided, is_owed, has_ended, cursor })
     }
 }
 
@@ -90,6 +93,7 @@ impl Known {
         Self {
             voided: voided.unwrap_or(self.voided),
             is_owed: voided.is_none() && (self.is_owed || is_unreadable),
+            has_ended: true,
             ..self
         }
     }
@@ -183,10 +187,9 @@ impl Poller {
         matches!(self.turn.read(shared).0, LastTurn::Failed { .. })
     }
 
-    /// Whether there is no list yet, and the poll that may bring it hasn't ended.
+    /// Whether no poll has ended yet.
     pub fn awaits_first(&self, shared: &dyn SharedData) -> bool {
-        let (last, known) = self.turn.read(shared);
-        !known.has_list() && matches!(last, LastTurn::Free | LastTurn::UnderWay { .. })
+        !self.known(shared).has_ended
     }
 
     /// Whether the list may lack recent revocations: no poll that began within the last two intervals was applied with

@@ -129,6 +129,18 @@ fn without_a_list_a_poll_begins_every_five_seconds() {
     assert!(worker().begin_poll(&Cx::new(at(45), &host)).is_some());
 }
 
+/// Polls of a service that hangs take so long that one is nearly always under way.
+#[test]
+fn after_a_poll_that_failed_nobody_waits_for_the_first_list() {
+    let host = Process::default();
+    assert!(worker().awaits_first(&host));
+    let poll = worker().begin_poll(&Cx::new(at(0), &host)).unwrap();
+    assert!(worker().awaits_first(&host));
+    worker().fail(poll.began, false, None, &host);
+    worker().begin_poll(&Cx::new(at(7), &host)).unwrap();
+    assert!(!worker().awaits_first(&host));
+}
+
 #[test]
 fn without_a_list_polls_are_no_rarer_than_with_one() {
     let host = Process::default();
