@@ -352,14 +352,14 @@ impl VerificationCache {
         let horizon = self.lives.horizon(cx);
         let is_newer = |shared: &Shared| local.as_ref().is_none_or(|local| local.verified < shared.verified);
         match self.slots.read(digest, cx.shared).filter(|shared| shared.verified >= horizon && is_newer(shared)) {
-            // It takes the place of the older entry, also if it has expired: the service may have brought `exp` forward.
+            // It takes the older entry's place, also if it has expired: the service may have brought `exp` forward.
             Some(Shared { entry: Some(entry), .. }) => {
                 let entry = Rc::new(entry);
-                let is_good = is_good(&entry, life);
-                if is_good || local.is_some() {
+                let may_be_used = is_good(&entry, life);
+                if may_be_used || local.is_some() {
                     self.keep(digest, Rc::clone(&entry), cx);
                 }
-                is_good.then_some(entry)
+                may_be_used.then_some(entry)
             }
             Some(Shared { entry: None, .. }) => {
                 self.local.remove(digest);

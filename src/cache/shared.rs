@@ -1,8 +1,9 @@
 //! The shared level: a fixed number of slots in the process's shared data, each with one entry.
 //!
 //! A keyed hash of the credential's digest picks two slots, and the record in a slot holds the whole digest. An entry
-//! goes into the first slot that is free. If neither is, it overwrites one that has expired, or was verified earlier. The host
-//! forgets no key, so the second slot holds nothing as long as the first has never been written.
+//! goes into the first slot that is free. If neither is, it overwrites an entry that has expired, else the one that was
+//! verified earlier. The host forgets no key, so the second slot holds nothing as long as the first has never been
+//! written.
 
 use std::rc::Rc;
 
@@ -106,17 +107,8 @@ impl Slots {
     pub(super) fn sweep(&self, slot: u32, keep: impl Fn(Option<&Claims>, Instant) -> bool, shared: &dyn SharedData) {
         let name = self.name(slot);
         let Some(value) = shared.shared_data(&name).filter(|value| !value.bytes.is_empty()) else { return };
-        let record = &value.bytes;
-        let left = match (head(record), decode(record)) {
-            (Some((_, verified)), _) if !keep(None, verified) => Vec::new(),
-            (Some(_), Some((_, entry))) if !keep(Some(entry.claims()), entry.verified) => {
-                [record.get(..HEAD).unwrap_or_default(), &[EXPIRED]].concat()
-            }
-            (Some(_), Some(_)) => return,
-            (Some(_), None) if record.len() == HEAD || is_expired(record) => return,
-            _ => Vec::new(),
-        };
-        if shared.set_shared_data(&name, &left, Write::IfVersion(value.cas)).is_err() {
+        let left = swept(&value.bytes, keep);
+        if left != value.bytes && shared.set_shared_data(&name, &left, Write::IfVersion(value.cas)).is_err() {
             log::debug!("a slot was written while it was swept");
         }
     }
@@ -161,6 +153,19 @@ fn head(record: &[u8]) -> Option<(Digest, Instant)> {
     let digest = Digest(reader.bytes()?);
     let verified = reader.time()?;
     (version == VERSION).then_some((digest, verified))
+}
+
+/// What a sweep leaves of a record.
+fn swept(record: &[u8], keep: impl Fn(Option<&Claims>, Instant) -> bool) -> Vec<u8> {
+    let is_kept = head(record).is_some_and(|(_, verified)| keep(None, verified));
+    match decode(record) {
+        Some((_, entry)) if is_kept && !keep(Some(entry.claims()), entry.verified) => {
+            [record.get(..HEAD).unwrap_or_default(), &[EXPIRED]].concat()
+        }
+        None if record.len() != HEAD && !is_expired(record) => Vec::new(),
+        _ if is_kept => record.to_vec(),
+        _ => Vec::new(),
+    }
 }
 
 fn is_expired(record: &[u8]) -> bool {

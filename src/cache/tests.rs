@@ -1,5 +1,6 @@
 //! Both levels together, as one worker and two see them.
 
+mod ended;
 mod kept;
 
 use serde_json::{Value, json};
@@ -320,64 +321,6 @@ fn without_negative_ttl_no_worker_reuses_a_refusal() {
         let earlier = Instant::from_nanos(at(3).as_nanos() - 1_000);
         assert_eq!(who(&mut other, &digest, &Cx::new(earlier, &host)), 0, "it is asked about");
     }
-}
-
-/// The service may bring a token's `exp` forward. A worker that has an older verdict has not seen that.
-#[test]
-fn a_newer_verdict_that_has_expired_ends_an_older_one_in_every_worker() {
-    for newer in [json!({"exp": BEGIN + 210}), json!({"exp": BEGIN + 10}), json!({"nbf": BEGIN + 50_000})] {
-        let host = Process::default();
-        let (mut one, mut other) = (worker(json!({})), worker(json!({})));
-        let digest = digest(&one, 0);
-        one.store(&digest, KIND, identity(json!({})), at(0), &Cx::new(at(0), &host)).unwrap();
-        assert_eq!(who(&mut other, &digest, &Cx::new(at(1), &host)), 17);
-        one.store(&digest, KIND, identity(newer.clone()), at(200), &Cx::new(at(200), &host)).unwrap();
-        let mut assert_ended = |now| {
-            for cache in [&mut one, &mut other, &mut worker(json!({}))] {
-                let cx = Cx::new(now, &host);
-                assert!(!stands_in(cache, &digest, &cx) && !cache.was_good(&digest, KIND, &cx), "{newer}");
-                assert_eq!(who(cache, &digest, &cx), 0, "{newer}");
-            }
-        };
-        assert_ended(at(250));
-        // What a worker has learned holds without the shared entry, which another credential's may displace.
-        for (name, _) in host.stored(".v.") {
-            let mut alone = worker(json!({}));
-            alone.store(&digest, KIND, identity(json!({})), at(0), &Cx::new(at(0), &Process::default())).unwrap();
-            assert!(!stands_in(&mut alone, &digest, &Cx::new(at(250), &host)), "{newer}");
-            let emptied = Process::default();
-            emptied.set_shared_data(&name, &[], Write::Always).unwrap();
-            assert!(!stands_in(&mut alone, &digest, &Cx::new(at(251), &emptied)), "{newer}");
-        }
-        // The sweep forgets whose it was, not that it has ended.
-        let cx = Cx::new(at(700), &host);
-        (0..other.rows()).for_each(|row| other.sweep_row(row, other.lives.longest(&cx), &cx));
-        let mut assert_ended = |now| {
-            for cache in [&mut other, &mut worker(json!({}))] {
-                assert!(!stands_in(cache, &digest, &Cx::new(now, &host)), "{newer}");
-            }
-        };
-        assert_ended(at(701));
-        assert_ended(at(1099));
-    }
-}
-
-#[test]
-fn the_sweep_drops_an_expired_identity_at_once_and_its_time_when_no_older_verdict_may_stand() {
-    let host = Process::default();
-    let mut one = worker(json!({}));
-    let digest = digest(&one, 0);
-    one.store(&digest, KIND, identity(json!({"exp": BEGIN + 10})), at(0), &Cx::new(at(0), &host)).unwrap();
-    for (now, length) in [(at(309), 100..4096), (at(310), 42..43), (at(1099), 42..43)] {
-        let cx = Cx::new(now, &host);
-        (0..one.rows()).for_each(|row| one.sweep_row(row, one.lives.longest(&cx), &cx));
-        let stored = host.stored(".v.");
-        assert!(stored.iter().all(|(_, record)| length.contains(&record.len())), "{stored:?}");
-        assert_eq!(stored.len(), 1);
-    }
-    let cx = Cx::new(at(1100), &host);
-    (0..one.rows()).for_each(|row| one.sweep_row(row, one.lives.longest(&cx), &cx));
-    assert_eq!(host.stored(".v.").len(), 0);
 }
 
 #[test]
